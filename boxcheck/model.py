@@ -7,7 +7,7 @@ encode to JSON as they are. Units are in names or in `Quantity.unit`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Literal, NewType, NoReturn, TypeVar
 
 import msgspec
@@ -57,7 +57,7 @@ def is_read(value: T | Unread) -> bool:
     return not isinstance(value, Unread)
 
 
-class Outcome(str, Enum):
+class Outcome(StrEnum):
     """What a check found. Whether it ran at all is part of it: a check that could not look is `unknown`."""
 
     PASS = "pass"
@@ -91,8 +91,8 @@ class Quantity(msgspec.Struct, frozen=True):
 
 
 SubjectKind = Literal[
-    "box", "gpu", "link", "function", "slot", "cpu", "memory", "dimm", "nvme", "disk", "nic", "sensor", "node", "module",
-    "kernel", "bmc", "group",
+    "box", "gpu", "link", "function", "slot", "cpu", "memory", "dimm", "nvme", "disk", "nic", "sensor", "node",
+    "module", "kernel", "bmc", "group",
 ]
 
 
@@ -146,6 +146,12 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     cause: str | None = None
     """Key of the physical or software cause, `kind:identity` (`link:0000:40:01.1`). Findings of one cause become one
     problem. None on passes, and where the finding stands alone."""
+    title: str | None = None
+    """Title of the problem where this finding leads it: `slot PCIE3 is capped at 8.0 GT/s`."""
+    where: str | None = None
+    """The chain of parts from the root down, as a builder would walk it: `root port 40:01.1 > slot PCIE3 > GPU 41:00.0`."""
+    not_: tuple[str, ...] = msgspec.field(default=(), name="not")
+    """What this finding is not, where readings exclude it: `a BIOS speed cap (target 16.0 GT/s)`."""
     needs_root: bool = False
     """The check is unknown only because it ran without root."""
     problem: int | None = None

@@ -1,0 +1,200 @@
+"""Probes, checks and limits: how they are declared, and the tables of all of them.
+
+A probe turns readings into one fact; a check judges facts against limits and never sees the host. Both say by type what
+they read, and get exactly that as plain values. Discovery imports every module of `boxcheck.probes` and
+`boxcheck.checks`; adding a file there is all it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import msgspec
+
+from boxcheck.model import Finding, Limit, Outcome, Quantity, Scalar, Subject
+
+if TYPE_CHECKING:
+    from boxcheck.profile import Profile
+
+Compare = Literal["ge", "le", "eq", "in", "not-in", "info"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Probe(msgspec.Struct, frozen=True):
+    name: str
+    """Key of the fact in `boxcheck facts --json`."""
+    gives: type
+    reads: tuple[type, ...]
+    function: Callable[..., Any]
+
+
+class Check(msgspec.Struct, frozen=True):
+    id: str
+    area: str
+    reads: tuple[type, ...]
+    limits: tuple[str, ...]
+    needs: tuple[str, ...]
+    """What it cannot do without, for people: `root`, `amdgpu`, `NVML` ..."""
+    function: Callable[..., Iterable[Finding]]
+
+    @property
+    def title(self) -> str:
+        """What is true when it fires: the first line of the docstring."""
+        return (self.function.__doc__ or "").strip().split("\n", 1)[0].rstrip(".")
+
+    @property
+    def text(self) -> str:
+        import inspect
+
+        return inspect.cleandoc(self.function.__doc__ or "")
+
+
+class LimitSpec(msgspec.Struct, frozen=True):
+    """A limit that a profile may set. Values out of `low`..`high`, or not among `among`, are impossible."""
+
+    name: str
+    type: type
+    """int, float, str or bool; lists of these where `compare` is in or not-in."""
+    compare: Compare
+    unit: str
+    doc: str
+    low: float | None = None
+    high: float | None = None
+    among: tuple[Scalar, ...] = ()
+
+
+PROBES: dict[type, Probe] = {}
+CHECKS: dict[str, Check] = {}
+LIMITS: dict[str, LimitSpec] = {}
+
+
+def probe(name: str, gives: type, reads: Sequence[type] = ()) -> Callable[[F], F]:
+    """Registers `function(host, *facts) -> gives`; the facts are of the types in `reads`, in that order."""
+
+    def register(function: F) -> F:
+        if gives in PROBES:
+            raise ValueError(f"two probes give {gives.__name__}")
+        PROBES[gives] = Probe(name, gives, tuple(reads), function)
+        return function
+
+    return register
+
+
+def check(
+    id: str, reads: Sequence[type], limits: Sequence[str] = (), needs: Sequence[str] = ()
+) -> Callable[[F], F]:
+    """Registers `function(*facts, want) -> findings`; `want` is the profile.
+
+    The docstring is the catalogue entry: its first line says what is true when the check fires; then paragraphs
+    `Why it matters:`, `What to do:`, `Not a fault:` and `By hand:`.
+    """
+
+    def register(function: F) -> F:
+        if id in CHECKS:
+            raise ValueError(f"two checks are called {id}")
+        area = id.split(".", 1)[0]
+        CHECKS[id] = Check(id, area, tuple(reads), tuple(limits), tuple(needs), function)
+        return function
+
+    return register
+
+
+def limit(
+    name: str, type: type, compare: Compare, unit: str, doc: str, *,
+    low: float | None = None, high: float | None = None, among: Sequence[Scalar] = (),
+) -> str:
+    """Declares a limit beside the check that reads it, and returns its name."""
+    if name in LIMITS:
+        raise ValueError(f"two limits are called {name}")
+    LIMITS[name] = LimitSpec(name, type, compare, unit, doc, low, high, tuple(among))
+    return name
+
+
+@cache
+def discover() -> None:
+    """Imports every probe and check of the package, so that the tables are full."""
+    import importlib
+    import pkgutil
+
+    import boxcheck.checks
+    import boxcheck.probes
+
+    for package in (boxcheck.probes, boxcheck.checks):
+        for module in sorted(name for _, name, _ in pkgutil.iter_modules(package.__path__)):
+            importlib.import_module(f"{package.__name__}.{module}")
+
+
+# Findings, as a check yields them. `check` and `blocker` are filled in by the judge.
+
+
+def _finding(outcome: Outcome, subject: Subject, says: str, options: Mapping[str, Any]) -> Finding:
+    return Finding(check="", subject=subject, outcome=outcome, says=says, **options)
+
+
+def passed(subject: Subject, says: str, **options: Any) -> Finding:
+    """The check looked and found what it should be. Options are the other fields of `Finding`."""
+    return _finding(Outcome.PASS, subject, says, options)
+
+
+def marginal(subject: Subject, says: str, **options: Any) -> Finding:
+    """Within what must be, outside what should be; or faults below the rate that fails."""
+    return _finding(Outcome.MARGINAL, subject, says, options)
+
+
+def failed(subject: Subject, says: str, **options: Any) -> Finding:
+    return _finding(Outcome.FAIL, subject, says, options)
+
+
+def unknown(subject: Subject, says: str, **options: Any) -> Finding:
+    """The check could not look, or what it saw does not settle the question. `says` names what was not read."""
+    return _finding(Outcome.UNKNOWN, subject, says, options)
+
+
+def skipped(subject: Subject, says: str, **options: Any) -> Finding:
+    """The question does not arise on this machine or for this profile. Never for something that could not be read."""
+    return _finding(Outcome.SKIP, subject, says, options)
+
+
+_HOLDS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "ge": lambda value, bound: bool(value >= bound),
+    "le": lambda value, bound: bool(value <= bound),
+    "eq": lambda value, bound: bool(value == bound),
+    "in": lambda value, bound: value in bound,
+    "not-in": lambda value, bound: value not in bound,
+}
+
+
+def outcome_of(value: Scalar, limit: Limit) -> Outcome:
+    """pass, marginal (only `should` is broken) or fail (`must` is broken). `info` limits always pass."""
+    if limit.compare == "info":
+        return Outcome.PASS
+    holds = _HOLDS[limit.compare]
+    if limit.must is not None and not holds(value, limit.must):
+        return Outcome.FAIL
+    if limit.should is not None and not holds(value, limit.should):
+        return Outcome.MARGINAL
+    return Outcome.PASS
+
+
+def compared(subject: Subject, value: Scalar, limit: Limit, says: str, **options: Any) -> Finding:
+    """A finding whose outcome follows from `value` and `limit`. `says` should hold both numbers."""
+    return _finding(
+        outcome_of(value, limit), subject, says,
+        {"measured": Quantity(value, limit.unit), "limit": limit, **options},
+    )
+
+
+def selected(patterns: Sequence[str], id: str) -> bool:
+    """Whether a check id is named by one of the patterns: an id, an area (`pcie`) or a glob (`aer.*`)."""
+    from fnmatch import fnmatchcase
+
+    area = id.split(".", 1)[0]
+    return any(pattern in (id, area) or fnmatchcase(id, pattern) for pattern in patterns)
+
+
+def run_check(check: Check, facts: Sequence[Any], want: Profile) -> Iterator[Finding]:
+    """The findings of one check over plain facts, with its id filled in."""
+    for finding in check.function(*facts, want):
+        yield msgspec.structs.replace(finding, check=check.id)
