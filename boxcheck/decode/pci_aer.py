@@ -102,7 +102,6 @@ _UNCORRECTABLE_ALIASES = {
     "Data Link Protocol": 4,
     "Surprise Down": 5,
     "Flow Control Protocol": 13,
-    "ECRC Error": 19,
     "Unsupported Request": 20,
 }
 
@@ -158,7 +157,7 @@ class AerRoot(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Requester id of the first sender of ERR_NONFATAL or ERR_FATAL."""
 
 
-class AerCapability(msgspec.Struct, frozen=True, kw_only=True):
+class AerCapability(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The Advanced Error Reporting capability (0x01). Status bits stay set until written, whatever the mask says."""
 
     offset: int
