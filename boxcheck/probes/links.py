@@ -1,0 +1,241 @@
+"""PCI Express links as pairs of ports, with slot names and, where taken, readings under load.
+
+Reads   the PCI inventory; later readings of current_link_{speed,width}      (config registers beyond 64 bytes: root)
+By hand lspci -vv -s 40:01.1 | grep -E 'LnkCap|LnkSta|LnkCtl2|SltSta'
+
+One link is the wire between a downstream port (root port, switch downstream port) and what hangs below it. A port with
+nothing below is a link too: it may be an empty slot, or a seated card that did not train.
+
+RDNA cards carry a switch of their own: root port > 1002:1478 > 1002:1479 > GPU. The GPU function shows the on-card
+link, which is always at full speed; the slot's link is the one above 1002:1478. (LACT issue 334, amdgpu-sysfs-rs PR 6.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from boxcheck.host import Host
+from boxcheck.model import Bdf, Unread
+from boxcheck.probes.pci import PciFunction, PciInventory, parse_speed_gts
+from boxcheck.probes.slots import Slots
+from boxcheck.registry import probe
+
+ON_CARD_UPSTREAM = frozenset({(0x1002, 0x1478)})
+ON_CARD_DOWNSTREAM = frozenset({(0x1002, 0x1479)})
+"""Ports of the switch on RDNA cards (pci.ids: Navi 10 XL Upstream/Downstream Port of PCI Express Switch)."""
+
+
+class LinkEnd(msgspec.Struct, frozen=True):
+    """One port of a link. Speeds are None where the register or the kernel says `Unknown`."""
+
+    bdf: Bdf
+    speed_gts: float | None | Unread
+    width: int | Unread
+    """Negotiated lanes; 0 no link, 63 the register read all ones."""
+    max_speed_gts: float | None | Unread
+    max_width: int | Unread
+    target_speed_gts: float | None | Unread
+    """LnkCtl2: what software or firmware asked for; below `max_speed_gts` it is a cap."""
+
+
+class LoadReading(msgspec.Struct, frozen=True):
+    """The link while its card was busy. The last reading counts; `lowest_speed_gts` shows whether it flapped."""
+
+    speed_gts: float | None
+    width: int
+    lowest_speed_gts: float | None
+    readings: int
+
+
+class Link(msgspec.Struct, frozen=True):
+    downstream: LinkEnd
+    """The port above."""
+    upstream: LinkEnd | None
+    """What hangs below: an endpoint or a switch's upstream port. None when nothing answered."""
+    slot: str | None
+    """Printed name of the slot, None where no table names it."""
+    on_card: bool
+    """The link between a card's own switch and its GPU: says nothing about the slot."""
+    presence_detect: bool | None | Unread
+    """The slot feels a card. None when the port has no slot."""
+    dll_active: bool | None | Unread
+    """The data link layer is up. None when the port cannot tell."""
+    under_load: LoadReading | Unread
+    slot_number: int | None = None
+    """Physical slot number of SltCap."""
+    slot_power_watts: float | None = None
+
+    @property
+    def id(self) -> Bdf:
+        return self.downstream.bdf
+
+    @property
+    def capable_speed_gts(self) -> float | None | Unread:
+        """The most that both ends can do; None when an end does not say."""
+        ends = [self.downstream, self.upstream] if self.upstream else [self.downstream]
+        best: float | None = None
+        for end in ends:
+            if isinstance(end.max_speed_gts, Unread):
+                return end.max_speed_gts
+            if end.max_speed_gts is None:
+                return None
+            best = end.max_speed_gts if best is None else min(best, end.max_speed_gts)
+        return best
+
+    @property
+    def capable_width(self) -> int | None | Unread:
+        ends = [self.downstream, self.upstream] if self.upstream else [self.downstream]
+        best: int | None = None
+        for end in ends:
+            if isinstance(end.max_width, Unread):
+                return end.max_width
+            if end.max_width not in LEGAL_WIDTHS:
+                return None
+            best = end.max_width if best is None else min(best, end.max_width)
+        return best
+
+    @property
+    def width(self) -> int | None | Unread:
+        """Negotiated lanes as the port above says, since a dying card answers all ones; None when not a legal width."""
+        if isinstance(self.downstream.width, Unread):
+            return self.downstream.width
+        return self.downstream.width if self.downstream.width in LEGAL_WIDTHS else None
+
+    @property
+    def speed_gts(self) -> float | None | Unread:
+        return self.downstream.speed_gts
+
+
+LEGAL_WIDTHS = frozenset({1, 2, 4, 8, 12, 16, 32})
+
+
+class Links(msgspec.Struct, frozen=True):
+    links: Mapping[Bdf, Link]
+    """By the downstream port."""
+    above: Mapping[Bdf, tuple[Bdf, ...]]
+    """Function -> ids of the links between it and the root, root first."""
+    slots_unread: Unread | None
+    unreadable: Unread | None = None
+
+    def chain(self, bdf: Bdf) -> tuple[Link, ...]:
+        """The links from the root down to a function."""
+        return tuple(self.links[id] for id in self.above.get(bdf, ()))
+
+    def slot_link(self, bdf: Bdf) -> Link | None:
+        """The link of the slot that a function's card sits in: the nearest one that is not on the card itself."""
+        return next((link for link in reversed(self.chain(bdf)) if not link.on_card), None)
+
+
+def _end(function: PciFunction) -> LinkEnd:
+    config = function.config
+    express = None if isinstance(config, Unread) else config.express
+    why = config if isinstance(config, Unread) else express if isinstance(express, Unread) else None
+    registers = express if express is not None and not isinstance(express, Unread) else None
+    target: float | None | Unread
+    if registers is not None:
+        target = registers.link_ctl2.target_speed_gts if registers.link_ctl2 else None
+    else:
+        target = why if why is not None else None
+    match function.link:
+        case None | Unread() if registers is not None and registers.link_sta and registers.link_cap:
+            return LinkEnd(
+                function.bdf, registers.link_sta.speed_gts, registers.link_sta.width, registers.link_cap.max_speed_gts,
+                registers.link_cap.max_width, target,
+            )
+        case None:
+            unread = why or Unread(f"{function.bdf} has no link registers", "unsupported")
+            return LinkEnd(function.bdf, unread, unread, unread, unread, target)
+        case Unread() as unread:
+            return LinkEnd(function.bdf, unread, unread, unread, unread, target)
+        case link:
+            return LinkEnd(function.bdf, link.speed_gts, link.width, link.max_speed_gts, link.max_width, target)
+
+
+def _is_downstream(function: PciFunction, depth: int) -> bool:
+    """Whether a bridge is the upper end of a link. Without its capabilities (no root) the place in the tree tells:
+    root ports, switch upstream ports and switch downstream ports alternate."""
+    config = function.config
+    if not isinstance(config, Unread) and config.express is not None and not isinstance(config.express, Unread):
+        return config.express.port_type in ("root-port", "downstream-port")
+    return function.link is not None and depth % 2 == 0
+
+
+def _load(host: Host, path: str) -> LoadReading | Unread:
+    speeds = host.again(f"{path}/current_link_speed", "load")
+    widths = host.again(f"{path}/current_link_width", "load")
+    if isinstance(speeds, Unread):
+        return Unread("the link was read at rest only", "one-reading")
+    if isinstance(widths, Unread):
+        return Unread("the link's width was read at rest only", "one-reading")
+    parsed = [parse_speed_gts(speed.decode("ascii", "replace").strip()) for speed in speeds]
+    width = widths[-1].strip()
+    known = [speed for speed in parsed if speed is not None]
+    return LoadReading(
+        parsed[-1], int(width[:4]) if width.isdigit() else 0, min(known, default=None), len(parsed)
+    )
+
+
+def _slot_labels(slots: Slots) -> Mapping[str, str]:
+    """Address of a function or of a whole card -> printed name. The board's own table comes first."""
+    labels: dict[str, str] = {}
+    for slot in slots.slots:
+        labels.setdefault(slot.address, slot.label)
+        labels.setdefault(slot.address.rsplit(".", 1)[0], slot.label)
+    return labels
+
+
+def _label(port: PciFunction, children: tuple[Bdf, ...], labels: Mapping[str, str]) -> str | None:
+    by_port = labels.get(port.bdf)
+    if by_port is not None:
+        return by_port
+    for child in children:
+        if child.rsplit(".", 1)[0] in labels:
+            return labels[child.rsplit(".", 1)[0]]
+    if not isinstance(port.config, Unread) and port.config.bridge is not None and port.config.bridge.secondary:
+        domain = port.bdf.split(":", 1)[0]
+        return labels.get(f"{domain}:{port.config.bridge.secondary:02x}:00")
+    return None
+
+
+@probe("links", Links, reads=[PciInventory, Slots])
+def links(host: Host, pci: PciInventory, slots: Slots) -> Links:
+    labels = _slot_labels(slots)
+    found: dict[Bdf, Link] = {}
+    above: dict[Bdf, tuple[Bdf, ...]] = {}
+    depths: dict[Bdf, int] = {}
+
+    def depth(function: PciFunction) -> int:
+        known = depths.get(function.bdf)
+        if known is None:
+            known = depths[function.bdf] = sum(1 for _ in pci.ancestors(function.bdf))
+        return known
+
+    for function in pci.functions.values():
+        if not function.is_bridge or not _is_downstream(function, depth(function)):
+            continue
+        children = pci.children.get(function.bdf, ())
+        below = pci.functions[children[0]] if children else None
+        config = function.config
+        express = None if isinstance(config, Unread) or isinstance(config.express, Unread) else config.express
+        unread = config if isinstance(config, Unread) else config.express
+        hidden = unread if isinstance(unread, Unread) else None
+        found[function.bdf] = Link(
+            downstream=_end(function), upstream=None if below is None else _end(below),
+            slot=_label(function, children, labels),
+            on_card=(function.vendor, function.device) in ON_CARD_DOWNSTREAM,
+            presence_detect=hidden if express is None else (
+                express.slot_sta.presence_detect if express.slot_sta else None),
+            dll_active=hidden if express is None else (
+                express.link_sta.dll_active
+                if express.link_sta and express.link_cap and express.link_cap.dll_active_reporting else None),
+            under_load=_load(host, function.path),
+            slot_number=express.slot_cap.number if express and express.slot_cap else None,
+            slot_power_watts=express.slot_cap.power_limit_watts if express and express.slot_cap else None,
+        )
+    for function in pci.functions.values():
+        above[function.bdf] = tuple(
+            reversed([port.bdf for port in pci.ancestors(function.bdf) if port.bdf in found])
+        )
+    return Links(found, above, slots.unread, pci.unreadable)
