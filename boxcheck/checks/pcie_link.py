@@ -1,0 +1,360 @@
+"""Width and speed of the links that GPUs hang on, judged as pairs of ports.
+
+Width is judged as it is read. Speed only where the reading settles it: a card at rest lowers its speed by itself, so a
+low speed counts under load, or where the port's target is capped, or where an end cannot do more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from boxcheck.checks.places import link_evidence, link_subject, path_name, riser_target, short, slot_links, where
+from boxcheck.model import BOX, Finding, Limit, Quantity, Unread
+from boxcheck.probes.gpus import Gpu, Gpus
+from boxcheck.probes.links import Link, Links
+from boxcheck.profile import Profile
+from boxcheck.registry import check, compared, failed, limit, marginal, passed, skipped, unknown
+
+WIDTH = limit(
+    "link.width", int, "ge", "lanes", "Lanes that the slot link of every GPU must have.", among=(1, 2, 4, 8, 12, 16, 32)
+)
+SPEED = limit(
+    "link.speed_gts", float, "ge", "GT/s", "Speed of the slot link of every GPU, under load.",
+    among=(2.5, 5.0, 8.0, 16.0, 32.0, 64.0, 128.0),
+)
+
+GIGABYTES_PER_SECOND_PER_LANE = {2.5: 0.25, 5.0: 0.5, 8.0: 0.985, 16.0: 1.969, 32.0: 3.938, 64.0: 7.563}
+"""Raw rate of one lane and direction after line coding; 8b/10b up to 5 GT/s, 128b/130b to 32, flits at 64.
+Source: PCI Express Base Specification, section 4.2."""
+
+
+def _cause(link: Link) -> str:
+    return f"link:{link.id}"
+
+
+def _rate(width: int, speed_gts: float) -> str:
+    return f"{width * GIGABYTES_PER_SECOND_PER_LANE.get(speed_gts, 0.0):.1f} GB/s"
+
+
+def wanted_width(link: Link, want: Profile) -> Limit | None | Unread:
+    """The slot's own width where the profile reduces it by design, else the profile's, else what both ends can do."""
+    slot = want.slot(link.slot)
+    if slot is not None and slot.width is not None:
+        return Limit(WIDTH, "ge", must=slot.width, unit="lanes", source=f"profile {want.name}, slot {slot.label}")
+    set_limit = want.limit(WIDTH)
+    if set_limit is not None:
+        return set_limit
+    capable = link.capable_width
+    if capable is None or isinstance(capable, Unread):
+        return capable
+    return Limit(WIDTH, "ge", must=capable, unit="lanes", source="LnkCap of both ends of the link")
+
+
+def wanted_speed(link: Link, want: Profile) -> Limit | None | Unread:
+    slot = want.slot(link.slot)
+    if slot is not None and slot.speed_gts is not None:
+        return Limit(SPEED, "ge", must=slot.speed_gts, unit="GT/s", source=f"profile {want.name}, slot {slot.label}")
+    set_limit = want.limit(SPEED)
+    if set_limit is not None:
+        return set_limit
+    capable = link.capable_speed_gts
+    if capable is None or isinstance(capable, Unread):
+        return capable
+    return Limit(SPEED, "ge", must=capable, unit="GT/s", source="LnkCap of both ends of the link")
+
+
+def _nothing_to_judge(gpus: Gpus) -> Finding:
+    if gpus.unreadable is not None:
+        return unknown(BOX, f"not read: {gpus.unreadable.why}")
+    return skipped(BOX, "no GPU sits in a slot of this machine")
+
+
+def _bound(limit: Limit) -> int | float:
+    value: int | float = limit.must if limit.must is not None else limit.should
+    return value
+
+
+@check("pcie.link-width", reads=[Gpus, Links], limits=[WIDTH])
+def link_width(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
+    """A GPU's slot link trained with fewer lanes than it must have.
+
+    Why it matters: every lane that is missing takes its share of the bandwidth, and a link that lost lanes lost them to
+    a bad contact that may take more.
+    What to do: power off, reseat the card and both ends of its riser, look at the gold contacts; then
+    `boxcheck riser SLOT` tells riser, slot and card apart by swaps.
+    Not a fault: a slot that is wired or set to fewer lanes; say so in the profile, `[[slot]] label = ... width = 8`.
+    On cards with a switch of their own (RDNA) the GPU's own link is on the card and always full: the slot's is judged.
+    By hand: cat /sys/bus/pci/devices/<port>/{current,max}_link_width; lspci -vv -s <port> | grep -E 'LnkCap|LnkSta'
+    """
+    judged = False
+    for gpu, link in slot_links(gpus, links, want):
+        judged = True
+        yield _judge_width(gpu, link, links, want)
+    if not judged:
+        yield _nothing_to_judge(gpus)
+
+
+def _judge_width(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
+    subject = link_subject(link, gpu)
+    evidence = link_evidence(link, "current_link_width", "max_link_width")
+    wanted = wanted_width(link, want)
+    width = link.width
+    if gpu.gone:
+        return failed(
+            subject, "the card no longer answers, its link cannot be judged", cause=f"gpu-lost:{gpu.bdf}",
+            evidence=evidence, where=where(link, gpu, links, want),
+        )
+    if isinstance(width, Unread):
+        return unknown(subject, f"link width not read: {width.why}", evidence=evidence)
+    if isinstance(wanted, Unread):
+        return unknown(subject, f"trained x{width}; what it could do was not read: {wanted.why}", evidence=evidence)
+    if wanted is None:
+        return unknown(subject, f"trained x{width}; neither the profile nor both ends say what it should be",
+                       evidence=evidence)
+    if width is None:
+        return failed(
+            subject, f"no working link: the port reads width {link.downstream.width}, profile requires x{_bound(wanted)}",
+            cause=_cause(link), evidence=evidence, where=where(link, gpu, links, want), limit=wanted,
+        )
+    name = f"slot {link.slot}" if link.slot else str(subject)
+    bound = int(_bound(wanted))
+    if width >= bound:
+        return compared(subject, width, wanted, f"trained x{width}, x{bound} required", evidence=evidence)
+    capable = link.capable_width
+    ends: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    helps = (
+        f"power off, reseat the card and both ends of {path_name(link, want)}, power on, then run: "
+        f"boxcheck riser {riser_target(link, gpu)}",
+        "not cured: the same command guides a swap that tells riser, slot and card apart",
+    )
+    if isinstance(capable, int) and capable >= bound:
+        ends = (f"both ends can do x{capable}",)
+        excluded = ("a slot that is wired or bifurcated to fewer lanes (both ends announce more)",)
+    elif isinstance(capable, int):
+        lower, end = _lower_end(link, "width")
+        ends = (f"the {end} announces x{lower} at most",)
+        excluded = ("a dirty contact (the lanes were never offered)",)
+        helps = (
+            "look for bifurcation of this slot in the BIOS, and for a lane-share jumper in the board's manual",
+            "a narrower adapter or riser between slot and card also announces less",
+        )
+    speed = link.speed_gts
+    if isinstance(speed, float):
+        ends = (*ends, f"this link carries {_rate(width, speed)} each way at most instead of {_rate(bound, speed)}")
+    return compared(
+        subject, width, wanted, f"trained x{width}, x{bound} required", evidence=evidence, cause=_cause(link),
+        title=f"{name} runs x{width} of x{bound}", where=where(link, gpu, links, want), notes=ends, help=helps,
+        not_=excluded,
+    )
+
+
+def _lower_end(link: Link, what: str) -> tuple[float | int, str]:
+    """The end that can do less, and what to call it."""
+    above = link.downstream.max_width if what == "width" else link.downstream.max_speed_gts
+    below = above
+    if link.upstream is not None:
+        below = link.upstream.max_width if what == "width" else link.upstream.max_speed_gts
+    if isinstance(above, (int, float)) and isinstance(below, (int, float)) and below < above:
+        return below, "card"
+    return above if isinstance(above, (int, float)) else 0, "port above"
+
+
+@check("pcie.link-speed", reads=[Gpus, Links], limits=[SPEED])
+def link_speed(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
+    """A GPU's slot link runs slower than it must.
+
+    Why it matters: a link that fell back a generation moves half the bytes, and it fell back because the signal was too
+    poor for the higher speed. The usual parts are a riser that is not made for the speed and a dirty contact.
+    What to do: power off, reseat card and riser; then `boxcheck riser SLOT`. Where the port's target speed is capped,
+    look for the slot's link speed in the BIOS setup first.
+    Not a fault: a card at rest lowers its speed by itself (2.5 GT/s is usual). A low speed is judged only under load,
+    or where the target is capped, or where an end cannot do more. Otherwise this check says `unknown`.
+    By hand: keep the GPU busy, then cat /sys/bus/pci/devices/<port>/current_link_speed
+    """
+    judged = False
+    for gpu, link in slot_links(gpus, links, want):
+        judged = True
+        yield _judge_speed(gpu, link, links, want)
+    if not judged:
+        yield _nothing_to_judge(gpus)
+
+
+def _judge_speed(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
+    subject = link_subject(link, gpu)
+    evidence = link_evidence(link, "current_link_speed", "max_link_speed")
+    wanted = wanted_speed(link, want)
+    place = where(link, gpu, links, want)
+    if gpu.gone:
+        return failed(
+            subject, "the card no longer answers, its link cannot be judged", cause=f"gpu-lost:{gpu.bdf}",
+            evidence=evidence, where=place,
+        )
+    if isinstance(wanted, Unread):
+        return unknown(subject, f"what the link could do was not read: {wanted.why}", evidence=evidence)
+    if wanted is None:
+        return unknown(subject, "neither the profile nor both ends say how fast the link should be", evidence=evidence)
+    bound = float(_bound(wanted))
+    at_rest = link.speed_gts
+    loaded = link.under_load
+    if isinstance(at_rest, Unread):
+        return unknown(subject, f"link speed not read: {at_rest.why}", evidence=evidence)
+    name = f"slot {link.slot}" if link.slot else str(subject)
+    target = link.downstream.target_speed_gts
+    capped = isinstance(target, float) and target < bound
+    if not isinstance(loaded, Unread):
+        speed, how = loaded.speed_gts, "under load"
+    else:
+        speed, how = at_rest, "at rest"
+    if speed is not None and speed >= bound:
+        if capped:
+            return marginal(
+                subject, f"runs at {speed} GT/s {how}, but the port's target is {target} GT/s: a retrain lowers it",
+                measured=Quantity(speed, "GT/s"), limit=wanted, evidence=evidence, cause=_cause(link), where=place,
+                title=f"{name} is capped at {target} GT/s",
+            )
+        if not isinstance(loaded, Unread) and loaded.lowest_speed_gts is not None and loaded.lowest_speed_gts < bound:
+            return passed(
+                subject, f"reached {speed} GT/s under load, {bound} required", measured=Quantity(speed, "GT/s"),
+                limit=wanted, evidence=evidence,
+                notes=(f"one of {loaded.readings} readings under load showed {loaded.lowest_speed_gts} GT/s",),
+            )
+        return compared(subject, speed, wanted, f"runs at {speed} GT/s {how}, {bound} required", evidence=evidence)
+    capable = link.capable_speed_gts
+    shown = "an unknown speed" if speed is None else f"{speed} GT/s"
+    if isinstance(capable, float) and capable < bound:
+        lower, end = _lower_end(link, "speed")
+        return failed(
+            subject, f"can run at {lower} GT/s at most, {bound} required: the {end} announces no more",
+            measured=None if speed is None else Quantity(speed, "GT/s"), limit=wanted, evidence=evidence,
+            cause=_cause(link), where=place, title=f"{name} can do {lower} GT/s at most",
+            help=(f"check that the {end} is the part that the profile names, and that the BIOS sets no lower speed",),
+            not_=("a poor signal (the speed was never offered)",),
+        )
+    if capped:
+        return failed(
+            subject, f"runs at {shown} {how}, {bound} required; the port's target is capped at {target} GT/s",
+            measured=None if speed is None else Quantity(speed, "GT/s"), limit=wanted, evidence=evidence,
+            cause=_cause(link), where=place, title=f"{name} is capped at {target} GT/s",
+            help=(
+                f"BIOS setup: set the link speed of {name} to Auto or Gen{_generation(bound)}, then boot again",
+                "no such setting: the kernel or a tool lowered it after failed training; look for `retraining` in the "
+                f"kernel log, then run: boxcheck riser {riser_target(link, gpu)}",
+            ),
+            not_=("a riser that fell back by itself (the port was told not to go faster)",),
+        )
+    if isinstance(loaded, Unread):
+        return unknown(
+            subject, f"runs at {shown} at rest, {bound} required; cards lower their speed at rest and this one was not "
+            f"seen under load",
+            measured=None if speed is None else Quantity(speed, "GT/s"), limit=wanted, evidence=evidence,
+            help=(f"keep {gpu.subject.name} busy with any job and run meanwhile: boxcheck doctor pcie.link-speed",),
+        )
+    excluded: tuple[str, ...] = ("idle power saving (read under load)",)
+    if isinstance(target, float):
+        excluded = (f"a BIOS speed cap (target {target} GT/s)", *excluded)
+    width = link.width
+    notes: tuple[str, ...] = (f"both ends can do {capable} GT/s",) if isinstance(capable, float) else ()
+    if isinstance(width, int) and speed is not None:
+        notes = (*notes, f"this link carries {_rate(width, speed)} each way at most instead of {_rate(width, bound)}")
+    return failed(
+        subject, f"runs at {shown} under load, {bound} required",
+        measured=None if speed is None else Quantity(speed, "GT/s"), limit=wanted, evidence=evidence,
+        cause=_cause(link), where=place, title=f"{name} runs at {shown}, not {bound}", notes=notes, not_=excluded,
+        help=(
+            f"power off, reseat the card and both ends of {path_name(link, want)}, power on, then run: "
+            f"boxcheck riser {riser_target(link, gpu)}",
+            f"not cured: try a riser that is made for {bound} GT/s, or the card in the slot without one",
+        ),
+    )
+
+
+def _generation(speed_gts: float) -> int:
+    return {2.5: 1, 5.0: 2, 8.0: 3, 16.0: 4, 32.0: 5, 64.0: 6}.get(speed_gts, 0)
+
+
+@check("pcie.link-down", reads=[Gpus, Links], needs=["root"])
+def link_down(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
+    """A slot feels a card, but the card's link did not come up.
+
+    Why it matters: the card is seated well enough for its presence pins and still invisible to every driver. The usual
+    parts are a riser that is dead or plugged in halfway, missing power on the card, or a missing clock or reset.
+    What to do: check the card's power leads, reseat the riser at both ends, try the card without the riser.
+    Not a fault: an empty slot; a slot that firmware switched off on purpose shows no presence.
+    By hand: lspci -vv -s <port> | grep -E 'LnkSta|SltSta'      (PresDet+ with DLActive-)
+    """
+    if links.unreadable is not None:
+        yield unknown(BOX, f"not read: {links.unreadable.why}")
+        return
+    hidden = up = down = 0
+    for link in links.links.values():
+        if link.on_card or link.presence_detect is None:
+            continue
+        if isinstance(link.presence_detect, Unread):
+            hidden += link.upstream is None
+            continue
+        if not link.presence_detect:
+            continue
+        if link.upstream is not None and link.dll_active is not False:
+            up += 1
+            continue
+        down += 1
+        gpu = next((gpu for gpu in gpus.gpus if gpu.slot_link == link.id), None)
+        name = f"slot {link.slot}" if link.slot else f"port {short(link.id)}"
+        yield failed(
+            link_subject(link, gpu), "a card is present, its link is down", evidence=link_evidence(link, "config"),
+            cause=f"link-down:{link.id}", where=where(link, gpu, links, want),
+            title=f"the card in {name} is seated but its link is down",
+            help=(
+                "power off; check that every power lead of the card is in, and the riser's own power where it has one",
+                f"reseat both ends of {path_name(link, want)}, or try the card without it; then run: "
+                f"boxcheck riser {riser_target(link, gpu)}",
+            ),
+            not_=("an empty slot (its presence pins are closed)",),
+        )
+    if up:
+        yield passed(BOX, f"{up} slots feel a card whose link is up")
+    if hidden:
+        yield unknown(
+            BOX, f"{hidden} ports have nothing below them, and whether a card sits there needs root", needs_root=True
+        )
+    elif not up and not down:
+        yield skipped(BOX, "no port of this machine can feel a card")
+
+
+@check("pcie.chain", reads=[Gpus, Links])
+def chain(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
+    """A link above a GPU's slot is narrower or slower than the slot's own, and holds it back.
+
+    Why it matters: the slowest hop between the processor and the card sets the rate, however good the slot link is.
+    What to do: move the card to a slot that hangs on the processor directly, or widen the switch's uplink.
+    Not a fault: several cards that share one uplink by design; the rate they share is then the uplink's.
+    By hand: walk up /sys/bus/pci/devices/<gpu>/.. and compare current_link_width and max_link_speed at each port.
+    """
+    judged = False
+    for gpu, link in slot_links(gpus, links, want):
+        judged = True
+        subject = link_subject(link, gpu)
+        above = [step for step in links.chain(link.id) if not step.on_card]
+        width, speed = link.capable_width, link.capable_speed_gts
+        slow = next((step for step in above if _narrower(step, width, speed)), None)
+        if slow is None:
+            hops = f"through {len(above)} links above its slot" if above else "on a root port directly"
+            yield passed(subject, f"hangs {hops}")
+            continue
+        yield marginal(
+            subject, f"the uplink at {short(slow.id)} is x{slow.width} of {slow.capable_speed_gts} GT/s, "
+            f"the slot x{width} of {speed} GT/s", evidence=link_evidence(slow, "current_link_width", "max_link_speed"),
+            cause=f"link:{slow.id}", where=where(link, gpu, links, want),
+            title=f"the uplink at {short(slow.id)} holds {subject.slot or subject.name} back",
+            help=("move the card to a slot that hangs on the processor directly, or widen the switch's uplink",),
+        )
+    if not judged:
+        yield _nothing_to_judge(gpus)
+
+
+def _narrower(step: Link, width: object, speed: object) -> bool:
+    here, fastest = step.width, step.capable_speed_gts
+    return (isinstance(here, int) and isinstance(width, int) and here < width) or (
+        isinstance(fastest, float) and isinstance(speed, float) and fastest < speed
+    )

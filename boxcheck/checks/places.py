@@ -1,0 +1,69 @@
+"""Where a part is, in a builder's words: the chain from the root port to the card, and which links belong to GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from boxcheck.model import Bdf, Subject
+from boxcheck.probes.gpus import Gpu, Gpus
+from boxcheck.probes.links import Link, Links
+from boxcheck.profile import Profile
+
+
+def short(bdf: str) -> str:
+    """`0000:41:00.0` -> `41:00.0`; other domains stay whole."""
+    return bdf[5:] if bdf.startswith("0000:") else bdf
+
+
+def wanted_gpus(gpus: Gpus, want: Profile) -> tuple[Gpu, ...]:
+    """The GPUs that this profile is about: those of its parts by PCI id, or every discrete one where it names none."""
+    ids = {pci_id for part in want.gpus.parts for pci_id in part.pci_ids}
+    return tuple(gpu for gpu in gpus.gpus if (gpu.pci_id in ids if ids else not gpu.integrated))
+
+
+def slot_links(gpus: Gpus, links: Links, want: Profile) -> Iterator[tuple[Gpu, Link]]:
+    """Each wanted GPU that sits in a slot, with the link of that slot."""
+    for gpu in wanted_gpus(gpus, want):
+        if gpu.slot_link is not None and not gpu.integrated:
+            yield gpu, links.links[gpu.slot_link]
+
+
+def link_subject(link: Link, gpu: Gpu | None) -> Subject:
+    name = f"GPU {gpu.index}" if gpu else f"port {short(link.id)}"
+    return Subject("link", name=name, slot=link.slot, bdf=gpu.bdf if gpu else link.id)
+
+
+def where(link: Link, gpu: Gpu | None, links: Links, want: Profile) -> str:
+    """`root port 40:01.1 > slot PCIE3 > riser R3 > GPU 2 41:00.0`."""
+    chain = [*links.chain(link.id), link]
+    parts = [f"root port {short(chain[0].id)}"]
+    parts += [f"switch port {short(step.id)}" for step in chain[1:]]
+    if link.slot:
+        parts.append(f"slot {link.slot}")
+    elif link.slot_number is not None:
+        parts.append(f"slot number {link.slot_number}")
+    wanted = want.slot(link.slot)
+    if wanted is not None and wanted.riser:
+        parts.append(f"riser {wanted.riser}")
+    if gpu is not None:
+        parts.append(f"GPU {gpu.index} {short(gpu.bdf)}")
+    return " > ".join(parts)
+
+
+def path_name(link: Link, want: Profile) -> str:
+    """What a hand would take hold of: `riser R3`, or `the riser or card in slot PCIE3`."""
+    wanted = want.slot(link.slot)
+    if wanted is not None and wanted.riser:
+        return f"riser {wanted.riser}"
+    return "the riser" if link.slot is None else f"the riser or card in slot {link.slot}"
+
+
+def riser_target(link: Link, gpu: Gpu | None) -> str:
+    """What to give `boxcheck riser`: the slot's name, or a bus address."""
+    return link.slot or short(gpu.bdf if gpu else link.id)
+
+
+def link_evidence(link: Link, *names: str) -> tuple[str, ...]:
+    """Sysfs files of both ends."""
+    ends = [link.downstream.bdf, *([link.upstream.bdf] if link.upstream else [])]
+    return tuple(f"/sys/bus/pci/devices/{Bdf(bdf)}/{name}" for bdf in ends for name in names)
