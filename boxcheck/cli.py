@@ -1,0 +1,247 @@
+"""The command line. Declares commands and options; bodies live in `boxcheck.commands` and are imported when run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from typing import Annotated, NoReturn, Optional
+
+import typer
+
+app = typer.Typer(
+    name="boxcheck", no_args_is_help=True, add_completion=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+    help="Bring up, validate and certify computers with many GPUs.",
+)
+profile_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What a box must be: show, check, detect, draft.")
+app.add_typer(profile_app, name="profile")
+
+
+class Goal(StrEnum):
+    any = "any"
+    rocm = "rocm"
+    cuda_p2p = "cuda-p2p"
+    tinygrad = "tinygrad"
+    vm = "vm"
+
+
+class Color(StrEnum):
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
+Sysroot = Annotated[Optional[str], typer.Option(  # noqa: UP045  typer reads Optional at run time
+    "--sysroot", metavar="DIR|TAR", help="Read this capture instead of this machine.")]
+ProfileOption = Annotated[Optional[str], typer.Option(  # noqa: UP045
+    "--profile", metavar="NAME|FILE", help="Judge against this profile instead of the one that matches.")]
+JsonOut = Annotated[Optional[str], typer.Option("--json", metavar="FILE|-", help="Write JSON.")]  # noqa: UP045
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from boxcheck import __version__
+
+        typer.echo(f"boxcheck {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Bring up, validate and certify computers with many GPUs."""
+
+
+@app.command()
+def doctor(
+    checks: Annotated[Optional[list[str]], typer.Argument(  # noqa: UP045
+        metavar="[CHECK]...", help="Only these: an id, an area (pcie) or a glob ('aer.*').")] = None,
+    profile: ProfileOption = None,
+    sysroot: Sysroot = None,
+    goal: Annotated[Optional[Goal], typer.Option("--goal", help="Judge IOMMU and ACS for this use.")] = None,  # noqa: UP045
+    no_wake: Annotated[bool, typer.Option("--no-wake", help="Do not put load on the GPUs to see their real link speed.")] = False,
+    without: Annotated[Optional[list[str]], typer.Option(  # noqa: UP045
+        "--except", metavar="CHECK", help="Leave these out (repeatable).")] = None,
+    json: JsonOut = None,
+    jsonl: Annotated[Optional[str], typer.Option("--jsonl", metavar="FILE|-", help="Write one JSON object a line.")] = None,  # noqa: UP045
+    junit: Annotated[Optional[str], typer.Option("--junit", metavar="FILE|-", help="Write JUnit XML.")] = None,  # noqa: UP045
+    ocptv: Annotated[Optional[str], typer.Option("--ocptv", metavar="FILE|-", help="Write OCP Test & Validation JSONL.")] = None,  # noqa: UP045
+    plain: Annotated[bool, typer.Option("--plain", help="One finding a line, stable order.")] = False,
+    ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
+    color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")] = False,
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Show passes too; twice: every reading.")] = 0,
+    strict: Annotated[bool, typer.Option("--strict", help="A marginal result fails.")] = False,
+) -> None:
+    """Read this machine (or a capture), judge it against a profile, say what is wrong and what to do.
+
+    Never writes to the machine. Exit codes: 0 passed, 1 failed, 2 usage, 3 not everything could be read, 4 boxcheck
+    broke, 5 a GPU is lost.
+    """
+    from boxcheck.commands.doctor import Options, doctor as body
+
+    _leave(body(Options(
+        checks=tuple(checks or ()), without=tuple(without or ()), profile=profile, sysroot=sysroot,
+        goal=goal.value if goal else None, wake=not no_wake, json=json, jsonl=jsonl, junit=junit, ocptv=ocptv,
+        plain=plain, ascii=ascii, color=color.value, quiet=quiet, verbose=verbose, strict=strict,
+    )))
+
+
+@app.command()
+def facts(
+    sysroot: Sysroot = None,
+    json: JsonOut = None,
+) -> None:
+    """Print the decoded facts, without judgement."""
+    from boxcheck.commands.doctor import facts as body
+
+    _leave(body(sysroot, json))
+
+
+@app.command()
+def capture(
+    out: Annotated[Optional[str], typer.Argument(  # noqa: UP045
+        metavar="OUT", help="File (.tar, .tar.gz, .tar.zst) or directory to write.")] = None,
+    redact: Annotated[bool, typer.Option("--redact", help="Replace serials, UUIDs, addresses and names by hashes.")] = False,
+    sysroot: Sysroot = None,
+    script: Annotated[bool, typer.Option("--script", help="Print the shell script that captures without Python.")] = False,
+) -> None:
+    """Record all that doctor reads, to be judged anywhere else."""
+    from boxcheck.commands.capture import capture as body, print_script
+
+    if script:
+        _leave(print_script())
+    if out is None:
+        raise typer.BadParameter("say where to write the capture: boxcheck capture OUT.tar.gz")
+    _leave(body(out, redact, sysroot))
+
+
+@app.command()
+def checks(
+    json: JsonOut = None,
+    profile: ProfileOption = None,
+) -> None:
+    """List every check: id, what it needs, what is true when it fires."""
+    from boxcheck.commands.catalogue import list_checks
+
+    _leave(list_checks(json, profile))
+
+
+@app.command()
+def explain(
+    id: Annotated[str, typer.Argument(metavar="ID", help="A check's id, as in brackets in the account.")],
+    profile: ProfileOption = None,
+) -> None:
+    """Say what a check reads, what is true when it fires, why it matters and what to do."""
+    from boxcheck.commands.catalogue import explain as body
+
+    _leave(body(id, profile))
+
+
+@profile_app.command("list")
+def profile_list(json: JsonOut = None) -> None:
+    """List the profiles that come with boxcheck."""
+    from boxcheck.commands.profile import profile_list as body
+
+    _leave(body(json))
+
+
+@profile_app.command("show")
+def profile_show(
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE")],
+    json: JsonOut = None,
+) -> None:
+    """Show a profile: limits with their sources, blockers, what its owner should set."""
+    from boxcheck.commands.profile import profile_show as body
+
+    _leave(body(name, json))
+
+
+@profile_app.command("check")
+def profile_check(file: Annotated[str, typer.Argument(metavar="FILE")]) -> None:
+    """Check a profile file: every mistake with its line."""
+    from boxcheck.commands.profile import profile_check as body
+
+    _leave(body(file))
+
+
+@profile_app.command("detect")
+def profile_detect(sysroot: Sysroot = None, json: JsonOut = None) -> None:
+    """Say which profile this machine matches, and why."""
+    from boxcheck.commands.profile import profile_detect as body
+
+    _leave(body(sysroot, json))
+
+
+@profile_app.command("draft")
+def profile_draft(sysroot: Sysroot = None) -> None:
+    """Write a profile from this machine, every limit marked as measured and not agreed."""
+    from boxcheck.commands.profile import profile_draft as body
+
+    _leave(body(sysroot))
+
+
+def _leave(code: int) -> NoReturn:
+    raise typer.Exit(code)
+
+
+def _say(message: str, help: str = "") -> None:
+    print(f"error: {message}", file=sys.stderr)
+    if help:
+        print(f"help: {help}", file=sys.stderr)
+
+
+def run() -> None:
+    """Runs the app. Every expected failure ends as one clear error and the right exit code."""
+    from boxcheck.host.tree import CaptureError
+    from boxcheck.usage import UsageError
+
+    code = 0
+    try:
+        code = app(standalone_mode=False) or 0
+    except (CaptureError, UsageError) as error:
+        _say(str(error), getattr(error, "help", ""))
+        code = 2
+    except typer.Exit as leave:
+        code = leave.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted before a verdict", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        # The reader went away (`| head`). Python would complain once more while flushing at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    except Exception as error:  # noqa: BLE001  the last line of defence
+        code = _unexpected(error)
+    sys.exit(code)
+
+
+def _unexpected(error: Exception) -> int:
+    import errno
+
+    import click
+
+    if isinstance(error, click.UsageError):
+        error.show()
+        return 2
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT):
+        _say(f"{error.filename or 'output'}: {os.strerror(error.errno).lower()}", "choose another place to write to")
+        return 2
+    from boxcheck.profile import ProfileError
+
+    if isinstance(error, ProfileError):
+        _say(str(error), error.help)
+        return 2
+    _say(
+        f"boxcheck itself broke: {type(error).__name__}: {error}",
+        "please report it, with `boxcheck capture --redact box.tar.gz`; BOXCHECK_TRACEBACK=1 shows where",
+    )
+    if os.environ.get("BOXCHECK_TRACEBACK"):
+        import traceback
+
+        traceback.print_exception(error)
+    return 4

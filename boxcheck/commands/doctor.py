@@ -1,0 +1,137 @@
+"""`boxcheck doctor` and `boxcheck facts`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from boxcheck.account import Account
+from boxcheck.engine.inspect import Facts, choose_checks, inspect_facts, read_facts
+from boxcheck.host import Host
+from boxcheck.judge import ExitCode, exit_code
+from boxcheck.profile import GOALS, Profile, load_profile
+from boxcheck.registry import CHECKS, Check, discover
+from boxcheck.usage import UsageError, nearest
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    checks: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    profile: str | None = None
+    sysroot: str | None = None
+    goal: str | None = None
+    wake: bool = True
+    json: str | None = None
+    jsonl: str | None = None
+    junit: str | None = None
+    ocptv: str | None = None
+    plain: bool = False
+    ascii: bool = False
+    color: str = "auto"
+    quiet: bool = False
+    verbose: int = 0
+    strict: bool = False
+    save: bool = True
+
+
+def open_host(sysroot: str | None) -> Host:
+    """The machine to read: a capture, or this one."""
+    if sysroot is not None:
+        from boxcheck.host.capture import CaptureHost
+
+        return CaptureHost(sysroot)
+    from boxcheck.host.live import LiveHost
+
+    return LiveHost()
+
+
+def choose(patterns: Sequence[str], without: Sequence[str]) -> tuple[Check, ...]:
+    """The checks to run; UsageError for a pattern that names none."""
+    discover()
+    for pattern in (*patterns, *without):
+        if not choose_checks([pattern]):
+            areas = {check.area for check in CHECKS.values()}
+            raise UsageError(
+                f"no check is called {pattern!r}", nearest(pattern, [*CHECKS, *areas]) or "boxcheck checks lists them all"
+            )
+    chosen = choose_checks(patterns, without)
+    if not chosen:
+        raise UsageError("no check is left to run", "name fewer in --except")
+    return chosen
+
+
+def choose_profile(options: Options, facts: Facts) -> tuple[Profile, bool, str]:
+    """The profile, whether it is certain that it is the right one, and why it was chosen."""
+    from boxcheck.profile_detect import detect
+
+    if options.profile is not None:
+        profile, certain, why = load_profile(options.profile), True, "chosen with --profile"
+    else:
+        detection = detect(facts)
+        certain, why = detection.name is not None, detection.why
+        profile = load_profile(detection.name or "generic")
+    if options.goal is not None:
+        if options.goal not in GOALS:
+            raise UsageError(f"no goal is called {options.goal!r}", f"choose one of {', '.join(GOALS)}")
+        profile = msgspec.structs.replace(profile, goal=options.goal)
+    return profile, certain, why
+
+
+def examine(options: Options) -> tuple[Account, Host]:
+    """Reads and judges; renders nothing."""
+    began = time.monotonic()
+    started = time.time()
+    host = open_host(options.sysroot)
+    chosen = choose(options.checks, options.without)
+    if options.profile is not None:
+        load_profile(options.profile)  # a mistake in it should not wait for the reading
+    if options.wake and host.live:
+        from boxcheck.engine.wake import read_under_load
+
+        read_under_load(host)
+    facts = read_facts(host)
+    profile, certain, why = choose_profile(options, facts)
+    verdict = inspect_facts(facts, profile, chosen, profile_certain=certain)
+    from boxcheck.report.summary import account_of
+
+    return account_of(
+        host=host, facts=facts, profile=profile, certain=certain, why=why, checks=chosen, verdict=verdict,
+        started=started, elapsed_seconds=time.monotonic() - began, sysroot=options.sysroot,
+    ), host
+
+
+def doctor(options: Options) -> int:
+    to_stdout = [name for name in ("json", "jsonl", "junit", "ocptv") if getattr(options, name) == "-"]
+    if len(to_stdout) > 1:
+        raise UsageError(f"--{to_stdout[0]} - and --{to_stdout[1]} - both want standard output", "write one to a file")
+    from boxcheck.report.progress import announce
+
+    with announce(options):
+        account, host = examine(options)
+    code = exit_code(account.verdict, strict=options.strict)
+    if options.save and host.live:
+        from boxcheck.engine.record import save_record
+
+        account = save_record(account, host)
+    from boxcheck.report import write_reports
+
+    write_reports(account, options, code)
+    return int(code)
+
+
+def facts(sysroot: str | None, json: str | None) -> int:
+    from boxcheck.report.json import facts_json
+    from boxcheck.report.output import write_output
+
+    host = open_host(sysroot)
+    read = read_facts(host)
+    write_output(json or "-", facts_json(read, host))
+    for crash in read.crashes:
+        print(f"boxcheck itself broke in {crash.where}", file=sys.stderr)
+    return int(ExitCode.BROKEN if read.crashes else ExitCode.PASSED)
+
+
+__all__ = ["Options", "choose", "doctor", "examine", "facts", "open_host"]

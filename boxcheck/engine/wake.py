@@ -1,0 +1,79 @@
+"""Readings under load: cards lower their link speed at rest, so speed is real only while they copy.
+
+The load itself comes from the GPU layer (`boxcheck.gpu.wake`), at most 3 s of copies a GPU. Where that layer, its driver
+or a GPU is missing, nothing is read twice, and checks that need a loaded reading say `unknown` and how to settle it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from boxcheck.host import Host
+from boxcheck.host.live import LiveHost
+from boxcheck.model import Bdf, Unread
+from boxcheck.probes.gpus import DISPLAY_CLASSES, GPU_VENDORS
+from boxcheck.probes.pci import PciInventory, pci
+
+LOAD_SECONDS = 3.0
+READINGS = 5
+"""Over the second half of the load: drivers need up to a second to leave the idle speed (checks.md, pcie.idle_downshift)."""
+
+ATTRIBUTES = ("current_link_speed", "current_link_width")
+COUNTERS = ("aer_dev_correctable", "aer_dev_nonfatal", "aer_dev_fatal")
+
+
+class Wake(Protocol):
+    """Puts copies on GPUs. Entering starts the load, leaving stops it."""
+
+    def load(self, gpus: Iterable[Bdf], seconds: float) -> AbstractContextManager[None]: ...
+
+
+def find_wake() -> Wake | Unread:
+    """The GPU layer's wake, Unread when this installation has none."""
+    from importlib.util import find_spec
+
+    if find_spec("boxcheck.gpu") is None:
+        return Unread("this boxcheck has no GPU layer", "unsupported")
+    from importlib import import_module
+
+    wake: Wake = import_module("boxcheck.gpu.wake")  # type: ignore[assignment]
+    return wake
+
+
+def link_paths(inventory: PciInventory) -> tuple[tuple[Bdf, ...], tuple[str, ...]]:
+    """The GPUs to load, and the directories of all ports between them and the root."""
+    gpus = [
+        function for function in inventory.functions.values()
+        if function.class_code >> 8 in DISPLAY_CLASSES and function.vendor in GPU_VENDORS
+        and not function.virtual_function and function.link is not None
+    ]
+    paths = dict.fromkeys(
+        path for gpu in gpus for path in (gpu.path, *(port.path for port in inventory.ancestors(gpu.bdf)))
+    )
+    return tuple(gpu.bdf for gpu in gpus), tuple(paths)
+
+
+def read_under_load(host: Host, wake: Wake | Unread | None = None) -> Unread | None:
+    """Takes readings of every GPU's links under load and records them. Unread says why none could be taken."""
+    if not isinstance(host, LiveHost):
+        return Unread("a capture is not put under load", "one-reading")
+    wake = find_wake() if wake is None else wake
+    if isinstance(wake, Unread):
+        return wake
+    gpus, paths = link_paths(pci(host))
+    if not gpus:
+        return Unread("no GPU to put under load", "absent")
+    with wake.load(gpus, LOAD_SECONDS):
+        time.sleep(LOAD_SECONDS / 2)
+        for _ in range(READINGS):
+            for path in paths:
+                for name in ATTRIBUTES:
+                    host.read_again(f"{path}/{name}", "load")
+            time.sleep(LOAD_SECONDS / 2 / READINGS)
+    for path in paths:
+        for name in COUNTERS:
+            host.read_again(f"{path}/{name}", "after")
+    return None
