@@ -2,12 +2,14 @@
 
 See docs/reference/profiles.md for the format. A profile names its parts (`parts = ["romed8-2t"]`, `[gpus] part = ...`),
 each of which is a file or table of its own; the profile's own values win, and there is no deeper inheritance.
+
+Here are the structs and the way in. `profile_read` checks one file, `profile_resolve` puts a profile and its parts
+together, `profile_gpus` reads the GPU database; all three are loaded when a profile is.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -15,18 +17,34 @@ from typing import Any, Literal
 import msgspec
 
 from boxcheck.model import Limit
-from boxcheck.registry import LIMITS, LimitSpec, discover
+from boxcheck.registry import LIMITS
 
 Goal = Literal["any", "rocm", "cuda-p2p", "tinygrad", "vm"]
 GOALS: tuple[Goal, ...] = ("any", "rocm", "cuda-p2p", "tinygrad", "vm")
 
 
-class ProfileError(Exception):
-    """A profile that cannot be used: `FILE:LINE: what is wrong`, and what to do in `help`."""
+class Mistake(msgspec.Struct, frozen=True, order=True):
+    """Something that makes a profile unusable, with its place. `line` counts from 1."""
 
-    def __init__(self, message: str, help: str = "") -> None:
+    file: str
+    line: int
+    says: str
+    help: str = ""
+
+    def __str__(self) -> str:
+        return f"profile {self.file}:{self.line}: {self.says}"
+
+
+class ProfileError(Exception):
+    """A profile that cannot be used: `profile FILE:LINE: what is wrong`, and what to do in `help`.
+
+    `mistakes` holds everything that is wrong with it; the message is the first of them.
+    """
+
+    def __init__(self, message: str, help: str = "", mistakes: tuple[Mistake, ...] = ()) -> None:
         super().__init__(message)
         self.help = help
+        self.mistakes = mistakes
 
 
 class GpuPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +65,13 @@ class GpuPart(msgspec.Struct, frozen=True, kw_only=True):
     board_power_watts: float | None = None
     bar_gib: float | None = None
     """Size of the BAR that exposes VRAM when it is fully open."""
+    memory_gbs: float | None = None
+    """Bandwidth of VRAM from the data sheet, GB/s."""
+    peak_tflops: Mapping[str, float] = {}
+    """By number format, dense. For reports: a limit never uses a peak."""
+    measured_tflops: Mapping[str, tuple[float, float]] = {}
+    """Lowest and highest matrix product that others measured, by number format."""
+    note: str = ""
     source: str = ""
 
 
@@ -62,6 +87,17 @@ class GpusWanted(msgspec.Struct, frozen=True, kw_only=True):
     def vendors(self) -> frozenset[str]:
         """`10de`, `1002`: vendors whose driver this box needs."""
         return frozenset(pci_id.split(":")[0] for part in self.parts for pci_id in part.pci_ids)
+
+
+class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
+    """A setting that the profile recommends and no check judges."""
+
+    group: str
+    """Table under `recommend`: `env`, `training` ..."""
+    name: str
+    value: str | int | float | bool
+    source: str
+    note: str = ""
 
 
 class SlotWanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,8 +124,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     slots: tuple[SlotWanted, ...] = ()
     match: Mapping[str, Any] = {}
     """How `profile detect` recognises the box."""
-    recommend: Mapping[str, Any] = {}
+    recommend: tuple[Recommendation, ...] = ()
     """What the owner should set beyond limits: environment, training settings; each with its source."""
+    parts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     path: str = ""
     sha256: str = ""
@@ -111,3 +148,73 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         if selected(self.advisory, check_id):
             return False
         return selected(self.inspect if stage == "inspect" else self.stress, check_id)
+
+
+def profiles_directory() -> Path:
+    """Where the shipped profiles are: inside the installed package, or beside it in a source checkout."""
+    here = Path(__file__).resolve().parent
+    installed = here / "_profiles"
+    return installed if installed.is_dir() else here.parent / "profiles"
+
+
+@cache
+def shipped_profiles() -> tuple[str, ...]:
+    """Names of the profiles that come with boxcheck, sorted. Empty when the installation lost them."""
+    try:
+        files = sorted(profiles_directory().glob("*.toml"))
+    except OSError:
+        return ()
+    return tuple(file.stem for file in files if file.stem != "gpus")
+
+
+def load_profile(name_or_path: str) -> Profile:
+    """The profile of that name, or in that file (a name with `/` or ending in `.toml`).
+
+    Raises ProfileError, and nothing else, for a name that nobody knows and for a file with any mistake in it.
+    """
+    from boxcheck.profile_resolve import load
+
+    return load(name_or_path)
+
+
+def check_profile(name_or_path: str) -> list[Mistake]:
+    """Everything that is wrong with a profile, in the order of its lines; empty when it is sound.
+
+    Raises ProfileError when there is no such profile.
+    """
+    from boxcheck.profile_resolve import resolve
+
+    _, mistakes = resolve(name_or_path)
+    return mistakes
+
+
+@cache
+def load_gpus() -> Mapping[str, GpuPart]:
+    """The GPU database, by key (`rtx4090`). Raises ProfileError when the shipped file is damaged."""
+    from boxcheck.profile_gpus import read_gpus
+
+    return read_gpus(profiles_directory() / "gpus.toml")
+
+
+@cache
+def _gpus_by_id() -> Mapping[str, tuple[GpuPart, ...]]:
+    found: dict[str, list[GpuPart]] = {}
+    for part in load_gpus().values():
+        for pci_id in part.pci_ids:
+            found.setdefault(pci_id, []).append(part)
+    return {pci_id: tuple(parts) for pci_id, parts in found.items()}
+
+
+def part_of(pci_id: str, revision: int | None) -> GpuPart | None:
+    """The card with this `vendor:device` (lower-case hex) and revision.
+
+    None for an id that is not in the database, and for a revision that none of the id's cards has: 1002:744c is four
+    different cards. A revision that was not read (None) identifies only a card of which every revision is the same.
+    """
+    anyone = None
+    for part in _gpus_by_id().get(pci_id, ()):
+        if revision is not None and revision in part.revisions:
+            return part
+        if not part.revisions:
+            anyone = part
+    return anyone

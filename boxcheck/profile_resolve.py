@@ -1,0 +1,175 @@
+"""A profile and the parts it names, put together: one `Profile`, and every mistake in any of the files.
+
+The profile's own value of a limit wins over that of its parts. Two parts that set one limit differently contradict each
+other unless the profile settles it. Lists of checks, slots and recommendations add up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from boxcheck.model import Limit
+from boxcheck.profile import (
+    GpuPart,
+    GpusWanted,
+    Mistake,
+    Profile,
+    ProfileError,
+    load_gpus,
+    profiles_directory,
+    shipped_profiles,
+)
+from boxcheck.profile_read import Sheet, nearest, read_text, show_text
+from boxcheck.profile_values import show
+from boxcheck.registry import LIMITS, discover
+
+
+def find(name_or_path: str) -> tuple[Path, str]:
+    """The file of a profile, and what to call it in messages."""
+    if name_or_path in shipped_profiles():
+        return profiles_directory() / f"{name_or_path}.toml", f"{name_or_path}.toml"
+    if "/" in name_or_path or name_or_path.endswith(".toml"):
+        return Path(name_or_path), show_text(name_or_path)
+    near = nearest(name_or_path, shipped_profiles())
+    help = "boxcheck profile list names them all"
+    raise ProfileError(f"no profile is called {show(name_or_path)}", f"did you mean {near}? {help}" if near else help)
+
+
+def load(name_or_path: str) -> Profile:
+    """The profile, or a ProfileError that holds all of its mistakes and speaks of the first."""
+    profile, mistakes = resolve(name_or_path)
+    if not mistakes:
+        return profile
+    first = mistakes[0]
+    help = first.help
+    if len(mistakes) > 1:
+        more = f"boxcheck profile check {show_text(name_or_path)} shows all {len(mistakes)} mistakes"
+        help = f"{help}; {more}" if help else more
+    raise ProfileError(str(first), help, tuple(mistakes))
+
+
+def resolve(name_or_path: str) -> tuple[Profile, list[Mistake]]:
+    """The profile as far as it makes sense, and all that is wrong with it.
+
+    Raises ProfileError when there is no file, or none that can be read as text.
+    """
+    discover()
+    path, file = find(name_or_path)
+    text = read_text(path, file) if _exists(path, file) else ""
+    try:
+        sheet = Sheet(text, file)
+    except ProfileError as error:
+        return Profile(name="", revision=0, title=""), list(error.mistakes)
+    parts = [part for name in sheet.parts if (part := _part(sheet, name, path.parent)) is not None]
+    limits = _limits(sheet, parts)
+    gpus = _gpus(sheet)
+    everything = [*parts, sheet]
+    profile = Profile(
+        name=sheet.name, revision=sheet.revision, title=sheet.title, goal=sheet.goal,  # type: ignore[arg-type]
+        gpus=gpus, limits=limits, slots=_slots(everything),
+        inspect=_patterns(everything, "inspect"), stress=_patterns(everything, "stress"),
+        advisory=_patterns(everything, "advisory"),
+        match={key: value for one in everything for key, value in one.match.items()},
+        recommend=tuple(entry for one in everything for entry in one.recommend),
+        notes=tuple(note for one in everything for note in one.notes),
+        parts=sheet.parts, path=str(path),
+    )
+    mistakes = sorted(sheet.mistakes, key=lambda one: one.line)
+    for part in parts:
+        mistakes += sorted(part.mistakes, key=lambda one: one.line)
+    return msgspec.structs.replace(profile, sha256=digest(profile)), mistakes
+
+
+def _exists(path: Path, file: str) -> bool:
+    try:
+        found = path.exists()
+    except (OSError, ValueError):
+        found = False
+    if not found:
+        raise ProfileError(f"there is no profile file {file}", "boxcheck profile list names the shipped profiles")
+    return True
+
+
+def _part(sheet: Sheet, name: str, beside: Path) -> Sheet | None:
+    """The part of that name: from `parts/` beside the profile, else a shipped one."""
+    line = ("parts", sheet.parts.index(name))
+    for directory in (beside / "parts", profiles_directory() / "parts"):
+        path = directory / f"{name}.toml"
+        if path.is_file():
+            try:
+                part = Sheet(read_text(path, f"parts/{name}.toml"), f"parts/{name}.toml", part=True)
+            except ProfileError as error:
+                sheet.mistakes += error.mistakes
+                return None
+            if part.name and part.name != name:
+                part.wrong(("part",), f"part is {show(part.name)}, in a file called {name}.toml", "use one name")
+            return part
+    known = sorted(path.stem for path in (profiles_directory() / "parts").glob("*.toml"))
+    near = nearest(name, known)
+    sheet.wrong(line, f"no part is called {show(name)}",
+                f"did you mean {near}?" if near else f"known are {', '.join(known)}")
+    return None
+
+
+def _limits(sheet: Sheet, parts: Sequence[Sheet]) -> dict[str, Limit]:
+    found: dict[str, Limit] = {}
+    setter: dict[str, str] = {}
+    for one in (*parts, sheet):
+        for name, value in one.limits.items():
+            spec = LIMITS[name]
+            limit = Limit(name, spec.compare, value.must, value.should, spec.unit, one.sources.get(name, ""))
+            before = found.get(name)
+            if one is not sheet and name not in sheet.limits and before is not None and (
+                    (before.must, before.should) != (limit.must, limit.should)):
+                sheet.wrong(("parts",), f"parts {setter[name]} and {one.name} set {name} differently",
+                            f"set {name} in the profile itself")
+            found[name] = limit
+            setter[name] = one.name
+    return dict(sorted(found.items()))
+
+
+def _gpus(sheet: Sheet) -> GpusWanted:
+    known = load_gpus()
+    parts: list[GpuPart] = []
+    for index, key in enumerate(sheet.gpus.parts):
+        if key in known:
+            parts.append(known[key])
+        else:
+            near = nearest(key, known)
+            sheet.wrong(("gpus", "part", index), f"gpus.part is {show(key)}, which gpus.toml does not hold",
+                        f"did you mean {near}?" if near else 'name the card by pci_id = "vendor:device"')
+    for pci_id, revision in sheet.gpus.ids:
+        name = pci_id if revision is None else f"{pci_id} rev {revision:02x}"
+        parts.append(GpuPart(key=name, name=name, pci_ids=(pci_id,), vendor=pci_id[:4],
+                             revisions=() if revision is None else (revision,), source="named by the profile"))
+    return GpusWanted(parts=tuple(parts), count=sheet.gpus.count, planned=sheet.gpus.planned)
+
+
+def _patterns(sheets: Sequence[Sheet], stage: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(pattern for one in sheets for pattern in one.require.get(stage, ())))
+
+
+def _slots(sheets: Sequence[Sheet]) -> tuple[Any, ...]:
+    """Slots by label; a profile says more of a slot that its platform part has."""
+    return tuple({slot.label: slot for one in sheets for slot in one.slots}.values())
+
+
+def digest(profile: Profile) -> str:
+    """SHA-256 of all that a judgement depends on, as canonical JSON. Titles, notes and sources do not count."""
+    judged = {
+        "goal": profile.goal,
+        "limits": {name: [limit.compare, limit.must, limit.should] for name, limit in profile.limits.items()},
+        "gpus": [
+            [[part.pci_ids, part.revisions, part.vram_gib, part.link_generation, part.link_width, part.bar_gib,
+              part.board_power_watts] for part in profile.gpus.parts],
+            profile.gpus.count, profile.gpus.planned,
+        ],
+        "require": [profile.inspect, profile.stress, profile.advisory],
+        "slots": [[slot.label, slot.width, slot.speed_gts] for slot in profile.slots],
+    }
+    return hashlib.sha256(msgspec.json.encode(judged, order="sorted")).hexdigest()
