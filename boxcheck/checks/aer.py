@@ -1,0 +1,346 @@
+"""Errors of links, judged per link and direction, and whether anybody counts them.
+
+One rule: RxErr, BadTLP, BadDLLP, Rollover, Timeout per link and direction, over the bits moved. None passes, some is
+marginal; it fails when the lower 95 % bound of the rate is above the limit, or at any Rollover or uncorrectable error.
+Since boot the bits moved are not known exactly: the most that the link can have moved is taken, so a fail is proven.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from boxcheck.checks.places import link_evidence, link_subject, path_name, riser_target, short, slot_links, where
+from boxcheck.checks.wording import duration
+from boxcheck.decode.pci_config import ConfigSpace
+from boxcheck.model import BOX, Bdf, Finding, Quantity, Subject, Unread
+from boxcheck.poisson import link_bits, lower
+from boxcheck.probes.gpus import Gpu, Gpus
+from boxcheck.probes.links import Link, Links
+from boxcheck.probes.pci import PciInventory
+from boxcheck.probes.pcie_aer import SIGNAL, Aer
+from boxcheck.profile import Profile
+from boxcheck.registry import check, failed, limit, marginal, passed, skipped, unknown
+
+BER = limit(
+    "aer.ber", float, "le", "errors/bit",
+    "Link errors per bit and direction above which a link fails (lower 95 % bound).", low=1e-18, high=1e-6,
+)
+
+RECEIVER = ("RxErr", "BadTLP", "BadDLLP")
+TRANSMITTER = ("Rollover", "Timeout")
+
+
+def _link_evidence(link: Link) -> tuple[str, ...]:
+    return link_evidence(link, "aer_dev_correctable")
+
+
+def silence(link: Link, links: Links, aer: Aer, pci: PciInventory) -> str | None | Unread:
+    """Why nobody counts errors of this link; None when both ends are known to be counted; Unread when unknown."""
+    if isinstance(aer.disabled_by, Unread):
+        return aer.disabled_by
+    if aer.disabled_by is not None:
+        return f"{aer.disabled_by} on the kernel command line switches AER off"
+    if link.downstream.bdf not in aer.counters:
+        return "the port above has no AER counters"
+    root = (*links.chain(link.id), link)[0].id
+    if isinstance(aer.service_ports, Unread):
+        return aer.service_ports
+    if root not in aer.service_ports:
+        return f"the kernel's AER service is not bound to root port {short(root)}: the firmware keeps AER"
+    hidden: Unread | None = None
+    for end in (link.downstream, link.upstream):
+        if end is None:
+            continue
+        blind = _blind(end.bdf, pci)
+        if isinstance(blind, Unread):
+            hidden = blind
+        elif blind is not None:
+            return blind
+    return hidden
+
+
+def _blind(bdf: Bdf, pci: PciInventory) -> str | None | Unread:
+    """Why this end reports no link errors."""
+    function = pci.functions.get(bdf)
+    if function is None:
+        return Unread(f"{short(bdf)} is not in the inventory", "error")
+    config = function.config
+    if isinstance(config, Unread):
+        return config
+    if config.all_ones:
+        return f"{short(bdf)} no longer answers"
+    if isinstance(config.express, Unread):
+        return config.express
+    if config.express is not None and not config.express.dev_ctl.correctable_reporting:
+        return f"{short(bdf)} does not report correctable errors (DevCtl)"
+    if isinstance(config.aer, Unread):
+        return config.aer
+    if config.aer is None:
+        return f"{short(bdf)} has no AER capability"
+    masked = [name for name in config.aer.correctable_mask if name in SIGNAL]
+    if masked:
+        return f"{short(bdf)} masks {', '.join(masked)}"
+    if config.aer.root is not None and not config.aer.root.correctable_interrupt:
+        return f"root port {short(bdf)} raises no interrupt for correctable errors (RootCmd)"
+    return None
+
+
+def _none(gpus: Gpus) -> Finding:
+    if gpus.unreadable is not None:
+        return unknown(BOX, f"not read: {gpus.unreadable.why}")
+    return skipped(BOX, "no GPU sits in a slot of this machine")
+
+
+@check("aer.live", reads=[Gpus, Links, Aer, PciInventory], needs=["root"])
+def live(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Profile) -> Iterator[Finding]:
+    """Nobody counts the errors of a GPU's link, so that zero proves nothing.
+
+    Why it matters: the counter files exist whenever the device can report, also where the firmware kept error reporting
+    to itself and every count stays at 0 for ever.
+    What to do: BIOS setup, PCIe AER (or "AER reporting mechanism"): OS first. No such setting: boot with
+    `pcie_ports=native`. Remove pci=noaer and pcie_ports=compat from the kernel command line.
+    Not a fault: of the link. Consumer boards often keep AER in firmware.
+    By hand: ls /sys/bus/pci_express/drivers/aer; lspci -vv -s <port> | grep -E 'DevCtl|CEMsk|RootCmd'
+    """
+    judged = False
+    for gpu, link in slot_links(gpus, links, want):
+        judged = True
+        subject = link_subject(link, gpu)
+        silent = silence(link, links, aer, pci)
+        evidence = ("/sys/bus/pci_express/drivers/aer", "/proc/cmdline", *link_evidence(link, "config"))
+        if isinstance(silent, Unread):
+            yield unknown(subject, f"whether errors are counted was not read: {silent.why}", evidence=evidence,
+                          needs_root=silent.kind == "permission")
+        elif silent is not None and gpu.gone:
+            yield unknown(subject, silent, evidence=evidence)
+        elif silent is not None:
+            yield marginal(
+                subject, f"errors are not counted: {silent}", evidence=evidence, cause="aer-silent:",
+                title="errors of GPU links are not counted", where=where(link, gpu, links, want),
+                help=_silence_help(silent),
+                not_=("a clean link (nobody looked)",),
+            )
+        else:
+            yield passed(subject, "both ends report and the kernel counts", evidence=evidence)
+    if not judged:
+        yield _none(gpus)
+
+
+def _silence_help(silent: str) -> tuple[str, ...]:
+    if "command line" in silent:
+        return ("remove that word from the kernel command line (GRUB_CMDLINE_LINUX in /etc/default/grub), run "
+                "`sudo update-grub`, reboot",)
+    if "firmware" in silent:
+        return ("BIOS setup: PCIe AER (AER reporting mechanism): OS first",
+                "no such setting: add pcie_ports=native to the kernel command line, reboot")
+    return ("reboot; if it stays so, firmware or a tool switched reporting off at this end",)
+
+
+@check("aer.correctable", reads=[Gpus, Links, Aer, PciInventory], limits=[BER])
+def correctable(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Profile) -> Iterator[Finding]:
+    """A GPU's link repairs damaged packets.
+
+    Why it matters: each damaged packet is sent again. A link that repairs often is one warm afternoon from dropping out,
+    and a Rollover means that the same packet failed four times in a row.
+    What to do: reseat the riser at both ends, then `boxcheck riser SLOT`. Errors at 16 GT/s that are gone at 8 GT/s
+    speak for the riser.
+    Not a fault: a few receiver errors while the link trained at boot. Advisory non-fatal errors (NonFatalErr) are
+    software's and are not counted here.
+    By hand: cat /sys/bus/pci/devices/<port>/aer_dev_correctable, and the same at the card
+    """
+    judged = False
+    for gpu, link in slot_links(gpus, links, want):
+        judged = True
+        yield _judge_correctable(gpu, link, gpus, links, aer, pci, want)
+    if not judged:
+        yield _none(gpus)
+
+
+def _counts(link: Link, aer: Aer) -> tuple[dict[str, int], dict[str, int]] | Unread:
+    """Signal errors at the port above and at the card, zeros left out. An end without counters counts nothing here."""
+    ends: list[dict[str, int]] = []
+    for end in (link.downstream, link.upstream):
+        counters = aer.counters.get(end.bdf) if end is not None else None
+        if counters is None:
+            ends.append({})
+            continue
+        if isinstance(counters.correctable, Unread):
+            return counters.correctable
+        ends.append({name: counters.correctable[name] for name in SIGNAL if counters.correctable.get(name)})
+    return ends[0], ends[1]
+
+
+def _raw_status(link: Link, pci: PciInventory) -> dict[str, tuple[str, ...]]:
+    """Signal errors that stand in the status registers: they stay there where nobody counts and clears them."""
+    found: dict[str, tuple[str, ...]] = {}
+    for end in (link.downstream, link.upstream):
+        function = pci.functions.get(end.bdf) if end else None
+        config: ConfigSpace | Unread | None = function.config if function else None
+        if config is None or isinstance(config, Unread) or config.aer is None or isinstance(config.aer, Unread):
+            continue
+        names = tuple(name for name in config.aer.correctable_status if name in SIGNAL)
+        if names and not config.all_ones:
+            found[short(end.bdf) if end else ""] = names
+    return found
+
+
+def _listing(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def _judge_correctable(
+    gpu: Gpu, link: Link, gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Profile
+) -> Finding:
+    subject = link_subject(link, gpu)
+    evidence = _link_evidence(link)
+    silent = silence(link, links, aer, pci)
+    counts = _counts(link, aer)
+    if isinstance(counts, Unread):
+        return unknown(subject, f"error counters not read: {counts.why}", evidence=evidence)
+    port, card = counts
+    total = sum(port.values()) + sum(card.values())
+    if total == 0:
+        if silent is None:
+            since = "" if isinstance(aer.uptime_seconds, Unread) else f" in {duration(aer.uptime_seconds)}"
+            return passed(subject, f"no link error counted since boot{since}", measured=Quantity(0, "errors"),
+                          evidence=evidence)
+        if isinstance(silent, Unread):
+            return unknown(subject, f"0 counted, but whether anybody counts was not read: {silent.why}",
+                           evidence=evidence, needs_root=silent.kind == "permission")
+        raw = _raw_status(link, pci)
+        if raw and not gpu.gone:
+            text = "; ".join(f"{end}: {', '.join(names)}" for end, names in raw.items())
+            return marginal(
+                subject, f"link errors stand in the status register ({text}) and nobody counts them",
+                evidence=link_evidence(link, "config"), cause=f"link:{link.id}", where=where(link, gpu, links, want),
+                title=f"the link of {subject} had errors that nobody counted", help=_silence_help(silent),
+            )
+        return unknown(subject, f"0 counted, and that proves nothing: {silent}", evidence=evidence)
+    place = where(link, gpu, links, want)
+    ends = []
+    if port:
+        ends.append(f"{_listing(port)} at the port {short(link.downstream.bdf)}")
+    if card and link.upstream:
+        ends.append(f"{_listing(card)} at the card {short(link.upstream.bdf)}")
+    says = f"{' and '.join(ends)} since boot"
+    notes = _directions(port, card)
+    helps: tuple[str, ...] = (
+        f"power off, reseat the card and both ends of {path_name(link, want)}, power on, then run: "
+        f"boxcheck riser {riser_target(link, gpu)}",
+    )
+    excluded: tuple[str, ...] = ()
+    if port.keys() | card.keys() == {"Timeout"}:
+        helps = ("boot once with pcie_aspm=off: a link that wakes too slowly also times out", *helps)
+        excluded = ("damaged packets (neither end counted any)",)
+    options = {
+        "measured": Quantity(total, "errors"), "limit": want.limit(BER), "evidence": evidence,
+        "cause": f"link:{link.id}", "where": place, "title": f"the link of {_name(link, subject)} makes errors",
+        "notes": notes, "help": helps, "not_": excluded,
+    }
+    if port.get("Rollover") or card.get("Rollover"):
+        return failed(subject, f"{says}; a Rollover is a packet that failed four times in a row", **options)
+    bound = want.limit(BER)
+    rate = _proven_rate(link, max(sum(port.values()), sum(card.values())), aer)
+    if bound is not None and bound.must is not None and rate is not None and rate > bound.must:
+        return failed(subject, f"{says}: at least {rate:.1e} errors per bit, limit {bound.must:.0e}", **options)
+    return marginal(subject, says, **options)
+
+
+def _name(link: Link, subject: Subject) -> str:
+    return f"slot {link.slot}" if link.slot else str(subject)
+
+
+def _proven_rate(link: Link, count: int, aer: Aer) -> float | None:
+    """Lower 95 % bound of the error rate, over the most bits the link can have moved since boot."""
+    speed, width = link.capable_speed_gts, link.capable_width
+    if isinstance(aer.uptime_seconds, Unread) or not isinstance(speed, float) or not isinstance(width, int):
+        return None
+    bits = link_bits(speed, width, aer.uptime_seconds)
+    return lower(count) / bits if bits > 0 else None
+
+
+def _directions(port: Mapping[str, int], card: Mapping[str, int]) -> tuple[str, ...]:
+    """Which way the damaged packets went. The receiver of damaged bits logs RxErr, BadTLP and BadDLLP; the sender of
+    what was not acknowledged logs Timeout and Rollover (drivers/pci/pcie/aer.c, AER_AGENT_TRANSMITTER)."""
+    notes: list[str] = []
+    if any(name in port for name in RECEIVER):
+        notes.append("counted at the port, so damaged on the way from the card to the processor")
+    if any(name in card for name in RECEIVER):
+        notes.append("counted at the card, so damaged on the way from the processor to the card")
+    if any(name in port for name in TRANSMITTER):
+        notes.append("the port sent packets that were not acknowledged: either way may be damaged")
+    if any(name in card for name in TRANSMITTER):
+        notes.append("the card sent packets that were not acknowledged: either way may be damaged")
+    return tuple(notes)
+
+
+@check("aer.uncorrectable", reads=[Gpus, Links, Aer, PciInventory])
+def uncorrectable(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Profile) -> Iterator[Finding]:
+    """A link or a device had an error that could not be repaired.
+
+    Why it matters: a packet was lost. SDES means that the link dropped; CmpltTO that a device stopped answering; both
+    end jobs and reset cards.
+    What to do: for SDES, power leads, riser and `pcie_port_pm=off`; for others read the kernel log around it.
+    Not a fault: UnsupReq counted while the bus was probed at boot by some firmware; it stays at that count.
+    By hand: cat /sys/bus/pci/devices/<port>/aer_dev_{fatal,nonfatal}
+    """
+    judged = False
+    on_gpu_path: set[Bdf] = set()
+    for gpu, link in slot_links(gpus, links, want):
+        judged = True
+        on_gpu_path |= {end.bdf for end in (link.downstream, link.upstream) if end}
+        yield _judge_uncorrectable(gpu, link, links, aer, pci, want)
+    if not judged:
+        yield _none(gpus)
+    for bdf, counters in aer.counters.items():
+        if bdf in on_gpu_path:
+            continue
+        for kind, counts in (("fatal", counters.fatal), ("nonfatal", counters.nonfatal)):
+            if isinstance(counts, Unread):
+                continue
+            found = {name: count for name, count in counts.items() if count and name != "TOTAL"}
+            if found:
+                yield marginal(
+                    Subject("function", name=short(bdf), bdf=bdf), f"{_listing(found)} ({kind}) since boot",
+                    evidence=(f"/sys/bus/pci/devices/{bdf}/aer_dev_{kind}",), cause=f"function:{bdf}",
+                    title=f"{short(bdf)} had {kind} errors",
+                )
+
+
+def _judge_uncorrectable(gpu: Gpu, link: Link, links: Links, aer: Aer, pci: PciInventory, want: Profile) -> Finding:
+    subject = link_subject(link, gpu)
+    evidence = link_evidence(link, "aer_dev_fatal", "aer_dev_nonfatal")
+    texts: list[str] = []
+    names: set[str] = set()
+    for end in (link.downstream, link.upstream):
+        counters = aer.counters.get(end.bdf) if end else None
+        if end is None or counters is None:
+            continue
+        for kind, counts in (("fatal", counters.fatal), ("nonfatal", counters.nonfatal)):
+            if isinstance(counts, Unread):
+                return unknown(subject, f"{kind} error counters not read: {counts.why}", evidence=evidence)
+            found = {name: count for name, count in counts.items() if count and name != "TOTAL"}
+            if found:
+                texts.append(f"{_listing(found)} ({kind}) at {short(end.bdf)}")
+                names |= found.keys()
+    if texts:
+        dropped = "SDES" in names or "DLP" in names
+        return failed(
+            subject, f"{'; '.join(texts)} since boot", evidence=evidence, cause=f"link:{link.id}",
+            where=where(link, gpu, links, want),
+            title=f"the link of {_name(link, subject)} dropped" if dropped else (
+                f"uncorrectable errors on the link of {_name(link, subject)}"),
+            help=(
+                "check the card's power leads and its riser; then boot with pcie_port_pm=off" if dropped
+                else "read what happened around it: boxcheck doctor log -v",
+                f"then run: boxcheck riser {riser_target(link, gpu)}",
+            ),
+        )
+    silent = silence(link, links, aer, pci)
+    if isinstance(silent, Unread):
+        return unknown(subject, f"0 counted, but whether anybody counts was not read: {silent.why}", evidence=evidence,
+                       needs_root=silent.kind == "permission")
+    if silent is not None:
+        return unknown(subject, f"0 counted, and that proves nothing: {silent}", evidence=evidence)
+    none = Quantity(0, "errors")
+    return passed(subject, "no uncorrectable error counted since boot", measured=none, evidence=evidence)
