@@ -1,0 +1,91 @@
+"""Phrases and outcomes that several checks of parts share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from boxcheck.model import Finding, Limit, Outcome, Quantity, Scalar, Subject, Unread
+from boxcheck.registry import failed, marginal, outcome_of, passed, unknown
+
+GIB = 1 << 30
+_MAKE = {Outcome.FAIL: failed, Outcome.MARGINAL: marginal, Outcome.PASS: passed}
+
+
+def not_read(subject: Subject, unread: Unread, **options: Any) -> Finding:
+    """The `unknown` finding for a reading that is missing; it says when root would settle it."""
+    return unknown(subject, f"not read: {unread.why}", needs_root=unread.kind == "permission", **options)
+
+
+def decided(outcome: Outcome, subject: Subject, says: str, **options: Any) -> Finding:
+    """A finding of an outcome that was worked out elsewhere. On a pass, cause, title and help fall away."""
+    if outcome is Outcome.PASS:
+        for name in ("cause", "title", "help", "not_"):
+            options.pop(name, None)
+    return _MAKE[outcome](subject, says, **options)
+
+
+def judged(subject: Subject, value: Scalar, limit: Limit, says: str, **options: Any) -> Finding:
+    """Like `registry.compared`, and on a pass cause, title and help fall away."""
+    return decided(
+        outcome_of(value, limit), subject, says, measured=Quantity(value, limit.unit), limit=limit, **options)
+
+
+def bound_of(limit: Limit) -> Any:
+    """The value to name in a sentence: what must be, else what should be."""
+    return limit.must if limit.must is not None else limit.should
+
+
+def wish_of(limit: Limit) -> Any:
+    """The stricter of the two: what should be, else what must be."""
+    return limit.should if limit.should is not None else limit.must
+
+
+def wants(limit: Limit) -> str:
+    """`profile requires` for what must be, `profile asks for` for what only should be."""
+    return "profile requires" if limit.must is not None else "profile asks for"
+
+
+def broken_bound(value: Scalar, limit: Limit) -> str:
+    """The demand that `value` breaks, else the strictest one, with its verb: `profile requires 128`."""
+    if outcome_of(value, limit) is Outcome.FAIL:
+        return f"profile requires {shown(limit.must)}"
+    if limit.should is not None:
+        return f"profile asks for {shown(limit.should)}"
+    return f"profile requires {shown(limit.must)}"
+
+
+def shown(value: Any) -> str:
+    """A limit's value in a sentence."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return str(value)
+    return " or ".join(str(item) for item in value)
+
+
+def size(size_bytes: float) -> str:
+    """`125.6 GiB`, `16 GiB`."""
+    return f"{round(size_bytes / GIB, 1):g} GiB"
+
+
+def listed(items: Iterable[object], most: int = 6) -> str:
+    """`a, b and c`; with more than `most`, the rest is a number."""
+    names = [str(item) for item in items]
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else "none"
+
+
+def duration(seconds: float) -> str:
+    """`3 h 12 min`, `2 d 4 h`, `45 s`."""
+    whole = max(int(seconds), 0)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
