@@ -305,8 +305,7 @@ def _subsystem(
     if at + 4 > limit:
         missing = _cut_off(at, limit)
         return missing, missing
-    vendor, device = _U16X2.unpack_from(data, at)
-    return (device, vendor) if layout == 2 else (vendor, device)
+    return _U16X2.unpack_from(data, at)
 
 
 def _is_pcix_mode2(data: bytes, offset: int | None, size: int) -> bool:
