@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from boxcheck.profile import GpuPart, Mistake, ProfileError
+from boxcheck.profile_file import parse_toml, read_text
 from boxcheck.profile_lines import line_map, line_of
-from boxcheck.profile_read import parse_toml, read_text
 
 
 def read_gpus(path: Path) -> Mapping[str, GpuPart]:

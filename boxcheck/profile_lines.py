@@ -92,7 +92,7 @@ class _Scanner:
         while self.at < self.end and self.text[self.at] not in stop + "\n":
             character = self.text[self.at]
             if character in "\"'":
-                plain = self.string()
+                plain = _unescaped(self.string())
                 continue
             if character == ".":
                 found.append(plain)
@@ -148,6 +148,17 @@ class _Scanner:
                 index += 1
                 fresh = array
             self.step()
+
+
+def _unescaped(text: str) -> str:
+    if "\\" not in text:
+        return text
+    import tomllib
+
+    try:
+        return str(tomllib.loads(f'key = "{text}"')["key"])
+    except ValueError:
+        return text
 
 
 def line_map(text: str) -> Mapping[Path, int]:

@@ -6,24 +6,18 @@ nearest one that exists. What several files say together is the business of `pro
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from boxcheck import profile_lines
-from boxcheck.profile import GOALS, Mistake, ProfileError, Recommendation, SlotWanted
+from boxcheck.profile import GOALS, Mistake, Recommendation, SlotWanted
+from boxcheck.profile_file import parse_toml, show_text
 from boxcheck.profile_values import LimitValue, check_limit, show
 from boxcheck.registry import CHECKS, LIMITS, selected
-
-SIZE_LIMIT_BYTES = 1 << 20
-LINE_LIMIT = 2000
-"""Characters. tomllib takes quadratic time over a dotted key, so that one absurd line could hang the program."""
 
 PROFILE_KEYS = ("name", "revision", "title", "goal", "parts", "notes")
 PART_KEYS = ("part", "title", "notes")
@@ -36,7 +30,6 @@ SLOT_SPEEDS_GTS = (2.5, 5.0, 8.0, 16.0, 32.0, 64.0)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _PCI_ID = re.compile(r"([0-9a-f]{4}:[0-9a-f]{4})(?: rev ([0-9a-f]{2}))?")
-_PLACE = re.compile(r"at line (\d+), column \d+")
 
 Key = tuple[str | int, ...]
 
@@ -55,62 +48,6 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     from difflib import get_close_matches
 
     return next(iter(get_close_matches(name[:80], list(known), n=1, cutoff=0.6)), None)
-
-
-def read_text(path: Path, file: str) -> str:
-    """The text of a profile. Raises ProfileError for what is no plain, readable, reasonable UTF-8 file."""
-    def refuse(says: str, help: str = "", line: int = 1) -> ProfileError:
-        mistake = Mistake(file, line, says, help)
-        return ProfileError(str(mistake), help, (mistake,))
-
-    try:
-        # O_NONBLOCK: opening a pipe must not wait for somebody to write into it.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as opened:
-            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-                raise refuse("is not a regular file", "name a TOML file")
-            data = opened.read(SIZE_LIMIT_BYTES + 1)
-    except OSError as error:
-        says = (error.strerror or type(error).__name__).lower()
-        raise ProfileError(f"profile {file} cannot be read: {says}", "boxcheck profile list names the shipped profiles"
-                           ) from None
-    except ValueError:
-        raise ProfileError("a profile path holds a character that no path can hold", "name a TOML file") from None
-    if len(data) > SIZE_LIMIT_BYTES:
-        raise refuse(f"larger than {SIZE_LIMIT_BYTES >> 10} KiB, which no profile is")
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise refuse("not UTF-8 text", "save the file as UTF-8", line) from None
-    long = next((number for number, row in enumerate(text.split("\n"), 1) if len(row) > LINE_LIMIT), None)
-    if long is not None:
-        raise refuse(f"a line longer than {LINE_LIMIT} characters", "break it up", long)
-    return text
-
-
-def parse_toml(text: str, file: str) -> dict[str, Any]:
-    """The tables of a TOML text. Raises ProfileError with the line of a syntax error."""
-    import tomllib
-
-    try:
-        return tomllib.loads(text)
-    except RecursionError:
-        says, line = "nested too deeply", 1
-    except ValueError as error:
-        # TOMLDecodeError is a ValueError; so is what int() raises over a number of 5000 digits.
-        says = str(error)
-        place = _PLACE.search(says)
-        line = int(place[1]) if place else text.rstrip("\n").count("\n") + 1
-        says = f"not valid TOML: {says.split(' (at ')[0]}"
-    says = show_text(says)
-    mistake = Mistake(file, line, says, "see https://toml.io for the syntax")
-    raise ProfileError(str(mistake), mistake.help, (mistake,))
-
-
-def show_text(text: str) -> str:
-    """A message that may quote hostile text: one line, printable, of sane length."""
-    return "".join(character if character.isprintable() else "?" for character in text)[:200]
 
 
 class Sheet:
@@ -405,7 +342,7 @@ class Sheet:
         elif "count" in table:
             count = self._number(("gpus", "count"), 1, 64, 1)
         parts = self._texts(("gpus", "part"), single=True) if table else ()
-        if table and not parts and not ids:
+        if table and "part" not in table and "pci_id" not in table:
             self.wrong(("gpus",), "[gpus] names no card", 'add part = "..." with a name of gpus.toml')
         return GpusAsked(parts, tuple(ids), count, planned)
 

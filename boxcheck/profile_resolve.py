@@ -24,7 +24,8 @@ from boxcheck.profile import (
     profiles_directory,
     shipped_profiles,
 )
-from boxcheck.profile_read import Sheet, nearest, read_text, show_text
+from boxcheck.profile_file import read_text, show_text
+from boxcheck.profile_read import Sheet, nearest
 from boxcheck.profile_values import show
 from boxcheck.registry import LIMITS, discover
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
@@ -129,12 +130,21 @@ def _at_least(left: Any, right: Any) -> bool:
     return bool(left >= right)
 
 
+def _all_among(items: Iterable[Any], lists: Sequence[Any]) -> bool:
+    """Whether each item is in the list, or is text that one of its globs stands for (`AMD EPYC*`)."""
+    def covered(item: Any) -> bool:
+        return item in lists or (
+            isinstance(item, str) and any(fnmatchcase(item.casefold(), str(glob).casefold()) for glob in lists))
+
+    return all(covered(item) for item in items)
+
+
 _STRONGER: Mapping[str, tuple[Callable[[Any, Any], bool], str]] = {
     "ge": (_at_least, "should is the larger number: it asks for more than must"),
     "le": (lambda should, must: _at_least(must, should), "should is the smaller number: it asks for more than must"),
     "eq": (lambda should, must: should == must, "a value cannot equal both"),
-    "in": (lambda should, must: set(should) <= set(must), "should allows only what must allows"),
-    "not-in": (lambda should, must: set(should) >= set(must), "should forbids all that must forbids"),
+    "in": (lambda should, must: _all_among(should, must), "should allows only what must allows"),
+    "not-in": (lambda should, must: _all_among(must, should), "should forbids all that must forbids"),
     "info": (lambda should, must: True, ""),
 }
 """Compare -> whether `should` asks for at least what `must` asks, and what to say when it does not."""

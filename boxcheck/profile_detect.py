@@ -1,0 +1,184 @@
+"""Which shipped profile is this machine? Pure: facts in, a name or the reason why there is none out.
+
+A profile says in [match] by what it is recognised: board, product, processor (globs over what the firmware and the
+kernel say), sockets, and how many of its GPUs may be there. A card that is missing must not hide what box this is, so
+the number is a range; GPUs are counted by id, since one card of the wrong revision is a fault of the box and not
+another box.
+A sign that was not read decides nothing: two profiles that it could tell apart leave the box ambiguous.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from boxcheck.model import Unread
+from boxcheck.profile import Profile, load_profile, shipped_profiles
+
+if TYPE_CHECKING:
+    from boxcheck.engine.inspect import Facts
+
+Sign = Literal["yes", "no", "unread"]
+
+WORDS = {"board": "board name", "product": "product name", "cpu": "processor", "sockets": "number of sockets"}
+
+
+class SeenGpu(msgspec.Struct, frozen=True):
+    pci_id: str
+    key: str | None
+    """Key of gpus.toml, None for a card (or a revision) that it does not know."""
+
+
+class BoxSigns(msgspec.Struct, frozen=True):
+    """What a box is recognised by. A name is None where the firmware gives none."""
+
+    board: str | None | Unread = None
+    product: str | None | Unread = None
+    cpu: str | None | Unread = None
+    sockets: int | Unread = 1
+    gpus: tuple[SeenGpu, ...] | Unread = ()
+
+
+class Detection(msgspec.Struct, frozen=True):
+    """`name` is None when no profile matches, or more than one; `candidates` are those that could be meant."""
+
+    name: str | None
+    why: str
+    candidates: tuple[str, ...] = ()
+
+
+class _Match(msgspec.Struct, frozen=True):
+    profile: Profile
+    signs: dict[str, Sign]
+    found: int
+
+    @property
+    def exact(self) -> bool:
+        return self.found in (self.profile.gpus.count, self.profile.gpus.planned)
+
+    @property
+    def score(self) -> int:
+        return sum(sign == "yes" for sign in self.signs.values()) + self.exact
+
+    @property
+    def best_score(self) -> int:
+        """What the score would be if everything that was not read spoke for the profile."""
+        return self.score + sum(sign == "unread" for sign in self.signs.values())
+
+    @property
+    def cards(self) -> str:
+        ids = " or ".join(dict.fromkeys(pci_id for part in self.profile.gpus.parts for pci_id in part.pci_ids))
+        count = self.profile.gpus.count
+        return f"{self.found} x {ids}" if self.exact or count is None else f"{self.found} of {count} x {ids}"
+
+
+def signs_of(facts: Facts) -> BoxSigns:
+    """The signs, out of all the facts of a machine."""
+    from boxcheck.probes.cpu import Cpu
+    from boxcheck.probes.dmi import Dmi
+    from boxcheck.probes.gpus import Gpus
+
+    dmi, cpu, gpus = facts.of(Dmi), facts.of(Cpu), facts.of(Gpus)
+    seen: tuple[SeenGpu, ...] | Unread
+    if isinstance(gpus, Unread):
+        seen = gpus
+    elif gpus.unreadable is not None:
+        seen = gpus.unreadable
+    else:
+        seen = tuple(SeenGpu(gpu.pci_id, gpu.part.key if gpu.part else None) for gpu in gpus.gpus)
+    return BoxSigns(
+        board=dmi if isinstance(dmi, Unread) else dmi.board_name,
+        product=dmi if isinstance(dmi, Unread) else dmi.product_name,
+        cpu=cpu if isinstance(cpu, Unread) else cpu.model,
+        sockets=cpu if isinstance(cpu, Unread) else cpu.sockets,
+        gpus=seen,
+    )
+
+
+def detect(facts: Facts) -> Detection:
+    """The shipped profile that these facts belong to. Raises ProfileError only when a shipped profile is damaged."""
+    return detect_signs(signs_of(facts), [load_profile(name) for name in shipped_profiles()])
+
+
+def detect_signs(seen: BoxSigns, profiles: Sequence[Profile]) -> Detection:
+    if isinstance(seen.gpus, Unread):
+        return Detection(None, f"the GPUs were not read: {seen.gpus.why}")
+    if not seen.gpus:
+        return Detection(None, "no GPU of a known box")
+    matches = [match for profile in profiles if (match := _match(seen, seen.gpus, profile)) is not None]
+    if not matches:
+        return Detection(None, f"{_describe(seen)}: no GPU of a known box" if not _known_cards(seen.gpus, profiles)
+                         else f"{_describe(seen)}: no profile matches")
+    matches.sort(key=lambda match: match.score, reverse=True)
+    best = matches[0]
+    rivals = [match for match in matches[1:] if match.best_score >= best.score]
+    if rivals:
+        return _ambiguous([best, *rivals])
+    identified = [WORDS[name] for name, sign in best.signs.items() if sign == "yes"]
+    unread = [WORDS[name] for name, sign in best.signs.items() if sign == "unread"]
+    if unread and not identified:
+        return Detection(None, f"{best.cards}: could be {best.profile.name}; {_and(unread)} not read",
+                         (best.profile.name,))
+    return Detection(best.profile.name, f"matched by {_and([*identified, best.cards])}", (best.profile.name,))
+
+
+def _ambiguous(matches: Sequence[_Match]) -> Detection:
+    names = tuple(match.profile.name for match in matches)
+    unread = dict.fromkeys(
+        WORDS[name] for match in matches for name, sign in match.signs.items() if sign == "unread")
+    why = f"{matches[0].cards}: {' and '.join(names)} match equally"
+    if unread:
+        why = f"{matches[0].cards}: could be {' or '.join(names)}; {_and(list(unread))} not read"
+    return Detection(None, why, names)
+
+
+def _match(seen: BoxSigns, gpus: Sequence[SeenGpu], profile: Profile) -> _Match | None:
+    """How the box fits the profile; None when something that was read speaks against it."""
+    if not profile.match or not profile.gpus.parts:
+        return None
+    keys = {part.key for part in profile.gpus.parts}
+    ids = {pci_id for part in profile.gpus.parts for pci_id in part.pci_ids}
+    found = sum(gpu.pci_id in ids for gpu in gpus)
+    if not any(gpu.key in keys for gpu in gpus):
+        return None
+    fewest, most = profile.match.get("gpu_count", (1, profile.gpus.planned or profile.gpus.count or 64))
+    if not fewest <= found <= most:
+        return None
+    signs: dict[str, Sign] = {
+        name: _glob(getattr(seen, name), profile.match[name])
+        for name in ("board", "product", "cpu") if name in profile.match
+    }
+    if "sockets" in profile.match:
+        signs["sockets"] = (
+            "unread" if isinstance(seen.sockets, Unread) else
+            "yes" if seen.sockets == profile.match["sockets"] else "no")
+    return None if "no" in signs.values() else _Match(profile, signs, found)
+
+
+def _glob(name: str | None | Unread, globs: Sequence[str]) -> Sign:
+    if isinstance(name, Unread):
+        # A machine that has no such table was asked, and is no machine whose table names a board.
+        return "no" if name.kind == "absent" else "unread"
+    if name is None:
+        return "no"
+    return "yes" if any(fnmatchcase(name.casefold(), glob.casefold()) for glob in globs) else "no"
+
+
+def _known_cards(gpus: Sequence[SeenGpu], profiles: Sequence[Profile]) -> bool:
+    keys = {part.key for profile in profiles for part in profile.gpus.parts}
+    return any(gpu.key in keys for gpu in gpus)
+
+
+def _describe(seen: BoxSigns) -> str:
+    assert not isinstance(seen.gpus, Unread)
+    cards = ", ".join(f"{count} x {pci_id}" for pci_id, count in Counter(gpu.pci_id for gpu in seen.gpus).items())
+    board = f" on board {seen.board}" if isinstance(seen.board, str) else ""
+    return f"{cards}{board}"
+
+
+def _and(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,305 @@
+"""Every kind of mistake in a profile is named with its line, and with what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from boxcheck.profile import ProfileError, check_profile, load_profile
+
+HEAD = 'name = "box"\nrevision = 1\ntitle = "a box"\n'
+WIDTH_SOURCE = '[[source]]\nlimit = "link.width"\nfrom = "the board\'s manual"\n'
+
+GOOD = HEAD + """goal = "cuda-p2p"
+notes = ["one", "two"]
+
+[match]
+board = "ROMED8-2T*"
+cpu = ["*EPYC*"]
+gpu_count = [1, 2]
+sockets = 1
+
+[gpus]
+part = ["rtx4090", "rtx5090"]
+count = { now = 1, planned = 2 }
+
+[link]
+width = { must = 8, should = 16 }
+speed_gts = 16
+
+[require]
+inspect = ["pcie.*"]
+advisory = ["limits.memlock"]
+
+[[slot]]
+label = "PCIE1"
+riser = "R1"
+width = 8
+speed_gts = 16.0
+
+[[source]]
+limit = ["link.width", "link.speed_gts"]
+from = "the board's manual"
+
+[recommend.env]
+HSA_ENABLE_SDMA = { value = "0", from = "the owner", note = "why" }
+"""
+
+
+def write(tmp_path: Path, text: str | bytes, name: str = "box.toml") -> str:
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return str(path)
+
+
+def test_a_sound_profile_loads_with_all_it_says(tmp_path: Path) -> None:
+    profile = load_profile(write(tmp_path, GOOD))
+    assert (profile.name, profile.revision, profile.goal) == ("box", 1, "cuda-p2p")
+    assert [part.key for part in profile.gpus.parts] == ["rtx4090", "rtx5090"]
+    assert (profile.gpus.count, profile.gpus.planned) == (1, 2)
+    width = profile.limit("link.width")
+    assert width is not None
+    assert (width.must, width.should, width.unit, width.source) == (8, 16, "lanes", "the board's manual")
+    slot = profile.slot("PCIE1")
+    assert slot is not None
+    assert (slot.riser, slot.width, slot.speed_gts) == ("R1", 8, 16.0)
+    assert profile.match == {"board": ("ROMED8-2T*",), "cpu": ("*EPYC*",), "gpu_count": (1, 2), "sockets": 1}
+    assert profile.recommend[0].value == "0"
+    assert profile.is_blocker("pcie.link-width")
+    assert not profile.is_blocker("limits.memlock")
+
+
+MISTAKES = {
+    # name: (text after the head, line, says, help)
+    "quoted number": (
+        '[link]\nwidth = "16"\n' + WIDTH_SOURCE, 5, 'link.width is "16", expected a number', "remove the quotes"),
+    "text for a number": (
+        '[link]\nwidth = "many"\n' + WIDTH_SOURCE, 5, 'link.width is "many", expected a number',
+        "give the number, in lanes"),
+    "list for a number": (
+        "[link]\nwidth = [16]\n" + WIDTH_SOURCE, 5, "link.width is [16], expected a number",
+        "this limit is one number, not a list"),
+    "boolean for a number": (
+        "[link]\nwidth = true\n" + WIDTH_SOURCE, 5, "link.width is true, expected a number", ""),
+    "fraction": ("[link]\nwidth = 15.5\n" + WIDTH_SOURCE, 5, "link.width is 15.5, expected a whole number", ""),
+    "nan": ("[link]\nwidth = nan\n" + WIDTH_SOURCE, 5, "link.width is nan, expected a finite number", ""),
+    "infinity": ("[link]\nwidth = -inf\n" + WIDTH_SOURCE, 5, "link.width is -inf, expected a finite number", ""),
+    "impossible among": (
+        "[link]\nwidth = 63\n" + WIDTH_SOURCE, 5, "link.width is 63, possible are 1, 2, 4, 8, 12, 16, 32", ""),
+    "impossible range": (
+        '[limits]\nmemlock_bytes = -1\n[[source]]\nlimit = "limits.memlock_bytes"\nfrom = "x"\n', 5,
+        "limits.memlock_bytes is -1, possible is 0 to 1.1259e+15 bytes", ""),
+    "huge integer": (
+        "[link]\nwidth = 0x" + "f" * 1500 + "\n" + WIDTH_SOURCE, 5,
+        "link.width is a number of 6000 bits, which is no sane number", ""),
+    "date": ("[link]\nwidth = 2026-01-01\n" + WIDTH_SOURCE, 5, "link.width is a date, expected a number", ""),
+    "should weaker": (
+        "[link]\nwidth = { must = 16, should = 8 }\n" + WIDTH_SOURCE, 5,
+        "link.width: should 8 is weaker than must 16", "should is the larger number: it asks for more than must"),
+    "empty limit": (
+        "[link]\nwidth = {}\n" + WIDTH_SOURCE, 5, "link.width says neither must nor should",
+        "give a number, or must = ..."),
+    "third key": (
+        "[link]\nwidth = { must = 16, may = 8 }\n" + WIDTH_SOURCE, 5, 'link.width has no "may"',
+        "a limit has must, should or both"),
+    "unknown limit": (
+        "[link]\nwidht = 16\n", 5, "link.widht is not a limit that any check reads", "did you mean link.width?"),
+    "unknown table": ("[lnik]\nwidth = 16\n", 4, "[lnik] is not a table of a profile", "did you mean [link]?"),
+    "unknown key": ('titel = "x"\n', 4, "titel is not a key of a profile", "did you mean title?"),
+    "area that is no table": ("link = 16\n", 4, "link is 16, expected a table", "write it as [link]"),
+    "limit without source": (
+        "[link]\nwidth = 16\n", 5, "link.width has no source",
+        'add [[source]] with limit = "link.width" and from = "where the number comes from"'),
+    "source without limit": (
+        WIDTH_SOURCE, 5, "a source for link.width, which this file does not set", "remove it, or set the limit"),
+    "two sources": (
+        "[link]\nwidth = 16\n" + WIDTH_SOURCE + WIDTH_SOURCE, 10, "link.width has two sources", "say both in one text"),
+    "source that says nothing": (
+        '[link]\nwidth = 16\n[[source]]\nlimit = "link.width"\n', 6, "source.from is missing", 'add from = "..."'),
+    "source for nothing": ('[[source]]\nfrom = "x"\n', 4, "a source that names no limit", 'add limit = "area.name"'),
+    "source is a table": ('[source]\nfrom = "x"\n', 4, "source is a table, expected a list of tables",
+                          "write it as [[source]]"),
+    "unknown source key": (
+        '[link]\nwidth = 16\n[[source]]\nlimit = "link.width"\nfrom = "x"\nform = "y"\n', 9,
+        "form is not known in [[source]]", "did you mean from?"),
+    "duplicate key": ("[link]\nwidth = 16\nwidth = 8\n", 6, "not valid TOML: Cannot overwrite a value",
+                      "see https://toml.io for the syntax"),
+    "duplicate table": ("[link]\n[link]\n", 5, None, "see https://toml.io for the syntax"),
+    "syntax": ("[link\nwidth = 16\n", 4, None, "see https://toml.io for the syntax"),
+    "unterminated": ('notes = ["one\n', 4, None, "see https://toml.io for the syntax"),
+    "deep nesting": ("notes = " + "[" * 1000 + "\n", 1, "nested too deeply", "see https://toml.io for the syntax"),
+    "pattern of no check": (
+        '[require]\ninspect = [\n  "pcie.*",\n  "pcie.link-widht",\n]\n', 7, '"pcie.link-widht" names no check',
+        "did you mean pcie.link-width?"),
+    "pattern twice": (
+        '[require]\ninspect = ["pcie.*", "pcie.*"]\n', 5, 'require.inspect names "pcie.*" twice', "remove one"),
+    "required and advisory": (
+        '[require]\ninspect = ["pcie.*"]\nadvisory = ["pcie.*"]\n', 5, '"pcie.*" is both required and advisory',
+        "keep it in one list"),
+    "patterns no list": (
+        '[require]\ninspect = "pcie.*"\n', 5, 'require.inspect is "pcie.*", expected a list', 'write ["...", "..."]'),
+    "unknown stage": ("[require]\ninspekt = []\n", 5, "inspekt is not known in [require]", "did you mean inspect?"),
+    "unknown card": (
+        '[gpus]\npart = "rtx4091"\n', 5, 'gpus.part is "rtx4091", which gpus.toml does not hold',
+        "did you mean rtx4090?"),
+    "no card": ("[gpus]\ncount = 1\n", 4, "[gpus] names no card", 'add part = "..." with a name of gpus.toml'),
+    "bad id": (
+        '[gpus]\npci_id = "4090"\n', 5, 'gpus.pci_id is "4090", expected an id',
+        'write "10de:2684", or "1002:744c rev c8" for one revision'),
+    "quoted count": (
+        '[gpus]\npart = "rtx4090"\ncount = "7"\n', 6, 'gpus.count is "7", expected a number', "remove the quotes"),
+    "no cards": ('[gpus]\npart = "rtx4090"\ncount = 0\n', 6, "gpus.count is 0, possible is 1 to 64", ""),
+    "fewer planned": (
+        '[gpus]\npart = "rtx4090"\ncount = { now = 6, planned = 2 }\n', 6, "planned are 2 GPUs, now there are 6",
+        "planned is the larger number"),
+    "unknown goal": ('goal = "rocn"\n', 4, 'goal is "rocn"', "did you mean rocm?"),
+    "unknown part": ('parts = ["romed8-2q-does-not-exist"]\n', 4, 'no part is called "romed8-2q-does-not-exist"', None),
+    "part as a path": (
+        'parts = ["../../etc/passwd"]\n', 4, '"../../etc/passwd" is not the name of a part',
+        "a name, without path or .toml"),
+    "slot without label": ("[[slot]]\nwidth = 8\n", 4, "slot.label is missing", 'add label = "..."'),
+    "slot twice": ('[[slot]]\nlabel = "A"\n[[slot]]\nlabel = "A"\n', 6, 'slot "A" is there twice', "remove one"),
+    "slot width": (
+        '[[slot]]\nlabel = "A"\nwidth = 7\n', 6, "slot.width is 7, possible are 1, 2, 4, 8, 16", ""),
+    "match range": (
+        "[match]\ngpu_count = [7, 4]\n", 5, "match.gpu_count is [7, 4], expected the fewest and the most",
+        "write [4, 6]"),
+    "unknown match": ('[match]\nbord = "x"\n', 5, "bord is not known in [match]", "did you mean board?"),
+    "recommend no table": (
+        '[recommend.env]\nA = "0"\n', 5, 'recommend.env.A is "0", expected a table',
+        'write { value = ..., from = "..." }'),
+    "recommend no source": (
+        '[recommend.env]\nA = { value = "0" }\n', 5, "recommend.env.A.from is missing", 'add from = "..."'),
+    "recommend no value": (
+        '[recommend.env]\nA = { from = "x" }\n', 5, "recommend.env.A has no value", 'add value = "..."'),
+    "control characters": ('notes = ["a\\u001b[31m"]\n', 4, "notes holds a control character", "write plain text"),
+    "control characters in a key": ('"a\\u001b[31m" = 1\n', 4, "a?[31m is not a key of a profile", None),
+    "long line": ("# " + "x" * 3000 + "\n", 4, "a line longer than 2000 characters", "break it up"),
+}
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_a_mistake_is_named_with_its_line(tmp_path: Path, kind: str) -> None:
+    body, line, says, help = MISTAKES[kind]
+    path = write(tmp_path, HEAD + body)
+    found = check_profile_of(path)
+    assert len(found) == 1, [str(one) for one in found]
+    assert (found[0].file, found[0].line) == (path, line)
+    assert says is None or found[0].says == says
+    assert help is None or found[0].help == help
+    with pytest.raises(ProfileError) as caught:
+        load_profile(path)
+    assert str(caught.value) == f"profile {path}:{line}: {found[0].says}"
+    assert str(caught.value).isprintable()
+    assert caught.value.help == found[0].help
+
+
+def check_profile_of(path: str) -> list[object]:
+    try:
+        return check_profile(path)
+    except ProfileError as error:
+        return list(error.mistakes)
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ('revision = 1\ntitle = "x"\n', "name is missing"),
+    ('name = "box"\ntitle = "x"\n', "revision is missing"),
+    ('name = "box"\nrevision = 1\n', "title is missing"),
+    ('name = "Box!"\nrevision = 1\ntitle = "x"\n', 'name is "Box!"'),
+    ('name = "box"\nrevision = "1"\ntitle = "x"\n', 'revision is "1", expected a number'),
+    ('name = "box"\nrevision = 0\ntitle = "x"\n', "revision is 0, possible is 1 to 1000000"),
+    ('name = "box"\nrevision = 1\ntitle = 5\n', "title is 5, expected text"),
+])
+def test_the_head_must_be_complete(tmp_path: Path, text: str, says: str) -> None:
+    assert [one.says for one in check_profile(write(tmp_path, text))] == [says]
+
+
+def test_all_mistakes_are_reported_in_the_order_of_their_lines(tmp_path: Path) -> None:
+    path = write(tmp_path, HEAD + '[link]\nwidht = 16\nspeed_gts = "16"\n[require]\ninspect = ["nothing.at-all"]\n')
+    found = check_profile(path)
+    assert [one.line for one in found] == [5, 6, 6, 8] or [one.line for one in found] == [5, 6, 8]
+    with pytest.raises(ProfileError) as caught:
+        load_profile(path)
+    assert len(caught.value.mistakes) == len(found)
+    assert f"shows all {len(found)} mistakes" in caught.value.help
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    path = write(tmp_path, HEAD.encode() + b"notes = ['\xff\xfe']\n")
+    with pytest.raises(ProfileError, match=r":4: not UTF-8 text$") as caught:
+        load_profile(path)
+    assert caught.value.help == "save the file as UTF-8"
+
+
+def test_a_file_beyond_all_measure(tmp_path: Path) -> None:
+    path = write(tmp_path, "# comment\n" * 110_000)
+    with pytest.raises(ProfileError, match="larger than 1024 KiB"):
+        load_profile(path)
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    import os
+
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "folder.toml").mkdir()
+    for name, says in (("pipe.toml", "is not a regular file"), ("folder.toml", "is a directory|not a regular file"),
+                       ("missing.toml", "there is no profile file"), ("a\0b.toml", "there is no profile file")):
+        with pytest.raises(ProfileError, match=says):
+            load_profile(f"{tmp_path}/{name}")
+
+
+def test_a_name_that_nobody_knows_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ProfileError, match=r'^no profile is called "wopr-7x490"$') as caught:
+        load_profile("wopr-7x490")
+    assert caught.value.help.startswith("did you mean wopr-7x4090?")
+
+
+PIECES = st.sampled_from([
+    "[link]", "[[source]]", "[[slot]]", "[gpus]", "[require]", "[match]", "[recommend.env]", "[link.width]",
+    "width = ", "limit = ", "from = ", "part = ", "count = ", "parts = ", "inspect = ", "name = ", "revision = 1",
+    "{ must = 16, should = 8 }", '"link.width"', "16", "-1", "nan", "true", "[", "]", "{", "}", "=", ",", ".", "#",
+    ""'''"", '"""', "\n", "\\", "1979-05-27", '"x"', "label = ", "now", "0x", "\x00", "\x1b[2J", "é", "\u202e",
+    '"a.b".c = 1', "[a.b.c]",
+])
+
+
+def refuses_or_loads(path: str) -> None:
+    try:
+        load_profile(path)
+    except ProfileError as error:
+        caught = error
+    else:
+        return
+    assert str(caught).isprintable()
+    assert caught.help.isprintable()
+    assert all(one.line >= 1 for one in caught.mistakes)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(PIECES, max_size=40))
+def test_anything_that_looks_like_a_profile_gives_a_profile_or_a_profile_error(
+        tmp_path_factory: pytest.TempPathFactory, pieces: list[str]) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzz.toml"
+    path.write_text(HEAD + "".join(piece + " " * (not piece.endswith("\n")) for piece in pieces), encoding="utf-8")
+    refuses_or_loads(str(path))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=300))
+def test_any_bytes_give_a_profile_error(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzz-bytes.toml"
+    path.write_bytes(data)
+    refuses_or_loads(str(path))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, len(GOOD) - 1), st.text(max_size=4), st.integers(0, 6))
+def test_a_sound_profile_with_a_bite_taken_out(
+        tmp_path_factory: pytest.TempPathFactory, at: int, put: str, drop: int) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzz-bite.toml"
+    text = GOOD[:at] + put + GOOD[at + drop:]
+    path.write_text(text, encoding="utf-8", errors="replace")
+    refuses_or_loads(str(path))
