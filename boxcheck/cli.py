@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from enum import StrEnum
-from typing import Annotated, NoReturn, Optional
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -13,7 +13,8 @@ app = typer.Typer(
     name="boxcheck", no_args_is_help=True, add_completion=True, rich_markup_mode=None, pretty_exceptions_enable=False,
     help="Bring up, validate and certify computers with many GPUs.",
 )
-profile_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What a box must be: show, check, detect, draft.")
+profile_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="What a box must be: show, check, detect, draft.")
 app.add_typer(profile_app, name="profile")
 
 
@@ -31,11 +32,11 @@ class Color(StrEnum):
     never = "never"
 
 
-Sysroot = Annotated[Optional[str], typer.Option(  # noqa: UP045  typer reads Optional at run time
+Sysroot = Annotated[str | None, typer.Option(
     "--sysroot", metavar="DIR|TAR", help="Read this capture instead of this machine.")]
-ProfileOption = Annotated[Optional[str], typer.Option(  # noqa: UP045
+ProfileOption = Annotated[str | None, typer.Option(
     "--profile", metavar="NAME|FILE", help="Judge against this profile instead of the one that matches.")]
-JsonOut = Annotated[Optional[str], typer.Option("--json", metavar="FILE|-", help="Write JSON.")]  # noqa: UP045
+JsonOut = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write JSON.")]
 
 
 def _version(asked: bool) -> None:
@@ -48,30 +49,35 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def common(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[bool, typer.Option(
+        "--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """Bring up, validate and certify computers with many GPUs."""
 
 
 @app.command()
 def doctor(
-    checks: Annotated[Optional[list[str]], typer.Argument(  # noqa: UP045
+    checks: Annotated[list[str] | None, typer.Argument(
         metavar="[CHECK]...", help="Only these: an id, an area (pcie) or a glob ('aer.*').")] = None,
     profile: ProfileOption = None,
     sysroot: Sysroot = None,
-    goal: Annotated[Optional[Goal], typer.Option("--goal", help="Judge IOMMU and ACS for this use.")] = None,  # noqa: UP045
-    no_wake: Annotated[bool, typer.Option("--no-wake", help="Do not put load on the GPUs to see their real link speed.")] = False,
-    without: Annotated[Optional[list[str]], typer.Option(  # noqa: UP045
+    goal: Annotated[Goal | None, typer.Option("--goal", help="Judge IOMMU and ACS for this use.")] = None,
+    no_wake: Annotated[bool, typer.Option(
+        "--no-wake", help="Do not put load on the GPUs to see their real link speed.")] = False,
+    without: Annotated[list[str] | None, typer.Option(
         "--except", metavar="CHECK", help="Leave these out (repeatable).")] = None,
     json: JsonOut = None,
-    jsonl: Annotated[Optional[str], typer.Option("--jsonl", metavar="FILE|-", help="Write one JSON object a line.")] = None,  # noqa: UP045
-    junit: Annotated[Optional[str], typer.Option("--junit", metavar="FILE|-", help="Write JUnit XML.")] = None,  # noqa: UP045
-    ocptv: Annotated[Optional[str], typer.Option("--ocptv", metavar="FILE|-", help="Write OCP Test & Validation JSONL.")] = None,  # noqa: UP045
+    jsonl: Annotated[str | None, typer.Option(
+        "--jsonl", metavar="FILE|-", help="Write one JSON object a line.")] = None,
+    junit: Annotated[str | None, typer.Option("--junit", metavar="FILE|-", help="Write JUnit XML.")] = None,
+    ocptv: Annotated[str | None, typer.Option(
+        "--ocptv", metavar="FILE|-", help="Write OCP Test & Validation JSONL.")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="One finding a line, stable order.")] = False,
     ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
     color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")] = False,
-    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Show passes too; twice: every reading.")] = 0,
+    verbose: Annotated[int, typer.Option(
+        "-v", "--verbose", count=True, help="Show passes too; twice: every reading.")] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="A marginal result fails.")] = False,
 ) -> None:
     """Read this machine (or a capture), judge it against a profile, say what is wrong and what to do.
@@ -79,7 +85,8 @@ def doctor(
     Never writes to the machine. Exit codes: 0 passed, 1 failed, 2 usage, 3 not everything could be read, 4 boxcheck
     broke, 5 a GPU is lost.
     """
-    from boxcheck.commands.doctor import Options, doctor as body
+    from boxcheck.commands.doctor import Options
+    from boxcheck.commands.doctor import doctor as body
 
     _leave(body(Options(
         checks=tuple(checks or ()), without=tuple(without or ()), profile=profile, sysroot=sysroot,
@@ -101,14 +108,17 @@ def facts(
 
 @app.command()
 def capture(
-    out: Annotated[Optional[str], typer.Argument(  # noqa: UP045
+    out: Annotated[str | None, typer.Argument(
         metavar="OUT", help="File (.tar, .tar.gz, .tar.zst) or directory to write.")] = None,
-    redact: Annotated[bool, typer.Option("--redact", help="Replace serials, UUIDs, addresses and names by hashes.")] = False,
+    redact: Annotated[bool, typer.Option(
+        "--redact", help="Replace serials, UUIDs, addresses and names by hashes.")] = False,
     sysroot: Sysroot = None,
-    script: Annotated[bool, typer.Option("--script", help="Print the shell script that captures without Python.")] = False,
+    script: Annotated[bool, typer.Option(
+        "--script", help="Print the shell script that captures without Python.")] = False,
 ) -> None:
     """Record all that doctor reads, to be judged anywhere else."""
-    from boxcheck.commands.capture import capture as body, print_script
+    from boxcheck.commands.capture import capture as body
+    from boxcheck.commands.capture import print_script
 
     if script:
         _leave(print_script())
@@ -220,14 +230,10 @@ def run() -> None:
 def _unexpected(error: Exception) -> int:
     import errno
 
-    import click
-
-    if isinstance(error, click.UsageError):
-        error.show()
-        return 2
-    if isinstance(error, click.ClickException):
-        error.show()
-        return error.exit_code
+    show, usage = getattr(error, "show", None), getattr(error, "exit_code", None)
+    if callable(show) and isinstance(usage, int):  # the parser's own errors; typer has moved their classes before
+        show()
+        return usage
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT):
         _say(f"{error.filename or 'output'}: {os.strerror(error.errno).lower()}", "choose another place to write to")
         return 2

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from boxcheck.checks.places import link_evidence, link_subject, path_name, riser_target, short, slot_links, where
+from boxcheck.checks.places import link_evidence, link_subject, reseat, short, slot_links, where
 from boxcheck.checks.wording import duration
 from boxcheck.decode.pci_config import ConfigSpace
 from boxcheck.model import BOX, Bdf, Finding, Quantity, Subject, Unread
@@ -140,9 +140,9 @@ def _silence_help(silent: str) -> tuple[str, ...]:
 def correctable(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Profile) -> Iterator[Finding]:
     """A GPU's link repairs damaged packets.
 
-    Why it matters: each damaged packet is sent again. A link that repairs often is one warm afternoon from dropping out,
-    and a Rollover means that the same packet failed four times in a row.
-    What to do: reseat the riser at both ends, then `boxcheck riser SLOT`. Errors at 16 GT/s that are gone at 8 GT/s
+    Why it matters: each damaged packet is sent again. A link that repairs often is one warm afternoon from dropping
+    out, and a Rollover means that the same packet failed four times in a row.
+    What to do: reseat the riser at both ends. Errors at 16 GT/s that are gone at 8 GT/s
     speak for the riser.
     Not a fault: a few receiver errors while the link trained at boot. Advisory non-fatal errors (NonFatalErr) are
     software's and are not counted here.
@@ -224,10 +224,7 @@ def _judge_correctable(
         ends.append(f"{_listing(card)} at the card {short(link.upstream.bdf)}")
     says = f"{' and '.join(ends)} since boot"
     notes = _directions(port, card)
-    helps: tuple[str, ...] = (
-        f"power off, reseat the card and both ends of {path_name(link, want)}, power on, then run: "
-        f"boxcheck riser {riser_target(link, gpu)}",
-    )
+    helps: tuple[str, ...] = reseat(link, want)
     excluded: tuple[str, ...] = ()
     if port.keys() | card.keys() == {"Timeout"}:
         helps = ("boot once with pcie_aspm=off: a link that wakes too slowly also times out", *helps)
@@ -333,7 +330,7 @@ def _judge_uncorrectable(gpu: Gpu, link: Link, links: Links, aer: Aer, pci: PciI
             help=(
                 "check the card's power leads and its riser; then boot with pcie_port_pm=off" if dropped
                 else "read what happened around it: boxcheck doctor log -v",
-                f"then run: boxcheck riser {riser_target(link, gpu)}",
+                *reseat(link, want),
             ),
         )
     silent = silence(link, links, aer, pci)

@@ -40,7 +40,7 @@ def gpu_count(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
 
     Why it matters: a card that is not on the bus cannot be tested, and nothing after this is about all of the box.
     What to do: power off; check the missing card's power leads, reseat it and its riser. Still missing: put it into a
-    slot that works, to tell card from slot. `boxcheck riser SLOT` guides this.
+    slot that works, to tell card from slot.
     Not a fault: the management controller's own graphics and virtual functions are not counted; a card of another
     revision is counted here and judged by inventory.gpu-model.
     By hand: lspci -Dnn | grep -E '03(00|02|80)\\]|1200\\]'
@@ -83,7 +83,7 @@ def _judge_count(gpus: Gpus, links: Links, want: Profile, count: int) -> Finding
             title=f"no GPU answers in slot {place.slot}",
             help=(
                 f"power off; check the power leads of the card in slot {place.slot}, reseat it and its riser",
-                f"still missing: put the card into a slot that works; then run: boxcheck riser {place.slot}",
+                "still missing: put the card into a slot that works; it answers there: riser or slot, else the card",
             ),
         )
     where_text = ", ".join(f"slot {place.slot}" for place in places)

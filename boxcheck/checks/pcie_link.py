@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.checks.places import link_evidence, link_subject, path_name, riser_target, short, slot_links, where
+from boxcheck.checks.places import link_evidence, link_subject, path_name, reseat, short, slot_links, where
 from boxcheck.model import BOX, Finding, Limit, Quantity, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.links import Link, Links
@@ -81,7 +81,7 @@ def link_width(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     Why it matters: every lane that is missing takes its share of the bandwidth, and a link that lost lanes lost them to
     a bad contact that may take more.
     What to do: power off, reseat the card and both ends of its riser, look at the gold contacts; then
-    `boxcheck riser SLOT` tells riser, slot and card apart by swaps.
+    swap card and riser one at a time to tell them apart.
     Not a fault: a slot that is wired or set to fewer lanes; say so in the profile, `[[slot]] label = ... width = 8`.
     On cards with a switch of their own (RDNA) the GPU's own link is on the card and always full: the slot's is judged.
     By hand: cat /sys/bus/pci/devices/<port>/{current,max}_link_width; lspci -vv -s <port> | grep -E 'LnkCap|LnkSta'
@@ -123,11 +123,7 @@ def _judge_width(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
     capable = link.capable_width
     ends: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
-    helps = (
-        f"power off, reseat the card and both ends of {path_name(link, want)}, power on, then run: "
-        f"boxcheck riser {riser_target(link, gpu)}",
-        "not cured: the same command guides a swap that tells riser, slot and card apart",
-    )
+    helps = reseat(link, want)
     if isinstance(capable, int) and capable >= bound:
         ends = (f"both ends can do x{capable}",)
         excluded = ("a slot that is wired or bifurcated to fewer lanes (both ends announce more)",)
@@ -166,7 +162,7 @@ def link_speed(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
 
     Why it matters: a link that fell back a generation moves half the bytes, and it fell back because the signal was too
     poor for the higher speed. The usual parts are a riser that is not made for the speed and a dirty contact.
-    What to do: power off, reseat card and riser; then `boxcheck riser SLOT`. Where the port's target speed is capped,
+    What to do: power off, reseat card and riser. Where the port's target speed is capped,
     look for the slot's link speed in the BIOS setup first.
     Not a fault: a card at rest lowers its speed by itself (2.5 GT/s is usual). A low speed is judged only under load,
     or where the target is capped, or where an end cannot do more. Otherwise this check says `unknown`.
@@ -239,7 +235,7 @@ def _judge_speed(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
             help=(
                 f"BIOS setup: set the link speed of {name} to Auto or Gen{_generation(bound)}, then boot again",
                 "no such setting: the kernel or a tool lowered it after failed training; look for `retraining` in the "
-                f"kernel log, then run: boxcheck riser {riser_target(link, gpu)}",
+                "kernel log, and treat the riser as suspect",
             ),
             not_=("a riser that fell back by itself (the port was told not to go faster)",),
         )
@@ -261,11 +257,7 @@ def _judge_speed(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
         subject, f"runs at {shown} under load, {bound} required",
         measured=None if speed is None else Quantity(speed, "GT/s"), limit=wanted, evidence=evidence,
         cause=_cause(link), where=place, title=f"{name} runs at {shown}, not {bound}", notes=notes, not_=excluded,
-        help=(
-            f"power off, reseat the card and both ends of {path_name(link, want)}, power on, then run: "
-            f"boxcheck riser {riser_target(link, gpu)}",
-            f"not cured: try a riser that is made for {bound} GT/s, or the card in the slot without one",
-        ),
+        help=(*reseat(link, want), f"a riser must be made for {bound} GT/s; try the card in the slot without one"),
     )
 
 
@@ -307,8 +299,7 @@ def link_down(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
             title=f"the card in {name} is seated but its link is down",
             help=(
                 "power off; check that every power lead of the card is in, and the riser's own power where it has one",
-                f"reseat both ends of {path_name(link, want)}, or try the card without it; then run: "
-                f"boxcheck riser {riser_target(link, gpu)}",
+                f"reseat both ends of {path_name(link, want)}, or try the card in the slot without a riser",
             ),
             not_=("an empty slot (its presence pins are closed)",),
         )

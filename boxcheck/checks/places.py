@@ -58,9 +58,15 @@ def path_name(link: Link, want: Profile) -> str:
     return "the riser" if link.slot is None else f"the riser or card in slot {link.slot}"
 
 
-def riser_target(link: Link, gpu: Gpu | None) -> str:
-    """What to give `boxcheck riser`: the slot's name, or a bus address."""
-    return link.slot or short(gpu.bdf if gpu else link.id)
+def reseat(link: Link, want: Profile) -> tuple[str, str]:
+    """What to do about a link with a bad contact: reseat, and if that does not cure it, a swap that tells the parts
+    apart."""
+    return (
+        f"power off, reseat the card and both ends of {path_name(link, want)}, power on, keep the card busy and run: "
+        "boxcheck doctor pcie aer",
+        "not cured: move the card alone to another slot. The fault moves with it: the card; it stays: riser or slot; "
+        "then swap only the riser",
+    )
 
 
 def link_evidence(link: Link, *names: str) -> tuple[str, ...]:

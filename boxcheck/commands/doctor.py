@@ -118,7 +118,7 @@ def doctor(options: Options) -> int:
         account = save_record(account, host)
     from boxcheck.report import write_reports
 
-    write_reports(account, options, code)
+    write_reports(account, options)
     return int(code)
 
 

@@ -39,7 +39,7 @@ def find_wake() -> Wake | Unread:
         return Unread("this boxcheck has no GPU layer", "unsupported")
     from importlib import import_module
 
-    wake: Wake = import_module("boxcheck.gpu.wake")  # type: ignore[assignment]
+    wake: Wake = import_module("boxcheck.gpu.wake")
     return wake
 
 

@@ -1,0 +1,65 @@
+"""Every report renders one `Account` and decides nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+from boxcheck.account import Account
+
+if TYPE_CHECKING:
+    from boxcheck.commands.doctor import Options
+    from boxcheck.report.text import Style
+
+
+def style_for(options: Options, stream: object = None) -> Style:
+    """Width, colour and character set for a stream, from its terminal, the environment and the options."""
+    from boxcheck.report.text import Style
+
+    out = sys.stdout if stream is None else stream
+    terminal = bool(getattr(out, "isatty", lambda: False)())
+    if options.color == "always":
+        color = True
+    elif options.color == "never" or os.environ.get("NO_COLOR"):
+        color = False
+    else:
+        color = bool(os.environ.get("FORCE_COLOR")) or (terminal and os.environ.get("TERM") != "dumb")
+    encoding = (getattr(out, "encoding", None) or "ascii").lower().replace("-", "")
+    ascii = options.ascii or not encoding.startswith("utf") or os.environ.get("TERM") in ("dumb", "vt100")
+    columns = shutil.get_terminal_size((100, 24)).columns if terminal or os.environ.get("COLUMNS") else 100
+    return Style(columns=min(columns, 120), color=color, ascii=ascii, verbose=options.verbose, quiet=options.quiet)
+
+
+def write_reports(account: Account, options: Options) -> None:
+    """Writes every report that was asked for. With `-`, standard output holds that one alone; the account goes to
+    standard error."""
+    from boxcheck.report.output import write_output
+
+    if options.json:
+        from boxcheck.report.json import run_json
+
+        write_output(options.json, run_json(account, with_facts=options.verbose > 0))
+    if options.jsonl:
+        from boxcheck.report.json import run_lines
+
+        write_output(options.jsonl, "\n".join(run_lines(account)))
+    if options.junit:
+        from boxcheck.report.junit import junit_xml
+
+        write_output(options.junit, junit_xml(account))
+    if options.ocptv:
+        from boxcheck.report.ocptv import ocptv_lines
+
+        write_output(options.ocptv, "\n".join(ocptv_lines(account)))
+    taken = "-" in (options.json, options.jsonl, options.junit, options.ocptv)
+    stream = sys.stderr if taken else sys.stdout
+    if taken and not stream.isatty() and not options.verbose:
+        return  # data was asked for and nobody watches
+    from boxcheck.report.text import account_text, plain
+
+    stream.write(plain(account) if options.plain else account_text(account, style_for(options, stream)))
+    stream.flush()
+    for crash in account.crashes:
+        sys.stderr.write(f"boxcheck itself broke in {crash.where}; --json holds the traceback; please report it\n")

@@ -1,0 +1,90 @@
+"""`boxcheck checks` and `boxcheck explain`: the catalogue, from the checks' own docstrings."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from typing import Any
+
+import msgspec
+
+from boxcheck.profile import Profile, load_profile
+from boxcheck.registry import CHECKS, LIMITS, PROBES, Check, discover
+from boxcheck.report.output import write_output
+from boxcheck.usage import UsageError, nearest
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """The objects of `boxcheck checks --json`."""
+    discover()
+    return [
+        {
+            "id": check.id, "area": check.area, "title": check.title, "needs": list(check.needs), "stress": None,
+            "limits": list(check.limits), "reads": [PROBES[kind].name for kind in check.reads if kind in PROBES],
+        }
+        for _, check in sorted(CHECKS.items())
+    ]
+
+
+def list_checks(json: str | None, profile: str | None) -> int:
+    found = catalogue()
+    want = load_profile(profile) if profile else None
+    if want is not None:
+        found = [{**entry, "blocker": want.is_blocker(entry["id"])} for entry in found]
+    if json:
+        write_output(json, msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
+        return 0
+    width = max(len(entry["id"]) for entry in found)
+    for entry in found:
+        mark = "" if want is None else "blocker   " if entry["blocker"] else "advisory  "
+        needs = f"  (needs {', '.join(entry['needs'])})" if entry["needs"] else ""
+        sys.stdout.write(f"{entry['id']:<{width}}  {mark}{entry['title']}{needs}\n")
+    return 0
+
+
+def explain(id: str, profile: str | None) -> int:
+    discover()
+    if id not in CHECKS:
+        raise UsageError(f"no check is called {id!r}", nearest(id, CHECKS) or "boxcheck checks lists them all")
+    sys.stdout.write(explanation(CHECKS[id], load_profile(profile) if profile else None))
+    return 0
+
+
+def explanation(check: Check, want: Profile | None = None) -> str:
+    """The text of `boxcheck explain`: meaning, reading, limits."""
+    lines = [check.id, ""]
+    for paragraph in paragraphs(check):
+        lines += textwrap.wrap(paragraph, 96, initial_indent="  ", subsequent_indent="  ") + [""]
+    lines.append("  reads    " + ", ".join(PROBES[kind].name for kind in check.reads if kind in PROBES))
+    if check.needs:
+        lines.append("  needs    " + ", ".join(check.needs))
+    for name in check.limits:
+        spec = LIMITS[name]
+        lines += textwrap.wrap(
+            f"{name} ({spec.unit}): {spec.doc}", 96, initial_indent="  limit    ", subsequent_indent=" " * 11)
+        limit = want.limit(name) if want else None
+        if limit is not None and want is not None:
+            lines += textwrap.wrap(
+                f"{want.name}: must {limit.must}, should {limit.should}. {limit.source}", 96,
+                initial_indent=" " * 11, subsequent_indent=" " * 13)
+    if want is not None:
+        lines.append(f"  in {want.name}: {'a blocker' if want.is_blocker(check.id) else 'advisory'}")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def paragraphs(check: Check) -> list[str]:
+    """The docstring's first line, then one paragraph for each of its labels."""
+    found: list[str] = []
+    for line in check.text.splitlines():
+        stripped = line.strip()
+        if not stripped:
+            continue
+        starts = stripped.startswith(LABELS)
+        if starts or not found or (len(found) == 1 and not found[0].startswith(LABELS)):
+            found.append(stripped)
+        else:
+            found[-1] += " " + stripped
+    return found
+
+
+LABELS = ("Why it matters:", "What to do:", "Not a fault:", "By hand:", "Trade-off:")

@@ -1,0 +1,194 @@
+"""What the account says beside its findings: one clause an area, and the rows of the link table."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from boxcheck import __version__
+from boxcheck.account import Account, LinkRow, bus_of
+from boxcheck.checks.places import link_subject, slot_links
+from boxcheck.checks.wording import size
+from boxcheck.engine.inspect import Facts
+from boxcheck.host import Host
+from boxcheck.model import Finding, Outcome, Unread, Verdict, worst
+from boxcheck.probes.cpu import Cpu
+from boxcheck.probes.dmi import Dmi
+from boxcheck.probes.gpus import Gpu, Gpus
+from boxcheck.probes.kernel import Kernel
+from boxcheck.probes.links import Link, Links
+from boxcheck.probes.memory import Memory
+from boxcheck.probes.pcie_aer import Aer
+from boxcheck.profile import Profile
+from boxcheck.registry import Check
+
+
+def account_of(
+    *, host: Host, facts: Facts, profile: Profile, certain: bool, why: str, checks: Sequence[Check], verdict: Verdict,
+    started: float, elapsed_seconds: float, sysroot: str | None,
+) -> Account:
+    taken = host.time()
+    who = host.who()
+    links = facts.of(Links)
+    rows = _rows(facts, profile, verdict)
+    return Account(
+        version=__version__, commit=_commit(), started=started if isinstance(taken, Unread) else taken,
+        finished=time.time(), origin=host.origin, live=host.live,
+        root=None if isinstance(who, Unread) else who.root, box=_box(facts, host),
+        profile=profile if certain else None, profile_why=why, goal=profile.goal,
+        checks=tuple(check.id for check in checks), verdict=verdict, summaries=_summaries(facts, rows),
+        link_rows=rows,
+        links_under_load=not isinstance(links, Unread) and bool(rows) and all(
+            not isinstance(link.under_load, Unread) for link in _judged_links(facts, profile)),
+        facts=facts.by_name(), crashes=tuple(facts.crashes),
+        complaints=tuple(getattr(host, "complaints", ())), elapsed_seconds=elapsed_seconds, sysroot=sysroot,
+    )
+
+
+def _commit() -> str | None:
+    """The commit of a source checkout, None where boxcheck was installed."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    try:
+        with open(os.path.join(root, ".git", "HEAD"), encoding="ascii") as stream:
+            head = stream.read().strip()
+        if not head.startswith("ref: "):
+            return head[:12]
+        with open(os.path.join(root, ".git", head[5:]), encoding="ascii") as stream:
+            return stream.read().strip()[:12]
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _box(facts: Facts, host: Host) -> str:
+    dmi = facts.of(Dmi)
+    name = host.text("/proc/sys/kernel/hostname")
+    serial = None
+    if isinstance(dmi, Dmi) and not isinstance(dmi.smbios, Unread) and not isinstance(dmi.smbios.baseboard, Unread):
+        serial = dmi.smbios.baseboard.serial
+    words = [word for word in (serial, name if isinstance(name, str) else None) if word]
+    return f"{words[0]} ({words[1]})" if len(words) == 2 else words[0] if words else ""
+
+
+def _judged_links(facts: Facts, want: Profile) -> list[Link]:
+    gpus, links = facts.of(Gpus), facts.of(Links)
+    if isinstance(gpus, Unread) or isinstance(links, Unread):
+        return []
+    return [link for _, link in slot_links(gpus, links, want)]
+
+
+def _rows(facts: Facts, want: Profile, verdict: Verdict) -> tuple[LinkRow, ...]:
+    gpus, links, aer = facts.of(Gpus), facts.of(Links), facts.of(Aer)
+    if isinstance(gpus, Unread) or isinstance(links, Unread):
+        return ()
+    by_subject: dict[str, list[Finding]] = {}
+    for finding in verdict.findings:
+        if finding.subject.kind == "link" and finding.subject.bdf:
+            by_subject.setdefault(finding.subject.bdf, []).append(finding)
+    rows = [
+        _row(gpu, link, aer if isinstance(aer, Aer) else None, by_subject.get(gpu.bdf, []))
+        for gpu, link in slot_links(gpus, links, want)
+    ]
+    return tuple(sorted(rows, key=lambda row: (row.slot is None, _natural(row.slot or ""), row.bus)))
+
+
+def _natural(text: str) -> tuple[tuple[int, str], ...]:
+    """Sort key by which PCIE10 comes after PCIE2."""
+    import re
+
+    return tuple((int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", text) if part)
+
+
+def _row(gpu: Gpu, link: Link, aer: Aer | None, findings: Sequence[Finding]) -> LinkRow:
+    loaded = link.under_load
+    speed = link.speed_gts if isinstance(loaded, Unread) else loaded.speed_gts
+    width = link.width
+    shown_speed = "?" if speed is None or isinstance(speed, Unread) else f"{speed:g}.0" if speed == int(speed) else f"{speed:g}"
+    shown_width = f"x{width}" if isinstance(width, int) else "x?"
+    demanded = [
+        f"x{finding.limit.must}" if finding.check == "pcie.link-width" else f"{finding.limit.must} GT/s"
+        for finding in findings
+        if finding.outcome is Outcome.FAIL and finding.limit is not None and finding.limit.must is not None
+        and finding.check in ("pcie.link-width", "pcie.link-speed")
+    ]
+    graver = worst(finding.outcome for finding in findings)
+    return LinkRow(
+        subject=link_subject(link, gpu), slot=link.slot, gpu=str(gpu.index), bus=bus_of(gpu.bdf),
+        link=f"{shown_width:>3} {shown_speed:>5} GT/s", bar=_bar(gpu), bad_tlp=_sum(link, aer, "BadTLP"),
+        bad_dllp=_sum(link, aer, "BadDLLP"), replay=_sum(link, aer, "Rollover", "Timeout"),
+        outcome=(graver or Outcome.UNKNOWN).value, want="  ".join(demanded) or None,
+    )
+
+
+def _bar(gpu: Gpu) -> str:
+    regions = gpu.function.regions
+    if isinstance(regions, Unread):
+        return "?"
+    largest = max((region.size_bytes for region in regions if region.is_memory and region.index < 6), default=0)
+    return size(largest) if largest else "-"
+
+
+def _sum(link: Link, aer: Aer | None, *names: str) -> str:
+    """Counts of both ends, `?` where neither end has counters: an unread zero is no zero."""
+    total, read = 0, False
+    for end in (link.downstream, link.upstream):
+        counters = aer.counters.get(end.bdf) if aer and end else None
+        if counters is None or isinstance(counters.correctable, Unread):
+            continue
+        read = True
+        total += sum(counters.correctable.get(name, 0) for name in names)
+    return str(total) if read else "?"
+
+
+def _summaries(facts: Facts, rows: Sequence[LinkRow]) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for area, describe in _DESCRIBE.items():
+        text = describe(facts)
+        if text:
+            found[area] = text
+    if rows:
+        good = sum(row.outcome in ("pass", "skip") for row in rows)
+        found["pcie"] = f"{good} of {len(rows)} GPU links as they should be"
+    return found
+
+
+def _read(value: Any) -> Any | None:
+    return None if isinstance(value, Unread) else value
+
+
+def _platform(facts: Facts) -> str:
+    words: list[str] = []
+    dmi, cpu, memory, gpus = facts.of(Dmi), facts.of(Cpu), facts.of(Memory), facts.of(Gpus)
+    if isinstance(dmi, Dmi):
+        board = _read(dmi.board_name) or _read(dmi.product_name)
+        bios = _read(dmi.bios_version)
+        words += [text for text in (board, f"BIOS {bios}" if bios else None) if text]
+    if isinstance(cpu, Cpu) and _read(cpu.model):
+        words.append(str(cpu.model).replace("(R)", "").replace("(TM)", ""))
+    if isinstance(memory, Memory):
+        modules = _read(memory.modules)
+        installed = _read(memory.installed_bytes) or _read(memory.total_bytes)
+        if modules:
+            fitted = sum(1 for module in modules if isinstance(module.size_bytes, int) and module.size_bytes > 0)
+            words.append(f"{fitted} of {len(modules)} memory modules")
+        if installed:
+            words.append(size(installed))
+        if memory.ecc is True:
+            words.append("ECC")
+    if isinstance(gpus, Gpus) and gpus.unreadable is None:
+        discrete = [gpu for gpu in gpus.gpus if not gpu.integrated]
+        names = list(dict.fromkeys(gpu.name for gpu in discrete or gpus.gpus))
+        words.append(f"{len(discrete) or len(gpus.gpus)} x {' and '.join(names)}" if names else "no GPU")
+    return " · ".join(words)
+
+
+def _kernel(facts: Facts) -> str:
+    kernel = facts.of(Kernel)
+    if not isinstance(kernel, Kernel):
+        return ""
+    return " · ".join(text for text in (_read(kernel.release), kernel.os_name) if text)
+
+
+_DESCRIBE = {"platform": _platform, "kernel": _kernel}
+
