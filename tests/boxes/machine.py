@@ -325,6 +325,10 @@ class Machine:
     modules: list[Module] = field(default_factory=list)
     packages: dict[str, str] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
+    dkms: dict[str, str] = field(default_factory=dict)
+    """Out-of-tree modules, name -> version."""
+    dkms_kernels: list[str] | None = None
+    """Kernels that they were built for; None: the running one."""
     os_release: tuple[str, str, str] = ("ubuntu", "24.04", "Ubuntu 24.04.2 LTS")
     udev_rules: dict[str, str] = field(default_factory=dict)
     nodes: list[NodeFile] = field(default_factory=list)
@@ -437,7 +441,7 @@ class Machine:
         return port
 
     def gpu_functions(self) -> list[Function]:
-        return [one.function for one in (*self.amd, *self.nvidia)]
+        return [one.function for one in (*self.amd, *self.nvidia) if one.function.known]
 
     # CPUs and NUMA
 

@@ -26,7 +26,7 @@ class Mutation:
         return self.bases[0]
 
     def fits(self, box: str) -> bool:
-        return "*" in self.bases or box in self.bases or any(box.startswith(f"{base}-") for base in self.bases)
+        return box.removesuffix("-one-reading") in self.bases
 
 
 MUTATIONS: dict[str, Mutation] = {}

@@ -126,6 +126,8 @@ class Function:
     """Speed and width when the kernel enumerated the card, where it differs from now."""
     load_link: tuple[float, int] | None = None
     """Speed and width in the reading under load."""
+    load_errors: dict[str, int] = field(default_factory=dict)
+    """Correctable errors that came on top while the GPUs copied."""
     power_state: str = "D0"
     power_control: str = "on"
     reset_method: str = "bus"
@@ -138,6 +140,11 @@ class Function:
     @property
     def bdf(self) -> str:
         return f"0000:{self.bus:02x}:{self.device_number:02x}.{self.function_number}"
+
+    @property
+    def known(self) -> bool:
+        """Whether the kernel has enumerated it: visible, and all bridges above it."""
+        return self.visible and (self.parent is None or self.parent.known)
 
     @property
     def path(self) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.boxes import render_gpu, render_log, render_storage, render_system
 from tests.boxes.machine import Machine
-from tests.boxes.pci_build import Function, speed_text
-from tests.boxes.pci_config import Aer, Express
+from tests.boxes.pci_build import Function, counter_text, speed_text
+from tests.boxes.pci_config import CORRECTABLE, Aer, Express
 from tests.boxes.tree import Tree
 
 DRIVERS = ("ahci", "ast", "amdgpu", "bnxt_en", "i801_smbus", "igb", "ixgbe", "nvidia", "nouveau", "nvme", "pcieport",
@@ -187,5 +187,10 @@ def _load_reading(machine: Machine, out: Tree, function: Function) -> None:
     config = function.config(load)
     out.again(f"{function.path}/config", config if machine.as_root else config[:64], "load", 4.0)
     if function.get(Aer) is not None:
-        for name in ("aer_dev_correctable", "aer_dev_nonfatal", "aer_dev_fatal"):
+        for name in ("aer_dev_nonfatal", "aer_dev_fatal"):
             out.again(f"{function.path}/{name}", out.text(f"{function.path}/{name}"), "load", 5.0)
+        counts = dict(function.errors.correctable)
+        for label, more in function.load_errors.items():
+            counts[label] = counts.get(label, 0) + more
+        out.again(f"{function.path}/aer_dev_correctable", counter_text(CORRECTABLE, counts, "TOTAL_ERR_COR", ()) + "\n",
+                  "load", 5.0)

@@ -14,7 +14,7 @@ LINK_ENABLED, LINK_NON_COHERENT, LINK_NO_ATOMICS, LINK_NO_PEER = 1 << 0, 1 << 1,
 
 
 def working(machine: Machine) -> list[AmdGpu]:
-    return [gpu for gpu in machine.amd if gpu.function.visible and gpu.initialised and gpu.function.driver == "amdgpu"]
+    return [gpu for gpu in machine.amd if gpu.function.known and gpu.initialised and gpu.function.driver == "amdgpu"]
 
 
 def _minor(machine: Machine, gpu: AmdGpu) -> int:
@@ -254,7 +254,7 @@ def _nvidia(machine: Machine, out: Tree) -> None:
         [f"{name}: {value}" for name, value in parameters.items()] + [f'RegistryDwords: "{registry}"', 'RegistryDwordsPerDevice: ""']))
     minor = 0
     for gpu in machine.nvidia:
-        if not gpu.function.visible:
+        if not gpu.function.known:
             continue
         _nvidia_card(out, gpu, minor, driver.version)
         minor += 1
@@ -311,7 +311,7 @@ def gpu_nodes(machine: Machine) -> list[NodeFile]:
         out.append(NodeFile(f"/dev/dri/card{number + first}", 0o660, "video"))
         out.append(NodeFile(f"/dev/dri/renderD{128 + number}", 0o660, "render"))
     if machine.nvidia_driver and not machine.nouveau and any(gpu.function.driver == "nvidia" for gpu in machine.nvidia):
-        visible = [gpu for gpu in machine.nvidia if gpu.function.visible]
+        visible = [gpu for gpu in machine.nvidia if gpu.function.known]
         out += [NodeFile(f"/dev/nvidia{number}", 0o666) for number, _ in enumerate(visible)]
         out += [NodeFile(f"/dev/{name}", 0o666)
                 for name in ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset")]

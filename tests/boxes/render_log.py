@@ -18,6 +18,8 @@ PORT_WORDS = {"endpoint": "PCIe Endpoint", "legacy": "PCIe Legacy Endpoint", "ro
               "upstream": "PCIe Switch Upstream Port", "downstream": "PCIe Switch Downstream Port",
               "pci-bridge": "PCIe to PCI/PCI-X bridge", "rciep": "PCIe Root Complex Integrated Endpoint"}
 BOOT_MICROSECONDS_A_LINE = 1873
+UNKNOWN_PARAMETERS = ("splash", "nosplash", "amd_iomu", "ttm_pages_limit")
+"""Words of a command line that no part of the kernel takes. GRUB's BOOT_IMAGE is always among those it reports."""
 
 
 def render(machine: Machine, out: Tree) -> None:
@@ -60,6 +62,9 @@ def _boot(machine: Machine) -> Iterator[str]:
         name = "DMAR" if machine.cpu.vendor == "GenuineIntel" else "IVRS"
         yield f"ACPI: {name} 0x00000000A5E1B000 000128 (v02 AMD    AMD IVRS 00000001 AMD  00000000)"
     yield f"Kernel command line: {kernel.cmdline}"
+    unknown = [word for word in kernel.parameters if word.split("=")[0] in UNKNOWN_PARAMETERS]
+    image = f"BOOT_IMAGE=/boot/vmlinuz-{kernel.release}"
+    yield f'Unknown kernel command line parameters "{" ".join([image, *unknown])}", will be passed to user space.'
     yield from machine.boot_lines.get("early", ())
     total, free = machine.mem_total_kib, machine.mem_total_kib * 99 // 100
     yield (f"Memory: {free}K/{machine.installed_mib * 1024 or total}K available (20480K kernel code, 4387K rwdata, 14076K rodata, "
@@ -175,7 +180,7 @@ def _port(machine: Machine, function: Function) -> Iterator[str]:
 
 def _drivers(machine: Machine) -> Iterator[str]:
     for number, drive in enumerate(machine.drives):
-        if drive.function.visible:
+        if drive.function.known:
             yield f"nvme nvme{number}: pci function {drive.function.bdf}"
             yield f"nvme nvme{number}: {min(64, machine.cpu.threads)}/0/0 default/read/poll queues"
     for array in machine.raid:
@@ -221,7 +226,7 @@ def _amdgpu(machine: Machine) -> Iterator[str]:
         yield f"{name}: SE {gpu.shader_engines}, SH per SE 2, CU per SH 8, active_cu_number {gpu.compute_units}"
         yield f"[drm] Initialized amdgpu 3.61.0 for {function.bdf} on minor {number + 1}"
     for gpu in machine.amd:
-        if gpu.function.visible and not gpu.initialised:
+        if gpu.function.known and not gpu.initialised:
             name = f"amdgpu {gpu.function.bdf}: amdgpu"
             yield "[drm:psp_v13_0_ring_create [amdgpu]] *ERROR* PSP create ring failed!"
             yield f"{name}: PSP firmware loading failed"
@@ -246,11 +251,11 @@ def _nvidia(machine: Machine) -> Iterator[str]:
     yield f"NVRM: loading {kind}  {driver.version}  Release Build  (dvs-builder@U22-I3-AE18-09-6)"
     if driver.peer_patched:
         for number, gpu in enumerate(machine.nvidia):
-            if gpu.function.visible:
+            if gpu.function.known:
                 yield (f"NVRM: GPU{number} kbusEnableStaticBar1Mapping_GH100: Static bar1 mapped offset 0x0 "
                        f"size 0x{gpu.memory_mib << 20:x}")
     for number, gpu in enumerate(machine.nvidia):
-        if gpu.function.visible:
+        if gpu.function.known:
             yield f"[drm] [nvidia-drm] [GPU ID 0x{gpu.function.bus << 8:08x}] Loading driver"
             yield f"[drm] Initialized nvidia-drm 0.0.0 for {gpu.function.bdf} on minor {number + 1}"
     if driver.library_version and driver.library_version != driver.version:

@@ -10,7 +10,7 @@ SECTOR = 512
 
 def render(machine: Machine, out: Tree) -> None:
     for number, drive in enumerate(machine.drives):
-        if drive.function.visible and not drive.function.lost:
+        if drive.function.known and not drive.function.lost:
             _nvme(machine, out, number, drive)
     _raid(machine, out)
     if machine.usb_disk:
@@ -171,7 +171,7 @@ def _network(machine: Machine, out: Tree) -> None:
     out.put(f"{home}/type", 772)
     out.link("/sys/class/net/lo", home)
     for number, port in enumerate(machine.ports, 2):
-        if not port.function.visible:
+        if not port.function.known:
             continue
         home = f"{port.function.path}/net/{port.name}"
         out.put(f"{home}/address", port.mac)

@@ -50,12 +50,28 @@ def _kernel(machine: Machine, out: Tree) -> None:
     out.put(f"/boot/config-{kernel.release}", "\n".join(
         f"{name}={value}" if value != "n" else f"# {name} is not set" for name, value in sorted(config.items())))
     out.put(f"/boot/vmlinuz-{kernel.release}", b"MZ")
-    out.put(f"/lib/modules/{kernel.release}/modules.builtin", "kernel/drivers/pci/pcieport.ko")
+    out.link("/lib", "usr/lib")
+    out.put(f"/usr/lib/modules/{kernel.release}/modules.builtin", "kernel/drivers/pci/pcieport.ko")
+    _dkms(machine, out)
+    out.put("/sys/firmware/efi/fw_platform_size", 64)
+    out.put("/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c", b"\x06\0\0\0\0")
     if kernel.newest_installed:
         out.put(f"/boot/vmlinuz-{kernel.newest_installed}", b"MZ")
         out.put("/run/reboot-required", "*** System restart required ***")
     out.put("/proc/swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority")
     out.directory("/sys/fs/pstore")
+
+
+def _dkms(machine: Machine, out: Tree) -> None:
+    """/var/lib/dkms: source, build for each kernel, and the link by which dkms says what is installed."""
+    for name, version in machine.dkms.items():
+        home = f"/var/lib/dkms/{name}/{version}"
+        out.link(f"{home}/source", f"/usr/src/{name}-{version}")
+        out.put(f"/usr/src/{name}-{version}/dkms.conf", f'PACKAGE_NAME="{name}"\nPACKAGE_VERSION="{version}"')
+        for release in machine.dkms_kernels if machine.dkms_kernels is not None else [machine.kernel.release]:
+            out.put(f"{home}/{release}/x86_64/module/{name}.ko.zst", b"\x28\xb5\x2f\xfd")
+            out.link(f"/var/lib/dkms/{name}/kernel-{release}-x86_64", f"{version}/{release}/x86_64")
+            out.put(f"/usr/lib/modules/{release}/updates/dkms/{name}.ko.zst", b"\x28\xb5\x2f\xfd")
 
 
 def _cpu(machine: Machine, out: Tree) -> None:

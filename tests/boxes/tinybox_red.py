@@ -73,6 +73,7 @@ def machine() -> Machine:
     built.packages = {
         "linux-firmware": "20240318.git3b128b60-0ubuntu2.12", "amdgpu-dkms": "1:6.10.5.60303-2109964.24.04",
         "rocm-core": "6.3.3.60303-74~24.04", "rocm-hip-runtime": "6.3.3.60303-74~24.04"}
+    built.dkms = {"amdgpu": "6.10.5-2109964.24.04"}
     built.udev_rules = dict(UDEV)
     built.drives = [Drive(drive, "WD_BLACK SN850X 1000GB", RAID_SERIALS[one], "620361WD")
                     for one, drive in enumerate(drives)]

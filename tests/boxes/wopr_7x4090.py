@@ -64,6 +64,7 @@ def machine() -> Machine:
     built.packages["nvidia-dkms-570-open"] = f"{DRIVER}-0ubuntu0.24.04.1"
     built.packages["linux-firmware"] = "20240318.git3b128b60-0ubuntu2.21"
     built.held = {"nvidia-driver-570-open", "libnvidia-compute-570", "nvidia-dkms-570-open"}
+    built.dkms = {"nvidia": DRIVER}
     built.drives = [Drive(boot, "Samsung SSD 990 PRO 2TB", "S7DNNJ0W400001X", "4B2QJXD7", 2_000_398_934_016,
                           partitions=("nvme0n1p1", "nvme0n1p2"))]
     built.ports = [Port(network[0], "eno1np0", "d0:50:99:00:00:01", 10000), Port(network[1], "eno2np1", "d0:50:99:00:00:02",
