@@ -1,0 +1,195 @@
+"""Judgements on errors of main memory: whether it corrects them, and what was counted.
+
+Zero errors mean something only where something counts: EDAC's driver of the memory controller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from boxcheck.checks.memory import TABLES, dimm_cause
+from boxcheck.checks.wording import decided, duration, not_read, wish_of
+from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Subject, Unread
+from boxcheck.probes.dmi import Dmi
+from boxcheck.probes.memory import EdacController, EdacModule, Memory
+from boxcheck.profile import Profile
+from boxcheck.registry import check, failed, limit, marginal, passed, skipped
+
+ECC = limit("memory.ecc", bool, "eq", "", "Whether main memory must correct errors, and something must count them.")
+
+EDAC = "/sys/devices/system/edac/mc"
+LOAD_DRIVER = (
+    "sudo modprobe amd64_edac (AMD), or the *_edac module of the Intel processor; name it in /etc/modules-load.d/"
+)
+
+EDAC_CHANNELS: Mapping[str, str] = {"ROMED8-2T": "ABCDGHEF", "ROMED8-2T/BCM": "ABCDGHEF"}
+"""Board -> letter of each EDAC channel, 0 first (rasdaemon's label file labels/asrock; the BCM variant is the same
+board with another network chip). EDAC numbers the channels of the processor, the board prints letters."""
+
+
+def _says_no(outcome_limit: Limit) -> Outcome:
+    """What an unmet `eq true` limit comes to."""
+    return Outcome.FAIL if outcome_limit.must is not None else Outcome.MARGINAL
+
+
+@check("memory.ecc", reads=[Memory], limits=[ECC])
+def ecc(memory: Memory, want: Profile) -> Iterator[Finding]:
+    """Memory does not correct errors, or nothing counts the corrections.
+
+    Why it matters: without ECC a flipped bit goes into weights and checkpoints and nobody sees it. With ECC but without
+    an EDAC driver a dying module shows itself only when it is too late.
+    What to do: fit ECC modules and enable ECC in the BIOS; load the EDAC driver of the memory controller.
+    Not a fault: on boxes that have no ECC by design, such as Strix Halo; their profile does not ask for it.
+    By hand: sudo dmidecode -t 16 | grep Correction; ls /sys/devices/system/edac/mc
+    """
+    bound = want.limit(ECC)
+    if bound is None or wish_of(bound) is False:
+        yield skipped(BOX, f"the profile sets no {ECC}")
+        return
+    controllers = () if isinstance(memory.edac, Unread) else memory.edac
+    evidence = (TABLES, EDAC)
+    if controllers:
+        # amd64_edac and the Intel drivers refuse to load where ECC is off, so a controller proves that it is on.
+        yield passed(
+            BOX, f"ECC is on, {len(controllers)} memory controllers count errors ({controllers[0].driver or 'EDAC'})",
+            measured=Quantity(True), limit=bound, evidence=evidence)
+        return
+    bare = [] if isinstance(memory.modules, Unread) else [
+        module for module in memory.modules if module.installed is True and module.check_bits == 0]
+    if memory.ecc is False or bare:
+        why = "the firmware says that memory has no error correction" if memory.ecc is False else (
+            f"{len(bare)} modules have no check bits, {bare[0].label} first")
+        yield decided(
+            _says_no(bound), BOX, f"{why}, profile wants ECC", measured=Quantity(False), limit=bound, evidence=evidence,
+            cause="memory-ecc:", title="memory has no ECC",
+            help=("enable ECC in the BIOS", "ECC modules show Total Width 72 or 80: sudo dmidecode -t 17"))
+    elif isinstance(memory.ecc, Unread):
+        yield not_read(BOX, memory.ecc, evidence=evidence)
+    elif isinstance(memory.edac, Unread):
+        yield not_read(BOX, memory.edac, evidence=evidence)
+    else:
+        yield marginal(
+            BOX, f"memory has {memory.error_correction}, but no EDAC driver is loaded, so nothing counts errors",
+            measured=Quantity(True), limit=bound, evidence=evidence, cause="edac-missing:",
+            title="nothing counts memory errors", help=(LOAD_DRIVER,))
+
+
+def _nobody_counts(memory: Memory, want: Profile) -> Finding | None:
+    """The finding where there is no counter at all, None where there is one."""
+    if isinstance(memory.edac, Unread):
+        return not_read(BOX, memory.edac, evidence=(EDAC,))
+    if memory.edac:
+        return None
+    bound = want.limit(ECC)
+    demanded = bound is not None and wish_of(bound) is True
+    if memory.ecc is True or demanded:
+        return not_read(
+            BOX, Unread("no EDAC driver of a memory controller is loaded, so nothing counts errors", "unsupported"),
+            evidence=(EDAC,), help=(LOAD_DRIVER,))
+    return skipped(BOX, "no EDAC driver is loaded, and the profile does not ask for ECC")
+
+
+def _socket(module: EdacModule, memory: Memory, board: str | None) -> str:
+    """The socket as printed on the board where board and locators tell, else EDAC's own label."""
+    parts = (module.location or "").split()
+    number = parts[parts.index("channel") + 1] if "channel" in parts[:-1] else ""
+    letters = EDAC_CHANNELS.get(board or "", "")
+    if not module.label.startswith("mc#") or not number.isdecimal() or len(number) > 3 or int(number) >= len(letters):
+        return module.label
+    letter = letters[int(number)]
+    for channel in () if isinstance(memory.channels, Unread) else memory.channels:
+        sockets = [socket for socket in channel.modules if socket.installed is True]
+        if channel.name == letter and len(sockets) == 1:
+            return sockets[0].label
+    return f"{letter}1"
+
+
+def _by_socket(
+    controller: EdacController, memory: Memory, board: str | None, uncorrected: bool
+) -> dict[str, tuple[EdacModule, int]]:
+    """Socket -> first rank with errors, and the errors of all ranks in it."""
+    found: dict[str, tuple[EdacModule, int]] = {}
+    for module in controller.modules:
+        count = module.uncorrected if uncorrected else module.corrected
+        if isinstance(count, int) and count > 0:
+            socket = _socket(module, memory, board)
+            first, before = found.get(socket, (module, 0))
+            found[socket] = (first, before + count)
+    return found
+
+
+def _since(controller: EdacController) -> str:
+    return "" if isinstance(controller.seconds, Unread) else f" in {duration(controller.seconds)}"
+
+
+def _errors(memory: Memory, dmi: Dmi, want: Profile, uncorrected: bool) -> Iterator[Finding]:
+    nobody = _nobody_counts(memory, want)
+    if nobody is not None:
+        yield nobody
+        return
+    make = failed if uncorrected else marginal
+    word = "uncorrected" if uncorrected else "corrected"
+    board = dmi.board_name if isinstance(dmi.board_name, str) else None
+    counted = 0
+    unread: Unread | None = None
+    controllers = memory.edac if isinstance(memory.edac, tuple) else ()
+    for controller in controllers:
+        total = controller.uncorrected if uncorrected else controller.corrected
+        if isinstance(total, Unread):
+            unread = unread or total
+            continue
+        placed = _by_socket(controller, memory, board, uncorrected)
+        for label, (module, count) in placed.items():
+            yield make(
+                Subject("dimm", label),
+                f"{count} {word} errors at {module.location or module.name}{_since(controller)}, limit 0",
+                measured=Quantity(count, "errors"), evidence=(f"{EDAC}/{controller.name}/{module.name}",),
+                cause=dimm_cause(label), title=f"memory module {label} makes errors", help=_help(label, uncorrected))
+        rest = total - sum(count for _, count in placed.values())
+        if rest > 0:
+            yield make(
+                Subject("memory", controller.name),
+                f"{rest} {word} errors that name no module{_since(controller)}, limit 0",
+                measured=Quantity(rest, "errors"), cause=f"memory-errors:{controller.name}",
+                evidence=(f"{EDAC}/{controller.name}/{'ue' if uncorrected else 'ce'}_count",),
+                title=f"memory controller {controller.name} counts {word} errors", help=_help(None, uncorrected))
+        counted += max(total, total - rest)
+    if unread is not None:
+        yield not_read(BOX, unread, evidence=(EDAC,))
+    elif not counted:
+        yield passed(
+            BOX, f"0 {word} errors{_since(controllers[0])}", measured=Quantity(0, "errors"), evidence=(EDAC,))
+
+
+def _help(label: str | None, uncorrected: bool) -> tuple[str, ...]:
+    first = f"swap the module of {label} with another and see whether the errors move with it"
+    if label is None:
+        first = "ras-mc-ctl --errors and the kernel log name the module where the firmware tells it"
+    if uncorrected:
+        return (first, "replace the module that has them; data in use when they happened is not to be trusted")
+    return (first, "a few errors a year are normal; when they grow by more than 50 a day, replace the module")
+
+
+@check("memory.edac-ue", reads=[Memory, Dmi], limits=[ECC])
+def edac_ue(memory: Memory, dmi: Dmi, want: Profile) -> Iterator[Finding]:
+    """Memory had errors that could not be corrected.
+
+    Why it matters: data was lost. The kernel kills what used the page, or stops; results of that time are void.
+    What to do: move the named module to another socket; where the errors follow it, replace it; where they stay, look
+    at the socket and the processor's seating.
+    Not a fault: of the GPUs' own memory, which counts elsewhere.
+    By hand: grep . /sys/devices/system/edac/mc/mc*/ue_count; ras-mc-ctl --error-count
+    """
+    yield from _errors(memory, dmi, want, uncorrected=True)
+
+
+@check("memory.edac-ce", reads=[Memory, Dmi], limits=[ECC])
+def edac_ce(memory: Memory, dmi: Dmi, want: Profile) -> Iterator[Finding]:
+    """Memory had errors that were corrected.
+
+    Why it matters: single ones happen; the same module again and again is about to fail, and corrections cost time.
+    What to do: watch the rate. Above 50 a day (rasdaemon's default) on one module, replace it.
+    Not a fault: a handful over months, spread over modules.
+    By hand: grep . /sys/devices/system/edac/mc/mc*/dimm*/dimm_ce_count
+    """
+    yield from _errors(memory, dmi, want, uncorrected=False)
