@@ -4,8 +4,8 @@ Reads   the bytes of /sys/firmware/dmi/tables/DMI and /sys/firmware/dmi/tables/s
 Source  DMTF DSP0134 3.7, section 7; each decoder names its own
 By hand sudo dmidecode, or dmidecode --from-dump FILE of `dump()` in tests/boxes/smbios_build.py
 
-The parts: `smbios_table` splits the bytes, `smbios_fields` and `smbios_codes` read fields and codes, `smbios_facts` holds the
-values, `smbios_channels` groups memory by channel, `smbios_redact` takes serial numbers out of a table.
+The parts: `smbios_table` splits the bytes, `smbios_fields` and `smbios_codes` read fields and codes, `smbios_facts`
+holds the values, `smbios_channels` groups memory by channel, `smbios_redact` takes serial numbers out of a table.
 """
 
 from __future__ import annotations

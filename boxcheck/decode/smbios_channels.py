@@ -1,7 +1,7 @@
 """Memory devices by socket and channel, so that "channel C of socket 0 is empty" can be said.
 
 SMBIOS has no field for the channel that boards fill in (type 37 is never there): it stands in the two locator strings,
-in the board vendor's own spelling. Spellings known here, from linuxhw/DMI's captures and vendors' manuals:
+in either of them, in the board vendor's own spelling. Spellings known here, from linuxhw/DMI's captures and manuals:
 
 | locator                      | bank locator            | boards                                      |
 |------------------------------|-------------------------|---------------------------------------------|
@@ -50,7 +50,8 @@ class _Spelled(msgspec.Struct, frozen=True):
 
 
 @functools.cache
-def _locators() -> tuple[re.Pattern[str], ...]:
+def _printed() -> tuple[re.Pattern[str], ...]:
+    """Spellings that follow what is printed on the board; sockets count from 0 or 1."""
     return tuple(re.compile(pattern, re.IGNORECASE) for pattern in (
         r"CPU(?P<socket>\d)[-_ ]?DIMM[-_ ]?(?P<channel>[A-Z])\d?",
         r"P(?P<socket>\d)[-_ ]DIMM[-_ ]?(?P<channel>[A-Z])\d?",
@@ -61,16 +62,17 @@ def _locators() -> tuple[re.Pattern[str], ...]:
 
 
 @functools.cache
-def _banks() -> tuple[re.Pattern[str], ...]:
+def _amd() -> tuple[re.Pattern[str], ...]:
+    """Spellings of AMD's reference code; sockets count from 0."""
     return tuple(re.compile(pattern, re.IGNORECASE) for pattern in (
         r"P(?P<socket>\d) CHANNEL (?P<channel>[A-Z])",
         r"P(?P<socket>\d)_Node(?P<node>\d)_Channel(?P<number>\d{1,2})_Dimm\d",
     ))
 
 
-def _spelled(text: str | None, patterns: Sequence[re.Pattern[str]], from_zero: bool) -> _Spelled:
-    for pattern in patterns if text is not None else ():
-        match = pattern.fullmatch(text or "")
+def _spelled(texts: Sequence[str], patterns: Sequence[re.Pattern[str]], from_zero: bool) -> _Spelled:
+    """What the first text that fits one of the patterns says."""
+    for match in (pattern.fullmatch(text) for text in texts for pattern in patterns):
         if match is None:
             continue
         parts = match.groupdict()
@@ -87,12 +89,13 @@ def _spelled(text: str | None, patterns: Sequence[re.Pattern[str]], from_zero: b
 
 
 def _read(device: MemoryDevice) -> _Spelled:
-    """Channel and socket of one device from both strings: the channel by the locator, for that is printed on the board;
-    the socket by the bank locator, for that is AMD's own counting, from 0."""
-    locator = _spelled(meaningful(device.locator), _locators(), from_zero=False)
-    bank = _spelled(meaningful(device.bank_locator), _banks(), from_zero=True)
-    number = bank if bank.socket is not None else locator
-    return _Spelled(locator.channel or bank.channel, number.socket, number.from_zero)
+    """Channel and socket of one device from both strings: the channel as printed on the board, where that is there; the
+    socket by AMD's own counting, where that is there."""
+    texts = [text for text in (meaningful(device.locator), meaningful(device.bank_locator)) if text is not None]
+    printed = _spelled(texts, _printed(), from_zero=False)
+    amd = _spelled(texts, _amd(), from_zero=True)
+    number = amd if amd.socket is not None else printed
+    return _Spelled(printed.channel or amd.channel, number.socket, number.from_zero)
 
 
 def memory_channels(smbios: Smbios) -> Mapping[ChannelKey | None, tuple[MemoryDevice, ...]]:

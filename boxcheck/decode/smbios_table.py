@@ -175,7 +175,7 @@ def _next(table: bytes, offset: int, found: Table) -> str | None:
     # A structure names its strings with one byte, so the 256th cannot be named.
     strings = region.split(b"\0", 255)[:255] if region else []
     found.structures.append(Structure(kind, handle, offset, end, table[offset:start], strings, found.faults))
-    if stop >= 0:
+    if stop >= 0 or kind == END_OF_TABLE:
         return None
     # The last string lost at least its end. What was read stays; the walk ends here.
     return f"the strings of the structure at byte {offset} (type {kind}) have no end"

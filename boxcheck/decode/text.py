@@ -92,7 +92,7 @@ def meaningful(text: object) -> str | None:
     if core in _PLACEHOLDERS:
         return None
     digits = core.removeprefix("0x")
-    # One character, over and over, from those that erased flash and templates give. `2` alone is a version.
-    if len(set(digits)) == 1 and digits[0] in "0fx*#?" and (len(digits) > 1 or digits in "*#?"):
+    # One character, over and over, from those that erased flash and templates give: `2` and `1111` may be real.
+    if len(set(digits)) == 1 and digits[0] in "0fx*#?" and (len(digits) > 1 or digits in "0*#?"):
         return None
     return stripped

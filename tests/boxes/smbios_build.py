@@ -7,9 +7,9 @@ them, so that a wrong table in the decoder cannot hide behind the same wrong tab
     dmi, entry_point = table([bios(version="P3.50"), baseboard(product="ROMED8-2T"), slot("PCIE1"), ...])
 
 go to /sys/firmware/dmi/tables/DMI and /sys/firmware/dmi/tables/smbios_entry_point of the built machine. Handles are
-given in order, from 0, to structures that were not given one. `None` for a text means that the firmware has no such string;
-`None` for a number means that it writes its code for unknown. `length` cuts a structure off, as older firmware would
-(memory devices of SMBIOS 3.2 have 84 bytes, of 3.3 92).
+given in order, from 0, to structures that were not given one. `None` for a text means that the firmware has no such
+string; `None` for a number means that it writes its code for unknown. `length` cuts a structure off, as older firmware
+would (memory devices of SMBIOS 3.2 have 84 bytes, of 3.3 92).
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def processor(
     counts = [count or 0 for count in (cores, enabled, threads)]
     body = bytes((s(socket), kind, 0x6B, s(manufacturer))) + bytes.fromhex("100f8300fffb8b17") + bytes((s(version),))
     body += struct.pack("<BHHHBB", 0x8B, external_clock_mhz or 0, max_speed_mhz or 0, current_speed_mhz or 0,
-                        (0x40 if populated else 0) | state, 0x31)
+                        (0x40 if populated else 0) | state, 0x37)  # socket SP3
     body += struct.pack("<HHH", 0xFFFF, 0xFFFF, 0xFFFF) + bytes((s(serial), s(asset), s(part)))
     body += bytes(min(count, 0xFF) for count in counts) + struct.pack("<HH", 0x00FC, 0x6B)
     body += struct.pack("<HHHH", *counts, threads_enabled or 0)

@@ -22,6 +22,9 @@ UNSAID = {None, "Unknown", "<OUT OF SPEC>", "Unspecified", "Not Specified", "Not
           "Not Settable", "<BAD INDEX>"}
 """How dmidecode prints a value that is not known, None being no line at all."""
 
+NO_ADDRESS = {None, "0000:00:00.0", "0000:ff:1f.7"}
+"""dmidecode prints these as they stand; ours knows that no slot is there (see `smbios_fields.address`)."""
+
 
 class Block(msgspec.Struct):
     """One structure as dmidecode prints it."""
@@ -78,7 +81,9 @@ def differences(ours: facts.Smbios, theirs: list[Block]) -> list[str]:
             shown = block.values.get(key)
             if empty and key not in block.values:
                 continue  # dmidecode stops at the type detail of an empty socket
-            if value is None or isinstance(value, Unread):
+            if key == "Bus Address" and isinstance(value, Unread):
+                same = shown in NO_ADDRESS
+            elif value is None or isinstance(value, Unread):
                 same = shown in UNSAID
             elif isinstance(value, tuple):
                 same = list(value) == block.lists.get(key, [])
