@@ -1,7 +1,7 @@
 """From findings to problems and a verdict. Pure; knows no hardware.
 
-A blocker that failed decides. Else one that was not read, not run or crashed makes the verdict unknown: nothing that was
-not looked at can pass. Advisory findings are shown and never change the verdict.
+A blocker that failed decides. Else one that was not read, not run or crashed makes the verdict unknown: nothing that
+was not looked at can pass. Advisory findings are shown and never change the verdict.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     title: str | None = None
     """Title of the problem where this finding leads it: `slot PCIE3 is capped at 8.0 GT/s`."""
     where: str | None = None
-    """The chain of parts from the root down, as a builder would walk it: `root port 40:01.1 > slot PCIE3 > GPU 41:00.0`."""
+    """The chain of parts from the root down, as a builder would walk it: `root port 40:01.1 > slot PCIE3 > GPU 0`."""
     not_: tuple[str, ...] = msgspec.field(default=(), name="not")
     """What this finding is not, where readings exclude it: `a BIOS speed cap (target 16.0 GT/s)`."""
     needs_root: bool = False

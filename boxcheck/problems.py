@@ -80,7 +80,8 @@ def group(findings: Sequence[Finding]) -> tuple[tuple[Problem, ...], dict[int, i
     problems: list[Problem] = []
     assigned: dict[int, int] = {}
     for cause in sorted(members, key=gravity):
-        indices = sorted(members[cause], key=lambda index: (findings[index].cause != cause, findings[index].outcome.rank))
+        indices = sorted(
+            members[cause], key=lambda index: (findings[index].cause != cause, findings[index].outcome.rank))
         for index in indices:
             assigned[index] = len(problems)
         problems.append(_problem(cause, [findings[index] for index in indices], tuple(indices)))

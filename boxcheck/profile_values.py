@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -13,6 +14,7 @@ from boxcheck.model import Scalar
 from boxcheck.registry import LimitSpec
 
 INTEGER_LIMIT = 1 << 63
+_VERSION = re.compile(r"\d{1,9}([.-]\w{1,16}){0,7}", re.ASCII)
 
 _TYPES: Mapping[type, str] = {int: "a number", float: "a number", str: "text", bool: "true or false"}
 
@@ -83,6 +85,8 @@ def _scalar(spec: LimitSpec, value: object) -> Scalar:
                           "remove the quotes" if bare else "put it in quotes" if spec.type is str else "")
     if isinstance(value, str) and (not value or len(value) > 200 or not value.isprintable()):
         raise _Impossible(f"is {show(value)}, expected printable text of 1 to 200 characters")
+    if spec.type is str and spec.compare in ("ge", "le") and not _VERSION.fullmatch(str(value)):
+        raise _Impossible(f"is {show(value)}, expected a version such as 6.18.4")
     if spec.among and value not in spec.among:
         raise _Impossible(f"is {show(value)}, possible are {', '.join(show(item) for item in spec.among)}")
     assert isinstance(value, str | int | float)

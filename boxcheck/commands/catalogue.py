@@ -54,7 +54,7 @@ def explanation(check: Check, want: Profile | None = None) -> str:
     """The text of `boxcheck explain`: meaning, reading, limits."""
     lines = [check.id, ""]
     for paragraph in paragraphs(check):
-        lines += textwrap.wrap(paragraph, 96, initial_indent="  ", subsequent_indent="  ") + [""]
+        lines += [*textwrap.wrap(paragraph, 96, initial_indent="  ", subsequent_indent="  "), ""]
     lines.append("  reads    " + ", ".join(PROBES[kind].name for kind in check.reads if kind in PROBES))
     if check.needs:
         lines.append("  needs    " + ", ".join(check.needs))

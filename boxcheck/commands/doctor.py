@@ -54,9 +54,8 @@ def choose(patterns: Sequence[str], without: Sequence[str]) -> tuple[Check, ...]
     for pattern in (*patterns, *without):
         if not choose_checks([pattern]):
             areas = {check.area for check in CHECKS.values()}
-            raise UsageError(
-                f"no check is called {pattern!r}", nearest(pattern, [*CHECKS, *areas]) or "boxcheck checks lists them all"
-            )
+            hint = nearest(pattern, [*CHECKS, *areas]) or "boxcheck checks lists them all"
+            raise UsageError(f"no check is called {pattern!r}", hint)
     chosen = choose_checks(patterns, without)
     if not chosen:
         raise UsageError("no check is left to run", "name fewer in --except")

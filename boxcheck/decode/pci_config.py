@@ -120,6 +120,11 @@ class ConfigSpace(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     serial: str | Unread | None
 
     @property
+    def virtual_function(self) -> bool:
+        """An SR-IOV virtual function: it answers 0xffff as its vendor, and its link registers are reserved zeros."""
+        return self.vendor == 0xFFFF and not self.all_ones
+
+    @property
     def io_enabled(self) -> bool:
         return bool(self.command & 0x0001)
 

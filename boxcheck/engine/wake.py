@@ -1,7 +1,8 @@
 """Readings under load: cards lower their link speed at rest, so speed is real only while they copy.
 
-The load itself comes from the GPU layer (`boxcheck.gpu.wake`), at most 3 s of copies a GPU. Where that layer, its driver
-or a GPU is missing, nothing is read twice, and checks that need a loaded reading say `unknown` and how to settle it.
+The load itself comes from the GPU layer (`boxcheck.gpu.wake`), at most 3 s of copies a GPU. Where that layer, its
+driver or a GPU is missing, nothing is read twice, and checks that need a loaded reading say `unknown` and how to
+settle it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from boxcheck.probes.pci import PciInventory, pci
 
 LOAD_SECONDS = 3.0
 READINGS = 5
-"""Over the second half of the load: drivers need up to a second to leave the idle speed (checks.md, pcie.idle_downshift)."""
+"""Over the second half of the load: a driver may need up to a second to leave the idle speed."""
 
 ATTRIBUTES = ("current_link_speed", "current_link_width")
 COUNTERS = ("aer_dev_correctable", "aer_dev_nonfatal", "aer_dev_fatal")

@@ -1,4 +1,4 @@
-"""The facts as JSON values: PCI functions, links and GPUs in the shape of the contract, all else as the probes give it."""
+"""The facts as JSON values: PCI functions, links and GPUs in a shape of their own, all else as the probes give it."""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ fail -> <failure>, unknown -> <error>, skip -> <skipped>, marginal -> passed wit
 
 from __future__ import annotations
 
+from datetime import UTC
+
 from boxcheck.account import Account
 from boxcheck.model import Finding, Outcome
 
@@ -25,12 +27,12 @@ def _allowed(text: str) -> str:
 
 
 def junit_xml(account: Account) -> str:
-    from datetime import datetime, timezone
+    from datetime import datetime
 
     by_area: dict[str, list[Finding]] = {}
     for finding in account.verdict.findings:
         by_area.setdefault(finding.check.split(".", 1)[0], []).append(finding)
-    stamp = datetime.fromtimestamp(account.started, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+    stamp = datetime.fromtimestamp(account.started, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     counts = account.verdict.counts
     total = len(account.verdict.findings)
     lines = [
@@ -64,7 +66,8 @@ def _case(finding: Finding) -> list[str]:
         bound = finding.limit.must if finding.limit.must is not None else finding.limit.should
         properties["limit"] = f"{finding.limit.compare} {bound} {finding.limit.unit}".strip()
         properties["limit-source"] = finding.limit.source
-    lines += [f"        <property name={_attribute(key)} value={_attribute(value)}/>" for key, value in properties.items()]
+    lines += [
+        f"        <property name={_attribute(key)} value={_attribute(value)}/>" for key, value in properties.items()]
     lines.append("      </properties>")
     message = _attribute(finding.says)
     if finding.outcome is Outcome.FAIL:

@@ -104,7 +104,7 @@ def _row(gpu: Gpu, link: Link, aer: Aer | None, findings: Sequence[Finding]) -> 
     loaded = link.under_load
     speed = link.speed_gts if isinstance(loaded, Unread) else loaded.speed_gts
     width = link.width
-    shown_speed = "?" if speed is None or isinstance(speed, Unread) else f"{speed:g}.0" if speed == int(speed) else f"{speed:g}"
+    shown_speed = "?" if speed is None or isinstance(speed, Unread) else f"{speed:.1f}"
     shown_width = f"x{width}" if isinstance(width, int) else "x?"
     demanded = [
         f"x{finding.limit.must}" if finding.check == "pcie.link-width" else f"{finding.limit.must} GT/s"

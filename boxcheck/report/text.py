@@ -1,7 +1,7 @@
-"""The terminal account: one line an area where all is well, the link table, a block a problem, and what to do next.
+"""The terminal account: one line an area where all is well, the link table, a block a problem, what to do next.
 
-Renders an `Account` and decides nothing. `plain()` is the other text: one finding a line, stable order, for grep and for
-screen readers.
+Renders an `Account` and decides nothing. `plain()` is the other text: one finding a line, stable order, for grep and
+for screen readers.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Style(msgspec.Struct, frozen=True):
 def wrap(text: str, style: Style, first: str = "", rest: str | None = None) -> list[str]:
     """Lines no wider than the terminal; `first` and `rest` are the indents."""
     return textwrap.wrap(
-        style.text(text), width=max(style.columns, 40), initial_indent=first, subsequent_indent=first if rest is None else rest,
-        break_long_words=False, break_on_hyphens=False,
+        style.text(text), width=max(style.columns, 40), initial_indent=first,
+        subsequent_indent=first if rest is None else rest, break_long_words=False, break_on_hyphens=False,
     ) or [first.rstrip()]
 
 
