@@ -1,0 +1,338 @@
+"""PCIe Advanced Error Reporting in the kernel log: several lines, one event.
+
+    pcieport 0000:00:03.1: AER: Correctable error message received from 0000:00:00.0
+    pcieport 0000:00:03.1: PCIe Bus Error: severity=Correctable, type=Data Link Layer, (Receiver ID)
+    pcieport 0000:00:03.1:   device [1022:1453] error status/mask=00000040/00006000
+    pcieport 0000:00:03.1:    [ 6] BadTLP
+
+The device is the one that the Bus Error line names: "received from" is the sender's claim and wrong on AMD root ports.
+The bits come from status and mask, as the kernel prints those of `status & ~mask`; the bit lines stand in where that
+line is missing. Spellings of 4.x ("Corrected", `id=0700`, long bit names) to 7.x ("Correctable", rate limit) are one.
+Source: drivers/pci/pcie/aer.c (aer_print_error, aer_print_source, aer_isr_one_error).
+"""
+
+from __future__ import annotations
+
+from boxcheck.model import Bdf
+
+from .aer_bits import (
+    CORRECTABLE,
+    CORRECTABLE_NAMES,
+    MEANING,
+    SIGNAL_LABELS,
+    UNCORRECTABLE,
+    cause_of,
+    label_of,
+    labels_of,
+)
+from .envelope import Line
+from .events import Severity
+from .ledger import Fold, Ledger
+from .words import BDF, Rx, forget_oldest, normal_bdf, packed_bdf
+
+_RECEIVED = Rx(
+    r"(Multiple )?(Correct\w+|Uncorrect\w+)(?: error)? ?(?:\((Non-Fatal|Fatal)\))?(?: error)?(?: message)? received"
+    rf"(?: from)?:? *(?:id=([0-9a-fA-F]{{4}})|({BDF}))?"
+)
+_BUS_ERROR = Rx(
+    r"PCIe Bus Error: *\w{0,8}erity=(Correct\w*|Uncorrect\w*)? *(?:\((Non-Fatal|Fatal)\))?"
+    r"(?:, *type=([A-Z][A-Za-z ]{2,30}))?"
+)
+_AGENT = Rx(r"\((Receiver|Transmitter|Requester|Completer) ID\)")
+_STATUS = Rx(r"error status/mask=([0-9a-fA-F]{8})/([0-9a-fA-F]{8})")
+_BIT = Rx(r"\[ ?(\d{1,2})\] ([A-Za-z][\w -]{2,40}?) *(?:\(First\))?$")
+_SUPPRESSED = Rx(r"([\w.]+): (\d{1,9}) callbacks suppressed")
+
+_RECORD_LINES = 12
+"""Lines after a record's head within which its other lines come, records of other devices between them."""
+_MANY_OPEN = 1024
+"""Devices with an unfinished record at once."""
+_FIND_DEVICE = 40
+"""Lines within which a "received" line belongs to the Bus Error lines after it."""
+
+_KIND = {"correct": "aer-correctable", "Non-Fatal": "aer-nonfatal", "Fatal": "aer-fatal"}
+KINDS = ("aer-correctable", "aer-nonfatal", "aer-fatal")
+
+_RESEAT = (
+    "read the error counters of both ends of this link, twice, with load between (aer_dev_correctable)",
+    "reseat card and riser of this slot, then try a shorter riser",
+)
+_ASPM = ("boot once with pcie_aspm=off; if it stops, it is link power management and no damage", *_RESEAT)
+_DROPPED = ("check the card's power cables and the seat of card and riser", "look for a lost GPU at the same time")
+_SOFTWARE = ("look at what the device's driver logged around this time", "update driver and firmware of the device")
+
+
+def _kind(word: str | None, gravity: str | None) -> str:
+    """The kind for the severity words of either vocabulary. Uncorrectable without its gravity counts as non-fatal."""
+    if word is None or word.startswith("Correct"):
+        return _KIND["correct"]
+    return _KIND[gravity or "Non-Fatal"]
+
+
+class _Received:
+    """A "message received" line: which port said so, and whether details followed."""
+
+    __slots__ = ("kind", "line", "multiple", "port", "requester", "used")
+
+    def __init__(self, line: Line, kind: str, port: Bdf | None, requester: Bdf | None, multiple: bool) -> None:
+        self.line = line
+        self.kind = kind
+        self.port = port
+        self.requester = requester
+        self.multiple = multiple
+        self.used = False
+
+
+class _Record:
+    """A record whose status line has not come yet."""
+
+    __slots__ = ("agent", "bdf", "kind", "labels", "layer", "line", "received", "status")
+
+    def __init__(self, line: Line, bdf: Bdf | None, kind: str | None) -> None:
+        self.line = line
+        self.bdf = bdf
+        self.kind = kind
+        self.agent: str | None = None
+        self.layer: str | None = None
+        self.received: _Received | None = None
+        self.labels: list[str] = []
+        self.status: int | None = None
+
+
+class Aer:
+    """Joins AER lines to events."""
+
+    def __init__(self) -> None:
+        self._open: dict[Bdf | None, _Record] = {}
+        self._received: dict[Bdf | None, _Received] = {}
+        self._latest: _Received | None = None
+        self._last_fold: Fold | None = None
+        self._waiting_suppressed: tuple[int, Line] | None = None
+
+    def read(self, line: Line, out: Ledger) -> int:
+        """Take in a line that says AER, Bus Error, error status or suppressed, or one that follows such a line."""
+        message = line.message
+        if "Bus Error" in message:
+            return self._bus_error(line, out)
+        if "error status/mask=" in message:
+            return self._status(line, out)
+        if " received" in message:
+            return self._message_received(line, out)
+        if "device recovery failed" in message:
+            fold = out.add("aer-recovery-failed", line, bdf=line.bdf)
+            if fold.fresh:
+                fold.describe("fail", "driver", "the devices below this port could not be brought back after an error",
+                              ("power the machine off and on; the devices stay unusable until then",))
+            return 0
+        if "callbacks suppressed" in message:
+            self._suppressed(line, out)
+            return 0
+        return self._bit(line)
+
+    def _bus_error(self, line: Line, out: Ledger) -> int:
+        found = _BUS_ERROR.search(line.message)
+        if found is None:
+            return 0
+        bdf = line.bdf
+        before = self._open.pop(bdf, None)
+        if before is not None:
+            self._book(before, out)
+        record = _Record(line, bdf, _kind(found[1], found[2]))
+        agent = _AGENT.search(line.message)
+        record.agent = agent[1].lower() if agent is not None else None
+        layer = found[3]
+        if layer is not None and layer.endswith(" Layer"):
+            record.layer = layer.removesuffix(" Layer").lower()
+        elif layer == "Inaccessible":
+            # The kernel could not read the device's registers: there is no status line to wait for.
+            record.labels.append(layer)
+        record.received = self._claim(line, record.kind)
+        if record.labels:
+            self._book(record, out)
+            return 0
+        if len(self._open) >= _MANY_OPEN:
+            self._book(self._open.pop(next(iter(self._open))), out)
+        self._open[bdf] = record
+        return _RECORD_LINES
+
+    def _claim(self, line: Line, kind: str | None) -> _Received | None:
+        """The "received" line that led to this record: the latest one of this kind."""
+        latest = self._latest
+        if latest is None or latest.kind != kind or line.number - latest.line.number > _FIND_DEVICE:
+            return None
+        latest.used = True
+        return latest
+
+    def _status(self, line: Line, out: Ledger) -> int:
+        found = _STATUS.search(line.message)
+        if found is None:
+            return 0
+        record = self._open.pop(line.bdf, None)
+        if record is None and line.bdf is None and self._open:
+            # Pasted without the device in front: it belongs to the record opened last.
+            record = self._open.pop(next(reversed(self._open)))
+        status = int(found[1], 16) & ~int(found[2], 16)
+        if record is None:
+            # Cut at the top: the severity is in a line that is gone. The bit lines' names tell it.
+            record = _Record(line, line.bdf, None)
+            record.status = status
+            forget_oldest(self._open, _MANY_OPEN)
+            self._open[line.bdf] = record
+            return _RECORD_LINES
+        record.labels = list(labels_of(status, CORRECTABLE if record.kind == _KIND["correct"] else UNCORRECTABLE))
+        self._book(record, out)
+        return 0
+
+    def _bit(self, line: Line) -> int:
+        """A `[ 6] BadTLP` line; matters only to a record whose status line is missing or whose head is."""
+        if not self._open:
+            return 0
+        found = _BIT.search(line.message)
+        label = label_of(found[2]) if found is not None else None
+        if label is None:
+            return 0
+        record = self._open.get(line.bdf)
+        if record is None and line.bdf is None:
+            record = self._open[next(reversed(self._open))]
+        if record is not None and label not in record.labels:
+            record.labels.append(label)
+        return 0
+
+    def _message_received(self, line: Line, out: Ledger) -> int:
+        found = _RECEIVED.search(line.message)
+        if found is None:
+            return 0
+        port = line.bdf
+        kind = _kind(found[2], found[3])
+        domain = port.partition(":")[0] if port else "0000"
+        requester = packed_bdf(int(found[4], 16), domain) if found[4] else normal_bdf(found[5])
+        before = self._received.get(port)
+        if before is not None and not before.used and not _same_moment(before.line, line):
+            self._book_bare(before, out)
+        received = _Received(line, kind, port, requester, found[1] is not None)
+        forget_oldest(self._received, _MANY_OPEN)
+        self._received[port] = self._latest = received
+        return 1
+
+    def _suppressed(self, line: Line, out: Ledger) -> None:
+        found = _SUPPRESSED.search(line.message)
+        if found is None:
+            return
+        name, count = found[1], int(found[2])
+        if name.startswith(("aer_", "pcie_aer", "pci_aer")):
+            # The limit is kept per device, and its message comes just before the record that it lets through.
+            self._waiting_suppressed = (count, line)
+            return
+        for prefix, kind in _SUPPRESSED_KINDS:
+            if prefix in name:
+                fold = out.latest(kind)
+                if fold is not None:
+                    fold.suppressed += count
+                return
+
+    def _book(self, record: _Record, out: Ledger) -> None:
+        """Turn a finished record into an event."""
+        labels = tuple(record.labels)
+        kind = record.kind
+        if kind is None:
+            status = record.status or 0
+            named = [label for label in labels if label != "Inaccessible"]
+            correctable = all(label in CORRECTABLE_NAMES for label in named) and not status & ~0xF1C1
+            kind = _KIND["correct"] if correctable else _KIND["Non-Fatal"]
+            labels = labels or labels_of(status, CORRECTABLE if correctable else UNCORRECTABLE)
+        received = record.received
+        fold = out.add(kind, record.line, bdf=record.bdf, labels=labels)
+        if fold.fresh:
+            _describe(fold, record.agent)
+            fold.details.update(agent=record.agent, layer=record.layer)
+            if received is not None:
+                fold.details["requester"] = received.requester
+                if received.port != record.bdf:
+                    fold.details["reporter"] = received.port
+        if received is not None and received.multiple:
+            fold.multiple = True
+        self._settle(fold)
+
+    def _book_bare(self, received: _Received, out: Ledger) -> None:
+        """An error message came, and the log has no record of what it was."""
+        received.used = True
+        fold = out.add(received.kind, received.line, bdf=received.port)
+        if fold.fresh:
+            _describe(fold, None)
+            fold.details["requester"] = received.requester
+        fold.multiple = fold.multiple or received.multiple
+        self._settle(fold)
+
+    def _settle(self, fold: Fold) -> None:
+        self._last_fold = fold
+        if self._waiting_suppressed is not None:
+            fold.suppressed += self._waiting_suppressed[0]
+            self._waiting_suppressed = None
+
+    def finish(self, out: Ledger) -> None:
+        """Book what is still open, and let the events of one device explain each other."""
+        for record in self._open.values():
+            if record.labels or record.kind is not None:
+                self._book(record, out)
+        for received in self._received.values():
+            if not received.used:
+                self._book_bare(received, out)
+        self._open.clear()
+        self._received.clear()
+        self._latest = None
+        if self._waiting_suppressed is not None and self._last_fold is not None:
+            self._settle(self._last_fold)
+        self._waiting_suppressed = None
+        self._last_fold = None
+        _relate(out)
+
+
+_SUPPRESSED_KINDS = (
+    ("amd_iommu", "iommu-fault"), ("dmar_fault", "iommu-fault"), ("report_page_fault", "iommu-fault"),
+    ("mce_notify", "mce"), ("gmc_v", "amdgpu-page-fault"),
+)
+
+
+def _same_moment(one: Line, two: Line) -> bool:
+    return one.when is not None and one.when == two.when and one.message == two.message
+
+
+def _describe(fold: Fold, agent: str | None) -> None:
+    """Severity, cause, words and help for the bits of one AER event."""
+    labels = fold.labels
+    cause = cause_of(labels)
+    said = [MEANING[label][1] for label in labels if label in MEANING]
+    side = f", seen by the {agent}" if agent in ("receiver", "transmitter") else ""
+    what = "; ".join(said) + side if said else "the log has no details of it"
+    severity: Severity
+    if fold.kind == _KIND["correct"]:
+        word = "corrected PCIe error"
+        severity = "fail" if "Rollover" in labels else "warn"
+        if labels and set(labels) <= {"NonFatalErr", "HeaderOF"}:
+            severity = "info"
+        helps = _SOFTWARE if severity == "info" else _ASPM if labels == ("Timeout",) else _RESEAT
+    else:
+        word = "fatal PCIe error" if fold.kind == _KIND["Fatal"] else "uncorrected PCIe error"
+        severity = "fail"
+        helps = _DROPPED if {"SDES", "DLP", "Inaccessible"} & set(labels) or not labels else _SOFTWARE
+    named = f" ({', '.join(labels)})" if labels else ""
+    fold.describe(severity, cause, f"{word}{named}: {what}", helps)
+
+
+def _relate(out: Ledger) -> None:
+    """A missing acknowledgement alone may be link power management; beside damaged packets of the same link it is not.
+
+    The two ends of a link are a device and the port that reported it. The topology is not in the log, so two devices
+    below one port are not taken for one link.
+    """
+    folds = out.of_kind(_KIND["correct"])
+    damaged = [fold for fold in folds if SIGNAL_LABELS & set(fold.labels)]
+    seen_at = {(fold.boot, fold.bdf) for fold in damaged}
+    reported_at = {(fold.boot, fold.details.get("reporter")) for fold in damaged}
+    for fold in folds:
+        if fold.labels != ("Timeout",) or fold.bdf is None:
+            continue
+        here, above = (fold.boot, fold.bdf), (fold.boot, fold.details.get("reporter"))
+        if here in seen_at or here in reported_at or (above[1] is not None and above in seen_at):
+            fold.cause = "signal"
+            fold.help = _RESEAT

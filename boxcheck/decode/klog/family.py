@@ -1,0 +1,70 @@
+"""What a family of messages looks like to the parser, and the table-driven part that most families share."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from boxcheck.model import Bdf
+
+from .envelope import Line
+from .events import Cause, Severity
+from .ledger import Fold, Ledger
+from .words import Rx, normal_bdf
+
+
+class Family(Protocol):
+    """Messages of one subject. It sees the lines that hold one of its anchors, in order, and those it asks for."""
+
+    def read(self, line: Line, out: Ledger) -> int:
+        """Take a line in. Returns how many of the following lines it wants to see whatever they hold."""
+        ...
+
+    def finish(self, out: Ledger) -> None:
+        """The boot or the text is over: hand in what is still open."""
+        ...
+
+
+class Rule(NamedTuple):
+    """One message that is one event."""
+
+    needle: str
+    """Must be in the message; looked for before any pattern."""
+    kind: str
+    severity: Severity
+    cause: Cause | None
+    says: str
+    """May hold {label} and {bdf}."""
+    help: tuple[str, ...] = ()
+    pattern: Rx | None = None
+    """Must match too. Its groups: `label`, `label2`, `bdf`, `count`, `process`."""
+    variant: str = ""
+    label: str | None = None
+    """A fixed label, when the pattern gives none."""
+
+
+def apply(rules: tuple[Rule, ...], line: Line, out: Ledger, fallback: Bdf | None = None) -> Fold | None:
+    """Book the first rule that fits `line`, None when none does. `fallback` is the device when the line names none."""
+    message = line.message
+    for rule in rules:
+        if rule.needle not in message:
+            continue
+        groups: dict[str, str | None] = {}
+        if rule.pattern is not None:
+            found = rule.pattern.search(message)
+            if found is None:
+                continue
+            groups = found.groupdict()
+        labels = tuple(text for text in (groups.get("label"), groups.get("label2")) if text)
+        if not labels and rule.label:
+            labels = (rule.label,)
+        bdf = normal_bdf(groups.get("bdf")) or line.bdf or fallback
+        count = int((groups.get("count") or "1")[:9])
+        fold = out.add(rule.kind, line, bdf=bdf, labels=labels, variant=rule.variant, count=count)
+        if fold.fresh:
+            label = labels[0] if labels else ""
+            fold.describe(rule.severity, rule.cause, rule.says.format(label=label, bdf=bdf or "a device"), rule.help)
+            process = groups.get("process")
+            if process:
+                fold.details["process"] = process[:80]
+        return fold
+    return None

@@ -1,0 +1,50 @@
+"""IOMMU faults: a device's DMA that was refused.
+
+    nvidia 0000:07:00.0: AMD-Vi: Event logged [IO_PAGE_FAULT domain=0x0003 address=0x80000040 flags=0x0020]
+    AMD-Vi: Event logged [IO_PAGE_FAULT device=07:00.0 domain=0x0007 address=0xffffc02000 flags=0x0000]
+    DMAR: [DMA Write NO_PASID] Request device [0000:73:00.1] fault addr 0x0 [fault reason 0x05] PTE Write access ...
+
+On a machine whose GPUs copy to each other, the IOMMU translating instead of passing through is the usual reason.
+Sources: drivers/iommu/amd/iommu.c (iommu_print_event), drivers/iommu/intel/dmar.c (dmar_fault_do_one).
+"""
+
+from __future__ import annotations
+
+from .envelope import Line
+from .family import Rule, apply
+from .ledger import Ledger
+from .words import BDF, Rx
+
+_MODE = (
+    "boot with iommu=pt; for peer copies between GPUs without a supporting driver, with the IOMMU off",
+    "if the mode is right already, update the device's driver",
+)
+_AMD_DEVICE = rf"(?:device=(?:0x)?(?P<bdf>{BDF}))?"
+
+_RULES = (
+    Rule("IO_PAGE_FAULT", "iommu-fault", "fail", "config", "the IOMMU refused a memory access of the device", _MODE,
+         Rx(rf"(?P<label>IO_PAGE_FAULT) {_AMD_DEVICE}")),
+    Rule("INVALID_DEVICE_REQUEST", "iommu-fault", "fail", "config",
+         "the device asked the IOMMU for what it may not", _MODE,
+         Rx(rf"(?P<label>INVALID_DEVICE_REQUEST) {_AMD_DEVICE}")),
+    Rule("Event logged [", "iommu-fault", "fail", "config", "the IOMMU logged {label}", _MODE,
+         Rx(rf"Event logged \[(?P<label>[A-Z_]{{4,40}}) {_AMD_DEVICE}")),
+    Rule("Completion-Wait loop timed out", "iommu-fault", "fail", "firmware",
+         "the IOMMU did not finish a command in time",
+         ("update the BIOS; boot with iommu=pt",), label="Completion-Wait"),
+    Rule("DMAR: [", "iommu-fault", "fail", "config", "the IOMMU refused a memory access of the device", _MODE,
+         Rx(r"DMAR: \[(?P<label>DMA Read|DMA Write|INTR-REMAP)[\w ]{0,24}\] Request device \["
+            rf"(?:0x)?(?P<bdf>{BDF})?")),
+)
+
+
+class Iommu:
+    """Reads IOMMU messages."""
+
+    def read(self, line: Line, out: Ledger) -> int:
+        """Take in one line."""
+        apply(_RULES, line, out)
+        return 0
+
+    def finish(self, out: Ledger) -> None:
+        """Nothing is kept open."""

@@ -1,0 +1,186 @@
+"""Links that went down or did not come up: DPC, hot plug, retraining, bandwidth notes, devices that do not answer.
+
+    pcieport 0000:00:1b.0: DPC: containment event, status:0x1f01 source:0x0000
+    pcieport 0000:5f:00.0: pciehp: Slot(3): Link Down
+    pcieport 0000:00:01.1: broken device, retraining non-functional downstream link at 2.5GT/s
+    pci 0000:0b:00.0: 126.016 Gb/s available PCIe bandwidth, limited by 8.0 GT/s PCIe x16 link at 0000:00:03.1 (...)
+    vfio-pci 0000:03:00.0: Unable to change power state from D3cold to D0, device inaccessible
+
+Sources: drivers/pci/pcie/dpc.c, drivers/pci/hotplug/pciehp_ctrl.c, drivers/pci/quirks.c (pcie_failed_link_retrain),
+drivers/pci/pci.c (__pcie_print_link_status, pci_dev_wait, pci_power_up). DPC status bits: PCI Express 7.9.14.4.
+"""
+
+from __future__ import annotations
+
+from .envelope import Line
+from .family import Rule, apply
+from .ledger import Ledger
+from .words import BDF, Rx, forget_oldest, normal_bdf, packed_bdf
+
+_BANDWIDTH = Rx(
+    r"[\d.]{1,12} Gb/s available PCIe bandwidth, limited by ([\w.]{1,12})(?: GT/s)?(?: PCIe)? x(\d{1,2}) link at "
+    rf"({BDF})(?: \(capable of [\d.]{{1,12}} Gb/s with ([\w.]{{1,12}})(?: GT/s)?(?: PCIe)? x(\d{{1,2}}) link)?"
+)
+_DPC = Rx(
+    r"containment event(?:, status:0x([0-9a-fA-F]{1,4}))?(?: source:0x([0-9a-fA-F]{1,4}))?"
+    rf"(?:.{{0,40}}received from ({BDF}))?"
+)
+_DPC_REASONS = ("unmasked uncorrectable error", "ERR_NONFATAL", "ERR_FATAL", "extended")
+_DPC_EXTENDED = ("RP PIO error", "software trigger")
+_SLOT = Rx(r"[Ss]lot\(([^)]{1,24})\)")
+_POWER = Rx(r"change power state(?: from (\w{2,9}))?(?: to (\w{2,9}))?")
+
+_LINK_HELP = (
+    "check the card's seat, its riser and its power cables", "read the error counters of both ends of the link",
+)
+_GONE_HELP = ("power the machine off, wait, power it on; then check seat, riser and power cables of this device",)
+
+_RULES = (
+    Rule("retraining non-functional downstream link", "link-retrain", "fail", "signal",
+         "the link below {bdf} did not come up at full speed and is held at 2.5 GT/s",
+         ("reseat card and riser", "the port keeps the low target speed until the next power cycle or retrain"),
+         variant="try"),
+    Rule("retraining failed", "link-retrain", "fail", "signal",
+         "the link below {bdf} did not come up, not even at 2.5 GT/s", _LINK_HELP, variant="fail"),
+    Rule("removing 2.5GT/s downstream link speed restriction", "link-retrain", "info", "signal",
+         "the link below {bdf} was held at 2.5 GT/s and is released again", label="released"),
+    Rule("Link Active not set", "link-down", "fail", "signal",
+         "the link below {bdf} did not become active after a reset or wake-up", _LINK_HELP, label="not active"),
+    Rule("giving up", "device-not-ready", "fail", "power", "the device did not answer after a reset or wake-up",
+         _GONE_HELP,
+         pattern=Rx(r"not ready \d{1,7}ms after [\w ]{2,40}; *giving up")),
+)
+
+
+class Links:
+    """Reads link and presence messages."""
+
+    def __init__(self) -> None:
+        self._planned: dict[tuple[str | None, str], int] = {}
+
+    def read(self, line: Line, out: Ledger) -> int:
+        """Take in one line."""
+        message = line.message
+        if "available PCIe bandwidth" in message:
+            _bandwidth(line, out)
+        elif "DPC: " in message:
+            return self._dpc(line, out)
+        elif "lot(" in message and ("pciehp" in message or "Link Down" in message):
+            self._slot(line, out)
+        elif "change power state" in message:
+            _power_state(line, out)
+        else:
+            fold = apply(_RULES, line, out)
+            if fold is not None and fold.kind == "link-retrain":
+                fold.details["speed_gts"] = 2.5
+                return 4
+        return 0
+
+    def _dpc(self, line: Line, out: Ledger) -> int:
+        message = line.message
+        if "RP PIO log size" in message and "invalid" in message:
+            fold = out.add("dpc", line, bdf=line.bdf, labels=("RP PIO log size",))
+            if fold.fresh:
+                fold.describe("benign", "benign",
+                              "the port's firmware left the size of an error log at 0; nothing happened")
+            return 0
+        found = _DPC.search(message)
+        if found is None:
+            return 0
+        bdf = line.bdf
+        reason, source = "", None
+        if found[1] is not None:
+            status = int(found[1], 16)
+            trigger = status >> 1 & 3
+            reason = _DPC_REASONS[trigger] if trigger < 3 else _DPC_EXTENDED[status >> 5 & 1]
+            if trigger in (1, 2):
+                # The source register is valid only for an error message from below.
+                domain = bdf.partition(":")[0] if bdf else "0000"
+                source = normal_bdf(found[3]) or (packed_bdf(int(found[2], 16), domain) if found[2] else None)
+        fold = out.add("dpc", line, bdf=bdf, labels=(reason,) if reason else ())
+        if fold.fresh:
+            why = f" ({reason})" if reason else ""
+            fold.describe("fail", "signal", f"the port cut the link below it off to contain an error{why}", _LINK_HELP,
+                          requester=source)
+        return 0
+
+    def _slot(self, line: Line, out: Ledger) -> None:
+        message = line.message
+        slot = _SLOT.search(message)
+        name = slot[1] if slot is not None else ""
+        key = (line.bdf, name)
+        if "utton press" in message:
+            forget_oldest(self._planned, 1024)
+            self._planned[key] = line.number
+            return
+        if "No link" in message or "annot train link" in message:
+            labels = (f"slot {name}", "no link") if name else ("no link",)
+            fold = out.add("link-down", line, bdf=line.bdf, labels=labels)
+            if fold.fresh:
+                fold.describe("fail", "signal", "a card is in the slot and its link does not come up", _LINK_HELP)
+            return
+        if "Link Down" not in message and "not present" not in message:
+            return
+        planned = line.number - self._planned.get(key, -1000) < 200
+        gone = "Link Down" not in message
+        fold = out.add("link-down", line, bdf=line.bdf, labels=(f"slot {name}",) if name else (),
+                       variant="gone" if gone else "down")
+        if fold.fresh:
+            what = "the card left the slot" if gone else "the link of a slot went down"
+            fold.describe("info" if planned else "fail", "benign" if planned else "signal",
+                          what + (", as asked by its button" if planned else ""), () if planned else _LINK_HELP)
+
+    def finish(self, out: Ledger) -> None:
+        """Nothing is kept open."""
+        self._planned.clear()
+
+
+def _speed(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
+
+
+def _bandwidth(line: Line, out: Ledger) -> None:
+    """Link status as the kernel saw it when it found the device. Facts; the profile knows what the slot should do.
+
+    Speeds may be lower than under load. Behind a chipset, and on cards made for more than the slot has, it is normal.
+    """
+    found = _BANDWIDTH.search(line.message)
+    if found is None:
+        return
+    limited_at = normal_bdf(found[3])
+    speed, width = _speed(found[1]), int(found[2])
+    able_speed, able_width = _speed(found[4]), int(found[5]) if found[5] else None
+    labels = (f"x{width}",) if speed is None else (f"{speed:g} GT/s", f"x{width}")
+    fold = out.add("bw-limited", line, bdf=line.bdf, labels=labels)
+    if not fold.fresh:
+        return
+    able = "" if able_speed is None else f", the device can do {able_speed:g} GT/s x{able_width}"
+    had = "an unknown speed" if speed is None else f"{speed:g} GT/s"
+    fold.describe(
+        "info", "config", f"the link at {limited_at} ran {had} x{width} when the device was found{able}",
+        ("read the link under load: an idle link may be slow, a chipset slot is",),
+        speed_gts=speed, width=width, limited_at=limited_at, capable_speed_gts=able_speed, capable_width=able_width,
+    )
+
+
+def _power_state(line: Line, out: Ledger) -> None:
+    """A device that does not come back to D0, or answers nothing, is gone; one that does not go to sleep is not."""
+    message = line.message
+    found = _POWER.search(message)
+    before, wanted = (found[1] or "", found[2] or "") if found is not None else ("", "")
+    gone = (
+        "inaccessible" in message or "Unable to change" in message or "currently in D3" in message
+        or (wanted == "D0" and before.startswith("D3"))
+    )
+    if not gone:
+        fold = out.add("power-state-refused", line, bdf=line.bdf)
+        if fold.fresh:
+            fold.describe("info", "driver", "the device did not go into a power saving state")
+        return
+    fold = out.add("device-inaccessible", line, bdf=line.bdf)
+    if fold.fresh:
+        fold.describe("fail", "power", "the device no longer answers, seen when its power state was to change",
+                      _GONE_HELP)

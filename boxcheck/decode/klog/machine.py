@@ -1,0 +1,117 @@
+"""The machine around the GPUs: memory controllers, heat, hangs, crashes, memory pressure, NVMe.
+
+    EDAC MC0: 1 CE memory read error on CPU_SrcID#0_MC#0_Chan#1_DIMM#0 (channel:1 slot:0 ...)
+    mce: CPU3: Package temperature above threshold, cpu clock throttled (total events = 1)
+    watchdog: BUG: soft lockup - CPU#12 stuck for 22s! [kworker/12:1:345]
+    nvme nvme0: I/O 448 QID 3 timeout, aborting
+
+Sources: drivers/edac/edac_mc.c, arch/x86/kernel/cpu/mce/therm_throt.c, kernel/watchdog.c, kernel/hung_task.c,
+kernel/rcu/tree_stall.h, mm/oom_kill.c, mm/memory-failure.c, drivers/nvme/host/pci.c.
+"""
+
+from __future__ import annotations
+
+from boxcheck.model import Bdf
+
+from .envelope import Line
+from .family import Rule, apply
+from .ledger import Ledger
+from .words import BDF, Rx, normal_bdf
+
+_DIMM = ("find the DIMM (its label is in the message), read its counters, swap it with another one",)
+_COOL = ("check coolers, fans and the air flow",)
+_HUNG = ("read the call trace that follows; a GPU or disk that does not answer is the usual reason",)
+_DISK = ("read the drive's health (nvme smart-log), check its slot and its PCIe errors",)
+
+# "... on LABEL (details", and without a label "on unknown memory ( page".
+_EDAC = Rx(r"EDAC (MC\d{1,3}): (\d{1,9}) (CE|UE) (.{0,300})")
+_EDAC_WHERE = Rx(r"(?:^| )on ([^(]{1,120}?) *(?:\(|$)")
+_DRIVE = Rx(r"\b(nvme\d{1,4}): ")
+_PCI_FUNCTION = Rx(rf"nvme (nvme\d{{1,4}}): pci function ({BDF})")
+
+_RULES = (
+    Rule("Memory failure: 0x", "memory-failure", "fail", "memory",
+         "a damaged page of memory was taken out of use", _DIMM,
+         Rx(r"Memory failure: 0x[0-9a-f]{1,16}: recovery action")),
+    Rule("temperature above threshold", "thermal", "warn", "power", "the CPU was slowed down, it was too hot", _COOL,
+         Rx(r"(?i)(?P<label>core|package) temperature above threshold")),
+    Rule("critical temperature reached", "thermal", "fail", "power", "a sensor reached the shutdown temperature", _COOL,
+         Rx(r"(?P<label>thermal_zone\d{1,4})?.{0,40}critical temperature reached")),
+    Rule("soft lockup", "lockup", "warn", "driver", "a CPU was stuck in the kernel", _HUNG, label="soft lockup"),
+    Rule("hard LOCKUP", "lockup", "warn", "driver", "a CPU was stuck with interrupts off", _HUNG, label="hard lockup"),
+    Rule("blocked for more than", "lockup", "warn", "driver", "a task waited for minutes without moving", _HUNG,
+         Rx(r"task \S{1,64} blocked for more than|task .{1,64} blocked for more than"), label="hung task"),
+    Rule("detected stall", "lockup", "warn", "driver", "a CPU held up the kernel's housekeeping (RCU stall)", _HUNG,
+         label="RCU stall"),
+    Rule("ut of memory: Kill", "oom", "info", "config", "memory ran out and a program was killed",
+         ("give the program less, or the machine more memory or swap",)),
+    Rule("Kernel panic - not syncing", "kernel-panic", "fail", None, "the kernel stopped: {label}", _HUNG,
+         Rx(r"not syncing: *(?P<label>.{1,90})")),
+    Rule("BUG: unable to handle", "oops", "fail", "driver", "the kernel crashed on a bad address",
+         ("read the call trace that follows for the driver's name",), variant="bug"),
+    Rule("Unable to handle kernel", "oops", "fail", "driver", "the kernel crashed on a bad address",
+         ("read the call trace that follows for the driver's name",), variant="bug"),
+    Rule("kernel BUG at", "oops", "fail", "driver", "the kernel stopped at a broken assumption: {label}",
+         ("read the call trace that follows for the driver's name",),
+         Rx(r"kernel BUG at (?P<label>[\w./-]{1,80}:\d{1,6})")),
+    Rule("general protection fault", "oops", "fail", "driver", "the kernel crashed on a protection fault",
+         ("read the call trace that follows for the driver's name",),
+         Rx(r"general protection fault(?:, |: [0-9a-f]{4} \[#)"), label="protection fault"),
+    Rule("WARNING: ", "kernel-warning", "info", "driver", "the kernel met something it did not expect at {label}", (),
+         Rx(r"^WARNING: (?:CPU: \d{1,5} PID: \d{1,9} at )?(?P<label>[\w./-]{1,80}\.[chS]:\d{1,6})")),
+)
+_NVME_RULES = (
+    Rule("timeout, ", "nvme-timeout", "warn", "driver", "the drive did not finish a request in time", _DISK,
+         Rx(r"\b(?P<label>nvme\d{1,4}): I/O .{1,80} timeout, (?!completion polled)")),
+    Rule("controller is down", "nvme-reset", "fail", "power", "the drive's controller stopped answering", _DISK,
+         Rx(r"\b(?P<label>nvme\d{1,4}): controller is down")),
+    Rule("not ready; aborting", "nvme-reset", "fail", "firmware", "the drive's controller did not become ready", _DISK,
+         Rx(r"\b(?P<label>nvme\d{1,4}): Device not ready; aborting")),
+)
+
+
+class Machine:
+    """Reads messages about the rest of the machine."""
+
+    def __init__(self) -> None:
+        self._drives: dict[str, Bdf] = {}
+
+    def read(self, line: Line, out: Ledger) -> int:
+        """Take in one line."""
+        message = line.message
+        if "EDAC MC" in message:
+            _edac(line, out)
+        elif "nvme" in message:
+            found = _PCI_FUNCTION.search(message)
+            if found is not None:
+                bdf = normal_bdf(found[2])
+                if bdf is not None and len(self._drives) < 1000:
+                    self._drives[found[1]] = bdf
+                return 0
+            name = _DRIVE.search(message)
+            if apply(_NVME_RULES, line, out, self._drives.get(name[1]) if name is not None else None) is None:
+                apply(_RULES, line, out)
+        else:
+            apply(_RULES, line, out)
+        return 0
+
+    def finish(self, out: Ledger) -> None:
+        """Drives may be numbered anew after a boot."""
+        self._drives.clear()
+
+
+def _edac(line: Line, out: Ledger) -> None:
+    found = _EDAC.search(line.message)
+    if found is None:
+        return
+    controller, number, word = found[1], int(found[2]), found[3]
+    where = _EDAC_WHERE.search(found[4])
+    labels = (controller, where[1].strip()) if where is not None else (controller,)
+    kind = "edac-ue" if word == "UE" else "edac-ce"
+    fold = out.add(kind, line, labels=labels, count=max(number, 1))
+    if fold.fresh:
+        place = f"{labels[1]} ({controller})" if len(labels) > 1 else controller
+        if word == "UE":
+            fold.describe("fail", "memory", f"memory error that ECC could not correct at {place}", _DIMM)
+        else:
+            fold.describe("warn", "memory", f"memory error that ECC corrected at {place}", _DIMM)
