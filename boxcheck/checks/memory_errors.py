@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from boxcheck.checks.memory import TABLES, dimm_cause
-from boxcheck.checks.wording import decided, duration, not_read, wish_of
+from boxcheck.checks.wording import counted, decided, duration, not_read, wish_of
 from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Subject, Unread
 from boxcheck.probes.dmi import Dmi
 from boxcheck.probes.memory import EdacController, EdacModule, Memory
@@ -51,7 +51,7 @@ def ecc(memory: Memory, want: Profile) -> Iterator[Finding]:
     if controllers:
         # amd64_edac and the Intel drivers refuse to load where ECC is off, so a controller proves that it is on.
         yield passed(
-            BOX, f"ECC is on, {len(controllers)} memory controllers count errors ({controllers[0].driver or 'EDAC'})",
+            BOX, f"ECC is on, EDAC counts errors of {counted(len(controllers), 'memory controller')}",
             measured=Quantity(True), limit=bound, evidence=evidence)
         return
     bare = [] if isinstance(memory.modules, Unread) else [

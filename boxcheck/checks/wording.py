@@ -79,6 +79,11 @@ def listed(items: Iterable[object], most: int = 6) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else "none"
 
 
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """`1 drive`, `4 drives`."""
+    return f"{number} {noun if number == 1 else nouns or noun + 's'}"
+
+
 def duration(seconds: float) -> str:
     """`3 h 12 min`, `2 d 4 h`, `45 s`."""
     whole = max(int(seconds), 0)
