@@ -119,6 +119,7 @@ def test_less_than_a_header_is_no_function(size: int) -> None:
 def test_a_device_that_fell_off_the_bus_reads_as_ones() -> None:
     space = decode(b"\xff" * 4096)
     assert space.all_ones
+    assert not space.virtual_function
     assert kinds(space, *LISTED_FIELDS, "subsystem_vendor", "subsystem_device") == {"error"}
 
 
@@ -127,6 +128,7 @@ def test_a_virtual_function_has_no_vendor_and_is_not_gone() -> None:
     function.express(ENDPOINT)
     space = decode(function.bytes())
     assert not space.all_ones
+    assert space.virtual_function
     assert express(space).port_type == "endpoint"
 
 
