@@ -112,7 +112,7 @@ def _judge_size(
         "title": "Resizable BAR is off: no GPU shows all of its memory" if everywhere
         else f"{gpu.slot or gpu.subject.name} shows {size(largest)} of its {size(vram)}",
         "where": where(link, gpu, links, want) if link and not everywhere else None,
-        "help": ("BIOS setup: Above 4G Decoding on, Resizable BAR (or Smart Access Memory) on, CSM off, then boot again",
+        "help": ("BIOS setup: Above 4G Decoding on, Resizable BAR (Smart Access Memory) on, CSM off, then boot again",
                  "still small: update the card's VBIOS, then look for `can't assign` in the kernel log"),
     }
     if wanted is not None and wanted.must:
