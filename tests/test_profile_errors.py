@@ -261,7 +261,7 @@ PIECES = st.sampled_from([
     "[link]", "[[source]]", "[[slot]]", "[gpus]", "[require]", "[match]", "[recommend.env]", "[link.width]",
     "width = ", "limit = ", "from = ", "part = ", "count = ", "parts = ", "inspect = ", "name = ", "revision = 1",
     "{ must = 16, should = 8 }", '"link.width"', "16", "-1", "nan", "true", "[", "]", "{", "}", "=", ",", ".", "#",
-    ""'''"", '"""', "\n", "\\", "1979-05-27", '"x"', "label = ", "now", "0x", "\x00", "\x1b[2J", "é", "\u202e",
+    "'''", '"""', "\n", "\\", "1979-05-27", '"x"', "label = ", "now", "0x", "\x00", "\x1b[2J", "é", "\u202e",
     '"a.b".c = 1', "[a.b.c]",
 ])
 

@@ -62,7 +62,8 @@ def test_the_database_holds_every_gpu_that_was_studied() -> None:
 
 
 @pytest.mark.parametrize(("text", "says"), [
-    ('[a]\nname = "A"\npci_ids = ["10de:1"]\n[b]\nname = "B"\npci_ids = ["10de:1"]\n', ":4: b claims the id and revision of a"),
+    ('[a]\nname = "A"\npci_ids = ["10de:1"]\n[b]\nname = "B"\npci_ids = ["10de:1"]\n',
+     ":4: b claims the id and revision of a"),
     ('[a]\nname = "A"\npci_ids = []\n', ":1: a has no pci_ids"),
     ('[a]\nname = "A"\npci_ids = ["10de:1"]\nvram = 5\n', ":1: a has an unknown key vram"),
     ('[a]\nname = "A"\npci_ids = ["10de:1"]\nvram_gib = "5"\n', ":1: a: Expected"),
