@@ -25,6 +25,13 @@ _BUILDERS = {
     "wopr-7x4090": ("wopr_7x4090", "machine"),
     "wopr-7x4090-one-reading": ("wopr_7x4090", "machine_one_reading"),
     "tinybox-red": ("tinybox_red", "machine"),
+    "tinybox-red-v2": ("tinybox_red_v2", "machine"),
+    "tinybox-green": ("tinybox_green", "machine"),
+    "tinybox-green-v2": ("tinybox_green_v2", "machine"),
+    "tinybox-pro": ("tinybox_pro", "machine"),
+    "geohot-amd-dev": ("geohot_amd_dev", "machine"),
+    "strix-halo": ("strix_halo", "machine"),
+    "laptop": ("laptop", "machine"),
 }
 
 

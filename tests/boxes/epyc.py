@@ -48,7 +48,7 @@ def quadrant(platform: parts.Platform, bus: int, ports: list[Function], numa_nod
         functions += [Function("data fabric", parts.AMD, platform.fabric + one, 0x060000, 0x18, one,
                                driver="k10temp" if one == 3 else None) for one in range(8)]
     return RootBus(bus, functions, numa_node, memory_base or MEMORY_BASES[bus], prefetch_base or PREFETCH_BASES[bus],
-                   0x1000 + (bus >> 6) * 0x3000, unit)
+                   0x1000 + (bus >> 5) * 0x1800, unit)
 
 
 def _span(port: Function) -> int:
@@ -71,6 +71,14 @@ def eight_dimms(size_mib: int, *, part: str = "M393A2K40DB3-CWE", ranks: int = 1
     return [Dimm(f"DIMM_{letter}1", f"P0 CHANNEL {letter}", size_mib, rated_mts, configured_mts, ranks=ranks, part_number=part,
                  serial=f"40A1B2{number:02X}", channel=channel)
             for number, (letter, channel) in enumerate(channels.items(), 1)]
+
+
+def twelve_dimms(size_mib: int, socket: int = 0, sockets: int = 1) -> list[Dimm]:
+    """Twelve DDR5-4800 sockets A1 to L1 of one EPYC 9004 socket."""
+    prefix = "" if sockets == 1 else f"P{socket}_"
+    return [Dimm(f"{prefix}DIMM_{letter}1", f"P{socket} CHANNEL {letter}", size_mib, 4800, 4800, "DDR5",
+                 part_number="M321R2GA3BB6-CQKET", serial=f"50C{socket}D4{number:02X}", channel=number)
+            for number, letter in enumerate("ABCDEFGHIJKL")]
 
 
 def common_modules(*more: str) -> list[Module]:

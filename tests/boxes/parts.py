@@ -54,13 +54,14 @@ class Platform:
     """First of the eight data fabric functions at 00:18."""
     max_speed_gts: float
     bridge_ids: int
+    vendor: int = 0x1022
 
 
 ROME = Platform("EPYC 7002", 0x1480, 0x1481, 0x1482, 0x1483, 0x1484, 0x1490, 16.0, 0x1453)
 MILAN = Platform("EPYC 7003", 0x1480, 0x1481, 0x1482, 0x1483, 0x1484, 0x1650, 16.0, 0x1453)
 GENOA = Platform("EPYC 9004", 0x14A4, 0x149E, 0x149F, 0x14AB, 0x14A7, 0x14AD, 32.0, 0x1453)
 STRIX_HALO = Platform("Strix Halo", 0x1507, 0x1508, 0x1509, 0x150B, 0x150C, 0x12F8, 16.0, 0x1453)
-RENOIR = Platform("Renoir", 0x1630, 0x1631, 0x1632, 0x1634, 0x1635, 0x1448, 8.0, 0x1453)
+ALDER_LAKE = Platform("Alder Lake", 0x4621, 0, 0, 0x464D, 0, 0, 16.0, 0x7270, 0x8086)
 
 
 def host_bridge(device: int, number: int = 0, function: int = 0, name: str = "root complex") -> Function:
@@ -81,10 +82,10 @@ def root_port(platform: Platform, number: int, function: int, width: int = 16, *
         ari_forwarding=True, ari_enabled=bool(below), atomic_route=True, atomic_32=True, atomic_64=True,
         presence=bool(below), reporting=0xF, ten_bit_completer=platform.max_speed_gts >= 32)
     port = Function(
-        f"{platform.name} root port", AMD, platform.root_port, 0x060400, number, function, bridge=True, children=below,
+        f"{platform.name} root port", platform.vendor, platform.root_port, 0x060400, number, function, bridge=True, children=below,
         driver="pcieport", secondary=secondary)
     port.capabilities = [
-        PowerManagement(0x50), express, Msi(0xA0), SubsystemIds(0xC0, device=platform.bridge_ids), HyperTransportMsi(0xC8),
+        PowerManagement(0x50), express, Msi(0xA0), SubsystemIds(0xC0, platform.vendor, platform.bridge_ids), HyperTransportMsi(0xC8),
         VendorExtended(0x100), Aer(0x150, root=True, correctable_mask=0, uncorrectable_mask=0x4000),
         SecondaryExpress(0x270, lanes=width), Acs(0x2A0, control=0x01), L1Substates(0x370), Dpc(0x380),
         DataLinkFeature(0x400), Physical16(0x410, lanes=width), LaneMargining(0x450, lanes=width)]

@@ -17,6 +17,7 @@ from tests.boxes.machine import (
     Port,
     PowerSupply,
     Raid,
+    RootBus,
     Slot,
     UsbDisk,
 )
@@ -31,17 +32,36 @@ KERNEL = "6.11.0-26-generic"
 
 
 def board(platform: parts.Platform, cards: dict[str, Function], drives: list[Function], network: list[Function],
-          second_quadrant: int = 3) -> list:
-    """The four root complexes of a tinybox: cards at BUSES, drives at 40:01.x, network and BMC at 00:03.x."""
-    small = [parts.root_port(platform, 1, one + 1, 4, slot=31 + one, children=[drive], secondary=0x41 + one)
-             for one, drive in enumerate(drives)]
-    service = [parts.root_port(platform, 3, 1, 4, children=network, secondary=0x04),
-               parts.root_port(platform, 3, 2, 1, children=[parts.bmc_graphics()], speed_gts=5.0, secondary=0x05)]
-    return [
-        epyc.quadrant(platform, 0x00, [cards["PCIE1"], *service]),
-        epyc.quadrant(platform, 0x40, [*small, cards["PCIE2"]], usb=True),
-        epyc.quadrant(platform, 0x80, [cards["PCIE3"], cards["PCIE4"]]),
-        epyc.quadrant(platform, 0xC0, [cards["PCIE5"], cards["PCIE6"]])]
+          drive_ports: list[tuple[int, int]] | None = None) -> list[RootBus]:
+    """The four root complexes of a tinybox: cards at their buses, drives at 40:01.x, network and BMC at 00:03.x.
+
+    `drive_ports` gives function number and bus of each drive's root port.
+    """
+    places = drive_ports or [(one + 1, 0x41 + one) for one in range(len(drives))]
+    small = [parts.root_port(platform, 1, function, 4, slot=31 + function, children=[drive], secondary=bus)
+             for (function, bus), drive in zip(places, drives, strict=True)]
+    service = [parts.root_port(platform, 3, 1, 4, children=network, secondary=0x05),
+               parts.root_port(platform, 3, 2, 1, children=[parts.bmc_graphics()], speed_gts=5.0, secondary=0x06)]
+    out = []
+    for bus in (0x00, 0x40, 0x80, 0xC0):
+        mine = [port for port in cards.values() if port.secondary & 0xC0 == bus]
+        out.append(epyc.quadrant(platform, bus, [*mine, *(service if bus == 0 else small if bus == 0x40 else [])],
+                                 usb=bus == 0x40))
+    return out
+
+
+def raid_drives() -> list[Function]:
+    """The four 1 TB drives; make and model are not published (28.7 GB/s over four is a Gen4 x4 drive's 7.2)."""
+    return [parts.nvme_drive("WD_BLACK SN850X 1000GB", parts.WD, 0x5030, 0x001B448B4A000001 + one) for one in range(4)]
+
+
+def add_storage(built: Machine, drives: list[Function]) -> None:
+    """RAID 0 over the four drives, and the USB disk that the box boots from."""
+    built.drives = [Drive(drive, "WD_BLACK SN850X 1000GB", RAID_SERIALS[one], "620361WD")
+                    for one, drive in enumerate(drives)]
+    built.raid = [Raid("md0", "raid0", [f"nvme{one}n1" for one in range(4)], 4 * 1_000_068_612_096)]
+    built.usb_disk = UsbDisk(epyc.usb_of(built.buses[1]))
+    built.root_device = "sda2"
 
 
 def machine() -> Machine:
@@ -49,7 +69,7 @@ def machine() -> Machine:
     numbers = {"PCIE1": 1, "PCIE2": 3, "PCIE3": 1, "PCIE4": 3, "PCIE5": 1, "PCIE6": 3}
     cards = {name: parts.root_port(rome, numbers[name], 1, slot=SLOT_NUMBERS[name], children=parts.radeon_7900_xtx(),
                                    secondary=bus) for name, bus in BUSES.items()}
-    drives = [parts.nvme_drive("WD_BLACK SN850X 1000GB", parts.WD, 0x5030, 0x001B448B4A000001 + one) for one in range(4)]
+    drives = raid_drives()
     network = parts.network_card("Intel I350", parts.INTEL, 0x1521, "igb", 0x3CECEFFFFF000001, speed_gts=5.0)
     buses = board(rome, cards, drives, network)
     built = Machine(
@@ -60,7 +80,7 @@ def machine() -> Machine:
                 product_uuid="5f1d2c3b-0000-4000-8000-0000000000ed"),
         buses=buses, memory=epyc.eight_dimms(16 * 1024, ranks=1),
         slots=[Slot(name, number, cards[name]) for number, name in enumerate(sorted(cards), 1)],
-        supplies=[PowerSupply("PSU1", 1600), PowerSupply("PSU2", 1600)], iommu="identity", root_device="sda2")
+        supplies=[PowerSupply("PSU1", 1600), PowerSupply("PSU2", 1600)], iommu="identity")
     built.amd = [
         AmdGpu(cards[name].children[0].children[0].children[0], unique_id=0x7A11_0C0D_E000_0001 + number * 0x1_0001,
                edge_celsius=34.0 + number % 3, junction_celsius=39.0 + number % 3, memory_celsius=44.0 + 2 * (number % 3))
@@ -75,11 +95,7 @@ def machine() -> Machine:
         "rocm-core": "6.3.3.60303-74~24.04", "rocm-hip-runtime": "6.3.3.60303-74~24.04"}
     built.dkms = {"amdgpu": "6.10.5-2109964.24.04"}
     built.udev_rules = dict(UDEV)
-    built.drives = [Drive(drive, "WD_BLACK SN850X 1000GB", RAID_SERIALS[one], "620361WD")
-                    for one, drive in enumerate(drives)]
-    built.raid = [Raid("md0", "raid0", [f"nvme{one}n1" for one in range(4)], 4 * 1_000_068_612_096)]
-    built.usb_disk = UsbDisk(epyc.usb_of(buses[1]))
+    add_storage(built, drives)
     built.ports = [Port(network[0], "eno1", "3c:ec:ef:00:00:01"), Port(network[1], "eno2", "3c:ec:ef:00:00:02", up=False)]
     built.modules = [*epyc.common_modules("igb", "snd_hda_intel"), Module("amdkcl", "6.10.5", taint="OE", used_by=("amdgpu",))]
-    built.interrupts = {}
     return built
