@@ -1,0 +1,236 @@
+"""Judgements on RAID, mounts, free space and the boot disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from boxcheck.checks.wording import broken_bound, counted, decided, judged, listed, not_read, size, wish_of
+from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Subject, Unread
+from boxcheck.probes.container import Container
+from boxcheck.probes.storage import RaidArray, Storage
+from boxcheck.profile import Profile
+from boxcheck.registry import check, failed, limit, marginal, outcome_of, passed, skipped
+
+MEMBERS = limit(
+    "disk.raid_members", int, "ge", "drives", "Drives that are at work in the largest RAID array.", low=1, high=128,
+)
+MOUNT = limit("disk.raid_mount", str, "eq", "", "Where the RAID array must be mounted.")
+FREE = limit("disk.free_percent", float, "ge", "%", "Free space on / and on the RAID array.", low=0, high=100)
+USB_SPEED = limit(
+    "disk.boot_usb_mbps", int, "ge", "Mbit/s", "Speed of the USB port of a disk that the box boots from.",
+    low=12, high=80000,
+)
+
+GOOD_STATES = frozenset({"clean", "active", "active-idle", "write-pending", "read-auto"})
+"""array_state of a usable array (Documentation/admin-guide/md.rst). `read-auto` turns active with the first write."""
+REDUNDANT = frozenset({"raid1", "raid4", "raid5", "raid6", "raid10"})
+BAD_MEMBERS = frozenset({"faulty", "blocked"})
+
+
+def _working(array: RaidArray) -> int:
+    """Members that carry data."""
+    return sum(
+        isinstance(member.state, str) and bool({"in_sync", "journal"} & set(member.state.split(",")))
+        for member in array.members
+    )
+
+
+def _cause(array: RaidArray) -> str:
+    return f"raid:{array.name}"
+
+
+def _array_findings(array: RaidArray) -> Iterator[Finding]:
+    subject = Subject("disk", array.name)
+    evidence = ("/proc/mdstat", f"/sys/block/{array.name}/md/array_state")
+    common = {"evidence": evidence, "cause": _cause(array)}
+    level = array.level if isinstance(array.level, str) else "array"
+    if isinstance(array.state, Unread) or array.state is None:
+        why = array.state if isinstance(array.state, Unread) else Unread(f"{array.name} shows no state", "malformed")
+        yield not_read(subject, why, evidence=evidence)
+        return
+    bad = [member.name for member in array.members
+           if isinstance(member.state, str) and BAD_MEMBERS & set(member.state.split(","))]
+    if array.state not in GOOD_STATES:
+        yield failed(
+            subject, f"{level} is {array.state}, not active"
+            + (f"; members found: {listed(member.name for member in array.members)}" if array.members else ""),
+            measured=Quantity(array.state), title=f"RAID array {array.name} is {array.state}",
+            help=("cat /proc/mdstat; sudo mdadm --examine --scan names the member that is missing",
+                  "put the missing drive back; nvme list shows which ones are there"), **common)
+    elif isinstance(array.degraded, Unread):
+        yield not_read(subject, array.degraded, evidence=evidence)
+    elif array.degraded or bad:
+        missing = f"{counted(array.degraded, 'member')} missing" if array.degraded else f"faulty: {listed(bad)}"
+        make = marginal if level in REDUNDANT and not _lost_too_many(array) else failed
+        yield make(
+            subject, f"{level} of {array.disks if isinstance(array.disks, int) else '?'} drives, {missing}, limit 0",
+            measured=Quantity(array.degraded or len(bad), "drives"), title=f"RAID array {array.name} is degraded",
+            help=(f"sudo mdadm --detail /dev/{array.name}", "replace the drive, then sudo mdadm --manage --add it"),
+            **common)
+    elif array.degraded is None and array.members and isinstance(array.disks, int) and _working(array) < array.disks:
+        yield failed(
+            subject, f"{level} with {_working(array)} of {array.disks} drives", **common,
+            measured=Quantity(_working(array), "drives"), title=f"RAID array {array.name} lacks a drive",
+            help=(f"sudo mdadm --detail /dev/{array.name}",))
+    else:
+        yield passed(
+            subject, f"{level} of {array.disks if isinstance(array.disks, int) else len(array.members)} drives, "
+            f"{array.state}", measured=Quantity(array.state), evidence=evidence)
+
+
+def _lost_too_many(array: RaidArray) -> bool:
+    """An array that lost members and still runs has what it needs; only its state tells otherwise."""
+    return array.state not in GOOD_STATES
+
+
+@check("disk.raid", reads=[Storage], limits=[MEMBERS])
+def raid(storage: Storage, want: Profile) -> Iterator[Finding]:
+    """A RAID array is degraded, inactive, missing, or smaller than the box's.
+
+    Why it matters: RAID 0 is gone with any one of its drives; a redundant array that lost one drive is safe until the
+    next.
+    What to do: `cat /proc/mdstat`, find the drive that is missing, reseat or replace it.
+    Not a fault: of the file system; a resync in progress is no fault either.
+    By hand: cat /proc/mdstat; sudo mdadm --detail /dev/md0
+    """
+    bound = want.limit(MEMBERS)
+    if isinstance(storage.arrays, Unread):
+        yield not_read(BOX, storage.arrays, evidence=("/proc/mdstat",))
+        return
+    for array in storage.arrays:
+        yield from _array_findings(array)
+    if bound is None:
+        if not storage.arrays:
+            yield skipped(BOX, "there is no RAID array, and the profile asks for none")
+        return
+    working = max((_working(array) for array in storage.arrays if array.state in GOOD_STATES), default=0)
+    biggest = max(storage.arrays, key=lambda array: len(array.members), default=None)
+    yield judged(
+        BOX, working, bound,
+        f"{counted(working, 'drive')} at work in {biggest.name if biggest else 'any array'}, "
+        f"{broken_bound(working, bound)}",
+        evidence=("/proc/mdstat",), cause=_cause(biggest) if biggest else "raid:",
+        title=f"RAID array {biggest.name} is incomplete" if biggest else "there is no RAID array",
+        help=("cat /proc/mdstat; sudo mdadm --examine --scan", "nvme list shows which drives are there"))
+
+
+@check("disk.raid-mounted", reads=[Storage, Container], limits=[MOUNT])
+def raid_mounted(storage: Storage, container: Container, want: Profile) -> Iterator[Finding]:
+    """The RAID array is not mounted where it should be.
+
+    Why it matters: with `nofail` in /etc/fstab the box boots without it; datasets then land on the boot disk, which
+    fills up and is slow.
+    What to do: `cat /proc/mdstat`, then `sudo mount -a`; look at the line in /etc/fstab.
+    Not a fault: inside a container, which has mounts of its own.
+    By hand: findmnt /raid
+    """
+    bound = want.limit(MOUNT)
+    if bound is None:
+        yield skipped(BOX, f"the profile sets no {MOUNT}")
+        return
+    place = str(wish_of(bound))
+    mount = storage.mounted_at(place)
+    evidence = ("/proc/self/mounts",)
+    outcome = Outcome.FAIL if bound.must is not None else Outcome.MARGINAL
+    help = ("cat /proc/mdstat shows whether the array runs", f"sudo mount {place}, and look at its line in /etc/fstab")
+    if isinstance(mount, Unread):
+        yield not_read(BOX, mount, evidence=evidence)
+    elif mount is not None and mount.source.startswith("/dev/md"):
+        yield passed(
+            BOX, f"{mount.source} is mounted at {place}", measured=Quantity(place), limit=bound, evidence=evidence)
+    elif isinstance(container.container, str):
+        yield not_read(BOX, Unread(
+            f"inside a container ({container.container}), whose mounts are its own", "unsupported"), evidence=evidence)
+    elif mount is None:
+        yield decided(
+            outcome, BOX, f"nothing is mounted at {place}, profile wants the RAID array there",
+            measured=Quantity(""), limit=bound, evidence=evidence, cause=_mount_cause(storage),
+            title=f"the RAID array is not mounted at {place}", help=help)
+    else:
+        yield decided(
+            outcome, BOX, f"{mount.source} is mounted at {place}, profile wants the RAID array there",
+            measured=Quantity(mount.source), limit=bound, evidence=evidence, cause=_mount_cause(storage),
+            title=f"no RAID array is mounted at {place}", help=help)
+
+
+def _mount_cause(storage: Storage) -> str:
+    """The broken array's problem where there is one, so that a lost drive is one problem."""
+    arrays = () if isinstance(storage.arrays, Unread) else storage.arrays
+    broken = next((array for array in arrays if array.state not in GOOD_STATES), None)
+    if broken is not None:
+        return _cause(broken)
+    return "raid-mount:" if arrays else "raid:"
+
+
+@check("disk.free", reads=[Storage], limits=[FREE])
+def free(storage: Storage, want: Profile) -> Iterator[Finding]:
+    """A file system is nearly full.
+
+    Why it matters: checkpoints fail to be written, and a full root file system breaks updates and logs.
+    What to do: `sudo du -xh --max-depth=2 PATH | sort -h | tail`; old kernels, journals and container images first.
+    Not a fault: of the disk.
+    By hand: df -h / /raid
+    """
+    bound = want.limit(FREE)
+    if bound is None:
+        yield skipped(BOX, f"the profile sets no {FREE}")
+        return
+    for volume in storage.volumes:
+        subject = Subject("disk", volume.path)
+        if isinstance(volume.space, Unread):
+            yield not_read(subject, volume.space)
+        elif volume.space.total_bytes <= 0:
+            yield not_read(subject, Unread(f"{volume.path} says it has no size", "malformed"))
+        else:
+            percent = round(100 * volume.space.free_bytes / volume.space.total_bytes, 1)
+            yield judged(
+                subject, percent, bound,
+                f"{percent:g} % free ({size(volume.space.free_bytes)} of {size(volume.space.total_bytes)}), "
+                f"{broken_bound(percent, bound)} %", cause=f"disk-full:{volume.path}",
+                title=f"{volume.path} is nearly full",
+                help=(f"sudo du -xh --max-depth=2 {volume.path} | sort -h | tail",))
+
+
+@check("disk.boot-usb-speed", reads=[Storage], limits=[USB_SPEED])
+def boot_usb_speed(storage: Storage, want: Profile) -> Iterator[Finding]:
+    """The USB disk that the box boots from runs at a lower USB speed.
+
+    Why it matters: at 480 Mbit/s a boot disk reads 40 MB/s instead of 400; every program start waits for it. It is a
+    worn plug, a USB 2 port or a bad cable.
+    What to do: move the disk to a USB 3 port at the back of the board; swap the cable.
+    Not a fault: a box that does not boot from USB is not judged.
+    By hand: findmnt /; cat /sys/bus/usb/devices/*/speed
+    """
+    bound = want.limit(USB_SPEED)
+    if bound is None:
+        yield skipped(BOX, f"the profile sets no {USB_SPEED}")
+        return
+    if isinstance(storage.root, Unread):
+        yield not_read(BOX, storage.root, evidence=("/proc/self/mounts",))
+        return
+    on_usb = [disk for disk in storage.root if disk.transport == "USB"]
+    if not on_usb:
+        unsure = next((disk.usb_speed_mbps for disk in storage.root if isinstance(disk.usb_speed_mbps, Unread)), None)
+        if unsure is not None:
+            yield not_read(BOX, unsure)
+        else:
+            disks = listed(_named(disk.name, disk.transport) for disk in storage.root)
+            yield skipped(BOX, f"the box boots from {disks}")
+    for disk in on_usb:
+        yield _usb_finding(disk.name, disk.usb_speed_mbps, bound)
+
+
+def _named(name: str, transport: str | None) -> str:
+    return f"{name} ({transport})" if transport else name
+
+
+def _usb_finding(name: str, speed: int | None | Unread, bound: Limit) -> Finding:
+    subject = Subject("disk", name)
+    evidence = (f"/sys/class/block/{name}",)
+    if speed is None or isinstance(speed, Unread):
+        return not_read(subject, speed or Unread("the USB device shows no speed", "malformed"), evidence=evidence)
+    return decided(
+        outcome_of(speed, bound), subject, f"boot disk at {speed} Mbit/s, {broken_bound(speed, bound)} Mbit/s",
+        measured=Quantity(speed, "Mbit/s"), limit=bound, evidence=evidence, cause=f"usb-boot:{name}",
+        title=f"the boot disk runs at {speed} Mbit/s",
+        help=("move the disk to a USB 3 port of the board itself; not cured: swap the cable",))
