@@ -1,0 +1,127 @@
+"""`boxcheck profile ...`: what is printed, what is written, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from boxcheck.commands import profile as commands
+from boxcheck.profile import ProfileError, load_profile, shipped_profiles
+from boxcheck.report import profile as report
+from tests.boxes import BOXES, build
+
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
+Capture = pytest.CaptureFixture[str]
+
+
+def valid(text: str, schema: str) -> dict[str, object]:
+    found = json.loads(text)
+    jsonschema.validate(found, json.loads((REFERENCE / f"{schema}.schema.json").read_text()))
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """The folder of a built box, written once."""
+    def write(name: str) -> str:
+        folder = tmp_path_factory.getbasetemp() / f"profile-{name}"
+        if not folder.exists():
+            build(name).write_dir(folder)
+        return str(folder)
+
+    return write
+
+
+def test_list_names_every_shipped_profile(capsys: Capture) -> None:
+    assert commands.profile_list(None) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(shipped_profiles())
+    assert commands.profile_list("-") == 0
+    found = valid(capsys.readouterr().out, "profiles")
+    assert [entry["name"] for entry in found["profiles"]] == list(shipped_profiles())  # type: ignore[attr-defined,index]
+
+
+@pytest.mark.parametrize("name", shipped_profiles())
+def test_show_says_every_limit_with_its_source(name: str, capsys: Capture) -> None:
+    profile = load_profile(name)
+    assert commands.profile_show(name, "-") == 0
+    found = valid(capsys.readouterr().out, "profile")
+    assert {entry["name"] for entry in found["limits"]} == set(profile.limits)  # type: ignore[attr-defined]
+    for width in (60, 80, 100):
+        text = report.show_text(profile, width)
+        assert text.isascii()
+        words = " ".join(text.split())
+        for limit in profile.limits.values():
+            assert limit.name in words
+            assert " ".join(limit.source.split()) in words
+
+
+def test_show_writes_lines_that_fit(capsys: Capture) -> None:
+    for name in shipped_profiles():
+        long = [line for line in report.show_text(load_profile(name), 100).splitlines() if len(line) > 100]
+        assert not long, long
+
+
+def test_check_of_a_sound_profile(capsys: Capture) -> None:
+    assert commands.profile_check("wopr-7x4090") == 0
+    assert "no mistakes" in capsys.readouterr().out
+
+
+def test_check_prints_every_mistake_and_leaves_with_2(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "wopr.toml"
+    path.write_text('name = "wopr"\nrevision = 1\ntitle = "x"\n[link]\nwidth = "16"\n[source]\n')
+    assert commands.profile_check(str(path)) == 2
+    errors = capsys.readouterr().err
+    assert f'error: profile {path}:5: link.width is "16", expected a number\nhelp: remove the quotes\n' in errors
+    assert f"error: profile {path}:6: source is a table, expected a list of tables" in errors
+    path.write_bytes(b"\xff")
+    assert commands.profile_check(str(path)) == 2
+    assert "not UTF-8 text" in capsys.readouterr().err
+    with pytest.raises(ProfileError):
+        commands.profile_check("no-such-profile")
+
+
+HEALTHY = [name for name in BOXES if name in shipped_profiles()]
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_detect_names_the_built_box(name: str, tree: Callable[[str], str], capsys: Capture) -> None:
+    assert commands.profile_detect(tree(name), None) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"{name}: matched by ")
+
+
+def test_detect_leaves_with_3_where_no_profile_matches(tree: Callable[[str], str], capsys: Capture) -> None:
+    assert commands.profile_detect(tree("laptop"), None) == 3
+    assert capsys.readouterr().out.startswith("no profile: ")
+    assert commands.profile_detect(tree("laptop"), "-") == 3
+    assert valid(capsys.readouterr().out, "detection")["name"] is None
+
+
+@pytest.mark.parametrize("name", [*HEALTHY, "laptop"])
+def test_a_draft_loads_as_it_stands_and_says_that_nobody_agreed(
+        name: str, tree: Callable[[str], str], tmp_path: Path, capsys: Capture) -> None:
+    assert commands.profile_draft(tree(name)) == 0
+    text = capsys.readouterr().out
+    path = tmp_path / "draft.toml"
+    path.write_text(text)
+    profile = load_profile(str(path))
+    assert {limit.source for limit in profile.limits.values()} == {"measured on this machine, not agreed"}
+    marked = [line for line in text.splitlines() if line.endswith("# measured, not agreed")]
+    assert len(marked) >= len(profile.limits)
+    if name in shipped_profiles():
+        shipped = load_profile(name)
+        assert profile.gpus.parts == shipped.gpus.parts
+        assert profile.gpus.count == shipped.gpus.count
+        assert profile.limits["memory.total_gib"].must == shipped.limits["memory.total_gib"].must
+
+
+def test_a_draft_of_this_machine_loads(tmp_path: Path, capsys: Capture) -> None:
+    assert commands.profile_draft(None) == 0
+    path = tmp_path / "draft.toml"
+    path.write_text(capsys.readouterr().out)
+    load_profile(str(path))
