@@ -17,6 +17,17 @@ LINK_LIMIT = 40
 DEPTH_LIMIT = 128
 """Components of a path and links on the way, together. The deepest sysfs path in the captures at hand has 17."""
 
+# What both hosts say, without the path; `unread()` puts the path before it.
+ABSENT = Unread("no such file", "absent")
+NOT_CAPTURED = Unread("not in the capture", "not-captured")
+NOWHERE = Unread("its symbolic links lead nowhere", "error")
+NO_PATH = Unread("not a path", "malformed")
+NOT_REGULAR = Unread("not a regular file", "error")
+IS_DIRECTORY = Unread("is a directory", "error")
+NO_DIRECTORY = Unread("not a directory", "error")
+NO_LINK = Unread("not a symbolic link", "absent")
+BOOTS = {0: "kernel log of this boot", -1: "kernel log of the previous boot"}
+
 _CONTROL = {
     code: "�"
     for code in (
@@ -73,7 +84,8 @@ _WORDS = {
     "EOPNOTSUPP": "operation not supported", "ENOTSUP": "operation not supported", "ENOSYS": "function not implemented",
     "EROFS": "read-only file system", "EISDIR": "is a directory", "ENAMETOOLONG": "file name too long",
     "ELOOP": "its symbolic links lead nowhere", "EMFILE": "too many open files", "ENFILE": "too many open files",
-    "EFAULT": "bad address", "EREMOTEIO": "remote input/output error", "EPIPE": "broken pipe", "ESTALE": "stale file handle",
+    "EFAULT": "bad address", "EREMOTEIO": "remote input/output error", "EPIPE": "broken pipe",
+    "ESTALE": "stale file handle",
     "ENOSPC": "no space left on device", "ESHUTDOWN": "device shut down", "ETXTBSY": "text file busy",
 }
 """Not strerror(): its words differ between C libraries, and a capture must read the same everywhere."""

@@ -1,19 +1,17 @@
 """The machine that boxcheck runs on. Reads, never writes, and records all that it reads.
 
-A sysfs attribute of a dying device can block for minutes inside the kernel, where no signal arrives. Reads therefore
-run on a worker thread that is abandoned when it does not answer in time.
+What was answered once is answered the same way again, so that one inspection judges one state of the machine, and the
+recording, written as a capture, gives the same answers elsewhere (`boxcheck.host.capture` answers in the same words).
 """
 
 from __future__ import annotations
 
-import errno
 import os
+import re
 import stat as stat_module
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from queue import SimpleQueue
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from boxcheck.host import (
     ENVIRONMENT,
@@ -26,16 +24,46 @@ from boxcheck.host import (
     StatKind,
     Who,
 )
-from boxcheck.host.common import clean_path, from_errno, to_text
-from boxcheck.host.record import Again, Recording
+from boxcheck.host.common import (
+    BOOTS,
+    IS_DIRECTORY,
+    NO_DIRECTORY,
+    NO_LINK,
+    NO_PATH,
+    NOT_REGULAR,
+    NOWHERE,
+    Resolver,
+    clean,
+    errno_name,
+    from_errno_name,
+    not_a_path,
+    to_text,
+    unread,
+)
+from boxcheck.host.kmsg import read_kmsg
+from boxcheck.host.programs import run_program
+from boxcheck.host.record import LOG_PATHS, Again, Recording
+from boxcheck.host.stored import answered
+from boxcheck.host.worker import Worker
 from boxcheck.model import Unread
 
 READ_TIMEOUT_SECONDS = 2.0
-PROGRAM_OUTPUT_LIMIT_BYTES = 16 << 20
-PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/rocm/bin"
+ANSWER_TIMEOUT_SECONDS = 10.0
+JOURNAL_TIMEOUT_SECONDS = 30.0
+STRIKES = 2
+"""Readings of one device that may hang before the rest of its files is left alone: each costs READ_TIMEOUT_SECONDS."""
 
-T = TypeVar("T")
+_MAY_BLOCK = ("/sys/devices/", "/sys/kernel/", "/sys/firmware/", "/proc/driver/", "/dev/")
+_FROM_MEMORY = frozenset({
+    "vendor", "device", "class", "revision", "subsystem_vendor", "subsystem_device", "numa_node", "resource", "irq",
+    "enable", "modalias", "local_cpulist", "local_cpus", "boot_vga", "uevent", "ari_enabled", "msi_bus", "power_state",
+    "aer_dev_correctable", "aer_dev_nonfatal", "aer_dev_fatal", "aer_rootport_total_err_cor",
+    "aer_rootport_total_err_nonfatal", "aer_rootport_total_err_fatal",
+})
+"""Attributes of a PCI function that the PCI core answers from its own memory (drivers/pci/pci-sysfs.c, pcie/aer.c): no
+device can make them hang, so they are spared the way through the worker thread, which takes ten times as long."""
 
+_BDF = re.compile(r"/[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]/")
 _KINDS: tuple[tuple[Callable[[int], bool], StatKind], ...] = (
     (stat_module.S_ISREG, "file"), (stat_module.S_ISDIR, "dir"), (stat_module.S_ISLNK, "link"),
     (stat_module.S_ISCHR, "char"), (stat_module.S_ISBLK, "block"), (stat_module.S_ISFIFO, "fifo"),
@@ -47,40 +75,8 @@ def _stat_of(status: os.stat_result) -> Stat:
     return Stat(kind, stat_module.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
 
 
-class _Worker:
-    """Runs one blocking call at a time with a time limit; a call that hangs costs its thread and nothing else."""
-
-    def __init__(self) -> None:
-        self._start()
-
-    def _start(self) -> None:
-        self._questions: SimpleQueue[Callable[[], Any]] = SimpleQueue()
-        self._answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
-        thread = threading.Thread(target=self._serve, args=(self._questions, self._answers), daemon=True)
-        thread.start()
-
-    @staticmethod
-    def _serve(questions: SimpleQueue[Callable[[], Any]], answers: SimpleQueue[tuple[Any, BaseException | None]]) -> None:
-        while True:
-            call = questions.get()
-            try:
-                answers.put((call(), None))
-            except BaseException as error:  # noqa: BLE001  handed to the caller, who catches narrowly
-                answers.put((None, error))
-
-    def call(self, question: Callable[[], T], timeout_seconds: float) -> T:
-        """The answer; raises what the call raised, or TimeoutError."""
-        from queue import Empty
-
-        self._questions.put(question)
-        try:
-            value, error = self._answers.get(timeout=timeout_seconds)
-        except Empty:
-            self._start()
-            raise TimeoutError from None
-        if error is not None:
-            raise error
-        return value  # type: ignore[no-any-return]
+def _words(error: OSError) -> Unread:
+    return Unread(*from_errno_name(errno_name(error.errno)))
 
 
 class LiveHost:
@@ -91,101 +87,183 @@ class LiveHost:
 
     def __init__(self) -> None:
         self.recording = Recording()
-        self.recording.started_seconds = time.time()
-        self._worker = _Worker()
-        self._resolved: dict[str, str] = {"/": "/"}
+        self.recording.started_seconds = round(time.time(), 3)
+        self._worker = Worker()
+        self._paths = Resolver(self._readlink)
+        self._strikes: dict[str, int] = {}
+        """Device directory -> readings of it that hung."""
+        self._limits: dict[str, int] = {}
+        """Path -> limit that its content exceeded."""
 
     # Paths
 
-    def _resolve_directory(self, path: str) -> str:
-        """Real path of a directory; every symbolic link met on the way is recorded."""
-        known = self._resolved.get(path)
+    def _readlink(self, path: str) -> str | None:
+        if path in ("/proc/self", "/proc/thread-self"):  # links to a process id; recorded under their own names
+            return None
+        known = self.recording.links.get(path)
         if known is not None:
             return known
-        head, _, name = path.rpartition("/")
-        real = self._follow(self._resolve_directory(head or "/"), name)
-        self._resolved[path] = real
-        return real
-
-    def _follow(self, directory: str, name: str, hops: int = 0) -> str:
-        here = f"{directory.rstrip('/')}/{name}"
-        if here == "/proc/self":  # a link to a process id; recorded under its own name
-            return here
         try:
-            target = os.readlink(here)
+            target = os.readlink(path)
         except OSError:
-            return here
-        self.recording.links[here] = target
-        if hops > 40:
-            return here
-        joined = target if target.startswith("/") else f"{directory}/{target}"
-        head, _, last = clean_path(joined).rpartition("/")
-        return self._follow(self._resolve_directory(head or "/"), last, hops + 1) if last else "/"
+            return None
+        self.recording.links[path] = target
+        return target
 
-    def _resolve(self, path: str) -> str:
-        head, _, name = clean_path(path).rpartition("/")
-        return self._follow(self._resolve_directory(head or "/"), name) if name else "/"
+    def _find(self, path: str) -> str | Unread:
+        """Real path; Unread (without the path in its words) where there can be none."""
+        if not_a_path(path):
+            return NO_PATH
+        real = self._paths.resolve(path)
+        return NOWHERE if real is None else real or "/"
 
-    def _note(self, path: str, unread: Unread) -> Unread:
-        self.recording.unread[path] = unread
-        return unread
+    def _status(self, real: str) -> Stat | Unread:
+        """Type and permissions of a real path, asked once."""
+        known = self.recording.stats.get(real)
+        if known is not None:
+            return known
+        try:
+            found = _stat_of(os.lstat(real))
+        except OSError as error:
+            return _words(error)
+        self.recording.stats[real] = found
+        return found
 
     # Readings
 
-    def read(self, path: str, limit_bytes: int = FILE_LIMIT_BYTES) -> bytes | Unread:
-        real = self._resolve(path)
+    def _read(self, path: str, limit_bytes: int) -> bytes | Unread:
+        real = self._find(path)
+        if isinstance(real, Unread):
+            return real
         known = self.recording.files.get(real)
         if known is not None:
+            return known if len(known) <= limit_bytes else Unread(f"larger than {limit_bytes} bytes", "malformed")
+        before = self._before(real, limit_bytes)
+        if before is not None:
+            return before
+        if real in LOG_PATHS.values():
+            data = self._log(0 if real == LOG_PATHS[0] else -1)
+        else:
+            data = self._ask(real, limit_bytes)
+        if isinstance(data, bytes):
+            self.recording.files[real] = data
+            self.recording.unread.pop(real, None)
+        return data
+
+    def _before(self, real: str, limit_bytes: int) -> Unread | None:
+        """What is known without another look: not a file, or not read before. None where a look may help."""
+        stat = self.recording.stats.get(real)
+        if stat is not None and stat.kind != "file":
+            return IS_DIRECTORY if stat.kind == "dir" else NOT_REGULAR
+        before = self.recording.unread.get(real)
+        return None if before is None or limit_bytes > self._limits.get(real, limit_bytes) else before
+
+    def _ask(self, real: str, limit_bytes: int) -> bytes | Unread:
+        """Reads a file, and notes what went wrong in such a way that a replay comes to the same answer."""
+        if real.startswith("/dev/"):
+            self._status(real)  # opening a node can do things; only a regular file is opened
+            before = self._before(real, limit_bytes)
+            if before is not None:
+                return before
+        try:
+            data = self._bounded(real, limit_bytes)
+        except OSError as error:
+            found, data = self._status(real), _words(error)
+            if not isinstance(found, Unread):
+                if found.kind != "file":
+                    return IS_DIRECTORY if found.kind == "dir" else NOT_REGULAR
+                if data.kind == "absent":  # the file is there, its driver says so about the device
+                    data = Unread(f"its driver answers {errno_name(error.errno)}", "error")
+        if isinstance(data, Stat):
+            self.recording.stats[real] = data
+            return IS_DIRECTORY if data.kind == "dir" else NOT_REGULAR
+        if isinstance(data, Unread):
+            self.recording.unread[real] = data
+            if data.kind == "malformed":
+                self._limits[real] = limit_bytes
+        return data
+
+    def _bounded(self, real: str, limit_bytes: int) -> bytes | Stat | Unread:
+        name = real.rpartition("/")[2]
+        if name in _FROM_MEMORY or not real.startswith(_MAY_BLOCK):
+            return _read_regular(real, limit_bytes)
+        device = _device_of(real)
+        if self._strikes.get(device, 0) >= STRIKES:
+            return Unread("not read, since other files of its device gave no answer", "timeout")
+        try:
+            return self._worker.call(lambda: _read_regular(real, limit_bytes), READ_TIMEOUT_SECONDS)
+        except TimeoutError:
+            self._strikes[device] = self._strikes.get(device, 0) + 1
+            self._status(real)
+            return Unread(f"no answer within {READ_TIMEOUT_SECONDS:g} s", "timeout")
+
+    def read(self, path: str, limit_bytes: int = FILE_LIMIT_BYTES) -> bytes | Unread:
+        data = self._read(path, limit_bytes)
+        return data if isinstance(data, bytes) else unread(path, data.why, data.kind)
+
+    def text(self, path: str, limit_bytes: int = FILE_LIMIT_BYTES) -> str | Unread:
+        data = self._read(path, limit_bytes)
+        return to_text(data) if isinstance(data, bytes) else unread(path, data.why, data.kind)
+
+    def entries(self, path: str) -> tuple[str, ...] | Unread:
+        found = self._entries(path)
+        return unread(path, found.why, found.kind) if isinstance(found, Unread) else found
+
+    def _entries(self, path: str) -> tuple[str, ...] | Unread:
+        real = self._find(path)
+        if isinstance(real, Unread):
+            return real
+        known = self.recording.listings.get(real)
+        if known is not None:
             return known
+        stat = self.recording.stats.get(real)
+        if real in self.recording.files or (stat is not None and stat.kind != "dir"):
+            return NO_DIRECTORY
         before = self.recording.unread.get(real)
         if before is not None:
             return before
         try:
-            data = self._worker.call(lambda: _read_regular(real, limit_bytes), READ_TIMEOUT_SECONDS)
-        except TimeoutError:
-            return self._note(real, Unread(f"{path}: no answer within {READ_TIMEOUT_SECONDS:g} s", "timeout"))
-        except OSError as error:
-            return self._note(real, from_errno(error.errno, path))
-        if isinstance(data, Unread):
-            return self._note(real, data)
-        self.recording.files[real] = data
-        return data
-
-    def text(self, path: str, limit_bytes: int = FILE_LIMIT_BYTES) -> str | Unread:
-        data = self.read(path, limit_bytes)
-        return data if isinstance(data, Unread) else to_text(data)
-
-    def entries(self, path: str) -> tuple[str, ...] | Unread:
-        real = self._resolve(path)
-        try:
             with os.scandir(real) as found:
-                listed = sorted(found, key=lambda entry: entry.name)
+                listed = sorted((entry.name, entry.is_symlink()) for entry in found if entry.name.isprintable())
         except OSError as error:
-            return self._note(real, from_errno(error.errno, path))
-        self.recording.directories.add(real)
-        for entry in listed:
-            here = f"{real.rstrip('/')}/{entry.name}"
-            if entry.is_symlink():
-                self._follow(real, entry.name)
-            elif here not in self.recording.files and here not in self.recording.stats:
-                try:
-                    self.recording.stats[here] = _stat_of(entry.stat(follow_symlinks=False))
-                except OSError:  # vanished since the listing
-                    continue
-        return tuple(entry.name for entry in listed)
+            status = self._status(real)
+            if not isinstance(status, Unread) and status.kind != "dir":
+                return NO_DIRECTORY
+            self.recording.unread[real] = _words(error)
+            return self.recording.unread[real]
+        for name, is_link in listed:
+            if is_link:
+                self._readlink(f"{real.rstrip('/')}/{name}")
+        self.recording.listings[real] = tuple(name for name, _ in listed)
+        return self.recording.listings[real]
 
     def target(self, path: str) -> str | Unread:
-        cleaned = clean_path(path)
-        head, _, name = cleaned.rpartition("/")
-        directory = self._resolve_directory(head or "/")
-        here = f"{directory.rstrip('/')}/{name}"
-        try:
-            os.readlink(here)
-        except OSError as error:
-            if error.errno == errno.EINVAL:
-                return Unread(f"{path}: not a symbolic link", "absent")
-            return self._note(here, from_errno(error.errno, path))
-        return self._follow(directory, name)
+        found = self._target(path)
+        return unread(path, found.why, found.kind) if isinstance(found, Unread) else found
+
+    def _target(self, path: str) -> str | Unread:
+        if not_a_path(path):
+            return NO_PATH
+        here = self._paths.place(path)
+        if here is None:
+            return NOWHERE
+        if here and self._readlink(here) is not None:
+            return self._paths.end(here) or NOWHERE
+        found = self._known(here or "/")
+        return found if isinstance(found, Unread) else NO_LINK
+
+    def _known(self, real: str) -> Stat | Unread:
+        """Stat of a real path, with a failure noted."""
+        if real in self.recording.unread and real not in self.recording.stats:
+            return self.recording.unread[real]
+        found = self._status(real)
+        if isinstance(found, Unread):
+            if real in self.recording.files:  # read before, gone since
+                return Stat("file")
+            if real in self.recording.listings:
+                return Stat("dir")
+            self.recording.unread[real] = found
+        return found
 
     def exists(self, path: str) -> bool | Unread:
         found = self.stat(path)
@@ -194,60 +272,52 @@ class LiveHost:
         return False if found.kind == "absent" else found
 
     def stat(self, path: str) -> Stat | Unread:
-        real = self._resolve(path)
-        try:
-            found = _stat_of(os.lstat(real))
-        except OSError as error:
-            return self._note(real, from_errno(error.errno, path))
-        self.recording.stats[real] = found
-        return found
+        real = self._find(path)
+        found = real if isinstance(real, Unread) else self._known(real)
+        return unread(path, found.why, found.kind) if isinstance(found, Unread) else found
 
     def opens(self, path: str) -> Literal[True] | Unread:
-        real = self._resolve(path)
-        status = self.stat(path)
-        if isinstance(status, Unread):
-            return status
+        real, status = self._find(path), self.stat(path)
+        if isinstance(real, Unread) or isinstance(status, Unread):
+            return status if isinstance(status, Unread) else unread(path, NOWHERE.why, NOWHERE.kind)
+        answer = self.recording.opened.get(real)
+        if answer is None:
+            answer = self.recording.opened[real] = self._try_open(real)
+        return True if answer == "ok" else unread(path, *from_errno_name(answer))
 
-        def try_open() -> None:
+    def _try_open(self, real: str) -> str:
+        def attempt() -> None:
             os.close(os.open(real, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC))
 
         try:
-            self._worker.call(try_open, READ_TIMEOUT_SECONDS)
+            self._worker.call(attempt, READ_TIMEOUT_SECONDS)
         except TimeoutError:
-            self.recording.opened[real] = "ETIMEDOUT"
-            return Unread(f"{path}: opening it took longer than {READ_TIMEOUT_SECONDS:g} s", "timeout")
+            return "ETIMEDOUT"
         except OSError as error:
-            self.recording.opened[real] = errno.errorcode.get(error.errno or 0, "EIO")
-            return from_errno(error.errno, path)
-        self.recording.opened[real] = "ok"
-        return True
+            return errno_name(error.errno)
+        return "ok"
 
     # What is no file
 
     def run(self, argv: Sequence[str], timeout_seconds: float = 10.0) -> ProgramOutput | Unread:
-        for done in self.recording.programs:
-            if isinstance(done, tuple):
-                if done[0] == tuple(argv):
-                    return done[1]
-            elif done.argv == tuple(argv):
-                return done
-        answer = run_program(argv, timeout_seconds)
-        self.recording.programs.append((tuple(argv), answer) if isinstance(answer, Unread) else answer)
-        return answer
+        key = tuple(argv)
+        if key not in self.recording.programs:
+            self.recording.programs[key] = run_program(argv, timeout_seconds)
+        return self.recording.programs[key]
 
     def answer(self, library: str, request: str, ask: Callable[[], Any] | None = None) -> Any | Unread:
-        for known_library, known_request, known in self.recording.answers:
-            if (known_library, known_request) == (library, request):
-                return known
+        key = (library, request)
+        if key in self.recording.answers:
+            return self.recording.answers[key]
         if ask is None:
-            return Unread(f"{library}: not asked", "not-captured")
+            return Unread(f"{library} {request}: was not asked", "not-captured")
         try:
-            value = self._worker.call(ask, READ_TIMEOUT_SECONDS * 5)
+            value = answered(self._worker.call(ask, ANSWER_TIMEOUT_SECONDS))
         except TimeoutError:
-            value = Unread(f"{library}: no answer within {READ_TIMEOUT_SECONDS * 5:g} s", "timeout")
+            value = Unread(f"{library} {request}: no answer within {ANSWER_TIMEOUT_SECONDS:g} s", "timeout")
         except OSError as error:
-            value = from_errno(error.errno, request)
-        self.recording.answers.append((library, request, value))
+            value = unread(f"{library} {request}", *from_errno_name(errno_name(error.errno)))
+        self.recording.answers[key] = value
         return value
 
     def disk(self, path: str) -> DiskSpace | Unread:
@@ -259,7 +329,7 @@ class LiveHost:
         return value if isinstance(value, Unread) else DiskSpace(**value)
 
     def environment(self) -> Mapping[str, str] | Unread:
-        found = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+        found = {name: clean(os.environ[name]) for name in ENVIRONMENT if name in os.environ}
         self.recording.environment = found
         return found
 
@@ -268,58 +338,75 @@ class LiveHost:
             uid = os.geteuid()
             invoked_by = os.environ.get("SUDO_UID", "")
             self.recording.who = Who(
-                name=_user_name(uid), uid=uid, gid=os.getegid(), groups=tuple(sorted({*os.getgroups(), os.getegid()})),
-                root=uid == 0, invoked_by=int(invoked_by) if uid == 0 and invoked_by.isdecimal() else None,
+                name=clean(_user_name(uid))[:64], uid=uid, gid=os.getegid(),
+                groups=tuple(sorted({*os.getgroups(), os.getegid()})), root=uid == 0,
+                invoked_by=int(invoked_by) if uid == 0 and invoked_by.isdecimal() and len(invoked_by) < 10 else None,
             )
         return self.recording.who
 
     def kernel_log(self, boot: Literal[0, -1] = 0) -> str | Unread:
-        path = "/var/log/dmesg" if boot == 0 else "/var/log/dmesg.0"
-        key = f"kernel log {boot}"
-        if key in self.recording.unread:
-            return self.recording.unread[key]
-        if path not in self.recording.files:
-            data = _read_kmsg() if boot == 0 else Unread("the log of the previous boot is kept by journald only")
-            if isinstance(data, Unread):
-                journal = self.run(["journalctl", "-k", "-b", str(boot), "-o", "short-monotonic", "--no-pager", "-q"])
-                if isinstance(journal, Unread) or journal.exit != 0 or not journal.stdout:
-                    why = data.why if boot == 0 else "journald keeps no log of the previous boot, or this user may not read it"
-                    return self._note(key, Unread(f"kernel log: {why}", data.kind if boot == 0 else "permission"))
-                data = journal.stdout.encode()
-            self.recording.files[path] = data
-        return to_text(self.recording.files[path])
+        data = self._read(LOG_PATHS[boot], LOG_LIMIT_BYTES)
+        return to_text(data) if isinstance(data, bytes) else Unread(f"{BOOTS[boot]}: {data.why}", data.kind)
+
+    def _log(self, boot: Literal[0, -1]) -> bytes | Unread:
+        """The log of a boot: this one from the ring buffer, else from the journal."""
+        data = read_kmsg() if boot == 0 else Unread("no journal", "absent")
+        if isinstance(data, Unread):
+            argv = ["journalctl", "-k", "-b", str(boot), "-o", "short-monotonic", "--no-pager", "-q", "--no-hostname"]
+            journal = run_program(argv, JOURNAL_TIMEOUT_SECONDS, LOG_LIMIT_BYTES)
+            if not isinstance(journal, Unread) and journal.exit == 0 and journal.stdout:
+                return journal.stdout.encode() + b"\n"
+            if boot == -1:
+                data = self._no_journal(journal)
+            self.recording.unread[LOG_PATHS[boot]] = data
+        return data
+
+    def _no_journal(self, journal: ProgramOutput | Unread) -> Unread:
+        if isinstance(journal, Unread):
+            return journal
+        if os.geteuid() == 0:
+            return Unread("the journal holds none", "absent")
+        return Unread("the journal holds none that this user may read", "permission")
 
     def again(self, path: str, phase: Phase) -> tuple[bytes, ...] | Unread:
-        real = self._resolve(path)
+        real = self._find(path)
         found = tuple(item.data for item in self.recording.again if item.path == real and item.phase == phase)
-        return found or Unread(f"{path}: read once, there is no reading under load", "one-reading")
+        return found or unread(path, "read once, there is no later reading", "one-reading")
 
     def read_again(self, path: str, phase: Phase) -> bytes | Unread:
         """Reads a path once more and records it as a later reading. Live only."""
-        real = self._resolve(path)
+        real = self._find(path)
+        if isinstance(real, Unread):
+            return unread(path, real.why, real.kind)
         try:
-            data = self._worker.call(lambda: _read_regular(real, FILE_LIMIT_BYTES), READ_TIMEOUT_SECONDS)
-        except TimeoutError:
-            return Unread(f"{path}: no answer within {READ_TIMEOUT_SECONDS:g} s", "timeout")
+            data = self._bounded(real, FILE_LIMIT_BYTES)
         except OSError as error:
-            return from_errno(error.errno, path)
-        if not isinstance(data, Unread):
-            self.recording.again.append(Again(real, phase, time.monotonic(), time.time(), data))
+            data = _words(error)
+        if isinstance(data, Stat):
+            data = NOT_REGULAR
+        if isinstance(data, Unread):
+            return unread(path, data.why, data.kind)
+        self.recording.again.append(Again(real, phase, time.monotonic(), time.time(), data))
         return data
 
     def time(self) -> float | Unread:
         return self.recording.started_seconds
 
 
-def _read_regular(path: str, limit_bytes: int) -> bytes | Unread:
-    """The bytes of a regular file; a FIFO, socket or device is refused, since reading one can block or change it."""
+def _device_of(real: str) -> str:
+    """The PCI function that a file belongs to, else its directory: what hangs together."""
+    functions = list(_BDF.finditer(real))
+    return real[: functions[-1].end()] if functions else real.rpartition("/")[0]
+
+
+def _read_regular(path: str, limit_bytes: int) -> bytes | Stat | Unread:
+    """The bytes of a regular file; the Stat of anything else, since reading a FIFO, socket or device can block or
+    change it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat_module.S_ISREG(mode):
-            if stat_module.S_ISDIR(mode):
-                return Unread(f"{path}: is a directory", "error")
-            return Unread(f"{path}: not a regular file", "error")
+        status = os.fstat(descriptor)
+        if not stat_module.S_ISREG(status.st_mode):
+            return _stat_of(status)
         chunks: list[bytes] = []
         size = 0
         while True:
@@ -329,44 +416,9 @@ def _read_regular(path: str, limit_bytes: int) -> bytes | Unread:
             chunks.append(chunk)
             size += len(chunk)
             if size > limit_bytes:
-                return Unread(f"{path}: larger than {limit_bytes} bytes", "malformed")
+                return Unread(f"larger than {limit_bytes} bytes", "malformed")
     finally:
         os.close(descriptor)
-
-
-def _read_kmsg() -> bytes | Unread:
-    """The kernel's ring buffer as `[seconds] message` lines. Needs root where kernel.dmesg_restrict is 1."""
-    try:
-        descriptor = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        return from_errno(error.errno, "/dev/kmsg")
-    lines: list[bytes] = []
-    size = 0
-    try:
-        while size < LOG_LIMIT_BYTES:
-            try:
-                record = os.read(descriptor, 16384)
-            except BlockingIOError:
-                break
-            except OSError as error:
-                if error.errno == errno.EPIPE:  # overwritten while reading; the next record follows
-                    continue
-                if error.errno == errno.EINVAL:
-                    break
-                return from_errno(error.errno, "/dev/kmsg")
-            if not record:
-                break
-            head, _, message = record.partition(b";")
-            microseconds = head.split(b",")[2] if head.count(b",") >= 2 else b"0"
-            stamp = int(microseconds) if microseconds.isdigit() else 0
-            first = message.split(b"\n", 1)[0]
-            lines.append(b"[%5d.%06d] %s" % (stamp // 1_000_000, stamp % 1_000_000, first))
-            size += len(record)
-    finally:
-        os.close(descriptor)
-    if not lines:
-        return Unread("/dev/kmsg: empty", "unsupported")
-    return b"\n".join(lines) + b"\n"
 
 
 def _user_name(uid: int) -> str:
@@ -376,37 +428,3 @@ def _user_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
-
-
-def run_program(argv: Sequence[str], timeout_seconds: float) -> ProgramOutput | Unread:
-    """Runs a program with a fixed PATH, no standard input, the C locale and a time limit; its whole process group is
-    killed when it does not end."""
-    import shutil
-    import signal
-    import subprocess
-
-    program = shutil.which(argv[0], path=PROGRAM_PATH)
-    if program is None:
-        return Unread(f"{argv[0]} is not installed", "absent")
-    began = time.monotonic()
-    environment = {"PATH": PROGRAM_PATH, "LC_ALL": "C", "HOME": os.environ.get("HOME", "/")}
-    try:
-        process = subprocess.Popen(
-            [program, *argv[1:]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=environment, start_new_session=True, close_fds=True,
-        )
-    except OSError as error:
-        return from_errno(error.errno, program)
-    try:
-        out, err = process.communicate(timeout=timeout_seconds)
-    except subprocess.TimeoutExpired:
-        import contextlib
-
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        return Unread(f"{argv[0]} did not end within {timeout_seconds:g} s", "timeout")
-    if len(out) > PROGRAM_OUTPUT_LIMIT_BYTES:
-        return Unread(f"{argv[0]} printed more than {PROGRAM_OUTPUT_LIMIT_BYTES >> 20} MiB", "malformed")
-    return ProgramOutput(
-        tuple(argv), process.returncode, to_text(out), to_text(err[:65536]), round((time.monotonic() - began) * 1000)
-    )

@@ -1,6 +1,7 @@
 """What a live host has read, kept so that it can be written as a capture and replayed elsewhere.
 
-Layout of a capture: see docs/reference/captures.md. Files lie at their own paths; what is no file lies under `boxcheck/`.
+Layout of a capture: see docs/reference/captures.md. Files lie at their own paths; what is no file lies under
+`boxcheck/`.
 """
 
 from __future__ import annotations
