@@ -12,7 +12,6 @@ Source  DMTF DSP0134 3.7, section 7: which byte of which structure names which s
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from hashlib import sha256
 
 from boxcheck.decode.smbios_table import HEADER_BYTES, Structure, iterate_regions
 from boxcheck.decode.text import clean_text, meaningful
@@ -170,7 +169,9 @@ def _other_uuid(raw: bytes, replace: Callable[[str], str]) -> bytes:
     except ValueError:
         new = b""
     if len(new) != 16 or new[3::-1] + new[5:3:-1] + new[7:5:-1] + new[8:] == raw:
-        # No UUID, or the very one that was to go.
+        # No UUID, or the very one that was to go. Imported here, for it loads OpenSSL and doctor redacts nothing.
+        from hashlib import sha256
+
         new = sha256(token.encode("utf-8", "replace")).digest()[:16]
     return new[3::-1] + new[5:3:-1] + new[7:5:-1] + new[8:]
 
