@@ -14,8 +14,8 @@ from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 
-from tests.boxes.machine import Machine
 from tests.boxes import mutations_links, mutations_strix, mutations_system  # noqa: F401  they register themselves
+from tests.boxes.machine import Machine
 from tests.boxes.mutations import MUTATIONS, Mutation
 from tests.boxes.tree import Symlink, Tree
 

@@ -32,8 +32,9 @@ class Mutation:
 MUTATIONS: dict[str, Mutation] = {}
 
 
-def mutation(name: str, *bases: str, area: str, slot: str | None = None,
-             healthy: bool = False) -> Callable[[Callable[[Machine], None]], Callable[[Machine], None]]:
+def mutation(
+    name: str, *bases: str, area: str, slot: str | None = None, healthy: bool = False
+) -> Callable[[Callable[[Machine], None]], Callable[[Machine], None]]:
     def register(change: Callable[[Machine], None]) -> Callable[[Machine], None]:
         if name in MUTATIONS:
             raise ValueError(f"two mutations are called {name}")

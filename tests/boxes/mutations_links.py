@@ -5,20 +5,19 @@ from __future__ import annotations
 from tests.boxes.machine import Machine
 from tests.boxes.mutations import mutation
 from tests.boxes.pci_build import MIB, Function
-from tests.boxes.pci_config import (
-    CORRECTABLE,
-    UNCORRECTABLE,
-    Acs,
-    Aer,
-    Dpc,
-    Physical16,
-    ResizableBar,
-    SecondaryExpress,
-)
+from tests.boxes.pci_config import CORRECTABLE, UNCORRECTABLE
+from tests.boxes.pci_extended import Acs, Aer, Dpc, Physical16, ResizableBar, SecondaryExpress
 from tests.boxes.render_log import aer_lines
 
 WOPR, RED, RED2, GREEN, GREEN2, PRO, DEV = (
-    "wopr-7x4090", "tinybox-red", "tinybox-red-v2", "tinybox-green", "tinybox-green-v2", "tinybox-pro", "geohot-amd-dev")
+    "wopr-7x4090",
+    "tinybox-red",
+    "tinybox-red-v2",
+    "tinybox-green",
+    "tinybox-green-v2",
+    "tinybox-pro",
+    "geohot-amd-dev",
+)
 NVIDIA = (WOPR, GREEN, GREEN2, PRO)
 RADEON = (RED, RED2, DEV)
 CARDS = (*NVIDIA, *RADEON)
@@ -75,8 +74,12 @@ def _full_speed(machine: Machine) -> float:
     return port.load_link[0] if port.load_link else port.express.speed_gts
 
 
-@mutation("gen3-both-capable", *CARDS, area="link speed: 8.0 GT/s under load, both ends capable, target not capped",
-          slot="PCIE3")
+@mutation(
+    "gen3-both-capable",
+    *CARDS,
+    area="link speed: 8.0 GT/s under load, both ends capable, target not capped",
+    slot="PCIE3",
+)
 def gen3_both_capable(machine: Machine) -> None:
     retrain(machine, 8.0, 16)
 
@@ -87,8 +90,14 @@ def gen3_target_capped(machine: Machine) -> None:
     port_of(machine).express.target_speed_gts = 8.0
 
 
-@mutation("hidden-gen3-behind-1478", RED, RED2, DEV,
-          area="link speed at the slot: 8.0 GT/s between root port and 1002:1478, 16.0 at the GPU function", slot="PCIE3")
+@mutation(
+    "hidden-gen3-behind-1478",
+    RED,
+    RED2,
+    DEV,
+    area="link speed at the slot: 8.0 GT/s between root port and 1002:1478, 16.0 at the GPU function",
+    slot="PCIE3",
+)
 def hidden_gen3(machine: Machine) -> None:
     retrain(machine, 8.0, 16)
     assert gpu_of(machine).express.speed_gts >= 16.0
@@ -101,14 +110,19 @@ def stuck_gen1(machine: Machine) -> None:
         end.load_link = 2.5, 16
 
 
-@mutation("retrain-quirk", *CARDS, area="link speed: the kernel retrained a flaky link at 2.5 GT/s and left the target there",
-          slot="PCIE3")
+@mutation(
+    "retrain-quirk",
+    *CARDS,
+    area="link speed: the kernel retrained a flaky link at 2.5 GT/s and left the target there",
+    slot="PCIE3",
+)
 def retrain_quirk(machine: Machine) -> None:
     port = port_of(machine)
     port.train(2.5, 16)
     port.express.target_speed_gts = 2.5
     machine.boot_lines.setdefault(port.bdf, []).append(
-        f"pci {port.bdf}: broken device, retraining non-functional downstream link at 2.5GT/s")
+        f"pci {port.bdf}: broken device, retraining non-functional downstream link at 2.5GT/s"
+    )
 
 
 @mutation("4090-idle-gen1", WOPR, GREEN, PRO, area="none: 2.5 GT/s at idle, 16.0 under load", healthy=True)
@@ -120,8 +134,14 @@ def idle_gen1(machine: Machine) -> None:
             port.idle_at(2.5)
 
 
-@mutation("7900xtx-idle-gen1", RED, RED2, DEV, area="none: slot links at 2.5 GT/s at idle, full speed under load",
-          healthy=True)
+@mutation(
+    "7900xtx-idle-gen1",
+    RED,
+    RED2,
+    DEV,
+    area="none: slot links at 2.5 GT/s at idle, full speed under load",
+    healthy=True,
+)
 def radeon_idle_gen1(machine: Machine) -> None:
     for slot in machine.slots:
         port = slot.root_port
@@ -129,7 +149,9 @@ def radeon_idle_gen1(machine: Machine) -> None:
             port.idle_at(2.5)
 
 
-@mutation("link-flap", WOPR, area="link changes while the box is under steady load (PCIe bwctrl interrupts)", slot="PCIE3")
+@mutation(
+    "link-flap", WOPR, area="link changes while the box is under steady load (PCIe bwctrl interrupts)", slot="PCIE3"
+)
 def link_flap(machine: Machine) -> None:
     port = port_of(machine)
     machine.interrupts[port.bdf] = 5120
@@ -193,7 +215,9 @@ def unplug(machine: Machine) -> Function:
     return port
 
 
-@mutation("link-down-card-present", *CARDS, area="a card is seated and did not train: presence set, link down", slot="PCIE3")
+@mutation(
+    "link-down-card-present", *CARDS, area="a card is seated and did not train: presence set, link down", slot="PCIE3"
+)
 def link_down(machine: Machine) -> None:
     unplug(machine).express.presence = True
 
@@ -218,7 +242,8 @@ def dpc_triggered(machine: Machine) -> None:
         f"pcieport {port.bdf}: DPC: unmasked uncorrectable error detected",
         f"pcieport {port.bdf}: PCIe Bus Error: severity=Uncorrectable (Fatal), type=Transaction Layer, (Receiver ID)",
         f"pcieport {port.bdf}:   device [{port.vendor:04x}:{port.device:04x}] error status/mask=00000020/00004000",
-        f"pcieport {port.bdf}:    [ 5] SDES                   (First)"]
+        f"pcieport {port.bdf}:    [ 5] SDES                   (First)",
+    ]
     for gpu in machine.nvidia:
         gpu.fallen = gpu.fallen or gpu.function.lost
 
@@ -236,7 +261,8 @@ def fallen_off(machine: Machine) -> None:
         f"NVRM: GPU at PCI:{short}: GPU-{gpu.bus:08x}-4417-4000-8000-000000004417",
         f"NVRM: Xid (PCI:{short}): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.",
         f"NVRM: GPU {gpu.bdf}: GPU has fallen off the bus.",
-        f"NVRM: GPU {gpu.bdf}: GPU serial number is 1324623041{gpu.bus & 7}."]
+        f"NVRM: GPU {gpu.bdf}: GPU serial number is 1324623041{gpu.bus & 7}.",
+    ]
 
 
 # Errors
@@ -247,7 +273,9 @@ def _log_errors(machine: Machine, function: Function, label: str, times: int) ->
         machine.log_lines += aer_lines(function, label, CORRECTABLE[label])
 
 
-@mutation("badtlp-root-port", *CARDS, area="correctable errors: bad TLPs counted by the root port (GPU to CPU)", slot="PCIE3")
+@mutation(
+    "badtlp-root-port", *CARDS, area="correctable errors: bad TLPs counted by the root port (GPU to CPU)", slot="PCIE3"
+)
 def badtlp_root_port(machine: Machine) -> None:
     port = port_of(machine)
     port.count({"BadTLP": 412})
@@ -263,7 +291,9 @@ def badtlp_card(machine: Machine) -> None:
     _log_errors(machine, card, "BadTLP", 3)
 
 
-@mutation("timeout-rollover", *CARDS, area="replay timer timeouts and a replay number rollover at the root port", slot="PCIE3")
+@mutation(
+    "timeout-rollover", *CARDS, area="replay timer timeouts and a replay number rollover at the root port", slot="PCIE3"
+)
 def timeout_rollover(machine: Machine) -> None:
     port = port_of(machine)
     port.count({"Timeout": 31, "Rollover": 2})
@@ -272,13 +302,20 @@ def timeout_rollover(machine: Machine) -> None:
     _log_errors(machine, port, "Rollover", 1)
 
 
-@mutation("rxerr-once", *CARDS, area="none: one receiver error when the link came up, none since", slot="PCIE3", healthy=True)
+@mutation(
+    "rxerr-once", *CARDS, area="none: one receiver error when the link came up, none since", slot="PCIE3", healthy=True
+)
 def rxerr_once(machine: Machine) -> None:
     card_of(machine).count({"RxErr": 1})
 
 
-@mutation("advisory-only", *CARDS, area="none against the link: advisory non-fatal errors of the GPU", slot="PCIE3",
-          healthy=True)
+@mutation(
+    "advisory-only",
+    *CARDS,
+    area="none against the link: advisory non-fatal errors of the GPU",
+    slot="PCIE3",
+    healthy=True,
+)
 def advisory_only(machine: Machine) -> None:
     gpu = gpu_of(machine)
     gpu.need(Aer).correctable_mask = 0
@@ -294,11 +331,16 @@ def aer_nonfatal(machine: Machine) -> None:
         f"pcieport {port.bdf}: AER: Uncorrectable (Non-Fatal) error message received from {gpu.bdf}",
         f"{gpu.driver} {gpu.bdf}: PCIe Bus Error: severity=Uncorrectable (Non-Fatal), type=Transaction Layer, (Requester ID)",
         f"{gpu.driver} {gpu.bdf}:   device [{gpu.vendor:04x}:{gpu.device:04x}] error status/mask=00004000/00000000",
-        f"{gpu.driver} {gpu.bdf}:    [{UNCORRECTABLE['CmpltTO']:2d}] CmpltTO                (First)"]
+        f"{gpu.driver} {gpu.bdf}:    [{UNCORRECTABLE['CmpltTO']:2d}] CmpltTO                (First)",
+    ]
 
 
-@mutation("aer-fatal-at-root", *CARDS,
-          area="uncorrectable fatal: counted at the root port only, the card's own counter stays 0", slot="PCIE3")
+@mutation(
+    "aer-fatal-at-root",
+    *CARDS,
+    area="uncorrectable fatal: counted at the root port only, the card's own counter stays 0",
+    slot="PCIE3",
+)
 def aer_fatal(machine: Machine) -> None:
     port, card = port_of(machine), card_of(machine)
     port.root_port().errors.root_fatal += 1
@@ -307,7 +349,8 @@ def aer_fatal(machine: Machine) -> None:
         f"{card.driver} {card.bdf}: AER: PCIe Bus Error: severity=Uncorrectable (Fatal), type=Inaccessible, "
         "(Unregistered Agent ID)",
         f"pcieport {port.bdf}: AER: Root Port link has been reset (0)",
-        f"pcieport {port.bdf}: AER: device recovery failed"]
+        f"pcieport {port.bdf}: AER: device recovery failed",
+    ]
 
 
 @mutation("aer-firmware-owned", *CARDS, area="nobody knows: firmware kept AER, zero counters prove nothing")
@@ -315,7 +358,9 @@ def aer_firmware(machine: Machine) -> None:
     machine.aer_owner = "firmware"
 
 
-@mutation("aer-firmware-raw-status", *CARDS, area="firmware kept AER; the raw status of the port shows bad TLPs", slot="PCIE3")
+@mutation(
+    "aer-firmware-raw-status", *CARDS, area="firmware kept AER; the raw status of the port shows bad TLPs", slot="PCIE3"
+)
 def aer_firmware_raw(machine: Machine) -> None:
     machine.aer_owner = "firmware"
     port_of(machine).latch({"BadTLP": 1})
@@ -336,7 +381,9 @@ def ports_compat(machine: Machine) -> None:
             function.driver, function.services = None, []
 
 
-@mutation("aer-masked", *CARDS, area="the port's correctable error mask hides receiver errors and bad TLPs", slot="PCIE3")
+@mutation(
+    "aer-masked", *CARDS, area="the port's correctable error mask hides receiver errors and bad TLPs", slot="PCIE3"
+)
 def aer_masked(machine: Machine) -> None:
     port_of(machine).need(Aer).correctable_mask = 0xF1C1
 
@@ -346,7 +393,9 @@ def aer_reporting_off(machine: Machine) -> None:
     card_of(machine).express.reporting = 0
 
 
-@mutation("card-without-aer", *CARDS, area="the card has no AER: one direction is blind, the other is not", slot="PCIE3")
+@mutation(
+    "card-without-aer", *CARDS, area="the card has no AER: one direction is blind, the other is not", slot="PCIE3"
+)
 def card_without_aer(machine: Machine) -> None:
     card_of(machine).drop(Aer)
 
@@ -391,7 +440,9 @@ def bar_unassigned(machine: Machine) -> None:
         short = gpu.bdf.rsplit(".", 1)[0]
         machine.log_lines += [
             "NVRM: This PCI I/O region assigned to your NVIDIA device is invalid:",
-            f"NVRM: BAR1 is 0M @ 0x0 (PCI:{short})", f"nvidia {gpu.bdf}: probe with driver nvidia failed with error -1"]
+            f"NVRM: BAR1 is 0M @ 0x0 (PCI:{short})",
+            f"nvidia {gpu.bdf}: probe with driver nvidia failed with error -1",
+        ]
     for one in machine.amd:
         if one.function is gpu:
             one.initialised = False
@@ -400,7 +451,9 @@ def bar_unassigned(machine: Machine) -> None:
 @mutation("iommu-translating", *CARDS, area="the IOMMU translates on a box whose goal wants it off or in passthrough")
 def iommu_translating(machine: Machine) -> None:
     machine.iommu, machine.iommu_present = "DMA-FQ", True
-    machine.kernel.parameters = [word for word in machine.kernel.parameters if word not in ("iommu=pt", "amd_iommu=off")]
+    machine.kernel.parameters = [
+        word for word in machine.kernel.parameters if word not in ("iommu=pt", "amd_iommu=off")
+    ]
 
 
 @mutation("acs-redirect", *CARDS, area="ACS redirects peer-to-peer traffic to the root complex on every port")
@@ -417,8 +470,9 @@ def acs_redirect(machine: Machine) -> None:
 @mutation("acs-override", *CARDS, area="pcie_acs_override is on the command line")
 def acs_override(machine: Machine) -> None:
     machine.kernel.parameters.append("pcie_acs_override=downstream,multifunction")
-    machine.boot_lines.setdefault("early", []).append("Warning: PCIe ACS overrides enabled; This may allow non-IOMMU "
-                                                       "protected peer-to-peer DMA")
+    machine.boot_lines.setdefault("early", []).append(
+        "Warning: PCIe ACS overrides enabled; This may allow non-IOMMU protected peer-to-peer DMA"
+    )
 
 
 # NVMe

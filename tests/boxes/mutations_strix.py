@@ -24,8 +24,9 @@ def _limits(machine: Machine, pages: int, gtt_mib: int | None = None) -> None:
 
 @mutation("strix-memory-default-half", STRIX, area="GPU memory is the kernel's default, half of the RAM")
 def default_half(machine: Machine) -> None:
-    machine.kernel.parameters = [one for one in machine.kernel.parameters
-                                 if not one.startswith(("ttm.", "amdgpu.gttsize"))]
+    machine.kernel.parameters = [
+        one for one in machine.kernel.parameters if not one.startswith(("ttm.", "amdgpu.gttsize"))
+    ]
     machine.amdgpu_parameters.pop("gttsize", None)
     _limits(machine, machine.mem_total_kib // 8)
 
@@ -89,4 +90,5 @@ def mes_hang(machine: Machine) -> None:
         f"amdgpu {bdf}: amdgpu: MES failed to respond to msg=REMOVE_QUEUE",
         f"amdgpu {bdf}: amdgpu: MES might be in unrecoverable state, issue a GPU reset",
         f"amdgpu {bdf}: amdgpu: GPU reset begin!",
-        f"amdgpu {bdf}: amdgpu: MODE2 reset"]
+        f"amdgpu {bdf}: amdgpu: MODE2 reset",
+    ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.boxes.machine import Cpu, Machine, NodeFile
+from tests.boxes.hardware import Cpu, NodeFile
+from tests.boxes.machine import Machine
 from tests.boxes.mutations import mutation
 from tests.boxes.mutations_links import CARDS, DEV, GREEN, NVIDIA, PRO, RADEON, RED, RED2, WOPR, gpu_of, port_of
 from tests.boxes.tree import Tree
@@ -158,7 +159,14 @@ def power_cap(machine: Machine) -> None:
 # Nodes and login
 
 
-@mutation("node-not-openable", RED, RED2, DEV, STRIX, area="/dev/kfd and the render nodes cannot be opened: not in group render")
+@mutation(
+    "node-not-openable",
+    RED,
+    RED2,
+    DEV,
+    STRIX,
+    area="/dev/kfd and the render nodes cannot be opened: not in group render",
+)
 def node_not_openable(machine: Machine) -> None:
     machine.as_root = False
     machine.user_groups = ["adm", "sudo"]
@@ -175,8 +183,10 @@ def nvidia_node(machine: Machine) -> None:
     machine.as_root = False
     count = len([one for one in machine.nvidia if one.function.known])
     machine.nodes += [NodeFile(f"/dev/nvidia{number}", 0o660, "root") for number in range(count)]
-    machine.nodes += [NodeFile(f"/dev/{name}", 0o660, "root")
-                      for name in ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset")]
+    machine.nodes += [
+        NodeFile(f"/dev/{name}", 0o660, "root")
+        for name in ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset")
+    ]
 
 
 @mutation("kfd-enomem", RED, DEV, area="/dev/kfd opens with ENOMEM: not a permission")
@@ -289,7 +299,9 @@ def nccl(machine: Machine) -> None:
 
 @mutation("wrong-cpu", *EPYC, area="the processor is an 8-core EPYC 7262")
 def wrong_cpu(machine: Machine) -> None:
-    machine.cpu = Cpu("AMD EPYC 7262 8-Core Processor", cores=8, base_mhz=3200, max_mhz=3400, sockets=machine.cpu.sockets)
+    machine.cpu = Cpu(
+        "AMD EPYC 7262 8-Core Processor", cores=8, base_mhz=3200, max_mhz=3400, sockets=machine.cpu.sockets
+    )
 
 
 @mutation("dimm-missing", *EPYC, area="one DIMM is missing: seven of eight channels", slot="DIMM_C1")
@@ -297,7 +309,9 @@ def dimm_missing(machine: Machine) -> None:
     machine.memory[2].size_mib = 0
 
 
-@mutation("dimm-slow", WOPR, RED, RED2, GREEN, DEV, area="one DIMM is rated for 2666 and pulls all down to it", slot="DIMM_E1")
+@mutation(
+    "dimm-slow", WOPR, RED, RED2, GREEN, DEV, area="one DIMM is rated for 2666 and pulls all down to it", slot="DIMM_E1"
+)
 def dimm_slow(machine: Machine) -> None:
     machine.memory[4].rated_mts, machine.memory[4].part_number = 2666, "M393A2K40CB2-CTD"
     for dimm in machine.memory:
@@ -322,7 +336,8 @@ def edac_ce(machine: Machine) -> None:
         "mce: [Hardware Error]: Machine check events logged",
         "[Hardware Error]: Corrected error, no action required.",
         "[Hardware Error]: CPU:0 (19:1:0) MC17_STATUS[Over|CE|MiscV|AddrV|-|-|SyndV|CECC|-|-|-]: 0xdc2040000000011b",
-        "EDAC MC0: 1 CE on mc#0csrow#0channel#3 (csrow:0 channel:3 page:0x8a1f2c offset:0x640 grain:64 syndrome:0x40)"]
+        "EDAC MC0: 1 CE on mc#0csrow#0channel#3 (csrow:0 channel:3 page:0x8a1f2c offset:0x640 grain:64 syndrome:0x40)",
+    ]
 
 
 @mutation("edac-ue", *EPYC, area="an uncorrectable memory error", slot="DIMM_D1")
@@ -330,7 +345,8 @@ def edac_ue(machine: Machine) -> None:
     machine.memory[3].uncorrected_errors = 1
     machine.log_lines += [
         "[Hardware Error]: Deferred error, no action required.",
-        "EDAC MC0: 1 UE on mc#0csrow#0channel#3 (csrow:0 channel:3 page:0x8a1f2c offset:0x640 grain:64)"]
+        "EDAC MC0: 1 UE on mc#0csrow#0channel#3 (csrow:0 channel:3 page:0x8a1f2c offset:0x640 grain:64)",
+    ]
 
 
 # Storage, network, power
@@ -404,48 +420,98 @@ def _log(name: str, *boxes: str, area: str, slot: str | None = None, lines: tupl
         machine.log_lines += [line.format(**words) for line in lines]
 
 
-_log("xid-48", *NVIDIA, area="Xid 48: double-bit memory error", slot="PCIE3", lines=(
-    "NVRM: Xid (PCI:{short}): 48, pid='<unknown>', name=<unknown>, An uncorrectable double bit error (DBE) has been "
-    "detected on GPU in the framebuffer at partition 6, subpartition 0.",))
-_log("xid-31-application", *NVIDIA, area="Xid 31: an application's page fault, not the machine's", slot="PCIE3", lines=(
-    "NVRM: Xid (PCI:{short}): 31, pid=20110, name=python3, Ch 00000008, intr 00000000. MMU Fault: ENGINE GRAPHICS "
-    "GPCCLIENT_T1_0 faulted @ 0x7f1b_20000000. Fault is of type FAULT_PDE ACCESS_TYPE_VIRT_READ",))
-_log("amdgpu-reset", *RADEON, STRIX, area="amdgpu reset a GPU", slot="PCIE3", lines=(
-    "amdgpu {bdf}: amdgpu: ring gfx_0.0.0 timeout, signaled seq=18821, emitted seq=18823",
-    "amdgpu {bdf}: amdgpu: GPU reset begin!",
-    "amdgpu {bdf}: amdgpu: MODE1 reset",
-    "amdgpu {bdf}: amdgpu: GPU reset(1) succeeded!"))
-_log("iommu-fault", *CARDS, area="the IOMMU refused a GPU's access", slot="PCIE3", lines=(
-    "nvidia {bdf}: AMD-Vi: Event logged [IO_PAGE_FAULT domain=0x0003 address=0x80000040 flags=0x0020]",))
-_log("mce-in-log", *EPYC, area="a machine check in the kernel log", lines=(
-    "mce: [Hardware Error]: CPU 12: Machine Check: 0 Bank 5: bea0000000000108",
-    "mce: [Hardware Error]: TSC 0 ADDR 1ffffc0d3f4a6 MISC d012000100000000 SYND 4d000000 IPID 500b000000000",
-    "mce: [Hardware Error]: PROCESSOR 2:830f10 TIME 1788270000 SOCKET 0 APIC 18 microcode 830107c"))
-_log("ghes-pcie", *EPYC, area="firmware reported a PCIe error", slot="PCIE3", lines=(
-    "{{1}}[Hardware Error]: Hardware error from APEI Generic Hardware Error Source: 512",
-    "{{1}}[Hardware Error]: event severity: corrected",
-    "{{1}}[Hardware Error]:  Error 0, type: corrected",
-    "{{1}}[Hardware Error]:   section_type: PCIe error",
-    "{{1}}[Hardware Error]:   port_type: 0, PCIe end point",
-    "{{1}}[Hardware Error]:   device_id: {bdf}",
-    "{{1}}[Hardware Error]:   aer_cor_status: 0x00000040, aer_cor_mask: 0x00000000"))
-_log("soft-lockup", *BOXES_ALL, area="a CPU was stuck", lines=(
-    "watchdog: BUG: soft lockup - CPU#21 stuck for 26s! [kworker/21:1:512]",))
+_log(
+    "xid-48",
+    *NVIDIA,
+    area="Xid 48: double-bit memory error",
+    slot="PCIE3",
+    lines=(
+        "NVRM: Xid (PCI:{short}): 48, pid='<unknown>', name=<unknown>, An uncorrectable double bit error (DBE) has been "
+        "detected on GPU in the framebuffer at partition 6, subpartition 0.",
+    ),
+)
+_log(
+    "xid-31-application",
+    *NVIDIA,
+    area="Xid 31: an application's page fault, not the machine's",
+    slot="PCIE3",
+    lines=(
+        "NVRM: Xid (PCI:{short}): 31, pid=20110, name=python3, Ch 00000008, intr 00000000. MMU Fault: ENGINE GRAPHICS "
+        "GPCCLIENT_T1_0 faulted @ 0x7f1b_20000000. Fault is of type FAULT_PDE ACCESS_TYPE_VIRT_READ",
+    ),
+)
+_log(
+    "amdgpu-reset",
+    *RADEON,
+    STRIX,
+    area="amdgpu reset a GPU",
+    slot="PCIE3",
+    lines=(
+        "amdgpu {bdf}: amdgpu: ring gfx_0.0.0 timeout, signaled seq=18821, emitted seq=18823",
+        "amdgpu {bdf}: amdgpu: GPU reset begin!",
+        "amdgpu {bdf}: amdgpu: MODE1 reset",
+        "amdgpu {bdf}: amdgpu: GPU reset(1) succeeded!",
+    ),
+)
+_log(
+    "iommu-fault",
+    *CARDS,
+    area="the IOMMU refused a GPU's access",
+    slot="PCIE3",
+    lines=("nvidia {bdf}: AMD-Vi: Event logged [IO_PAGE_FAULT domain=0x0003 address=0x80000040 flags=0x0020]",),
+)
+_log(
+    "mce-in-log",
+    *EPYC,
+    area="a machine check in the kernel log",
+    lines=(
+        "mce: [Hardware Error]: CPU 12: Machine Check: 0 Bank 5: bea0000000000108",
+        "mce: [Hardware Error]: TSC 0 ADDR 1ffffc0d3f4a6 MISC d012000100000000 SYND 4d000000 IPID 500b000000000",
+        "mce: [Hardware Error]: PROCESSOR 2:830f10 TIME 1788270000 SOCKET 0 APIC 18 microcode 830107c",
+    ),
+)
+_log(
+    "ghes-pcie",
+    *EPYC,
+    area="firmware reported a PCIe error",
+    slot="PCIE3",
+    lines=(
+        "{{1}}[Hardware Error]: Hardware error from APEI Generic Hardware Error Source: 512",
+        "{{1}}[Hardware Error]: event severity: corrected",
+        "{{1}}[Hardware Error]:  Error 0, type: corrected",
+        "{{1}}[Hardware Error]:   section_type: PCIe error",
+        "{{1}}[Hardware Error]:   port_type: 0, PCIe end point",
+        "{{1}}[Hardware Error]:   device_id: {bdf}",
+        "{{1}}[Hardware Error]:   aer_cor_status: 0x00000040, aer_cor_mask: 0x00000000",
+    ),
+)
+_log(
+    "soft-lockup",
+    *BOXES_ALL,
+    area="a CPU was stuck",
+    lines=("watchdog: BUG: soft lockup - CPU#21 stuck for 26s! [kworker/21:1:512]",),
+)
 
 
-@mutation("previous-boot-crash", *EPYC, area="the previous boot ended without a clean shutdown, after a fatal PCIe error",
-          slot="PCIE3")
+@mutation(
+    "previous-boot-crash",
+    *EPYC,
+    area="the previous boot ended without a clean shutdown, after a fatal PCIe error",
+    slot="PCIE3",
+)
 def previous_crash(machine: Machine) -> None:
     port = port_of(machine)
 
     def crash(tree: Tree) -> None:
         lines = tree.text("/var/log/dmesg.0").splitlines()[:2]
-        lines += [f"[80123.118301] pcieport {port.bdf}: AER: Uncorrectable (Fatal) error message received from {port.bdf}",
-                  f"[80123.118310] pcieport {port.bdf}: PCIe Bus Error: severity=Uncorrectable (Fatal), type=Transaction "
-                  "Layer, (Receiver ID)",
-                  f"[80123.118312] pcieport {port.bdf}:   device [{port.vendor:04x}:{port.device:04x}] error "
-                  "status/mask=00000020/00000000",
-                  f"[80123.118314] pcieport {port.bdf}:    [ 5] SDES                   (First)"]
+        lines += [
+            f"[80123.118301] pcieport {port.bdf}: AER: Uncorrectable (Fatal) error message received from {port.bdf}",
+            f"[80123.118310] pcieport {port.bdf}: PCIe Bus Error: severity=Uncorrectable (Fatal), type=Transaction "
+            "Layer, (Receiver ID)",
+            f"[80123.118312] pcieport {port.bdf}:   device [{port.vendor:04x}:{port.device:04x}] error "
+            "status/mask=00000020/00000000",
+            f"[80123.118314] pcieport {port.bdf}:    [ 5] SDES                   (First)",
+        ]
         tree.put("/var/log/dmesg.0", "\n".join(lines))
 
     machine.edits.append(crash)
@@ -453,5 +519,9 @@ def previous_crash(machine: Machine) -> None:
 
 @mutation("pstore-record", *BOXES_ALL, area="the last crash left a record in pstore")
 def pstore(machine: Machine) -> None:
-    machine.edits.append(lambda tree: tree.put("/sys/fs/pstore/dmesg-efi_pstore-178827000001001",
-                                               "Panic#1 Part1\n<0>[80124.2] Kernel panic - not syncing: Fatal hardware error!"))
+    machine.edits.append(
+        lambda tree: tree.put(
+            "/sys/fs/pstore/dmesg-efi_pstore-178827000001001",
+            "Panic#1 Part1\n<0>[80124.2] Kernel panic - not syncing: Fatal hardware error!",
+        )
+    )

@@ -10,29 +10,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tests.boxes.pci_build import KIB, MIB, Bar, Function
-from tests.boxes.pci_config import (
+from tests.boxes.pci_config import Express, HyperTransportMsi, Msi, MsiX, PowerManagement, SubsystemIds, VendorSpecific
+from tests.boxes.pci_extended import (
     Acs,
     Aer,
     DataLinkFeature,
     DesignatedVendor,
     Dpc,
-    Express,
-    HyperTransportMsi,
     L1Substates,
     LaneMargining,
     LatencyTolerance,
-    Msi,
-    MsiX,
     Physical16,
     Physical32,
-    PowerManagement,
     RebarEntry,
     ResizableBar,
     SecondaryExpress,
     SerialNumber,
-    SubsystemIds,
     VendorExtended,
-    VendorSpecific,
     VirtualChannel,
 )
 
@@ -72,23 +66,66 @@ def iommu(device: int) -> Function:
     return Function("IOMMU", AMD, device, 0x080600, 0, 2, subsystem=(AMD, device))
 
 
-def root_port(platform: Platform, number: int, function: int, width: int = 16, *, slot: int | None = None,
-              children: list[Function] | None = None, speed_gts: float | None = None, secondary: int = 0) -> Function:
+def root_port(
+    platform: Platform,
+    number: int,
+    function: int,
+    width: int = 16,
+    *,
+    slot: int | None = None,
+    children: list[Function] | None = None,
+    speed_gts: float | None = None,
+    secondary: int = 0,
+) -> Function:
     """A root port of the processor with what hangs below it. An empty slot's link is down and its presence bit clear."""
     below = children or []
     top = speed_gts or platform.max_speed_gts
     express = Express(
-        0x58, "root", max_payload=512, payload=256, max_speed_gts=top, max_width=width, slot=slot, aspm_support=2,
-        ari_forwarding=True, ari_enabled=bool(below), atomic_route=True, atomic_32=True, atomic_64=True,
-        presence=bool(below), reporting=0xF, ten_bit_completer=platform.max_speed_gts >= 32)
+        0x58,
+        "root",
+        max_payload=512,
+        payload=256,
+        max_speed_gts=top,
+        max_width=width,
+        slot=slot,
+        aspm_support=2,
+        ari_forwarding=True,
+        ari_enabled=bool(below),
+        atomic_route=True,
+        atomic_32=True,
+        atomic_64=True,
+        presence=bool(below),
+        reporting=0xF,
+        ten_bit_completer=platform.max_speed_gts >= 32,
+    )
     port = Function(
-        f"{platform.name} root port", platform.vendor, platform.root_port, 0x060400, number, function, bridge=True, children=below,
-        driver="pcieport", secondary=secondary)
+        f"{platform.name} root port",
+        platform.vendor,
+        platform.root_port,
+        0x060400,
+        number,
+        function,
+        bridge=True,
+        children=below,
+        driver="pcieport",
+        secondary=secondary,
+    )
     port.capabilities = [
-        PowerManagement(0x50), express, Msi(0xA0), SubsystemIds(0xC0, platform.vendor, platform.bridge_ids), HyperTransportMsi(0xC8),
-        VendorExtended(0x100), Aer(0x150, root=True, correctable_mask=0, uncorrectable_mask=0x4000),
-        SecondaryExpress(0x270, lanes=width), Acs(0x2A0, control=0x01), L1Substates(0x370), Dpc(0x380),
-        DataLinkFeature(0x400), Physical16(0x410, lanes=width), LaneMargining(0x450, lanes=width)]
+        PowerManagement(0x50),
+        express,
+        Msi(0xA0),
+        SubsystemIds(0xC0, platform.vendor, platform.bridge_ids),
+        HyperTransportMsi(0xC8),
+        VendorExtended(0x100),
+        Aer(0x150, root=True, correctable_mask=0, uncorrectable_mask=0x4000),
+        SecondaryExpress(0x270, lanes=width),
+        Acs(0x2A0, control=0x01),
+        L1Substates(0x370),
+        Dpc(0x380),
+        DataLinkFeature(0x400),
+        Physical16(0x410, lanes=width),
+        LaneMargining(0x450, lanes=width),
+    ]
     if top >= 32:
         port.capabilities.append(Physical32(0x4C0, lanes=width))
         port.capabilities.append(DesignatedVendor(0x500))
@@ -111,26 +148,74 @@ def root_port(platform: Platform, number: int, function: int, width: int = 16, *
 
 
 def internal_port(platform: Platform, number: int, children: list[Function]) -> Function:
-    port = Function(f"{platform.name} internal port", AMD, platform.internal_port, 0x060400, number, 1, bridge=True,
-                    children=children, driver="pcieport")
+    port = Function(
+        f"{platform.name} internal port",
+        AMD,
+        platform.internal_port,
+        0x060400,
+        number,
+        1,
+        bridge=True,
+        children=children,
+        driver="pcieport",
+    )
     port.capabilities = [
-        PowerManagement(0x50), Express(0x58, "root", max_payload=512, max_speed_gts=16.0, max_width=16, slot=None,
-                                       atomic_route=True, atomic_32=True, atomic_64=True),
-        Msi(0xA0), SubsystemIds(0xC0, device=platform.internal_port), VendorExtended(0x100),
-        Aer(0x150, root=True, correctable_mask=0, uncorrectable_mask=0x4000), SecondaryExpress(0x270), Acs(0x2A0)]
+        PowerManagement(0x50),
+        Express(
+            0x58,
+            "root",
+            max_payload=512,
+            max_speed_gts=16.0,
+            max_width=16,
+            slot=None,
+            atomic_route=True,
+            atomic_32=True,
+            atomic_64=True,
+        ),
+        Msi(0xA0),
+        SubsystemIds(0xC0, device=platform.internal_port),
+        VendorExtended(0x100),
+        Aer(0x150, root=True, correctable_mask=0, uncorrectable_mask=0x4000),
+        SecondaryExpress(0x270),
+        Acs(0x2A0),
+    ]
     port.services = [(SERVICE_PME, "pcie_pme"), (SERVICE_AER, "aer")]
     return port
 
 
-def on_chip(name: str, device: int, class_code: int, number: int = 0, function: int = 0, driver: str | None = None,
-            bars: list[Bar] | None = None, vendor: int = AMD, link: bool = True, revision: int = 0) -> Function:
+def on_chip(
+    name: str,
+    device: int,
+    class_code: int,
+    number: int = 0,
+    function: int = 0,
+    driver: str | None = None,
+    bars: list[Bar] | None = None,
+    vendor: int = AMD,
+    link: bool = True,
+    revision: int = 0,
+) -> Function:
     """A function inside the processor, behind an internal port."""
-    made = Function(name, vendor, device, class_code, number, function, revision=revision, subsystem=(vendor, device),
-                    bars=bars or [], driver=driver)
+    made = Function(
+        name,
+        vendor,
+        device,
+        class_code,
+        number,
+        function,
+        revision=revision,
+        subsystem=(vendor, device),
+        bars=bars or [],
+        driver=driver,
+    )
     made.capabilities = [
-        VendorSpecific(0x48, data=b"\x08\x00\x00\x00\x00"), PowerManagement(0x50),
+        VendorSpecific(0x48, data=b"\x08\x00\x00\x00\x00"),
+        PowerManagement(0x50),
         Express(0x64, "endpoint" if link else "rciep", max_payload=256, max_speed_gts=16.0, max_width=16),
-        MsiX(0xC0, vectors=2) if driver else Msi(0xA0, enabled=False), VendorExtended(0x100), SecondaryExpress(0x270)]
+        MsiX(0xC0, vectors=2) if driver else Msi(0xA0, enabled=False),
+        VendorExtended(0x100),
+        SecondaryExpress(0x270),
+    ]
     if not link:
         made.drop(SecondaryExpress)
     return made
@@ -142,97 +227,328 @@ def usb_controller(device: int, number: int = 0, function: int = 3, vendor: int 
 
 def rtx_4090(serial: int = 0, audio: bool = True, bar1_mib: int = 32 * 1024) -> list[Function]:
     """GeForce RTX 4090 (AD102): display function and audio function."""
-    return nvidia_card("GeForce RTX 4090", 0x2684, 0x22BA, 0xA1, 16.0, bar1_mib, (0x10DE, 0x16F4),
-                       (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768), audio)
+    return nvidia_card(
+        "GeForce RTX 4090",
+        0x2684,
+        0x22BA,
+        0xA1,
+        16.0,
+        bar1_mib,
+        (0x10DE, 0x16F4),
+        (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768),
+        audio,
+    )
 
 
 def rtx_5090(serial: int = 0, audio: bool = True, bar1_mib: int = 32 * 1024) -> list[Function]:
     """GeForce RTX 5090 (GB202)."""
-    return nvidia_card("GeForce RTX 5090", 0x2B85, 0x22E8, 0xA1, 32.0, bar1_mib, (0x10DE, 0x2057),
-                       (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768), audio)
+    return nvidia_card(
+        "GeForce RTX 5090",
+        0x2B85,
+        0x22E8,
+        0xA1,
+        32.0,
+        bar1_mib,
+        (0x10DE, 0x2057),
+        (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768),
+        audio,
+    )
 
 
-def nvidia_card(name: str, device: int, audio_device: int, revision: int, max_speed_gts: float, bar1_mib: int,
-                subsystem: tuple[int, int], sizes_mib: tuple[int, ...], audio: bool) -> list[Function]:
+def nvidia_card(
+    name: str,
+    device: int,
+    audio_device: int,
+    revision: int,
+    max_speed_gts: float,
+    bar1_mib: int,
+    subsystem: tuple[int, int],
+    sizes_mib: tuple[int, ...],
+    audio: bool,
+) -> list[Function]:
     bar0 = 16 * MIB if device == 0x2684 else 64 * MIB
-    gpu = Function(name, NVIDIA, device, 0x030000, revision=revision, subsystem=subsystem, driver="nvidia",
-                   rom_size=512 * KIB, reset_method="flr bus")
-    gpu.bars = [Bar(0, bar0, "mem32" if device == 0x2684 else "mem64"), Bar(1, bar1_mib * MIB, "mem64pref"),
-                Bar(3, 32 * MIB, "mem64pref"), Bar(5, 128, "io")]
+    gpu = Function(
+        name,
+        NVIDIA,
+        device,
+        0x030000,
+        revision=revision,
+        subsystem=subsystem,
+        driver="nvidia",
+        rom_size=512 * KIB,
+        reset_method="flr bus",
+    )
+    gpu.bars = [
+        Bar(0, bar0, "mem32" if device == 0x2684 else "mem64"),
+        Bar(1, bar1_mib * MIB, "mem64pref"),
+        Bar(3, 32 * MIB, "mem64pref"),
+        Bar(5, 128, "io"),
+    ]
     if device != 0x2684:
         gpu.bars = [Bar(0, bar0, "mem64"), Bar(2, bar1_mib * MIB, "mem64pref"), Bar(4, 32 * MIB, "mem64pref")]
-    express = Express(0x78, "legacy", max_payload=256, payload=256, max_speed_gts=max_speed_gts, max_width=16,
-                      speed_gts=max_speed_gts, aspm_support=3, l1_exit_code=4, l0s_exit_code=3, clock_pm=True, ltr=True,
-                      function_level_reset=True, completion_ranges=0x3, completion_timeout=0, atomic_64=True,
-                      atomic_32=True, ten_bit_completer=True, ten_bit_requester=True, retimer_detect=True)
+    express = Express(
+        0x78,
+        "legacy",
+        max_payload=256,
+        payload=256,
+        max_speed_gts=max_speed_gts,
+        max_width=16,
+        speed_gts=max_speed_gts,
+        aspm_support=3,
+        l1_exit_code=4,
+        l0s_exit_code=3,
+        clock_pm=True,
+        ltr=True,
+        function_level_reset=True,
+        completion_ranges=0x3,
+        completion_timeout=0,
+        atomic_64=True,
+        atomic_32=True,
+        ten_bit_completer=True,
+        ten_bit_requester=True,
+        retimer_detect=True,
+    )
     gpu.capabilities = [
-        PowerManagement(0x60), Msi(0x68), express, VendorSpecific(0xB4),
-        VirtualChannel(0x100), LatencyTolerance(0x250), L1Substates(0x258, 0x1F), Aer(0x420, correctable_mask=0),
-        VendorExtended(0x600, 0x0001, 1, 0x24), SecondaryExpress(0x900),
+        PowerManagement(0x60),
+        Msi(0x68),
+        express,
+        VendorSpecific(0xB4),
+        VirtualChannel(0x100),
+        LatencyTolerance(0x250),
+        L1Substates(0x258, 0x1F),
+        Aer(0x420, correctable_mask=0),
+        VendorExtended(0x600, 0x0001, 1, 0x24),
+        SecondaryExpress(0x900),
         ResizableBar(0xBB0, entries=[RebarEntry(1 if device == 0x2684 else 2, sizes_mib, bar1_mib)]),
-        Physical16(0xC1C), LaneMargining(0xD00), DataLinkFeature(0xE00)]
+        Physical16(0xC1C),
+        LaneMargining(0xD00),
+        DataLinkFeature(0xE00),
+    ]
     if max_speed_gts >= 32:
         gpu.capabilities.append(Physical32(0xE40))
     if not audio:
         return [gpu]
-    sound = Function(f"{name} audio", NVIDIA, audio_device, 0x040300, 0, 1, revision=revision, subsystem=subsystem,
-                     driver="snd_hda_intel", bars=[Bar(0, 16 * KIB, "mem32")], power_control="on")
+    sound = Function(
+        f"{name} audio",
+        NVIDIA,
+        audio_device,
+        0x040300,
+        0,
+        1,
+        revision=revision,
+        subsystem=subsystem,
+        driver="snd_hda_intel",
+        bars=[Bar(0, 16 * KIB, "mem32")],
+        power_control="on",
+    )
     sound.capabilities = [
-        PowerManagement(0x60), Msi(0x68, enabled=False),
-        Express(0x78, "endpoint", max_payload=256, payload=256, max_speed_gts=max_speed_gts, max_width=16,
-                speed_gts=max_speed_gts, aspm_support=3, clock_pm=True),
-        VendorExtended(0x100, 0x0001, 1, 0x24), Aer(0x160, correctable_mask=0), DataLinkFeature(0x1A8)]
+        PowerManagement(0x60),
+        Msi(0x68, enabled=False),
+        Express(
+            0x78,
+            "endpoint",
+            max_payload=256,
+            payload=256,
+            max_speed_gts=max_speed_gts,
+            max_width=16,
+            speed_gts=max_speed_gts,
+            aspm_support=3,
+            clock_pm=True,
+        ),
+        VendorExtended(0x100, 0x0001, 1, 0x24),
+        Aer(0x160, correctable_mask=0),
+        DataLinkFeature(0x1A8),
+    ]
     return [gpu, sound]
 
 
-def radeon_card(name: str, device: int, revision: int, audio_device: int, *, vram_mib: int, bar0_mib: int | None = None,
-                max_speed_gts: float = 16.0, internal_gts: float = 16.0, subsystem: tuple[int, int] = (0x1DA2, 0x471E),
-                sizes_mib: tuple[int, ...] = (256, 512, 1024, 2048, 4096, 8192, 16384, 32768)) -> list[Function]:
+def radeon_card(
+    name: str,
+    device: int,
+    revision: int,
+    audio_device: int,
+    *,
+    vram_mib: int,
+    bar0_mib: int | None = None,
+    max_speed_gts: float = 16.0,
+    internal_gts: float = 16.0,
+    subsystem: tuple[int, int] = (0x1DA2, 0x471E),
+    sizes_mib: tuple[int, ...] = (256, 512, 1024, 2048, 4096, 8192, 16384, 32768),
+) -> list[Function]:
     """An RDNA card: upstream port 1478 at the slot, downstream port 1479, GPU and audio function behind it.
 
     The link between 1479 and the GPU is on the card and always runs at full speed.
     """
     aperture = bar0_mib or max(one for one in sizes_mib)
-    gpu = Function(name, ATI, device, 0x030000, revision=revision, subsystem=subsystem, driver="amdgpu", rom_size=128 * KIB,
-                   reset_method="bus")
-    gpu.bars = [Bar(0, aperture * MIB, "mem64pref"), Bar(2, 256 * MIB if aperture > 256 else 2 * MIB, "mem64pref"),
-                Bar(4, 256, "io"), Bar(5, MIB, "mem32")]
+    gpu = Function(
+        name,
+        ATI,
+        device,
+        0x030000,
+        revision=revision,
+        subsystem=subsystem,
+        driver="amdgpu",
+        rom_size=128 * KIB,
+        reset_method="bus",
+    )
+    gpu.bars = [
+        Bar(0, aperture * MIB, "mem64pref"),
+        Bar(2, 256 * MIB if aperture > 256 else 2 * MIB, "mem64pref"),
+        Bar(4, 256, "io"),
+        Bar(5, MIB, "mem32"),
+    ]
     gpu.capabilities = [
-        VendorSpecific(0x48, data=b"\x08\x00\x00\x00\x00"), PowerManagement(0x50),
-        Express(0x64, "legacy", max_payload=256, payload=256, max_speed_gts=internal_gts, max_width=16,
-                speed_gts=internal_gts, aspm_support=3, l1_exit_code=0, l0s_exit_code=0, ltr=True, ltr_enabled=True,
-                atomic_32=True, atomic_64=True, atomic_request=True, ten_bit_completer=True, ten_bit_requester=True,
-                completion_timeout=0),
-        Msi(0xA0), VendorExtended(0x100), Aer(0x150, correctable_mask=0x2000),
-        ResizableBar(0x200, entries=[RebarEntry(0, sizes_mib, aperture), RebarEntry(2, (2, 4, 8, 16, 32, 64, 128, 256),
-                                                                                    gpu.bars[1].size // MIB)]),
-        SecondaryExpress(0x270), Acs(0x2A0, 0x00, 0x00), LatencyTolerance(0x320), Physical16(0x410),
-        LaneMargining(0x440)]
-    sound = Function(f"{name} audio", ATI, audio_device, 0x040300, 0, 1, subsystem=(ATI, audio_device),
-                     driver="snd_hda_intel", bars=[Bar(0, 16 * KIB, "mem32")])
+        VendorSpecific(0x48, data=b"\x08\x00\x00\x00\x00"),
+        PowerManagement(0x50),
+        Express(
+            0x64,
+            "legacy",
+            max_payload=256,
+            payload=256,
+            max_speed_gts=internal_gts,
+            max_width=16,
+            speed_gts=internal_gts,
+            aspm_support=3,
+            l1_exit_code=0,
+            l0s_exit_code=0,
+            ltr=True,
+            ltr_enabled=True,
+            atomic_32=True,
+            atomic_64=True,
+            atomic_request=True,
+            ten_bit_completer=True,
+            ten_bit_requester=True,
+            completion_timeout=0,
+        ),
+        Msi(0xA0),
+        VendorExtended(0x100),
+        Aer(0x150, correctable_mask=0x2000),
+        ResizableBar(
+            0x200,
+            entries=[
+                RebarEntry(0, sizes_mib, aperture),
+                RebarEntry(2, (2, 4, 8, 16, 32, 64, 128, 256), gpu.bars[1].size // MIB),
+            ],
+        ),
+        SecondaryExpress(0x270),
+        Acs(0x2A0, 0x00, 0x00),
+        LatencyTolerance(0x320),
+        Physical16(0x410),
+        LaneMargining(0x440),
+    ]
+    sound = Function(
+        f"{name} audio",
+        ATI,
+        audio_device,
+        0x040300,
+        0,
+        1,
+        subsystem=(ATI, audio_device),
+        driver="snd_hda_intel",
+        bars=[Bar(0, 16 * KIB, "mem32")],
+    )
     sound.capabilities = [
-        VendorSpecific(0x48, data=b"\x08\x00\x00\x00\x00"), PowerManagement(0x50),
-        Express(0x64, "legacy", max_payload=256, payload=256, max_speed_gts=internal_gts, max_width=16,
-                speed_gts=internal_gts, aspm_support=3, l1_exit_code=0, l0s_exit_code=0, completion_timeout=0),
-        Msi(0xA0), VendorExtended(0x100), Aer(0x150, correctable_mask=0x2000), Acs(0x2A0, 0x00, 0x00)]
-    downstream = Function(f"{name} switch, downstream port", ATI, 0x1479, 0x060400, bridge=True, children=[gpu, sound],
-                          driver="pcieport", revision=0x10 if device == 0x744C else 0x24)
+        VendorSpecific(0x48, data=b"\x08\x00\x00\x00\x00"),
+        PowerManagement(0x50),
+        Express(
+            0x64,
+            "legacy",
+            max_payload=256,
+            payload=256,
+            max_speed_gts=internal_gts,
+            max_width=16,
+            speed_gts=internal_gts,
+            aspm_support=3,
+            l1_exit_code=0,
+            l0s_exit_code=0,
+            completion_timeout=0,
+        ),
+        Msi(0xA0),
+        VendorExtended(0x100),
+        Aer(0x150, correctable_mask=0x2000),
+        Acs(0x2A0, 0x00, 0x00),
+    ]
+    downstream = Function(
+        f"{name} switch, downstream port",
+        ATI,
+        0x1479,
+        0x060400,
+        bridge=True,
+        children=[gpu, sound],
+        driver="pcieport",
+        revision=0x10 if device == 0x744C else 0x24,
+    )
     downstream.capabilities = [
-        VendorSpecific(0x48, data=b"\x08\x00\x00\x00\x00"), PowerManagement(0x50),
-        Express(0x58, "downstream", max_payload=256, payload=256, max_speed_gts=internal_gts, max_width=16,
-                speed_gts=internal_gts, aspm_support=2, ari_forwarding=True, atomic_route=True, ltr=True,
-                ltr_enabled=True, completion_timeout=0, completion_ranges=0, slot=None),
-        Msi(0xA0), SubsystemIds(0xC0, ATI, 0x1479), VendorExtended(0x100), Aer(0x150, correctable_mask=0x2000),
-        SecondaryExpress(0x270), Acs(0x2A0, 0x5F, 0x01), DataLinkFeature(0x400), Physical16(0x410), LaneMargining(0x440)]
-    upstream = Function(f"{name} switch, upstream port", ATI, 0x1478, 0x060400, bridge=True, children=[downstream],
-                        driver="pcieport", bars=[Bar(0, 16 * KIB, "mem32")], revision=downstream.revision)
+        VendorSpecific(0x48, data=b"\x08\x00\x00\x00\x00"),
+        PowerManagement(0x50),
+        Express(
+            0x58,
+            "downstream",
+            max_payload=256,
+            payload=256,
+            max_speed_gts=internal_gts,
+            max_width=16,
+            speed_gts=internal_gts,
+            aspm_support=2,
+            ari_forwarding=True,
+            atomic_route=True,
+            ltr=True,
+            ltr_enabled=True,
+            completion_timeout=0,
+            completion_ranges=0,
+            slot=None,
+        ),
+        Msi(0xA0),
+        SubsystemIds(0xC0, ATI, 0x1479),
+        VendorExtended(0x100),
+        Aer(0x150, correctable_mask=0x2000),
+        SecondaryExpress(0x270),
+        Acs(0x2A0, 0x5F, 0x01),
+        DataLinkFeature(0x400),
+        Physical16(0x410),
+        LaneMargining(0x440),
+    ]
+    upstream = Function(
+        f"{name} switch, upstream port",
+        ATI,
+        0x1478,
+        0x060400,
+        bridge=True,
+        children=[downstream],
+        driver="pcieport",
+        bars=[Bar(0, 16 * KIB, "mem32")],
+        revision=downstream.revision,
+    )
     upstream.capabilities = [
-        VendorSpecific(0x48, data=b"\x08\x00\x00\x00\x00"), PowerManagement(0x50),
-        Express(0x58, "upstream", max_payload=256, payload=256, max_speed_gts=max_speed_gts, max_width=16,
-                speed_gts=max_speed_gts, aspm_support=3, l1_exit_code=7, l0s_exit_code=0, ltr=True, ltr_enabled=True,
-                atomic_route=True, completion_timeout=0, completion_ranges=0),
-        Msi(0xA0), SubsystemIds(0xC0, ATI, 0x1478), VendorExtended(0x100), Aer(0x150, correctable_mask=0x2000),
-        SecondaryExpress(0x270), LatencyTolerance(0x320), DataLinkFeature(0x400), Physical16(0x410), LaneMargining(0x440)]
+        VendorSpecific(0x48, data=b"\x08\x00\x00\x00\x00"),
+        PowerManagement(0x50),
+        Express(
+            0x58,
+            "upstream",
+            max_payload=256,
+            payload=256,
+            max_speed_gts=max_speed_gts,
+            max_width=16,
+            speed_gts=max_speed_gts,
+            aspm_support=3,
+            l1_exit_code=7,
+            l0s_exit_code=0,
+            ltr=True,
+            ltr_enabled=True,
+            atomic_route=True,
+            completion_timeout=0,
+            completion_ranges=0,
+        ),
+        Msi(0xA0),
+        SubsystemIds(0xC0, ATI, 0x1478),
+        VendorExtended(0x100),
+        Aer(0x150, correctable_mask=0x2000),
+        SecondaryExpress(0x270),
+        LatencyTolerance(0x320),
+        DataLinkFeature(0x400),
+        Physical16(0x410),
+        LaneMargining(0x440),
+    ]
     return [upstream]
 
 
@@ -241,39 +557,111 @@ def radeon_7900_xtx(revision: int = 0xC8, bar0_mib: int = 32768) -> list[Functio
 
 
 def radeon_9070_xt(revision: int = 0xC0, bar0_mib: int = 16384) -> list[Function]:
-    return radeon_card("Radeon RX 9070 XT", 0x7550, revision, 0xAB40, vram_mib=16 * 1024, bar0_mib=bar0_mib,
-                       max_speed_gts=32.0, internal_gts=32.0, subsystem=(0x1DA2, 0xE490),
-                       sizes_mib=(256, 512, 1024, 2048, 4096, 8192, 16384))
+    return radeon_card(
+        "Radeon RX 9070 XT",
+        0x7550,
+        revision,
+        0xAB40,
+        vram_mib=16 * 1024,
+        bar0_mib=bar0_mib,
+        max_speed_gts=32.0,
+        internal_gts=32.0,
+        subsystem=(0x1DA2, 0xE490),
+        sizes_mib=(256, 512, 1024, 2048, 4096, 8192, 16384),
+    )
 
 
 def nvme_drive(name: str, vendor: int, device: int, serial: int, max_speed_gts: float = 16.0) -> Function:
     """An NVMe drive with four lanes."""
-    drive = Function(name, vendor, device, 0x010802, subsystem=(vendor, 0xA801 if vendor == SAMSUNG else device),
-                     driver="nvme", bars=[Bar(0, 16 * KIB, "mem64")], reset_method="flr bus")
+    drive = Function(
+        name,
+        vendor,
+        device,
+        0x010802,
+        subsystem=(vendor, 0xA801 if vendor == SAMSUNG else device),
+        driver="nvme",
+        bars=[Bar(0, 16 * KIB, "mem64")],
+        reset_method="flr bus",
+    )
     drive.capabilities = [
-        PowerManagement(0x40), Msi(0x50, enabled=False),
-        Express(0x70, "endpoint", max_payload=256, payload=256, max_speed_gts=max_speed_gts, max_width=4, width=4,
-                speed_gts=max_speed_gts, aspm_support=2, l1_exit_code=6, function_level_reset=True, ltr=True,
-                completion_timeout=0, clock_pm=True),
-        MsiX(0xB0, vectors=130), Aer(0x100), SerialNumber(0x148, serial=serial), SecondaryExpress(0x178, lanes=4),
-        Physical16(0x198, lanes=4), LaneMargining(0x1BC, lanes=4), LatencyTolerance(0x214), L1Substates(0x21C, 0x1F),
-        DataLinkFeature(0x3A0)]
+        PowerManagement(0x40),
+        Msi(0x50, enabled=False),
+        Express(
+            0x70,
+            "endpoint",
+            max_payload=256,
+            payload=256,
+            max_speed_gts=max_speed_gts,
+            max_width=4,
+            width=4,
+            speed_gts=max_speed_gts,
+            aspm_support=2,
+            l1_exit_code=6,
+            function_level_reset=True,
+            ltr=True,
+            completion_timeout=0,
+            clock_pm=True,
+        ),
+        MsiX(0xB0, vectors=130),
+        Aer(0x100),
+        SerialNumber(0x148, serial=serial),
+        SecondaryExpress(0x178, lanes=4),
+        Physical16(0x198, lanes=4),
+        LaneMargining(0x1BC, lanes=4),
+        LatencyTolerance(0x214),
+        L1Substates(0x21C, 0x1F),
+        DataLinkFeature(0x3A0),
+    ]
     if max_speed_gts >= 32:
         drive.capabilities.append(Physical32(0x3C0, lanes=4))
     return drive
 
 
-def network_card(name: str, vendor: int, device: int, driver: str, serial: int, speed_gts: float = 8.0, width: int = 4,
-                 ports: int = 2) -> list[Function]:
+def network_card(
+    name: str,
+    vendor: int,
+    device: int,
+    driver: str,
+    serial: int,
+    speed_gts: float = 8.0,
+    width: int = 4,
+    ports: int = 2,
+) -> list[Function]:
     out = []
     for port in range(ports):
-        function = Function(name, vendor, device, 0x020000, 0, port, revision=1, subsystem=(0x1849, device), driver=driver,
-                            bars=[Bar(0, 4 * MIB, "mem64pref"), Bar(4, 16 * KIB, "mem64pref")], reset_method="flr bus")
+        function = Function(
+            name,
+            vendor,
+            device,
+            0x020000,
+            0,
+            port,
+            revision=1,
+            subsystem=(0x1849, device),
+            driver=driver,
+            bars=[Bar(0, 4 * MIB, "mem64pref"), Bar(4, 16 * KIB, "mem64pref")],
+            reset_method="flr bus",
+        )
         function.capabilities = [
-            PowerManagement(0x40), Msi(0x50, enabled=False), MsiX(0x70, vectors=64, bar=4, table=0, pending=0x1000),
-            Express(0xA0, "endpoint", max_payload=512, payload=256, max_speed_gts=speed_gts, max_width=width, width=width,
-                    speed_gts=speed_gts, aspm_support=2, function_level_reset=True, completion_timeout=0),
-            Aer(0x100), SerialNumber(0x140, serial=serial)]
+            PowerManagement(0x40),
+            Msi(0x50, enabled=False),
+            MsiX(0x70, vectors=64, bar=4, table=0, pending=0x1000),
+            Express(
+                0xA0,
+                "endpoint",
+                max_payload=512,
+                payload=256,
+                max_speed_gts=speed_gts,
+                max_width=width,
+                width=width,
+                speed_gts=speed_gts,
+                aspm_support=2,
+                function_level_reset=True,
+                completion_timeout=0,
+            ),
+            Aer(0x100),
+            SerialNumber(0x140, serial=serial),
+        ]
         if speed_gts >= 8:
             function.capabilities.append(SecondaryExpress(0x1D0, lanes=width))
         out.append(function)
@@ -282,20 +670,41 @@ def network_card(name: str, vendor: int, device: int, driver: str, serial: int, 
 
 def bmc_graphics() -> Function:
     """ASPEED AST2500/2600: PCI bridge with the VGA function behind it."""
-    vga = Function("ASPEED graphics", ASPEED, 0x2000, 0x030000, revision=0x41, subsystem=(0x1849, 0x2000), driver="ast",
-                   bars=[Bar(0, 64 * MIB, "mem32"), Bar(1, 128 * KIB, "mem32"), Bar(2, 128, "io")])
+    vga = Function(
+        "ASPEED graphics",
+        ASPEED,
+        0x2000,
+        0x030000,
+        revision=0x41,
+        subsystem=(0x1849, 0x2000),
+        driver="ast",
+        bars=[Bar(0, 64 * MIB, "mem32"), Bar(1, 128 * KIB, "mem32"), Bar(2, 128, "io")],
+    )
     vga.capabilities = [PowerManagement(0x40), Msi(0x50, enabled=False)]
     bridge = Function("ASPEED bridge", ASPEED, 0x1150, 0x060400, revision=0x04, bridge=True, children=[vga])
     bridge.capabilities = [
         PowerManagement(0x78),
-        Express(0x80, "pci-bridge", max_payload=256, payload=128, max_speed_gts=5.0, max_width=1, width=1, speed_gts=5.0,
-                aspm_support=3, completion_timeout=0),
-        SubsystemIds(0xC0, 0x1849, 0x1150), VirtualChannel(0x100), Aer(0x800)]
+        Express(
+            0x80,
+            "pci-bridge",
+            max_payload=256,
+            payload=128,
+            max_speed_gts=5.0,
+            max_width=1,
+            width=1,
+            speed_gts=5.0,
+            aspm_support=3,
+            completion_timeout=0,
+        ),
+        SubsystemIds(0xC0, 0x1849, 0x1150),
+        VirtualChannel(0x100),
+        Aer(0x800),
+    ]
 
     return bridge
 
 
 def sata_controller(device: int = 0x7901, function: int = 0, number: int = 0) -> Function:
-    return on_chip("SATA controller", device, 0x010601, number, function, "ahci", [Bar(5, 2 * KIB, "mem32")], revision=0x51)
-
-
+    return on_chip(
+        "SATA controller", device, 0x010601, number, function, "ahci", [Bar(5, 2 * KIB, "mem32")], revision=0x51
+    )

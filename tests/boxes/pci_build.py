@@ -16,15 +16,13 @@ from tests.boxes.pci_config import (
     CORRECTABLE,
     SPEED_CODES,
     UNCORRECTABLE,
-    Aer,
     Capability,
     Express,
-    Msi,
     MsiX,
-    ResizableBar,
     SubsystemIds,
     write_capabilities,
 )
+from tests.boxes.pci_extended import Aer, ResizableBar
 from tests.boxes.tree import Tree
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -209,8 +207,13 @@ class Function:
             end.boot_link, end.load_link = before, before
             end.express.speed_gts = speed_gts
 
-    def count(self, correctable: dict[str, int] | None = None, nonfatal: dict[str, int] | None = None,
-              fatal: dict[str, int] | None = None, status_stays: bool = False) -> None:
+    def count(
+        self,
+        correctable: dict[str, int] | None = None,
+        nonfatal: dict[str, int] | None = None,
+        fatal: dict[str, int] | None = None,
+        status_stays: bool = False,
+    ) -> None:
         """Errors that this function reported and the kernel counted, here and at the root port."""
         for kind, more in (("correctable", correctable), ("nonfatal", nonfatal), ("fatal", fatal)):
             counters: dict[str, int] = getattr(self.errors, kind)
@@ -224,8 +227,12 @@ class Function:
         if status_stays:
             self.latch(correctable, nonfatal, fatal)
 
-    def latch(self, correctable: dict[str, int] | None = None, nonfatal: dict[str, int] | None = None,
-              fatal: dict[str, int] | None = None) -> None:
+    def latch(
+        self,
+        correctable: dict[str, int] | None = None,
+        nonfatal: dict[str, int] | None = None,
+        fatal: dict[str, int] | None = None,
+    ) -> None:
         """Sets the AER status bits, which stay set where nobody clears them."""
         aer = self.need(Aer)
         for label in correctable or {}:
@@ -255,8 +262,16 @@ class Function:
         command |= 0x1 if any(bar.kind == "io" for bar in self.bars) or self.io_window.size else 0
         if self.message_interrupts:
             command |= 0x400
-        struct.pack_into("<HHHHI", space, 0, self.vendor, self.device, command, 0x10 if self.capabilities else 0,
-                         self.revision | self.class_code << 8)
+        struct.pack_into(
+            "<HHHHI",
+            space,
+            0,
+            self.vendor,
+            self.device,
+            command,
+            0x10 if self.capabilities else 0,
+            self.revision | self.class_code << 8,
+        )
         several = self.function_number == 0 and self._multifunction()
         space[0x0C] = 0x10
         space[0x0E] = (1 if self.bridge else 0) | (0x80 if several or self.function_number else 0)
@@ -302,8 +317,15 @@ class Function:
         else:
             struct.pack_into("<HH", space, 0x20, 0xFFF0, 0x0000)
         if prefetch.size:
-            struct.pack_into("<HHII", space, 0x24, prefetch.start >> 16 & 0xFFF0 | 1, prefetch.end >> 16 & 0xFFF0 | 1,
-                             prefetch.start >> 32, prefetch.end >> 32)
+            struct.pack_into(
+                "<HHII",
+                space,
+                0x24,
+                prefetch.start >> 16 & 0xFFF0 | 1,
+                prefetch.end >> 16 & 0xFFF0 | 1,
+                prefetch.start >> 32,
+                prefetch.end >> 32,
+            )
         else:
             struct.pack_into("<HHII", space, 0x24, 0xFFF1, 0x0001, 0, 0)
         struct.pack_into("<H", space, 0x3E, 0x0012)  # SERR forwarding, VGA 16 bit decode
@@ -319,8 +341,11 @@ class Function:
         if self.rom_size and self.rom_address:
             rows[6] = self.rom_address, self.rom_address + self.rom_size - 1, ROM_FLAGS
         if self.bridge:
-            for number, window, flags in ((13, self.io_window, 0x101), (14, self.memory_window, 0x200),
-                                          (15, self.prefetch_window, 0x102201)):
+            for number, window, flags in (
+                (13, self.io_window, 0x101),
+                (14, self.memory_window, 0x200),
+                (15, self.prefetch_window, 0x102201),
+            ):
                 if window.size:
                     rows[number] = window.start, window.end, flags
         return [f"0x{start:016x} 0x{end:016x} 0x{flags:016x}" for start, end, flags in rows]
@@ -330,8 +355,10 @@ class Function:
     @property
     def modalias(self) -> str:
         sub = self.subsystem or (0, 0)
-        return (f"pci:v{self.vendor:08X}d{self.device:08X}sv{sub[0]:08X}sd{sub[1]:08X}"
-                f"bc{self.class_code >> 16:02X}sc{self.class_code >> 8 & 0xFF:02X}i{self.class_code & 0xFF:02X}")
+        return (
+            f"pci:v{self.vendor:08X}d{self.device:08X}sv{sub[0]:08X}sd{sub[1]:08X}"
+            f"bc{self.class_code >> 16:02X}sc{self.class_code >> 8 & 0xFF:02X}i{self.class_code & 0xFF:02X}"
+        )
 
     def shown_subsystem(self) -> tuple[int, int]:
         ssid = self.get(SubsystemIds)
@@ -388,9 +415,13 @@ class Function:
         if self.bridge:
             put("secondary_bus_number", self.secondary)
             put("subordinate_bus_number", self.subordinate)
-        uevent = [f"PCI_CLASS={self.class_code:X}", f"PCI_ID={self.vendor:04X}:{self.device:04X}",
-                  f"PCI_SUBSYS_ID={subsystem[0]:04X}:{subsystem[1]:04X}", f"PCI_SLOT_NAME={self.bdf}",
-                  f"MODALIAS={self.modalias}"]
+        uevent = [
+            f"PCI_CLASS={self.class_code:X}",
+            f"PCI_ID={self.vendor:04X}:{self.device:04X}",
+            f"PCI_SUBSYS_ID={subsystem[0]:04X}:{subsystem[1]:04X}",
+            f"PCI_SLOT_NAME={self.bdf}",
+            f"MODALIAS={self.modalias}",
+        ]
         if self.driver:
             uevent.insert(0, f"DRIVER={self.driver}")
             link(f"{here}/driver", f"/sys/bus/pci/drivers/{self.driver}")
@@ -455,103 +486,3 @@ def counter_text(names: dict[str, int], counts: dict[str, int], total: str, firs
     """One line per named bit and the total, as aer.c prints them since Linux 5.x."""
     rows = [f"{name} {counts.get(name, 0)}" for name in (*first, *names)]
     return "\n".join([*rows, f"{total} {sum(counts.values())}"])
-
-
-# Putting functions on buses
-
-
-def number_buses(bus: int, functions: list[Function], parent: Function | None = None, first_secondary: int | None = None) -> int:
-    """Gives every function its bus, depth first, starting below `bus`. Returns the highest bus number used."""
-    top = bus if first_secondary is None else first_secondary - 1
-    for function in functions:
-        function.bus, function.parent, function.siblings = bus, parent, functions
-        if function.bridge:
-            function.secondary = function.secondary or top + 1
-            function.subordinate = max(function.secondary, number_buses(function.secondary, function.children, function))
-            top = max(top, function.subordinate)
-    return top
-
-
-def _align(value: int, to: int) -> int:
-    return (value + to - 1) // to * to
-
-
-def _wanted(function: Function, kind: str) -> list[Bar]:
-    def is_kind(bar: Bar) -> bool:
-        if bar.kind == "io":
-            return kind == "io"
-        return (kind == "prefetch") == bar.prefetchable and kind != "io"
-    return [bar for bar in function.bars if is_kind(bar)]
-
-
-def place(functions: list[Function], kind: Literal["io", "memory", "prefetch"], start: int) -> int:
-    """Assigns addresses to all BARs of one kind on a bus, then to the windows below. Returns the first free address."""
-    grain = {"io": 4 * KIB, "memory": MIB, "prefetch": MIB}[kind]
-    cursor = start
-    bars = [(bar.size, function, bar) for function in functions if function.visible for bar in _wanted(function, kind)]
-    for size, _, bar in sorted(bars, key=lambda item: -item[0]):
-        cursor = _align(cursor, size)
-        bar.address = cursor
-        cursor += size
-    if kind == "memory":
-        for function in functions:
-            if function.visible and function.rom_size and not function.bridge:
-                cursor = _align(cursor, function.rom_size)
-                function.rom_address = cursor
-                cursor += function.rom_size
-    for function in functions:
-        if not function.bridge:
-            continue
-        below = _largest(function.children, kind)
-        window = {"io": function.io_window, "memory": function.memory_window, "prefetch": function.prefetch_window}[kind]
-        if not below:
-            window.size = 0
-            continue
-        window.start = _align(cursor, max(grain, below))
-        cursor = _align(place(function.children, kind, window.start), grain)
-        window.size = cursor - window.start
-    return cursor
-
-
-def _largest(functions: list[Function], kind: str) -> int:
-    sizes = [0]
-    for function in functions:
-        if not function.visible:
-            continue
-        sizes += [bar.size for bar in _wanted(function, kind)]
-        if kind == "memory" and function.rom_size:
-            sizes.append(function.rom_size)
-        sizes.append(_largest(function.children, kind))
-    return max(sizes)
-
-
-def bandwidth_line(function: Function) -> str | None:
-    """What the kernel prints at enumeration of a card whose path is slower than the card: pcie_report_downtraining()."""
-    express = function.get(Express)
-    if express is None or function.function_number or express.port_type not in ("endpoint", "legacy", "upstream"):
-        return None
-
-    capable = rate(express.max_speed_gts) * express.max_width
-    available, where, speed_gts, width = capable + 1, function, 0.0, 0
-    here: Function | None = function
-    while here is not None:  # from the card up; of equal links the one nearest the root is named
-        own = here.get(Express)
-        if own is not None and own.has_link:
-            speed, lanes = here.boot_link or (own.speed_gts, own.width)
-            if rate(speed) * lanes <= available:
-                available, where, speed_gts, width = rate(speed) * lanes, here, speed, lanes
-        here = here.parent
-    if available >= capable:
-        return None
-    return (f"{available // 1000}.{available % 1000:03d} Gb/s available PCIe bandwidth, limited by "
-            f"{speed_text(speed_gts)} x{width} link at {where.bdf} (capable of {capable // 1000}.{capable % 1000:03d} "
-            f"Gb/s with {speed_text(express.max_speed_gts)} x{express.max_width} link)")
-
-
-def rate(speed_gts: float) -> int:
-    """Mb/s per lane after encoding, the integers of PCIE_SPEED2MBS_ENC."""
-    return {2.5: 2000, 5.0: 4000, 8.0: 7876, 16.0: 15753, 32.0: 31507, 64.0: 63015}[speed_gts]
-
-
-def has_message_interrupts(function: Function) -> bool:
-    return function.get(Msi) is not None or function.get(MsiX) is not None

@@ -7,19 +7,41 @@ from boxcheck's decoder, which this is the opponent of.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 SPEED_CODES = {2.5: 1, 5.0: 2, 8.0: 3, 16.0: 4, 32.0: 5, 64.0: 6}
 PORT_TYPES = {"endpoint": 0, "legacy": 1, "root": 4, "upstream": 5, "downstream": 6, "pci-bridge": 7, "rciep": 9}
 PortType = Literal["endpoint", "legacy", "root", "upstream", "downstream", "pci-bridge", "rciep"]
 
-CORRECTABLE = {"RxErr": 0, "BadTLP": 6, "BadDLLP": 7, "Rollover": 8, "Timeout": 12, "NonFatalErr": 13, "CorrIntErr": 14,
-               "HeaderOF": 15}
+CORRECTABLE = {
+    "RxErr": 0,
+    "BadTLP": 6,
+    "BadDLLP": 7,
+    "Rollover": 8,
+    "Timeout": 12,
+    "NonFatalErr": 13,
+    "CorrIntErr": 14,
+    "HeaderOF": 15,
+}
 UNCORRECTABLE = {
-    "DLP": 4, "SDES": 5, "TLP": 12, "FCP": 13, "CmpltTO": 14, "CmpltAbrt": 15, "UnxCmplt": 16, "RxOF": 17, "MalfTLP": 18,
-    "ECRC": 19, "UnsupReq": 20, "ACSViol": 21, "UncorrIntErr": 22, "BlockedTLP": 23, "AtomicOpBlocked": 24,
-    "TLPBlockedErr": 25, "PoisonTLPBlocked": 26,
+    "DLP": 4,
+    "SDES": 5,
+    "TLP": 12,
+    "FCP": 13,
+    "CmpltTO": 14,
+    "CmpltAbrt": 15,
+    "UnxCmplt": 16,
+    "RxOF": 17,
+    "MalfTLP": 18,
+    "ECRC": 19,
+    "UnsupReq": 20,
+    "ACSViol": 21,
+    "UncorrIntErr": 22,
+    "BlockedTLP": 23,
+    "AtomicOpBlocked": 24,
+    "TLPBlockedErr": 25,
+    "PoisonTLPBlocked": 26,
 }
 
 
@@ -77,8 +99,9 @@ class MsiX(Capability):
     enabled: bool = True
 
     def body(self) -> bytes:
-        return struct.pack("<HII", (self.vectors - 1) | (0x8000 if self.enabled else 0), self.table | self.bar,
-                           self.pending | self.bar)
+        return struct.pack(
+            "<HII", (self.vectors - 1) | (0x8000 if self.enabled else 0), self.table | self.bar, self.pending | self.bar
+        )
 
 
 @dataclass
@@ -203,15 +226,19 @@ class Express(Capability):
         flags = 2 | PORT_TYPES[self.port_type] << 4 | _bits((8, self.slot is not None))
         endpoint = self.port_type in ("endpoint", "legacy", "rciep")
         payload_code = self.max_payload.bit_length() - 8
-        device_cap = payload_code | _bits((5, self.extended_tag), (15, True),
-                                          (28, endpoint and self.function_level_reset))
+        device_cap = payload_code | _bits(
+            (5, self.extended_tag), (15, True), (28, endpoint and self.function_level_reset)
+        )
         if endpoint:
             device_cap |= self.l0s_latency_code << 6 | self.l1_latency_code << 9
         if self.port_type in ("upstream", "endpoint", "legacy"):
             device_cap |= 75 << 18  # captured slot power limit, 75 W
         device_control = (
-            self.reporting | (self.payload.bit_length() - 8) << 5 | (self.read_request.bit_length() - 8) << 12
-            | _bits((4, self.relaxed_ordering), (8, self.extended_tag), (11, self.no_snoop)))
+            self.reporting
+            | (self.payload.bit_length() - 8) << 5
+            | (self.read_request.bit_length() - 8) << 12
+            | _bits((4, self.relaxed_ordering), (8, self.extended_tag), (11, self.no_snoop))
+        )
         out = struct.pack("<HIHH", flags, device_cap, device_control, self.device_status)
         out += self._link() + self._slot() + self._root() + self._second()
         return out
@@ -219,18 +246,38 @@ class Express(Capability):
     def _link(self) -> bytes:
         if not self.has_link:
             return bytes(8)
-        cap = (SPEED_CODES[self.max_speed_gts] | self.max_width << 4 | self.aspm_support << 10 | self.l0s_exit_code << 12
-               | self.l1_exit_code << 15 | self.port_number << 24
-               | _bits((18, self.clock_pm), (19, self.surprise_down), (20, self.downstream_facing),
-                       (21, self.downstream_facing), (22, True)))
+        cap = (
+            SPEED_CODES[self.max_speed_gts]
+            | self.max_width << 4
+            | self.aspm_support << 10
+            | self.l0s_exit_code << 12
+            | self.l1_exit_code << 15
+            | self.port_number << 24
+            | _bits(
+                (18, self.clock_pm),
+                (19, self.surprise_down),
+                (20, self.downstream_facing),
+                (21, self.downstream_facing),
+                (22, True),
+            )
+        )
         control = self.aspm | _bits(
-            (4, self.link_disable), (6, self.common_clock), (8, self.clock_pm),
-            (9, self.hardware_autonomous_width_disable), (10, self.bandwidth_interrupts), (11, self.bandwidth_interrupts))
+            (4, self.link_disable),
+            (6, self.common_clock),
+            (8, self.clock_pm),
+            (9, self.hardware_autonomous_width_disable),
+            (10, self.bandwidth_interrupts),
+            (11, self.bandwidth_interrupts),
+        )
         active = self.data_link_active
         if active is None:
             active = self.downstream_facing and self.width > 0
-        status = (SPEED_CODES.get(self.speed_gts, 0) | self.width << 4 | self.bandwidth_status << 14
-                  | _bits((11, self.training), (12, True), (13, active)))
+        status = (
+            SPEED_CODES.get(self.speed_gts, 0)
+            | self.width << 4
+            | self.bandwidth_status << 14
+            | _bits((11, self.training), (12, True), (13, active))
+        )
         return struct.pack("<IHH", cap, control, status)
 
     def _slot(self) -> bytes:
@@ -245,232 +292,50 @@ class Express(Capability):
     def _root(self) -> bytes:
         if self.port_type != "root":
             return bytes(8)
-        return struct.pack("<HHI", self.system_errors | _bits((3, True), (4, self.crs_visible)), int(self.crs_visible), 0)
+        return struct.pack(
+            "<HHI", self.system_errors | _bits((3, True), (4, self.crs_visible)), int(self.crs_visible), 0
+        )
 
     def _second(self) -> bytes:
-        cap = self.completion_ranges | _bits(
-            (4, True), (5, self.ari_forwarding), (6, self.atomic_route), (7, self.atomic_32), (8, self.atomic_64),
-            (9, self.atomic_128), (11, self.ltr), (16, self.ten_bit_completer), (17, self.ten_bit_requester), (20, True),
-            (21, True)) | 1 << 22
+        cap = (
+            self.completion_ranges
+            | _bits(
+                (4, True),
+                (5, self.ari_forwarding),
+                (6, self.atomic_route),
+                (7, self.atomic_32),
+                (8, self.atomic_64),
+                (9, self.atomic_128),
+                (11, self.ltr),
+                (16, self.ten_bit_completer),
+                (17, self.ten_bit_requester),
+                (20, True),
+                (21, True),
+            )
+            | 1 << 22
+        )
         control = self.completion_timeout | _bits(
-            (5, self.ari_enabled), (6, self.atomic_request), (7, self.atomic_egress_block), (10, self.ltr_enabled),
-            (12, self.ten_bit_enabled))
+            (5, self.ari_enabled),
+            (6, self.atomic_request),
+            (7, self.atomic_egress_block),
+            (10, self.ltr_enabled),
+            (12, self.ten_bit_enabled),
+        )
         if not self.has_link:
             return struct.pack("<IHHIHHIHH", cap, control, 0, 0, 0, 0, 0, 0, 0)
         link_cap = speed_vector(self.max_speed_gts) | _bits(
-            (23, self.retimer_detect and self.max_speed_gts >= 16), (24, self.retimer_detect and self.max_speed_gts >= 16))
+            (23, self.retimer_detect and self.max_speed_gts >= 16),
+            (24, self.retimer_detect and self.max_speed_gts >= 16),
+        )
         target = self.max_speed_gts if self.target_speed_gts is None else self.target_speed_gts
         link_control = SPEED_CODES[target] | _bits((5, self.speed_disable))
         equalised = self.width > 0 and self.max_speed_gts >= 8
-        link_status = 1 | (self.equalisation << 1 if equalised else 0) | _bits(
-            (5, self.equalisation_request), (6, self.retimers >= 1), (7, self.retimers >= 2))
+        link_status = (
+            1
+            | (self.equalisation << 1 if equalised else 0)
+            | _bits((5, self.equalisation_request), (6, self.retimers >= 1), (7, self.retimers >= 2))
+        )
         return struct.pack("<IHHIHHIHH", cap, control, 0, link_cap, link_control, link_status, 0, 0, 0)
-
-
-# Extended capabilities
-
-
-@dataclass
-class Aer(Capability):
-    """Advanced Error Reporting, version 2 (section 7.8.4). Status bits stay set until somebody writes them."""
-
-    identity = 0x0001
-    version = 2
-    extended = True
-    root: bool = False
-    uncorrectable_status: int = 0
-    uncorrectable_mask: int = 0
-    uncorrectable_severity: int = 0x00462030
-    correctable_status: int = 0
-    correctable_mask: int = 0xE000
-    first_error: int = 0
-    header_log: tuple[int, int, int, int] = (0, 0, 0, 0)
-    root_command: int = 0x7
-    root_status: int = 0
-    correctable_source: int = 0
-    uncorrectable_source: int = 0
-
-    def body(self) -> bytes:
-        out = struct.pack("<IIIIII4I", self.uncorrectable_status, self.uncorrectable_mask, self.uncorrectable_severity,
-                          self.correctable_status, self.correctable_mask, self.first_error | 0xA0, *self.header_log)
-        if self.root:
-            out += struct.pack("<IIHH", self.root_command, self.root_status, self.correctable_source,
-                               self.uncorrectable_source)
-        return out
-
-
-@dataclass
-class Acs(Capability):
-    identity = 0x000D
-    extended = True
-    capability: int = 0x5F
-    """Bits 6:0: SrcValid TransBlk ReqRedir CmpltRedir UpstreamFwd EgressCtrl DirectTrans."""
-    control: int = 0x01
-
-    def body(self) -> bytes:
-        return struct.pack("<HH", self.capability, self.control)
-
-
-@dataclass
-class RebarEntry:
-    bar: int
-    sizes_mib: tuple[int, ...]
-    """Supported sizes; powers of two."""
-    current_mib: int
-
-
-@dataclass
-class ResizableBar(Capability):
-    identity = 0x0015
-    extended = True
-    entries: list[RebarEntry] = field(default_factory=list)
-
-    def body(self) -> bytes:
-        out = b""
-        for position, entry in enumerate(self.entries):
-            supported = sum(1 << (size.bit_length() - 1 + 4) for size in entry.sizes_mib)
-            control = entry.bar | (entry.current_mib.bit_length() - 1) << 8
-            if position == 0:
-                control |= len(self.entries) << 5
-            out += struct.pack("<II", supported, control)
-        return out
-
-
-@dataclass
-class Dpc(Capability):
-    identity = 0x001D
-    extended = True
-    control: int = 0x0000
-    status: int = 0x1F00
-    source: int = 0
-
-    def body(self) -> bytes:
-        # RP extensions, poisoned TLP egress blocking, software trigger, RP PIO log of 6, DL_Active error
-        return struct.pack("<HHHH", 0x16E0, self.control, self.status, self.source)
-
-
-@dataclass
-class L1Substates(Capability):
-    identity = 0x001E
-    extended = True
-    capability: int = 0x1A
-    """Bits 4:0: PCI-PM L1.2, L1.1, ASPM L1.2, L1.1, supported."""
-
-    def body(self) -> bytes:
-        return struct.pack("<III", self.capability, 0, 0)
-
-
-@dataclass
-class SecondaryExpress(Capability):
-    identity = 0x0019
-    extended = True
-    lane_errors: int = 0
-    lanes: int = 16
-
-    def body(self) -> bytes:
-        return struct.pack("<II", 0, self.lane_errors) + struct.pack("<H", 0x7777) * self.lanes
-
-
-@dataclass
-class Physical16(Capability):
-    """Physical Layer 16.0 GT/s."""
-
-    identity = 0x0026
-    extended = True
-    status: int = 0xF
-    """EquComplete, phases 1 to 3, LinkEquRequest (bit 4)."""
-    parity_mismatch: int = 0
-    lanes: int = 16
-
-    def body(self) -> bytes:
-        return struct.pack("<IIIIIII", 0, 0, self.status, self.parity_mismatch, 0, 0, 0) + b"\x77" * self.lanes
-
-
-@dataclass
-class Physical32(Capability):
-    """Physical Layer 32.0 GT/s."""
-
-    identity = 0x002A
-    extended = True
-    status: int = 0xF
-    lanes: int = 16
-
-    def body(self) -> bytes:
-        return struct.pack("<IIIIIII", 0x1, 0, self.status, 0, 0, 0, 0) + b"\x77" * self.lanes
-
-
-@dataclass
-class LaneMargining(Capability):
-    identity = 0x0027
-    extended = True
-    ready: bool = True
-    lanes: int = 16
-
-    def body(self) -> bytes:
-        return struct.pack("<HH", 0, 3 if self.ready else 0) + struct.pack("<HH", 0x9C38, 0) * self.lanes
-
-
-@dataclass
-class DataLinkFeature(Capability):
-    identity = 0x0025
-    extended = True
-
-    def body(self) -> bytes:
-        return struct.pack("<II", 0x80000001, 0x80000001)
-
-
-@dataclass
-class SerialNumber(Capability):
-    identity = 0x0003
-    extended = True
-    serial: int = 0
-
-    def body(self) -> bytes:
-        return struct.pack("<Q", self.serial)
-
-
-@dataclass
-class LatencyTolerance(Capability):
-    identity = 0x0018
-    extended = True
-
-    def body(self) -> bytes:
-        return struct.pack("<HH", 0x1003, 0x1003)
-
-
-@dataclass
-class VirtualChannel(Capability):
-    identity = 0x0002
-    extended = True
-
-    def body(self) -> bytes:
-        return struct.pack("<IIIIIII", 0, 0, 0, 0, 0x800000FF, 0, 0)[:24]
-
-
-@dataclass
-class VendorExtended(Capability):
-    """Vendor-specific extended capability."""
-
-    identity = 0x000B
-    extended = True
-    vendor_id: int = 0x0001
-    revision: int = 1
-    length: int = 0x10
-
-    def body(self) -> bytes:
-        return struct.pack("<I", self.vendor_id | self.revision << 16 | self.length << 20) + bytes(self.length - 8)
-
-
-@dataclass
-class DesignatedVendor(Capability):
-    identity = 0x0023
-    extended = True
-    vendor: int = 0x1002
-    vendor_id: int = 0x0001
-    length: int = 0x44
-
-    def body(self) -> bytes:
-        return struct.pack("<IH", self.vendor | 1 << 16 | self.length << 20, self.vendor_id) + bytes(self.length - 10)
 
 
 def write_capabilities(space: bytearray, capabilities: list[Capability]) -> None:
@@ -488,8 +353,8 @@ def write_capabilities(space: bytearray, capabilities: list[Capability]) -> None
     for one, following in zip(plain, [*plain[1:], None], strict=False):
         data = one.body()
         claim(one, len(data) + 2)
-        space[one.offset: one.offset + 2] = bytes([one.identity, following.offset if following else 0])
-        space[one.offset + 2: one.offset + 2 + len(data)] = data
+        space[one.offset : one.offset + 2] = bytes([one.identity, following.offset if following else 0])
+        space[one.offset + 2 : one.offset + 2 + len(data)] = data
     extended = [one for one in capabilities if one.extended]
     if extended and extended[0].offset != 0x100:
         raise ValueError("the first extended capability must be at 0x100")
@@ -497,5 +362,5 @@ def write_capabilities(space: bytearray, capabilities: list[Capability]) -> None
         data = one.body()
         claim(one, len(data) + 4)
         head = one.identity | one.version << 16 | (following.offset if following else 0) << 20
-        space[one.offset: one.offset + 4] = struct.pack("<I", head)
-        space[one.offset + 4: one.offset + 4 + len(data)] = data
+        space[one.offset : one.offset + 4] = struct.pack("<I", head)
+        space[one.offset + 4 : one.offset + 4 + len(data)] = data

@@ -5,11 +5,26 @@ from __future__ import annotations
 from tests.boxes import render_gpu, render_log, render_storage, render_system
 from tests.boxes.machine import Machine
 from tests.boxes.pci_build import Function, counter_text, speed_text
-from tests.boxes.pci_config import CORRECTABLE, Aer, Express
+from tests.boxes.pci_config import CORRECTABLE, Express
+from tests.boxes.pci_extended import Aer
 from tests.boxes.tree import Tree
 
-DRIVERS = ("ahci", "ast", "amdgpu", "bnxt_en", "i801_smbus", "igb", "ixgbe", "nvidia", "nouveau", "nvme", "pcieport",
-           "snd_hda_intel", "vfio-pci", "xhci_hcd")
+DRIVERS = (
+    "ahci",
+    "ast",
+    "amdgpu",
+    "bnxt_en",
+    "i801_smbus",
+    "igb",
+    "ixgbe",
+    "nvidia",
+    "nouveau",
+    "nvme",
+    "pcieport",
+    "snd_hda_intel",
+    "vfio-pci",
+    "xhci_hcd",
+)
 PORT_DRIVERS = ("aer", "dpc", "pcie_pme", "pciehp")
 
 
@@ -41,8 +56,10 @@ def _pci(machine: Machine, out: Tree) -> None:
         function.render(out, machine.as_root)
     for root in machine.buses:
         out.put(f"/sys/devices/pci0000:{root.bus:02x}/uevent", b"")
-        out.put(f"/sys/devices/pci0000:{root.bus:02x}/pci_bus/0000:{root.bus:02x}/cpulistaffinity",
-                machine.node_cpulist(root.numa_node))
+        out.put(
+            f"/sys/devices/pci0000:{root.bus:02x}/pci_bus/0000:{root.bus:02x}/cpulistaffinity",
+            machine.node_cpulist(root.numa_node),
+        )
     used = {function.driver for function in machine.functions()}
     for driver in DRIVERS:
         if driver in used:
@@ -60,8 +77,13 @@ def _aspm_policy(machine: Machine) -> str:
     for word in machine.kernel.parameters:
         if word.startswith("pcie_aspm.policy="):
             chosen = word.split("=", 1)[1]
-    return " ".join(f"[{name}]" if name == chosen else name
-                    for name in ("default", "performance", "powersave", "powersupersave")) + " "
+    return (
+        " ".join(
+            f"[{name}]" if name == chosen else name
+            for name in ("default", "performance", "powersave", "powersupersave")
+        )
+        + " "
+    )
 
 
 def _iommu_of(machine: Machine, function: Function) -> int | None:
@@ -89,8 +111,10 @@ def _iommu(machine: Machine, out: Tree) -> None:
         out.link(f"/sys/class/iommu/ivhd{number}", home)
     for group in sorted({one.iommu_group for one in machine.functions() if one.iommu_group is not None}):
         out.put(f"/sys/kernel/iommu_groups/{group}/type", machine.iommu)
-        out.put(f"/sys/kernel/iommu_groups/{group}/reserved_regions",
-                "0x00000000fee00000 0x00000000feefffff msi\n0x000000fd00000000 0x000000ffffffffff reserved")
+        out.put(
+            f"/sys/kernel/iommu_groups/{group}/reserved_regions",
+            "0x00000000fee00000 0x00000000feefffff msi\n0x000000fd00000000 0x000000ffffffffff reserved",
+        )
 
 
 def _slots(machine: Machine, out: Tree) -> None:
@@ -141,8 +165,14 @@ def _interrupt_names(machine: Machine, function: Function, position: int) -> str
         drives = [one.function for one in machine.drives]
         number = drives.index(function) if function in drives else 0
         return f"nvme{number}q{position}"
-    return {"nvidia": "nvidia", "amdgpu": "amdgpu", "snd_hda_intel": "snd_hda_intel:card0", "xhci_hcd": "xhci_hcd",
-            "ahci": f"ahci[{function.bdf}]", "pcieport": None}.get(function.driver or "", f"{function.driver}-{position}")
+    return {
+        "nvidia": "nvidia",
+        "amdgpu": "amdgpu",
+        "snd_hda_intel": "snd_hda_intel:card0",
+        "xhci_hcd": "xhci_hcd",
+        "ahci": f"ahci[{function.bdf}]",
+        "pcieport": None,
+    }.get(function.driver or "", f"{function.driver}-{position}")
 
 
 def _cooling(machine: Machine, out: Tree) -> None:
@@ -192,5 +222,9 @@ def _load_reading(machine: Machine, out: Tree, function: Function) -> None:
         counts = dict(function.errors.correctable)
         for label, more in function.load_errors.items():
             counts[label] = counts.get(label, 0) + more
-        out.again(f"{function.path}/aer_dev_correctable", counter_text(CORRECTABLE, counts, "TOTAL_ERR_COR", ()) + "\n",
-                  "load", 5.0)
+        out.again(
+            f"{function.path}/aer_dev_correctable",
+            counter_text(CORRECTABLE, counts, "TOTAL_ERR_COR", ()) + "\n",
+            "load",
+            5.0,
+        )

@@ -6,7 +6,8 @@ Sources: drivers/gpu/drm/amd/pm/amdgpu_pm.c, amdkfd/kfd_topology.c (order of the
 
 from __future__ import annotations
 
-from tests.boxes.machine import AmdGpu, Machine, Module, NodeFile, NvidiaGpu
+from tests.boxes.hardware import AmdGpu, Module, NodeFile, NvidiaGpu
+from tests.boxes.machine import Machine
 from tests.boxes.pci_build import MIB, Function
 from tests.boxes.tree import Tree
 
@@ -79,15 +80,26 @@ def _amdgpu(machine: Machine, out: Tree, gpu: AmdGpu) -> None:
     vram = gpu.vram_mib * MIB
     visible = gpu.visible_mib * MIB if gpu.visible_mib is not None else min(vram, function.bar(0).size)
     values: dict[str, str | int] = {
-        "mem_info_vram_total": vram, "mem_info_vram_used": 24 * MIB, "mem_info_vis_vram_total": visible,
-        "mem_info_vis_vram_used": 24 * MIB, "mem_info_gtt_total": gpu.gtt_mib * MIB, "mem_info_gtt_used": 15 * MIB,
-        "mem_info_vram_vendor": gpu.vram_vendor, "vbios_version": gpu.vbios, "unique_id": f"{gpu.unique_id:016x}",
-        "pp_dpm_sclk": f"0: 500Mhz \n1: 0Mhz *\n2: {gpu.core_mhz}Mhz ", "gpu_busy_percent": 0, "mem_busy_percent": 0,
+        "mem_info_vram_total": vram,
+        "mem_info_vram_used": 24 * MIB,
+        "mem_info_vis_vram_total": visible,
+        "mem_info_vis_vram_used": 24 * MIB,
+        "mem_info_gtt_total": gpu.gtt_mib * MIB,
+        "mem_info_gtt_used": 15 * MIB,
+        "mem_info_vram_vendor": gpu.vram_vendor,
+        "vbios_version": gpu.vbios,
+        "unique_id": f"{gpu.unique_id:016x}",
+        "pp_dpm_sclk": f"0: 500Mhz \n1: 0Mhz *\n2: {gpu.core_mhz}Mhz ",
+        "gpu_busy_percent": 0,
+        "mem_busy_percent": 0,
         "pp_dpm_mclk": f"0: 96Mhz *\n1: 456Mhz \n2: 772Mhz \n3: {gpu.memory_mhz}Mhz ",
-        "power_dpm_force_performance_level": "auto", "power_dpm_state": "performance", "thermal_throttling_logging":
-        f"{function.bdf}: thermal throttling logging enabled, with interval 60 seconds",
-        "fw_version/mec_fw_version": "0x0000022b", "fw_version/sdma_fw_version": "0x00000015",
-        "fw_version/smc_fw_version": "0x004e7e00", "fw_version/vcn_fw_version": "0x09118010",
+        "power_dpm_force_performance_level": "auto",
+        "power_dpm_state": "performance",
+        "thermal_throttling_logging": f"{function.bdf}: thermal throttling logging enabled, with interval 60 seconds",
+        "fw_version/mec_fw_version": "0x0000022b",
+        "fw_version/sdma_fw_version": "0x00000015",
+        "fw_version/smc_fw_version": "0x004e7e00",
+        "fw_version/vcn_fw_version": "0x09118010",
     }
     if not gpu.apu:
         values["pp_dpm_pcie"] = _pcie_levels(gpu)
@@ -98,22 +110,47 @@ def _amdgpu(machine: Machine, out: Tree, gpu: AmdGpu) -> None:
     _drm(out, function, f"card{minor + _first_card(machine)}", f"renderD{128 + minor}")
     sensor = f"{here}/hwmon/hwmon{minor + 1}"
     rows: dict[str, str | int] = {
-        "name": "amdgpu", "temp1_label": "edge", "temp1_input": round(gpu.edge_celsius * 1000), "freq1_label": "sclk",
-        "freq1_input": 500_000_000, "in0_label": "vddgfx", "in0_input": 38}
+        "name": "amdgpu",
+        "temp1_label": "edge",
+        "temp1_input": round(gpu.edge_celsius * 1000),
+        "freq1_label": "sclk",
+        "freq1_input": 500_000_000,
+        "in0_label": "vddgfx",
+        "in0_input": 38,
+    }
     if gpu.apu:
         rows["power1_average"] = round(gpu.idle_watts * 1e6)
         rows["power1_label"] = "PPT"
     else:
         rows |= {
-            "temp1_crit": 100000, "temp1_emergency": 105000, "temp2_label": "junction",
-            "temp2_input": round(gpu.junction_celsius * 1000), "temp2_crit": 110000, "temp2_emergency": 115000,
-            "temp3_label": "mem", "temp3_input": round(gpu.memory_celsius * 1000), "temp3_crit": 108000,
-            "temp3_emergency": 113000, "power1_label": "PPT", "power1_average": round(gpu.idle_watts * 1e6),
-            "power1_cap": gpu.cap_watts * 1_000_000, "power1_cap_default": gpu.default_cap_watts * 1_000_000,
-            "power1_cap_max": gpu.max_cap_watts * 1_000_000, "power1_cap_min": 0, "freq2_label": "mclk",
-            "freq2_input": 96_000_000}
+            "temp1_crit": 100000,
+            "temp1_emergency": 105000,
+            "temp2_label": "junction",
+            "temp2_input": round(gpu.junction_celsius * 1000),
+            "temp2_crit": 110000,
+            "temp2_emergency": 115000,
+            "temp3_label": "mem",
+            "temp3_input": round(gpu.memory_celsius * 1000),
+            "temp3_crit": 108000,
+            "temp3_emergency": 113000,
+            "power1_label": "PPT",
+            "power1_average": round(gpu.idle_watts * 1e6),
+            "power1_cap": gpu.cap_watts * 1_000_000,
+            "power1_cap_default": gpu.default_cap_watts * 1_000_000,
+            "power1_cap_max": gpu.max_cap_watts * 1_000_000,
+            "power1_cap_min": 0,
+            "freq2_label": "mclk",
+            "freq2_input": 96_000_000,
+        }
         if gpu.fan_rpm is not None:
-            rows |= {"fan1_input": gpu.fan_rpm, "fan1_min": 0, "fan1_max": 3300, "fan1_enable": 0, "pwm1": 0, "pwm1_enable": 2}
+            rows |= {
+                "fan1_input": gpu.fan_rpm,
+                "fan1_min": 0,
+                "fan1_max": 3300,
+                "fan1_enable": 0,
+                "pwm1": 0,
+                "pwm1_enable": 2,
+            }
     for name, value in rows.items():
         out.put(f"{sensor}/{name}", value)
     out.link(f"{sensor}/device", here)
@@ -128,7 +165,9 @@ TOPOLOGY = "/sys/devices/virtual/kfd/kfd/topology"
 def _kfd(machine: Machine, out: Tree) -> None:
     out.link("/sys/class/kfd/kfd", "/sys/devices/virtual/kfd/kfd")
     out.put(f"{TOPOLOGY}/generation_id", 2)
-    out.put(f"{TOPOLOGY}/system_properties", "platform_oem 4777524452235890003\nplatform_id 85015745549651\nplatform_rev 2")
+    out.put(
+        f"{TOPOLOGY}/system_properties", "platform_oem 4777524452235890003\nplatform_id 85015745549651\nplatform_rev 2"
+    )
     gpus = [gpu for gpu in working(machine) if not gpu.no_atomics or gpu.apu]
     sockets = machine.cpu.sockets
     for socket in range(sockets):
@@ -136,17 +175,35 @@ def _kfd(machine: Machine, out: Tree) -> None:
         out.put(f"{here}/gpu_id", 0)
         out.put(f"{here}/name", "")
         others = len(gpus) + sockets - 1
-        out.put(f"{here}/properties", _lines({
-            **_node(machine.cpu.cores * machine.cpu.threads_per_core, 0, 1, 0, others, 0),
-            "max_engine_clk_ccompute": machine.cpu.max_mhz}))
-        out.put(f"{here}/mem_banks/0/properties", _lines({
-            "heap_type": 0, "size_in_bytes": machine.mem_total_kib * 1024 // sockets, "flags": 0, "width": 72,
-            "mem_clk_max": 3200}))
+        out.put(
+            f"{here}/properties",
+            _lines(
+                {
+                    **_node(machine.cpu.cores * machine.cpu.threads_per_core, 0, 1, 0, others, 0),
+                    "max_engine_clk_ccompute": machine.cpu.max_mhz,
+                }
+            ),
+        )
+        out.put(
+            f"{here}/mem_banks/0/properties",
+            _lines(
+                {
+                    "heap_type": 0,
+                    "size_in_bytes": machine.mem_total_kib * 1024 // sockets,
+                    "flags": 0,
+                    "width": 72,
+                    "mem_clk_max": 3200,
+                }
+            ),
+        )
         targets = [*range(socket), *range(socket + 1, sockets), *range(sockets, sockets + len(gpus))]
         for number, target in enumerate(targets):
             peer = target >= sockets
             flags = _flags(gpus[target - sockets]) if peer else LINK_ENABLED
-            out.put(f"{here}/io_links/{number}/properties", _link(2 if peer else 1, socket, target, 20 if peer else 32, flags))
+            out.put(
+                f"{here}/io_links/{number}/properties",
+                _link(2 if peer else 1, socket, target, 20 if peer else 32, flags),
+            )
     for number, gpu in enumerate(gpus):
         _kfd_gpu(machine, out, gpus, number, gpu, sockets)
 
@@ -159,26 +216,70 @@ def _kfd_gpu(machine: Machine, out: Tree, gpus: list[AmdGpu], number: int, gpu: 
     function, node = gpu.function, sockets + number
     here = f"{TOPOLOGY}/nodes/{node}"
     large_bar = gpu.apu or function.bar(0).size >= gpu.vram_mib * MIB
-    peers = [] if gpu.apu or not large_bar or machine.kernel.config.get("CONFIG_HSA_AMD_P2P") == "n" else [
-        sockets + other for other, peer in enumerate(gpus) if peer is not gpu and not peer.no_peer
-        and peer.function.bar(0).size >= peer.vram_mib * MIB and not gpu.no_peer]
+    peers = (
+        []
+        if gpu.apu or not large_bar or machine.kernel.config.get("CONFIG_HSA_AMD_P2P") == "n"
+        else [
+            sockets + other
+            for other, peer in enumerate(gpus)
+            if peer is not gpu
+            and not peer.no_peer
+            and peer.function.bar(0).size >= peer.vram_mib * MIB
+            and not gpu.no_peer
+        ]
+    )
     out.put(f"{here}/gpu_id", 1024 + (gpu.unique_id & 0x3FFF) * 3 + number)
     out.put(f"{here}/name", {11: "ip discovery"}.get(gpu.gfx_target // 10000, "ip discovery"))
-    out.put(f"{here}/properties", _lines({
-        **_node(0, gpu.compute_units * 2, 1, 16, 1, len(peers)),
-        "max_waves_per_simd": 16, "lds_size_in_kb": 64, "wave_front_size": 32, "num_gws": 64,
-        "array_count": gpu.shader_engines * 2, "simd_arrays_per_engine": 2,
-        "cu_per_simd_array": max(1, gpu.compute_units // (gpu.shader_engines * 2)), "simd_per_cu": 2,
-        "max_slots_scratch_cu": 32, "gfx_target_version": gpu.gfx_target, "vendor_id": 0x1002, "device_id": function.device,
-        "location_id": function.requester_id, "domain": 0, "drm_render_minor": 128 + _minor(machine, gpu), "hive_id": 0,
-        "num_sdma_engines": 1 if gpu.apu else 2, "num_sdma_xgmi_engines": 0, "num_sdma_queues_per_engine": 6,
-        "num_cp_queues": 8, "max_engine_clk_fcompute": gpu.core_mhz, "local_mem_size": 0, "fw_version": 555,
-        "capability": 671588992, "debug_prop": 1495, "sdma_fw_version": 21, "unique_id": gpu.unique_id, "num_xcc": 1,
-        "max_engine_clk_ccompute": machine.cpu.max_mhz}))
+    out.put(
+        f"{here}/properties",
+        _lines(
+            {
+                **_node(0, gpu.compute_units * 2, 1, 16, 1, len(peers)),
+                "max_waves_per_simd": 16,
+                "lds_size_in_kb": 64,
+                "wave_front_size": 32,
+                "num_gws": 64,
+                "array_count": gpu.shader_engines * 2,
+                "simd_arrays_per_engine": 2,
+                "cu_per_simd_array": max(1, gpu.compute_units // (gpu.shader_engines * 2)),
+                "simd_per_cu": 2,
+                "max_slots_scratch_cu": 32,
+                "gfx_target_version": gpu.gfx_target,
+                "vendor_id": 0x1002,
+                "device_id": function.device,
+                "location_id": function.requester_id,
+                "domain": 0,
+                "drm_render_minor": 128 + _minor(machine, gpu),
+                "hive_id": 0,
+                "num_sdma_engines": 1 if gpu.apu else 2,
+                "num_sdma_xgmi_engines": 0,
+                "num_sdma_queues_per_engine": 6,
+                "num_cp_queues": 8,
+                "max_engine_clk_fcompute": gpu.core_mhz,
+                "local_mem_size": 0,
+                "fw_version": 555,
+                "capability": 671588992,
+                "debug_prop": 1495,
+                "sdma_fw_version": 21,
+                "unique_id": gpu.unique_id,
+                "num_xcc": 1,
+                "max_engine_clk_ccompute": machine.cpu.max_mhz,
+            }
+        ),
+    )
     memory = gpu.kfd_memory_bytes if gpu.kfd_memory_bytes is not None else gpu.vram_mib * MIB
-    out.put(f"{here}/mem_banks/0/properties", _lines({
-        "heap_type": 1 if large_bar else 2, "size_in_bytes": memory, "flags": 0, "width": gpu.memory_width,
-        "mem_clk_max": gpu.memory_mhz}))
+    out.put(
+        f"{here}/mem_banks/0/properties",
+        _lines(
+            {
+                "heap_type": 1 if large_bar else 2,
+                "size_in_bytes": memory,
+                "flags": 0,
+                "width": gpu.memory_width,
+                "mem_clk_max": gpu.memory_mhz,
+            }
+        ),
+    )
     home = function.numa_node if 0 <= function.numa_node < sockets else 0
     out.put(f"{here}/io_links/0/properties", _link(2, node, home, 20, _flags(gpu)))
     for position, peer in enumerate(peers):
@@ -186,25 +287,70 @@ def _kfd_gpu(machine: Machine, out: Tree, gpus: list[AmdGpu], number: int, gpu: 
 
 
 NODE_KEYS = (
-    "cpu_cores_count", "simd_count", "mem_banks_count", "caches_count", "io_links_count", "p2p_links_count",
-    "cpu_core_id_base", "simd_id_base", "max_waves_per_simd", "lds_size_in_kb", "gds_size_in_kb", "num_gws",
-    "wave_front_size", "array_count", "simd_arrays_per_engine", "cu_per_simd_array", "simd_per_cu", "max_slots_scratch_cu",
-    "gfx_target_version", "vendor_id", "device_id", "location_id", "domain", "drm_render_minor", "hive_id",
-    "num_sdma_engines", "num_sdma_xgmi_engines", "num_sdma_queues_per_engine", "num_cp_queues")
+    "cpu_cores_count",
+    "simd_count",
+    "mem_banks_count",
+    "caches_count",
+    "io_links_count",
+    "p2p_links_count",
+    "cpu_core_id_base",
+    "simd_id_base",
+    "max_waves_per_simd",
+    "lds_size_in_kb",
+    "gds_size_in_kb",
+    "num_gws",
+    "wave_front_size",
+    "array_count",
+    "simd_arrays_per_engine",
+    "cu_per_simd_array",
+    "simd_per_cu",
+    "max_slots_scratch_cu",
+    "gfx_target_version",
+    "vendor_id",
+    "device_id",
+    "location_id",
+    "domain",
+    "drm_render_minor",
+    "hive_id",
+    "num_sdma_engines",
+    "num_sdma_xgmi_engines",
+    "num_sdma_queues_per_engine",
+    "num_cp_queues",
+)
 
 
 def _node(cores: int, simds: int, banks: int, caches: int, links: int, peers: int) -> dict[str, int]:
     rows = dict.fromkeys(NODE_KEYS, 0)
-    rows |= {"cpu_cores_count": cores, "simd_count": simds, "mem_banks_count": banks, "caches_count": caches,
-             "io_links_count": links, "p2p_links_count": peers, "simd_id_base": 0x80001000 if simds else 0}
+    rows |= {
+        "cpu_cores_count": cores,
+        "simd_count": simds,
+        "mem_banks_count": banks,
+        "caches_count": caches,
+        "io_links_count": links,
+        "p2p_links_count": peers,
+        "simd_id_base": 0x80001000 if simds else 0,
+    }
     return rows
 
 
 def _link(kind: int, start: int, end: int, weight: int, flags: int) -> str:
-    return _lines({"type": kind, "version_major": 0, "version_minor": 0, "node_from": start, "node_to": end, "weight": weight,
-                   "min_latency": 0, "max_latency": 0, "min_bandwidth": 312 if kind == 2 else 0,
-                   "max_bandwidth": 32000 if kind == 2 else 0, "recommended_transfer_size": 0,
-                   "recommended_sdma_engine_id_mask": 0, "flags": flags})
+    return _lines(
+        {
+            "type": kind,
+            "version_major": 0,
+            "version_minor": 0,
+            "node_from": start,
+            "node_to": end,
+            "weight": weight,
+            "min_latency": 0,
+            "max_latency": 0,
+            "min_bandwidth": 312 if kind == 2 else 0,
+            "max_bandwidth": 32000 if kind == 2 else 0,
+            "recommended_transfer_size": 0,
+            "recommended_sdma_engine_id_mask": 0,
+            "flags": flags,
+        }
+    )
 
 
 def _lines(rows: dict[str, int]) -> str:
@@ -242,16 +388,39 @@ def _nvidia(machine: Machine, out: Tree) -> None:
     built = "Release Build  (dvs-builder@U22-I3-AE18-09-6)  Wed Jan 22 02:09:02 UTC 2026"
     if not driver.open_module:
         built = "Wed Jan 22 02:09:02 UTC 2026"
-    out.put("/proc/driver/nvidia/version", f"NVRM version: {kind}  {driver.version}  {built}\n"
-            "GCC version:  gcc version 13.3.0 (Ubuntu 13.3.0-6ubuntu2~24.04) ")
-    registry = "ForceP2P=0x11;RMForceP2PType=1;RMPcieP2PType=2;GrdmaPciTopoCheckOverride=1" if driver.peer_patched else ""
+    out.put(
+        "/proc/driver/nvidia/version",
+        f"NVRM version: {kind}  {driver.version}  {built}\n"
+        "GCC version:  gcc version 13.3.0 (Ubuntu 13.3.0-6ubuntu2~24.04) ",
+    )
+    registry = (
+        "ForceP2P=0x11;RMForceP2PType=1;RMPcieP2PType=2;GrdmaPciTopoCheckOverride=1" if driver.peer_patched else ""
+    )
     parameters = {
-        "ResmanDebugLevel": "4294967295", "RmLogonRC": "1", "ModifyDeviceFiles": "1", "DeviceFileUID": "0",
-        "DeviceFileGID": "0", "DeviceFileMode": "438", "InitializeSystemMemoryAllocations": "1", "UsePageAttributeTable":
-        "4294967295", "EnableMSI": "1", "EnablePCIeGen3": "0", "MemoryPoolSize": "0", "DynamicPowerManagement": "3",
-        "EnableResizableBar": "0", "EnableGpuFirmware": "18", "OpenRmEnableUnsupportedGpus": "1", **driver.parameters}
-    out.put("/proc/driver/nvidia/params", "\n".join(
-        [f"{name}: {value}" for name, value in parameters.items()] + [f'RegistryDwords: "{registry}"', 'RegistryDwordsPerDevice: ""']))
+        "ResmanDebugLevel": "4294967295",
+        "RmLogonRC": "1",
+        "ModifyDeviceFiles": "1",
+        "DeviceFileUID": "0",
+        "DeviceFileGID": "0",
+        "DeviceFileMode": "438",
+        "InitializeSystemMemoryAllocations": "1",
+        "UsePageAttributeTable": "4294967295",
+        "EnableMSI": "1",
+        "EnablePCIeGen3": "0",
+        "MemoryPoolSize": "0",
+        "DynamicPowerManagement": "3",
+        "EnableResizableBar": "0",
+        "EnableGpuFirmware": "18",
+        "OpenRmEnableUnsupportedGpus": "1",
+        **driver.parameters,
+    }
+    out.put(
+        "/proc/driver/nvidia/params",
+        "\n".join(
+            [f"{name}: {value}" for name, value in parameters.items()]
+            + [f'RegistryDwords: "{registry}"', 'RegistryDwordsPerDevice: ""']
+        ),
+    )
     minor = 0
     for gpu in machine.nvidia:
         if not gpu.function.known:
@@ -264,11 +433,23 @@ def _nvidia_card(out: Tree, gpu: NvidiaGpu, minor: int, version: str) -> None:
     function = gpu.function
     here = f"/proc/driver/nvidia/gpus/{function.bdf}"
     lost = gpu.fallen
-    rows = [("Model", gpu.model), ("IRQ", str(function.irq)), ("GPU UUID", gpu.uuid), ("Video BIOS", "??.??.??.??.??" if lost else gpu.vbios),
-            ("Bus Type", "PCIe"), ("DMA Size", "47 bits"), ("DMA Mask", "0x7fffffffffff"), ("Bus Location", function.bdf),
-            ("Device Minor", str(minor)), ("GPU Firmware", version), ("GPU Excluded", "No")]
+    rows = [
+        ("Model", gpu.model),
+        ("IRQ", str(function.irq)),
+        ("GPU UUID", gpu.uuid),
+        ("Video BIOS", "??.??.??.??.??" if lost else gpu.vbios),
+        ("Bus Type", "PCIe"),
+        ("DMA Size", "47 bits"),
+        ("DMA Mask", "0x7fffffffffff"),
+        ("Bus Location", function.bdf),
+        ("Device Minor", str(minor)),
+        ("GPU Firmware", version),
+        ("GPU Excluded", "No"),
+    ]
     tabs = {"Model": "\t\t ", "IRQ": "  \t\t ", "GPU Excluded": "\t "}
-    out.put(f"{here}/information", "\n".join(f"{name}:{tabs.get(name, ' ' + chr(9) + ' ')}{value}" for name, value in rows))
+    out.put(
+        f"{here}/information", "\n".join(f"{name}:{tabs.get(name, ' ' + chr(9) + ' ')}{value}" for name, value in rows)
+    )
     out.put(f"{here}/power", "Runtime D3 status:          Disabled by default\nVideo Memory:               Active")
     out.put(f"{here}/registry", 'Binary: ""')
 
@@ -276,15 +457,35 @@ def _nvidia_card(out: Tree, gpu: NvidiaGpu, minor: int, version: str) -> None:
 def gpu_modules(machine: Machine) -> list[Module]:
     out: list[Module] = []
     if machine.amd and any(gpu.function.driver == "amdgpu" for gpu in machine.amd):
-        parameters = {"cwsr_enable": "1", "ppfeaturemask": "0xfff7bfff", "noretry": "-1", "lockup_timeout": "",
-                      "gttsize": "-1", "vm_fragment_size": "-1", "aspm": "-1", "runpm": "-1", "mes": "0",
-                      "gpu_recovery": "-1", "dpm": "-1", "rebar": "-1", **machine.amdgpu_parameters}
+        parameters = {
+            "cwsr_enable": "1",
+            "ppfeaturemask": "0xfff7bfff",
+            "noretry": "-1",
+            "lockup_timeout": "",
+            "gttsize": "-1",
+            "vm_fragment_size": "-1",
+            "aspm": "-1",
+            "runpm": "-1",
+            "mes": "0",
+            "gpu_recovery": "-1",
+            "dpm": "-1",
+            "rebar": "-1",
+            **machine.amdgpu_parameters,
+        }
         taint = "OE" if machine.amdgpu_version else ""
         out.append(Module("amdgpu", machine.amdgpu_version, parameters, taint, 20_484_096))
         limit = machine.ttm_pages_limit or machine.mem_total_kib // 8
         name = "amdttm" if machine.amdgpu_version else "ttm"
-        out.append(Module(name, None, {"pages_limit": str(limit), "page_pool_size": str(limit), "dma32_pages_limit": "0"},
-                          taint, 110592, ("amdgpu",)))
+        out.append(
+            Module(
+                name,
+                None,
+                {"pages_limit": str(limit), "page_pool_size": str(limit), "dma32_pages_limit": "0"},
+                taint,
+                110592,
+                ("amdgpu",),
+            )
+        )
     driver = machine.nvidia_driver
     if machine.nouveau:
         out.append(Module("nouveau", None, {"modeset": "-1"}, "", 3_096_576))
@@ -313,7 +514,9 @@ def gpu_nodes(machine: Machine) -> list[NodeFile]:
     if machine.nvidia_driver and not machine.nouveau and any(gpu.function.driver == "nvidia" for gpu in machine.nvidia):
         visible = [gpu for gpu in machine.nvidia if gpu.function.known]
         out += [NodeFile(f"/dev/nvidia{number}", 0o666) for number, _ in enumerate(visible)]
-        out += [NodeFile(f"/dev/{name}", 0o666)
-                for name in ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset")]
+        out += [
+            NodeFile(f"/dev/{name}", 0o666)
+            for name in ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset")
+        ]
     known = {node.path for node in machine.nodes}
     return [node for node in out if node.path not in known]

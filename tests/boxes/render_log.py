@@ -9,14 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.boxes.machine import Machine
-from tests.boxes.pci_build import MIB, Bar, Function, bandwidth_line
-from tests.boxes.pci_config import Aer, Express
+from tests.boxes.pci_build import MIB, Bar, Function
+from tests.boxes.pci_config import Express
+from tests.boxes.pci_extended import Aer
+from tests.boxes.pci_place import bandwidth_line
 from tests.boxes.render_gpu import working
 from tests.boxes.tree import Tree
 
-PORT_WORDS = {"endpoint": "PCIe Endpoint", "legacy": "PCIe Legacy Endpoint", "root": "PCIe Root Port",
-              "upstream": "PCIe Switch Upstream Port", "downstream": "PCIe Switch Downstream Port",
-              "pci-bridge": "PCIe to PCI/PCI-X bridge", "rciep": "PCIe Root Complex Integrated Endpoint"}
+PORT_WORDS = {
+    "endpoint": "PCIe Endpoint",
+    "legacy": "PCIe Legacy Endpoint",
+    "root": "PCIe Root Port",
+    "upstream": "PCIe Switch Upstream Port",
+    "downstream": "PCIe Switch Downstream Port",
+    "pci-bridge": "PCIe to PCI/PCI-X bridge",
+    "rciep": "PCIe Root Complex Integrated Endpoint",
+}
 BOOT_MICROSECONDS_A_LINE = 1873
 UNKNOWN_PARAMETERS = ("splash", "nosplash", "amd_iomu", "ttm_pages_limit")
 """Words of a command line that no part of the kernel takes. GRUB's BOOT_IMAGE is always among those it reports."""
@@ -40,11 +48,14 @@ def render(machine: Machine, out: Tree) -> None:
 
 
 def _previous_boot(machine: Machine) -> str:
-    return "\n".join((
-        f"[    0.000000] Linux version {machine.kernel.release} ({machine.kernel.compiler}) {machine.kernel.build}",
-        f"[    0.000000] Command line: {machine.kernel.cmdline}",
-        "[71234.118301] systemd-shutdown[1]: Syncing filesystems and block devices.",
-        "[71234.420117] reboot: Restarting system"))
+    return "\n".join(
+        (
+            f"[    0.000000] Linux version {machine.kernel.release} ({machine.kernel.compiler}) {machine.kernel.build}",
+            f"[    0.000000] Command line: {machine.kernel.cmdline}",
+            "[71234.118301] systemd-shutdown[1]: Syncing filesystems and block devices.",
+            "[71234.420117] reboot: Restarting system",
+        )
+    )
 
 
 def _boot(machine: Machine) -> Iterator[str]:
@@ -67,10 +78,14 @@ def _boot(machine: Machine) -> Iterator[str]:
     yield f'Unknown kernel command line parameters "{" ".join([image, *unknown])}", will be passed to user space.'
     yield from machine.boot_lines.get("early", ())
     total, free = machine.mem_total_kib, machine.mem_total_kib * 99 // 100
-    yield (f"Memory: {free}K/{machine.installed_mib * 1024 or total}K available (20480K kernel code, 4387K rwdata, 14076K rodata, "
-           f"4948K init, 4712K bss, {machine.installed_mib * 1024 - total if machine.installed_mib else 0}K reserved, 0K cma-reserved)")
-    yield (f"smpboot: CPU0: {machine.cpu.model_name} (family: {machine.cpu.family:#x}, model: {machine.cpu.model:#x}, "
-           f"stepping: {machine.cpu.stepping:#x})")
+    yield (
+        f"Memory: {free}K/{machine.installed_mib * 1024 or total}K available (20480K kernel code, 4387K rwdata, 14076K rodata, "
+        f"4948K init, 4712K bss, {machine.installed_mib * 1024 - total if machine.installed_mib else 0}K reserved, 0K cma-reserved)"
+    )
+    yield (
+        f"smpboot: CPU0: {machine.cpu.model_name} (family: {machine.cpu.family:#x}, model: {machine.cpu.model:#x}, "
+        f"stepping: {machine.cpu.stepping:#x})"
+    )
     yield f"smp: Brought up {len(machine.numa_nodes())} node{'s' if len(machine.numa_nodes()) > 1 else ''}, {machine.cpu.threads} CPUs"
     for root in machine.buses:
         yield f"ACPI: PCI Root Bridge [PC{root.bus >> 4:02X}] (domain 0000 [bus {root.bus:02x}-{root.bus + 0x3F & 0xFF:02x}])"
@@ -119,16 +134,21 @@ def _enumerated(function: Function) -> Iterator[str]:
     kind = PORT_WORDS[express.port_type] if express else "conventional PCI endpoint"
     if express is None and function.class_code >> 8 == 0x0604:
         kind = "conventional PCI bridge"
-    yield (f"pci {function.bdf}: [{function.vendor:04x}:{function.device:04x}] type {int(function.bridge):02d} "
-           f"class 0x{function.class_code:06x} {kind}")
+    yield (
+        f"pci {function.bdf}: [{function.vendor:04x}:{function.device:04x}] type {int(function.bridge):02d} "
+        f"class 0x{function.class_code:06x} {kind}"
+    )
     for bar in function.bars:
         if bar.assign:
             yield f"pci {function.bdf}: BAR {bar.index} {_bar_text(bar)}"
     if function.rom_size and function.rom_address:
         yield f"pci {function.bdf}: ROM [mem {_span(function.rom_address, function.rom_size, 8)} pref]"
     if function.bridge:
-        yield f"pci {function.bdf}: PCI bridge to [bus {function.secondary:02x}-{function.subordinate:02x}]" if (
-            function.subordinate > function.secondary) else f"pci {function.bdf}: PCI bridge to [bus {function.secondary:02x}]"
+        yield (
+            f"pci {function.bdf}: PCI bridge to [bus {function.secondary:02x}-{function.subordinate:02x}]"
+            if (function.subordinate > function.secondary)
+            else f"pci {function.bdf}: PCI bridge to [bus {function.secondary:02x}]"
+        )
         if function.memory_window.size:
             yield f"pci {function.bdf}:   bridge window [mem {_span(function.memory_window.start, function.memory_window.size, 8)}]"
         if function.prefetch_window.size:
@@ -174,8 +194,10 @@ def _port(machine: Machine, function: Function) -> Iterator[str]:
         yield f"pcieport {function.bdf}: AER: enabled with IRQ {vector}"
     if "dpc" in names:
         yield f"pcieport {function.bdf}: DPC: enabled with IRQ {vector}"
-        yield (f"pcieport {function.bdf}: DPC: error containment capabilities: Int Msg #0, RPExt+ PoisonedTLP+ SwTrigger+ "
-               "RP PIO Log 6, DL_ActiveErr+")
+        yield (
+            f"pcieport {function.bdf}: DPC: error containment capabilities: Int Msg #0, RPExt+ PoisonedTLP+ SwTrigger+ "
+            "RP PIO Log 6, DL_ActiveErr+"
+        )
 
 
 def _drivers(machine: Machine) -> Iterator[str]:
@@ -185,8 +207,13 @@ def _drivers(machine: Machine) -> Iterator[str]:
             yield f"nvme nvme{number}: {min(64, machine.cpu.threads)}/0/0 default/read/poll queues"
     for array in machine.raid:
         if array.active:
-            yield f"md/raid0:{array.name}: md_size is {array.size_bytes // 512} sectors." if array.level == "raid0" else (
-                f"md/raid1:{array.name}: active with {len(array.members)} out of {len(array.members) + array.degraded} mirrors")
+            yield (
+                f"md/raid0:{array.name}: md_size is {array.size_bytes // 512} sectors."
+                if array.level == "raid0"
+                else (
+                    f"md/raid1:{array.name}: active with {len(array.members)} out of {len(array.members) + array.degraded} mirrors"
+                )
+            )
         yield f"EXT4-fs ({machine.root_device}): mounted filesystem with ordered data mode. Quota mode: none."
     if machine.edac:
         yield "EDAC MC: Ver: 3.0.0"
@@ -209,8 +236,10 @@ def _amdgpu(machine: Machine) -> Iterator[str]:
     for number, gpu in enumerate(working(machine)):
         function = gpu.function
         name = f"amdgpu {function.bdf}: amdgpu"
-        yield (f"[drm] initializing kernel modesetting (IP DISCOVERY 0x1002:0x{function.device:04X} "
-               f"0x{function.shown_subsystem()[0]:04X}:0x{function.shown_subsystem()[1]:04X} 0x{function.revision:02X}).")
+        yield (
+            f"[drm] initializing kernel modesetting (IP DISCOVERY 0x1002:0x{function.device:04X} "
+            f"0x{function.shown_subsystem()[0]:04X}:0x{function.shown_subsystem()[1]:04X} 0x{function.revision:02X})."
+        )
         yield f"{name}: Fetched VBIOS from VFCT"
         yield f"amdgpu: ATOM BIOS: {gpu.vbios}"
         if gpu.no_atomics:
@@ -252,8 +281,10 @@ def _nvidia(machine: Machine) -> Iterator[str]:
     if driver.peer_patched:
         for number, gpu in enumerate(machine.nvidia):
             if gpu.function.known:
-                yield (f"NVRM: GPU{number} kbusEnableStaticBar1Mapping_GH100: Static bar1 mapped offset 0x0 "
-                       f"size 0x{gpu.memory_mib << 20:x}")
+                yield (
+                    f"NVRM: GPU{number} kbusEnableStaticBar1Mapping_GH100: Static bar1 mapped offset 0x0 "
+                    f"size 0x{gpu.memory_mib << 20:x}"
+                )
     for number, gpu in enumerate(machine.nvidia):
         if gpu.function.known:
             yield f"[drm] [nvidia-drm] [GPU ID 0x{gpu.function.bus << 8:08x}] Loading driver"
@@ -268,8 +299,13 @@ def _nvidia(machine: Machine) -> Iterator[str]:
 def aer_lines(port: Function, label: str, bit: int, status: str = "Correctable") -> list[str]:
     """The lines of one correctable error as Linux 6.9 and later print them."""
     aer = port.need(Aer)
-    layer = {0: "Physical Layer", 12: "Data Link Layer", 8: "Data Link Layer", 6: "Data Link Layer", 7: "Data Link Layer"}.get(
-        bit, "Transaction Layer")
+    layer = {
+        0: "Physical Layer",
+        12: "Data Link Layer",
+        8: "Data Link Layer",
+        6: "Data Link Layer",
+        7: "Data Link Layer",
+    }.get(bit, "Transaction Layer")
     agent = "Transmitter ID" if bit in (8, 12) else "Receiver ID"
     owner = port.driver or "pci"
     root = port.root_port()

@@ -28,7 +28,10 @@ def _kernel(machine: Machine, out: Tree) -> None:
     out.put("/proc/sys/kernel/ostype", "Linux")
     out.put("/proc/sys/kernel/hostname", machine.name)
     out.put("/proc/cmdline", kernel.cmdline)
-    out.put("/proc/uptime", f"{MONOTONIC_AT_START_SECONDS:.2f} {MONOTONIC_AT_START_SECONDS * machine.cpu.threads * 0.98:.2f}")
+    out.put(
+        "/proc/uptime",
+        f"{MONOTONIC_AT_START_SECONDS:.2f} {MONOTONIC_AT_START_SECONDS * machine.cpu.threads * 0.98:.2f}",
+    )
     out.put("/proc/loadavg", "0.08 0.05 0.01 1/1512 20481")
     out.put("/proc/sys/kernel/tainted", kernel.taint)
     out.put("/proc/sys/kernel/panic", 2 if "kernel.panic=2" in kernel.parameters else 0)
@@ -42,13 +45,28 @@ def _kernel(machine: Machine, out: Tree) -> None:
     out.put("/sys/kernel/security/lockdown", kernel.lockdown)
     out.put("/sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never")
     identity, version, pretty = machine.os_release
-    out.put("/usr/lib/os-release", f'PRETTY_NAME="{pretty}"\nNAME="{pretty.split()[0]}"\nVERSION_ID="{version}"\nID={identity}\n'
-            + ("ID_LIKE=debian" if identity == "ubuntu" else "ID_LIKE=fedora"))
+    out.put(
+        "/usr/lib/os-release",
+        f'PRETTY_NAME="{pretty}"\nNAME="{pretty.split()[0]}"\nVERSION_ID="{version}"\nID={identity}\n'
+        + ("ID_LIKE=debian" if identity == "ubuntu" else "ID_LIKE=fedora"),
+    )
     out.link("/etc/os-release", "../usr/lib/os-release")
-    config = {"CONFIG_PCIEAER": "y", "CONFIG_PCIEPORTBUS": "y", "CONFIG_HSA_AMD": "y", "CONFIG_HSA_AMD_P2P": "y",
-              "CONFIG_PCI_P2PDMA": "y", "CONFIG_DMABUF_MOVE_NOTIFY": "y", "CONFIG_PCIE_DPC": "y", **kernel.config}
-    out.put(f"/boot/config-{kernel.release}", "\n".join(
-        f"{name}={value}" if value != "n" else f"# {name} is not set" for name, value in sorted(config.items())))
+    config = {
+        "CONFIG_PCIEAER": "y",
+        "CONFIG_PCIEPORTBUS": "y",
+        "CONFIG_HSA_AMD": "y",
+        "CONFIG_HSA_AMD_P2P": "y",
+        "CONFIG_PCI_P2PDMA": "y",
+        "CONFIG_DMABUF_MOVE_NOTIFY": "y",
+        "CONFIG_PCIE_DPC": "y",
+        **kernel.config,
+    }
+    out.put(
+        f"/boot/config-{kernel.release}",
+        "\n".join(
+            f"{name}={value}" if value != "n" else f"# {name} is not set" for name, value in sorted(config.items())
+        ),
+    )
     out.put(f"/boot/vmlinuz-{kernel.release}", b"MZ")
     out.link("/lib", "usr/lib")
     out.put(f"/usr/lib/modules/{kernel.release}/modules.builtin", "kernel/drivers/pci/pcieport.ko")
@@ -83,12 +101,30 @@ def _cpu(machine: Machine, out: Tree) -> None:
         core_index = thread % per_pass
         socket, core = divmod(core_index, cpu.cores)
         siblings = [core_index + one * per_pass for one in range(cpu.threads_per_core)]
-        blocks.append("\n".join(f"{name}\t{': ' if name != 'cpu family' else ': '}{value}" for name, value in (
-            ("processor", thread), ("vendor_id", cpu.vendor), ("cpu family", cpu.family), ("model\t", cpu.model),
-            ("model name", cpu.model_name), ("stepping", cpu.stepping), ("microcode", "0x830107c"),
-            ("cpu MHz\t", f"{cpu.base_mhz}.000"), ("cache size", "512 KB"), ("physical id", socket),
-            ("siblings", cpu.cores * cpu.threads_per_core), ("core id\t", core), ("cpu cores", cpu.cores), ("apicid\t", thread),
-            ("flags\t", cpu.flags), ("bogomips", f"{cpu.base_mhz * 2}.00"))) + "\n")
+        blocks.append(
+            "\n".join(
+                f"{name}\t{': ' if name != 'cpu family' else ': '}{value}"
+                for name, value in (
+                    ("processor", thread),
+                    ("vendor_id", cpu.vendor),
+                    ("cpu family", cpu.family),
+                    ("model\t", cpu.model),
+                    ("model name", cpu.model_name),
+                    ("stepping", cpu.stepping),
+                    ("microcode", "0x830107c"),
+                    ("cpu MHz\t", f"{cpu.base_mhz}.000"),
+                    ("cache size", "512 KB"),
+                    ("physical id", socket),
+                    ("siblings", cpu.cores * cpu.threads_per_core),
+                    ("core id\t", core),
+                    ("cpu cores", cpu.cores),
+                    ("apicid\t", thread),
+                    ("flags\t", cpu.flags),
+                    ("bogomips", f"{cpu.base_mhz * 2}.00"),
+                )
+            )
+            + "\n"
+        )
         put = f"{here}/cpu{thread}"
         out.put(f"{put}/topology/core_id", core)
         out.put(f"{put}/topology/physical_package_id", socket)
@@ -98,9 +134,12 @@ def _cpu(machine: Machine, out: Tree) -> None:
         policy = f"{here}/cpufreq/policy{thread}"
         out.put(f"{policy}/scaling_governor", cpu.governor)
         out.put(f"{policy}/scaling_driver", cpu.scaling_driver)
-        out.put(f"{policy}/scaling_available_governors",
-                "performance powersave" if cpu.scaling_driver in ("amd-pstate-epp", "intel_pstate") else
-                "conservative ondemand userspace powersave performance schedutil ")
+        out.put(
+            f"{policy}/scaling_available_governors",
+            "performance powersave"
+            if cpu.scaling_driver in ("amd-pstate-epp", "intel_pstate")
+            else "conservative ondemand userspace powersave performance schedutil ",
+        )
         out.put(f"{policy}/scaling_cur_freq", cpu.base_mhz * 1000)
         out.put(f"{policy}/scaling_min_freq", 1500000)
         out.put(f"{policy}/scaling_max_freq", cpu.max_mhz * 1000)
@@ -116,7 +155,9 @@ def _cpu(machine: Machine, out: Tree) -> None:
     out.put(f"{here}/kernel_max", 8191)
     out.put(f"{here}/smt/active", int(cpu.threads_per_core > 1))
     out.put(f"{here}/smt/control", "on" if cpu.threads_per_core > 1 else "notsupported")
-    out.put(f"{here}/vulnerabilities/spectre_v2", "Mitigation: Retpolines; IBPB: conditional; STIBP: always-on; RSB filling")
+    out.put(
+        f"{here}/vulnerabilities/spectre_v2", "Mitigation: Retpolines; IBPB: conditional; STIBP: always-on; RSB filling"
+    )
     if cpu.scaling_driver == "amd-pstate-epp":
         out.put(f"{here}/amd_pstate/status", "active")
 
@@ -131,17 +172,37 @@ def _numa(machine: Machine, out: Tree) -> None:
         here = f"/sys/devices/system/node/node{node}"
         out.put(f"{here}/cpulist", machine.node_cpulist(node))
         out.put(f"{here}/distance", " ".join("10" if other == node else "32" for other in nodes))
-        out.put(f"{here}/meminfo", f"Node {node} MemTotal:       {share} kB\nNode {node} MemFree:        {share * 9 // 10} kB")
+        out.put(
+            f"{here}/meminfo",
+            f"Node {node} MemTotal:       {share} kB\nNode {node} MemFree:        {share * 9 // 10} kB",
+        )
 
 
 def _memory(machine: Machine, out: Tree) -> None:
     total = machine.mem_total_kib
-    rows = {"MemTotal": total, "MemFree": total * 93 // 100, "MemAvailable": total * 96 // 100, "Buffers": 184320,
-            "Cached": 3145728, "SwapCached": 0, "SwapTotal": 0, "SwapFree": 0, "Shmem": 12288, "CommitLimit": total // 2,
-            "AnonHugePages": 0, "ShmemHugePages": 0}
+    rows = {
+        "MemTotal": total,
+        "MemFree": total * 93 // 100,
+        "MemAvailable": total * 96 // 100,
+        "Buffers": 184320,
+        "Cached": 3145728,
+        "SwapCached": 0,
+        "SwapTotal": 0,
+        "SwapFree": 0,
+        "Shmem": 12288,
+        "CommitLimit": total // 2,
+        "AnonHugePages": 0,
+        "ShmemHugePages": 0,
+    }
     text = [f"{name + ':':16s}{value:8d} kB" for name, value in rows.items()]
-    text += ["HardwareCorrupted:     0 kB", "HugePages_Total:       0", "HugePages_Free:        0",
-             "HugePages_Rsvd:        0", "HugePages_Surp:        0", "Hugepagesize:       2048 kB"]
+    text += [
+        "HardwareCorrupted:     0 kB",
+        "HugePages_Total:       0",
+        "HugePages_Free:        0",
+        "HugePages_Rsvd:        0",
+        "HugePages_Surp:        0",
+        "Hugepagesize:       2048 kB",
+    ]
     out.put("/proc/meminfo", "\n".join(text))
     shm = machine.shm_bytes
     out.answer("statvfs", "/dev/shm", {"total_bytes": shm, "free_bytes": shm})
@@ -172,8 +233,9 @@ def _edac(machine: Machine, out: Tree) -> None:
                 number += 1
                 out.put(f"{rank_dir}/dimm_label", f"mc#{socket}csrow#{rank}channel#{dimm.channel}")
                 out.put(f"{rank_dir}/dimm_location", f"csrow {rank} channel {dimm.channel} ")
-                out.put(f"{rank_dir}/dimm_mem_type",
-                        f"{'Registered-' if dimm.registered else 'Unbuffered-'}{dimm.kind}")
+                out.put(
+                    f"{rank_dir}/dimm_mem_type", f"{'Registered-' if dimm.registered else 'Unbuffered-'}{dimm.kind}"
+                )
                 out.put(f"{rank_dir}/dimm_edac_mode", "SECDED" if not dimm.registered else "S4ECD4ED")
                 out.put(f"{rank_dir}/dimm_dev_type", "x4")
                 out.put(f"{rank_dir}/size", dimm.size_mib // dimm.ranks)
@@ -186,11 +248,21 @@ def _dmi(machine: Machine, out: Tree) -> None:
     here = "/sys/devices/virtual/dmi/id"
     out.link("/sys/class/dmi/id", here)
     for name, value in (
-        ("board_vendor", dmi.board_vendor), ("board_name", dmi.board_name), ("board_version", dmi.board_version),
-        ("sys_vendor", dmi.sys_vendor), ("product_name", dmi.product_name), ("product_family", dmi.product_family),
-        ("product_sku", dmi.product_sku), ("bios_vendor", dmi.bios_vendor), ("bios_version", dmi.bios_version),
-        ("bios_date", dmi.bios_date), ("bios_release", dmi.bios_release), ("chassis_type", dmi.chassis_type),
-        ("chassis_vendor", dmi.chassis_vendor), ("product_serial", dmi.product_serial), ("board_serial", dmi.board_serial),
+        ("board_vendor", dmi.board_vendor),
+        ("board_name", dmi.board_name),
+        ("board_version", dmi.board_version),
+        ("sys_vendor", dmi.sys_vendor),
+        ("product_name", dmi.product_name),
+        ("product_family", dmi.product_family),
+        ("product_sku", dmi.product_sku),
+        ("bios_vendor", dmi.bios_vendor),
+        ("bios_version", dmi.bios_version),
+        ("bios_date", dmi.bios_date),
+        ("bios_release", dmi.bios_release),
+        ("chassis_type", dmi.chassis_type),
+        ("chassis_vendor", dmi.chassis_vendor),
+        ("product_serial", dmi.product_serial),
+        ("board_serial", dmi.board_serial),
         ("product_uuid", dmi.product_uuid),
     ):
         out.put(f"{here}/{name}", value)
@@ -201,8 +273,10 @@ def _dmi(machine: Machine, out: Tree) -> None:
 
 def _sensors(machine: Machine, out: Tree) -> None:
     """hwmon of the processor: k10temp on the data fabric function 00:18.3, coretemp elsewhere."""
-    fabric = next((one for one in machine.functions() if one.bus == 0 and one.device_number == 0x18
-                   and one.function_number == 3), None)
+    fabric = next(
+        (one for one in machine.functions() if one.bus == 0 and one.device_number == 0x18 and one.function_number == 3),
+        None,
+    )
     home = f"{fabric.path}/hwmon/hwmon0" if fabric else "/sys/devices/platform/coretemp.0/hwmon/hwmon0"
     out.put(f"{home}/name", "k10temp" if fabric else "coretemp")
     out.put(f"{home}/temp1_label", "Tctl" if fabric else "Package id 0")
@@ -220,34 +294,54 @@ def _sensors(machine: Machine, out: Tree) -> None:
 
 def _people(machine: Machine, out: Tree) -> None:
     user = machine.user
-    out.put("/etc/passwd", "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n"
-            f"{user}:x:1000:1000:{user}:/home/{user}:/bin/bash")
+    out.put(
+        "/etc/passwd",
+        "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n"
+        f"{user}:x:1000:1000:{user}:/home/{user}:/bin/bash",
+    )
     rows = [f"{name}:x:{gid}:{user if name in machine.user_groups else ''}" for name, gid in machine.groups.items()]
     out.put("/etc/group", "\n".join([*rows, f"{user}:x:1000:"]))
     rows = [f"{'Limit':<26s}{'Soft Limit':<21s}{'Hard Limit':<21s}{'Units':<10s}"]
     installed = machine.mem_total_kib * 1024
-    limits = {"Max locked memory": (str(installed // 8), str(installed // 8)), "Max open files": ("1048576", "1048576"),
-              "Max processes": ("512000", "512000"), "Max stack size": ("8388608", "unlimited")}
+    limits = {
+        "Max locked memory": (str(installed // 8), str(installed // 8)),
+        "Max open files": ("1048576", "1048576"),
+        "Max processes": ("512000", "512000"),
+        "Max stack size": ("8388608", "unlimited"),
+    }
     limits["Max locked memory"] = ("unlimited", "unlimited")
     limits.update(machine.limits)
-    units = {"Max locked memory": "bytes", "Max open files": "files", "Max processes": "processes", "Max stack size": "bytes"}
+    units = {
+        "Max locked memory": "bytes",
+        "Max open files": "files",
+        "Max processes": "processes",
+        "Max stack size": "bytes",
+    }
     rows += [f"{name:<26s}{soft:<21s}{hard:<21s}{units.get(name, ''):<10s}" for name, (soft, hard) in limits.items()]
     out.put("/proc/self/limits", "\n".join(rows))
     out.put("/proc/self/status", f"Name:\tboxcheck\nUid:\t{0 if machine.as_root else 1000}\t0\t0\t0")
 
 
 def _packages(machine: Machine, out: Tree) -> None:
-    packages = {"linux-firmware": "20240318.git3b128b60-0ubuntu2.12", f"linux-image-{machine.kernel.release}": "6.0",
-                "systemd": "255.4-1ubuntu8.8", **machine.packages}
+    packages = {
+        "linux-firmware": "20240318.git3b128b60-0ubuntu2.12",
+        f"linux-image-{machine.kernel.release}": "6.0",
+        "systemd": "255.4-1ubuntu8.8",
+        **machine.packages,
+    }
     if machine.os_release[0] != "ubuntu":
         out.put("/var/lib/rpm/rpmdb.sqlite", b"SQLite format 3\x00")
-        out.run(["rpm", "-q", "linux-firmware"], f"linux-firmware-{machine.packages.get('linux-firmware', '')}.noarch\n")
+        out.run(
+            ["rpm", "-q", "linux-firmware"], f"linux-firmware-{machine.packages.get('linux-firmware', '')}.noarch\n"
+        )
         return
     stanzas = []
     for name, version in sorted(packages.items()):
         want = "hold" if name in machine.held else "install"
-        stanzas.append(f"Package: {name}\nStatus: {want} ok installed\nPriority: optional\nSection: kernel\n"
-                       f"Maintainer: Ubuntu Developers\nArchitecture: amd64\nVersion: {version}\nDescription: {name}\n")
+        stanzas.append(
+            f"Package: {name}\nStatus: {want} ok installed\nPriority: optional\nSection: kernel\n"
+            f"Maintainer: Ubuntu Developers\nArchitecture: amd64\nVersion: {version}\nDescription: {name}\n"
+        )
     out.put("/var/lib/dpkg/status", "\n".join(stanzas))
 
 
@@ -282,14 +376,24 @@ def _nodes(machine: Machine, out: Tree) -> None:
         out.stat("/dev/ipmi0", 0o600, 0, 0, "char", "ok" if machine.as_root else "EACCES")
     for path, rules in machine.udev_rules.items():
         out.put(path, rules)
-    out.put("/usr/lib/udev/rules.d/50-udev-default.rules", (
-        'SUBSYSTEM=="graphics", GROUP="video"\nSUBSYSTEM=="drm", KERNEL!="renderD*", GROUP="video"\n'
-        'SUBSYSTEM=="drm", KERNEL=="renderD*", GROUP="render", MODE="0660"\nSUBSYSTEM=="kfd", GROUP="render", MODE="0660"'))
+    out.put(
+        "/usr/lib/udev/rules.d/50-udev-default.rules",
+        (
+            'SUBSYSTEM=="graphics", GROUP="video"\nSUBSYSTEM=="drm", KERNEL!="renderD*", GROUP="video"\n'
+            'SUBSYSTEM=="drm", KERNEL=="renderD*", GROUP="render", MODE="0660"\nSUBSYSTEM=="kfd", GROUP="render", MODE="0660"'
+        ),
+    )
 
 
-PRIVATE = ("/sys/firmware/dmi/tables/DMI", "/sys/firmware/dmi/tables/smbios_entry_point",
-           "/sys/devices/virtual/dmi/id/product_serial", "/sys/devices/virtual/dmi/id/board_serial",
-           "/sys/devices/virtual/dmi/id/product_uuid", "/var/log/dmesg", "/var/log/dmesg.0")
+PRIVATE = (
+    "/sys/firmware/dmi/tables/DMI",
+    "/sys/firmware/dmi/tables/smbios_entry_point",
+    "/sys/devices/virtual/dmi/id/product_serial",
+    "/sys/devices/virtual/dmi/id/board_serial",
+    "/sys/devices/virtual/dmi/id/product_uuid",
+    "/var/log/dmesg",
+    "/var/log/dmesg.0",
+)
 
 
 def hide_from_user(machine: Machine, out: Tree) -> None:
@@ -303,5 +407,3 @@ def hide_from_user(machine: Machine, out: Tree) -> None:
         out.remove(path)
         out.stat(path, 0o400, 0, 0, "file", None)
         out.denied(path, f"{path}: permission denied")
-
-

@@ -101,9 +101,16 @@ class Tree(MutableMapping[str, Node]):
 
     def copy(self) -> Tree:
         return Tree(
-            dict(self.nodes), set(self.directories), {path: dict(entry) for path, entry in self.stats.items()},
-            [dict(item) for item in self.programs], [dict(item) for item in self.answers],
-            [dict(item) for item in self.unread], list(self.readings), dict(self.environment), self.login, list(self.covers),
+            dict(self.nodes),
+            set(self.directories),
+            {path: dict(entry) for path, entry in self.stats.items()},
+            [dict(item) for item in self.programs],
+            [dict(item) for item in self.answers],
+            [dict(item) for item in self.unread],
+            list(self.readings),
+            dict(self.environment),
+            self.login,
+            list(self.covers),
         )
 
     def put(self, path: str, text: str | bytes | int) -> None:
@@ -112,7 +119,9 @@ class Tree(MutableMapping[str, Node]):
 
     def link(self, path: str, target: str) -> None:
         """A symbolic link to an absolute path, stored relative as sysfs does."""
-        self[path] = Symlink(posixpath.relpath(target, posixpath.dirname(path)) if target.startswith("/sys/") else target)
+        self[path] = Symlink(
+            posixpath.relpath(target, posixpath.dirname(path)) if target.startswith("/sys/") else target
+        )
 
     def directory(self, path: str) -> None:
         self.directories.add(path)
@@ -166,16 +175,19 @@ class Tree(MutableMapping[str, Node]):
         for known in stats:
             del self.stats[known]
         self.directories -= empties
-        self.readings = [reading for reading in self.readings
-                         if reading.path != path and not reading.path.startswith(path + "/")]
+        self.readings = [
+            reading for reading in self.readings if reading.path != path and not reading.path.startswith(path + "/")
+        ]
 
     def listing(self, path: str) -> list[str]:
         """Names in a directory."""
         prefix = path.rstrip("/") + "/"
         known = (*self.nodes, *self.directories, *self.stats)
-        return sorted({one[len(prefix):].split("/", 1)[0] for one in known if one.startswith(prefix)})
+        return sorted({one[len(prefix) :].split("/", 1)[0] for one in known if one.startswith(prefix)})
 
-    def stat(self, path: str, mode: int, uid: int = 0, gid: int = 0, kind: str = "char", opens: str | None = "ok") -> None:
+    def stat(
+        self, path: str, mode: int, uid: int = 0, gid: int = 0, kind: str = "char", opens: str | None = "ok"
+    ) -> None:
         """Type and permissions of a path; `opens` is `ok` or the name of the error that opening it gave."""
         entry: dict[str, Any] = {"mode": mode, "uid": uid, "gid": gid, "type": kind}
         if opens is not None:
@@ -190,7 +202,8 @@ class Tree(MutableMapping[str, Node]):
     def run(self, argv: list[str], stdout: str, stderr: str = "", exit_status: int = 0, milliseconds: int = 20) -> None:
         """What a program printed on this machine."""
         self.programs.append(
-            {"argv": argv, "exit": exit_status, "stdout": stdout, "stderr": stderr, "ms": milliseconds})
+            {"argv": argv, "exit": exit_status, "stdout": stdout, "stderr": stderr, "ms": milliseconds}
+        )
 
     def answer(self, library: str, request: str, value: Any) -> None:
         """What a library (NVML, statvfs) answered."""
@@ -204,6 +217,7 @@ class Tree(MutableMapping[str, Node]):
 
     def extras(self) -> dict[str, bytes]:
         """What lies under boxcheck/, by path relative to the capture."""
+
         def encode(value: Any) -> bytes:
             return (json.dumps(value, sort_keys=True, indent=1) + "\n").encode()
 
@@ -211,14 +225,26 @@ class Tree(MutableMapping[str, Node]):
             return "".join(json.dumps(value, sort_keys=True) + "\n" for value in values).encode()
 
         out = {
-            "boxcheck/capture.json": encode({
-                "schema": "boxcheck.capture/1",
-                "tool": {"name": "boxcheck tests/boxes", "version": BUILDER_VERSION},
-                "start": _utc(START_SECONDS), "end": _utc(FINISH_SECONDS),
-                "user": {"name": self.login.name, "uid": self.login.uid, "gid": self.login.gid,
-                         "groups": list(self.login.groups), "invoked_by": self.login.invoked_by},
-                "root": self.login.uid == 0, "redacted": False, "env": self.environment, "kind": "built", "covers": self.covers,
-            }),
+            "boxcheck/capture.json": encode(
+                {
+                    "schema": "boxcheck.capture/1",
+                    "tool": {"name": "boxcheck tests/boxes", "version": BUILDER_VERSION},
+                    "start": _utc(START_SECONDS),
+                    "end": _utc(FINISH_SECONDS),
+                    "user": {
+                        "name": self.login.name,
+                        "uid": self.login.uid,
+                        "gid": self.login.gid,
+                        "groups": list(self.login.groups),
+                        "invoked_by": self.login.invoked_by,
+                    },
+                    "root": self.login.uid == 0,
+                    "redacted": False,
+                    "env": self.environment,
+                    "kind": "built",
+                    "covers": self.covers,
+                }
+            ),
             "boxcheck/stat.json": encode(self.stats),
         }
         for number, program in enumerate(self.programs):
@@ -230,10 +256,15 @@ class Tree(MutableMapping[str, Node]):
         index = []
         for number, reading in enumerate(self.readings):
             out[f"boxcheck/again/{number:04d}{reading.path}"] = reading.data
-            index.append({
-                "sequence": number, "path": reading.path, "phase": reading.phase,
-                "monotonic": MONOTONIC_AT_START_SECONDS + reading.seconds, "wall": START_SECONDS + reading.seconds,
-            })
+            index.append(
+                {
+                    "sequence": number,
+                    "path": reading.path,
+                    "phase": reading.phase,
+                    "monotonic": MONOTONIC_AT_START_SECONDS + reading.seconds,
+                    "wall": START_SECONDS + reading.seconds,
+                }
+            )
         if index:
             out["boxcheck/again/index.jsonl"] = lines(index)
         return out

@@ -7,17 +7,8 @@ The cards idle at 2.5 GT/s and were read again under load.
 from __future__ import annotations
 
 from tests.boxes import epyc, parts
-from tests.boxes.machine import (
-    Dmi,
-    Drive,
-    Kernel,
-    Machine,
-    NvidiaDriver,
-    NvidiaGpu,
-    Port,
-    PowerSupply,
-    Slot,
-)
+from tests.boxes.hardware import Dmi, Drive, Kernel, NvidiaDriver, NvidiaGpu, Port, PowerSupply, Slot
+from tests.boxes.machine import Machine
 from tests.boxes.pci_build import Function
 
 DRIVER = "570.172.08"
@@ -28,47 +19,85 @@ def machine() -> Machine:
     milan = parts.MILAN
 
     def slot_port(name: str, number: int, secondary: int) -> Function:
-        return parts.root_port(milan, number, 1, slot=SLOT_NUMBERS[name], children=parts.rtx_4090(), secondary=secondary)
+        return parts.root_port(
+            milan, number, 1, slot=SLOT_NUMBERS[name], children=parts.rtx_4090(), secondary=secondary
+        )
 
     ports = {
-        "PCIE1": slot_port("PCIE1", 1, 0xC1), "PCIE2": slot_port("PCIE2", 1, 0x81), "PCIE3": slot_port("PCIE3", 1, 0x41),
-        "PCIE4": slot_port("PCIE4", 3, 0x42), "PCIE5": slot_port("PCIE5", 1, 0x01), "PCIE6": slot_port("PCIE6", 3, 0x02),
-        "PCIE7": slot_port("PCIE7", 3, 0xC2)}
+        "PCIE1": slot_port("PCIE1", 1, 0xC1),
+        "PCIE2": slot_port("PCIE2", 1, 0x81),
+        "PCIE3": slot_port("PCIE3", 1, 0x41),
+        "PCIE4": slot_port("PCIE4", 3, 0x42),
+        "PCIE5": slot_port("PCIE5", 1, 0x01),
+        "PCIE6": slot_port("PCIE6", 3, 0x02),
+        "PCIE7": slot_port("PCIE7", 3, 0xC2),
+    }
     boot = parts.nvme_drive("Samsung 990 PRO", parts.SAMSUNG, 0xA80C, 0x0025384101A00001)
     network = parts.network_card("Intel X550-AT2", parts.INTEL, 0x1563, "ixgbe", 0x0000C9FFFF000001)
     ports_80 = [
         ports["PCIE2"],
         parts.root_port(milan, 3, 1, 4, slot=14, children=[boot], secondary=0x82),
         parts.root_port(milan, 3, 2, 4, children=network, secondary=0x83),
-        parts.root_port(milan, 3, 3, 1, children=[parts.bmc_graphics()], speed_gts=5.0, secondary=0x84)]
+        parts.root_port(milan, 3, 3, 1, children=[parts.bmc_graphics()], speed_gts=5.0, secondary=0x84),
+    ]
     buses = [
         epyc.quadrant(milan, 0x00, [ports["PCIE5"], ports["PCIE6"]], usb=True),
         epyc.quadrant(milan, 0x40, [ports["PCIE3"], ports["PCIE4"]]),
         epyc.quadrant(milan, 0x80, ports_80),
-        epyc.quadrant(milan, 0xC0, [ports["PCIE1"], ports["PCIE7"]])]
+        epyc.quadrant(milan, 0xC0, [ports["PCIE1"], ports["PCIE7"]]),
+    ]
     built = Machine(
-        name="wopr", title="WOPR, 7x RTX 4090 on ROMED8-2T", user="wopr", cpu=epyc.EPYC_7763_ES,
-        kernel=Kernel("6.14.0-36-generic", "#36~24.04.1-Ubuntu SMP PREEMPT_DYNAMIC Wed Oct 15 15:45:17 UTC 2",
-                      parameters=["ro", "quiet", "iommu=pt"], taint=0x1000 | 0x2000),
+        name="wopr",
+        title="WOPR, 7x RTX 4090 on ROMED8-2T",
+        user="wopr",
+        cpu=epyc.EPYC_7763_ES,
+        kernel=Kernel(
+            "6.14.0-36-generic",
+            "#36~24.04.1-Ubuntu SMP PREEMPT_DYNAMIC Wed Oct 15 15:45:17 UTC 2",
+            parameters=["ro", "quiet", "iommu=pt"],
+            taint=0x1000 | 0x2000,
+        ),
         dmi=Dmi(board_name="ROMED8-2T", bios_version="P3.80", product_uuid="5f1d2c3b-0000-4000-8000-00000000090a"),
-        buses=buses, memory=epyc.eight_dimms(64 * 1024, part="M393A8G40AB2-CWE", ranks=2),
+        buses=buses,
+        memory=epyc.eight_dimms(64 * 1024, part="M393A8G40AB2-CWE", ranks=2),
         slots=[Slot(name, number, ports[name]) for number, name in enumerate(sorted(ports))],
-        supplies=[], iommu="identity", root_device="nvme0n1p2", bmc=True)
+        supplies=[],
+        iommu="identity",
+        root_device="nvme0n1p2",
+        bmc=True,
+    )
     built.nvidia = [
-        NvidiaGpu(ports[name].children[0], uuid=f"GPU-4090{number:04d}-4417-4000-8000-00000000{4410 + number}",
-                  serial=f"13246230{4410 + number}", core_celsius=33 + number % 3)
-        for number, name in sorted((ports[name].secondary, name) for name in ports)]
+        NvidiaGpu(
+            ports[name].children[0],
+            uuid=f"GPU-4090{number:04d}-4417-4000-8000-00000000{4410 + number}",
+            serial=f"13246230{4410 + number}",
+            core_celsius=33 + number % 3,
+        )
+        for number, name in sorted((ports[name].secondary, name) for name in ports)
+    ]
     built.nvidia_driver = NvidiaDriver(DRIVER)
-    built.packages = {f"nvidia-{name}-570-open" if name == "driver" else "libnvidia-compute-570": f"{DRIVER}-0ubuntu0.24.04.1"
-                      for name in ("driver", "compute")}
+    built.packages = {
+        f"nvidia-{name}-570-open" if name == "driver" else "libnvidia-compute-570": f"{DRIVER}-0ubuntu0.24.04.1"
+        for name in ("driver", "compute")
+    }
     built.packages["nvidia-dkms-570-open"] = f"{DRIVER}-0ubuntu0.24.04.1"
     built.packages["linux-firmware"] = "20240318.git3b128b60-0ubuntu2.21"
     built.held = {"nvidia-driver-570-open", "libnvidia-compute-570", "nvidia-dkms-570-open"}
     built.dkms = {"nvidia": DRIVER}
-    built.drives = [Drive(boot, "Samsung SSD 990 PRO 2TB", "S7DNNJ0W400001X", "4B2QJXD7", 2_000_398_934_016,
-                          partitions=("nvme0n1p1", "nvme0n1p2"))]
-    built.ports = [Port(network[0], "eno1np0", "d0:50:99:00:00:01", 10000), Port(network[1], "eno2np1", "d0:50:99:00:00:02",
-                                                                                -1, False)]
+    built.drives = [
+        Drive(
+            boot,
+            "Samsung SSD 990 PRO 2TB",
+            "S7DNNJ0W400001X",
+            "4B2QJXD7",
+            2_000_398_934_016,
+            partitions=("nvme0n1p1", "nvme0n1p2"),
+        )
+    ]
+    built.ports = [
+        Port(network[0], "eno1np0", "d0:50:99:00:00:01", 10000),
+        Port(network[1], "eno2np1", "d0:50:99:00:00:02", -1, False),
+    ]
     built.modules = epyc.common_modules("ixgbe", "snd_hda_intel")
     for name in ports:
         ports[name].idle_at(2.5)
