@@ -1,0 +1,184 @@
+"""Whether every GPU has the driver it needs, and ROCm is there in the version that the box wants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from boxcheck.checks.places import wanted_gpus
+from boxcheck.checks.versions import demanded, judged_version
+from boxcheck.checks.wording import listed, not_read
+from boxcheck.decode.version import parse_numbers
+from boxcheck.model import BOX, Finding, Subject, Unread
+from boxcheck.probes.amdgpu import MODULE, Amdgpu
+from boxcheck.probes.gpus import Gpu, Gpus
+from boxcheck.probes.modules import ModuleSettings
+from boxcheck.probes.rocm import Rocm
+from boxcheck.profile import Profile
+from boxcheck.registry import check, failed, limit, marginal, passed, skipped, unknown
+
+ROCM_VERSION = limit("driver.rocm_version", str, "ge", "", "Version of ROCm, as `6.3.3`.")
+AMDGPU_VERSION = limit(
+    "driver.amdgpu_version", str, "ge", "", "Version of an out-of-tree amdgpu (DKMS); the kernel's own has none.")
+
+DRIVERS = {"1002": ("amdgpu",), "10de": ("nvidia",), "8086": ("i915", "xe")}
+HANDED_OUT = ("vfio-pci", "uio_pci_generic", "pci-stub")
+"""Drivers that keep a device for a guest or for a driver in user space."""
+
+
+def on_own_driver(want: Profile) -> bool:
+    """Whether the GPUs of this box may be without a kernel driver on purpose."""
+    return want.goal in ("tinygrad", "vm")
+
+
+@check("driver.binding", reads=[Gpus, ModuleSettings])
+def binding(gpus: Gpus, settings: ModuleSettings, want: Profile) -> Iterator[Finding]:
+    """A GPU has no driver, or not its own.
+
+    Why it matters: without its driver a GPU is a heater. It is on the bus, and no program sees it.
+    What to do: load the driver (`sudo modprobe amdgpu` or nvidia) and read what it says (`sudo dmesg | tail -50`); take
+    blacklists and vfio-pci.ids= away.
+    Not a fault: with the goals vm and tinygrad, where vfio-pci or no driver at all is what is wanted.
+    By hand: lspci -nnk -d ::0300
+    """
+    if gpus.unreadable is not None:
+        yield not_read(BOX, gpus.unreadable)
+        return
+    chosen = wanted_gpus(gpus, want)
+    if not chosen:
+        yield skipped(BOX, "no GPU is here that the profile is about") if not want.gpus.parts else unknown(
+            BOX, "none of the profile's GPUs answers, so no driver can be bound to one")
+    for gpu in chosen:
+        yield _judge_binding(gpu, settings, want)
+
+
+def _judge_binding(gpu: Gpu, settings: ModuleSettings, want: Profile) -> Finding:
+    evidence = (f"/sys/bus/pci/devices/{gpu.bdf}/driver",)
+    name = f"{gpu.subject.name} in slot {gpu.slot}" if gpu.slot else f"{gpu.subject.name} {gpu.bdf}"
+    if isinstance(gpu.driver, Unread):
+        return not_read(gpu.subject, gpu.driver, evidence=evidence)
+    own = DRIVERS[gpu.vendor]
+    if gpu.driver in own:
+        return passed(gpu.subject, f"bound to {gpu.driver}", evidence=evidence)
+    if on_own_driver(want) and (gpu.driver is None or gpu.driver in HANDED_OUT):
+        says = f"bound to {gpu.driver}" if gpu.driver else "bound to no driver"
+        return passed(gpu.subject, f"{says}, as goal {want.goal} wants it", evidence=evidence)
+    needed = gpu.vendor in want.gpus.vendors
+    if gpu.driver == "nouveau":
+        if not needed:
+            return passed(gpu.subject, "bound to nouveau", evidence=evidence)
+        return failed(
+            gpu.subject, "bound to nouveau, nvidia is needed", evidence=evidence, cause="nouveau:",
+            title="nouveau drives the GPUs", help=NOUVEAU_HELP)
+    says = f"{f'bound to {gpu.driver}' if gpu.driver else 'no driver'}, {' or '.join(own)} is needed"
+    place = settings.blacklisted.get(own[0])
+    steps = [f"{own[0]} is blacklisted in {place}: take it out, rebuild the initramfs, reboot"] if place else []
+    if gpu.driver is not None:
+        steps.append(f"take {gpu.bdf} from {gpu.driver}: look for vfio-pci.ids= in /proc/cmdline and /etc/modprobe.d")
+    steps += [f"sudo modprobe {own[0]}, then read what it says: sudo dmesg | grep -E '{own[0]}|{gpu.bdf}' | tail -30"]
+    make = failed if needed or gpu.driver is not None else marginal
+    return make(
+        gpu.subject, says, evidence=evidence, cause=f"driver-binding:{gpu.bdf}",
+        title=f"{name} has no driver" if gpu.driver is None else f"{name} is bound to {gpu.driver}", help=tuple(steps))
+
+
+NOUVEAU_HELP = (
+    "printf 'blacklist nouveau\\noptions nouveau modeset=0\\n' | sudo tee /etc/modprobe.d/blacklist-nouveau.conf",
+    "sudo update-initramfs -u (Fedora: sudo dracut -f), then reboot",
+    "install NVIDIA's driver where it is missing",
+)
+
+
+@check("driver.amdgpu-loaded", reads=[Gpus, Amdgpu, ModuleSettings], limits=[AMDGPU_VERSION])
+def amdgpu_loaded(gpus: Gpus, amdgpu: Amdgpu, settings: ModuleSettings, want: Profile) -> Iterator[Finding]:
+    """The amdgpu driver is not loaded, or older than this box asks for.
+
+    Why it matters: without it there is no device node, no KFD and no ROCm.
+    What to do: `sudo modprobe amdgpu` and read the log; nomodeset on the command line, a blacklist, or a DKMS build
+    that failed for this kernel keep it out.
+    Not a fault: with goal tinygrad, whose driver in user space wants amdgpu gone.
+    By hand: ls /sys/module/amdgpu; cat /sys/module/amdgpu/version
+    """
+    evidence = (MODULE,)
+    subject = Subject("module", name="amdgpu")
+    cards = gpus.of_vendor("1002")
+    if "1002" not in want.gpus.vendors and not any(not gpu.integrated for gpu in cards):
+        if gpus.unreadable is not None and want.gpus.vendors == frozenset():
+            yield not_read(BOX, gpus.unreadable)
+        else:
+            yield skipped(BOX, "no AMD GPU is here that the profile is about")
+        return
+    bound = want.limit(AMDGPU_VERSION)
+    if isinstance(amdgpu.loaded, Unread):
+        yield not_read(subject, amdgpu.loaded, evidence=evidence)
+    elif not amdgpu.loaded and on_own_driver(want):
+        yield passed(subject, f"not loaded, as goal {want.goal} wants it", evidence=evidence)
+    elif not amdgpu.loaded:
+        place = settings.blacklisted.get("amdgpu")
+        steps = (f"take `blacklist amdgpu` out of {place}, rebuild the initramfs, reboot",) if place else ()
+        make = failed if "1002" in want.gpus.vendors else marginal
+        yield make(
+            subject, "not loaded", evidence=evidence, cause="driver:amdgpu", title="the amdgpu driver is not loaded",
+            help=(*steps, "sudo modprobe amdgpu, then read what it says: sudo dmesg | grep amdgpu | tail -30"))
+    elif isinstance(amdgpu.version, Unread):
+        yield not_read(subject, amdgpu.version, evidence=(f"{MODULE}/version",))
+    elif amdgpu.version is None:
+        note = (f"the profile asks for an out-of-tree amdgpu {demanded(bound)}",) if bound is not None else ()
+        make = marginal if bound is not None else passed
+        yield make(subject, "the kernel's own amdgpu is loaded", evidence=evidence, notes=note)
+    else:
+        numbers = parse_numbers(amdgpu.version)
+        if bound is None or numbers is None:
+            yield passed(subject, f"amdgpu {amdgpu.version} is loaded, built apart from the kernel", evidence=evidence)
+        else:
+            yield judged_version(
+                subject, amdgpu.version, numbers, bound, f"amdgpu {amdgpu.version}, profile asks for {demanded(bound)}",
+                evidence=(f"{MODULE}/version",), cause="driver:amdgpu", help=("update amdgpu-dkms, then reboot",))
+
+
+@check("driver.rocm", reads=[Rocm, Gpus], limits=[ROCM_VERSION])
+def rocm(rocm: Rocm, gpus: Gpus, want: Profile) -> Iterator[Finding]:
+    """ROCm is missing, older than this box asks for, or installed several times.
+
+    Why it matters: too old a ROCm does not know the GPU; of two installations a program may load one's runtime and the
+    other's libraries.
+    What to do: install the version named, from AMD's repository; remove the others (`ls -d /opt/rocm*`).
+    Not a fault: when your programs bring ROCm along, as wheels or in a container: this check looks at the system only.
+    By hand: cat /opt/rocm/.info/version; ls -d /opt/rocm*; ldconfig -p | grep libamdhip64
+    """
+    bound = want.limit(ROCM_VERSION)
+    subject = Subject("module", name="ROCm")
+    evidence = ("/opt", "/opt/rocm/.info/version")
+    if bound is None and ("1002" not in want.gpus.vendors or want.goal != "rocm"):
+        yield skipped(BOX, "the profile asks for no ROCm")
+        return
+    with_hip = [install for install in rocm.installs if install.has_hip]
+    if not with_hip:
+        if rocm.unread is not None:
+            yield not_read(subject, rocm.unread, evidence=evidence)
+            return
+        make = failed if bound is not None and bound.must is not None else marginal
+        yield make(
+            subject, f"no libamdhip64 in /opt/rocm*/lib or the library directories, profile asks for "
+            f"{demanded(bound) if bound else 'ROCm'}", evidence=evidence, limit=bound, cause="rocm:",
+            title="ROCm is not installed", help=("install ROCm from AMD's repository (amdgpu-install --usecase=rocm)",),
+            notes=("ROCm in Python wheels or in a container is not seen here",))
+        return
+    paths = listed(f"{install.path} ({install.version or 'version unknown'})" for install in with_hip)
+    chosen = next((install for install in with_hip if install.path == rocm.chosen), with_hip[0])
+    numbers = parse_numbers(chosen.version or "")
+    if bound is not None and numbers is None:
+        yield unknown(subject, f"not read: {chosen.path} does not say its version", evidence=evidence)
+    elif bound is not None and numbers is not None and chosen.version is not None:
+        yield judged_version(
+            subject, chosen.version, numbers, bound,
+            f"ROCm {chosen.version} in {chosen.path}, profile asks for {demanded(bound)}", evidence=evidence,
+            cause="rocm:", title=f"ROCm {chosen.version} is too old for this box",
+            help=("install the newer ROCm from AMD's repository, remove the old one",))
+    versions = {install.version for install in with_hip}
+    if len(versions) > 1:
+        yield marginal(subject, f"{len(with_hip)} installations: {paths}", evidence=evidence, cause="rocm:",
+                       title="several versions of ROCm are installed",
+                       help=("keep one: sudo apt remove the others, or set the alternative: "
+                             "sudo update-alternatives --config rocm",))
+    elif bound is None:
+        yield passed(subject, f"ROCm in {paths}", evidence=evidence)

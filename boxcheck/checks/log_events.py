@@ -1,0 +1,149 @@
+"""How events of the kernel log become findings: one for each device and subject, with count and time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import msgspec
+
+from boxcheck.checks.places import where
+from boxcheck.checks.wording import decided, duration, not_read
+from boxcheck.decode.klog import Event, KernelLog
+from boxcheck.model import BOX, Bdf, Finding, Outcome, Subject, Unread
+from boxcheck.probes.gpus import Gpu, Gpus
+from boxcheck.probes.kernel_log import KernelLogs
+from boxcheck.probes.links import Links
+from boxcheck.profile import Profile
+from boxcheck.registry import passed, skipped, unknown
+
+LOG = "/var/log/dmesg"
+GRAVITY = {"fail": Outcome.FAIL, "warn": Outcome.MARGINAL}
+"""Events of severity info and benign make no finding."""
+MOST_WORDS = 3
+"""Different events of one device that a finding spells out."""
+
+
+class Scene(msgspec.Struct, frozen=True):
+    """What a log check looks at, and where the devices that it names are."""
+
+    logs: KernelLogs
+    gpus: Gpus
+    links: Links
+    want: Profile
+
+    def gpu(self, bdf: Bdf | None) -> Gpu | None:
+        """The GPU at an address; a log may name function 0 of the card, or another function of it."""
+        if bdf is None:
+            return None
+        card = bdf.rsplit(".", 1)[0]
+        return next((gpu for gpu in self.gpus.gpus if gpu.bdf == bdf), None) or next(
+            (gpu for gpu in self.gpus.gpus if gpu.bdf.rsplit(".", 1)[0] == card), None)
+
+    def subject(self, bdf: Bdf | None) -> Subject:
+        gpu = self.gpu(bdf)
+        if gpu is not None:
+            return gpu.subject
+        if bdf is None:
+            return BOX
+        link = self.links.links.get(bdf)
+        return Subject("function", name=f"device {bdf}", slot=link.slot if link else None, bdf=bdf)
+
+    def link_id(self, bdf: Bdf | None) -> Bdf | None:
+        """The link that an error of this device belongs to: a port's own, else the one above it."""
+        if bdf is None:
+            return None
+        if bdf in self.links.links:
+            return bdf
+        slot = self.links.slot_link(bdf)
+        return None if slot is None else slot.id
+
+    def place(self, bdf: Bdf | None) -> str | None:
+        """The chain of parts down to a device, None when it hangs on no link."""
+        link = self.links.links.get(self.link_id(bdf) or Bdf(""))
+        return None if link is None else where(link, self.gpu(bdf), self.links, self.want)
+
+    def ago(self, event: Event) -> str:
+        """`3 h 12 min ago`, `at Sep 19 16:18:02`, or nothing."""
+        uptime = self.logs.uptime_seconds
+        if isinstance(event.last, float) and not isinstance(uptime, Unread) and uptime >= event.last:
+            return f"{duration(uptime - event.last)} ago"
+        if isinstance(event.last, float):
+            return f"{duration(event.last)} after boot"
+        return f"at {event.last}" if event.last else ""
+
+
+def _said(scene: Scene, event: Event) -> str:
+    count = event.count + event.suppressed
+    least = "at least " if event.suppressed or event.multiple else ""
+    often = "" if count == 1 and not least else f", {least}{count} x"
+    when = scene.ago(event)
+    last = "last " if count > 1 and when.endswith("ago") else ""
+    return f"{event.says}{often}" + (f", {last}{when}" if when else "")
+
+
+def _group(events: Iterable[Event], key: Callable[[Event], object]) -> list[list[Event]]:
+    groups: dict[object, list[Event]] = {}
+    for event in events:
+        groups.setdefault(key(event), []).append(event)
+    return list(groups.values())
+
+
+def judge_events(
+    scene: Scene, kinds: Sequence[str], nothing: str, cause: Callable[[Scene, Sequence[Event]], str], *,
+    key: Callable[[Event], object] = lambda event: event.bdf,
+    title: Callable[[Scene, Sequence[Event]], str] | None = None,
+    keep: Callable[[Event], bool] = lambda event: True,
+) -> Iterator[Finding]:
+    """The findings of the events of some kinds: one for each device (`key`).
+
+    `nothing` is what a pass says. Without a single bad event the check passes only when the log holds the whole boot.
+    """
+    log = scene.logs.this_boot
+    if isinstance(log, Unread):
+        yield not_read(BOX, log, evidence=(LOG,))
+        return
+    mine = [event for event in log.events if event.kind in kinds and keep(event)]
+    bad = [event for event in mine if event.severity in GRAVITY]
+    for group in _group(bad, key):
+        yield _finding(scene, group, cause(scene, group), title(scene, group) if title else None)
+    if bad:
+        return
+    notes = tuple(_said(scene, event) for event in mine if event.severity == "info")[:MOST_WORDS]
+    if (gap := incomplete(log)) is not None:
+        yield unknown(BOX, f"not read: {gap}; in the rest, {nothing}", evidence=(LOG,), notes=notes,
+                      help=("sudo journalctl -k -b holds the whole boot where journald keeps logs",))
+    else:
+        yield passed(BOX, nothing, evidence=(LOG,), notes=notes)
+
+
+def incomplete(log: KernelLog) -> str | None:
+    """Why the absence of an event in this log proves nothing; None when it does."""
+    if log.truncated:
+        return "the kernel log is too long to be read whole"
+    if not log.facts.from_boot:
+        begins = f" (it begins {duration(log.first_seconds)} after it)" if log.first_seconds is not None else ""
+        return f"the kernel log no longer holds the start of this boot{begins}"
+    return None
+
+
+def _finding(scene: Scene, group: Sequence[Event], cause: str, title: str | None) -> Finding:
+    worst = sorted(group, key=lambda event: (GRAVITY[event.severity].rank, event.line))
+    outcome = GRAVITY[worst[0].severity]
+    bdf = worst[0].bdf
+    said = [_said(scene, event) for event in worst[:MOST_WORDS]]
+    more = len(worst) - MOST_WORDS
+    helps = dict.fromkeys(step for event in worst for step in event.help)
+    return decided(
+        outcome, scene.subject(bdf), "; ".join(said) + (f"; and {more} more kinds" if more > 0 else ""),
+        evidence=(LOG,), cause=cause, title=title, where=scene.place(bdf), help=tuple(helps),
+        notes=tuple(f"log line {event.line}: {event.text[:160]}" for event in worst[:MOST_WORDS] if event.text),
+    )
+
+
+def no_vendor(scene: Scene, vendor: str, name: str) -> Finding | None:
+    """The skip of a check about one vendor's driver, where neither machine nor profile has such a GPU."""
+    if vendor in scene.want.gpus.vendors or scene.gpus.of_vendor(vendor):
+        return None
+    if scene.gpus.unreadable is not None:
+        return None
+    return skipped(BOX, f"no {name} GPU is here and the profile names none")

@@ -1,0 +1,95 @@
+"""Judgements on what the kernel log says of the machine around the GPUs: memory, processor, drives, heat, hangs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from boxcheck.checks.log import READS
+from boxcheck.checks.log_events import Scene, judge_events
+from boxcheck.model import Finding, Unread
+from boxcheck.probes.gpus import Gpus
+from boxcheck.probes.kernel_log import KernelLogs
+from boxcheck.probes.links import Links
+from boxcheck.profile import Profile
+from boxcheck.registry import check
+
+
+@check("log.mce", reads=READS)
+def mce(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
+    """The processor reported a machine check.
+
+    Why it matters: an uncorrected one is lost data in processor, memory or fabric; corrected ones are the warning
+    before.
+    What to do: note bank and core; run at stock clocks and memory speed; memory bank: swap that DIMM.
+    Not a fault: of the GPUs.
+    By hand: sudo dmesg | grep -iE 'mce|machine check'
+    """
+    scene = Scene(logs, gpus, links, want)
+    yield from judge_events(
+        scene, ("mce", "ghes-other"), "no machine check", lambda scene, events: "machine-check:",
+        title=lambda scene, events: "the processor reported a machine check")
+
+
+@check("log.edac", reads=READS)
+def edac(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
+    """The log holds memory errors.
+
+    Why it matters: an uncorrected one is wrong data in some program; corrected ones at a rate are a module on its way.
+    What to do: read the module's counters (memory.edac-ce, memory.edac-ue), then swap it with another one.
+    Not a fault: one corrected error in months.
+    By hand: sudo dmesg | grep -E 'EDAC|Memory failure'
+    """
+    scene = Scene(logs, gpus, links, want)
+    yield from judge_events(
+        scene, ("edac-ue", "edac-ce", "memory-failure", "ghes-memory"), "no memory error in the log",
+        lambda scene, events: f"memory-log:{events[0].labels[-1] if events[0].labels else ''}",
+        key=lambda event: event.labels)
+
+
+@check("log.thermal", reads=READS)
+def thermal(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
+    """Something became too hot since boot.
+
+    Why it matters: what throttles is slower than it should be; what shuts down is gone.
+    What to do: look at fans, dust, paste and the air in front of the part that is named.
+    Not a fault: of the part itself, in most cases.
+    By hand: sudo dmesg | grep -i temperature
+    """
+    scene = Scene(logs, gpus, links, want)
+    yield from judge_events(
+        scene, ("thermal",), "nothing became too hot", lambda scene, events: f"thermal:{events[0].bdf or 'cpu'}")
+
+
+@check("log.nvme", reads=READS)
+def nvme(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
+    """An NVMe drive did not answer in time, or had to be reset.
+
+    Why it matters: a drive that disappears under load is a bad slot, too little power, or the drive itself.
+    What to do: reseat it, look at its link (disk.nvme-link) and health; keep it out of deep power saving:
+    nvme_core.default_ps_max_latency_us=0.
+    Not a fault: of the GPUs, though a shared lane or power supply may be.
+    By hand: sudo dmesg | grep nvme
+    """
+    scene = Scene(logs, gpus, links, want)
+    log = logs.this_boot
+    names = {} if isinstance(log, Unread) else {bdf: name for name, bdf in log.facts.nvme_functions}
+    yield from judge_events(
+        scene, ("nvme-timeout", "nvme-reset"), "every NVMe drive answered in time",
+        lambda scene, events: f"nvme:{names.get(bdf, bdf) if (bdf := events[0].bdf) else ''}")
+
+
+@check("log.lockup", reads=READS)
+def lockup(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
+    """A processor or a task was stuck in the kernel, or the kernel crashed and went on.
+
+    Why it matters: a lockup under load is often a device that does not answer; after an oops nothing of this boot can
+    be trusted.
+    What to do: read the lines before it for a device; reboot; if it comes back under the same load, it is that device
+    or its driver.
+    Not a fault: a task blocked on a slow network disk.
+    By hand: sudo dmesg | grep -E 'lockup|blocked for more|rcu.*stall|BUG:|Oops'
+    """
+    scene = Scene(logs, gpus, links, want)
+    yield from judge_events(
+        scene, ("lockup", "oops", "kernel-panic"), "nothing was stuck", lambda scene, events: "lockup:",
+        key=lambda event: event.kind)
