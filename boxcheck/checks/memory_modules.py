@@ -143,7 +143,11 @@ def bandwidth_theoretical(memory: Memory, want: Profile) -> Iterator[Finding]:
     By hand: channels x MT/s x bytes (8 for DDR): sudo dmidecode -t 17
     """
     if isinstance(memory.channels, Unread):
-        yield not_read(BOX, memory.channels, evidence=(TABLES,))
+        # This judges nothing, so where the machine itself has no answer there is nothing to wait for.
+        if memory.channels.kind in ("absent", "unsupported"):
+            yield skipped(BOX, memory.channels.why, evidence=(TABLES,))
+        else:
+            yield not_read(BOX, memory.channels, evidence=(TABLES,))
         return
     total_bytes = 0.0
     used = 0

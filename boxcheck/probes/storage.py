@@ -27,7 +27,7 @@ TRANSPORTS = (("/nvme/", "NVMe"), ("/usb", "USB"), ("/ata", "SATA"), ("/virtio",
 """Part of a disk's real path in sysfs -> how it is attached; first match wins."""
 PSEUDO = frozenset({
     "proc", "sysfs", "devtmpfs", "devpts", "tmpfs", "cgroup", "cgroup2", "securityfs", "debugfs", "tracefs", "configfs",
-    "mqueue", "hugetlbfs", "pstore", "bpf", "autofs", "binfmt_misc", "fusectl", "efivarfs", "nsfs", "ramfs", "rpc_pipefs",
+    "mqueue", "hugetlbfs", "pstore", "bpf", "autofs", "binfmt_misc", "fusectl", "efivarfs", "nsfs", "ramfs",
 })
 """File systems of the kernel's own, which hold no data; a machine has dozens of these mounts."""
 DEPTH_LIMIT = 8

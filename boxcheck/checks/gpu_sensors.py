@@ -1,0 +1,141 @@
+"""What GPUs show of themselves through hwmon: where it is, and the judgements on fans and power caps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from boxcheck.checks.wording import not_read
+from boxcheck.model import BOX, Finding, Quantity, Unread
+from boxcheck.probes.gpus import Gpu, Gpus
+from boxcheck.probes.sensors import Chip, Fan, PowerCap, Sensors
+from boxcheck.profile import Profile
+from boxcheck.registry import check, failed, marginal, passed, skipped
+
+NO_HWMON = frozenset({"10de"})
+"""Vendors whose driver shows no hwmon."""
+HOT_EDGE_CELSIUS = 75.0
+HOT_JUNCTION_CELSIUS = 90.0
+"""A fan must turn at these. Cards stop their fans at rest and start them at about 50 to 60 degrees of edge."""
+CAP_ROUNDING_WATTS = 1.0
+SINGLE_OUTLET_WATTS = 150.0
+"""tinyOS' `power-limit 150`: what its documentation sets for a tinybox on one 120 V outlet."""
+
+
+def gpu_readings(gpus: Gpus, sensors: Sensors) -> Iterator[tuple[Gpu, Chip | Finding]]:
+    """Each GPU with its chip, or with the finding that says why there is none."""
+    for gpu in gpus.gpus:
+        chip = sensors.of_function(gpu.bdf)
+        if chip is not None:
+            yield gpu, chip
+        elif gpu.vendor in NO_HWMON:
+            yield gpu, skipped(gpu.subject, "its driver shows no hwmon by design: NVML is needed")
+        elif isinstance(sensors.chips, Unread):
+            yield gpu, not_read(gpu.subject, sensors.chips, evidence=("/sys/class/hwmon",))
+        elif gpu.driver is None:
+            yield gpu, not_read(gpu.subject, Unread("no driver is bound, so nothing reads its sensors", "unsupported"))
+        elif gpu.vendor == "8086":
+            yield gpu, skipped(gpu.subject, "its driver shows no hwmon for this GPU")
+        else:
+            yield gpu, not_read(gpu.subject, Unread("its driver shows no hwmon", "unsupported"))
+
+
+def no_gpu(gpus: Gpus) -> Finding | None:
+    """The one finding where there is no GPU to look at."""
+    if gpus.unreadable is not None:
+        return not_read(BOX, gpus.unreadable, evidence=("/sys/bus/pci/devices",))
+    return None if gpus.gpus else skipped(BOX, "there is no GPU")
+
+
+@check("fan.gpu", reads=[Gpus, Sensors])
+def fan(gpus: Gpus, sensors: Sensors, want: Profile) -> Iterator[Finding]:
+    """A GPU's fan stands still although the GPU is hot.
+
+    Why it matters: the card protects itself by slowing down, and its memory is the first to go.
+    What to do: look for a cable in the fan, then for its plug; set the fan control back to automatic; a dead fan is a
+    warranty case.
+    Not a fault: 0 rpm at rest. Cards stop their fans below 50 to 60 °C.
+    By hand: grep . /sys/class/hwmon/hwmon*/{fan1_input,temp1_input}
+    """
+    nothing = no_gpu(gpus)
+    if nothing is not None:
+        yield nothing
+        return
+    for gpu, chip in gpu_readings(gpus, sensors):
+        if isinstance(chip, Finding):
+            yield chip
+        elif not chip.fans:
+            yield skipped(gpu.subject, "the card has no fan that its driver shows")
+        else:
+            for item in chip.fans:
+                yield _fan(gpu, chip, item)
+
+
+def _fan(gpu: Gpu, chip: Chip, item: Fan) -> Finding:
+    if isinstance(item.rpm, Unread):
+        return not_read(gpu.subject, item.rpm, evidence=(item.path,))
+    measured = Quantity(item.rpm, "rpm")
+    if item.rpm > 0:
+        return passed(gpu.subject, f"{item.label} turns at {item.rpm} rpm", measured=measured, evidence=(item.path,))
+    known: list[tuple[str, float, float]] = []
+    for label, hot in (("edge", HOT_EDGE_CELSIUS), ("junction", HOT_JUNCTION_CELSIUS)):
+        reading = chip.temperature(label)
+        if reading is not None and isinstance(reading.celsius, float):
+            known.append((label, reading.celsius, hot))
+    if not known:
+        why = Unread("the fan stands still and no temperature tells whether it may", "unsupported")
+        return not_read(gpu.subject, why, evidence=(item.path,))
+    label, celsius, hot = max(known, key=lambda entry: entry[1] - entry[2])
+    if celsius >= hot:
+        return failed(
+            gpu.subject, f"{item.label} stands still at {label} {celsius:g} °C, it must turn from {hot:g} °C",
+            measured=measured, evidence=(item.path,), cause=f"gpu-hot:{gpu.bdf}",
+            title=f"the fan of GPU {gpu.index} stands still",
+            help=("take the load off", "look for a cable in the fan and for its plug; pwm1_enable 2 is automatic control"))
+    return passed(
+        gpu.subject, f"{item.label} at rest at {label} {celsius:g} °C", measured=measured, evidence=(item.path,),
+        notes=("a fan at rest says nothing about what it does under load",))
+
+
+@check("power.gpu-cap", reads=[Gpus, Sensors])
+def gpu_cap(gpus: Gpus, sensors: Sensors, want: Profile) -> Iterator[Finding]:
+    """A GPU's power cap is not the one it comes with.
+
+    Why it matters: a cap that somebody left behind makes one card slower than the others, or all of them slower than
+    their figures; one above the default can overload supply and cables.
+    What to do: where nobody wants it, write the default back to power1_cap.
+    Not a fault: a cap that is meant: 150 W is tinyOS' setting for a tinybox on one 120 V outlet.
+    By hand: grep . /sys/class/drm/card*/device/hwmon/hwmon*/power1_cap{,_default}
+    """
+    nothing = no_gpu(gpus)
+    if nothing is not None:
+        yield nothing
+        return
+    for gpu, chip in gpu_readings(gpus, sensors):
+        if isinstance(chip, Finding):
+            yield chip
+        elif chip.power is None or (chip.power.cap_watts is None and chip.power.default_watts is None):
+            yield skipped(gpu.subject, "its driver offers no power cap")
+        else:
+            yield _cap(gpu, chip.power, f"/sys/class/hwmon/{chip.hwmon}/power1_cap")
+
+
+def _cap(gpu: Gpu, power: PowerCap, path: str) -> Finding:
+    cap, default = power.cap_watts, power.default_watts
+    evidence = (path, f"{path}_default")
+    for value, name in ((cap, "power1_cap"), (default, "power1_cap_default")):
+        if isinstance(value, Unread):
+            return not_read(gpu.subject, value, evidence=evidence)
+        if value is None:
+            why = Unread(f"this kernel's driver has no {name}", "unsupported")
+            return not_read(gpu.subject, why, evidence=evidence)
+    assert isinstance(cap, float)
+    assert isinstance(default, float)
+    measured = Quantity(cap, "W")
+    if abs(cap - default) <= CAP_ROUNDING_WATTS:
+        return passed(gpu.subject, f"capped at {cap:g} W, its default", measured=measured, evidence=evidence)
+    known = cap == SINGLE_OUTLET_WATTS
+    return marginal(
+        gpu.subject, f"capped at {cap:g} W, its default is {default:g} W", measured=measured, evidence=evidence,
+        cause="gpu-power-cap:", title=f"GPUs are capped at other than their default ({cap:g} W, not {default:g} W)",
+        notes=("150 W is tinyOS' setting for a box on one 120 V outlet",) if known else (),
+        help=(f"where it is not meant: echo {round(default * 1e6)} | sudo tee {path}",))

@@ -1,0 +1,224 @@
+"""Temperatures, fans and power caps that drivers show through hwmon, and links that the thermal framework slows down.
+
+Reads   /sys/class/hwmon/hwmon*/{name,temp*_*,fan*_*,power1_*}, gpu_busy_percent of amdgpu,
+        /sys/class/thermal/cooling_device*/{type,cur_state,max_state}                         (any user)
+Since   power1_cap_default Linux 5.14; PCIe_Port_Link_Speed cooling devices 6.13
+Absent  hwmon of NVIDIA cards: their driver has none, NVML gives these readings. hwmon of the processor where k10temp or
+        coretemp is not loaded, and in virtual machines.
+By hand sensors; grep . /sys/class/hwmon/hwmon*/{name,temp1_input}
+
+A graphics card that sleeps (runtime power management) is not woken to be read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from boxcheck.decode.text import clean_text
+from boxcheck.host import Host
+from boxcheck.model import Bdf, Unread
+from boxcheck.probes.attributes import integer, numbered, words
+from boxcheck.probes.pci import parse_bdf
+from boxcheck.registry import probe
+
+HWMON = "/sys/class/hwmon"
+THERMAL = "/sys/class/thermal"
+LINK_COOLING = "PCIe_Port_Link_Speed_"
+"""Start of the type of a port's cooling device (drivers/thermal/pcie_cooling.c); the port's address follows."""
+
+CPU_CHIPS = frozenset({"k10temp", "coretemp", "zenpower"})
+GPU_CHIPS = frozenset({"amdgpu", "radeon", "nouveau", "xe", "i915"})
+LOWEST_CELSIUS, HIGHEST_CELSIUS = -40.0, 150.0
+"""Outside of these a reading is no temperature: an input that nothing is wired to shows -128 or 255."""
+
+_SLEEPING = Unread("the card sleeps, and reading it would wake it", "unsupported")
+
+
+class Temperature(msgspec.Struct, frozen=True, kw_only=True):
+    label: str
+    """As the driver names it: `edge`, `junction`, `mem`, `Tctl`, `Package id 0`, `Composite`."""
+    celsius: float | Unread
+    max_celsius: float | None
+    """Where the device warns; None where it gives none, or none that can be."""
+    critical_celsius: float | None
+    alarm: bool | None
+    """The device's own alarm: critical or emergency; None where it has no such flag."""
+    path: str
+
+
+class Fan(msgspec.Struct, frozen=True):
+    label: str
+    rpm: int | Unread
+    path: str
+
+
+class PowerCap(msgspec.Struct, frozen=True, kw_only=True):
+    """Watts. None where the driver has no such file."""
+
+    cap_watts: float | None | Unread
+    default_watts: float | None | Unread
+    max_watts: float | None | Unread
+    drawn_watts: float | None | Unread
+
+
+class Chip(msgspec.Struct, frozen=True, kw_only=True):
+    """One hwmon device."""
+
+    hwmon: str
+    name: str
+    bdf: Bdf | None
+    """The PCI function it belongs to, None for a chip on another bus."""
+    device: str
+    """Name of the device above: `0000:03:00.0`, `coretemp.0`, `nvme0`, `nct6775.656`."""
+    temperatures: tuple[Temperature, ...]
+    fans: tuple[Fan, ...]
+    power: PowerCap | None
+    """None on a chip without a power limit or reading."""
+    busy_percent: int | None | Unread
+    """How busy the GPU is; None where the driver does not tell."""
+
+    def temperature(self, *labels: str) -> Temperature | None:
+        """The first temperature with one of the labels, in the order of the labels."""
+        return next((item for label in labels for item in self.temperatures if item.label == label), None)
+
+
+class LinkCooling(msgspec.Struct, frozen=True):
+    """A port whose speed the thermal framework can lower. State 0: it does not."""
+
+    port: Bdf
+    state: int | Unread
+    max_state: int | Unread
+    path: str
+
+
+class Sensors(msgspec.Struct, frozen=True):
+    chips: tuple[Chip, ...] | Unread
+    """Empty when the machine has none."""
+    link_cooling: tuple[LinkCooling, ...] | Unread
+
+    def of_function(self, bdf: Bdf) -> Chip | None:
+        """The chip of a PCI function."""
+        return next((chip for chip in self.all() if chip.bdf == bdf), None)
+
+    def all(self) -> tuple[Chip, ...]:
+        return () if isinstance(self.chips, Unread) else self.chips
+
+
+def _milli(value: int | Unread) -> float | Unread:
+    """Thousandths of a degree to degrees; Unread for what is no temperature."""
+    if isinstance(value, Unread):
+        return value
+    celsius = round(value / 1000, 1)
+    if not LOWEST_CELSIUS <= celsius <= HIGHEST_CELSIUS:
+        return Unread(f"{celsius:g} degrees is no temperature of a part that runs", "malformed")
+    return celsius
+
+
+def _threshold(host: Host, path: str) -> float | None:
+    value = _milli(integer(host, path))
+    return None if isinstance(value, Unread) or value <= 0 else value
+
+
+def _watts(host: Host, path: str) -> float | None | Unread:
+    value = integer(host, path)
+    if isinstance(value, Unread):
+        return None if value.kind == "absent" else value
+    return round(value / 1e6, 1)
+
+
+def _alarm(host: Host, base: str, stem: str, names: frozenset[str]) -> bool | None:
+    found = [integer(host, f"{base}/{stem}_{kind}_alarm") for kind in ("crit", "emergency")
+             if f"{stem}_{kind}_alarm" in names]
+    known = [value != 0 for value in found if isinstance(value, int)]
+    return any(known) if known else None
+
+
+def _temperature(host: Host, base: str, stem: str, names: frozenset[str], asleep: bool) -> Temperature:
+    label = words(host, f"{base}/{stem}_label") if f"{stem}_label" in names else None
+    return Temperature(
+        label=label if isinstance(label, str) else stem,
+        celsius=_SLEEPING if asleep else _milli(integer(host, f"{base}/{stem}_input")),
+        max_celsius=_threshold(host, f"{base}/{stem}_max") if f"{stem}_max" in names else None,
+        critical_celsius=_threshold(host, f"{base}/{stem}_crit") if f"{stem}_crit" in names else None,
+        alarm=None if asleep else _alarm(host, base, stem, names), path=f"{base}/{stem}_input",
+    )
+
+
+def _fan(host: Host, base: str, stem: str, names: frozenset[str], asleep: bool) -> Fan:
+    label = words(host, f"{base}/{stem}_label") if f"{stem}_label" in names else None
+    path = f"{base}/{stem}_input"
+    return Fan(label if isinstance(label, str) else stem, _SLEEPING if asleep else integer(host, path), path)
+
+
+def _power(host: Host, base: str, names: frozenset[str], asleep: bool) -> PowerCap | None:
+    if not any(name.startswith("power1_") for name in names):
+        return None
+    if asleep:
+        return PowerCap(cap_watts=_SLEEPING, default_watts=_SLEEPING, max_watts=_SLEEPING, drawn_watts=_SLEEPING)
+    drawn = "power1_average" if "power1_average" in names else "power1_input"
+    return PowerCap(
+        cap_watts=_watts(host, f"{base}/power1_cap"), default_watts=_watts(host, f"{base}/power1_cap_default"),
+        max_watts=_watts(host, f"{base}/power1_cap_max"), drawn_watts=_watts(host, f"{base}/{drawn}"),
+    )
+
+
+def _stems(names: Sequence[str], kind: str) -> list[str]:
+    """`temp1`, `temp2` ... by number, of those that have an input."""
+    inputs = (name for name in names if re.fullmatch(rf"{kind}\d{{1,3}}_input", name))
+    return numbered(tuple(name.removesuffix("_input") for name in inputs), kind)
+
+
+def _chip(host: Host, hwmon: str) -> Chip | None:
+    base = f"{HWMON}/{hwmon}"
+    listed = host.entries(base)
+    name = words(host, f"{base}/name")
+    if isinstance(listed, Unread) or not isinstance(name, str):
+        return None
+    names = frozenset(listed)
+    real = host.target(base)
+    above = host.target(f"{base}/device")
+    # hwmon directories hang below their device; in trees without the kernel's links only the link `device` tells.
+    parts = (real if isinstance(real, str) else f"{above}/" if isinstance(above, str) else "").split("/")
+    bdf = next((found for part in reversed(parts) if (found := parse_bdf(part)) is not None), None)
+    if bdf is None and isinstance(above, str):
+        bdf = next((found for part in reversed(above.split("/")) if (found := parse_bdf(part)) is not None), None)
+    device = above.rsplit("/", 1)[-1] if isinstance(above, str) else ""
+    asleep = name in GPU_CHIPS and host.text(f"{base}/device/power/runtime_status") == "suspended"
+    busy = integer(host, f"{base}/device/gpu_busy_percent") if name == "amdgpu" and not asleep else None
+    return Chip(
+        hwmon=hwmon, name=name, bdf=bdf, device=clean_text(device, 64),
+        temperatures=tuple(_temperature(host, base, stem, names, asleep) for stem in _stems(listed, "temp")),
+        fans=tuple(_fan(host, base, stem, names, asleep) for stem in _stems(listed, "fan")),
+        power=_power(host, base, names, asleep),
+        busy_percent=None if isinstance(busy, Unread) and busy.kind == "absent" else busy,
+    )
+
+
+def _chips(host: Host) -> tuple[Chip, ...] | Unread:
+    names = host.entries(HWMON)
+    if isinstance(names, Unread):
+        return () if names.kind == "absent" else names
+    return tuple(chip for name in numbered(names, "hwmon") if (chip := _chip(host, name)) is not None)
+
+
+def _link_cooling(host: Host) -> tuple[LinkCooling, ...] | Unread:
+    names = host.entries(THERMAL)
+    if isinstance(names, Unread):
+        return () if names.kind == "absent" else names
+    found = []
+    for name in numbered(names, "cooling_device"):
+        base = f"{THERMAL}/{name}"
+        kind = host.text(f"{base}/type")
+        port = parse_bdf(kind.removeprefix(LINK_COOLING)) if isinstance(kind, str) else None
+        if port is not None:
+            found.append(LinkCooling(
+                port, integer(host, f"{base}/cur_state"), integer(host, f"{base}/max_state"), f"{base}/cur_state"))
+    return tuple(found)
+
+
+@probe("sensors", Sensors)
+def sensors(host: Host) -> Sensors:
+    return Sensors(_chips(host), _link_cooling(host))
