@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat as stat_module
+import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from sys import intern
@@ -33,6 +34,9 @@ NAME_LIMIT_BYTES = 8192
 COMPLAINT_LIMIT = 100
 BLOCK = 512
 _END = bytes(BLOCK)
+
+_HEADER = struct.Struct("100s24x12s12x8sB100s6s82x155s12x")
+"""name, (mode, uid, gid), size, (mtime), checksum, type, link, magic, (version, names, device), prefix"""
 
 _REGULAR = frozenset(b"0\x007")
 _LINK, _HARD, _DIRECTORY = ord("2"), ord("1"), ord("5")
@@ -105,11 +109,16 @@ class TarTree:
 
     def _place(self, name: bytes) -> str | None:
         """Clean path of a member, `""` for the top; None where it would leave the capture or is unprintable."""
-        parts = [part for part in name.split(b"/") if part not in (b"", b".")]
-        if b".." in parts or len(parts) > DEPTH_LIMIT:
+        if b"/." in name or b"//" in name or name[:1] in b"./" or name[-1:] == b"/":
+            parts = [part for part in name.split(b"/") if part not in (b"", b".")]
+            bad = b".." in parts
+            name = b"/".join(parts)
+        else:
+            bad = False
+        if bad or name.count(b"/") >= DEPTH_LIMIT:
             self._complain("ignored a path that leaves the capture or is too deep", name.decode("utf-8", "replace"))
             return None
-        path = b"/".join([b"", *parts]).decode("utf-8", "surrogateescape")
+        path = f"/{name.decode('utf-8', 'surrogateescape')}" if name else ""
         if path and not_a_path(path):
             self._complain("ignored an unprintable path", path)
             return None
@@ -242,23 +251,18 @@ def _members(source: Plain) -> Iterator[Member]:
 
 def _header(block: bytes) -> Member | None:
     """A ustar, GNU or old header; None when its checksum or its size is wrong."""
-    if _octal(block[148:156]) != _sum(block[:148]) + 8 * 32 + _sum(block[156:384]) + _sum(block[384:]):
+    name, size_field, checksum, kind, link, magic, prefix = _HEADER.unpack(block)
+    # Adler-32 (RFC 1950) begins with 1 + the sum of the bytes, modulo 65 521: exact for 256 bytes, and in C.
+    total = (zlib.adler32(block[:256]) & 0xFFFF) + (zlib.adler32(block[256:]) & 0xFFFF) - 2
+    size = _octal(size_field)
+    if size is None or _octal(checksum) != total - sum(checksum) + 8 * 32:
         return None
-    size = _octal(block[124:136])
-    if size is None:
-        return None
-    name = block[:100].split(b"\0", 1)[0]
-    if block[257:263] == b"ustar\0" and block[345]:
-        name = block[345:500].split(b"\0", 1)[0] + b"/" + name
-    kind = block[156]
+    name = name.split(b"\0", 1)[0]
+    if prefix[0] and magic == b"ustar\0":
+        name = prefix.split(b"\0", 1)[0] + b"/" + name
     if kind in _REGULAR and name.endswith(b"/"):  # how tars before 1988 wrote directories
         kind = _DIRECTORY
-    return Member(name, kind, block[157:257].split(b"\0", 1)[0], size)
-
-
-def _sum(data: bytes) -> int:
-    """Sum of at most 257 bytes, by the first half of Adler-32 (RFC 1950: 1 + the sum, modulo 65 521), in C."""
-    return (zlib.adler32(data) & 0xFFFF) - 1
+    return Member(name, kind, link.split(b"\0", 1)[0], size)
 
 
 def _octal(field: bytes) -> int | None:
@@ -266,7 +270,9 @@ def _octal(field: bytes) -> int | None:
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
     text = field.strip(b"\0 ")
-    return int(text, 8) if text.isdigit() and not text.strip(b"01234567") else (0 if not text else None)
+    if not text:
+        return 0
+    return int(text, 8) if text.isdigit() and b"8" not in text and b"9" not in text else None
 
 
 def _header_data(source: Plain, size: int) -> bytes:

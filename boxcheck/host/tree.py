@@ -139,12 +139,12 @@ class DirectoryTree:
                 for entry in entries:
                     if not entry.name.isprintable():
                         self._complain("ignored an unprintable name", f"{path}/{entry.name}")
+                    elif entry.is_file(follow_symlinks=False):
+                        found[intern(entry.name)] = "file"
                     elif entry.is_symlink():
                         found[intern(entry.name)] = "link"
-                    elif entry.is_dir(follow_symlinks=False):
-                        found[intern(entry.name)] = "dir"
                     else:
-                        found[intern(entry.name)] = "file" if entry.is_file(follow_symlinks=False) else "other"
+                        found[intern(entry.name)] = "dir" if entry.is_dir(follow_symlinks=False) else "other"
                     if len(found) > ENTRIES_LIMIT:
                         raise ValueError(f"more than {ENTRIES_LIMIT} names")
         except (OSError, ValueError) as error:
