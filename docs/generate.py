@@ -56,12 +56,12 @@ def entry(check: Check) -> str:
 
 
 def limit_page() -> dict[Path, str]:
-    lines = [HEAD, "# Limits\n\n", "What a profile may set. `[area] name = value`, or `{ must = ..., should = ... }`.\n\n",
+    lines = [HEAD, "# Limits\n\n",
+             "What a profile may set. `[area] name = value`, or `{ must = ..., should = ... }`.\n\n",
              "| limit | type | unit | compares | range | meaning |\n|---|---|---|---|---|---|\n"]
     for name, spec in sorted(LIMITS.items()):
-        bounds = ", ".join(str(value) for value in spec.among) if spec.among else (
-            f"{'' if spec.low is None else format(spec.low, 'g')} to {'' if spec.high is None else format(spec.high, 'g')}"
-            if spec.low is not None or spec.high is not None else "")
+        low, high = ("" if bound is None else format(bound, "g") for bound in (spec.low, spec.high))
+        bounds = ", ".join(str(value) for value in spec.among) or (f"{low} to {high}" if low or high else "")
         lines.append(
             f"| `{name}` | {spec.type.__name__} | {spec.unit} | {spec.compare} | {bounds} | {spec.doc} |\n")
     return {REFERENCE / "limits.md": "".join(lines)}

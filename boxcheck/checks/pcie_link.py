@@ -135,14 +135,22 @@ def _judge_width(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
             "look for bifurcation of this slot in the BIOS, and for a lane-share jumper in the board's manual",
             "a narrower adapter or riser between slot and card also announces less",
         )
-    speed = link.speed_gts
-    if isinstance(speed, float):
+    speed = _best_speed(link)
+    if speed is not None:
         ends = (*ends, f"this link carries {_rate(width, speed)} each way at most instead of {_rate(bound, speed)}")
     return compared(
         subject, width, wanted, f"trained x{width}, x{bound} required", evidence=evidence, cause=_cause(link),
         title=f"{name} runs x{width} of x{bound}", where=where(link, gpu, links, want), notes=ends, help=helps,
         not_=excluded,
     )
+
+
+def _best_speed(link: Link) -> float | None:
+    """The speed that the link has when it works: under load where that was read, else what both ends can do."""
+    if not isinstance(link.under_load, Unread) and link.under_load.speed_gts is not None:
+        return link.under_load.speed_gts
+    capable = link.capable_speed_gts
+    return capable if isinstance(capable, float) else None
 
 
 def _lower_end(link: Link, what: str) -> tuple[float | int, str]:

@@ -51,18 +51,16 @@ def where(link: Link, gpu: Gpu | None, links: Links, want: Profile) -> str:
 
 
 def path_name(link: Link, want: Profile) -> str:
-    """What a hand would take hold of: `riser R3`, or `the riser or card in slot PCIE3`."""
+    """What a hand would take hold of: `riser R3`, or `its riser` where the profile names none."""
     wanted = want.slot(link.slot)
-    if wanted is not None and wanted.riser:
-        return f"riser {wanted.riser}"
-    return "the riser" if link.slot is None else f"the riser or card in slot {link.slot}"
+    return f"riser {wanted.riser}" if wanted is not None and wanted.riser else "its riser"
 
 
 def reseat(link: Link, want: Profile) -> tuple[str, str]:
     """What to do about a link with a bad contact: reseat, and if that does not cure it, a swap that tells the parts
     apart."""
     return (
-        f"power off, reseat the card and both ends of {path_name(link, want)}, power on, keep the card busy and run: "
+        f"power off, reseat the card and both ends of {path_name(link, want)}, power on; with the card busy, run: "
         "boxcheck doctor pcie aer",
         "not cured: move the card alone to another slot. The fault moves with it: the card; it stays: riser or slot; "
         "then swap only the riser",
