@@ -13,6 +13,8 @@ Source: drivers/pci/pcie/aer.c (aer_print_error, aer_print_source, aer_isr_one_e
 
 from __future__ import annotations
 
+from collections import deque
+
 from boxcheck.model import Bdf
 
 from .aer_bits import (
@@ -105,7 +107,7 @@ class Aer:
     def __init__(self) -> None:
         self._open: dict[Bdf | None, _Record] = {}
         self._received: dict[Bdf | None, _Received] = {}
-        self._latest: _Received | None = None
+        self._recent: deque[_Received] = deque(maxlen=8)
         self._last_fold: Fold | None = None
         self._waiting_suppressed: tuple[int, Line] | None = None
 
@@ -156,12 +158,20 @@ class Aer:
         return _RECORD_LINES
 
     def _claim(self, line: Line, kind: str | None) -> _Received | None:
-        """The "received" line that led to this record: the latest one of this kind."""
-        latest = self._latest
-        if latest is None or latest.kind != kind or line.number - latest.line.number > _FIND_DEVICE:
-            return None
-        latest.used = True
-        return latest
+        """The "received" line that led to this record: of its own port, else about it, else the latest of its kind."""
+        bdf = line.bdf
+        rank, best = 0, None
+        for received in reversed(self._recent):
+            if received.kind != kind or line.number - received.line.number > _FIND_DEVICE:
+                continue
+            fits = 3 if received.port == bdf else 2 if received.requester == bdf else 1
+            if fits > rank:
+                rank, best = fits, received
+                if fits == 3:
+                    break
+        if best is not None:
+            best.used = True
+        return best
 
     def _status(self, line: Line, out: Ledger) -> int:
         found = _STATUS.search(line.message)
@@ -211,7 +221,8 @@ class Aer:
             self._book_bare(before, out)
         received = _Received(line, kind, port, requester, found[1] is not None)
         forget_oldest(self._received, _MANY_OPEN)
-        self._received[port] = self._latest = received
+        self._received[port] = received
+        self._recent.append(received)
         return 1
 
     def _suppressed(self, line: Line, out: Ledger) -> None:
@@ -279,7 +290,7 @@ class Aer:
                 self._book_bare(received, out)
         self._open.clear()
         self._received.clear()
-        self._latest = None
+        self._recent.clear()
         if self._waiting_suppressed is not None and self._last_fold is not None:
             self._settle(self._last_fold)
         self._waiting_suppressed = None

@@ -37,10 +37,10 @@ _GONE = (
 
 _RULES = (
     Rule(" timeout, but soft recovered", "amdgpu-ring-timeout", "warn", "driver",
-         "work on ring {label} hung and was cleared without a reset", _HANG, Rx(r"ring (?P<label>[\w.]{2,40}) timeout"),
-         variant="soft"),
+         "work on ring {label} hung and was cleared without a reset", _HANG,
+         Rx(r"ring (?P<label>[\w.]{2,40}) timeout, but (?P<label2>soft recovered)")),
     Rule(" timeout", "amdgpu-ring-timeout", "fail", "driver", "work on ring {label} hung", _HANG,
-         Rx(r"ring (?P<label>[\w.]{2,40}) timeout(?:,|$)"), variant="hard"),
+         Rx(r"ring (?P<label>[\w.]{2,40}) timeout(?:,|$)")),
     Rule("MES", "amdgpu-mes-fail", "fail", "firmware", "the GPU's scheduler firmware (MES) did not answer", _FIRMWARE,
          Rx(r"MES(?:\(\d\))? failed to resp\w+(?: to)?(?: msg=(?P<label>[\w() ,-]{1,40}?))?(?:\.|$)")),
     Rule("MES ring buffer is full", "amdgpu-mes-fail", "fail", "firmware",
@@ -81,7 +81,7 @@ _RULES = (
     Rule("firmware load for", "firmware-load-fail", "warn", "firmware",
          "the firmware file {label} was not found or not readable",
          ("install or update linux-firmware, then rebuild the initramfs",),
-         Rx(r"Direct firmware load for (?P<label>(?:amdgpu|nvidia)/[\w./-]{1,80}) failed")),
+         Rx(r"Direct firmware load for (?P<label>amdgpu/[\w./-]{1,80}) failed")),
     Rule("firmware load for", "firmware-load-fail", "info", "firmware",
          "the firmware file {label} was not found; often an optional or newer one",
          (), Rx(r"Direct firmware load for (?P<label>[\w./-]{1,80}) failed")),

@@ -132,7 +132,7 @@ class BootFacts:
                     fold.describe("info", "config", f"the kernel does not know {names} and leaves it to user space",
                                   ("check the spelling, if it was meant for the kernel",))
             return
-        found = _COMMAND_LINE.search(line.message)
+        found = _COMMAND_LINE.match(line.message)
         if found is None or self._kernel_command_line:
             return
         self._kernel_command_line = found[1] == "Kernel c"
@@ -230,10 +230,11 @@ _READERS = (
     ("PCI Root Bridge [", BootFacts.root_bridge),
     ("enabled with IRQ", BootFacts.aer_port),
     ("unknown parameter", BootFacts.ignored),
+    # Before the command line, which it may mention.
+    ("Default domain type", BootFacts.domain_type),
     ("ommand line", BootFacts.command_line),
     ("Linux version ", BootFacts.kernel),
     ("DMI: ", BootFacts.dmi),
-    ("Default domain type", BootFacts.domain_type),
     ("VRAM", BootFacts.gpu_memory),
     ("of GTT memory", BootFacts.gpu_memory),
     ("NVRM: loading ", BootFacts.nvidia_module),

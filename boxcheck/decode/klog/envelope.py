@@ -36,7 +36,7 @@ _KMSG = Rx(r"(\d{1,4}),(\d+),(\d{1,18}),[-+c][^;]{0,80};")
 _SYSLOG = Rx(r"((?:[A-Z][a-z]{2} )?[A-Z][a-z]{2} {1,2}\d{1,2} (?:\d{4} )?\d\d:\d\d:\d\d(?:\.\d{1,9})?) ")
 _FULL = Rx(r"([A-Z][a-z]{2} \d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,9})? [A-Z][A-Za-z0-9+-]{0,8}) ")
 _UNIX = Rx(r"(\d{9,11}\.\d{3,9}) ")
-_HOST = Rx(r"(?!NVRM|amdgpu |nvidia |pcieport |pci |nvme |kfd )[\w.-]{1,80} {1,3}")
+_HOST = Rx(r"[\w.-]{1,80} {1,3}")
 _TAG = Rx(r"([\w./@-]{1,60})(?:\[(\d+)\])?: ?")
 _RFC5424 = Rx(r"(\S{1,60}) (\S{1,60}) \S{1,60} (?:-|\[[^\]]{0,400}\]) ")
 _HOST_KERNEL = Rx(r"[\w.-]{1,80} (kernel)(?:\[\d+\])?: ?")
@@ -183,7 +183,8 @@ def _peel_digits(text: str, at: int, line: Line) -> int:
     found = _ISO.match(text, at)
     if found is not None and not found[3]:
         line.stamp = found[2]
-        return _peel_host(text, found.end(), line)
+        # A decimal comma is util-linux's: dmesg names no host.
+        return found.end() if "," in found[2] else _peel_host(text, found.end(), line)
     found = _UNIX.match(text, at)
     if found is not None:
         line.stamp = found[1]
@@ -207,10 +208,10 @@ def _peel_word(text: str, at: int, line: Line) -> int:
 
 
 def _peel_host(text: str, at: int, line: Line) -> int:
-    """Take off host and program after a wall time. Without them (dmesg's own iso format) the message begins at once.
+    """Take off host and program after a wall time.
 
-    A program with a process id that is not the kernel is user space. One without (`NVRM:`, `EDAC:`) may be the
-    message's own beginning, where somebody cut `kernel:` out, and stays.
+    A program with a process id that is not the kernel is user space. Where no program follows the host, somebody cut
+    `kernel:` out, or there is no host either: the words stay with the message, unless a device follows the first.
     """
     structured = _RFC5424.match(text, at)
     if structured is not None:
@@ -228,7 +229,7 @@ def _peel_host(text: str, at: int, line: Line) -> int:
     if tag is not None and tag[2] is not None:
         line.foreign = True
         return tag.end()
-    return host.end()
+    return host.end() if _DEVICE.match(text, at) is None and _DEVICE.match(text, host.end()) is not None else at
 
 
 def _read_json(text: str, line: Line) -> bool:
@@ -255,26 +256,27 @@ def _read_json(text: str, line: Line) -> bool:
     return True
 
 
+_OWN = Rx(rf"\S{{1,40}} {BDF}: |-- (?:Boot|Reboot)")
 _BARE = Rx(
     rf"(?:\S{{1,40}} )?{BDF}[: ]|\[|\{{\d{{1,6}}\}}\[|device \["
     r"|NVRM: |nvidia|amdgpu|kfd |drm|EDAC |AER: |DMAR|AMD-Vi|mce: |nvme |pci"
-    r"|(?:Kernel c|C)ommand line|Unable to determine|watchdog|INFO: |BUG: |rcu: |Linux version|WARNING: "
+    r"|-- (?:Boot|Reboot)|(?:Kernel c|C)ommand line|Unable to determine|watchdog|INFO: |BUG: |rcu: |Linux version"
+    r"|WARNING: "
 )
 
 
 def begins_message(text: str, stamped: bool) -> bool:
     """Whether `text` starts a message of its own, rather than the rest of the one before.
 
-    In a log with time stamps only an envelope starts one; without them (`stamped` False) a known beginning does.
+    In a log with time stamps an envelope starts one, or a driver with its device where two pastes meet; without them
+    (`stamped` False) every known beginning does.
     """
     if not text or text.isspace():
         return True
     if read_line(text, 0).headed:
         return True
-    if stamped:
-        return False
     quote = _QUOTE.match(text)
-    return _BARE.match(text, quote.end() if quote is not None else 0) is not None
+    return (_OWN if stamped else _BARE).match(text, quote.end() if quote is not None else 0) is not None
 
 
 _NARROWEST_WRAP, _WIDEST_WRAP = 40, 100
@@ -289,7 +291,8 @@ def wrapped(before: str, after: str) -> bool:
     trimmed = before.rstrip()
     if not _NARROWEST_WRAP <= len(trimmed) <= _WIDEST_WRAP:
         return False
-    words = after.split(None, 1)
+    quote = _QUOTE.match(after)
+    words = after[quote.end() if quote is not None else 0:].split(None, 1)
     if not words:
         return False
     return before != trimmed or len(trimmed) + 1 + len(words[0]) > _WRAP_COLUMN

@@ -60,7 +60,7 @@ def apply(rules: tuple[Rule, ...], line: Line, out: Ledger, fallback: Bdf | None
         bdf = normal_bdf(groups.get("bdf")) or line.bdf or fallback
         count = int((groups.get("count") or "1")[:9])
         fold = out.add(rule.kind, line, bdf=bdf, labels=labels, variant=rule.variant, count=count)
-        if fold.fresh:
+        if fold.wants(rule.severity):
             label = labels[0] if labels else ""
             fold.describe(rule.severity, rule.cause, rule.says.format(label=label, bdf=bdf or "a device"), rule.help)
             process = groups.get("process")

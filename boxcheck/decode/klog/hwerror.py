@@ -137,7 +137,7 @@ class HardwareErrors:
             where = fields.get("DIMM location") or fields.get("fru_text") or ""
             labels = (where,) if where and "not present" not in where else ()
             fold = out.add("ghes-memory", section.line, labels=labels)
-            if fold.fresh:
+            if fold.wants(severity):
                 named = f" at {labels[0]}" if labels else ""
                 what = fields.get("error_type", "").partition(",")[2].strip()
                 what = f" ({what})" if what else ""
@@ -145,7 +145,7 @@ class HardwareErrors:
         else:
             labels = (kind_of_section,) if kind_of_section else ()
             fold = out.add("ghes-other", section.line, labels=labels)
-            if fold.fresh:
+            if fold.wants(severity):
                 what = kind_of_section or "no section type"
                 fold.describe(severity, None, f"firmware reported a {gravity} error: {what}",
                               ("read the BMC's event log for the same moment",))
@@ -160,7 +160,7 @@ class HardwareErrors:
         if bdf is not None:
             forget_oldest(self._booked_pcie, 1024)
             self._booked_pcie[bdf] = section.line.number
-        if fold.fresh:
+        if fold.wants(severity):
             _describe_pcie(fold, severity, gravity)
 
     # The device's own lines about the same error

@@ -13,6 +13,7 @@ MAX_EVENTS = 20_000
 """Different events kept. A hostile log may name a million devices."""
 MAX_LABEL_CHARACTERS = 96
 MAX_QUOTED_CHARACTERS = 300
+_GRAVITY: tuple[Severity, ...] = ("fail", "warn", "info", "benign")
 
 
 class Fold:
@@ -41,6 +42,10 @@ class Fold:
         self.says = ""
         self.help: tuple[str, ...] = ()
         self.details: dict[str, Any] = {}
+
+    def wants(self, severity: Severity) -> bool:
+        """Whether to describe it: it is new, or this sighting is graver than those before."""
+        return self.fresh or _GRAVITY.index(severity) < _GRAVITY.index(self.severity)
 
     def describe(
         self, severity: Severity, cause: Cause | None, says: str, help: tuple[str, ...] = (), **details: Any

@@ -44,7 +44,7 @@ _RULES = (
          "the link below {bdf} did not come up, not even at 2.5 GT/s", _LINK_HELP, variant="fail"),
     Rule("removing 2.5GT/s downstream link speed restriction", "link-retrain", "info", "signal",
          "the link below {bdf} was held at 2.5 GT/s and is released again", label="released"),
-    Rule("Link Active not set", "link-down", "fail", "signal",
+    Rule("Link Active not set", "link-down", "warn", "signal",
          "the link below {bdf} did not become active after a reset or wake-up", _LINK_HELP, label="not active"),
     Rule("giving up", "device-not-ready", "fail", "power", "the device did not answer after a reset or wake-up",
          _GONE_HELP,
@@ -117,7 +117,7 @@ class Links:
             labels = (f"slot {name}", "no link") if name else ("no link",)
             fold = out.add("link-down", line, bdf=line.bdf, labels=labels)
             if fold.fresh:
-                fold.describe("fail", "signal", "a card is in the slot and its link does not come up", _LINK_HELP)
+                fold.describe("warn", "signal", "a card is in the slot and its link does not come up", _LINK_HELP)
             return
         if "Link Down" not in message and "not present" not in message:
             return
@@ -125,9 +125,10 @@ class Links:
         gone = "Link Down" not in message
         fold = out.add("link-down", line, bdf=line.bdf, labels=(f"slot {name}",) if name else (),
                        variant="gone" if gone else "down")
-        if fold.fresh:
+        if fold.wants("info" if planned else "warn"):
             what = "the card left the slot" if gone else "the link of a slot went down"
-            fold.describe("info" if planned else "fail", "benign" if planned else "signal",
+            # Pulling a cable or a dock looks the same, so it is no fail by itself.
+            fold.describe("info" if planned else "warn", "benign" if planned else "signal",
                           what + (", as asked by its button" if planned else ""), () if planned else _LINK_HELP)
 
     def finish(self, out: Ledger) -> None:

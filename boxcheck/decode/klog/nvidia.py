@@ -12,6 +12,8 @@ Source: the open kernel modules (kernel-open/nvidia/nv-pci.c, src/nvidia/arch/nv
 
 from __future__ import annotations
 
+from boxcheck.model import Bdf
+
 from .envelope import Line
 from .family import Rule, apply
 from .ledger import Ledger
@@ -19,6 +21,9 @@ from .words import BDF, Rx, normal_bdf
 from .xids import UNKNOWN, XIDS
 
 _BOARD = r"(?:[0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}(?:\.[0-7])?"
+_NAMED = Rx(rf"NVIDIA GPU ({BDF})")
+_NAMED_LINES = 4
+"""A message of several lines names the GPU on its first."""
 _XID = Rx(rf"Xid \((?:PCI:)?({_BOARD})\): *(\d{{1,5}})(?:, *(.{{0,240}}))?")
 _PROCESS = Rx(r"pid='?(<?\w+>?)'?(?:, *name=(<?[\w./:@-]{1,64}>?))?")
 _CLIENT = Rx(r"the client(?: '([^']{0,64})'(?: \(pid \d{1,9}\))?)? *has the version ([\d.]{3,24})")
@@ -36,16 +41,22 @@ _START = ("power the machine off and on; if it returns, move the card to another
 _RULES = (
     Rule("fallen off the bus", "gpu-lost", "fail", "signal", "the GPU fell off the bus: it no longer answers over PCIe",
          _GONE,
-         pattern=Rx(rf"GPU (?:at )?(?:PCI:)?(?P<bdf>{_BOARD})")),
+         pattern=Rx(rf"(?:GPU (?:at )?(?:PCI:)?(?P<bdf>{_BOARD}).{{0,40}})?fallen off the bus")),
     Rule("device handle for GPU", "gpu-lost", "fail", "signal", "nvidia-smi can no longer talk to the GPU", _GONE,
          pattern=Rx(rf"device handle for GPU ?(?P<bdf>{BDF})?")),
     Rule("RmInitAdapter failed", "nvidia-init-fail", "fail", "firmware",
          "the driver could not start the GPU ({label})", _START,
          pattern=Rx(rf"GPU (?:at )?(?:PCI:)?(?P<bdf>{_BOARD}): RmInitAdapter failed!"
                     r" *\((?P<label>[0-9a-fx:]{3,40})\)")),
-    Rule("is not supported", "nvidia-init-fail", "fail", "driver", "the driver does not support this GPU",
-         ("install a driver that knows the card; cards from Turing on also work with the open kernel module",),
-         pattern=Rx(rf"NVIDIA GPU (?P<bdf>{BDF}).{{0,200}}not supported"), label="not supported"),
+    Rule("is not supported by", "nvidia-init-fail", "fail", "driver", "the driver does not support this GPU",
+         ("install a driver that knows the card; the open kernel module needs Turing or newer",),
+         Rx(r"NVRM: .{0,200}is not supported by"), label="not supported"),
+    Rule("requires use of the NVIDIA open kernel modules", "nvidia-init-fail", "fail", "driver",
+         "this GPU needs the open kernel module, and the proprietary one is loaded",
+         ("install the -open variant of the driver package",), label="needs the open module"),
+    Rule("probe routine was not called", "nvidia-init-fail", "warn", "driver", "another driver holds the GPU",
+         ("lspci -k names the driver; nouveau must be blacklisted, vfio-pci may be meant",),
+         label="held by another driver"),
     Rule("probe", "nvidia-init-fail", "fail", "driver", "the driver gave up on the GPU ({label})", _START,
          pattern=Rx(rf"nvidia: probe of (?P<bdf>{BDF}) failed with error (?P<label>-?\d{{1,6}})")),
     Rule("probe", "nvidia-init-fail", "fail", "driver", "the driver gave up on the GPU ({label})", _START,
@@ -68,16 +79,21 @@ class Nvidia:
 
     def __init__(self) -> None:
         self._client: tuple[Line, str | None] | None = None
+        self._named: tuple[int, Bdf | None] = (-_NAMED_LINES, None)
 
     def read(self, line: Line, out: Ledger) -> int:
         """Take in one line."""
         message = line.message
-        if "Xid (" in message:
+        if "Xid (" in message and "SXid (" not in message:
             _xid(line, out)
             return 0
         if "API mismatch" in message or self._client is not None:
             return self._mismatch(line, out)
-        fold = apply(_RULES, line, out)
+        named = _NAMED.search(message) if "NVIDIA GPU " in message else None
+        if named is not None:
+            self._named = (line.number, normal_bdf(named[1]))
+        fallback = self._named[1] if line.number - self._named[0] <= _NAMED_LINES else None
+        fold = apply(_RULES, line, out, fallback)
         if fold is not None and fold.kind == "bar-assign-fail" and fold.fresh:
             label = fold.labels[0]
             fold.labels = (f"BAR {label[3:]}",)

@@ -28,6 +28,7 @@ _KEPT_BEFORE, _KEPT_AFTER = 3, 4
 """Lines kept on both sides of a cut between blocks, for lines that a mailer wrapped."""
 _MAX_PENDING = 4 * _BLOCK_BYTES
 _EDGE_LINES = 200
+_HEADER_LINES = 20
 _EDGE_BYTES = 64 * 1024
 
 # family -> (module, class)
@@ -47,11 +48,11 @@ _NAMES = (*_FAMILIES, _BOOT)
 
 _ANCHORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("aer", (
-        "AER: ", "PCIe Bus Error", "error status/mask=", "callbacks suppressed",
+        "AER: ", "PCIe Bus Error", "error status/mask=", "callbacks suppr",
     )),
     ("hwerror", ("aer_status: ", "[Hardware Error]")),
     ("link", (
-        "DPC: ", "lot(", "Link Active not set", "downstream link", "available PCIe bandwidth", "change power state",
+        "DPC: ", "lot(", "Link Active not", "downstream link", "PCIe bandwidth", "power state",
         "giving up",
     )),
     ("bars", (" assign", "no space", "resizing BAR", "large BAR", "can't enable device")),
@@ -151,7 +152,8 @@ class LogParser:
         if end <= start:
             return
         left = self._max_lines - self._line + 1
-        if buffer.count(b"\n", start, end) > left or (left <= 0 and end > start):
+        unended = 1 if final and not buffer.endswith(b"\n") else 0
+        if buffer.count(b"\n", start, end) + unended > left:
             self._truncated = True
             end = start
             for _ in range(left):
@@ -163,8 +165,8 @@ class LogParser:
         # A message whose last piece a mailer put on a line after the cut is read with it.
         end = max(end, self._scan(buffer, start, end))
         self._line += buffer.count(b"\n", start, end)
-        if final and end == len(buffer) and not buffer.endswith(b"\n"):
-            self._line += 1
+        if end == len(buffer):
+            self._line += unended
         keep = end
         for _ in range(_KEPT_BEFORE + 1):
             keep = buffer.rfind(b"\n", max(0, end - 2 * MAX_LINE_CHARACTERS), max(keep, 0))
@@ -311,7 +313,8 @@ class LogParser:
     def _read_boot(self, line: Line) -> None:
         message = line.message
         if _BOOT_MARK.search(message) is not None:
-            self._next_boot(line.number > 1 and (self._boots > 0 or line.number > 2))
+            # `-- Boot` stands before every boot, also the first, `-- Reboot --` (older) between two.
+            self._next_boot("Reboot" in message or self._boots > 0 or line.number > 2)
             return
         if "Linux version " in message and message.startswith("Linux version "):
             # The first boot's own beginning is no border, nor is the line after a journal's border.
@@ -320,8 +323,11 @@ class LogParser:
 
     def _before_boot(self, line: Line) -> bool:
         """Whether lines of an earlier boot came before this "Linux version" line: time ran there already."""
-        if self._head is None or line.seconds is None or self._boots > 0:
+        if self._boots > 0:
             return False
+        if self._head is None or line.seconds is None:
+            # Wall time only: a journal of one boot begins with this line, after a header at most.
+            return line.number > _HEADER_LINES
         return self._head > line.seconds + 1.0
 
     def _next_boot(self, border: bool) -> None:

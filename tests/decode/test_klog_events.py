@@ -1,0 +1,519 @@
+"""Each kind of event, from logs of our own in the drivers' wordings."""
+
+from __future__ import annotations
+
+import pytest
+
+from boxcheck.decode.klog import Event, parse_log
+from boxcheck.decode.klog.aer_bits import CORRECTABLE, LONG_NAMES, MEANING, UNCORRECTABLE
+from boxcheck.decode.klog.xids import XIDS
+
+Want = tuple[str, str | None, tuple[str, ...], int, str, str | None]
+
+
+def events(*lines: str) -> tuple[Event, ...]:
+    """Parse lines, each with a time stamp of its own."""
+    return parse_log("".join(f"[{100 + number:5d}.000000] {line}\n" for number, line in enumerate(lines))).events
+
+
+def seen(*lines: str) -> list[Want]:
+    return [(e.kind, e.bdf, e.labels, e.count, e.severity, e.cause) for e in events(*lines)]
+
+
+GPU = "0000:41:00.0"
+PORT = "0000:40:01.1"
+
+# message -> kind, device, labels, severity, cause
+SINGLE: dict[str, tuple[str, str | None, tuple[str, ...], str, str | None]] = {
+    # NVIDIA
+    "NVRM: Xid (PCI:0000:41:00): 79, pid=0, GPU has fallen off the bus.": ("xid", GPU, ("79",), "fail", "signal"),
+    "NVRM: Xid (PCI:00000000:41:00): 48, pid=1, name=python": ("xid", GPU, ("48",), "fail", "memory"),
+    "NVRM: Xid (0000:41:00): 14, Channel 00000001": ("xid", GPU, ("14",), "warn", None),
+    "NVRM: Xid (PCI:0000:41:00): 31, pid=7, name=a b, MMU Fault": ("xid", GPU, ("31",), "info", "driver"),
+    "NVRM: GPU at PCI:0000:41:00.0 has fallen off the bus.": ("gpu-lost", GPU, (), "fail", "signal"),
+    "NVRM: GPU 0000:41:00.0: RmInitAdapter failed! (0x22:0x56:894)": (
+        "nvidia-init-fail", GPU, ("0x22:0x56:894",), "fail", "firmware"),
+    "nvidia: probe of 0000:41:00.0 failed with error -1": ("nvidia-init-fail", GPU, ("-1",), "fail", "driver"),
+    "nvidia 0000:41:00.0: probe with driver nvidia failed with error -1": (
+        "nvidia-init-fail", GPU, ("-1",), "fail", "driver"),
+    "NVRM: BAR1 is 0M @ 0x0 (PCI:0000:41:00.0)": ("bar-assign-fail", GPU, ("BAR 1",), "fail", "config"),
+    "nvidia-nvswitch3: SXid (PCI:0000:c1:00.0): 20034, Fatal, Link 32 LTSSM Fault Up": (
+        "sxid", "0000:c1:00.0", ("20034",), "fail", "signal"),
+    # amdgpu
+    "amdgpu 0000:41:00.0: amdgpu: ring sdma0 timeout, signaled seq=1, emitted seq=2": (
+        "amdgpu-ring-timeout", GPU, ("sdma0",), "fail", "driver"),
+    "amdgpu 0000:41:00.0: amdgpu: ring gfx_0.0.0 timeout, but soft recovered": (
+        "amdgpu-ring-timeout", GPU, ("gfx_0.0.0", "soft recovered"), "warn", "driver"),
+    "amdgpu 0000:41:00.0: amdgpu: MES(1) failed to respond to msg=MISC (WAIT_REG_MEM)": (
+        "amdgpu-mes-fail", GPU, ("MISC (WAIT_REG_MEM)",), "fail", "firmware"),
+    "amdgpu 0000:41:00.0: amdgpu: MES ring buffer is full.": (
+        "amdgpu-mes-fail", GPU, ("ring buffer full",), "fail", "firmware"),
+    "amdgpu 0000:41:00.0: amdgpu: SMU: I'm not done with your previous command: SMN_C2PMSG_66:0x12": (
+        "amdgpu-smu-fail", GPU, (), "fail", "firmware"),
+    "amdgpu 0000:41:00.0: amdgpu: device lost from bus!": ("gpu-lost", GPU, (), "fail", "signal"),
+    "amdgpu 0000:41:00.0: amdgpu: 2 uncorrectable hardware errors detected in umc block": (
+        "amdgpu-ras-ue", GPU, ("umc",), "fail", "memory"),
+    "amdgpu 0000:41:00.0: amdgpu: socket: 4, die: 0 1 correctable hardware errors detected in total in gfx block": (
+        "amdgpu-ras-ce", GPU, ("gfx",), "warn", "memory"),
+    "[drm:psp_hw_start [amdgpu]] *ERROR* PSP create ring failed!": (
+        "psp-fail", None, ("create ring failed",), "fail", "firmware"),
+    "amdgpu 0000:41:00.0: amdgpu: PSP firmware loading failed": (
+        "psp-fail", GPU, ("firmware loading failed",), "fail", "firmware"),
+    "amdgpu 0000:41:00.0: Direct firmware load for amdgpu/gc_11_0_0_mes1.bin failed with error -2": (
+        "firmware-load-fail", GPU, ("amdgpu/gc_11_0_0_mes1.bin",), "warn", "firmware"),
+    "iwlwifi 0000:09:00.0: Direct firmware load for iwlwifi-so-89.ucode failed with error -2": (
+        "firmware-load-fail", "0000:09:00.0", ("iwlwifi-so-89.ucode",), "info", "firmware"),
+    "amdgpu 0000:41:00.0: amdgpu: ERROR: GPU over temperature range(SW CTF) detected!": (
+        "thermal", GPU, ("gpu",), "fail", "power"),
+    "kfd kfd: amdgpu: skipped device 1002:744c, PCI rejects atomics 730<0": (
+        "atomics-unsupported", None, ("1002:744c",), "fail", "config"),
+    # Links
+    "pcieport 0000:40:01.1: broken device, retraining non-functional downstream link at 2.5GT/s": (
+        "link-retrain", PORT, (), "fail", "signal"),
+    "pcieport 0000:40:01.1: removing 2.5GT/s downstream link speed restriction": (
+        "link-retrain", PORT, ("released",), "info", "signal"),
+    "pcieport 0000:40:01.1: DPC: containment event, status:0x200d, ERR_FATAL received from 0000:41:00.0": (
+        "dpc", PORT, ("ERR_FATAL",), "fail", "signal"),
+    "pcieport 0000:40:01.1: DPC: containment event, status:0x1f01: unmasked uncorrectable error detected": (
+        "dpc", PORT, ("unmasked uncorrectable error",), "fail", "signal"),
+    "pcieport 0000:40:01.1: pciehp: Slot(3): Link Down": ("link-down", PORT, ("slot 3",), "warn", "signal"),
+    "pcieport 0000:40:01.1: pciehp: Slot(3): Card not present": ("link-down", PORT, ("slot 3",), "warn", "signal"),
+    "pciehp 0000:40:01.1:pcie004: slot(6): Link Down event": ("link-down", PORT, ("slot 6",), "warn", "signal"),
+    "amdgpu 0000:41:00.0: Refused to change power state, currently in D3": (
+        "device-inaccessible", GPU, (), "fail", "power"),
+    "snd_hda_intel 0000:41:00.1: Refused to change power state from D0 to D3hot": (
+        "power-state-refused", "0000:41:00.1", (), "info", "driver"),
+    "nvme 0000:01:00.0: not ready 65535ms after FLR; giving up": (
+        "device-not-ready", "0000:01:00.0", (), "fail", "power"),
+    # BARs
+    "pci 0000:41:00.0: BAR 6: no space for [mem size 0x00080000 pref]": (
+        "bar-assign-fail", GPU, ("ROM",), "info", "config"),
+    "pci 0000:41:00.0: VF BAR 0 [mem size 0x00200000 64bit pref]: can't assign; no space": (
+        "bar-assign-fail", GPU, ("VF BAR 0",), "info", "config"),
+    "pci 0000:40:01.1: BAR 15: no space for [mem size 0x800000000 64bit pref]": (
+        "bar-assign-fail", PORT, ("window mem pref",), "warn", "config"),
+    "pcieport 0000:40:01.1: bridge window [io  size 0x1000]: can't assign; no space": (
+        "bar-assign-fail", PORT, ("window io",), "benign", "benign"),
+    "amdgpu 0000:41:00.0: amdgpu: Problem resizing BAR0 (-16).": ("bar-resize-fail", GPU, (), "warn", "config"),
+    "[drm] Not enough PCI address space for a large BAR.": ("bar-resize-fail", None, (), "warn", "config"),
+    # IOMMU
+    "AMD-Vi: Event logged [IO_PAGE_FAULT device=41:00.0 domain=0x0007 address=0xffffc02000 flags=0x0000]": (
+        "iommu-fault", GPU, ("IO_PAGE_FAULT",), "fail", "config"),
+    "AMD-Vi: Event logged [ILLEGAL_DEV_TABLE_ENTRY device=0000:41:00.0 pasid=0x00000 address=0x1 flags=0x2]": (
+        "iommu-fault", GPU, ("ILLEGAL_DEV_TABLE_ENTRY",), "fail", "config"),
+    "AMD-Vi: Completion-Wait loop timed out": ("iommu-fault", None, ("Completion-Wait",), "fail", "firmware"),
+    "DMAR: [DMA Write NO_PASID] Request device [41:00.0] fault addr 0x0 [fault reason 0x05] PTE Write": (
+        "iommu-fault", GPU, ("DMA Write",), "fail", "config"),
+    "DMAR: [DMA Read] Request device [0x41:0x00.0] fault addr 0xf0afc000": (
+        "iommu-fault", None, ("DMA Read",), "fail", "config"),
+    # Memory and machine
+    "EDAC MC0: 3 CE memory read error on CPU_SrcID#0_MC#0_Chan#1_DIMM#0 (channel:1 slot:0 page:0x1)": (
+        "edac-ce", None, ("MC0", "CPU_SrcID#0_MC#0_Chan#1_DIMM#0"), "warn", "memory"),
+    "EDAC MC1: 1 UE unknown on unknown memory ( page:0x116c60 offset:0x0 grain:1 - APEI location: )": (
+        "edac-ue", None, ("MC1", "unknown memory"), "fail", "memory"),
+    "mce: [Hardware Error]: CPU 0: Machine Check: 0 Bank 5: bea0000000000108": (
+        "mce", None, ("bank 5", "UE"), "fail", None),
+    "[Hardware Error]: CPU:2 (19:1:1) MC21_STATUS[Over|Deferred|-|AddrV|-|-|UECC|-]: 0xdc00100000000000": (
+        "mce", None, ("MC21", "deferred"), "warn", None),
+    "Memory failure: 0x7740c0: recovery action for dirty page: Recovered": (
+        "memory-failure", None, (), "fail", "memory"),
+    "mce: CPU3: Core temperature above threshold, cpu clock throttled (total events = 1)": (
+        "thermal", None, ("Core",), "warn", "power"),
+    "watchdog: BUG: soft lockup - CPU#12 stuck for 22s! [kworker/12:1:345]": (
+        "lockup", None, ("soft lockup",), "warn", "driver"),
+    "NMI watchdog: Watchdog detected hard LOCKUP on cpu 3": ("lockup", None, ("hard lockup",), "warn", "driver"),
+    "INFO: task nvidia-smi:4242 blocked for more than 120 seconds.": ("lockup", None, ("hung task",), "warn", "driver"),
+    "rcu: INFO: rcu_preempt self-detected stall on CPU": ("lockup", None, ("RCU stall",), "warn", "driver"),
+    "Memory cgroup out of memory: Killed process 42 (python) total-vm:1kB": ("oom", None, (), "info", "config"),
+    "Kernel panic - not syncing: Fatal machine check": ("kernel-panic", None, ("Fatal machine check",), "fail", None),
+    "Oops: general protection fault, probably for non-canonical address 0x1: 0000 [#1] SMP": (
+        "oops", None, ("protection fault",), "fail", "driver"),
+    "WARNING: drivers/pci/pci.c:2248 at pci_disable_device+0xf6, CPU#0: irq/124": (
+        "kernel-warning", None, ("drivers/pci/pci.c:2248",), "info", "driver"),
+    "nvme nvme0: I/O tag 489 (d1e9) opcode 0x1 (I/O Cmd) QID 3 timeout, aborting req_op:WRITE(1)": (
+        "nvme-timeout", None, ("nvme0",), "warn", "driver"),
+    "nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0xffff": (
+        "nvme-reset", None, ("nvme0",), "fail", "power"),
+    # Parameters
+    "amdgpu: unknown parameter 'gtt_size' ignored": ("unknown-param", None, ("amdgpu", "gtt_size"), "warn", "config"),
+    'Unknown kernel command line parameters "splash BOOT_IMAGE=/vmlinuz iomu=pt", will be passed to user space.': (
+        "unknown-param", None, ("iomu=pt",), "info", "config"),
+}
+
+
+@pytest.mark.parametrize("message", SINGLE)
+def test_a_message_is_its_event(message: str) -> None:
+    kind, bdf, labels, severity, cause = SINGLE[message]
+    (event,) = events(message)
+    assert (event.kind, event.bdf, event.labels, event.severity, event.cause) == (kind, bdf, labels, severity, cause)
+    assert event.says == event.says.strip()
+    assert event.says
+    assert not event.says.endswith(".")
+    assert "{" not in event.says
+    assert event.text
+    assert event.help or severity in ("info", "benign")
+
+
+HARMLESS = (
+    "pcieport 0000:40:01.1: AER: enabled with IRQ 45",
+    "pcieport 0000:40:01.1: DPC: enabled with IRQ 45",
+    "pcieport 0000:40:01.1: DPC: error containment capabilities: Int Msg #0, RPExt+ PoisonedTLP+ SwTrigger+",
+    "pcieport 0000:40:01.1: pciehp: Slot #8 AttnBtn- PwrCtrl- MRL- HotPlug+ Surprise+ LLActRep+",
+    "pcieport 0000:40:01.1: pciehp: Slot(3): Link Up",
+    "pcieport 0000:40:01.1: pciehp: Slot(3): Card present",
+    "pci 0000:41:00.0: BAR 0 [mem 0xde800000-0xde803fff]",
+    "pci 0000:41:00.0: BAR 0 [mem 0xde800000-0xde803fff]: assigned",
+    "pci 0000:41:00.0: BAR 0: assigned [mem 0xde800000-0xde803fff]",
+    "pci 0000:41:00.0: BAR 0 [mem 0xde800000-0xde803fff 64bit]: can't claim; no compatible bridge window",
+    "pci 0000:41:00.1: D0 power state depends on 0000:41:00.0",
+    "xhci_hcd 0000:03:00.0: not ready 1023ms after resume; waiting",
+    "amdgpu 0000:41:00.0: amdgpu: MES FW version must be >= 0x82 to enable LR compute workaround.",
+    "amdgpu 0000:41:00.0: amdgpu: 0 correctable hardware errors detected in umc block",
+    # All ones of a sleeping register, as reading RAS counters with the GPU in runtime suspend gives.
+    "amdgpu 0000:0b:00.0: 2097120 uncorrectable hardware errors detected in umc block",
+    "amdgpu 0000:41:00.0: amdgpu: RAS: optional ras ta ucode is not available",
+    "amdgpu 0000:41:00.0: amdgpu: SMU is initialized successfully!",
+    "amdgpu 0000:41:00.0: amdgpu: MODE1 reset",
+    "amdgpu 0000:41:00.0: [drm] PCIE GART of 512M enabled (table at 0x0000008000300000).",
+    "NVRM: GPU 0000:41:00.0: Open nvidia.ko is only ready for use on Data Center GPUs.",
+    "NVRM: Persistence mode is deprecated and will be removed in a future release.",
+    "nvidia-nvlink: Nvlink Core is being initialized, major device number 237",
+    "userif-5: sent link down event.",
+    "ata5: SATA link down (SStatus 4 SControl 300)",
+    "e1000e 0000:00:1f.6 eno1: NIC Link is Down",
+    "nvme nvme0: I/O 978 QID 3 timeout, completion polled",
+    "EDAC MC: Ver: 3.0.0",
+    "EDAC ie31200: No ECC support",
+    "DMAR: DRHD: handling fault status reg 2",
+    "kauditd_printk_skb: 29 callbacks suppressed",
+    "python[4242] general protection fault ip:7f0 sp:7f1 error:0 in libc.so.6",
+    "OOM killer enabled.",
+    "OOM killer disabled.",
+    "MDS CPU bug present and SMT on, data leak possible.",
+    "thermal_sys: Registered thermal governor 'step_wise'",
+    "watchdog: watchdog0: watchdog did not stop!",
+    'Unknown kernel command line parameters "splash BOOT_IMAGE=/vmlinuz", will be passed to user space.',
+    "HDMI: ELD buf size is 0, force 128",
+)
+
+
+@pytest.mark.parametrize("message", HARMLESS)
+def test_harmless_messages_are_no_event(message: str) -> None:
+    assert events(message) == ()
+
+
+def aer(
+    word: str, status: int, mask: int = 0, agent: str = "Receiver", device: str = PORT, port: str = PORT
+) -> list[str]:
+    return [
+        f"pcieport {port}: AER: {word} error message received from 0000:00:00.0",
+        f"pcieport {device}: PCIe Bus Error: severity={word}, type=Data Link Layer, ({agent} ID)",
+        f"pcieport {device}:   device [1022:1483] error status/mask={status:08x}/{mask:08x}",
+    ]
+
+
+@pytest.mark.parametrize(("word", "kind", "names"), [
+    ("Corrected", "aer-correctable", CORRECTABLE), ("Correctable", "aer-correctable", CORRECTABLE),
+    ("Uncorrected (Non-Fatal)", "aer-nonfatal", UNCORRECTABLE), ("Uncorrectable (Fatal)", "aer-fatal", UNCORRECTABLE),
+])
+def test_every_aer_bit_has_its_name_and_meaning(word: str, kind: str, names: dict[int, str]) -> None:
+    for bit, name in names.items():
+        (event,) = events(*aer(word, 1 << bit))
+        assert (event.kind, event.bdf, event.labels) == (kind, PORT, (name,))
+        assert event.cause == MEANING[name][0]
+        assert MEANING[name][1] in event.says
+
+
+def test_masked_bits_are_not_reported() -> None:
+    (event,) = events(*aer("Corrected", 0x2041, 0x2000))
+    assert event.labels == ("RxErr", "BadTLP")
+    assert (event.agent, event.layer, event.severity) == ("receiver", "data link", "warn")
+
+
+def test_severity_follows_the_bit() -> None:
+    by_label = {name: events(*aer("Corrected", 1 << bit))[0].severity for bit, name in CORRECTABLE.items()}
+    assert by_label == {
+        "RxErr": "warn", "BadTLP": "warn", "BadDLLP": "warn", "Rollover": "fail", "Timeout": "warn",
+        "NonFatalErr": "info", "CorrIntErr": "warn", "HeaderOF": "info",
+    }
+
+
+def test_the_long_names_of_old_kernels() -> None:
+    """Where the status line is missing, the bit lines tell; both vocabularies."""
+    for long_name, short in LONG_NAMES.items():
+        if short in CORRECTABLE.values():
+            (event,) = events(
+                f"pcieport {PORT}: PCIe Bus Error: severity=Corrected, type=Data Link Layer, id=4009(Receiver ID)",
+                f"pcieport {PORT}:    [ 6] {long_name.title()}",
+            )
+            assert (event.labels, event.agent) == ((short,), "receiver")
+
+
+def test_a_packed_id_is_the_sender() -> None:
+    (event,) = events(
+        f"pcieport {PORT}: AER: Corrected error received: id=4100",
+        f"nvidia {GPU}: PCIe Bus Error: severity=Corrected, type=Physical Layer, id=4100(Receiver ID)",
+        f"nvidia {GPU}:   device [10de:2684] error status/mask=00000001/0000a000",
+    )
+    assert (event.bdf, event.reporter, event.requester, event.labels) == (GPU, PORT, GPU, ("RxErr",))
+
+
+def test_records_of_two_devices_interleave() -> None:
+    other = "0000:c0:03.1"
+    one, two = aer("Correctable", 0x40), aer("Correctable", 0x1000, device=other, port=other, agent="Transmitter")
+    mixed = [line for pair in zip(one, two, strict=True) for line in pair]
+    assert seen(*mixed) == [
+        ("aer-correctable", PORT, ("BadTLP",), 1, "warn", "signal"),
+        ("aer-correctable", other, ("Timeout",), 1, "warn", "power"),
+    ]
+
+
+def test_a_record_cut_at_the_top_is_told_by_its_bits() -> None:
+    for name, kind in (("BadTLP", "aer-correctable"), ("Timeout", "aer-correctable"), ("CmpltTO", "aer-nonfatal")):
+        status = {"BadTLP": 0x40, "Timeout": 0x1000, "CmpltTO": 0x4000}[name]
+        (event,) = events(f"pcieport {PORT}:   device [1022:1483] error status/mask={status:08x}/00002000",
+                          f"pcieport {PORT}:    [12] {name}               (First)")
+        assert (event.kind, event.bdf, event.labels) == (kind, PORT, (name,))
+
+
+def test_a_device_below_a_port_shares_its_cause_but_its_sibling_does_not() -> None:
+    sibling = "0000:42:00.0"
+    found = events(*aer("Correctable", 0x40, device=GPU), *aer("Correctable", 0x1000),
+                   *aer("Correctable", 0x1000, device=sibling))
+    assert [(event.bdf, event.labels, event.cause) for event in found] == [
+        (GPU, ("BadTLP",), "signal"), (PORT, ("Timeout",), "signal"), (sibling, ("Timeout",), "power"),
+    ]
+
+
+def test_repetitions_fold_and_keep_their_ends() -> None:
+    (event,) = events(*aer("Correctable", 0x40), *aer("Correctable", 0x40), *aer("Correctable", 0x40))
+    assert (event.count, event.first, event.last, event.line) == (3, 101.0, 107.0, 2)
+
+
+def test_suppressed_messages_belong_to_their_kind() -> None:
+    found = events("amdgpu 0000:41:00.0: [gfxhub0] no-retry page fault (src_id:0 ring:24 vmid:3 pasid:32770, "
+                   "for process python3 pid 4711 thread python3 pid 4711)",
+                   "gmc_v11_0_process_interrupt: 12 callbacks suppressed",
+                   "aer_ratelimit: 7 callbacks suppressed", *aer("Correctable", 0x40))
+    assert [(event.kind, event.suppressed, event.process) for event in found] == [
+        ("amdgpu-page-fault", 12, "python3 pid 4711"), ("aer-correctable", 7, None),
+    ]
+
+
+def test_a_suppression_with_nothing_after_it_goes_to_the_last() -> None:
+    (event,) = events(*aer("Correctable", 0x40), "aer_ratelimit: 8156 callbacks suppressed")
+    assert event.suppressed == 8156
+
+
+def test_a_reset_is_one_event_with_its_method_and_end() -> None:
+    assert seen(
+        "amdgpu 0000:41:00.0: amdgpu: GPU reset begin!. Source:  1", "amdgpu 0000:41:00.0: amdgpu: MODE1 reset",
+        "amdgpu 0000:41:00.0: amdgpu: GPU mode1 reset",
+        "amdgpu 0000:41:00.0: amdgpu: GPU reset succeeded, trying to resume",
+        "amdgpu 0000:41:00.0: amdgpu: VRAM is lost due to GPU reset!",
+        "amdgpu 0000:41:00.0: amdgpu: GPU reset(2) succeeded!",
+        "amdgpu 0000:c1:00.0: amdgpu: GPU reset begin!", "amdgpu 0000:c1:00.0: amdgpu: GPU reset end with ret = -62",
+    ) == [
+        ("amdgpu-reset", GPU, ("MODE1", "succeeded", "VRAM lost"), 1, "fail", "driver"),
+        ("amdgpu-reset", "0000:c1:00.0", ("failed",), 1, "fail", "driver"),
+    ]
+
+
+def test_a_failed_start_is_one_event_and_names_its_block() -> None:
+    assert seen(
+        "[drm:amdgpu_device_fw_loading [amdgpu]] *ERROR* hw_init of IP block <psp> failed -22",
+        "amdgpu 0000:41:00.0: amdgpu: amdgpu_device_ip_init failed",
+        "amdgpu 0000:41:00.0: amdgpu: Fatal error during GPU init",
+        "amdgpu: probe of 0000:41:00.0 failed with error -22",
+    ) == [("amdgpu-init-fail", GPU, ("psp",), 1, "fail", "firmware")]
+    assert seen("amdgpu 0000:41:00.0: probe with driver amdgpu failed with error -22") == [
+        ("amdgpu-init-fail", GPU, (), 1, "fail", "firmware"),
+    ]
+
+
+def test_totals_of_memory_errors_are_not_added_up() -> None:
+    lines = [f"amdgpu {GPU}: amdgpu: {count} correctable hardware errors detected in total in umc block"
+             for count in (1, 3, 3)]
+    assert [event.count for event in events(*lines)] == [3]
+    lines = [f"amdgpu {GPU}: amdgpu: {count} new correctable hardware errors detected in umc block" for count in (1, 3)]
+    assert [event.count for event in events(*lines)] == [4]
+
+
+def test_versions_that_do_not_match() -> None:
+    want = ("driver-mismatch", "535.247.01", "535.230.02")
+    for lines in (
+        ["NVRM: API mismatch: the client has the version 535.247.01, but",
+         "NVRM: this kernel module has the version 535.230.02.  Please",
+         "NVRM: make sure that this kernel module and all NVIDIA driver"],
+        ["NVRM: API mismatch: the client 'nvidia-smi' (pid 4242)",
+         "NVRM: has the version 535.247.01, but this kernel module has the version 535.230.02.  Please"],
+        ["NVRM: API mismatch: the client 'nvidia-smi' has the version 535.247.01, but this kernel module has the "
+         "version 535.230.02."],
+    ):
+        (event,) = events(*lines)
+        assert (event.kind, event.client_version, event.module_version) == want
+        assert event.labels == want[1:]
+    (event,) = events("NVRM: API mismatch: the client has the version 535.247.01, but")
+    assert (event.client_version, event.module_version) == ("535.247.01", None)
+
+
+def test_a_message_of_several_lines_names_its_gpu_on_the_first() -> None:
+    assert seen("NVRM: The NVIDIA GPU 0000:41:00.0", "NVRM: (PCI ID: 10de:2684) installed in this system has",
+                "NVRM: fallen off the bus and is not responding to commands.") == [
+        ("gpu-lost", GPU, (), 1, "fail", "signal")]
+    assert seen("NVRM: The NVIDIA GPU 0000:41:00.0 (PCI ID: 10de:1b06)",
+                "NVRM: installed in this system is not supported by open", "NVRM: nvidia.ko because ...") == [
+        ("nvidia-init-fail", GPU, ("not supported",), 1, "fail", "driver")]
+
+
+def test_the_process_of_an_xid() -> None:
+    (event,) = events("NVRM: Xid (PCI:0000:41:00): 109, pid=1797828, name=pt_main_thread, Ch 00000008")
+    assert event.process == "pt_main_thread 1797828"
+    (event,) = events("NVRM: Xid (PCI:0000:41:00): 13, pid='<unknown>', name=<unknown>, Graphics")
+    assert event.process is None
+
+
+def test_the_numbers_that_fail_a_machine() -> None:
+    """The fail list that fleet health checks share, and what faulty programs cause."""
+    assert {n for n in (48, 62, 63, 64, 74, 79, 92, 94, 95, 119, 120) if XIDS[n].severity != "fail"} == set()
+    assert {n for n in (13, 31, 43, 45) if XIDS[n].severity != "info"} == set()
+    for number, entry in XIDS.items():
+        assert entry.says[0].islower() or entry.says.split()[0].isupper(), number
+        assert entry.help
+
+
+GHES = (
+    "{7}[Hardware Error]: Hardware error from APEI Generic Hardware Error Source: 2",
+    "{7}[Hardware Error]: It has been corrected by h/w and requires no further action",
+    "{7}[Hardware Error]: event severity: corrected",
+    "{7}[Hardware Error]:  Error 0, type: corrected",
+)
+
+
+def test_firmware_first_records() -> None:
+    assert seen(*GHES, "{7}[Hardware Error]:   section_type: PCIe error",
+                "{7}[Hardware Error]:   device_id: 0000:41:00.0",
+                "{7}[Hardware Error]:   aer_cor_status: 0x00000041, aer_cor_mask: 0x00000001") == [
+        ("ghes-pcie", GPU, ("BadTLP",), 1, "warn", "signal")]
+    assert seen(*GHES, "{7}[Hardware Error]:   section_type: memory error",
+                "{7}[Hardware Error]:   error_type: 2, single-bit ECC",
+                "{7}[Hardware Error]:   DIMM location: BANK 0 DIMM 1") == [
+        ("ghes-memory", None, ("BANK 0 DIMM 1",), 1, "warn", "memory")]
+    assert seen(*GHES, "{7}[Hardware Error]:   section_type: ARM processor error") == [
+        ("ghes-other", None, ("ARM processor error",), 1, "warn", None)]
+
+
+def test_a_graver_repetition_raises_the_event() -> None:
+    section = ("{7}[Hardware Error]:   section_type: PCIe error", "{7}[Hardware Error]:   device_id: 0000:41:00.0",
+               "{7}[Hardware Error]:   aer_uncor_status: 0x00000020, aer_uncor_mask: 0x00000000")
+    fatal = tuple(line.replace("corrected", "fatal") for line in GHES if "Error" in line)
+    assert seen(*GHES, *section, *fatal, *section) == [("ghes-pcie", GPU, ("SDES",), 2, "fail", "signal")]
+    (event,) = events(f"pcieport {PORT}: pciehp: Slot(12): Button press: will power off in 5 sec",
+                      f"pcieport {PORT}: pciehp: Slot(12): Link Down", *["usb 1-1: an ordinary line"] * 300,
+                      f"pcieport {PORT}: pciehp: Slot(12): Link Down")
+    assert (event.severity, event.cause, event.count) == ("warn", "signal", 2)
+
+
+def test_two_errors_of_one_record_and_two_records() -> None:
+    section = ("{7}[Hardware Error]:   section_type: PCIe error", "{7}[Hardware Error]:   device_id: 0000:41:00.0",
+               "{7}[Hardware Error]:   aer_uncor_status: 0x00000020, aer_uncor_mask: 0x00000000")
+    second = tuple(line.replace("41:00.0", "42:00.0") for line in section)
+    fatal = "{7}[Hardware Error]:  Error 1, type: fatal"
+    assert seen(*GHES, *section, fatal, *second, *GHES, *section) == [
+        ("ghes-pcie", GPU, ("SDES",), 2, "warn", "signal"),
+        ("ghes-pcie", "0000:42:00.0", ("SDES",), 1, "fail", "signal"),
+    ]
+
+
+def test_the_device_lines_of_a_firmware_first_error_alone() -> None:
+    assert seen("nvidia 0000:41:00.0: AER: aer_status: 0x00000040, aer_mask: 0x00002000",
+                "nvidia 0000:41:00.0:    [ 6] BadTLP",
+                "nvidia 0000:41:00.0: AER: aer_layer=Data Link Layer, aer_agent=Receiver ID") == [
+        ("ghes-pcie", GPU, ("BadTLP",), 1, "warn", "signal")]
+
+
+def test_a_machine_check_and_its_decoding_are_one() -> None:
+    (event,) = events(
+        "mce: [Hardware Error]: Machine check events logged", "[Hardware Error]: Corrected error, no action required.",
+        "[Hardware Error]: CPU:0 (17:71:0) MC17_STATUS[-|CE|MiscV|AddrV|-|SyndV|CECC|-|-|Scrub]: 0x9c2041000000011b",
+        "[Hardware Error]: Error Addr: 0x000000006d3d483b",
+        "[Hardware Error]: Unified Memory Controller Ext. Error Code: 0, DRAM ECC error.",
+    )
+    assert (event.labels, event.count, event.cause, event.severity) == (("MC17", "CE"), 1, "memory", "warn")
+    assert "DRAM ECC error" in event.says
+
+
+def test_a_drive_is_known_by_its_function() -> None:
+    (event,) = events("nvme nvme3: pci function 0000:04:00.0", "nvme nvme3: controller is down; will reset: CSTS=0x3")
+    assert (event.bdf, event.labels) == ("0000:04:00.0", ("nvme3",))
+
+
+def test_a_link_that_was_taken_down_by_its_button() -> None:
+    (event,) = events(f"pcieport {PORT}: pciehp: Slot(12): Button press: will power off in 5 sec",
+                      f"pcieport {PORT}: pciehp: Slot(12): Link Down")
+    assert (event.kind, event.severity, event.cause) == ("link-down", "info", "benign")
+
+
+def test_a_bar_that_fits_on_a_later_try() -> None:
+    failed = f"pci {GPU}: BAR 0: no space for [mem size 0x800000000 64bit pref]"
+    (event,) = events(failed, f"pci {GPU}: BAR 0: failed to assign [mem size 0x800000000 64bit pref]",
+                      f"pci {GPU}: BAR 0: assigned [mem 0x28000000000-0x287ffffffff 64bit pref]")
+    assert (event.severity, event.size_bytes, event.assigned_bytes) == ("info", 32 << 30, 32 << 30)
+    (event,) = events(failed, f"pci {GPU}: BAR 0: assigned [mem 0x28000000000-0x2800fffffff 64bit pref]")
+    assert (event.severity, event.assigned_bytes) == ("warn", 256 << 20)
+    (event,) = events(failed, f"pci {GPU}: BAR 0: assigned [mem 0x28000000000-0x287ffffffff 64bit pref]", failed)
+    assert (event.severity, event.assigned_bytes) == ("fail", None)
+
+
+def test_a_bandwidth_note_without_a_known_speed() -> None:
+    (event,) = events(f"pci {GPU}: 0.000 Gb/s available PCIe bandwidth, limited by Unknown x0 link at {PORT} "
+                      "(capable of 504.112 Gb/s with 32.0 GT/s PCIe x16 link)")
+    assert (event.speed_gts, event.width, event.capable_speed_gts, event.severity) == (None, 0, 32.0, "info")
+
+
+def test_facts_of_a_boot() -> None:
+    facts = parse_log("\n".join((
+        "[    0.1] ACPI: PCI Root Bridge [S0D1] (domain 0000 [bus 40-5f])",
+        "[    0.1] acpi PNP0A08:01: _OSC: OS supports [ExtendedConfig ASPM ClockPM Segments MSI EDR HPX-Type3]",
+        "[    0.1] acpi PNP0A08:01: _OSC: platform does not support [SHPCHotplug LTR]",
+        "[    0.1] acpi PNP0A08:01: _OSC: OS now controls [PCIeHotplug PME AER PCIeCapability]",
+        "[    0.1] acpi PNP0A08:01: _OSC: OS now controls [CXLMemErrorReporting]",
+        "[    0.1] ACPI: PCI Root Bridge [S0D2] (domain 0000 [bus 60-7f])",
+        "[    0.1] acpi PNP0A08:02: _OSC: platform retains control of PCIe features (AE_NOT_FOUND)",
+        "[    0.1] acpi PNP0A08:03: PCIe port services disabled; not requesting _OSC control",
+        "[    0.1] acpi PNP0A08:04: _OSC: OS supports [MSI]",
+        "[    0.1] iommu: Default domain type: Passthrough (set via kernel command line)",
+        "[    0.1] aer 0000:00:03.1:pcie002: AER enabled with IRQ 26",
+        "[    0.1] pcieport 0000:40:01.1: AER: enabled with IRQ 27",
+        "[    0.2] amdgpu 0000:41:00.0: amdgpu: VRAM: 24560M 0x0000008000000000 - 0x00000085FEFFFFFF (24560M used)",
+        "[    0.2] [drm] Detected VRAM RAM=24560M, BAR=32768M",
+        "[    0.2] [drm] amdgpu: 24560M of VRAM memory ready",
+        "[    0.2] [drm] amdgpu: 32104M of GTT memory ready.",
+        "[    0.3] NVRM: loading NVIDIA UNIX Open Kernel Module for x86_64  595.71.05  Release Build  (root@box)",
+        "[    0.3] NVRM: GPU at PCI:0000:61:00: GPU-02187fd8-22a1-3f71-cd52-22af54f42481",
+        "[    0.3] NVRM: kbusEnableStaticBar1Mapping_GH100: Static bar1 mapped offset 0x0 size 0x5fa000000",
+        "[    0.3] NVRM: kbusEnableStaticBar1Mapping_GH100: Static bar1 mapped offset 0x0 size 0x5fa000000",
+        "[    0.4] amdgpu: unknown parameter 'gtt_size' ignored", "",
+    ))).facts
+    first, second, third, fourth = facts.host_bridges
+    assert (first.buses, first.os_owns_aer, first.platform_lacks) == ("0000:40-5f", True, ("SHPCHotplug", "LTR"))
+    assert first.os_controls == ("PCIeHotplug", "PME", "AER", "PCIeCapability", "CXLMemErrorReporting")
+    assert (second.buses, second.retained, second.os_controls, second.os_owns_aer) == ("0000:60-7f", True, None, False)
+    assert (third.os_owns_aer, fourth.os_owns_aer) == (False, None)
+    assert facts.iommu_default_domain == "Passthrough"
+    assert facts.aer_enabled_ports == ("0000:00:03.1", "0000:40:01.1")
+    (memory,) = facts.amdgpu_memory
+    assert (memory.bdf, memory.vram_mib, memory.vram_ready_mib, memory.gtt_mib, memory.bar_mib) == (
+        GPU, 24560, 24560, 32104, 32768)
+    assert facts.nvidia_module is not None
+    assert (facts.nvidia_module.version, facts.nvidia_module.open_kernel_module) == ("595.71.05", True)
+    assert facts.nvidia_uuids == (("0000:61:00.0", "GPU-02187fd8-22a1-3f71-cd52-22af54f42481"),)
+    assert (facts.nvidia_static_bar1, facts.ignored_parameters) == (2, (("amdgpu", "gtt_size"),))
+    assert (facts.from_boot, facts.kernel_release, facts.command_line) == (False, None, None)
+
+
+def test_the_proprietary_module_is_told_apart() -> None:
+    text = "NVRM: loading NVIDIA UNIX x86_64 Kernel Module  535.129.03  Thu Oct 19 18:56:32 UTC 2023\n"
+    facts = parse_log(text).facts
+    assert facts.nvidia_module is not None
+    assert (facts.nvidia_module.version, facts.nvidia_module.open_kernel_module) == ("535.129.03", False)
