@@ -90,7 +90,7 @@ def _fan(gpu: Gpu, chip: Chip, item: Fan) -> Finding:
             gpu.subject, f"{item.label} stands still at {label} {celsius:g} °C, it must turn from {hot:g} °C",
             measured=measured, evidence=(item.path,), cause=f"gpu-hot:{gpu.bdf}",
             title=f"the fan of GPU {gpu.index} stands still",
-            help=("take the load off", "look for a cable in the fan and for its plug; pwm1_enable 2 is automatic control"))
+            help=("take the load off", "look for a cable in the fan, then for its plug; pwm1_enable must be 2"))
     return passed(
         gpu.subject, f"{item.label} at rest at {label} {celsius:g} °C", measured=measured, evidence=(item.path,),
         notes=("a fan at rest says nothing about what it does under load",))

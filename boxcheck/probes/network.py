@@ -57,22 +57,24 @@ def _ports(host: Host, pci: PciInventory) -> tuple[NetPort, ...] | Unread:
     names = host.entries(NET)
     if isinstance(names, Unread):
         return names
-    found = []
+    ports = []
     for name in names:
         device = host.target(f"{NET}/{name}/device")
-        bdf = parse_bdf(device.rsplit("/", 1)[-1]) if isinstance(device, str) else None
+        # virtio and some others put a device of their own between the PCI function and the interface.
+        parts = reversed(device.split("/")) if isinstance(device, str) else ()
+        bdf = next((found for part in parts if (found := parse_bdf(part)) is not None), None)
         if bdf is None:
             continue
         function = pci.functions.get(bdf)
         speed = integer(host, f"{NET}/{name}/speed")
-        found.append(NetPort(
+        ports.append(NetPort(
             name=clean_text(name, 32), bdf=bdf,
             driver=function.driver if function and isinstance(function.driver, str) else None,
             state=words(host, f"{NET}/{name}/operstate"),
             speed_mbps=speed if isinstance(speed, int) and speed > 0 else None,
             mac=words(host, f"{NET}/{name}/address"),
         ))
-    return tuple(found)
+    return tuple(ports)
 
 
 @probe("network", Network, reads=[PciInventory])
