@@ -276,7 +276,7 @@ class Sheet:
             written = self.data["require"].get(stage)
             for pattern in patterns:
                 place = ("require", stage, written.index(pattern) if pattern in written else 0)
-                if not any(selected((pattern,), id) for id in CHECKS):
+                if not names_check(pattern):
                     near = nearest(pattern, CHECKS)
                     self.wrong(place, f"{show(pattern)} names no check",
                                f"did you mean {near}?" if near else "boxcheck checks lists them")
@@ -371,6 +371,15 @@ class Sheet:
                     value = self._text((*path, "value"))
                 yield Recommendation(group=group, name=name, value=value, note=self._text((*path, "note")),
                                      source=self._text((*path, "from"), required=True))
+
+
+def names_check(pattern: str) -> bool:
+    """Whether a pattern of [require] names a check. The usual spellings first: globs cost a regular expression."""
+    if pattern in CHECKS:
+        return True
+    if pattern.endswith(".*") and not set("*?[") & set(pattern[:-2]):
+        return any(check.area == pattern[:-2] for check in CHECKS.values())
+    return any(selected((pattern,), id) for id in CHECKS)
 
 
 def areas() -> frozenset[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from boxcheck.profile import (
 from boxcheck.profile_file import read_text, show_text
 from boxcheck.profile_read import Sheet, nearest
 from boxcheck.profile_values import show
-from boxcheck.registry import LIMITS, discover
+from boxcheck.registry import CHECKS, LIMITS, discover
 
 
 def find(name_or_path: str) -> tuple[Path, str]:
@@ -103,18 +104,24 @@ def _part(sheet: Sheet, name: str, beside: Path) -> Sheet | None:
         path = directory / f"{name}.toml"
         if path.is_file():
             try:
-                part = Sheet(read_text(path, f"parts/{name}.toml"), f"parts/{name}.toml", part=True)
+                return _part_sheet(read_text(path, f"parts/{name}.toml"), name, len(LIMITS), len(CHECKS))
             except ProfileError as error:
                 sheet.mistakes += error.mistakes
                 return None
-            if part.name and part.name != name:
-                part.wrong(("part",), f"part is {show(part.name)}, in a file called {name}.toml", "use one name")
-            return part
     known = sorted(path.stem for path in (profiles_directory() / "parts").glob("*.toml"))
     near = nearest(name, known)
     sheet.wrong(line, f"no part is called {show(name)}",
                 f"did you mean {near}?" if near else f"known are {', '.join(known)}")
     return None
+
+
+@lru_cache(maxsize=32)
+def _part_sheet(text: str, name: str, limits: int, checks: int) -> Sheet:
+    """A part, checked once for all the profiles that name it. The counts stand for the tables it was checked by."""
+    part = Sheet(text, f"parts/{name}.toml", part=True)
+    if part.name and part.name != name:
+        part.wrong(("part",), f"part is {show(part.name)}, in a file called {name}.toml", "use one name")
+    return part
 
 
 def _limits(sheet: Sheet, parts: Sequence[Sheet]) -> dict[str, Limit]:

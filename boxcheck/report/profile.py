@@ -12,7 +12,7 @@ from boxcheck.model import Limit
 from boxcheck.profile import GpuPart, Profile
 from boxcheck.profile_detect import Detection
 from boxcheck.profile_values import show
-from boxcheck.registry import CHECKS, LIMITS
+from boxcheck.registry import CHECKS
 
 SHOW_SCHEMA = "boxcheck.profile/1"
 LIST_SCHEMA = "boxcheck.profiles/1"
@@ -90,8 +90,8 @@ def bound_text(limit: Limit, bound: object) -> str:
 def show_text(profile: Profile, width: int = 100) -> str:
     """Everything a profile says, for a person: who it is, its GPUs, limits with their sources, blockers, settings."""
     lines = [f"{profile.name} r{profile.revision}   {profile.title}"]
-    lines.append(f"goal {profile.goal}; parts {', '.join(profile.parts) or 'none'}; "
-                 f"sha256 {profile.sha256[:12]} of what is judged")
+    lines += _wrapped([f"goal {profile.goal}; parts {', '.join(profile.parts) or 'none'}; "
+                       f"sha256 of what is judged {profile.sha256[:12]}"], width, 0)
     lines += _section("GPUs", _gpus(profile), width)
     lines += _limits(profile, width)
     lists = blockers(profile)
@@ -168,27 +168,3 @@ def _limits(profile: Profile, width: int) -> list[str]:
 def _row(text: str, width: int) -> list[str]:
     """A row as it is where it fits, so that its columns stay; else wrapped."""
     return [f"  {text}".rstrip()] if len(text) + 2 <= width else _wrapped([text], width, 2)
-
-
-def possible_range(low: float | None, high: float | None) -> str:
-    if low is None and high is None:
-        return ""
-    if low is None:
-        return f"at most {high:g}"
-    return f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
-
-
-def limits_markdown() -> str:
-    """The table of all limits for docs/reference/profiles.md, from the declarations beside the checks that read them."""
-    rows = ["| limit | type | holds when the reading is | unit | possible | what it says | read by |",
-            "|---|---|---|---|---|---|---|"]
-    for name, spec in sorted(LIMITS.items()):
-        readers = ", ".join(f"`{check.id}`" for check in CHECKS.values() if name in check.limits) or "-"
-        possible = possible_range(spec.low, spec.high)
-        if spec.among:
-            possible = ", ".join(show(item) for item in spec.among)
-        holds = {"ge": "at least", "le": "at most", "eq": "equal", "in": "in the list", "not-in": "not in the list",
-                 "info": "anything"}[spec.compare]
-        cells = (f"`{name}`", spec.type.__name__, holds, spec.unit, possible, spec.doc, readers)
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(rows) + "\n"
