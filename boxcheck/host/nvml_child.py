@@ -1,7 +1,7 @@
-"""Asks NVML about every GPU and prints one JSON object. Run as a process of its own, so that a hung driver hangs only it.
+"""Asks NVML about every GPU and prints one JSON object. A process of its own, so that a hung driver hangs only it.
 
-Not imported by boxcheck: `boxcheck.host.nvml` starts this file. It imports nothing but nvidia-ml-py, and a call that the
-driver does not know or the GPU does not support leaves its value out.
+Not imported by boxcheck: `boxcheck.host.nvml` starts this file. It imports nothing but nvidia-ml-py, and a call that
+the driver does not know or the GPU does not support leaves its value out.
 """
 
 from __future__ import annotations
@@ -92,11 +92,13 @@ def peers(get: Callable[..., Any], handles: list[Any]) -> list[list[int | None]]
     """Row reads column: status of each ordered pair, 0 is OK; None on the diagonal and where nothing was answered."""
     if not 2 <= len(handles) <= MOST_PEERS:
         return []
-    return [
-        [None if first is second or first is None or second is None else get("nvmlDeviceGetP2PStatus", first, second, READ)
-         for second in handles]
-        for first in handles
-    ]
+    def status(first: Any, second: Any) -> int | None:
+        if first is second or first is None or second is None:
+            return None
+        answer: int | None = get("nvmlDeviceGetP2PStatus", first, second, READ)
+        return answer
+
+    return [[status(first, second) for second in handles] for first in handles]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The ROCm installations of this machine, by their directories and libraries.
 
-Reads   names in /opt, /opt/rocm*/.info/version, names in /opt/rocm*/lib and in the library directories    (any user)
+Reads   names in /opt, /opt/rocm*/.info/version, names in /opt/rocm*/lib; where libamdhip64.so leads in the library
+        directories                                                                                   (any user)
 Absent  where ROCm comes as Python wheels or in a container; these are not looked for
 By hand ls -d /opt/rocm*; cat /opt/rocm/.info/version; ldconfig -p | grep libamdhip64
 """
@@ -20,6 +21,7 @@ LIBRARY_DIRECTORIES = (
 )
 """Where distributions keep shared libraries: Debian, Fedora, Arch, Debian on ARM, old Debian, by hand, NixOS."""
 
+HIP_NAMES = ("libamdhip64.so.7", "libamdhip64.so.6", "libamdhip64.so.5", "libamdhip64.so")
 HIP = "libamdhip64.so"
 HSA = "libhsa-runtime64.so"
 
@@ -76,8 +78,13 @@ def rocm(host: Host) -> Rocm:
         if install is not None:
             found[real] = install
     for directory in LIBRARY_DIRECTORIES:
-        libraries = host.entries(directory)
-        if not isinstance(libraries, Unread) and _has(libraries, HIP):
-            found[directory] = RocmInstall(directory, library_version(libraries, HIP), True, _has(libraries, HSA))
+        # The links are followed one by one: listing such a directory would put thousands of names into a capture.
+        for name in HIP_NAMES:
+            library = host.target(f"{directory}/{name}")
+            if isinstance(library, str) and not library.startswith("/opt/rocm"):
+                home, _, file = library.rpartition("/")
+                found.setdefault(home, RocmInstall(
+                    home, library_version((file,), HIP), True, host.exists(f"{directory}/{HSA}.1") is True))
+                break
     unread = names if isinstance(names, Unread) and names.kind != "absent" else None
     return Rocm(tuple(found.values()), chosen, unread)

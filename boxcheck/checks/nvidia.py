@@ -1,0 +1,193 @@
+"""Judgements on the NVIDIA GPUs as their driver and NVML show them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from boxcheck.checks.driver import on_own_driver
+from boxcheck.checks.nvidia_driver import applies
+from boxcheck.checks.places import wanted_gpus
+from boxcheck.checks.wording import listed, not_read
+from boxcheck.model import BOX, Bdf, Finding, Unread
+from boxcheck.probes.gpus import Gpu, Gpus
+from boxcheck.probes.nvidia import PROC, Nvidia
+from boxcheck.probes.nvml import Nvml
+from boxcheck.profile import Profile
+from boxcheck.registry import check, failed, marginal, passed, skipped, unknown
+
+
+def _cards(gpus: Gpus, want: Profile) -> list[Gpu]:
+    return [gpu for gpu in wanted_gpus(gpus, want) if gpu.vendor == "10de"]
+
+
+def _unloaded(nvidia: Nvidia, want: Profile) -> Finding | None:
+    """The finding in place of a judgement where the driver is not loaded."""
+    if isinstance(nvidia.loaded, Unread):
+        return not_read(BOX, nvidia.loaded)
+    if nvidia.loaded:
+        return None
+    if "10de" not in want.gpus.vendors or on_own_driver(want):
+        return skipped(BOX, "NVIDIA's driver is not loaded, and nothing asks for it")
+    return unknown(BOX, "NVIDIA's driver is not loaded, so it says nothing of the GPUs")
+
+
+@check("nvidia.runtime-count", reads=[Gpus, Nvidia, Nvml])
+def runtime_count(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Iterator[Finding]:
+    """A GPU that is on the bus is missing from NVIDIA's driver or runtime.
+
+    Why it matters: programs see one GPU less, and number the others differently.
+    What to do: look for `RmInitAdapter failed` and Xid in the log; power off and on; reseat the card.
+    Not a fault: a GPU that was handed to a guest (vfio-pci) on purpose.
+    By hand: nvidia-smi -L; ls /proc/driver/nvidia/gpus; lspci -d 10de: -d ::03xx
+    """
+    if (instead := applies(gpus, want)) is not None:
+        yield instead
+        return
+    if (instead := _unloaded(nvidia, want)) is not None:
+        yield instead
+        return
+    for gpu in _cards(gpus, want):
+        yield _judge_listed(gpu, nvidia, nvml, want)
+
+
+def _judge_listed(gpu: Gpu, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Finding:
+    evidence = (f"{PROC}/gpus/{gpu.bdf}/information",)
+    help_ = ("sudo dmesg | grep -E 'NVRM|Xid' | tail -30  says why", "power off and on; still: reseat the card")
+    seen = nvml.of(gpu.bdf)
+    lost_by_count = not isinstance(nvml.gpus, Unread) and [one for one in nvml.gpus if one.lost]
+    if gpu.driver != "nvidia":
+        if on_own_driver(want):
+            return passed(gpu.subject, f"not NVIDIA's, as goal {want.goal} wants it")
+        return unknown(gpu.subject, "NVIDIA's driver is not bound to it, see driver.binding")
+    if isinstance(nvidia.gpus, Unread):
+        return not_read(gpu.subject, nvidia.gpus, evidence=evidence)
+    own = next((one for one in nvidia.gpus if one.bdf == gpu.bdf), None)
+    if own is not None and own.silent:
+        return failed(gpu.subject, "the driver has it, and it does not answer (its VBIOS reads as question marks)",
+                      evidence=evidence, cause=f"gpu-lost:{gpu.bdf}",
+                      title=f"{gpu.subject.name} does not answer its driver",
+                      help=("power the machine off and on", "check the card's power leads, reseat card and riser"))
+    if own is None:
+        return failed(gpu.subject, "on the bus, and unknown to NVIDIA's driver", evidence=evidence,
+                      cause=f"driver-binding:{gpu.bdf}", title=f"NVIDIA's driver does not have {gpu.subject.name}",
+                      help=help_)
+    if isinstance(nvml.gpus, Unread):
+        return passed(gpu.subject, "NVIDIA's driver has it", evidence=evidence, notes=(f"{nvml.gpus.why}",))
+    if seen is None:
+        lost = bool(lost_by_count)
+        return failed(
+            gpu.subject, f"{nvml.by} shows {len(nvml.gpus)} GPUs, not this one", evidence=evidence,
+            cause=f"{'gpu-lost' if lost else 'nvml'}:{gpu.bdf}", title=f"{nvml.by} does not show {gpu.subject.name}",
+            help=help_)
+    return passed(gpu.subject, f"driver and {nvml.by} show it", evidence=evidence)
+
+
+@check("nvidia.vbios-uniform", reads=[Gpus, Nvidia, Nvml])
+def vbios_uniform(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Iterator[Finding]:
+    """The NVIDIA GPUs of this box run different VBIOS versions.
+
+    Why it matters: cards of one model with different VBIOS differ in power limit, fan curve and quirks.
+    What to do: note it; the board maker offers updates. A mix of board makers is a mix of VBIOS.
+    Not a fault: of a card by itself.
+    By hand: grep 'Video BIOS' /proc/driver/nvidia/gpus/*/information
+    """
+    if (instead := applies(gpus, want) or _unloaded(nvidia, want)) is not None:
+        yield instead
+        return
+    if isinstance(nvidia.gpus, Unread):
+        yield not_read(BOX, nvidia.gpus, evidence=(f"{PROC}/gpus",))
+        return
+    cards = _cards(gpus, want)
+    versions: dict[Bdf, str] = {one.bdf: one.vbios for one in nvidia.gpus if one.vbios is not None}
+    mine = [gpu for gpu in cards if gpu.bdf in versions]
+    if not mine:
+        yield unknown(BOX, "no GPU told its VBIOS", evidence=(f"{PROC}/gpus",))
+        return
+    usual = Counter(versions[gpu.bdf] for gpu in mine).most_common(1)[0][0]
+    odd = [gpu for gpu in mine if versions[gpu.bdf] != usual]
+    for gpu in odd:
+        yield marginal(
+            gpu.subject, f"VBIOS {versions[gpu.bdf]}, the others have {usual}", cause=f"gpu-differs:{gpu.bdf}",
+            evidence=(f"{PROC}/gpus/{gpu.bdf}/information",),
+            title=f"{gpu.subject.name} has another VBIOS than the others", help=("note it in the report",))
+    if not odd:
+        yield passed(BOX, f"VBIOS {usual} on {len(mine)} of {len(cards)}", evidence=(f"{PROC}/gpus",))
+
+
+@check("nvidia.uuid", reads=[Gpus, Nvidia, Nvml])
+def uuid(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Iterator[Finding]:
+    """Two NVIDIA GPUs claim the same UUID.
+
+    Why it matters: the UUID follows a card from slot to slot; two alike are a forged or damaged card.
+    What to do: compare with the stickers; try the cards one by one.
+    Not a fault: of the slots.
+    By hand: nvidia-smi -L
+    """
+    if (instead := applies(gpus, want) or _unloaded(nvidia, want)) is not None:
+        yield instead
+        return
+    if isinstance(nvidia.gpus, Unread):
+        yield not_read(BOX, nvidia.gpus, evidence=(f"{PROC}/gpus",))
+        return
+    owners: dict[str, list[Bdf]] = {}
+    for one in nvidia.gpus:
+        if one.uuid is not None:
+            owners.setdefault(one.uuid, []).append(one.bdf)
+    twice = {number: found for number, found in owners.items() if len(found) > 1}
+    for number, found in twice.items():
+        yield failed(BOX, f"{listed(found)} all claim {number}", cause=f"gpu-twins:{found[0]}",
+                     title="two GPUs claim one UUID", evidence=tuple(f"{PROC}/gpus/{bdf}/information" for bdf in found),
+                     help=("try the cards one by one, and compare with their stickers",))
+    if not owners:
+        yield unknown(BOX, "no GPU told its UUID", evidence=(f"{PROC}/gpus",))
+    elif not twice:
+        yield passed(BOX, f"{len(owners)} GPUs, {len(owners)} UUIDs", evidence=(f"{PROC}/gpus",))
+
+
+@check("nvidia.row-remap", reads=[Gpus, Nvidia, Nvml], needs=["NVML"])
+def row_remap(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Iterator[Finding]:
+    """A GPU replaced bad rows of its memory, could not, or waits for a reset to do so.
+
+    Why it matters: rows are replaced after uncorrectable errors. The spare ones are few; when replacing fails the
+    card is at its end.
+    What to do: pending: reset the GPU (nvidia-smi -r) or reboot, then look again. Failed: have the card replaced.
+    Not a fault: on GeForce cards, which do not remap and do not say.
+    By hand: nvidia-smi -q -d ROW_REMAPPER,PAGE_RETIREMENT
+    """
+    if (instead := applies(gpus, want) or _unloaded(nvidia, want)) is not None:
+        yield instead
+        return
+    if isinstance(nvml.gpus, Unread):
+        yield not_read(BOX, nvml.gpus)
+        return
+    silent: list[str] = []
+    for gpu in _cards(gpus, want):
+        one = nvml.of(gpu.bdf)
+        if one is None:
+            yield unknown(gpu.subject, f"{nvml.by} does not show it")
+            continue
+        rows = one.remapped_uncorrected
+        cause = f"gpu-memory:{gpu.bdf}"
+        if one.remap_failed:
+            yield failed(gpu.subject, "replacing a bad row of its memory failed, no spare is left", cause=cause,
+                         title=f"the memory of {gpu.subject.name} is at its end", help=("have the card replaced",))
+        elif one.remap_pending or one.retired_pending:
+            yield failed(gpu.subject, "bad memory waits to be taken out of use", cause=cause,
+                         title=f"the memory of {gpu.subject.name} has bad places",
+                         help=("reboot, or sudo nvidia-smi -r, then look again",))
+        elif one.ecc_uncorrected:
+            yield failed(gpu.subject, f"{one.ecc_uncorrected} uncorrectable memory errors in its life, limit 0",
+                         cause=cause, help=("test its memory; have the card replaced when more come",))
+        elif rows:
+            yield marginal(gpu.subject, f"{rows} bad rows of its memory were replaced", cause=cause,
+                           help=("watch it: nvidia-smi -q -d ROW_REMAPPER",))
+        elif rows is None and one.retired_pending is None and one.ecc_uncorrected is None:
+            silent.append(gpu.subject.name)
+        else:
+            yield passed(gpu.subject, "no bad row, no retired page")
+    if silent:
+        if nvml.by == "NVML":
+            yield skipped(BOX, f"{listed(silent)} keep no such record")
+        else:
+            yield unknown(BOX, f"not read: {nvml.by} was asked in place of NVML and does not say")

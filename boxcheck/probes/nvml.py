@@ -1,0 +1,205 @@
+"""What NVML says of each NVIDIA GPU.
+
+Reads   NVML through nvidia-ml-py (extra `nvidia`), in a process of its own; without it, what `nvidia-smi --query-gpu`
+        prints                                                                                        (any user)
+Since   row remapping drivers 455, event reasons 535.54 (throttle reasons before)
+Absent  when the nvidia module is not loaded: then nothing is asked. Many values on GeForce cards.
+By hand nvidia-smi -q; nvidia-smi topo -p2p r
+
+Without persistence mode the question itself starts the GPUs, some seconds each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from boxcheck.decode.text import clean_text
+from boxcheck.host import Host
+from boxcheck.host.nvml import ask_nvml
+from boxcheck.model import Bdf, Unread
+from boxcheck.probes.nvidia import Nvidia
+from boxcheck.registry import probe
+
+VERSION_MISMATCH = 18
+GPU_IS_LOST = 15
+"""Error codes of nvml.h."""
+SMI_FIELDS = ("pci.bus_id", "name", "uuid", "serial", "vbios_version", "persistence_mode", "memory.total",
+              "power.limit", "power.default_limit", "temperature.gpu")
+"""Fields that every nvidia-smi since 2013 knows: one that it does not know fails the whole question."""
+SMI = ("nvidia-smi", f"--query-gpu={','.join(SMI_FIELDS)}", "--format=csv,noheader,nounits")
+
+_BUS = re.compile(r"(?:[0-9a-fA-F]{4})?([0-9a-fA-F]{4}):([0-9a-fA-F]{2}):([0-9a-fA-F]{2})\.([0-7])")
+
+
+class NvmlGpu(msgspec.Struct, frozen=True, kw_only=True):
+    """Values are None where NVML has none for this GPU."""
+
+    index: int
+    bdf: Bdf | None
+    lost: bool = False
+    error: str | None = None
+    """Why this GPU could not be asked."""
+    name: str | None = None
+    uuid: str | None = None
+    serial: str | None = None
+    vbios: str | None = None
+    persistence: bool | None = None
+    memory_bytes: int | None = None
+    bar1_bytes: int | None = None
+    power_limit_watts: float | None = None
+    power_default_watts: float | None = None
+    temperature_celsius: float | None = None
+    pcie_replays: int | None = None
+    event_reasons: int | None = None
+    """Bits of nvmlClocksEventReasons: why clocks are held down right now."""
+    ecc: bool | None = None
+    ecc_uncorrected: int | None = None
+    retired_pending: bool | None = None
+    remapped_corrected: int | None = None
+    remapped_uncorrected: int | None = None
+    remap_pending: bool | None = None
+    remap_failed: bool | None = None
+
+
+class Nvml(msgspec.Struct, frozen=True, kw_only=True):
+    gpus: tuple[NvmlGpu, ...] | Unread
+    """Unread of kind absent when the driver is not loaded."""
+    driver: str | None = None
+    mismatch: bool = False
+    """NVML refused: the libraries are of another version than the module."""
+    peers: Mapping[tuple[int, int], int] = {}
+    """(reader, owner) by index -> NVML_P2P_STATUS; 0 is OK."""
+    by: str = "NVML"
+    """`NVML` or `nvidia-smi`, which knows less."""
+
+    def of(self, bdf: Bdf) -> NvmlGpu | None:
+        return None if isinstance(self.gpus, Unread) else next((gpu for gpu in self.gpus if gpu.bdf == bdf), None)
+
+
+def parse_bus_id(text: object) -> Bdf | None:
+    """`00000000:41:00.0` or `0000:41:00.0` as `0000:41:00.0`."""
+    found = _BUS.fullmatch(text.strip()) if isinstance(text, str) else None
+    return Bdf(f"{found[1]}:{found[2]}:{found[3]}.{found[4]}".lower()) if found else None
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63 else None
+
+
+def _flag(value: object) -> bool | None:
+    return bool(value) if value in (0, 1) else None
+
+
+def _text(value: object) -> str | None:
+    return clean_text(value, 80) if isinstance(value, str) and value.strip("0 ") else None
+
+
+def _watts(value: object) -> float | None:
+    number = _whole(value)
+    return None if number is None else number / 1000
+
+
+def parse_nvml(value: Any) -> Nvml:
+    """The answer of `nvml_child`, taken as it is: anything of the wrong type counts as not answered."""
+    if not isinstance(value, dict):
+        return Nvml(gpus=Unread("NVML's answer is no object", "malformed"))
+    if "error" in value:
+        says = clean_text(str(value.get("says", "")), 120) or "NVML did not start"
+        unread = Unread(f"NVML: {says}", "unsupported" if value["error"] == "no-binding" else "error")
+        return Nvml(gpus=unread, mismatch=value["error"] == VERSION_MISMATCH)
+    listed = value.get("gpus")
+    if not isinstance(listed, list):
+        return Nvml(gpus=Unread("NVML's answer lists no GPUs", "malformed"))
+    found = tuple(_gpu(entry, number) for number, entry in enumerate(listed[:64]) if isinstance(entry, dict))
+    rows = value.get("p2p_read")
+    peers = {
+        (reader, owner): status
+        for reader, row in enumerate(rows if isinstance(rows, list) else []) if isinstance(row, list)
+        for owner, cell in enumerate(row) if reader != owner and (status := _whole(cell)) is not None
+    }
+    return Nvml(gpus=found, driver=_text(value.get("driver")), peers=peers)
+
+
+def _gpu(entry: dict[str, Any], number: int) -> NvmlGpu:
+    index = _whole(entry.get("index"))
+    rows = entry.get("remapped_rows")
+    remapped = [*rows, None, None, None, None][:4] if isinstance(rows, list) else [None] * 4
+    celsius = entry.get("temperature_celsius")
+    error = entry.get("error")
+    return NvmlGpu(
+        index=number if index is None else index, bdf=parse_bus_id(entry.get("bdf")), lost=error == GPU_IS_LOST,
+        error=None if error is None else clean_text(str(entry.get("says", error)), 120),
+        name=_text(entry.get("name")), uuid=_text(entry.get("uuid")), serial=_text(entry.get("serial")),
+        vbios=_text(entry.get("vbios")), persistence=_flag(entry.get("persistence")),
+        memory_bytes=_whole(entry.get("memory_bytes")), bar1_bytes=_whole(entry.get("bar1_bytes")),
+        power_limit_watts=_watts(entry.get("power_limit_milliwatts")),
+        power_default_watts=_watts(entry.get("power_default_milliwatts")),
+        temperature_celsius=float(celsius) if isinstance(celsius, int | float) and abs(celsius) < 1000 else None,
+        pcie_replays=_whole(entry.get("pcie_replays")), event_reasons=_whole(entry.get("event_reasons")),
+        ecc=_flag(entry.get("ecc")), ecc_uncorrected=_whole(entry.get("ecc_uncorrected")),
+        retired_pending=_flag(entry.get("retired_pending")), remapped_corrected=_whole(remapped[0]),
+        remapped_uncorrected=_whole(remapped[1]), remap_pending=_flag(remapped[2]), remap_failed=_flag(remapped[3]),
+    )
+
+
+def parse_smi(text: str) -> tuple[NvmlGpu, ...]:
+    """Rows of `nvidia-smi --query-gpu` with `SMI_FIELDS`; `[N/A]` and the like are None."""
+    found: list[NvmlGpu] = []
+    for line in text.splitlines()[:64]:
+        cells = [cell.strip() for cell in line.split(",")]
+        bdf = parse_bus_id(cells[0])
+        if len(cells) != len(SMI_FIELDS) or bdf is None:
+            continue
+        row = {name: None if cell.startswith("[") else cell for name, cell in zip(SMI_FIELDS, cells, strict=True)}
+        memory, limit, default, heat = (
+            _number(row[name]) for name in ("memory.total", "power.limit", "power.default_limit", "temperature.gpu"))
+        mode = row["persistence_mode"]
+        found.append(NvmlGpu(
+            index=len(found), bdf=bdf, name=_text(row["name"]), uuid=_text(row["uuid"]), serial=_text(row["serial"]),
+            vbios=_text(row["vbios_version"]),
+            persistence=mode == "Enabled" if mode in ("Enabled", "Disabled") else None,
+            memory_bytes=None if memory is None else int(memory) << 20, power_limit_watts=limit,
+            power_default_watts=default, temperature_celsius=heat))
+    return tuple(found)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if 0 <= number < 1e9 else None
+
+
+def _by_smi(host: Host, why: Unread) -> Nvml:
+    output = host.run(SMI)
+    if isinstance(output, Unread):
+        return Nvml(gpus=why)
+    if output.exit != 0:
+        said = clean_text((output.stdout or output.stderr).split("\n", 1)[0], 120)
+        mismatch = "version mismatch" in output.stdout + output.stderr
+        return Nvml(gpus=Unread(f"nvidia-smi: {said or f'ended with {output.exit}'}", "error"), mismatch=mismatch,
+                    by="nvidia-smi")
+    return Nvml(gpus=parse_smi(output.stdout), driver=None, by="nvidia-smi")
+
+
+@probe("nvml", Nvml, reads=[Nvidia])
+def nvml(host: Host, nvidia: Nvidia) -> Nvml:
+    if nvidia.loaded is False:
+        return Nvml(gpus=Unread("NVML was not asked: the nvidia module is not loaded", "absent"))
+    if isinstance(nvidia.loaded, Unread) and host.live:
+        return Nvml(gpus=nvidia.loaded)
+    answer = host.answer("nvml", "gpus", ask_nvml)
+    if isinstance(answer, Unread):
+        # A binding that hangs will hang nvidia-smi, too.
+        return Nvml(gpus=answer) if answer.kind == "timeout" else _by_smi(host, answer)
+    parsed = parse_nvml(answer)
+    if isinstance(parsed.gpus, Unread) and parsed.gpus.kind == "unsupported":
+        return _by_smi(host, parsed.gpus)
+    return parsed
+
+
