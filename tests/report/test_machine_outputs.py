@@ -1,0 +1,106 @@
+"""JSON, JSON lines, JUnit and OCP T&V of the same run say the same, and each is what its readers expect."""
+
+from __future__ import annotations
+
+import json
+import os
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from boxcheck.account import Account
+from boxcheck.commands.doctor import Options, examine
+from boxcheck.report.json import run_json, run_lines
+from boxcheck.report.junit import junit_xml
+from boxcheck.report.ocptv import ocptv_lines
+from boxcheck.report.text import plain
+from tests.boxes import build
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+OCP_SCHEMAS = os.environ.get("BOXCHECK_OCP_SCHEMAS", "")
+
+
+@pytest.fixture(scope="module", params=["wopr-7x4090+riser-x8", "tinybox-red", "laptop", "wopr-7x4090+not-root"])
+def account(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Account:
+    folder = tmp_path_factory.mktemp("box")
+    build(request.param).write_dir(folder)
+    return examine(Options(sysroot=str(folder)))[0]
+
+
+def validate(value: Any, schema: str) -> None:
+    jsonschema.validate(value, json.loads((REFERENCE / schema).read_text()))
+
+
+def test_json_is_what_its_schema_says(account: Account) -> None:
+    validate(json.loads(run_json(account, with_facts=True)), "run.schema.json")
+
+
+def test_json_lines_are_what_their_schema_says(account: Account) -> None:
+    lines = [json.loads(line) for line in run_lines(account)]
+    for line in lines:
+        validate(line, "line.schema.json")
+    assert [lines[0]["type"], lines[-1]["type"]] == ["start", "end"]
+
+
+def test_every_output_holds_the_same_findings(account: Account) -> None:
+    wanted = [(finding.check, finding.outcome.value) for finding in account.verdict.findings]
+    whole = json.loads(run_json(account, with_facts=False))
+    assert [(entry["check"], entry["outcome"]) for entry in whole["findings"]] == wanted
+    lines = [json.loads(line) for line in run_lines(account)]
+    assert [(line["check"], line["outcome"]) for line in lines if line["type"] == "finding"] == wanted
+    cases = ElementTree.fromstring(junit_xml(account)).iter("testcase")
+    found = [
+        (f"{case.attrib['classname'].removeprefix('boxcheck.')}.{case.attrib['name'].split('[', 1)[0]}",
+         next(item.attrib["value"] for item in case.iter("property") if item.attrib["name"] == "outcome"))
+        for case in cases
+    ]
+    assert sorted(found) == sorted(wanted)
+    assert sorted(tuple(line.split(" ")[1::-1]) for line in plain(account).splitlines()[:-1]) == sorted(wanted)
+    steps: dict[str, str] = {}
+    told: list[tuple[str, str]] = []
+    for line in map(json.loads, ocptv_lines(account)):
+        step = line.get("testStepArtifact", {})
+        if "testStepStart" in step:
+            steps[step["testStepId"]] = step["testStepStart"]["name"]
+        if "extension" in step:
+            told.append((steps[step["testStepId"]], step["extension"]["content"]["outcome"]))
+        if "log" in step:
+            told.append((steps[step["testStepId"]], "skip"))
+    assert sorted(told) == sorted(wanted)
+
+
+def test_junit_counts_are_right(account: Account) -> None:
+    suites = ElementTree.fromstring(junit_xml(account))
+    assert int(suites.attrib["tests"]) == len(list(suites.iter("testcase")))
+    assert int(suites.attrib["failures"]) == len(list(suites.iter("failure")))
+    assert int(suites.attrib["errors"]) == len(list(suites.iter("error")))
+    assert int(suites.attrib["skipped"]) == len(list(suites.iter("skipped")))
+
+
+def test_ocptv_lines_are_numbered_and_closed(account: Account) -> None:
+    lines = [json.loads(line) for line in ocptv_lines(account)]
+    assert [line["sequenceNumber"] for line in lines] == list(range(len(lines)))
+    assert lines[0]["schemaVersion"] == {"major": 2, "minor": 0}
+    assert "testRunEnd" in lines[-1]["testRunArtifact"]
+    started = [line["testStepArtifact"]["testStepId"] for line in lines
+               if "testStepStart" in line.get("testStepArtifact", {})]
+    ended = [line["testStepArtifact"]["testStepId"] for line in lines
+             if "testStepEnd" in line.get("testStepArtifact", {})]
+    assert started == ended
+    assert len(set(started)) == len(started)
+
+
+@pytest.mark.skipif(not OCP_SCHEMAS, reason="set BOXCHECK_OCP_SCHEMAS to json_spec/output of ocp-diag-core")
+def test_ocptv_validates_against_ocps_own_schema(account: Account) -> None:
+    from referencing import Registry, Resource
+
+    schemas = [json.loads(path.read_text()) for path in Path(OCP_SCHEMAS).glob("*.json")]
+    registry: Registry[Any] = Registry().with_resources(
+        (schema["$id"], Resource.from_contents(schema)) for schema in schemas)
+    root = next(schema for schema in schemas if schema["$id"].endswith("/output"))
+    validator = jsonschema.Draft202012Validator(root, registry=registry)
+    for line in ocptv_lines(account):
+        validator.validate(json.loads(line))
