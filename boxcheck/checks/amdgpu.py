@@ -34,6 +34,15 @@ def _cards(gpus: Gpus, amdgpu: Amdgpu, want: Profile) -> list[tuple[Gpu, AmdgpuC
     ]
 
 
+def _discrete(gpus: Gpus, amdgpu: Amdgpu, want: Profile) -> tuple[list[tuple[Gpu, AmdgpuCard]], Finding | None]:
+    """Of these, the cards; or the finding that says why there is none to judge."""
+    cards = _cards(gpus, amdgpu, want)
+    found = [(gpu, card) for gpu, card in cards if not gpu.integrated]
+    if cards and not found:
+        return [], skipped(BOX, "the GPU is part of the processor, and sits in no slot")
+    return found, None if found else _none(gpus, want)
+
+
 def _none(gpus: Gpus, want: Profile) -> Finding:
     if gpus.unreadable is not None:
         return not_read(BOX, gpus.unreadable)
@@ -91,9 +100,9 @@ def unique_id(gpus: Gpus, amdgpu: Amdgpu, want: Profile) -> Iterator[Finding]:
     Not a fault: an id of 0, which cards without one show.
     By hand: cat /sys/class/drm/card*/device/unique_id
     """
-    cards = [(gpu, card) for gpu, card in _cards(gpus, amdgpu, want) if not gpu.integrated]
-    if not cards:
-        yield _none(gpus, want)
+    cards, instead = _discrete(gpus, amdgpu, want)
+    if instead is not None:
+        yield instead
         return
     owners: dict[str, list[Gpu]] = {}
     for gpu, card in cards:
@@ -159,9 +168,9 @@ def replay(gpus: Gpus, amdgpu: Amdgpu, links: Links, want: Profile) -> Iterator[
     card's own switch, so a bad slot may leave it at 0.
     By hand: cat /sys/class/drm/card*/device/pcie_replay_count
     """
-    cards = [(gpu, card) for gpu, card in _cards(gpus, amdgpu, want) if not gpu.integrated]
-    if not cards:
-        yield _none(gpus, want)
+    cards, instead = _discrete(gpus, amdgpu, want)
+    if instead is not None:
+        yield instead
     for gpu, card in cards:
         evidence = (f"/sys/bus/pci/devices/{gpu.bdf}/pcie_replay_count",)
         link = links.links.get(gpu.slot_link) if gpu.slot_link is not None else None
@@ -191,9 +200,9 @@ def pp_dpm(gpus: Gpus, amdgpu: Amdgpu, links: Links, want: Profile) -> Iterator[
     Not a fault: a lower level that is in use while the GPU is idle; only the highest one counts here.
     By hand: cat /sys/class/drm/card*/device/pp_dpm_pcie
     """
-    cards = [(gpu, card) for gpu, card in _cards(gpus, amdgpu, want) if not gpu.integrated]
-    if not cards:
-        yield _none(gpus, want)
+    cards, instead = _discrete(gpus, amdgpu, want)
+    if instead is not None:
+        yield instead
     for gpu, card in cards:
         evidence = (f"/sys/bus/pci/devices/{gpu.bdf}/pp_dpm_pcie",)
         link = links.links.get(gpu.slot_link) if gpu.slot_link is not None else None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from boxcheck.checks.driver import NOUVEAU_HELP, on_own_driver
 from boxcheck.checks.log_events import incomplete
 from boxcheck.checks.versions import demanded, judged_version
-from boxcheck.checks.wording import judged, listed, not_read, shown, wish_of
+from boxcheck.checks.wording import decided, judged, listed, not_read, shown, wish_of
 from boxcheck.decode.version import parse_numbers
-from boxcheck.model import BOX, Finding, Subject, Unread
+from boxcheck.model import BOX, Finding, Limit, Outcome, Subject, Unread
 from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.kernel_log import KernelLogs
 from boxcheck.probes.modules import ModuleSettings
@@ -18,7 +19,7 @@ from boxcheck.probes.nvidia import LIBRARIES, PERSISTENCED, PROC, Nvidia
 from boxcheck.probes.nvml import Nvml
 from boxcheck.probes.packages import DPKG_STATUS, Dkms, Packages
 from boxcheck.profile import Profile
-from boxcheck.registry import check, failed, limit, marginal, passed, skipped, unknown
+from boxcheck.registry import check, failed, limit, outcome_of, passed, skipped, unknown
 
 VERSION = limit("driver.nvidia_version", str, "ge", "", "Version of the NVIDIA driver, as `570.133.20`.")
 FLAVOUR = limit(
@@ -26,6 +27,8 @@ FLAVOUR = limit(
     among=("open", "proprietary"))
 HELD = limit(
     "driver.nvidia_held", bool, "eq", "", "Whether the NVIDIA packages are held, so that no upgrade splits them.")
+P2P = limit(
+    "driver.nvidia_p2p", bool, "eq", "", "Whether the NVIDIA driver must let GPUs copy to each other directly.")
 PERSISTENCE = limit(
     "driver.nvidia_persistence", bool, "eq", "",
     "Whether the driver keeps the GPUs initialised while nothing uses them.")
@@ -188,7 +191,7 @@ def nvidia_flavour(gpus: Gpus, nvidia: Nvidia, want: Profile) -> Iterator[Findin
             help=("install the -open package of the same version, then reboot",))
 
 
-@check("driver.nvidia-p2p", reads=[Gpus, Nvidia, Nvml, Packages, Dkms, KernelLogs])
+@check("driver.nvidia-p2p", reads=[Gpus, Nvidia, Nvml, Packages, Dkms, KernelLogs], limits=[P2P])
 def nvidia_p2p(
     gpus: Gpus, nvidia: Nvidia, nvml: Nvml, packages: Packages, dkms: Dkms, logs: KernelLogs, want: Profile
 ) -> Iterator[Finding]:
@@ -206,14 +209,15 @@ def nvidia_p2p(
         yield instead
         return
     cards = gpus.of_vendor("10de")
-    if want.goal != "cuda-p2p" or (len(cards) < 2 and (want.gpus.count or 0) < 2):
+    bound = want.limit(P2P)
+    if (want.goal != "cuda-p2p" and bound is None) or (len(cards) < 2 and (want.gpus.count or 0) < 2):
         yield skipped(BOX, "no direct copies between NVIDIA GPUs are asked for")
     elif nvidia.loaded is False:
         yield unknown(MODULE, "the module is not loaded")
     elif nvml.peers:
-        yield _judge_peers(nvml)
+        yield _judge_peers(nvml, bound)
     else:
-        yield _judge_marks(nvidia, packages, dkms, logs)
+        yield _judge_marks(nvidia, packages, dkms, logs, bound)
 
 
 STATUS = {1: "chipset not supported", 2: "GPU not supported", 3: "I/O hub topology not supported",
@@ -222,19 +226,26 @@ STATUS = {1: "chipset not supported", 2: "GPU not supported", 3: "I/O hub topolo
 P2P_HELP = ("install the patched open module of this driver version again, then hold the NVIDIA packages and reboot",)
 
 
-def _judge_peers(nvml: Nvml) -> Finding:
+def _refused(says: str, bound: Limit | None, **options: Any) -> Finding:
+    """Graver than marginal only where the profile requires it: copies work without it, at half the speed."""
+    outcome = Outcome.MARGINAL if bound is None else outcome_of(False, bound)
+    return decided(outcome, BOX, says, limit=bound, cause="nvidia-p2p:", help=P2P_HELP, **options)
+
+
+def _judge_peers(nvml: Nvml, bound: Limit | None) -> Finding:
     refused = {pair: status for pair, status in nvml.peers.items() if status != 0}
     total = len(nvml.peers)
     if not refused:
         return passed(BOX, f"NVML allows peer reads on {total} of {total} pairs",
                       notes=("only a copy whose payload was verified proves that data arrives",))
     why = listed(dict.fromkeys(STATUS.get(status, f"status {status}") for status in refused.values()))
-    return failed(
-        BOX, f"NVML allows peer reads on {total - len(refused)} of {total} pairs: {why}", cause="nvidia-p2p:",
-        title="the NVIDIA driver refuses peer-to-peer", help=P2P_HELP)
+    return _refused(f"NVML allows peer reads on {total - len(refused)} of {total} pairs: {why}", bound,
+                    title="the NVIDIA driver refuses peer-to-peer")
 
 
-def _judge_marks(nvidia: Nvidia, packages: Packages, dkms: Dkms, logs: KernelLogs) -> Finding:
+def _judge_marks(
+    nvidia: Nvidia, packages: Packages, dkms: Dkms, logs: KernelLogs, bound: Limit | None
+) -> Finding:
     """Without NVML's word: the marks that a patched module leaves."""
     marks: list[str] = []
     unread: list[Unread] = []
@@ -262,10 +273,9 @@ def _judge_marks(nvidia: Nvidia, packages: Packages, dkms: Dkms, logs: KernelLog
                       notes=("nvidia-ml-py (pip install 'boxcheck[nvidia]') lets NVML say it for every pair",))
     if unread:
         return not_read(BOX, unread[0], evidence=evidence)
-    return marginal(
-        BOX, "no mark of a module patched for peer-to-peer: no ForceP2P, no p2p version, no static BAR1",
-        evidence=evidence, cause="nvidia-p2p:", title="the NVIDIA module is not patched for peer-to-peer",
-        help=P2P_HELP)
+    return _refused(
+        "no mark of a module patched for peer-to-peer: no ForceP2P, no p2p version, no static BAR1", bound,
+        evidence=evidence, title="the NVIDIA module is not patched for peer-to-peer")
 
 
 @check("driver.nvidia-held", reads=[Gpus, Packages], limits=[HELD])

@@ -80,15 +80,21 @@ def snapshot_date(text: str) -> str | None:
     return found[1] if found else None
 
 
-_UBUNTU = re.compile(r"Ubuntu \S{1,60} (\d{1,5}\.\d{1,5}\.\d{1,9}(?:-rc\d{1,4})?)")
-_DEBIAN = re.compile(r"Debian (\d{1,5}\.\d{1,5}(?:\.\d{1,9})?(?:~rc\d{1,4})?)[-+~ ]")
+_STABLE = re.compile(r"(?:Ubuntu \S{1,60}|Debian) (\d{1,5}\.\d{1,5}(?:\.\d{1,9})?(?:[-~]rc\d{1,4})?)(?=[-+~ )]|$)")
 
 
-def upstream_version(banner: str) -> str | None:
+def upstream_version(banner: str, release: str) -> str | None:
     """The stable release that a distribution's kernel is built from, as its banner says; None when it does not.
 
-    Ubuntu and Debian name their packages x.y.0 whatever they hold: /proc/version of `6.8.0-60-generic` ends in
-    `(Ubuntu 6.8.0-60.63-generic 6.8.12)`, that of `6.1.0-37-amd64` holds `Debian 6.1.140-1`.
+    Ubuntu and Debian name their packages x.y.0 whatever they hold: /proc/version_signature of `6.8.0-60-generic` is
+    `Ubuntu 6.8.0-60.63-generic 6.8.12`, /proc/version of `6.1.0-37-amd64` holds `Debian 6.1.140-1`. The banner names
+    the compiler in the same way (`gcc (Debian 12.2.0-14) 12.2.0`), so only a version of the release's series counts.
     """
-    found = _UBUNTU.search(banner[:1000]) or _DEBIAN.search(banner[:1000])
-    return found[1] if found else None
+    series = _RELEASE.match(release)
+    if series is None:
+        return None
+    wanted = f"{series[1]}.{series[2]}"
+    for found in _STABLE.finditer(banner[:1000]):
+        if found[1] == wanted or found[1].startswith(f"{wanted}."):
+            return found[1]
+    return None

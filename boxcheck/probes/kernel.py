@@ -150,7 +150,7 @@ def kernel(host: Host) -> Kernel:
     system = {} if isinstance(os_release, Unread) else parse_os_release(os_release)
     return Kernel(
         release=release,
-        upstream=upstream_version(banner),
+        upstream=None if isinstance(release, Unread) else upstream_version(banner, release),
         command_line=line if isinstance(line, Unread) else parse_cmdline(line),
         taint=tainted if isinstance(tainted, Unread) else (
             int(tainted) if tainted.isascii() and tainted.isdigit() and len(tainted) < 20
