@@ -60,8 +60,8 @@ def parse_cpu_list(text: str, where: str = "list of CPUs") -> tuple[int, ...] | 
     """
     found: list[int] = []
     for part in filter(None, (part.strip() for part in text.split(","))):
-        first, _, last = part.partition("-")
-        last = last or first
+        first, dash, last = part.partition("-")
+        last = last if dash else first
         if not (first.isascii() and first.isdecimal() and last.isascii() and last.isdecimal()):
             return Unread(f"{where}: {clean_text(part, 24)!r} is no number and no range", "malformed")
         if len(first) > 5 or len(last) > 5 or int(last) > 0xFFFF or int(first) > int(last):
