@@ -105,8 +105,11 @@ class Subject(msgspec.Struct, frozen=True):
     bdf: Bdf | None = None
 
     def __str__(self) -> str:
-        """The shortest name a person can act on: slot, then name, then bus address, then kind."""
-        return self.slot or self.name or self.bdf or self.kind
+        """The shortest name a person can act on: slot, then name, then bus address, then kind. Boards that print plain
+        numbers on their slots get the word with it."""
+        if self.slot:
+            return f"slot {self.slot}" if self.slot.isdigit() else self.slot
+        return self.name or self.bdf or self.kind
 
 
 BOX = Subject("box")
