@@ -95,7 +95,8 @@ class TarTree:
                 if original:
                     hard.append((here, original))
             elif member.type == _DIRECTORY:
-                self._directory(here)
+                if self._directory(here) is None:
+                    self._complain("ignored a directory in the place of a file or a link", here)
             elif member.type in _OTHERS:
                 self._adopt(here, "other")
             else:
@@ -142,7 +143,11 @@ class TarTree:
     def _directory(self, path: str) -> dict[str, Kind] | None:
         """The listing of a directory, made with all its parents; None where a file or link stands in the way."""
         known = self._listings.get(path)
-        if known is None and self._adopt(path, "dir"):
+        if known is None:
+            head, _, name = path.rpartition("/")
+            above = self._directory(head)
+            if above is None or above.setdefault(intern(name), "dir") != "dir":
+                return None
             known = self._listings[intern(path)] = {}
         return known
 
@@ -260,7 +265,7 @@ def _header(block: bytes) -> Member | None:
     name = name.split(b"\0", 1)[0]
     if prefix[0] and magic == b"ustar\0":
         name = prefix.split(b"\0", 1)[0] + b"/" + name
-    if kind in _REGULAR and name.endswith(b"/"):  # how tars before 1988 wrote directories
+    if kind == 0 and name.endswith(b"/"):  # how tars before 1988 wrote directories
         kind = _DIRECTORY
     return Member(name, kind, link.split(b"\0", 1)[0], size)
 
