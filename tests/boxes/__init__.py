@@ -14,7 +14,13 @@ from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 
-from tests.boxes import mutations_links, mutations_strix, mutations_system  # noqa: F401  they register themselves
+from tests.boxes import (  # noqa: F401  they register themselves
+    mutations_drivers,
+    mutations_errors,
+    mutations_links,
+    mutations_strix,
+    mutations_system,
+)
 from tests.boxes.machine import Machine
 from tests.boxes.mutations import MUTATIONS, Mutation
 from tests.boxes.tree import Symlink, Tree
@@ -59,7 +65,7 @@ def _built(name: str) -> Tree:
 
 
 def build(name: str) -> Tree:
-    """The capture of a box, with mutations after `+`. Each is rendered once in a process; the copy is the caller's own."""
+    """The capture of a box, with mutations after `+`. Rendered once in a process; the copy is the caller's own."""
     return _built(name).copy()
 
 

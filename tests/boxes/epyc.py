@@ -1,4 +1,4 @@
-"""The skeleton of an EPYC box: four root complexes of one socket with their fixed functions, and memory of eight channels."""
+"""The skeleton of an EPYC box: root complexes with their fixed functions, and memory by channels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EPYC_7662 = Cpu("AMD EPYC 7662 64-Core Processor", model=49, cores=64, base_mhz=
 EPYC_7763_ES = Cpu(
     "AMD Eng Sample: 100-000000314-04_30/16_N", family=25, model=1, stepping=0, cores=64, base_mhz=1600, max_mhz=3000
 )
-"""The WOPR's own processor (seeds): an EPYC 7763 engineering sample, 1.6/3.0 GHz; such samples name themselves so."""
+"""The WOPR's own processor, an EPYC 7763 engineering sample of 1.6/3.0 GHz; such samples name themselves so."""
 EPYC_9354 = Cpu(
     "AMD EPYC 9354 32-Core Processor", family=25, model=17, stepping=1, cores=32, base_mhz=3250, max_mhz=3800
 )

@@ -1,12 +1,12 @@
-"""geohot-amd-dev: two Radeon RX 7900 XTX on a ROMED8-2T/BCM with EPYC 7662 and 8x 8 GB, six planned (seeds; boxes.md 1).
+"""geohot-amd-dev: two Radeon RX 7900 XTX on a ROMED8-2T/BCM with EPYC 7662 and 8x 8 GB, six planned.
 
-Healthy means that both cards train, which on the stream one of them did not. Five of the seven slots are empty. The map of
-slots to root ports is built, as on the WOPR.
+Healthy means that both cards train, which on the builder's stream one of them did not. Five of the seven slots are
+empty. The map of slots to root ports is built, as on the WOPR.
 """
 
 from __future__ import annotations
 
-from tests.boxes import epyc, parts
+from tests.boxes import epyc, parts, parts_gpu
 from tests.boxes.hardware import AmdGpu, Dmi, Drive, Kernel, Port, PowerSupply, Slot
 from tests.boxes.machine import Machine
 from tests.boxes.pci_build import Function
@@ -30,7 +30,7 @@ def machine() -> Machine:
 
     def slot_port(name: str) -> Function:
         number, bus = PLACES[name]
-        card = parts.radeon_7900_xtx() if name in POPULATED else []
+        card = parts_gpu.radeon_7900_xtx() if name in POPULATED else []
         return parts.root_port(rome, number, 1, slot=SLOT_NUMBERS[name], children=card, secondary=bus)
 
     ports = {name: slot_port(name) for name in PLACES}

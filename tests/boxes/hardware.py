@@ -1,4 +1,4 @@
-"""What machines are made of besides PCI functions: processors, DIMMs, drivers, drives, GPUs as their drivers show them."""
+"""What machines are made of besides PCI functions: processors, DIMMs, drives, GPUs as their drivers show them."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ class Machine:
     # Hardware
 
     def assemble(self) -> None:
-        """Numbers the buses, assigns addresses, interrupts and IOMMU groups. Again after a mutation that moves parts."""
+        """Numbers buses, assigns addresses, interrupts and IOMMU groups. Again after a mutation that moves parts."""
         for root in self.buses:
             number_buses(root.bus, root.functions)
             for function in root.functions:

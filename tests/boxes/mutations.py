@@ -6,6 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.boxes.machine import Machine
+from tests.boxes.pci_build import Function
+
+WOPR, RED, RED2, GREEN, GREEN2, PRO, DEV, STRIX, LAPTOP = (
+    "wopr-7x4090",
+    "tinybox-red",
+    "tinybox-red-v2",
+    "tinybox-green",
+    "tinybox-green-v2",
+    "tinybox-pro",
+    "geohot-amd-dev",
+    "strix-halo",
+    "laptop",
+)
+NVIDIA = (WOPR, GREEN, GREEN2, PRO)
+RADEON = (RED, RED2, DEV)
+CARDS = (*NVIDIA, *RADEON)
+BOXES_ALL = (*CARDS, STRIX)
+EPYC = CARDS
 
 
 @dataclass(frozen=True)
@@ -42,3 +60,21 @@ def mutation(
         return change
 
     return register
+
+
+def port_of(machine: Machine) -> Function:
+    """The root port of the slot that the mutations hit: PCIE3 on every box."""
+    return machine.slot_port("PCIE3")
+
+
+def card_of(machine: Machine) -> Function:
+    """The end of the card at that slot."""
+    return port_of(machine).children[0]
+
+
+def gpu_of(machine: Machine) -> Function:
+    """The GPU function behind that slot, past the on-card switch where there is one."""
+    here = card_of(machine)
+    while here.bridge:
+        here = here.children[0]
+    return here

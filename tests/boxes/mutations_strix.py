@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from tests.boxes.machine import Machine
-from tests.boxes.mutations import mutation
+from tests.boxes.mutations import STRIX, mutation
 
-STRIX = "strix-halo"
 PAGES_PER_MIB = 256
 
 

@@ -2,208 +2,25 @@
 
 from __future__ import annotations
 
-from tests.boxes.hardware import Cpu, NodeFile
+from tests.boxes.hardware import Cpu
 from tests.boxes.machine import Machine
-from tests.boxes.mutations import mutation
-from tests.boxes.mutations_links import CARDS, DEV, GREEN, NVIDIA, PRO, RADEON, RED, RED2, WOPR, gpu_of, port_of
-from tests.boxes.tree import Tree
-
-STRIX = "strix-halo"
-LAPTOP = "laptop"
-BOXES_ALL = (*CARDS, STRIX)
-EPYC = CARDS
-
-# NVIDIA driver
-
-
-@mutation("nouveau", *NVIDIA, area="nouveau drives the GPUs")
-def nouveau(machine: Machine) -> None:
-    machine.nouveau = True
-    for gpu in machine.nvidia:
-        gpu.function.driver = "nouveau"
-
-
-@mutation("nvidia-mismatch", *NVIDIA, area="NVIDIA library and kernel module differ in the last digits")
-def nvidia_mismatch(machine: Machine) -> None:
-    driver = machine.nvidia_driver
-    assert driver is not None
-    head, _, last = driver.version.rpartition(".")
-    driver.library_version = f"{head}.{int(last) + 1:02d}"
-
-
-@mutation("nvidia-not-held", *NVIDIA, area="the NVIDIA packages are not held, an upgrade can split them")
-def nvidia_not_held(machine: Machine) -> None:
-    machine.held.clear()
-
-
-@mutation("nvidia-proprietary", *NVIDIA, area="the proprietary NVIDIA module is loaded, the open one wanted for P2P")
-def nvidia_proprietary(machine: Machine) -> None:
-    driver = machine.nvidia_driver
-    assert driver is not None
-    driver.open_module = False
-    machine.kernel.taint |= 1
-
-
-@mutation("nvidia-not-patched", GREEN, PRO, area="the NVIDIA module has no P2P patch")
-def nvidia_not_patched(machine: Machine) -> None:
-    driver = machine.nvidia_driver
-    assert driver is not None
-    driver.peer_patched = False
-    for name in list(machine.packages):
-        machine.packages[name] = machine.packages[name].replace("-p2p", "")
-
-
-@mutation("driver-unbound", *CARDS, area="one GPU has no driver", slot="PCIE3")
-def driver_unbound(machine: Machine) -> None:
-    gpu = gpu_of(machine)
-    gpu.driver = None
-    for one in machine.amd:
-        if one.function is gpu:
-            one.initialised = False
-
-
-@mutation("vfio-bound", *CARDS, area="one GPU is bound to vfio-pci", slot="PCIE3")
-def vfio_bound(machine: Machine) -> None:
-    gpu_of(machine).driver = "vfio-pci"
-
-
-@mutation("uvm-node-missing", *NVIDIA, area="/dev/nvidia-uvm does not exist")
-def uvm_missing(machine: Machine) -> None:
-    machine.edits.append(lambda tree: tree.remove("/dev/nvidia-uvm"))
-
-
-# amdgpu and KFD
-
-
-@mutation("amdgpu-init-failure", *RADEON, area="amdgpu gave up on one GPU at boot", slot="PCIE3")
-def amdgpu_init_failure(machine: Machine) -> None:
-    gpu = gpu_of(machine)
-    gpu.driver = None
-    next(one for one in machine.amd if one.function is gpu).initialised = False
-
-
-@mutation("atomics-missing", *RADEON, area="PCIe atomics do not reach one GPU", slot="PCIE3")
-def atomics_missing(machine: Machine) -> None:
-    port, gpu = port_of(machine), gpu_of(machine)
-    port.express.atomic_route = port.express.atomic_32 = port.express.atomic_64 = False
-    gpu.express.atomic_request = False
-    next(one for one in machine.amd if one.function is gpu).no_atomics = True
-
-
-@mutation("kfd-atomics-flagged", *RADEON, area="KFD says that the link of one GPU lacks atomics", slot="PCIE3")
-def kfd_atomics_flagged(machine: Machine) -> None:
-    """As older kernels do it: the device is kept, with the no-atomics flags on its link."""
-    gpu = gpu_of(machine)
-    port_of(machine).express.atomic_route = False
-    gpu.express.atomic_request = False
-    number = [one.function for one in machine.amd].index(gpu)
-
-    def flag(tree: Tree) -> None:
-        base = "/sys/devices/virtual/kfd/kfd/topology/nodes"
-        tree.edit(f"{base}/{number + 1}/io_links/0/properties", "flags 1\n", "flags 13\n")
-        tree.edit(f"{base}/0/io_links/{number}/properties", "flags 1\n", "flags 13\n")
-
-    machine.edits.append(flag)
-
-
-@mutation("kfd-no-p2p", *RADEON, area="the kernel has no peer-to-peer for AMD compute (CONFIG_HSA_AMD_P2P)")
-def kfd_no_p2p(machine: Machine) -> None:
-    machine.kernel.config["CONFIG_HSA_AMD_P2P"] = "n"
-
-
-@mutation("vbios-mixed", *RADEON, area="one GPU has another VBIOS", slot="PCIE3")
-def vbios_mixed(machine: Machine) -> None:
-    gpu = gpu_of(machine)
-    next(one for one in machine.amd if one.function is gpu).vbios = "113-D70402XT-002"
-
-
-@mutation("wrong-revision", RED, DEV, area="one card is a 7900 XT (744c rev cc), not a 7900 XTX", slot="PCIE3")
-def wrong_revision(machine: Machine) -> None:
-    gpu = gpu_of(machine)
-    gpu.revision = 0xCC
-    card = next(one for one in machine.amd if one.function is gpu)
-    card.vram_mib, card.compute_units, card.memory_width, card.vbios = 20 * 1024 - 16, 84, 320, "113-D7020200-102"
-
-
-@mutation("wrong-card", WOPR, GREEN, PRO, area="one card is a 4090 D, not a 4090", slot="PCIE3")
-def wrong_card(machine: Machine) -> None:
-    gpu = gpu_of(machine)
-    gpu.device = 0x2685
-    next(one for one in machine.nvidia if one.function is gpu).model = "NVIDIA GeForce RTX 4090 D"
-
-
-@mutation("duplicate-serial", *RADEON, area="two GPUs report one unique id")
-def duplicate_serial(machine: Machine) -> None:
-    machine.amd[1].unique_id = machine.amd[0].unique_id
-
-
-@mutation("replay-count", *RADEON, area="amdgpu counts PCIe replays", slot="PCIE3")
-def replay_count(machine: Machine) -> None:
-    gpu = gpu_of(machine)
-    next(one for one in machine.amd if one.function is gpu).replay_count = 733
-
-
-@mutation("gpu-hot-idle", *RADEON, area="one GPU is hot while idle", slot="PCIE3")
-def gpu_hot_idle(machine: Machine) -> None:
-    gpu = gpu_of(machine)
-    card = next(one for one in machine.amd if one.function is gpu)
-    card.edge_celsius, card.junction_celsius, card.memory_celsius = 78.0, 94.0, 84.0
-
-
-@mutation("power-cap-lowered", *RADEON, area="one GPU's power cap is below its default", slot="PCIE3")
-def power_cap(machine: Machine) -> None:
-    gpu = gpu_of(machine)
-    next(one for one in machine.amd if one.function is gpu).cap_watts = 150
-
-
-# Nodes and login
-
-
-@mutation(
-    "node-not-openable",
+from tests.boxes.mutations import (
+    BOXES_ALL,
+    CARDS,
+    DEV,
+    EPYC,
+    GREEN,
+    NVIDIA,
+    RADEON,
     RED,
     RED2,
-    DEV,
     STRIX,
-    area="/dev/kfd and the render nodes cannot be opened: not in group render",
+    WOPR,
+    gpu_of,
+    mutation,
+    port_of,
 )
-def node_not_openable(machine: Machine) -> None:
-    machine.as_root = False
-    machine.user_groups = ["adm", "sudo"]
-
-
-@mutation("not-in-session", RED, RED2, DEV, STRIX, area="the login is older than the user's membership of group render")
-def not_in_session(machine: Machine) -> None:
-    machine.as_root = False
-    machine.session_groups = ["adm", "sudo"]
-
-
-@mutation("nvidia-node-not-openable", *NVIDIA, area="/dev/nvidia* cannot be opened by this user")
-def nvidia_node(machine: Machine) -> None:
-    machine.as_root = False
-    count = len([one for one in machine.nvidia if one.function.known])
-    machine.nodes += [NodeFile(f"/dev/nvidia{number}", 0o660, "root") for number in range(count)]
-    machine.nodes += [
-        NodeFile(f"/dev/{name}", 0o660, "root")
-        for name in ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset")
-    ]
-
-
-@mutation("kfd-enomem", RED, DEV, area="/dev/kfd opens with ENOMEM: not a permission")
-def kfd_enomem(machine: Machine) -> None:
-    machine.nodes.append(NodeFile("/dev/kfd", 0o660, "render", open_error="ENOMEM"))
-
-
-@mutation("kfd-0666", STRIX, RED, area="/dev/kfd is world-writable")
-def kfd_0666(machine: Machine) -> None:
-    machine.nodes.append(NodeFile("/dev/kfd", 0o666, "render"))
-    machine.udev_rules["/etc/udev/rules.d/99-amd-kfd.rules"] = 'SUBSYSTEM=="kfd", GROUP="render", MODE="0666"\n'
-
-
-@mutation("not-root", *BOXES_ALL, LAPTOP, area="none: an ordinary user reads, so much is unread", healthy=True)
-def not_root(machine: Machine) -> None:
-    machine.as_root = False
-
+from tests.boxes.tree import Tree
 
 # Kernel
 
@@ -426,8 +243,8 @@ _log(
     area="Xid 48: double-bit memory error",
     slot="PCIE3",
     lines=(
-        "NVRM: Xid (PCI:{short}): 48, pid='<unknown>', name=<unknown>, An uncorrectable double bit error (DBE) has been "
-        "detected on GPU in the framebuffer at partition 6, subpartition 0.",
+        "NVRM: Xid (PCI:{short}): 48, pid='<unknown>', name=<unknown>, An uncorrectable double bit error (DBE) has "
+        "been detected on GPU in the framebuffer at partition 6, subpartition 0.",
     ),
 )
 _log(

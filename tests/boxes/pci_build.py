@@ -1,8 +1,7 @@
-"""PCI functions: their configuration space, and the sysfs files that Linux derives from it.
+"""PCI functions and their configuration space.
 
-Sources: PCI Express Base Specification 5.0 chapter 7; Linux drivers/pci/pci-sysfs.c, probe.c, pcie/aer.c, pcie/portdrv.c
-for the names, formats and presence of the attributes. A function's registers are the only state: the link files, the
-resource lines and the bytes of `config` are all rendered from them, as the kernel does it.
+Sources: PCI Express Base Specification 5.0, chapter 7; PCI-to-PCI Bridge Architecture Specification 1.2. A function's
+registers are its only state: the bytes of `config` here and the files of pci_sysfs.py are all rendered from them.
 """
 
 from __future__ import annotations
@@ -18,12 +17,10 @@ from tests.boxes.pci_config import (
     UNCORRECTABLE,
     Capability,
     Express,
-    MsiX,
     SubsystemIds,
     write_capabilities,
 )
-from tests.boxes.pci_extended import Aer, ResizableBar
-from tests.boxes.tree import Tree
+from tests.boxes.pci_extended import Aer
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 BarKind = Literal["mem32", "mem32pref", "mem64", "mem64pref", "io"]
@@ -101,6 +98,7 @@ class Function:
     children: list[Function] = field(default_factory=list)
     bridge: bool = False
     # Filled while a machine is put together
+    domain: int = 0
     bus: int = 0
     secondary: int = 0
     subordinate: int = 0
@@ -137,7 +135,7 @@ class Function:
 
     @property
     def bdf(self) -> str:
-        return f"0000:{self.bus:02x}:{self.device_number:02x}.{self.function_number}"
+        return f"{self.domain:04x}:{self.bus:02x}:{self.device_number:02x}.{self.function_number}"
 
     @property
     def known(self) -> bool:
@@ -148,7 +146,7 @@ class Function:
     def path(self) -> str:
         """Its directory in sysfs."""
         if self.parent is None:
-            return f"/sys/devices/pci0000:{self.root_bus:02x}/{self.bdf}"
+            return f"/sys/devices/pci{self.domain:04x}:{self.root_bus:02x}/{self.bdf}"
         return f"{self.parent.path}/{self.bdf}"
 
     @property
@@ -191,7 +189,7 @@ class Function:
         return self.children[0]
 
     def train(self, speed_gts: float, width: int, boot: bool = True, load: bool = True) -> None:
-        """Sets what the link below this port runs at, at both ends; also at boot and under load unless told otherwise."""
+        """Sets what the link below this port runs at, at both ends, by default at boot and under load as well."""
         ends = [self, *self.children]
         for end in ends:
             end.express.speed_gts, end.express.width = speed_gts, width
@@ -330,7 +328,7 @@ class Function:
             struct.pack_into("<HHII", space, 0x24, 0xFFF1, 0x0001, 0, 0)
         struct.pack_into("<H", space, 0x3E, 0x0012)  # SERR forwarding, VGA 16 bit decode
 
-    # sysfs
+    # What sysfs derives from it
 
     def resource_lines(self) -> list[str]:
         """The `resource` file: 13 lines, 17 for a bridge with a bus below (pci_dev_resource_show)."""
@@ -365,124 +363,3 @@ class Function:
         if self.bridge:
             return (ssid.vendor, ssid.device) if ssid else (0, 0)
         return self.subsystem or (0, 0)
-
-    def render(self, tree: Tree, root: bool) -> None:
-        """Writes everything that the PCI core shows of this function."""
-        here = self.path
-        link = tree.link
-
-        def put(name: str, value: str | int | bytes) -> None:
-            tree.put(f"{here}/{name}", value)
-
-        config = self.config()
-        put("config", config if root else config[:64])
-        put("vendor", f"0x{self.vendor:04x}")
-        put("device", f"0x{self.device:04x}")
-        put("class", f"0x{self.class_code:06x}")
-        put("revision", f"0x{self.revision:02x}")
-        subsystem = self.shown_subsystem()
-        put("subsystem_vendor", f"0x{subsystem[0]:04x}")
-        put("subsystem_device", f"0x{subsystem[1]:04x}")
-        put("modalias", self.modalias)
-        put("resource", "\n".join(self.resource_lines()))
-        put("irq", self.message_interrupts[0] if self.message_interrupts else self.irq)
-        put("enable", self.enabled)
-        put("power_state", self.power_state)
-        put("power/control", self.power_control)
-        put("power/runtime_status", "suspended" if self.power_state.startswith("D3") else "active")
-        put("power/runtime_enabled", "forbidden" if self.power_control == "on" else "enabled")
-        put("numa_node", self.numa_node)
-        put("local_cpulist", self.cpulist)
-        put("driver_override", "(null)")
-        put("ari_enabled", 0)
-        put("d3cold_allowed", 1)
-        put("broken_parity_status", 0)
-        put("msi_bus", 1)
-        put("dma_mask_bits", 47 if self.vendor == 0x10DE else 64 if self.driver else 32)
-        put("consistent_dma_mask_bits", 47 if self.vendor == 0x10DE else 64 if self.driver else 32)
-        if not self.bridge or self.get(Express):
-            put("reset_method", self.reset_method)
-        self._render_express(put)
-        if self.get(Aer):
-            self._render_aer(put)
-        for number in self.message_interrupts:
-            put(f"msi_irqs/{number}", "msix" if self.get(MsiX) else "msi")
-        rebar = self.get(ResizableBar)
-        if rebar:
-            for entry in rebar.entries:
-                bits = sum(1 << (size.bit_length() - 1) for size in entry.sizes_mib)
-                put(f"resource{entry.bar}_resize", f"{bits:016x}")
-        if self.bridge:
-            put("secondary_bus_number", self.secondary)
-            put("subordinate_bus_number", self.subordinate)
-        uevent = [
-            f"PCI_CLASS={self.class_code:X}",
-            f"PCI_ID={self.vendor:04X}:{self.device:04X}",
-            f"PCI_SUBSYS_ID={subsystem[0]:04X}:{subsystem[1]:04X}",
-            f"PCI_SLOT_NAME={self.bdf}",
-            f"MODALIAS={self.modalias}",
-        ]
-        if self.driver:
-            uevent.insert(0, f"DRIVER={self.driver}")
-            link(f"{here}/driver", f"/sys/bus/pci/drivers/{self.driver}")
-            link(f"/sys/bus/pci/drivers/{self.driver}/{self.bdf}", here)
-        put("uevent", "\n".join(uevent))
-        link(f"{here}/subsystem", "/sys/bus/pci")
-        link(f"/sys/bus/pci/devices/{self.bdf}", here)
-        for number, driver in self.services:
-            name = f"{self.bdf}:pcie{number:03x}"
-            tree.put(f"{here}/{name}/uevent", f"DRIVER={driver}")
-            link(f"{here}/{name}/driver", f"/sys/bus/pci_express/drivers/{driver}")
-            link(f"{here}/{name}/subsystem", "/sys/bus/pci_express")
-            link(f"/sys/bus/pci_express/devices/{name}", f"{here}/{name}")
-            link(f"/sys/bus/pci_express/drivers/{driver}/{name}", f"{here}/{name}")
-        if self.iommu_group is not None:
-            link(f"{here}/iommu_group", f"/sys/kernel/iommu_groups/{self.iommu_group}")
-            link(f"/sys/kernel/iommu_groups/{self.iommu_group}/devices/{self.bdf}", here)
-        for name, data in self.files.items():
-            tree[f"{here}/{name}"] = data
-
-    def _render_express(self, put: Put) -> None:
-        express = self.get(Express)
-        if express is None:
-            return
-        if not express.has_link:
-            speed, width, top_speed, top_width = "Unknown", 0, "Unknown", 0
-        elif self.lost:
-            # reads of a lost device return all ones: speed code 0xf, width 63, as seen on a kernel with a vanished device
-            speed, width, top_speed, top_width = "Unknown", 63, "Unknown", 63
-        else:
-            speed, width = speed_text(express.speed_gts), express.width
-            top_speed, top_width = speed_text(express.max_speed_gts), express.max_width
-        put("current_link_speed", speed)
-        put("current_link_width", width)
-        put("max_link_speed", top_speed)
-        put("max_link_width", top_width)
-        if express.has_link and not express.downstream_facing and express.aspm_support:
-            for name, bit in (("l0s_aspm", 1), ("l1_aspm", 2)):
-                if express.aspm_support & bit:
-                    put(f"link/{name}", int(bool(express.aspm & bit)))
-            if express.clock_pm:
-                put("link/clkpm", 1)
-
-    def _render_aer(self, put: Put) -> None:
-        errors = self.errors
-        put("aer_dev_correctable", counter_text(CORRECTABLE, errors.correctable, "TOTAL_ERR_COR", ()))
-        put("aer_dev_nonfatal", counter_text(UNCORRECTABLE, errors.nonfatal, "TOTAL_ERR_NONFATAL", ("Undefined",)))
-        put("aer_dev_fatal", counter_text(UNCORRECTABLE, errors.fatal, "TOTAL_ERR_FATAL", ("Undefined",)))
-        if self.need(Aer).root:
-            put("aer_rootport_total_err_cor", errors.root_correctable)
-            put("aer_rootport_total_err_nonfatal", errors.root_nonfatal)
-            put("aer_rootport_total_err_fatal", errors.root_fatal)
-
-
-class Put:
-    """Type of the writer handed to the render helpers."""
-
-    def __call__(self, name: str, value: str | int | bytes) -> None: ...
-
-
-def counter_text(names: dict[str, int], counts: dict[str, int], total: str, first: tuple[str, ...]) -> str:
-    """One line per named bit and the total, as aer.c prints them since Linux 5.x."""
-    rows = [f"{name} {counts.get(name, 0)}" for name in (*first, *names)]
-    return "\n".join([*rows, f"{total} {sum(counts.values())}"])

@@ -1,7 +1,7 @@
-"""Configuration space, encoded from the PCI and PCI Express specifications: header, capabilities, extended capabilities.
+"""Capabilities of configuration space, encoded from the PCI and PCI Express specifications.
 
-Field positions follow PCI Express Base Specification 5.0, chapter 7, and the names of linux/pci_regs.h; nothing is taken
-from boxcheck's decoder, which this is the opponent of.
+Field positions follow PCI Express Base Specification 5.0, chapter 7, and the names of linux/pci_regs.h; nothing is
+taken from boxcheck's decoder, whose opponent this is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Putting functions on buses: bus numbers, addresses and bridge windows; and the bandwidth that the kernel works out."""
+"""Putting functions on buses: numbers, addresses, bridge windows; and the bandwidth that the kernel works out."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _largest(functions: list[Function], kind: str) -> int:
 
 
 def bandwidth_line(function: Function) -> str | None:
-    """What the kernel prints at enumeration of a card whose path is slower than the card: pcie_report_downtraining()."""
+    """What the kernel prints when a card's path is slower than the card: pcie_report_downtraining()."""
     express = function.get(Express)
     if express is None or function.function_number or express.port_type not in ("endpoint", "legacy", "upstream"):
         return None

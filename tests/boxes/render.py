@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tests.boxes import render_gpu, render_log, render_storage, render_system
+from tests.boxes import pci_sysfs, render_gpu, render_log, render_people, render_storage, render_system
 from tests.boxes.machine import Machine
-from tests.boxes.pci_build import Function, counter_text, speed_text
+from tests.boxes.pci_build import Function, speed_text
 from tests.boxes.pci_config import CORRECTABLE, Express
 from tests.boxes.pci_extended import Aer
+from tests.boxes.pci_sysfs import counter_text
 from tests.boxes.tree import Tree
 
 DRIVERS = (
@@ -36,6 +37,7 @@ def tree(machine: Machine) -> Tree:
     _interrupts(machine, out)
     _cooling(machine, out)
     render_system.render(machine, out)
+    render_people.render(machine, out)
     render_storage.render(machine, out)
     render_gpu.render(machine, out)
     render_log.render(machine, out)
@@ -43,7 +45,7 @@ def tree(machine: Machine) -> Tree:
     for edit in machine.edits:
         edit(out)
     if not machine.as_root:
-        render_system.hide_from_user(machine, out)
+        render_people.hide_from_user(machine, out)
     return out
 
 
@@ -53,7 +55,7 @@ def _pci(machine: Machine, out: Tree) -> None:
             number = _iommu_of(machine, function)
             if number is not None:
                 out.link(f"{function.path}/iommu", f"/sys/class/iommu/ivhd{number}")
-        function.render(out, machine.as_root)
+        pci_sysfs.render(function, out, machine.as_root)
     for root in machine.buses:
         out.put(f"/sys/devices/pci0000:{root.bus:02x}/uevent", b"")
         out.put(

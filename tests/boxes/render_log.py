@@ -1,7 +1,7 @@
 """The kernel log of a machine: what Linux prints while it boots, from the machine's own registers.
 
-Wordings: drivers/acpi/pci_root.c (_OSC), drivers/pci/probe.c and setup-res.c (6.x style of BARs), pcie/aer.c, pme.c, dpc.c,
-drivers/gpu/drm/amd, md, nvme, edac; the NVIDIA driver's own banner.
+Wordings: drivers/acpi/pci_root.c (_OSC), drivers/pci/probe.c and setup-res.c (6.x style of BARs), pcie/aer.c, pme.c,
+dpc.c, drivers/gpu/drm/amd, md, nvme, edac; the NVIDIA driver's own banner.
 """
 
 from __future__ import annotations
@@ -78,17 +78,20 @@ def _boot(machine: Machine) -> Iterator[str]:
     yield f'Unknown kernel command line parameters "{" ".join([image, *unknown])}", will be passed to user space.'
     yield from machine.boot_lines.get("early", ())
     total, free = machine.mem_total_kib, machine.mem_total_kib * 99 // 100
+    installed = max(machine.installed_mib * 1024, total)
     yield (
-        f"Memory: {free}K/{machine.installed_mib * 1024 or total}K available (20480K kernel code, 4387K rwdata, 14076K rodata, "
-        f"4948K init, 4712K bss, {machine.installed_mib * 1024 - total if machine.installed_mib else 0}K reserved, 0K cma-reserved)"
+        f"Memory: {free}K/{installed}K available (20480K kernel code, 4387K rwdata, 14076K rodata, 4948K init, "
+        f"4712K bss, {installed - total}K reserved, 0K cma-reserved)"
     )
     yield (
         f"smpboot: CPU0: {machine.cpu.model_name} (family: {machine.cpu.family:#x}, model: {machine.cpu.model:#x}, "
         f"stepping: {machine.cpu.stepping:#x})"
     )
-    yield f"smp: Brought up {len(machine.numa_nodes())} node{'s' if len(machine.numa_nodes()) > 1 else ''}, {machine.cpu.threads} CPUs"
+    nodes = len(machine.numa_nodes())
+    yield f"smp: Brought up {nodes} node{'s' if nodes > 1 else ''}, {machine.cpu.threads} CPUs"
     for root in machine.buses:
-        yield f"ACPI: PCI Root Bridge [PC{root.bus >> 4:02X}] (domain 0000 [bus {root.bus:02x}-{root.bus + 0x3F & 0xFF:02x}])"
+        last = min(0xFF, max([root.bus, *(one.subordinate for one in root.functions)]))
+        yield f"ACPI: PCI Root Bridge [PC{root.bus >> 4:02X}] (domain 0000 [bus {root.bus:02x}-{last:02x}])"
         yield from _osc(machine)
     for function in machine.functions():
         yield from _enumerated(function)
@@ -150,7 +153,8 @@ def _enumerated(function: Function) -> Iterator[str]:
             else f"pci {function.bdf}: PCI bridge to [bus {function.secondary:02x}]"
         )
         if function.memory_window.size:
-            yield f"pci {function.bdf}:   bridge window [mem {_span(function.memory_window.start, function.memory_window.size, 8)}]"
+            window = function.memory_window
+            yield f"pci {function.bdf}:   bridge window [mem {_span(window.start, window.size, 8)}]"
         if function.prefetch_window.size:
             window = function.prefetch_window
             yield f"pci {function.bdf}:   bridge window [mem {_span(window.start, window.size, 8)} 64bit pref]"
@@ -211,7 +215,8 @@ def _drivers(machine: Machine) -> Iterator[str]:
                 f"md/raid0:{array.name}: md_size is {array.size_bytes // 512} sectors."
                 if array.level == "raid0"
                 else (
-                    f"md/raid1:{array.name}: active with {len(array.members)} out of {len(array.members) + array.degraded} mirrors"
+                    f"md/{array.level}:{array.name}: active with {len(array.members)} out of "
+                    f"{len(array.members) + array.degraded} devices"
                 )
             )
         yield f"EXT4-fs ({machine.root_device}): mounted filesystem with ordered data mode. Quota mode: none."
@@ -219,7 +224,8 @@ def _drivers(machine: Machine) -> Iterator[str]:
         yield "EDAC MC: Ver: 3.0.0"
         name = {25: "F19h", 23: "F17h_M30h"}.get(machine.cpu.family, "F1Ah")
         for socket in range(machine.cpu.sockets):
-            yield f"EDAC MC{socket}: Giving out device to module amd64_edac controller {name}: DEV 0000:00:{0x18 + socket:02x}.3 (INTERRUPT)"
+            where = f"DEV 0000:00:{0x18 + socket:02x}.3 (INTERRUPT)"
+            yield f"EDAC MC{socket}: Giving out device to module amd64_edac controller {name}: {where}"
         yield "EDAC amd64: Node 0: DRAM ECC enabled."
     elif any(dimm.ecc and dimm.registered for dimm in machine.memory):
         yield "EDAC amd64: Node 0: DRAM ECC disabled."
@@ -244,7 +250,8 @@ def _amdgpu(machine: Machine) -> Iterator[str]:
         yield f"amdgpu: ATOM BIOS: {gpu.vbios}"
         if gpu.no_atomics:
             yield f"{name}: PCIE atomic ops is not supported"
-        yield f"{name}: VRAM: {gpu.vram_mib}M 0x0000008000000000 - 0x{0x8000000000 + gpu.vram_mib * MIB - 1:016X} ({gpu.vram_mib}M used)"
+        last = 0x8000000000 + gpu.vram_mib * MIB - 1
+        yield f"{name}: VRAM: {gpu.vram_mib}M 0x0000008000000000 - 0x{last:016X} ({gpu.vram_mib}M used)"
         yield f"[drm] Detected VRAM RAM={gpu.vram_mib}M, BAR={function.bar(0).size // MIB}M"
         yield f"[drm] amdgpu: {gpu.vram_mib}M of VRAM memory ready"
         yield f"[drm] amdgpu: {gpu.gtt_mib}M of GTT memory ready."
@@ -312,6 +319,7 @@ def aer_lines(port: Function, label: str, bit: int, status: str = "Correctable")
     return [
         f"pcieport {root.bdf}: AER: {status} error message received from {port.bdf}",
         f"{owner} {port.bdf}: PCIe Bus Error: severity={status}, type={layer}, ({agent})",
-        f"{owner} {port.bdf}:   device [{port.vendor:04x}:{port.device:04x}] error status/mask={1 << bit:08x}/{aer.correctable_mask:08x}",
+        f"{owner} {port.bdf}:   device [{port.vendor:04x}:{port.device:04x}] error "
+        f"status/mask={1 << bit:08x}/{aer.correctable_mask:08x}",
         f"{owner} {port.bdf}:    [{bit:2d}] {label:<22s}",
     ]

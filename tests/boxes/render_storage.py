@@ -151,7 +151,8 @@ def _array(out: Tree, array: Raid) -> list[str]:
     members = " ".join(f"{member}[{position}]" for position, member in reversed(list(enumerate(present))))
     if not array.active:
         return [
-            f"{array.name} : inactive {' '.join(f'{member}[{position}](S)' for position, member in enumerate(present))}",
+            f"{array.name} : inactive "
+            + " ".join(f"{member}[{position}](S)" for position, member in enumerate(present)),
             f"      {array.size_bytes // 1024} blocks super 1.2",
             "       ",
         ]
@@ -227,7 +228,8 @@ def _mounts(machine: Machine, out: Tree) -> None:
     out.put(
         "/proc/self/mountinfo",
         "\n".join(
-            f"{20 + number} {1 if path == '/' else 24} {device} / {path} rw,relatime shared:{number + 1} - {kind} {source} {options}"
+            f"{20 + number} {1 if path == '/' else 24} {device} / {path} rw,relatime shared:{number + 1} "
+            f"- {kind} {source} {options}"
             for number, (device, path, kind, source, options) in enumerate(rows)
         ),
     )

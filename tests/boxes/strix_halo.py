@@ -1,7 +1,8 @@
-"""strix-halo: a Framework Desktop with Ryzen AI Max+ 395, 128 GB, set up as its users recommend (boxes.md section 6).
+"""strix-halo: a Framework Desktop with Ryzen AI Max+ 395, 128 GB, set up as its users recommend.
 
 Facts: product and board strings, MemTotal of 125.08 GiB and the devices from an inxi listing of such a box; ids of root
-complex, IOMMU and GPP bridge; kernel 6.18.9, linux-firmware 20260110 and the memory parameters from its users' guide.
+complex, IOMMU and GPP bridge from pci.ids; kernel 6.18.9, linux-firmware 20260110 and memory parameters from the README
+of kyuz0/amd-strix-halo-toolboxes.
 The GPU's address c3:00.0 is Framework's; root ports 00:02.5 and 00:03.1 carry its NVMe sockets.
 """
 
@@ -155,7 +156,7 @@ def machine() -> Machine:
         kernel=Kernel(
             "6.18.9-200.fc43.x86_64",
             "#1 SMP PREEMPT_DYNAMIC Fri Feb  6 21:39:48 UTC 2026",
-            compiler="(mockbuild@5c1a2e0f) (gcc (GCC) 15.2.1 20260123 (Red Hat 15.2.1-7), GNU ld version 2.45.1-4.fc43)",
+            compiler="(mockbuild@5c1a2e0f) (gcc (GCC) 15.2.1 20260123 (Red Hat 15.2.1-7), GNU ld version 2.45.1)",
             parameters=[
                 "ro",
                 "rhgb",
@@ -242,7 +243,8 @@ def machine() -> Machine:
     built.rocm = "7.2.0"
     built.packages = {"linux-firmware": "20260110-1.fc43"}
     built.udev_rules = {
-        "/etc/udev/rules.d/99-amd-kfd.rules": 'SUBSYSTEM=="kfd", GROUP="render", MODE="0660"\nSUBSYSTEM=="drm", KERNEL=="renderD*", GROUP="render", '
+        "/etc/udev/rules.d/99-amd-kfd.rules": 'SUBSYSTEM=="kfd", GROUP="render", MODE="0660"\n'
+        'SUBSYSTEM=="drm", KERNEL=="renderD*", GROUP="render", '
         'MODE="0660"\n'
     }
     built.drives = [

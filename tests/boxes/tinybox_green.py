@@ -1,11 +1,13 @@
-"""tinybox-green: six RTX 4090 with the P2P-patched driver, EPYC 7532, 128 GB, RAID 0, booted from USB (boxes.md 2).
+"""tinybox-green: six RTX 4090 with the P2P-patched driver, EPYC 7532, 128 GB, RAID 0, booted from USB.
+
+Figures: tinygrad.org's page of the box; driver and packages: tinygrad/tinyos.
 
 The buses of the cards are those of the tinybox `tiny14` in the P2P driver's README; board and slot names are built.
 """
 
 from __future__ import annotations
 
-from tests.boxes import epyc, parts
+from tests.boxes import epyc, parts, parts_gpu
 from tests.boxes.hardware import Dmi, Kernel, NvidiaDriver, NvidiaGpu, Port, PowerSupply, Slot
 from tests.boxes.machine import Machine
 from tests.boxes.pci_build import Function
@@ -51,7 +53,7 @@ def add_driver(built: Machine, version: str, branch: str) -> None:
 def machine() -> Machine:
     rome = parts.ROME
     cards = {
-        name: parts.root_port(rome, ROOT_PORTS[name], 1, slot=10 + number, children=parts.rtx_4090(), secondary=bus)
+        name: parts.root_port(rome, ROOT_PORTS[name], 1, slot=10 + number, children=parts_gpu.rtx_4090(), secondary=bus)
         for number, (name, bus) in enumerate(BUSES.items(), 1)
     }
     drives = raid_drives()

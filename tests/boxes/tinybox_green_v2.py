@@ -1,8 +1,8 @@
-"""tinybox-green-v2: four RTX 5090 on PCIe 5.0, EPYC 9004 with 32 cores, 192 GB DDR5, RAID 0 (boxes.md 2)."""
+"""tinybox-green-v2: four RTX 5090 on PCIe 5.0, EPYC 9004 with 32 cores, 192 GB DDR5, RAID 0 (tinygrad.org)."""
 
 from __future__ import annotations
 
-from tests.boxes import epyc, parts
+from tests.boxes import epyc, parts, parts_gpu
 from tests.boxes.hardware import Dmi, Kernel, Port, PowerSupply, Slot
 from tests.boxes.machine import Machine
 from tests.boxes.tinybox_green import PARAMETERS, add_driver, gpus
@@ -16,7 +16,9 @@ DRIVER = "570.148.08"
 def machine() -> Machine:
     genoa = parts.GENOA
     cards = {
-        name: parts.root_port(genoa, ROOT_PORTS[name], 1, slot=10 + number, children=parts.rtx_5090(), secondary=bus)
+        name: parts.root_port(
+            genoa, ROOT_PORTS[name], 1, slot=10 + number, children=parts_gpu.rtx_5090(), secondary=bus
+        )
         for number, (name, bus) in enumerate(BUSES.items(), 1)
     }
     drives = raid_drives()

@@ -1,14 +1,14 @@
-"""tinybox-pro: eight RTX 4090, two EPYC 9004, 384 GB, four 2000 W supplies (boxes.md 2).
+"""tinybox-pro: eight RTX 4090, two EPYC 9004, 384 GB, four 2000 W supplies (tinygrad.org).
 
-The board is said to be ASRock Rack's GENOA2D24G-2L+ (unconfirmed), on which an 8x 4090 rig shows its cards at buses 01, 21,
-41, 61, 81, a1, c1 and e1; those are used here. Slot names are built.
+The board is said to be ASRock Rack's GENOA2D24G-2L+ (unconfirmed), on which an 8x 4090 rig shows its cards at buses
+01, 21, 41, 61, 81, a1, c1 and e1; those are used here. Slot names are built.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.boxes import epyc, parts
+from tests.boxes import epyc, parts, parts_gpu
 from tests.boxes.hardware import Dmi, Drive, Kernel, Port, PowerSupply, Slot
 from tests.boxes.machine import Machine
 from tests.boxes.tinybox_green import add_driver, gpus
@@ -19,7 +19,9 @@ ROOTS = (0x00, 0x20, 0x40, 0x60, 0x80, 0xA0, 0xC0, 0xE0)
 def machine() -> Machine:
     genoa = parts.GENOA
     cards = {
-        f"PCIE{number}": parts.root_port(genoa, 1, 1, slot=10 + number, children=parts.rtx_4090(), secondary=bus + 1)
+        f"PCIE{number}": parts.root_port(
+            genoa, 1, 1, slot=10 + number, children=parts_gpu.rtx_4090(), secondary=bus + 1
+        )
         for number, bus in enumerate(ROOTS, 1)
     }
     boot = parts.nvme_drive("Samsung 990 PRO", parts.SAMSUNG, 0xA80C, 0x0025384101C00001)

@@ -1,12 +1,14 @@
-"""tinybox-red: six Radeon RX 7900 XTX, EPYC 7532, 128 GB, four NVMe drives in RAID 0, booted from USB (boxes.md 2, 8).
+"""tinybox-red: six Radeon RX 7900 XTX, EPYC 7532, 128 GB, four NVMe drives in RAID 0, booted from USB.
 
-The board's model is not published; its name, slots and bus numbers are built. The buses of the cards leave room for their
-on-card switches: the GPU of the card at bus 01 is function 03:00.0.
+Figures: tinygrad.org's page of the box; processor, packages and settings: tinygrad/tinyos.
+
+The board's model is not published; its name, slots and bus numbers are built. The buses of the cards leave room for
+their on-card switches: the GPU of the card at bus 01 is function 03:00.0.
 """
 
 from __future__ import annotations
 
-from tests.boxes import epyc, parts
+from tests.boxes import epyc, parts, parts_gpu
 from tests.boxes.hardware import AmdGpu, Dmi, Drive, Kernel, Module, Port, PowerSupply, Raid, RootBus, Slot, UsbDisk
 from tests.boxes.machine import Machine
 from tests.boxes.pci_build import Function
@@ -15,7 +17,8 @@ BUSES = {"PCIE1": 0x01, "PCIE2": 0x45, "PCIE3": 0x81, "PCIE4": 0x84, "PCIE5": 0x
 SLOT_NUMBERS = {"PCIE1": 11, "PCIE2": 12, "PCIE3": 13, "PCIE4": 14, "PCIE5": 15, "PCIE6": 16}
 RAID_SERIALS = ("24010A800001", "24010A800002", "24010A800003", "24010A800004")
 UDEV = {
-    "/etc/udev/rules.d/70-amdgpu.rules": 'KERNEL=="kfd", GROUP="render", MODE="0660"\nSUBSYSTEM=="drm", KERNEL=="renderD*", GROUP="render", MODE="0660"\n'
+    "/etc/udev/rules.d/70-amdgpu.rules": 'KERNEL=="kfd", GROUP="render", MODE="0660"\n'
+    'SUBSYSTEM=="drm", KERNEL=="renderD*", GROUP="render", MODE="0660"\n'
 }
 KERNEL = "6.11.0-26-generic"
 
@@ -71,7 +74,7 @@ def machine() -> Machine:
     numbers = {"PCIE1": 1, "PCIE2": 3, "PCIE3": 1, "PCIE4": 3, "PCIE5": 1, "PCIE6": 3}
     cards = {
         name: parts.root_port(
-            rome, numbers[name], 1, slot=SLOT_NUMBERS[name], children=parts.radeon_7900_xtx(), secondary=bus
+            rome, numbers[name], 1, slot=SLOT_NUMBERS[name], children=parts_gpu.radeon_7900_xtx(), secondary=bus
         )
         for name, bus in BUSES.items()
     }

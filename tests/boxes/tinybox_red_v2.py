@@ -1,11 +1,11 @@
-"""tinybox-red-v2: four Radeon RX 9070 XT on PCIe 4.0, EPYC Rome, 128 GB, one 2 TB drive, one 1600 W supply (boxes.md 2).
+"""tinybox-red-v2: four Radeon RX 9070 XT on PCIe 4.0, EPYC Rome, 128 GB, one 2 TB drive, one 1600 W supply.
 
 The cards can do 32 GT/s and the processor 16, so 16 is what a healthy slot runs at. Board, slots and buses are built.
 """
 
 from __future__ import annotations
 
-from tests.boxes import epyc, parts
+from tests.boxes import epyc, parts, parts_gpu
 from tests.boxes.hardware import AmdGpu, Dmi, Drive, Kernel, Module, Port, PowerSupply, Slot
 from tests.boxes.machine import Machine
 from tests.boxes.tinybox_red import UDEV, board
@@ -18,7 +18,7 @@ def machine() -> Machine:
     rome = parts.ROME
     cards = {
         name: parts.root_port(
-            rome, ROOT_PORTS[name], 1, slot=10 + number, children=parts.radeon_9070_xt(), secondary=bus
+            rome, ROOT_PORTS[name], 1, slot=10 + number, children=parts_gpu.radeon_9070_xt(), secondary=bus
         )
         for number, (name, bus) in enumerate(BUSES.items(), 1)
     }

@@ -1,7 +1,7 @@
 """A machine as bytes: absolute path -> file content or symbolic link, plus what is no file.
 
-The format written is that of docs/reference/captures.md, written out here a second time on purpose: the builder must not
-share code with the package that reads it.
+The format is that of docs/reference/captures.md, written out here a second time on purpose: the builder must not share
+code with the package that reads it.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""wopr-7x4090: seven RTX 4090 on an ASRock Rack ROMED8-2T, as its builder describes it (seeds; boxes.md sections 1, 4, 8).
+"""wopr-7x4090: seven RTX 4090 on an ASRock Rack ROMED8-2T, as its builder describes it (mov-axbx.com/wopr).
 
-Which root port serves which slot is not published: the map below is built, and its bus numbers are those of the mock-ups.
-The cards idle at 2.5 GT/s and were read again under load.
+Which root port serves which slot is not published, so the map below is built. The cards idle at 2.5 GT/s and were read
+again under load.
 """
 
 from __future__ import annotations
 
-from tests.boxes import epyc, parts
+from tests.boxes import epyc, parts, parts_gpu
 from tests.boxes.hardware import Dmi, Drive, Kernel, NvidiaDriver, NvidiaGpu, Port, PowerSupply, Slot
 from tests.boxes.machine import Machine
 from tests.boxes.pci_build import Function
@@ -20,7 +20,7 @@ def machine() -> Machine:
 
     def slot_port(name: str, number: int, secondary: int) -> Function:
         return parts.root_port(
-            milan, number, 1, slot=SLOT_NUMBERS[name], children=parts.rtx_4090(), secondary=secondary
+            milan, number, 1, slot=SLOT_NUMBERS[name], children=parts_gpu.rtx_4090(), secondary=secondary
         )
 
     ports = {
