@@ -123,7 +123,7 @@ def memory_channels(smbios: Smbios) -> Mapping[ChannelKey | None, tuple[MemoryDe
 def channel_of(device: MemoryDevice, smbios: Smbios) -> ChannelKey | None:
     """The channel of one device of `smbios`; None when its spelling is not known, or it is no main memory."""
     for key, members in memory_channels(smbios).items():
-        if any(member.handle == device.handle for member in members):
+        if device in members:
             return key
     return None
 
