@@ -220,8 +220,8 @@ def _edac(host: Host) -> tuple[EdacController, ...] | Unread:
 
 
 def _carve_out(host: Host, gpus: Gpus) -> int | None | Unread:
-    if gpus.unreadable is not None:
-        return gpus.unreadable
+    if gpus.unreadable is not None:  # a machine without a PCI bus has no such GPU
+        return None if gpus.unreadable.kind == "absent" else gpus.unreadable
     total: int | None = None
     for gpu in gpus.gpus:
         if not gpu.integrated or gpu.vendor != "1002":

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+
+from boxcheck.model import Unread
+from boxcheck.probes.memory import Memory
+from tests.checks.judging import DENIED, judge, outcome, outcomes
+from tests.checks.memories import GIB, memory, module, unread_modules
+
+REST = tuple(module(letter) for letter in "BCDEFGH")
+HELD_DOWN = tuple(module(letter, configured_mts=2666) for letter in "BCDEFGH")
+SPEED = {"memory.speed_mts": {"should": 3200}}
+UNIFORM = {"memory.uniform": {"should": True}}
+
+
+@pytest.mark.parametrize(("facts", "wanted"), [
+    (memory(), ["pass"]),
+    (memory(module("A", configured_mts=3197), *REST), ["pass"]),  # rounding of the firmware
+    (memory(module("A", rated_mts=2666, configured_mts=2666), *REST), ["marginal"]),
+    (memory(module("A", configured_mts=2666), *REST), ["marginal"]),
+    (memory(*(module(letter, configured_mts=2666) for letter in "ABCDEFGH")), ["marginal"]),
+    (memory(module("A", rated_mts=2666, configured_mts=2666), *HELD_DOWN), ["marginal"]),
+    (memory(module("A", configured_mts=Unread("not given", "absent")), *REST), ["unknown"]),
+    (memory(module("A", rated_mts=Unread("not given", "absent")), *REST), ["pass"]),
+    (unread_modules(DENIED), ["unknown"]),
+])
+def test_speed(facts: Memory, wanted: list[str]) -> None:
+    assert outcomes(judge("memory.speed", facts, limits=SPEED)) == wanted
+
+
+def test_one_slow_module_is_named_and_the_others_are_not() -> None:
+    finding = judge("memory.speed", memory(module("A", rated_mts=2666, configured_mts=2666), *HELD_DOWN), limits=SPEED)[0]
+    assert finding.cause == "memory-dimm:P0 CHANNEL A DIMM 0"
+    assert finding.says == "runs at 2666 MT/s, rated 2666 MT/s, profile asks for 3200"
+    assert "other 7" in finding.notes[0]
+
+
+def test_a_speed_set_in_the_bios_blames_no_module() -> None:
+    facts = memory(*(module(letter, configured_mts=2666) for letter in "ABCDEFGH"))
+    finding = judge("memory.speed", facts, limits={"memory.speed_mts": 3200})[0]
+    assert finding.outcome == "fail"
+    assert finding.cause == "memory-speed:"
+    assert "BIOS" in finding.help[0]
+    assert finding.not_ == ("slow modules",)
+
+
+@pytest.mark.parametrize(("facts", "wanted"), [
+    (memory(), ["pass"]),
+    (memory(module("A", size_bytes=32 * GIB), *REST), ["marginal"]),
+    (memory(module("A", part="HMA82GR7CJR8N-XN"), *REST), ["marginal"]),
+    (memory(module("A", size_bytes=Unread("x", "absent")), *REST), ["unknown"]),
+    (unread_modules(DENIED), ["unknown"]),
+])
+def test_uniform(facts: Memory, wanted: list[str]) -> None:
+    assert outcomes(judge("memory.uniform", facts, limits=UNIFORM)) == wanted
+
+
+def test_uniform_is_asked_by_the_profile() -> None:
+    assert outcome("memory.uniform", memory()) == "skip"
+    assert outcome("memory.uniform", memory(), limits={"memory.uniform": {"should": False}}) == "skip"
+
+
+def test_theoretical_bandwidth() -> None:
+    finding = judge("memory.bandwidth-theoretical", memory())[0]
+    assert finding.says == "204.8 GB/s from 8 channels at 3200 MT/s"
+    assert outcome("memory.bandwidth-theoretical", unread_modules(DENIED)) == "unknown"
+    no_tables = Unread("this machine has no SMBIOS tables", "absent")
+    assert outcome("memory.bandwidth-theoretical", unread_modules(no_tables)) == "skip"
