@@ -105,6 +105,8 @@ class SlotWanted(msgspec.Struct, frozen=True, kw_only=True):
 
     label: str
     riser: str | None = None
+    root_port: str | None = None
+    """Address of the port that this slot hangs on, for boards whose own table does not say (`0000:40:01.1`)."""
     width: int | None = None
     """Lanes that this slot is meant to have where that is less than the card's: reduced by design."""
     speed_gts: float | None = None

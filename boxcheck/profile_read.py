@@ -288,7 +288,7 @@ class Sheet:
         found: list[SlotWanted] = []
         for index in self._tables("slot"):
             path: Key = ("slot", index)
-            table = self._keys(path, ("label", "riser", "width", "speed_gts", "note"), "[[slot]]")
+            table = self._keys(path, ("label", "riser", "root_port", "width", "speed_gts", "note"), "[[slot]]")
             label = self._text((*path, "label"), required=True)
             if any(slot.label == label for slot in found):
                 self.wrong(path, f"slot {show(label)} is there twice", "remove one")
@@ -297,7 +297,8 @@ class Sheet:
                     self.wrong((*path, key), f"slot.{key} is {show(table[key])}, possible are "
                                f"{', '.join(f'{value:g}' for value in possible)}")
             found.append(SlotWanted(
-                label=label, riser=self._text((*path, "riser")) or None, width=table.get("width"),
+                label=label, riser=self._text((*path, "riser")) or None,
+                root_port=self._text((*path, "root_port")) or None, width=table.get("width"),
                 speed_gts=table.get("speed_gts"), note=self._text((*path, "note"))))
         return tuple(found)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from boxcheck.account import Account
-from boxcheck.engine.inspect import Facts, choose_checks, inspect_facts, read_facts
+from boxcheck.engine.inspect import Facts, choose_checks, inspect_facts, name_slots, read_facts
 from boxcheck.host import Host
 from boxcheck.judge import ExitCode, exit_code
 from boxcheck.profile import GOALS, Profile, load_profile
@@ -93,6 +93,7 @@ def examine(options: Options) -> tuple[Account, Host]:
         read_under_load(host)
     facts = read_facts(host)
     profile, certain, why = choose_profile(options, facts)
+    name_slots(facts, profile)
     verdict = inspect_facts(facts, profile, chosen, profile_certain=certain)
     from boxcheck.report.summary import account_of
 

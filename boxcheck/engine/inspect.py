@@ -11,6 +11,8 @@ import msgspec
 from boxcheck.host import Host
 from boxcheck.judge import Crash, judge
 from boxcheck.model import BOX, Finding, Outcome, Unread, Verdict
+from boxcheck.probes.gpus import Gpus
+from boxcheck.probes.links import Links
 from boxcheck.profile import Profile
 from boxcheck.registry import CHECKS, PROBES, Check, discover, run_check, selected
 
@@ -66,6 +68,22 @@ def _read(host: Host, kind: type, facts: Facts, chain: tuple[type, ...]) -> None
     except Exception as error:  # noqa: BLE001  a bug in a probe costs its facts and exit code 4, never the account
         facts.crashes.append(Crash(f"probe {probe.name}", traceback.format_exc()))
         facts.put(kind, Unread(f"boxcheck's own probe {probe.name} broke: {type(error).__name__}", "crashed"))
+
+
+def name_slots(facts: Facts, want: Profile) -> None:
+    """Puts the profile's slot names on the links it names by their port: many boards' own tables hold no addresses."""
+    links, gpus = facts.of(Links), facts.of(Gpus)
+    named = {slot.root_port: slot.label for slot in want.slots if slot.root_port}
+    if not named or isinstance(links, Unread) or isinstance(gpus, Unread):
+        return
+    renamed = {
+        id: msgspec.structs.replace(link, slot=named[id]) if id in named else link for id, link in links.links.items()
+    }
+    facts.put(Links, msgspec.structs.replace(links, links=renamed))
+    facts.put(Gpus, msgspec.structs.replace(gpus, gpus=tuple(
+        msgspec.structs.replace(gpu, slot=renamed[gpu.slot_link].slot) if gpu.slot_link in named else gpu
+        for gpu in gpus.gpus
+    )))
 
 
 def choose_checks(patterns: Sequence[str], without: Sequence[str] = ()) -> tuple[Check, ...]:

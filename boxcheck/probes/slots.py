@@ -63,4 +63,5 @@ def slots(host: Host) -> Slots:
         for slot in smbios.slots
         if slot.designation and isinstance(slot.address, str)
     ]
-    return Slots((*found, *_from_sysfs(host)))
+    cut = None if smbios.truncated is None else Unread(f"the slot table is cut: {smbios.truncated}", "malformed")
+    return Slots((*found, *_from_sysfs(host)), cut)
