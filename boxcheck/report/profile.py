@@ -84,7 +84,10 @@ def bound_text(limit: Limit, bound: object) -> str:
         values = ", ".join(item if isinstance(item, str) else show(item) for item in bound)
         return values if len(bound) == 1 else f"{_WORDS[limit.compare]}{values}"
     value = bound if isinstance(bound, str) else f"{bound:.10g}" if type(bound) is float else show(bound)
-    return f"{_WORDS[limit.compare]}{value}{f' {limit.unit}' if limit.unit else ''}"
+    if limit.name.endswith("mask") and isinstance(bound, int):
+        value = f"{bound:#x}"
+    unit = limit.unit.replace("\u00b0", "")  # the degree sign is not in every terminal's character set
+    return f"{_WORDS[limit.compare]}{value}{f' {unit}' if unit else ''}"
 
 
 def show_text(profile: Profile, width: int = 100) -> str:
