@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 SURE_ROOTS = frozenset({"sys", "proc", "boxcheck"})
 ROOTS = SURE_ROOTS | {"etc", "dev", "var", "run", "boot", "usr", "lib", "opt"}
-KFD_TOPOLOGY = "/sys/devices/virtual/kfd/kfd/topology"
+KFD_TOPOLOGY = "/sys/class/kfd/kfd/topology"
 
 
 class CaptureError(Exception):

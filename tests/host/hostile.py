@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from unicodedata import bidirectional, category
 
 import msgspec
 
@@ -14,6 +15,7 @@ from boxcheck.host import Host
 from boxcheck.host.capture import CaptureHost
 from tests.host.asked import every_question
 
+TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 CANARY = b"canary-that-lies-outside"
 META = b'{"schema":"boxcheck.capture/1","kind":"built","covers":["/*"]}'
 ASKED = (
@@ -87,7 +89,11 @@ def texts(value: Any) -> Iterable[str]:
 
 
 def is_clean(text: str) -> bool:
-    return all(character.isprintable() or character in "\n\t" for character in text)
+    """No control character, no separator a terminal may take for a line end, no lone surrogate, no change of direction."""
+    return not any(
+        category(character) in ("Cc", "Cs", "Zl", "Zp") or bidirectional(character) in TURNING
+        for character in text if character not in "\n\t"
+    )
 
 
 def interrogate(host: Host, more: Iterable[str] = ()) -> None:
