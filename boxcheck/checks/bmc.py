@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.checks.wording import counted, decided, not_read, wish_of
+from boxcheck.checks.wording import counted, decided, not_read, why_not, wish_of
 from boxcheck.model import BOX, Finding, Quantity, Subject, Unread
 from boxcheck.probes.bmc import EVENTS, FANS, Bmc, BmcEvent, BmcSensor
 from boxcheck.profile import Profile
@@ -96,7 +96,7 @@ def sel_critical(bmc: Bmc, want: Profile) -> Iterator[Finding]:
         yield nothing
         return
     if isinstance(bmc.events, Unread):
-        yield not_read(SUBJECT, no_driver(bmc) or bmc.events, help=driver_help(bmc), evidence=evidence)
+        yield not_read(SUBJECT, why_not(no_driver(bmc), bmc.events), help=driver_help(bmc), evidence=evidence)
         return
     bad = [event for event in bmc.events if needs_attention(event)]
     if not bad:
@@ -135,7 +135,7 @@ def case_fans(bmc: Bmc, want: Profile) -> Iterator[Finding]:
         yield nothing
         return
     if isinstance(bmc.fans, Unread):
-        yield not_read(SUBJECT, no_driver(bmc) or bmc.fans, help=driver_help(bmc), evidence=evidence)
+        yield not_read(SUBJECT, why_not(no_driver(bmc), bmc.fans), help=driver_help(bmc), evidence=evidence)
         return
     turning = [fan for fan in bmc.fans if fan.status not in ("ns", "na")]
     if not turning:

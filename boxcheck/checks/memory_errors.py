@@ -136,7 +136,7 @@ def _errors(memory: Memory, dmi: Dmi, want: Profile, uncorrected: bool) -> Itera
     for controller in controllers:
         total = controller.uncorrected if uncorrected else controller.corrected
         if isinstance(total, Unread):
-            unread = unread or total
+            unread = total
             continue
         placed = _by_socket(controller, memory, board, uncorrected)
         for label, (module, count) in placed.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.checks.wording import broken_bound, counted, decided, judged, listed, not_read, wish_of
+from boxcheck.checks.wording import broken_bound, counted, decided, judged, listed, not_read, why_not, wish_of
 from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Subject, Unread
 from boxcheck.probes.links import Link, Links
 from boxcheck.probes.nvme import Nvme, NvmeDrive, SmartLog
@@ -107,8 +107,8 @@ def link(nvme: Nvme, links: Links, want: Profile) -> Iterator[Finding]:
     for drive in local(nvme):
         above = links.slot_link(drive.bdf) if drive.bdf else None
         if above is None:
-            why = links.unreadable or Unread(f"{drive.name} has no port above it that shows a link", "unsupported")
-            yield not_read(drive_subject(drive), why, evidence=(_path(drive, "address"),))
+            none = Unread(f"{drive.name} has no port above it that shows a link", "unsupported")
+            yield not_read(drive_subject(drive), why_not(links.unreadable, none), evidence=(_path(drive, "address"),))
             continue
         yield from _link_of(drive, above, want)
 

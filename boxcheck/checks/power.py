@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from boxcheck.checks.bmc import driver_help, no_driver
 from boxcheck.checks.gpu_sensors import no_gpu
-from boxcheck.checks.wording import broken_bound, counted, decided, judged, listed, not_read, wish_of
+from boxcheck.checks.wording import broken_bound, counted, decided, judged, listed, not_read, why_not, wish_of
 from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Subject, Unread
 from boxcheck.probes.bmc import SUPPLIES, Bmc, BmcSensor
 from boxcheck.probes.dmi import Dmi
@@ -84,8 +84,8 @@ def _broken(row: BmcSensor) -> bool:
 
 def _by_firmware(bmc: Bmc, dmi: Dmi, bound: Limit) -> Finding:
     """What the firmware's table says of supplies. It is fixed text on many boards: it can accuse, and acquit nobody."""
-    none = Unread("the BMC has no sensor of a supply", "unsupported")
-    why = no_driver(bmc) or (bmc.supplies if isinstance(bmc.supplies, Unread) else none)
+    no_sensor = Unread("the BMC has no sensor of a supply", "unsupported")
+    why = why_not(no_driver(bmc), why_not(bmc.supplies, no_sensor))
     supplies = dmi.power_supplies
     if isinstance(supplies, Unread) or not supplies:
         return not_read(BOX, why, help=driver_help(bmc))

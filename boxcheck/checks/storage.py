@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.checks.wording import broken_bound, counted, decided, judged, listed, not_read, size, wish_of
+from boxcheck.checks.wording import broken_bound, counted, decided, judged, listed, not_read, size, why_not, wish_of
 from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Subject, Unread
 from boxcheck.probes.container import Container
 from boxcheck.probes.storage import RaidArray, Storage
@@ -228,7 +228,8 @@ def _usb_finding(name: str, speed: int | None | Unread, bound: Limit) -> Finding
     subject = Subject("disk", name)
     evidence = (f"/sys/class/block/{name}",)
     if speed is None or isinstance(speed, Unread):
-        return not_read(subject, speed or Unread("the USB device shows no speed", "malformed"), evidence=evidence)
+        none = Unread("the USB device shows no speed", "malformed")
+        return not_read(subject, why_not(speed, none), evidence=evidence)
     return decided(
         outcome_of(speed, bound), subject, f"boot disk at {speed} Mbit/s, {broken_bound(speed, bound)} Mbit/s",
         measured=Quantity(speed, "Mbit/s"), limit=bound, evidence=evidence, cause=f"usb-boot:{name}",

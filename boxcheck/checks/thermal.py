@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.checks.wording import broken_bound, counted, judged, not_read
+from boxcheck.checks.wording import broken_bound, counted, judged, not_read, why_not
 from boxcheck.model import BOX, Bdf, Finding, Quantity, Subject, Unread
 from boxcheck.probes.links import Links
 from boxcheck.probes.nvme import Nvme
@@ -49,8 +49,8 @@ def cpu(sensors: Sensors, want: Profile) -> Iterator[Finding]:
         subject = Subject("cpu", "CPU" if len(chips) == 1 else f"CPU {index}")
         item = chip.temperature(*CPU_LABELS)
         if item is None or isinstance(item.celsius, Unread):
-            why = item.celsius if item is not None and isinstance(item.celsius, Unread) else None
-            yield not_read(subject, why or Unread(f"{chip.name} shows no temperature of the package", "unsupported"))
+            none = Unread(f"{chip.name} shows no temperature of the package", "unsupported")
+            yield not_read(subject, why_not(item.celsius if item else None, none))
             continue
         yield judged(
             subject, item.celsius, bound,

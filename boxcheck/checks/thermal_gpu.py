@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from boxcheck.checks.gpu_sensors import gpu_readings, no_gpu
-from boxcheck.checks.wording import broken_bound, decided, judged, listed, not_read, wish_of
+from boxcheck.checks.wording import broken_bound, decided, judged, listed, not_read, why_not, wish_of
 from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.sensors import Chip, Sensors, Temperature
@@ -119,8 +119,8 @@ def gpu_spread(gpus: Gpus, sensors: Sensors, want: Profile) -> Iterator[Finding]
             continue
         edge = chip.temperature("edge")
         if edge is None or isinstance(edge.celsius, Unread):
-            why = edge.celsius if edge is not None and isinstance(edge.celsius, Unread) else None
-            yield not_read(gpu.subject, why or Unread("its driver shows no edge temperature", "unsupported"))
+            none = Unread("its driver shows no edge temperature", "unsupported")
+            yield not_read(gpu.subject, why_not(edge.celsius if edge else None, none))
         else:
             alike.setdefault(f"{gpu.pci_id} {gpu.revision}", []).append((gpu, edge, chip))
     for group in alike.values():

@@ -17,6 +17,11 @@ def not_read(subject: Subject, unread: Unread, **options: Any) -> Finding:
     return unknown(subject, f"not read: {unread.why}", needs_root=unread.kind == "permission", **options)
 
 
+def why_not(value: object, instead: Unread) -> Unread:
+    """`value` where it is unread, else `instead`. (`value or instead` would ask an Unread for its truth.)"""
+    return value if isinstance(value, Unread) else instead
+
+
 def decided(outcome: Outcome, subject: Subject, says: str, **options: Any) -> Finding:
     """A finding of an outcome that was worked out elsewhere. On a pass, cause, title and help fall away."""
     if outcome is Outcome.PASS:

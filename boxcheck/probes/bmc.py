@@ -103,7 +103,7 @@ def _node(host: Host) -> str | None | Unread:
         if there is True:
             return path
         if isinstance(there, Unread):
-            unsure = unsure or there
+            unsure = there
     return unsure
 
 

@@ -29,7 +29,8 @@ def test_speed(facts: Memory, wanted: list[str]) -> None:
 
 
 def test_one_slow_module_is_named_and_the_others_are_not() -> None:
-    finding = judge("memory.speed", memory(module("A", rated_mts=2666, configured_mts=2666), *HELD_DOWN), limits=SPEED)[0]
+    facts = memory(module("A", rated_mts=2666, configured_mts=2666), *HELD_DOWN)
+    finding = judge("memory.speed", facts, limits=SPEED)[0]
     assert finding.cause == "memory-dimm:P0 CHANNEL A DIMM 0"
     assert finding.says == "runs at 2666 MT/s, rated 2666 MT/s, profile asks for 3200"
     assert "other 7" in finding.notes[0]
