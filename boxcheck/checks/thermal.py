@@ -73,19 +73,25 @@ def critical_alarm(sensors: Sensors, want: Profile) -> Iterator[Finding]:
         return
     looked = 0
     bad = False
+    unread: list[tuple[Temperature, Unread]] = []
     for chip in sensors.chips:
         for item in chip.temperatures if chip.name in TRUSTED_CHIPS else ():
             limited = item.critical_celsius is not None and isinstance(item.celsius, float)
             if item.alarm is None and not limited:
+                # A card that sleeps (`unsupported`) is not past anything.
+                if item.critical_celsius is not None and isinstance(item.celsius, Unread):
+                    unread += [(item, item.celsius)] if item.celsius.kind != "unsupported" else []
                 continue
             looked += 1
             over = limited and isinstance(item.celsius, float) and item.celsius >= (item.critical_celsius or 0)
             if item.alarm or over:
                 bad = True
                 yield _alarm(chip, item)
-    if not looked:
+    for item, why in unread:
+        yield not_read(Subject("sensor", item.label), why, evidence=(item.path,))
+    if not looked and not unread:
         yield skipped(BOX, "no sensor here has an alarm or a critical temperature")
-    elif not bad:
+    elif not bad and not unread:
         yield passed(
             BOX, f"{counted(looked, 'temperature')} with an alarm or a critical limit, none past it",
             measured=Quantity(0, "alarms"), evidence=("/sys/class/hwmon",))

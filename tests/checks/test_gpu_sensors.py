@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from boxcheck.probes.sensors import Chip
+from boxcheck.problems import group
+from tests.checks.cards import chip, gpu, gpus, nvidia, sensors, watts
+from tests.checks.judging import GONE, judge, outcome
+
+CARD = gpu()
+
+
+@pytest.mark.parametrize(("of", "wanted"), [
+    (chip(CARD), "pass"),  # stands still and is cool
+    (chip(CARD, edge=74.9), "pass"), (chip(CARD, edge=75.0), "fail"), (chip(CARD, junction=90.0), "fail"),
+    (chip(CARD, edge=90.0, rpm=1500), "pass"), (chip(CARD, rpm=GONE), "unknown"),
+    (chip(CARD, edge=GONE, junction=GONE), "unknown"), (chip(CARD, edge=GONE, junction=95.0), "fail"),
+    (chip(CARD, fans=()), "skip")])
+def test_fan(of: Chip, wanted: str) -> None:
+    assert outcome("fan.gpu", gpus(CARD), sensors(of)) == wanted
+
+
+def test_a_fan_at_rest_says_what_it_does_not_show() -> None:
+    finding = judge("fan.gpu", gpus(CARD), sensors(chip(CARD)))[0]
+    assert finding.says == "fan1 at rest at edge 36 °C"
+    assert "load" in finding.notes[0]
+
+
+@pytest.mark.parametrize(("power", "wanted"), [
+    (watts(), "pass"), (watts(cap=150.0), "marginal"), (watts(cap=325.0), "marginal"), (watts(cap=327.4), "pass"),
+    (watts(cap=376.0), "marginal"), (watts(cap=GONE), "unknown"), (watts(default=GONE), "unknown"),
+    (watts(default=None), "unknown"), (watts(cap=None, default=None), "skip")])
+def test_cap(power: Any, wanted: str) -> None:
+    assert outcome("power.gpu-cap", gpus(CARD), sensors(chip(CARD, power=power))) == wanted
+
+
+def test_the_single_outlet_setting_is_recognised() -> None:
+    finding = judge("power.gpu-cap", gpus(CARD), sensors(chip(CARD, power=watts(cap=150.0))))[0]
+    assert finding.says == "capped at 150 W, its default is 327 W"
+    assert "120 V" in finding.notes[0]
+
+
+def test_six_capped_cards_are_one_problem() -> None:
+    six = [gpu(index) for index in range(6)]
+    found = judge("power.gpu-cap", gpus(*six), sensors(*(chip(one, power=watts(cap=150.0)) for one in six)))
+    assert len(found) == 6
+    assert len(group(found)[0]) == 1
+
+
+@pytest.mark.parametrize("check", ["fan.gpu", "power.gpu-cap"])
+def test_where_there_is_nothing_to_read(check: str) -> None:
+    assert outcome(check, gpus(), sensors()) == "skip"
+    assert outcome(check, gpus(unreadable=GONE), sensors()) == "unknown"
+    assert outcome(check, gpus(nvidia()), sensors()) == "skip"
+    assert outcome(check, gpus(CARD), sensors()) == "unknown"

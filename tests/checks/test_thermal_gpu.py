@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from boxcheck.model import Unread
+from boxcheck.probes.sensors import Chip, Sensors
+from tests.checks.cards import chip, gpu, gpus, nvidia, sensors
+from tests.checks.judging import GONE, judge, outcome, outcomes
+
+CARD = gpu()
+IDLE = {"thermal.gpu_idle_celsius": {"should": 50, "must": 95}, "thermal.gpu_junction_idle_celsius": {"should": 60}}
+SPREAD = {"thermal.gpu_spread_celsius": {"should": 12}}
+
+
+@pytest.mark.parametrize(("of", "wanted"), [
+    (chip(CARD), ["pass"]), (chip(CARD, edge=50.0), ["pass"]), (chip(CARD, edge=50.1), ["marginal"]),
+    (chip(CARD, edge=95.1), ["fail"]), (chip(CARD, junction=61.0), ["marginal"]),
+    (chip(CARD, edge=51.0, junction=61.0), ["marginal", "marginal"]),
+    (chip(CARD, memory=90.0), ["pass"]),  # the profile sets no limit for it
+    (chip(CARD, edge=70.0, busy=80), ["unknown"]),  # not at rest
+    (chip(CARD, edge=96.0, busy=80), ["fail"]),  # too hot whatever it does
+    (chip(CARD, edge=40.0, busy=80), ["pass"]), (chip(CARD, edge=GONE), ["unknown"]),
+    (chip(CARD, temperatures=()), ["unknown"])])
+def test_idle(of: Chip, wanted: list[str]) -> None:
+    assert outcomes(judge("thermal.gpu-idle", gpus(CARD), sensors(of), limits=IDLE)) == wanted
+
+
+def test_idle_says_both_numbers() -> None:
+    found = judge("thermal.gpu-idle", gpus(CARD), sensors(chip(CARD, edge=62.0)), limits=IDLE)
+    assert found[0].says == "edge 62 °C at rest, profile asks for 50 °C or less"
+    assert found[0].cause == f"gpu-hot:{CARD.bdf}"
+
+
+def cards(*edges: Any, busy: Any = 0) -> tuple[Any, Sensors]:
+    found = [gpu(index) for index in range(len(edges))]
+    return gpus(*found), sensors(*(chip(one, edge=edge, busy=busy) for one, edge in zip(found, edges, strict=True)))
+
+
+@pytest.mark.parametrize(("edges", "wanted"), [
+    ((38.0, 40.0, 42.0, 52.0), ["pass"]),  # 12 above the median of the others
+    ((38.0, 40.0, 42.0, 52.5), ["marginal"]), ((30.0, 43.0), ["marginal"]), ((30.0, 42.0), ["pass"]),
+    ((40.0,), ["skip"]), ((40.0, GONE), ["unknown", "skip"]), ((40.0, 41.0, GONE), ["unknown", "pass"])])
+def test_spread(edges: Any, wanted: list[str]) -> None:
+    assert outcomes(judge("thermal.gpu-spread", *cards(*edges), limits=SPREAD)) == wanted
+
+
+def test_spread_under_load_is_not_judged() -> None:
+    assert outcomes(judge("thermal.gpu-spread", *cards(40.0, 40.0, 70.0, busy=90), limits=SPREAD)) == ["unknown"]
+
+
+def test_different_cards_are_not_compared() -> None:
+    other = gpu(1, pci_id="1002:7550", revision=0xC0)
+    facts = gpus(CARD, other), sensors(chip(CARD, edge=30.0), chip(other, edge=60.0))
+    assert outcomes(judge("thermal.gpu-spread", *facts, limits=SPREAD)) == ["skip", "skip"]
+
+
+@pytest.mark.parametrize(("check", "limits"), [("thermal.gpu-idle", IDLE), ("thermal.gpu-spread", SPREAD)])
+def test_where_there_is_nothing_to_read(check: str, limits: Any) -> None:
+    assert outcome(check, gpus(), sensors(), limits=limits) == "skip"
+    assert outcome(check, gpus(unreadable=GONE), sensors(), limits=limits) == "unknown"
+    nvml = judge(check, gpus(nvidia()), sensors(), limits=limits)[0]
+    assert nvml.outcome == "skip"
+    assert "NVML" in nvml.says
+    assert outcome(check, gpus(CARD), sensors(), limits=limits) == "unknown"
+    assert outcome(check, gpus(CARD), Sensors(Unread("x", "not-captured"), ()), limits=limits) == "unknown"
+    assert outcome(check, gpus(gpu(driver=None)), sensors(), limits=limits) == "unknown"
+    assert outcome(check, gpus(CARD), sensors(chip(CARD))) == "skip"

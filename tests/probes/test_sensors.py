@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from boxcheck.model import Bdf
+from boxcheck.probes.sensors import Sensors
+from tests.boxes.tree import Tree
+from tests.probes.reading import fact, kind_of, live, tree
+
+GPU = "/sys/devices/pci0000:00/0000:00:03.1/0000:01:00.0/0000:02:00.0/0000:03:00.0"
+CHIP = f"{GPU}/hwmon/hwmon4"
+
+
+def gpu_box(**files: str) -> Tree:
+    rows = {
+        "name": "amdgpu", "temp1_label": "edge", "temp1_input": "36000", "temp1_crit": "100000",
+        "temp2_label": "junction", "temp2_input": "41500", "temp3_label": "mem", "temp3_input": "junk",
+        "fan1_input": "0", "power1_average": "21000000", "power1_cap": "327000000",
+        "power1_cap_default": "327000000", "power1_cap_max": "376000000", **files}
+    made = tree({f"{CHIP}/{name}": text for name, text in rows.items()} | {
+        f"{GPU}/gpu_busy_percent": "0", f"{GPU}/power/runtime_status": "active"})
+    made.link(f"{CHIP}/device", GPU)
+    made.link("/sys/class/hwmon/hwmon4", CHIP)
+    return made
+
+
+def test_a_gpu_is_found_by_its_address(tmp_path: Path) -> None:
+    chip = fact(Sensors, gpu_box(), tmp_path).of_function(Bdf("0000:03:00.0"))
+    assert chip is not None
+    assert [(item.label, item.celsius) for item in chip.temperatures[:2]] == [("edge", 36.0), ("junction", 41.5)]
+    assert kind_of(chip.temperatures[2].celsius) == "malformed"
+    assert chip.temperatures[0].critical_celsius == 100.0
+    assert [(fan.label, fan.rpm) for fan in chip.fans] == [("fan1", 0)]
+    assert chip.power is not None
+    assert (chip.power.cap_watts, chip.power.default_watts, chip.power.drawn_watts) == (327.0, 327.0, 21.0)
+    assert chip.busy_percent == 0
+
+
+def test_a_sleeping_card_is_not_read(tmp_path: Path) -> None:
+    made = gpu_box()
+    made.put(f"{GPU}/power/runtime_status", "suspended")
+    chip = fact(Sensors, made, tmp_path).of_function(Bdf("0000:03:00.0"))
+    assert chip is not None
+    assert {kind_of(item.celsius) for item in chip.temperatures} == {"unsupported"}
+    assert chip.power is not None
+    assert kind_of(chip.fans[0].rpm) == kind_of(chip.power.cap_watts) == "unsupported"
+
+
+def test_impossible_temperatures_are_none(tmp_path: Path) -> None:
+    chip = fact(Sensors, gpu_box(temp1_input="-128000", temp1_crit="65261850", temp2_input="255000"), tmp_path).all()[0]
+    assert [kind_of(item.celsius) for item in chip.temperatures] == ["malformed", "malformed", "malformed"]
+    assert chip.temperatures[0].critical_celsius is None
+
+
+def test_processor_and_drive(tmp_path: Path) -> None:
+    cpu, drive = "/sys/devices/platform/coretemp.0", "/sys/devices/pci0000:00/0000:00:01.1/0000:01:00.0"
+    made = tree({
+        f"{cpu}/hwmon/hwmon0/name": "coretemp", f"{cpu}/hwmon/hwmon0/temp1_label": "Package id 0",
+        f"{cpu}/hwmon/hwmon0/temp1_input": "45000", f"{cpu}/hwmon/hwmon0/temp1_crit_alarm": "0",
+        f"{drive}/nvme/nvme0/hwmon1/name": "nvme", f"{drive}/nvme/nvme0/hwmon1/temp1_label": "Composite",
+        f"{drive}/nvme/nvme0/hwmon1/temp1_input": "38850"})
+    made.link("/sys/class/hwmon/hwmon0", f"{cpu}/hwmon/hwmon0")
+    made.link(f"{cpu}/hwmon/hwmon0/device", cpu)
+    made.link("/sys/class/hwmon/hwmon1", f"{drive}/nvme/nvme0/hwmon1")
+    made.link(f"{drive}/nvme/nvme0/hwmon1/device", f"{drive}/nvme/nvme0")
+    first, second = fact(Sensors, made, tmp_path).all()
+    assert (first.name, first.bdf, first.device, first.temperatures[0].alarm) == ("coretemp", None, "coretemp.0", False)
+    assert (second.name, second.bdf, second.device) == ("nvme", "0000:01:00.0", "nvme0")
+
+
+def test_links_that_the_thermal_framework_can_slow_down(tmp_path: Path) -> None:
+    made = tree({
+        "/sys/class/thermal/cooling_device0/type": "Processor", "/sys/class/thermal/cooling_device0/cur_state": "0",
+        "/sys/class/thermal/cooling_device10/type": "PCIe_Port_Link_Speed_0000:40:01.1",
+        "/sys/class/thermal/cooling_device10/cur_state": "1", "/sys/class/thermal/cooling_device10/max_state": "3"})
+    found = fact(Sensors, made, tmp_path).link_cooling
+    assert isinstance(found, tuple)
+    assert [(one.port, one.state, one.max_state) for one in found] == [("0000:40:01.1", 1, 3)]
+
+
+def test_no_sensor_and_nobody_looked_are_not_the_same(tmp_path: Path) -> None:
+    assert fact(Sensors, tree(), tmp_path) == Sensors((), ())
+    nobody = fact(Sensors, tree(whole=False), tmp_path)
+    assert kind_of(nobody.chips) == kind_of(nobody.link_cooling) == "not-captured"
+
+
+def test_this_machine() -> None:
+    assert isinstance(live(Sensors).chips, tuple)
