@@ -170,8 +170,9 @@ def budget(gpus: Gpus, sensors: Sensors, dmi: Dmi, want: Profile) -> Iterator[Fi
 
 def _budget(caps: float, rest: float, rating: tuple[float, str], assumed: list[Gpu], bound: Limit) -> Finding:
     watts, source = rating
-    percent = round(100 * (caps + rest) / watts, 1)
-    sum_text = f"GPUs {caps:g} W and the rest {rest:g} W are {percent:g} % of {watts:g} W {source}"
+    percent = 100 * (caps + rest) / watts
+    shown = f"{round(percent, 2):g} %"
+    sum_text = f"GPUs {caps:g} W and the rest {rest:g} W are {shown} of {watts:g} W {source}"
     demand = f"{broken_bound(percent, bound)} % or less"
     if assumed:
         return not_read(BOX, Unread(
@@ -179,7 +180,7 @@ def _budget(caps: float, rest: float, rating: tuple[float, str], assumed: list[G
             help=("nvidia-smi --query-gpu=power.limit --format=csv shows the caps",))
     return decided(
         outcome_of(percent, bound), BOX, f"{sum_text}, {demand}", measured=Quantity(percent, "%"), limit=bound,
-        evidence=("/sys/class/hwmon",), cause="power-budget:", title=f"the box may draw {percent:g} % of what there is",
+        evidence=("/sys/class/hwmon",), cause="power-budget:", title=f"the box may draw {shown} of what there is",
         help=("lower the GPUs' power caps, or add a supply or an outlet on another circuit",))
 
 

@@ -182,10 +182,10 @@ def free(storage: Storage, want: Profile) -> Iterator[Finding]:
         elif volume.space.total_bytes <= 0:
             yield not_read(subject, Unread(f"{volume.path} says it has no size", "malformed"))
         else:
-            percent = round(100 * volume.space.free_bytes / volume.space.total_bytes, 1)
+            percent = 100 * volume.space.free_bytes / volume.space.total_bytes
             yield judged(
                 subject, percent, bound,
-                f"{percent:g} % free ({size(volume.space.free_bytes)} of {size(volume.space.total_bytes)}), "
+                f"{round(percent, 2):g} % free ({size(volume.space.free_bytes)} of {size(volume.space.total_bytes)}), "
                 f"{broken_bound(percent, bound)} %", cause=f"disk-full:{volume.path}",
                 title=f"{volume.path} is nearly full",
                 help=(f"sudo du -xh --max-depth=2 {volume.path} | sort -h | tail",))
