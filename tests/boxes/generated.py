@@ -50,13 +50,14 @@ def pairs(functions: int) -> Iterator[tuple[int, Function]]:
 
 
 KEPT = frozenset(
-    (
-        "config", "vendor", "device", "class", "revision", "subsystem_vendor", "subsystem_device", "resource", "numa_node",
-        "power_state", "control", "current_link_speed", "current_link_width", "max_link_speed", "max_link_width",
-        "aer_dev_correctable", "aer_dev_nonfatal", "aer_dev_fatal", "aer_rootport_total_err_cor",
-        "aer_rootport_total_err_nonfatal", "aer_rootport_total_err_fatal", "driver",
-    )
-)  # fmt: skip
+    [
+        *("config", "vendor", "device", "class", "revision", "subsystem_vendor", "subsystem_device", "resource"),
+        *("numa_node", "power_state", "control", "driver"),
+        *("current_link_speed", "current_link_width", "max_link_speed", "max_link_width"),
+        *("aer_dev_correctable", "aer_dev_nonfatal", "aer_dev_fatal"),
+        *(f"aer_rootport_total_err_{kind}" for kind in ("cor", "nonfatal", "fatal")),
+    ]
+)
 """Attributes written; the rest would only cost time."""
 
 
@@ -82,7 +83,7 @@ def trees(functions: int) -> Iterator[Tree]:
 
 
 def big_tree(functions: int, out: str | Path) -> Path:
-    """Writes a capture with that many PCI functions (an even number), part by part: a directory, or a tar where the name
+    """Writes a capture with that many PCI functions (an even number) part by part: a directory, or a tar where the name
     ends in `.tar`. Memory stays small whatever the number."""
     path = Path(out)
     if path.suffix == ".tar":

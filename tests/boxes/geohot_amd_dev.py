@@ -7,7 +7,7 @@ empty. The map of slots to root ports is built, as on the WOPR.
 from __future__ import annotations
 
 from tests.boxes import epyc, parts, parts_gpu
-from tests.boxes.hardware import AmdGpu, Dmi, Drive, Kernel, Port, PowerSupply, Slot
+from tests.boxes.hardware import AmdGpu, Dmi, Drive, Kernel, Port, Slot
 from tests.boxes.machine import Machine
 from tests.boxes.pci_build import Function
 from tests.boxes.tinybox_red import UDEV
@@ -68,7 +68,7 @@ def machine() -> Machine:
         buses=buses,
         memory=epyc.eight_dimms(8 * 1024, part="M393A1K43DB2-CWE", ranks=1),
         slots=[Slot(name, number, ports[name]) for number, name in enumerate(sorted(ports))],
-        supplies=[PowerSupply("PSU1", 1600, "EVGA 1600")],
+        supplies=[],
         iommu="identity",
         root_device="nvme0n1p2",
         os_release=("ubuntu", "22.04", "Ubuntu 22.04.5 LTS"),

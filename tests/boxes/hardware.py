@@ -205,6 +205,12 @@ class NvidiaGpu:
     fan_percent: int = 0
     idle_watts: float = 19.0
     fallen: bool = False
+    replays: int = 0
+    event_reasons: int = 1
+    """nvmlClocksEventReasons: 1 is GPU idle."""
+    remapped_rows: int = 0
+    """Rows remapped after uncorrectable errors."""
+    remap_failed: bool = False
 
 
 @dataclass

@@ -55,7 +55,7 @@ def machine() -> Machine:
     port.services = [one for one in port.services if one[1] in ("pcie_pme", "aer", "dpc")]
     wifi = chip("Wi-Fi 6E", 0x51F0, 0x028000, 0x14, 3, "iwlwifi", [Bar(0, 16 * KIB, "mem64")])
     functions = [
-        parts.Function("host bridge", INTEL, ALDER_LAKE.root_complex, 0x060000, subsystem=(0x17AA, 0x22E7)),
+        Function("host bridge", INTEL, ALDER_LAKE.root_complex, 0x060000, subsystem=(0x17AA, 0x22E7)),
         graphics,
         port,
         chip("USB controller", 0x51ED, 0x0C0330, 0x14, 0, "xhci_hcd", [Bar(0, 64 * KIB, "mem64")]),

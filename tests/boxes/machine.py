@@ -81,6 +81,8 @@ class Machine:
     """Kernels that they were built for; None: the running one."""
     os_release: tuple[str, str, str] = ("ubuntu", "24.04", "Ubuntu 24.04.2 LTS")
     udev_rules: dict[str, str] = field(default_factory=dict)
+    modprobe: dict[str, str] = field(default_factory=dict)
+    """Files of module options."""
     nodes: list[NodeFile] = field(default_factory=list)
     groups: dict[str, int] = field(
         default_factory=lambda: {
@@ -107,6 +109,12 @@ class Machine:
     load_readings: bool = True
     cpu_celsius: float = 38.0
     bmc: bool = True
+    supplies_on_bmc: bool = True
+    """Server supplies report over PMBus; ATX supplies are unknown to BMC and firmware alike."""
+    fan_rpm: list[int] = field(default_factory=lambda: [1400, 1400, 1300, 1300])
+    bmc_events: list[str] = field(default_factory=list)
+    """Events of the BMC's log, `sensor | event | Asserted`."""
+    clock_synchronized: bool = True
     cooling_states: dict[str, int] = field(default_factory=dict)
     """cur_state of PCIe_Port_Link_Speed cooling devices, by port address."""
     log_lines: list[str] = field(default_factory=list)
@@ -201,7 +209,8 @@ class Machine:
         return port
 
     def gpu_functions(self) -> list[Function]:
-        return [one.function for one in (*self.amd, *self.nvidia) if one.function.known]
+        functions = [*(amd.function for amd in self.amd), *(nvidia.function for nvidia in self.nvidia)]
+        return [function for function in functions if function.known]
 
     # CPUs and NUMA
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.boxes.hardware import NodeFile
+from tests.boxes.hardware import NodeFile, NvidiaGpu
 from tests.boxes.machine import Machine
 from tests.boxes.mutations import (
     BOXES_ALL,
@@ -54,13 +54,55 @@ def nvidia_proprietary(machine: Machine) -> None:
     machine.kernel.taint |= 1
 
 
-@mutation("nvidia-not-patched", GREEN, PRO, area="the NVIDIA module has no P2P patch")
+@mutation("nvidia-not-patched", GREEN, WOPR, PRO, area="the NVIDIA module has no P2P patch")
 def nvidia_not_patched(machine: Machine) -> None:
     driver = machine.nvidia_driver
     assert driver is not None
     driver.peer_patched = False
     for name in list(machine.packages):
         machine.packages[name] = machine.packages[name].replace("-p2p", "")
+
+
+def card_of_slot(machine: Machine) -> NvidiaGpu:
+    gpu = gpu_of(machine)
+    return next(one for one in machine.nvidia if one.function is gpu)
+
+
+@mutation("persistence-off", *NVIDIA, area="persistence mode is off")
+def persistence_off(machine: Machine) -> None:
+    assert machine.nvidia_driver is not None
+    machine.nvidia_driver.persistence = False
+
+
+@mutation("nvidia-hot-idle", *NVIDIA, area="one GPU is hot while idle", slot="PCIE3")
+def nvidia_hot(machine: Machine) -> None:
+    card_of_slot(machine).core_celsius = 82
+
+
+@mutation("nvidia-cap-lowered", *NVIDIA, area="one GPU's power limit is below its default", slot="PCIE3")
+def nvidia_cap(machine: Machine) -> None:
+    card_of_slot(machine).cap_watts = 250
+
+
+@mutation("nvidia-power-brake", *NVIDIA, area="one GPU's clocks are held down by the power brake", slot="PCIE3")
+def nvidia_brake(machine: Machine) -> None:
+    card_of_slot(machine).event_reasons = 0x80
+
+
+@mutation("nvidia-vbios-mixed", *NVIDIA, area="one GPU has another VBIOS", slot="PCIE3")
+def nvidia_vbios(machine: Machine) -> None:
+    card_of_slot(machine).vbios = "95.02.18.80.5d"
+
+
+@mutation("nvidia-replays", *NVIDIA, area="the driver counts PCIe replays on one GPU", slot="PCIE3")
+def nvidia_replays(machine: Machine) -> None:
+    card_of_slot(machine).replays = 733
+
+
+@mutation("row-remap-failed", *NVIDIA, area="one GPU could not remap a faulty memory row", slot="PCIE3")
+def row_remap(machine: Machine) -> None:
+    card = card_of_slot(machine)
+    card.remapped_rows, card.remap_failed = 8, True
 
 
 @mutation("driver-unbound", *CARDS, area="one GPU has no driver", slot="PCIE3")
@@ -157,7 +199,7 @@ def replay_count(machine: Machine) -> None:
 def gpu_hot_idle(machine: Machine) -> None:
     gpu = gpu_of(machine)
     card = next(one for one in machine.amd if one.function is gpu)
-    card.edge_celsius, card.junction_celsius, card.memory_celsius = 78.0, 94.0, 84.0
+    card.edge_celsius, card.junction_celsius, card.memory_celsius, card.fan_rpm = 78.0, 94.0, 84.0, 2100
 
 
 @mutation("power-cap-lowered", *RADEON, area="one GPU's power cap is below its default", slot="PCIE3")

@@ -46,9 +46,7 @@ def timeout_rollover(machine: Machine) -> None:
     _log_errors(machine, port, "Rollover", 1)
 
 
-@mutation(
-    "rxerr-once", *CARDS, area="none: one receiver error when the link came up, none since", slot="PCIE3", healthy=True
-)
+@mutation("rxerr-once", *CARDS, area="correctable errors: one receiver error since boot, none under load", slot="PCIE3")
 def rxerr_once(machine: Machine) -> None:
     card_of(machine).count({"RxErr": 1})
 

@@ -216,9 +216,30 @@ def nic_missing(machine: Machine) -> None:
         port.function.parent.express.presence = False
 
 
-@mutation("psu-dead", RED, GREEN, WOPR, area="a power supply is dead or unplugged")
+@mutation("psu-dead", RED, GREEN, area="a power supply has lost its input")
 def psu_dead(machine: Machine) -> None:
     machine.supplies[1].ok = False
+    machine.bmc_events.append("Power Supply #0xc2 | Power Supply AC lost | Asserted")
+
+
+@mutation("psu-absent", RED, GREEN, area="one of two power supplies is not there")
+def psu_absent(machine: Machine) -> None:
+    machine.supplies[1].present = machine.supplies[1].ok = False
+
+
+@mutation("fan-dead", *EPYC, area="a case fan stands still")
+def fan_dead(machine: Machine) -> None:
+    machine.fan_rpm[2] = 0
+
+
+@mutation("sel-critical", *EPYC, area="the BMC logged an uncorrectable memory error")
+def sel_critical(machine: Machine) -> None:
+    machine.bmc_events.append("Memory #0x53 | Uncorrectable ECC | Asserted")
+
+
+@mutation("clock-unsynchronised", *BOXES_ALL, area="the clock follows no time server")
+def clock(machine: Machine) -> None:
+    machine.clock_synchronized = False
 
 
 @mutation("cpu-hot", *BOXES_ALL, area="the processor is hot")

@@ -5,16 +5,15 @@ Names, formats and presence: Linux drivers/pci/pci-sysfs.c, pcie/aer.c, pcie/por
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tests.boxes.pci_build import Function, speed_text
 from tests.boxes.pci_config import CORRECTABLE, UNCORRECTABLE, Express, MsiX
 from tests.boxes.pci_extended import Aer, ResizableBar
 from tests.boxes.tree import Tree
 
-
-class Put:
-    """Type of the writer handed to the render helpers."""
-
-    def __call__(self, name: str, value: str | int | bytes) -> None: ...
+Put = Callable[[str, str | int | bytes], None]
+"""Writes an attribute of one function."""
 
 
 def render(function: Function, tree: Tree, root: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.boxes import pci_sysfs, render_gpu, render_log, render_people, render_storage, render_system
+from tests.boxes import pci_sysfs, render_gpu, render_log, render_people, render_programs, render_storage, render_system
 from tests.boxes.machine import Machine
 from tests.boxes.pci_build import Function, speed_text
 from tests.boxes.pci_config import CORRECTABLE, Express
@@ -40,6 +40,7 @@ def tree(machine: Machine) -> Tree:
     render_people.render(machine, out)
     render_storage.render(machine, out)
     render_gpu.render(machine, out)
+    render_programs.render(machine, out)
     render_log.render(machine, out)
     _load_readings(machine, out)
     for edit in machine.edits:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from tests.boxes.machine import Machine
 from tests.boxes.tree import Tree
 
+CONFIGURATION = ("/etc/modprobe.d", "/usr/lib/modprobe.d", "/etc/udev/rules.d", "/run/udev", "/etc/modules-load.d")
+"""Directories that every distribution has, empty or not."""
+
 
 def render(machine: Machine, out: Tree) -> None:
     _people(machine, out)
@@ -74,8 +77,10 @@ def _nodes(machine: Machine, out: Tree) -> None:
     out.stat("/dev/shm", 0o1777, 0, 0, "dir", None)
     if machine.bmc:
         out.stat("/dev/ipmi0", 0o600, 0, 0, "char", "ok" if machine.as_root else "EACCES")
-    for path, rules in machine.udev_rules.items():
-        out.put(path, rules)
+    for folder in CONFIGURATION:
+        out.directory(folder)
+    for path, rules in (*machine.udev_rules.items(), *machine.modprobe.items()):
+        out.put(path, rules.rstrip("\n"))
     out.put(
         "/usr/lib/udev/rules.d/50-udev-default.rules",
         (
@@ -102,8 +107,7 @@ def hide_from_user(machine: Machine, out: Tree) -> None:
     for path in PRIVATE:
         if path in out.nodes:
             out.remove(path)
-            log = {"/var/log/dmesg": "kernel log 0", "/var/log/dmesg.0": "kernel log -1"}.get(path)
-            out.denied(log or path, f"{log or path}: permission denied")
+            out.denied(path, f"{path}: permission denied")
     for path in [one for one in out.nodes if one.startswith("/sys/firmware/acpi/tables/")]:
         out.remove(path)
         out.stat(path, 0o400, 0, 0, "file", None)

@@ -244,12 +244,13 @@ def test_mutations_fit_all_their_boxes(name: str) -> None:
 def test_an_ordinary_user_reads_less() -> None:
     root, user = build("wopr-7x4090"), build("wopr-7x4090+not-root")
     path = root.resolve("/sys/bus/pci/devices/0000:41:00.0") + "/config"
-    assert len(bytes(root[path])) == 4096
-    assert len(bytes(user[path])) == 64
-    assert bytes(root[path])[:64] == bytes(user[path])  # type: ignore[arg-type]
+    whole, header = root[path], user[path]
+    assert isinstance(whole, bytes)
+    assert len(whole) == 4096
+    assert header == whole[:64]
     assert "/var/log/dmesg" in root
     assert "/var/log/dmesg" not in user
-    assert any(entry["path"] == "/sys/firmware/dmi/tables/DMI" for entry in user.unread)
+    assert {entry["path"] for entry in user.unread} >= {"/sys/firmware/dmi/tables/DMI", "/var/log/dmesg"}
 
 
 def test_load_readings_are_recorded() -> None:

@@ -25,6 +25,7 @@ def machine() -> Machine:
     network = [
         *parts.network_card("Intel X710", parts.INTEL, 0x15FF, "i40e", 0x3CECEFFFFF000007, speed_gts=8.0, width=4)
     ]
+    slow = parts.network_card("Intel I350", parts.INTEL, 0x1521, "igb", 0x3CECEFFFFF00000D, speed_gts=5.0)
     built = Machine(
         name="tinybox-green-v2",
         title="tinybox green v2, 4x RTX 5090",
@@ -36,7 +37,7 @@ def machine() -> Machine:
             bios_date="02/19/2025",
             product_uuid="5f1d2c3b-0000-4000-8000-0000000c4ee2",
         ),
-        buses=board(genoa, cards, drives, network),
+        buses=board(genoa, cards, drives, network, second_network=slow),
         memory=epyc.twelve_dimms(16 * 1024),
         slots=[Slot(name, number, cards[name], generation=5) for number, name in enumerate(sorted(cards), 1)],
         supplies=[PowerSupply("PSU1", 1600), PowerSupply("PSU2", 1600)],
@@ -57,6 +58,8 @@ def machine() -> Machine:
     built.ports = [
         Port(network[0], "eno1", "3c:ec:ef:00:00:07", 10000),
         Port(network[1], "eno2", "3c:ec:ef:00:00:08", up=False),
+        Port(slow[0], "eno3", "3c:ec:ef:00:00:0d", up=False),
+        Port(slow[1], "eno4", "3c:ec:ef:00:00:0e", up=False),
     ]
     built.modules = epyc.common_modules("i40e", "snd_hda_intel")
     for port in cards.values():

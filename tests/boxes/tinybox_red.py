@@ -29,6 +29,7 @@ def board(
     drives: list[Function],
     network: list[Function],
     drive_ports: list[tuple[int, int]] | None = None,
+    second_network: list[Function] | None = None,
 ) -> list[RootBus]:
     """The four root complexes of a tinybox: cards at their buses, drives at 40:01.x, network and BMC at 00:03.x.
 
@@ -43,6 +44,8 @@ def board(
         parts.root_port(platform, 3, 1, 4, children=network, secondary=0x05),
         parts.root_port(platform, 3, 2, 1, children=[parts.bmc_graphics()], speed_gts=5.0, secondary=0x06),
     ]
+    if second_network:
+        service.append(parts.root_port(platform, 3, 3, 4, children=second_network, secondary=0x08))
     out = []
     for bus in (0x00, 0x40, 0x80, 0xC0):
         mine = [port for port in cards.values() if port.secondary & 0xC0 == bus]
@@ -124,6 +127,7 @@ def machine() -> Machine:
         "rocm-hip-runtime": "6.3.3.60303-74~24.04",
     }
     built.dkms = {"amdgpu": "6.10.5-2109964.24.04"}
+    built.modprobe = {"/etc/modprobe.d/amdgpu.conf": "options amdgpu cwsr_enable=0 ppfeaturemask=0xffffbfff"}
     built.udev_rules = dict(UDEV)
     add_storage(built, drives)
     built.ports = [

@@ -80,6 +80,7 @@ def machine() -> Machine:
         "rocm-hip-runtime": "6.4.3.60403-128~24.04",
         "linux-firmware": "20240318.git3b128b60-0ubuntu2.17",
     }
+    built.modprobe = {"/etc/modprobe.d/amdgpu.conf": "options amdgpu cwsr_enable=0 ppfeaturemask=0xffffbfff"}
     built.udev_rules = dict(UDEV)
     built.drives = [
         Drive(

@@ -7,11 +7,12 @@ again under load.
 from __future__ import annotations
 
 from tests.boxes import epyc, parts, parts_gpu
-from tests.boxes.hardware import Dmi, Drive, Kernel, NvidiaDriver, NvidiaGpu, Port, PowerSupply, Slot
+from tests.boxes.hardware import Dmi, Drive, Kernel, NvidiaGpu, Port, Slot
 from tests.boxes.machine import Machine
 from tests.boxes.pci_build import Function
+from tests.boxes.tinybox_green import add_driver
 
-DRIVER = "570.172.08"
+DRIVER = "570.148.08"
 SLOT_NUMBERS = {"PCIE1": 21, "PCIE2": 20, "PCIE3": 19, "PCIE4": 18, "PCIE5": 17, "PCIE6": 16, "PCIE7": 15}
 
 
@@ -75,15 +76,7 @@ def machine() -> Machine:
         )
         for number, name in sorted((ports[name].secondary, name) for name in ports)
     ]
-    built.nvidia_driver = NvidiaDriver(DRIVER)
-    built.packages = {
-        f"nvidia-{name}-570-open" if name == "driver" else "libnvidia-compute-570": f"{DRIVER}-0ubuntu0.24.04.1"
-        for name in ("driver", "compute")
-    }
-    built.packages["nvidia-dkms-570-open"] = f"{DRIVER}-0ubuntu0.24.04.1"
-    built.packages["linux-firmware"] = "20240318.git3b128b60-0ubuntu2.21"
-    built.held = {"nvidia-driver-570-open", "libnvidia-compute-570", "nvidia-dkms-570-open"}
-    built.dkms = {"nvidia": DRIVER}
+    add_driver(built, DRIVER, "570")
     built.drives = [
         Drive(
             boot,
@@ -102,7 +95,6 @@ def machine() -> Machine:
     for name in ports:
         ports[name].idle_at(2.5)
     built.interrupts = {ports[name].bdf: 6 for name in ports}
-    built.supplies = [PowerSupply(f"PSU{number}", 1000, "RM1000x") for number in range(1, 5)]
     return built
 
 
