@@ -6,25 +6,39 @@ that fell off the bus also has no BAR and no driver; those findings join the gra
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 from boxcheck.model import Finding, Outcome, Problem
 
 _BAD = (Outcome.FAIL, Outcome.MARGINAL)
 
 EXPLAINS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    # graver kind, kinds it explains for the same identity
-    ("gpu-lost", ("link", "bar", "gpu", "driver-binding", "node", "aer")),
-    ("link-down", ("link", "gpu-missing")),
+    # graver kind, kinds that it explains on the same part
+    ("link-down", ("gpu-lost", "link", "gpu-missing", "gpu-fault", "bar", "driver-binding", "node")),
+    ("gpu-lost", ("link", "bar", "gpu", "gpu-fault", "gpu-asleep", "driver-binding", "kfd", "node", "aer", "atomics")),
+    ("bar", ("driver-binding", "kfd", "gpu", "gpu-fault")),
+    ("atomics", ("kfd", "driver-binding")),
+    ("driver-binding", ("kfd", "node")),
+    ("gpu", ("gpu-differs", "gpu-missing")),
 )
-"""Checked by identity: `gpu-lost:0000:41:00.0` explains `bar:0000:41:00.0`."""
+"""Checked by part: the same identity (`gpu-lost:0000:41:00.0` explains `bar:0000:41:00.0`), slot or bus address."""
 
 EXPLAINS_ALL: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("kernel-too-old", ("driver", "kfd", "driver-binding", "strix-memory")),
-    ("nouveau", ("driver", "driver-binding", "nvidia-nodes")),
-    ("driver-mismatch", ("nvml", "driver")),
+    ("kernel-too-old", ("driver", "kfd", "driver-binding", "strix-memory", "node", "kfd-p2p", "gpu-fault")),
+    ("nouveau", ("driver", "driver-binding", "nvidia-nodes", "node")),
+    ("driver-mismatch", ("nvml", "driver", "node")),
+    ("bar-small", ("bar", "kfd-p2p")),
+    ("gpu", ("gpu-mixed",)),
+    ("nvme-missing", ("raid",)),
+    ("memory-dimm", ("memory-log", "machine-check", "memory-population")),
+    ("node-group", ("node",)),
+    ("iommu", ("strix-iommu",)),
 )
 """Kinds whose presence anywhere on the box explains the other kinds anywhere."""
+
+ALIKE = frozenset({"node"})
+"""Kinds of which several with the same title are one problem: seven nodes that one group opens."""
 
 TITLES: Mapping[str, tuple[tuple[frozenset[str], str], ...]] = {
     "link": (
@@ -41,29 +55,64 @@ def _key(cause: str) -> tuple[str, str]:
     return kind, identity
 
 
-def _merge(causes: set[str]) -> dict[str, str]:
+def _parts(findings: Sequence[Finding]) -> dict[str, set[str]]:
+    """Cause -> names of the parts that its findings are about."""
+    parts: dict[str, set[str]] = {}
+    for finding in findings:
+        if finding.cause and finding.outcome in _BAD:
+            here = parts.setdefault(finding.cause, {_key(finding.cause)[1]})
+            here.update(name for name in (finding.subject.slot, finding.subject.bdf) if name)
+    for names in parts.values():
+        names.discard("")
+    return parts
+
+
+def _merge(findings: Sequence[Finding]) -> dict[str, str]:
     """Cause -> the cause whose problem it joins."""
+    parts = _parts(findings)
+    causes = list(parts)
     joined = {cause: cause for cause in causes}
+
+    def join(other: str, grave: str) -> None:
+        if joined[other] == other and _top(grave, joined) != other:
+            joined[other] = grave
+
     for kind, explained in EXPLAINS:
-        for grave in causes:
-            if _key(grave)[0] != kind:
-                continue
+        for grave in (cause for cause in causes if _key(cause)[0] == kind):
             for other in causes:
-                if _key(other)[0] in explained and _key(other)[1] == _key(grave)[1]:
-                    joined[other] = grave
+                if _key(other)[0] in explained and parts[other] & parts[grave]:
+                    join(other, grave)
     for kind, explained in EXPLAINS_ALL:
-        grave_one = next((cause for cause in sorted(causes) if _key(cause)[0] == kind), None)
-        if grave_one is not None:
-            for other in causes:
-                if _key(other)[0] in explained:
-                    joined[other] = grave_one
-    return joined
+        grave_one = next((cause for cause in causes if _key(cause)[0] == kind), None)
+        for other in causes if grave_one is not None else ():
+            if _key(other)[0] in explained and grave_one is not None:
+                join(other, grave_one)
+    for cause in causes:
+        kind, identity = _key(cause)
+        if not identity:  # what names no part belongs to the one part that was named
+            named = [other for other in causes if _key(other)[0] == kind and _key(other)[1]]
+            if len(named) == 1:
+                join(cause, named[0])
+    titles: dict[tuple[str, str], str] = {}
+    for finding in findings:
+        if finding.cause in joined and finding.title and _key(finding.cause)[0] in ALIKE:
+            first = titles.setdefault((_key(finding.cause)[0], finding.title), finding.cause)
+            if first != finding.cause:
+                join(finding.cause, first)
+    return {cause: _top(cause, joined) for cause in causes}
+
+
+def _top(cause: str, joined: Mapping[str, str]) -> str:
+    seen = {cause}
+    while joined[cause] not in seen:
+        cause = joined[cause]
+        seen.add(cause)
+    return cause
 
 
 def group(findings: Sequence[Finding]) -> tuple[tuple[Problem, ...], dict[int, int]]:
     """Problems, gravest first, and for each finding's index the index of its problem."""
-    causes = {finding.cause for finding in findings if finding.cause and finding.outcome in _BAD}
-    joined = _merge({cause for cause in causes if cause})
+    joined = _merge(findings)
     members: dict[str, list[int]] = {}
     for index, finding in enumerate(findings):
         if finding.outcome in _BAD and finding.cause:
@@ -95,9 +144,9 @@ def _problem(cause: str, found: Sequence[Finding], indices: tuple[int, ...]) -> 
     name = f"slot {lead.subject.slot}" if lead.subject.slot else str(lead.subject)
     title = next((text.format(name=name) for checks, text in TITLES.get(kind, ()) if checks <= fired), None)
     if title is None:
-        title = lead.title or f"{name}: {lead.says}"
+        title = next((finding.title for finding in found if finding.title), None) or f"{name}: {lead.says}"
     return Problem(
-        id=cause, title=title, where=next((finding.where for finding in found if finding.where), str(lead.subject)),
+        id=cause, title=title, where=_where(cause, found),
         outcome=min((finding.outcome for finding in found), key=lambda outcome: outcome.rank),
         findings=indices,
         help=_unique(step for finding in found for step in finding.help),
@@ -105,5 +154,26 @@ def _problem(cause: str, found: Sequence[Finding], indices: tuple[int, ...]) -> 
     )
 
 
-def _unique(texts: object) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(texts))  # type: ignore[call-overload]
+MOST_NAMES = 8
+
+
+def _natural(text: str) -> tuple[tuple[int, str], ...]:
+    """Sort key by which PCIE10 comes after PCIE2."""
+    return tuple((int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", text) if part)
+
+
+def _where(cause: str, found: Sequence[Finding]) -> str:
+    """The chain of parts that the problem's own findings name; the parts themselves where there are several."""
+    own = [finding for finding in found if finding.cause == cause] or list(found)
+    chains = list(_unique(finding.where for finding in own if finding.where))
+    names = sorted(_unique(str(finding.subject) for finding in own), key=_natural)
+    if len(names) > 1 and "box" in names:
+        names.remove("box")
+    if len(chains) == 1 or (chains and len(names) == 1):
+        return chains[0]
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
+
+
+def _unique(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(texts))

@@ -109,7 +109,7 @@ def _judge_size(
     options = {
         "measured": measured, "limit": wanted, "evidence": evidence, "notes": could,
         "cause": "bar-small:" if everywhere else f"bar:{gpu.bdf}",
-        "title": "Resizable BAR is off: no GPU shows all of its memory" if everywhere
+        "title": None if lost_bars(gpu) else "Resizable BAR is off: no GPU shows all of its memory" if everywhere
         else f"{gpu.slot or gpu.subject.name} shows {size(largest)} of its {size(vram)}",
         "where": where(link, gpu, links, want) if link and not everywhere else None,
         "help": ("BIOS setup: Above 4G Decoding on, Resizable BAR (Smart Access Memory) on, CSM off, then boot again",
@@ -141,8 +141,7 @@ def unassigned(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
         if isinstance(regions, Unread):
             yield unknown(gpu.subject, f"not read: {regions.why}", evidence=evidence)
             continue
-        lost = [f"BAR {region.index} of {size(region.size_bytes)}" for region in regions if not region.assigned]
-        lost += [f"BAR {index}" for index in _implemented(gpu) if index not in {region.index for region in regions}]
+        lost = lost_bars(gpu)
         link = links.slot_link(gpu.bdf)
         if lost:
             yield failed(
@@ -156,6 +155,18 @@ def unassigned(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
             yield unknown(gpu.subject, "the kernel lists no memory BAR", evidence=evidence)
         else:
             yield passed(gpu.subject, f"{len(regions)} memory BARs have addresses", evidence=evidence)
+
+
+def lost_bars(gpu: Gpu) -> list[str]:
+    """Memory BARs without an address: `BAR 1 of 32 GiB`, or `BAR 1` where the kernel dropped its size too."""
+    regions = memory_regions(gpu)
+    if isinstance(regions, Unread):
+        return []
+    known = {region.index for region in regions}
+    return [
+        *(f"BAR {region.index} of {size(region.size_bytes)}" for region in regions if not region.assigned),
+        *(f"BAR {index}" for index in _implemented(gpu) if index not in known),
+    ]
 
 
 def _implemented(gpu: Gpu) -> list[int]:

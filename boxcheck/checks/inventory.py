@@ -73,6 +73,12 @@ def _judge_count(gpus: Gpus, links: Links, want: Profile, count: int) -> Finding
             help=("choose the profile of this box, or write one: boxcheck profile draft",),
         )
     missing = count - len(found)
+    wrong = [gpu for gpu in gpus.gpus if gpu not in found and not gpu.integrated]
+    if want.gpus.parts and len(wrong) == missing:
+        return failed(
+            wrong[0].subject, f"{len(found)} x {names} answer, profile names {count}; {missing} other cards sit there",
+            measured=measured, limit=limit, evidence=evidence, cause=f"gpu:{wrong[0].bdf}",
+        )
     places = _empty_places(gpus, links, want)
     says = f"{len(found)} x {names} answer, profile names {count}: {missing} missing"
     if len(places) == missing == 1:
@@ -122,8 +128,9 @@ def gpu_model(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
             yield passed(gpu.subject, f"{gpu.name}, {gpu.pci_id} {says_revision}", evidence=evidence)
             continue
         if gpu.revision is None:
-            yield unknown(gpu.subject, f"{gpu.pci_id}: its revision was not read, and the id is shared by several models",
-                          evidence=evidence)
+            yield unknown(
+                gpu.subject, f"{gpu.pci_id}: its revision was not read, and several models share the id",
+                evidence=evidence)
             continue
         link = links.slot_link(gpu.bdf)
         yield failed(
@@ -134,11 +141,17 @@ def gpu_model(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
             help=("read the label on the card: replace it, or choose the profile of what was built",),
         )
     others = [gpu for gpu in gpus.gpus if gpu not in judged and not gpu.integrated]
+    short_of = want.gpus.count is not None and len(judged) < want.gpus.count
     for gpu in others:
-        yield marginal(
-            gpu.subject, f"is {gpu.name} ({gpu.pci_id}), which the profile does not name", cause=f"gpu:{gpu.bdf}",
-            title=f"a {gpu.name} that the profile does not name",
-            help=("take it out, or choose the profile of what was built",),
+        link = links.slot_link(gpu.bdf)
+        make = failed if short_of else marginal  # beside all the cards that are wanted, one more does no harm
+        yield make(
+            gpu.subject, f"is {gpu.name} ({gpu.pci_id}); profile names {names}", cause=f"gpu:{gpu.bdf}",
+            title=f"{gpu.slot or gpu.subject.name} holds a {gpu.name}, not a {names}" if short_of
+            else f"a {gpu.name} that the profile does not name",
+            where=where(link, gpu, links, want) if link else None,
+            help=("replace it, or choose the profile of what was built" if short_of
+                  else "take it out, or choose the profile of what was built",),
         )
     if not judged and not others:
         yield unknown(BOX, f"no {names} answers, so no model could be judged")

@@ -72,7 +72,9 @@ def shown(value: Any) -> str:
 
 
 def size(size_bytes: float) -> str:
-    """`125.6 GiB`, `512 GiB`, `3.6 TiB`."""
+    """`256 MiB`, `125.6 GiB`, `512 GiB`, `3.6 TiB`."""
+    if 0 < size_bytes < GIB:
+        return f"{round(size_bytes / (1 << 20), 1):g} MiB"
     if size_bytes >= 1 << 40:
         return f"{round(size_bytes / (1 << 40), 1):g} TiB"
     return f"{round(size_bytes / GIB, 1):g} GiB"

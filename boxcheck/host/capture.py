@@ -42,9 +42,10 @@ class CaptureHost:
 
     live = False
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, tree: Tree | None = None) -> None:
+        """The capture at `path`, or one that is open already as `tree`."""
         self.origin = path
-        self.tree: Tree = open_tree(path)
+        self.tree: Tree = open_tree(path) if tree is None else tree
         self._paths = Resolver(self._readlink)
         self._open: dict[str, tuple[str, Mapping[str, Kind]]] = {}
         """Directory as it was asked for -> its real path and what the container holds of it."""

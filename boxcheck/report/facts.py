@@ -15,8 +15,25 @@ from boxcheck.probes.pcie_aer import Aer
 
 
 def plain(value: Any) -> Any:
-    """JSON values of any fact; Unread becomes {"type": "unread", "why", "kind"}."""
-    return msgspec.to_builtins(value, str_keys=True)
+    """JSON values of any fact; Unread becomes {"type": "unread", "why", "kind"}. Keys that are no text are written as
+    text, those of pairs as `0-1`."""
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    if isinstance(value, Unread):
+        return {"type": "unread", "why": value.why, "kind": value.kind}
+    if isinstance(value, msgspec.Struct):
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, Mapping):
+        return {_key(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (frozenset, set)):
+        return sorted(map(plain, value), key=str)
+    if isinstance(value, (tuple, list)):
+        return [plain(item) for item in value]
+    raise TypeError(f"{type(value).__name__} is no fact")
+
+
+def _key(key: Any) -> str:
+    return "-".join(map(str, key)) if isinstance(key, tuple) else str(key)
 
 
 def facts_object(facts: Mapping[str, Any]) -> dict[str, Any]:

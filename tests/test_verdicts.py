@@ -1,0 +1,64 @@
+"""What boxcheck says of every built box, line by line, and that every check can fail.
+
+The golden table is tests/boxes/verdicts.json; `python -m tests.boxes.verdicts` writes it anew.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from boxcheck.registry import CHECKS, discover
+from tests.boxes import MUTATIONS, names
+from tests.boxes.verdicts import PAGE, TABLE, fires, page, row
+
+GOLDEN: dict[str, dict[str, Any]] = json.loads(TABLE.read_text())
+discover()
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_built_box_is_judged_as_it_was_agreed(name: str) -> None:
+    assert row(name) == GOLDEN[name]
+
+
+@pytest.mark.parametrize("name", [name for name in names() if "+" not in name])
+def test_a_healthy_box_has_no_problem(name: str) -> None:
+    entry = GOLDEN[name]
+    assert entry["problems"] == []
+    assert not [label for label in entry["loose"] if not label.startswith("unknown")]
+    if name != "wopr-7x4090-one-reading":  # a link at rest settles nothing
+        assert entry["outcome"] == "pass"
+
+
+@pytest.mark.parametrize("name", [name for name in names() if "+" in name])
+def test_one_change_is_one_problem_or_none(name: str) -> None:
+    mutation = MUTATIONS[name.split("+")[-1]]
+    problems = GOLDEN[name]["problems"]
+    if mutation.healthy:
+        assert problems == []
+    else:
+        assert len(problems) <= 1 or name in SEVERAL, [problem["id"] for problem in problems]
+
+
+SEVERAL = {
+    "wopr-7x4090+aer-firmware-raw-status": "the status register shows what nobody counted, and that nobody counts",
+    "strix-halo+strix-carve-out-large": "the carve-out and what it leaves for the GPU are judged apart",
+    "tinybox-red+psu-dead": "the board's event log says it too, and may say more",
+}
+"""Changes that trip two causes, each with its reason."""
+
+
+def test_every_check_fires_on_a_capture() -> None:
+    fired = fires()
+    silent = sorted(id for id in CHECKS if not fired.get(id))
+    assert silent == sorted(ELSEWHERE), "add a mutation to tests/boxes on which the check fires"
+
+
+ELSEWHERE: dict[str, str] = {}
+"""Checks that no built box trips, and the test that shows them failing."""
+
+
+def test_the_page_of_captures_is_fresh() -> None:
+    assert PAGE.read_text() == page()
