@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.checks.driver import on_own_driver
+from boxcheck.checks.driver import on_own_driver, unbound_cause
 from boxcheck.checks.node_access import (
     RULE_FILE,
     RULE_HELP,
@@ -122,11 +122,11 @@ def render(nodes: DeviceNodes, gpus: Gpus, amdgpu: Amdgpu, container: Container,
     for gpu in cards:
         node = nodes.render.get(gpu.bdf, Unread(f"amdgpu says nothing of {gpu.bdf}", "absent"))
         if isinstance(node, Node):
-            yield _judge(gpu.subject, node, nodes, container, f"driver-binding:{gpu.bdf}", (
+            yield _judge(gpu.subject, node, nodes, container, unbound_cause(gpu, amdgpu.loaded), (
                 "sudo dmesg | grep amdgpu  says whether the driver started on it",))
         elif node.kind == "absent":
             yield failed(
-                gpu.subject, "has no render node", cause=f"driver-binding:{gpu.bdf}",
+                gpu.subject, "has no render node", cause=unbound_cause(gpu, amdgpu.loaded),
                 evidence=(f"/sys/bus/pci/devices/{gpu.bdf}/drm",), title=f"{gpu.subject.name} has no render node",
                 help=("sudo dmesg | grep amdgpu  says why the driver did not start on it",))
         else:
@@ -268,6 +268,7 @@ def world_writable(
     if not present:
         yield unknown(BOX, "not read: no node of a GPU is here")
     clean = True
+    by_choice: list[str] = []
     for subsystem, node in present:
         if node.mode is None:
             clean = False
@@ -275,6 +276,7 @@ def world_writable(
         elif node.mode & 0o002:
             rule = _rule_of(nodes, subsystem, node.path.rsplit("/", 1)[1])
             if rule is not None and not rule.startswith("/etc/"):
+                by_choice.append(f"{node.path} is open to every user by {rule}")
                 continue
             clean = False
             where = f", set in {rule}" if rule else ""
@@ -286,7 +288,7 @@ def world_writable(
                       "sudo udevadm control --reload-rules && sudo udevadm trigger",
                       *joins(nodes.group_name(node.gid) or "render", person(nodes))))
     if present and clean:
-        yield passed(BOX, f"{len(present)} nodes, none is writable by everybody but by the distribution's choice")
+        yield passed(BOX, f"{len(present)} nodes, none was opened to every user", notes=tuple(by_choice[:4]))
 
 
 def _rule_of(nodes: DeviceNodes, subsystem: str, kernel: str) -> str | None:

@@ -12,6 +12,7 @@ from boxcheck.model import BOX, Finding, Subject, Unread
 from boxcheck.probes.amdgpu import MODULE, Amdgpu
 from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.modules import ModuleSettings
+from boxcheck.probes.nvidia import Nvidia
 from boxcheck.probes.rocm import Rocm
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, limit, marginal, passed, skipped, unknown
@@ -30,8 +31,17 @@ def on_own_driver(want: Profile) -> bool:
     return want.goal in ("tinygrad", "vm")
 
 
-@check("driver.binding", reads=[Gpus, ModuleSettings])
-def binding(gpus: Gpus, settings: ModuleSettings, want: Profile) -> Iterator[Finding]:
+def unbound_cause(gpu: Gpu, loaded: bool | Unread) -> str:
+    """One cause for all GPUs when their driver is not there at all, else each GPU for itself."""
+    if loaded is False and gpu.driver is None:
+        return f"driver:{DRIVERS[gpu.vendor][0]}"
+    return f"driver-binding:{gpu.bdf}"
+
+
+@check("driver.binding", reads=[Gpus, ModuleSettings, Amdgpu, Nvidia])
+def binding(
+    gpus: Gpus, settings: ModuleSettings, amdgpu: Amdgpu, nvidia: Nvidia, want: Profile
+) -> Iterator[Finding]:
     """A GPU has no driver, or not its own.
 
     Why it matters: without its driver a GPU is a heater. It is on the bus, and no program sees it.
@@ -47,11 +57,12 @@ def binding(gpus: Gpus, settings: ModuleSettings, want: Profile) -> Iterator[Fin
     if not chosen:
         yield skipped(BOX, "no GPU is here that the profile is about") if not want.gpus.parts else unknown(
             BOX, "none of the profile's GPUs answers, so no driver can be bound to one")
+    loaded = {"1002": amdgpu.loaded, "10de": nvidia.loaded}
     for gpu in chosen:
-        yield _judge_binding(gpu, settings, want)
+        yield _judge_binding(gpu, settings, unbound_cause(gpu, loaded.get(gpu.vendor, True)), want)
 
 
-def _judge_binding(gpu: Gpu, settings: ModuleSettings, want: Profile) -> Finding:
+def _judge_binding(gpu: Gpu, settings: ModuleSettings, cause: str, want: Profile) -> Finding:
     evidence = (f"/sys/bus/pci/devices/{gpu.bdf}/driver",)
     name = f"{gpu.subject.name} in slot {gpu.slot}" if gpu.slot else f"{gpu.subject.name} {gpu.bdf}"
     if isinstance(gpu.driver, Unread):
@@ -77,7 +88,7 @@ def _judge_binding(gpu: Gpu, settings: ModuleSettings, want: Profile) -> Finding
     steps += [f"sudo modprobe {own[0]}, then read what it says: sudo dmesg | grep -E '{own[0]}|{gpu.bdf}' | tail -30"]
     make = failed if needed or gpu.driver is not None else marginal
     return make(
-        gpu.subject, says, evidence=evidence, cause=f"driver-binding:{gpu.bdf}",
+        gpu.subject, says, evidence=evidence, cause=cause,
         title=f"{name} has no driver" if gpu.driver is None else f"{name} is bound to {gpu.driver}", help=tuple(steps))
 
 

@@ -1,7 +1,7 @@
 """The IOMMU has no single right setting: these checks judge it by what the box is for.
 
 | goal      | off | passes through (identity) | translates (DMA, DMA-FQ) |
-| rocm      | works, not recommended by AMD | right | marginal: RCCL hangs, slower |
+| rocm      | works, not recommended by AMD | right | marginal with several GPUs: RCCL hangs, slower |
 | cuda-p2p  | right | right | wrong: copies between GPUs arrive damaged or not at all |
 | tinygrad  | right | right | wrong: its driver hands bus addresses to the GPUs |
 | vm        | wrong: no device can be given to a guest | right | right |
@@ -107,7 +107,8 @@ def _judge_mode(
     names = listed(gpu.subject.name for gpu, _ in behind)
     says = f"the IOMMU translates {len(behind)} of {total} GPUs ({listed(dict.fromkeys(kind for _, kind in behind))})"
     why = WANTS_DIRECT.get(want.goal)
-    if why is None:
+    alone = want.goal == "rocm" and sum(not gpu.integrated for gpu, _ in types) < 2
+    if why is None or alone:
         return passed(BOX, says, evidence=evidence, notes=TRADE_OFF)
     make = marginal if want.goal == "rocm" else failed
     return make(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from boxcheck.checks.driver import unbound_cause
 from boxcheck.checks.places import wanted_gpus
 from boxcheck.checks.wording import listed, not_read
 from boxcheck.model import BOX, Finding, Unread
@@ -31,12 +32,12 @@ def _none(gpus: Gpus, want: Profile) -> Finding:
     return skipped(BOX, "nothing here computes with ROCm")
 
 
-def _missing_cause(gpu: Gpu) -> str:
+def _missing_cause(gpu: Gpu, amdgpu: Amdgpu) -> str:
     """A GPU without driver, or gone, has no node for that reason."""
     if gpu.gone:
         return f"gpu-lost:{gpu.bdf}"
     if gpu.driver != "amdgpu":
-        return f"driver-binding:{gpu.bdf}"
+        return unbound_cause(gpu, amdgpu.loaded)
     return f"kfd:{gpu.bdf}"
 
 
@@ -74,14 +75,14 @@ def nodes(gpus: Gpus, kfd: Kfd, amdgpu: Amdgpu, want: Profile) -> Iterator[Findi
         if node is None and hidden and any(one.gpu_id != 0 for one in hidden):
             yield not_read(gpu.subject, hidden[0].unread or Unread("a KFD node was not readable"), evidence=(NODES,))
         else:
-            yield _judge_node(gpu, node)
+            yield _judge_node(gpu, node, amdgpu)
 
 
-def _judge_node(gpu: Gpu, node: KfdNode | None) -> Finding:
+def _judge_node(gpu: Gpu, node: KfdNode | None, amdgpu: Amdgpu) -> Finding:
     if node is None:
         return failed(
             gpu.subject, "KFD has no node for it, so ROCm does not see it", evidence=(NODES,),
-            cause=_missing_cause(gpu),
+            cause=_missing_cause(gpu, amdgpu),
             title=f"ROCm does not see {gpu.subject.name}" + (f" in slot {gpu.slot}" if gpu.slot else ""),
             help=("sudo dmesg | grep -E 'kfd|amdgpu' | grep -iE 'skip|fail|atomic'  says why it was left out",))
     wanted = gpu.part.arch if gpu.part is not None and gpu.part.arch.startswith("gfx") else None
@@ -169,10 +170,13 @@ def p2p(gpus: Gpus, kfd: Kfd, amdgpu: Amdgpu, want: Profile) -> Iterator[Finding
         else:
             reached = {link.target for link in node.links if not link.flags & NO_PEER_TO_PEER}
             yield _judge_peers(gpu, node, [other for index, other in places.items()
-                                           if other is not gpu and index not in reached], len(places) - 1, amdgpu)
+                                           if other is not gpu and index not in reached], len(places) - 1, amdgpu,
+                               cards)
 
 
-def _judge_peers(gpu: Gpu, node: KfdNode, closed: list[Gpu], others: int, amdgpu: Amdgpu) -> Finding:
+def _judge_peers(
+    gpu: Gpu, node: KfdNode, closed: list[Gpu], others: int, amdgpu: Amdgpu, cards: list[Gpu]
+) -> Finding:
     evidence = (f"{NODES}/{node.index}/p2p_links",)
     if not closed:
         return passed(gpu.subject, f"a direct way to {others} of {others} other GPUs", evidence=evidence)
@@ -180,9 +184,11 @@ def _judge_peers(gpu: Gpu, node: KfdNode, closed: list[Gpu], others: int, amdgpu
     names = listed(one.subject.name for one in closed)
     says = f"a direct way to {others - len(closed)} of {others} other GPUs, none to {names}"
     if small and all(one in small or gpu in small for one in closed):
+        everywhere = len(small) > 1 and all(_small_bar(one, amdgpu) for one in cards)
         return failed(
             gpu.subject, f"{says}: {small[0].subject.name} does not show all of its VRAM", evidence=evidence,
-            cause=f"bar:{small[0].bdf}", help=("switch on Above 4G Decoding and Resizable BAR in the BIOS",))
+            cause="bar-small:" if everywhere else f"bar:{small[0].bdf}",
+            help=("switch on Above 4G Decoding and Resizable BAR in the BIOS",))
     parameter = None if isinstance(amdgpu.parameters, Unread) else amdgpu.parameters.get("pcie_p2p")
     steps = ("take amdgpu.pcie_p2p=0 away",) if parameter in ("N", "0") else ()
     return failed(

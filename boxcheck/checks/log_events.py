@@ -40,7 +40,8 @@ class Scene(msgspec.Struct, frozen=True):
             (gpu for gpu in self.gpus.gpus if gpu.bdf.rsplit(".", 1)[0] == card), None)
 
     def subject(self, bdf: Bdf | None) -> Subject:
-        gpu = self.gpu(bdf)
+        """The GPU where the device is one or lies on the way to one card, else the device itself."""
+        gpu = self.gpu(bdf) or self.below(bdf)
         if gpu is not None:
             return gpu.subject
         if bdf is None:
@@ -48,11 +49,18 @@ class Scene(msgspec.Struct, frozen=True):
         link = self.links.links.get(bdf)
         return Subject("function", name=f"device {bdf}", slot=link.slot if link else None, bdf=bdf)
 
+    def below(self, bdf: Bdf | None) -> Gpu | None:
+        """The one GPU whose slot's link a port belongs to."""
+        link = self.link_id(bdf)
+        found = [gpu for gpu in self.gpus.gpus if link is not None and gpu.slot_link == link]
+        return found[0] if len(found) == 1 else None
+
     def link_id(self, bdf: Bdf | None) -> Bdf | None:
         """The link that an error of this device belongs to: a port's own, else the one above it."""
         if bdf is None:
             return None
-        if bdf in self.links.links:
+        own = self.links.links.get(bdf)
+        if own is not None and not own.on_card:
             return bdf
         slot = self.links.slot_link(bdf)
         return None if slot is None else slot.id
@@ -60,7 +68,7 @@ class Scene(msgspec.Struct, frozen=True):
     def place(self, bdf: Bdf | None) -> str | None:
         """The chain of parts down to a device, None when it hangs on no link."""
         link = self.links.links.get(self.link_id(bdf) or Bdf(""))
-        return None if link is None else where(link, self.gpu(bdf), self.links, self.want)
+        return None if link is None else where(link, self.gpu(bdf) or self.below(bdf), self.links, self.want)
 
     def ago(self, event: Event) -> str:
         """`3 h 12 min ago`, `at Sep 19 16:18:02`, or nothing."""
@@ -88,6 +96,15 @@ def _group(events: Iterable[Event], key: Callable[[Event], object]) -> list[list
     return list(groups.values())
 
 
+def _joined(groups: list[list[Event]]) -> list[list[Event]]:
+    """Lines that name no device belong to the one device that has trouble; with several nobody knows."""
+    nameless = [group for group in groups if all(event.bdf is None for event in group)]
+    named = [group for group in groups if group not in nameless]
+    if len(named) != 1:
+        return groups
+    return [sorted((event for group in groups for event in group), key=lambda event: (event.bdf is None, event.line))]
+
+
 def judge_events(
     scene: Scene, kinds: Sequence[str], nothing: str, cause: Callable[[Scene, Sequence[Event]], str], *,
     key: Callable[[Event], object] = lambda event: event.bdf,
@@ -104,7 +121,7 @@ def judge_events(
         return
     mine = [event for event in log.events if event.kind in kinds and keep(event)]
     bad = [event for event in mine if event.severity in GRAVITY]
-    for group in _group(bad, key):
+    for group in _joined(_group(bad, key)):
         yield _finding(scene, group, cause(scene, group), title(scene, group) if title else None)
     if bad:
         return
@@ -129,7 +146,7 @@ def incomplete(log: KernelLog) -> str | None:
 def _finding(scene: Scene, group: Sequence[Event], cause: str, title: str | None) -> Finding:
     worst = sorted(group, key=lambda event: (GRAVITY[event.severity].rank, event.line))
     outcome = GRAVITY[worst[0].severity]
-    bdf = worst[0].bdf
+    bdf = group[0].bdf
     said = [_said(scene, event) for event in worst[:MOST_WORDS]]
     more = len(worst) - MOST_WORDS
     helps = dict.fromkeys(step for event in worst for step in event.help)

@@ -13,6 +13,20 @@ from boxcheck.probes.links import Links
 from boxcheck.profile import Profile
 from boxcheck.registry import check
 
+EDAC_LINES = 6
+"""EDAC tells its part of a memory error within so many lines of the machine check."""
+
+
+def _memory_lines(logs: KernelLogs) -> frozenset[int]:
+    """Lines of the machine checks that are memory errors, by their own words or by EDAC's just after them."""
+    log = logs.this_boot
+    if isinstance(log, Unread):
+        return frozenset()
+    told = [event.line for event in log.events if event.kind in ("edac-ce", "edac-ue")]
+    return frozenset(
+        event.line for event in log.events if event.kind == "mce"
+        and (event.cause == "memory" or any(0 <= line - event.line <= EDAC_LINES for line in told)))
+
 
 @check("log.mce", reads=READS)
 def mce(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
@@ -25,8 +39,11 @@ def mce(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[F
     By hand: sudo dmesg | grep -iE 'mce|machine check'
     """
     scene = Scene(logs, gpus, links, want)
+    memory = _memory_lines(logs)
     yield from judge_events(
-        scene, ("mce", "ghes-other"), "no machine check", lambda scene, events: "machine-check:",
+        scene, ("mce", "ghes-other"), "no machine check",
+        lambda scene, events: "memory-log:" if events[0].line in memory else "machine-check:",
+        key=lambda event: event.line in memory,
         title=lambda scene, events: "the processor reported a machine check")
 
 
@@ -42,8 +59,8 @@ def edac(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[
     scene = Scene(logs, gpus, links, want)
     yield from judge_events(
         scene, ("edac-ue", "edac-ce", "memory-failure", "ghes-memory"), "no memory error in the log",
-        lambda scene, events: f"memory-log:{events[0].labels[-1] if events[0].labels else ''}",
-        key=lambda event: event.labels)
+        lambda scene, events: "memory-log:", key=lambda event: event.labels,
+        title=lambda scene, events: "the log holds memory errors")
 
 
 @check("log.thermal", reads=READS)

@@ -52,8 +52,8 @@ def _by_mode(node: Node, nodes: DeviceNodes, user: User) -> Access:
     if mode & 0o006 == 0o006 or (member and mode & 0o060 == 0o060) or (owner and mode & 0o600 == 0o600):
         return Access("open", f"{user.name} may open it by its mode ({shown})")
     if isinstance(nodes.acl_users, Unread):
-        return Access("unread", f"root opened it; by mode ({shown}) {user.name} may not, and whether an ACL lets it was "
-                      "not read: run this once without sudo", unread=nodes.acl_users)
+        says = f"root opened it; by mode ({shown}) {user.name} may not, unless by an ACL: run this once without sudo"
+        return Access("unread", says, unread=nodes.acl_users)
     if user.uid in nodes.acl_users.get(node.path, frozenset()):
         return Access("open", f"{user.name} may open it by an ACL")
     if mode & 0o060 == 0o060 and name != "root":

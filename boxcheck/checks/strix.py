@@ -101,8 +101,10 @@ def _judge_usable(one: Shared, memory: Memory, bound: Limit) -> Finding:
     assert isinstance(limit_bytes, int)
     total = memory.total_bytes
     asked = "nothing was asked, so it is the kernel's default of half the memory"
-    if one.asked_pages_bytes is not None or one.asked_gtt_bytes is not None:
-        asked = f"asked for by {one.pages_asked or one.gttsize_asked}"
+    if one.asked_gtt_bytes is not None and (one.asked_pages_bytes is None or one.asked_gtt_bytes == usable):
+        asked = f"asked for by {one.gttsize_asked}"
+    elif one.asked_pages_bytes is not None:
+        asked = f"asked for by {one.pages_asked}"
     elif not isinstance(total, Unread) and abs(limit_bytes * 2 - total) > total // 20:
         asked = "set by something else than command line and modprobe.d"
     says = f"programs on the GPU may use {size(usable)}, profile asks for {wish_of(bound):g} GiB; {asked}"
