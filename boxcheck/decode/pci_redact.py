@@ -14,7 +14,8 @@ def redact_config(data: bytes, token: bytes) -> bytes:
     The replacement is a hash of the number keyed by `token`: one token turns equal numbers into equal ones, so the
     functions of one card stay recognisable as such, and a token that is random and thrown away cannot be undone.
     The chain is followed as far as it can be, without asking whether the function should have one at all, and a
-    number cut off by the end of `data` is overwritten as far as it goes.
+    number cut off by the end of `data` is overwritten as far as it goes. In a broken chain a number may lie over
+    another capability: the number still goes.
     """
     from hashlib import blake2b  # only captures need it, and it costs doctor's start-up a millisecond
 

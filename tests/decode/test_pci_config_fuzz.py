@@ -14,7 +14,8 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from boxcheck.decode.pci_config import ConfigSpace, decode_config, parse_hex_dump, redact_config
+from boxcheck.decode.pci_config import decode_config, parse_hex_dump, redact_config
+from boxcheck.decode.pci_walk import walk_extended
 from boxcheck.model import Unread
 
 from .pci_builder import hex_dump
@@ -39,6 +40,7 @@ def _seeds() -> list[bytes]:
 
 
 SEEDS = _seeds()
+_SEED = st.integers(0, len(SEEDS) - 1)  # the number, not the bytes: a failure then prints one line and not 4096 bytes
 
 # Places where a changed byte changes the shape of what is decoded: status, header type, pointers, ids and headers.
 _PLACES = st.one_of(
@@ -69,12 +71,19 @@ def check(data: bytes) -> None:
             assert (capability in listed) == (getattr(space, name) is not None)
     else:
         assert space.aer is not None  # never "absent" where the list was not read to its end
+    check_redaction(data)
+
+
+def check_redaction(data: bytes) -> None:
+    """Only the eight bytes of a serial number may change, wherever a chain of any shape leads to one."""
     redacted = redact_config(data, b"token")
     assert len(redacted) == len(data)
-    again = decode_config(redacted)
-    assert isinstance(again, ConfigSpace)
-    if not isinstance(space.extended, Unread):
-        assert again.extended == space.extended
+    serials = [offset for capability, _, offset in walk_extended(data)[0] if capability == 0x0003]
+    before, after = bytearray(data), bytearray(redacted)
+    for offset in serials:
+        before[offset + 4 : offset + 12] = after[offset + 4 : offset + 12]
+    assert before == after
+    assert (redacted == data) or serials
 
 
 @fuzz
@@ -90,9 +99,9 @@ def test_arbitrary_bytes_of_any_length(random: Random, size: int) -> None:
 
 
 @fuzz
-@given(st.sampled_from(SEEDS), _EDITS, st.one_of(st.none(), st.integers(0, 4096)))
-def test_mutated_functions(seed: bytes, edits: list[tuple[int, int]], size: int | None) -> None:
-    data = bytearray(seed)
+@given(_SEED, _EDITS, st.one_of(st.none(), st.integers(0, 4096)))
+def test_mutated_functions(seed: int, edits: list[tuple[int, int]], size: int | None) -> None:
+    data = bytearray(SEEDS[seed])
     for offset, value in edits:
         if offset < len(data):
             data[offset] = value
@@ -108,9 +117,9 @@ def test_arbitrary_text_as_a_dump(text: str) -> None:
 
 
 @fuzz
-@given(st.sampled_from(SEEDS), st.lists(st.tuples(st.integers(0, 300), st.text(max_size=8)), max_size=6))
-def test_damaged_dumps(seed: bytes, edits: list[tuple[int, str]]) -> None:
-    text = hex_dump({"0000:01:00.0": seed})
+@given(_SEED, st.lists(st.tuples(st.integers(0, 300), st.text(max_size=8)), max_size=6))
+def test_damaged_dumps(seed: int, edits: list[tuple[int, str]]) -> None:
+    text = hex_dump({"0000:01:00.0": SEEDS[seed]})
     for position, inserted in edits:
         text = text[:position] + inserted + text[position:]
     for data in parse_hex_dump(text).values():
