@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from boxcheck.checks.driver import on_own_driver, unbound_cause
 from boxcheck.checks.node_access import (
     RULE_FILE,
@@ -28,6 +30,7 @@ from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, marginal, passed, skipped, unknown
 
 READS = [DeviceNodes, Gpus, Amdgpu, Container]
+NVIDIA_CAUSE = "nvidia-nodes:"
 
 
 def _asked(gpus: Gpus, want: Profile) -> tuple[tuple[Gpu, ...], Finding | None]:
@@ -157,8 +160,12 @@ def nvidia(nodes: DeviceNodes, gpus: Gpus, nvidia: Nvidia, container: Container,
     for node in nodes.nvidia:
         gpu = next((one for one in gpus.gpus if one.bdf == node.bdf), None)
         subject = gpu.subject if gpu is not None else _subject(node.path)
-        finding = _judge(subject, node, nodes, container, f"node:{node.path}", (
+        finding = _judge(subject, node, nodes, container, NVIDIA_CAUSE, (
             *(("sudo modprobe nvidia_uvm",) if node.path == NVIDIA_UVM else ()), *steps))
+        if finding.outcome is Outcome.FAIL and (finding.cause or "").startswith("node"):
+            finding = msgspec.structs.replace(finding, cause=NVIDIA_CAUSE, help=(
+                "look for NVreg_DeviceFile{Mode,GID} in /etc/modprobe.d; the driver's own default is mode 0666",
+                "sudo nvidia-modprobe -u -c=0 makes the nodes with the mode that the driver has"))
         if finding.outcome is Outcome.FAIL and node.present is False and on_demand:
             yield marginal(
                 subject, f"{node.path} does not exist yet; nvidia-modprobe makes it for the first program",

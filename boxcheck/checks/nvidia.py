@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from boxcheck.checks.driver import on_own_driver
 from boxcheck.checks.nvidia_driver import applies
-from boxcheck.checks.places import wanted_gpus
+from boxcheck.checks.places import wanted_gpus, where
 from boxcheck.checks.wording import listed, not_read
 from boxcheck.model import BOX, Bdf, Finding, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
+from boxcheck.probes.links import Links
 from boxcheck.probes.nvidia import PROC, Nvidia
 from boxcheck.probes.nvml import Nvml
 from boxcheck.profile import Profile
@@ -191,3 +192,36 @@ def row_remap(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Iterator
             yield skipped(BOX, f"{listed(silent)} keep no such record")
         else:
             yield unknown(BOX, f"not read: {nvml.by} was asked in place of NVML and does not say")
+
+
+@check("nvidia.replay", reads=[Gpus, Nvidia, Nvml, Links], needs=["NVML"])
+def replay(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, links: Links, want: Profile) -> Iterator[Finding]:
+    """NVIDIA's driver counts packets that had to be sent again over PCIe.
+
+    Why it matters: a replay is a packet that was damaged or not acknowledged. The GPU counts it itself, so it shows
+    where AER is silent.
+    What to do: reseat the card; shorten or replace the riser. `boxcheck riser SLOT` tells which.
+    Not a fault: a handful from the moment the link came up or changed its speed.
+    By hand: nvidia-smi -q | grep -i replay
+    """
+    if (instead := applies(gpus, want) or _unloaded(nvidia, want)) is not None:
+        yield instead
+        return
+    if isinstance(nvml.gpus, Unread):
+        yield not_read(BOX, nvml.gpus)
+        return
+    for gpu in _cards(gpus, want):
+        one = nvml.of(gpu.bdf)
+        link = links.links.get(gpu.slot_link) if gpu.slot_link is not None else None
+        if one is None:
+            yield unknown(gpu.subject, f"{nvml.by} does not show it")
+        elif one.pcie_replays is None:
+            yield unknown(gpu.subject, f"not read: {nvml.by} does not say")
+        elif one.pcie_replays:
+            yield marginal(
+                gpu.subject, f"{one.pcie_replays} packets were sent again since the driver was loaded, 0 is clean",
+                cause=f"link:{link.id}" if link else f"gpu-replay:{gpu.bdf}",
+                where=where(link, gpu, links, want) if link else None,
+                help=(f"boxcheck riser {gpu.slot or gpu.bdf}",))
+        else:
+            yield passed(gpu.subject, f"{one.pcie_replays} packets were sent again")
