@@ -18,6 +18,7 @@ SHOW_SCHEMA = "boxcheck.profile/1"
 LIST_SCHEMA = "boxcheck.profiles/1"
 DETECT_SCHEMA = "boxcheck.detection/1"
 
+SLOT_FIELDS = ("label", "riser", "root_port", "width", "speed_gts", "note")
 _WORDS = {"ge": "at least ", "le": "at most ", "eq": "", "in": "one of ", "not-in": "none of ", "info": ""}
 
 
@@ -58,8 +59,7 @@ def show_json(profile: Profile) -> str:
             {"name": limit.name, "compare": limit.compare, "must": limit.must, "should": limit.should,
              "unit": limit.unit, "source": limit.source} for limit in profile.limits.values()],
         "blockers": blockers(profile),
-        "slots": [{field: getattr(slot, field) for field in ("label", "riser", "width", "speed_gts", "note")}
-                  for slot in profile.slots],
+        "slots": [{field: getattr(slot, field) for field in SLOT_FIELDS} for slot in profile.slots],
         "match": dict(profile.match),
         "recommend": [{field: getattr(entry, field) for field in ("group", "name", "value", "note", "source")}
                       for entry in profile.recommend],
@@ -101,9 +101,7 @@ def show_text(profile: Profile, width: int = 100) -> str:
     titles = (("inspect", "Blockers of doctor"), ("stress", "Blockers of certify"), ("advisory", "Advisory"))
     for stage, title in titles:
         lines += _section(title, [", ".join(lists[stage])] if lists[stage] else [], width)
-    lines += _section("Slots", [_slot(slot) for slot in profile.slots if slot.note or slot.riser or slot.width
-                                or slot.speed_gts] or ([", ".join(slot.label for slot in profile.slots)]
-                                                       if profile.slots else []), width)
+    lines += _section("Slots", [_slot(slot) for slot in profile.slots], width)
     for group in dict.fromkeys(entry.group for entry in profile.recommend):
         lines += ["", f"Recommended: {group}"]
         for entry in (entry for entry in profile.recommend if entry.group == group):
@@ -148,9 +146,11 @@ def _gpu(part: GpuPart) -> str:
 
 
 def _slot(slot: Any) -> str:
-    facts = [f"riser {slot.riser}" if slot.riser else "", f"x{slot.width} by design" if slot.width else "",
+    facts = [f"riser {slot.riser}" if slot.riser else "", f"port {slot.root_port}" if slot.root_port else "",
+             f"x{slot.width} by design" if slot.width else "",
              f"{slot.speed_gts:g} GT/s by design" if slot.speed_gts else "", slot.note]
-    return f"{slot.label}: {', '.join(filter(None, facts)) or 'as the others'}"
+    said = ", ".join(filter(None, facts))
+    return f"{slot.label}: {said}" if said else str(slot.label)
 
 
 def _limits(profile: Profile, width: int) -> list[str]:

@@ -14,13 +14,19 @@ from boxcheck.checks.wording import size
 from boxcheck.engine.inspect import Facts
 from boxcheck.host import Host
 from boxcheck.model import Finding, Outcome, Unread, Verdict, worst
+from boxcheck.probes.amdgpu import Amdgpu
 from boxcheck.probes.cpu import Cpu
 from boxcheck.probes.dmi import Dmi
 from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.kernel import Kernel
 from boxcheck.probes.links import Link, Links
 from boxcheck.probes.memory import Memory
+from boxcheck.probes.nvidia import Nvidia
+from boxcheck.probes.nvme import Nvme
 from boxcheck.probes.pcie_aer import Aer
+from boxcheck.probes.rocm import Rocm
+from boxcheck.probes.sensors import Sensors
+from boxcheck.probes.storage import Storage
 from boxcheck.profile import Profile
 from boxcheck.registry import Check
 
@@ -190,5 +196,59 @@ def _kernel(facts: Facts) -> str:
     return " · ".join(text for text in (_read(kernel.release), kernel.os_name) if text)
 
 
-_DESCRIBE = {"platform": _platform, "kernel": _kernel}
+def _driver(facts: Facts) -> str:
+    words: list[str] = []
+    nvidia, amdgpu, rocm = facts.of(Nvidia), facts.of(Amdgpu), facts.of(Rocm)
+    if isinstance(nvidia, Nvidia) and nvidia.loaded is True and _read(nvidia.version):
+        flavour = "" if nvidia.open_module is None else " open" if nvidia.open_module else " proprietary"
+        words.append(f"nvidia {nvidia.version}{flavour}")
+    if isinstance(amdgpu, Amdgpu) and amdgpu.loaded is True:
+        version = _read(amdgpu.version)
+        words.append(f"amdgpu {version}" if version else "amdgpu of the kernel")
+    if isinstance(rocm, Rocm):
+        versions = list(dict.fromkeys(install.version for install in rocm.installs if install.version))
+        if versions:
+            words.append(f"ROCm {' and '.join(versions)}")
+    return " · ".join(words)
+
+
+def _storage(facts: Facts) -> str:
+    words: list[str] = []
+    nvme, storage = facts.of(Nvme), facts.of(Storage)
+    if isinstance(nvme, Nvme) and nvme.unreadable is None and nvme.drives:
+        words.append(f"{len(nvme.drives)} NVMe drive{'' if len(nvme.drives) == 1 else 's'}")
+    if isinstance(storage, Storage):
+        for array in _read(storage.arrays) or ():
+            words.append(" ".join(text for text in (array.name, _read(array.level)) if text))
+        for volume in storage.volumes:
+            if not isinstance(volume.space, Unread):
+                words.append(f"{size(volume.space.free_bytes)} free on {volume.path}")
+    return " · ".join(words)
+
+
+def _bars(facts: Facts) -> str:
+    gpus = facts.of(Gpus)
+    if not isinstance(gpus, Gpus):
+        return ""
+    shown = [_bar(gpu) for gpu in gpus.gpus if not gpu.integrated]
+    return ", ".join(f"BAR {bar} on {shown.count(bar)} of {len(shown)}" for bar in dict.fromkeys(shown))
+
+
+def _thermal(facts: Facts) -> str:
+    sensors = facts.of(Sensors)
+    if not isinstance(sensors, Sensors):
+        return ""
+    hottest: dict[str, float] = {}
+    for chip in sensors.all():
+        kind = {"amdgpu": "GPUs", "k10temp": "CPU", "coretemp": "CPU", "zenpower": "CPU", "nvme": "NVMe"}.get(chip.name)
+        for reading in chip.temperatures:
+            if kind and not isinstance(reading.celsius, Unread):
+                hottest[kind] = max(hottest.get(kind, 0.0), reading.celsius)
+    return " · ".join(f"{kind} up to {celsius:.0f} °C" for kind, celsius in hottest.items())
+
+
+_DESCRIBE = {
+    "platform": _platform, "kernel": _kernel, "driver": _driver, "storage": _storage, "bars": _bars,
+    "thermal": _thermal,
+}
 

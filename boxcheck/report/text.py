@@ -130,13 +130,17 @@ def _area_outcome(findings: Sequence[Finding]) -> Outcome:
     if graver in (Outcome.FAIL, Outcome.UNKNOWN):
         return graver
     return worst(
-        finding.outcome for finding in findings if finding.blocker or finding.outcome is not Outcome.UNKNOWN
+        finding.outcome for finding in findings
+        if finding.outcome is not Outcome.SKIP and (finding.blocker or finding.outcome is not Outcome.UNKNOWN)
     ) or Outcome.UNKNOWN
 
 
 def _tally(findings: Sequence[Finding]) -> str:
-    passes = sum(finding.outcome is Outcome.PASS for finding in findings)
-    return f"{passes} of {len(findings)} as they should be" if passes else ""
+    passes = list(dict.fromkeys(finding.says for finding in findings if finding.outcome is Outcome.PASS))
+    if 0 < len(passes) <= 2 and len(" · ".join(passes)) <= 100:
+        return " · ".join(passes)
+    checks = len({finding.check for finding in findings if finding.outcome is Outcome.PASS})
+    return f"{checks} check{'' if checks == 1 else 's'} passed" if passes else ""
 
 
 def _trouble(account: Account, findings: Sequence[Finding]) -> str:
