@@ -1,4 +1,4 @@
-"""What GPUs show of themselves through hwmon: where it is, and the judgements on fans and power caps."""
+"""What GPUs show of themselves through hwmon and NVML: where it is, and the judgements on fans and power caps."""
 
 from __future__ import annotations
 
@@ -7,28 +7,40 @@ from collections.abc import Iterator
 from boxcheck.checks.wording import not_read
 from boxcheck.model import BOX, Finding, Quantity, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
-from boxcheck.probes.sensors import Chip, Fan, PowerCap, Sensors
+from boxcheck.probes.nvml import Nvml
+from boxcheck.probes.sensors import Chip, Fan, PowerCap, Sensors, Temperature
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, marginal, passed, skipped
 
-NO_HWMON = frozenset({"10de"})
-"""Vendors whose driver shows no hwmon."""
 HOT_EDGE_CELSIUS = 75.0
 HOT_JUNCTION_CELSIUS = 90.0
 """A fan must turn at these. Cards stop their fans at rest and start them at about 50 to 60 degrees of edge."""
+NVML_CHIP = "NVML"
+"""Name of the chip that stands for what NVML says."""
+GPU_IDLE = 0x1
+"""nvmlClocksEventReasonGpuIdle (nvml.h). NVML gives no reading of how busy a GPU is that would not keep it awake."""
 CAP_ROUNDING_WATTS = 1.0
 SINGLE_OUTLET_WATTS = 150.0
 """tinyOS' `power-limit 150`: what its documentation sets for a tinybox on one 120 V outlet."""
 
 
-def gpu_readings(gpus: Gpus, sensors: Sensors) -> Iterator[tuple[Gpu, Chip | Finding]]:
-    """Each GPU with its chip, or with the finding that says why there is none."""
+def gpu_readings(gpus: Gpus, sensors: Sensors, nvml: Nvml) -> Iterator[tuple[Gpu, Chip | Finding]]:
+    """Each GPU with its chip, or with the finding that says why there is none.
+
+    NVIDIA's driver has no hwmon; what NVML says is put into the same form. Where NVML as a whole gave no answer, one
+    finding stands for all its GPUs.
+    """
+    silent = False
     for gpu in gpus.gpus:
         chip = sensors.of_function(gpu.bdf)
         if chip is not None:
             yield gpu, chip
-        elif gpu.vendor in NO_HWMON:
-            yield gpu, skipped(gpu.subject, "its driver shows no hwmon by design: NVML is needed")
+        elif gpu.vendor == "10de":
+            if not isinstance(nvml.gpus, Unread):
+                yield gpu, _by_nvml(gpu, nvml)
+            elif not silent:
+                silent = True
+                yield gpu, not_read(BOX, nvml.gpus)
         elif isinstance(sensors.chips, Unread):
             yield gpu, not_read(gpu.subject, sensors.chips, evidence=("/sys/class/hwmon",))
         elif gpu.driver is None:
@@ -39,6 +51,24 @@ def gpu_readings(gpus: Gpus, sensors: Sensors) -> Iterator[tuple[Gpu, Chip | Fin
             yield gpu, not_read(gpu.subject, Unread("its driver shows no hwmon", "unsupported"))
 
 
+def _by_nvml(gpu: Gpu, nvml: Nvml) -> Chip | Finding:
+    one = nvml.of(gpu.bdf)
+    if one is None or one.error is not None:
+        why = f"{nvml.by} does not show it" if one is None else f"{nvml.by}: {one.error}"
+        return not_read(gpu.subject, Unread(why, "error"))
+    none = Unread(f"{nvml.by} does not tell it", "unsupported")
+    celsius = one.temperature_celsius
+    core = Temperature(
+        label="core", celsius=none if celsius is None else celsius, max_celsius=None, critical_celsius=None, alarm=None,
+        path="nvidia-smi -q -d TEMPERATURE")
+    cap = PowerCap(
+        cap_watts=one.power_limit_watts, default_watts=one.power_default_watts, max_watts=None, drawn_watts=None)
+    resting = None if one.event_reasons is None else bool(one.event_reasons & GPU_IDLE)
+    return Chip(
+        hwmon="", name=NVML_CHIP, bdf=gpu.bdf, device=gpu.bdf, temperatures=(core,), fans=(), power=cap,
+        busy_percent=None if resting is not False else 100)
+
+
 def no_gpu(gpus: Gpus) -> Finding | None:
     """The one finding where there is no GPU to look at."""
     if gpus.unreadable is not None:
@@ -46,8 +76,8 @@ def no_gpu(gpus: Gpus) -> Finding | None:
     return None if gpus.gpus else skipped(BOX, "there is no GPU")
 
 
-@check("fan.gpu", reads=[Gpus, Sensors])
-def fan(gpus: Gpus, sensors: Sensors, want: Profile) -> Iterator[Finding]:
+@check("fan.gpu", reads=[Gpus, Sensors, Nvml])
+def fan(gpus: Gpus, sensors: Sensors, nvml: Nvml, want: Profile) -> Iterator[Finding]:
     """A GPU's fan stands still although the GPU is hot.
 
     Why it matters: the card protects itself by slowing down, and its memory is the first to go.
@@ -60,9 +90,11 @@ def fan(gpus: Gpus, sensors: Sensors, want: Profile) -> Iterator[Finding]:
     if nothing is not None:
         yield nothing
         return
-    for gpu, chip in gpu_readings(gpus, sensors):
+    for gpu, chip in gpu_readings(gpus, sensors, nvml):
         if isinstance(chip, Finding):
             yield chip
+        elif chip.name == NVML_CHIP:
+            yield skipped(gpu.subject, "NVML tells the speed that the fan was asked for, not the one it has")
         elif not chip.fans:
             yield skipped(gpu.subject, "the card has no fan that its driver shows")
         else:
@@ -96,37 +128,40 @@ def _fan(gpu: Gpu, chip: Chip, item: Fan) -> Finding:
         notes=("a fan at rest says nothing about what it does under load",))
 
 
-@check("power.gpu-cap", reads=[Gpus, Sensors])
-def gpu_cap(gpus: Gpus, sensors: Sensors, want: Profile) -> Iterator[Finding]:
+@check("power.gpu-cap", reads=[Gpus, Sensors, Nvml])
+def gpu_cap(gpus: Gpus, sensors: Sensors, nvml: Nvml, want: Profile) -> Iterator[Finding]:
     """A GPU's power cap is not the one it comes with.
 
     Why it matters: a cap that somebody left behind makes one card slower than the others, or all of them slower than
     their figures; one above the default can overload supply and cables.
     What to do: where nobody wants it, write the default back to power1_cap.
     Not a fault: a cap that is meant: 150 W is tinyOS' setting for a tinybox on one 120 V outlet.
-    By hand: grep . /sys/class/drm/card*/device/hwmon/hwmon*/power1_cap{,_default}
+    By hand: grep . /sys/class/drm/card*/device/hwmon/hwmon*/power1_cap{,_default}; nvidia-smi -q -d POWER
     """
     nothing = no_gpu(gpus)
     if nothing is not None:
         yield nothing
         return
-    for gpu, chip in gpu_readings(gpus, sensors):
+    for gpu, chip in gpu_readings(gpus, sensors, nvml):
         if isinstance(chip, Finding):
             yield chip
         elif chip.power is None or (chip.power.cap_watts is None and chip.power.default_watts is None):
             yield skipped(gpu.subject, "its driver offers no power cap")
         else:
-            yield _cap(gpu, chip.power, f"/sys/class/hwmon/{chip.hwmon}/power1_cap")
+            path = f"/sys/class/hwmon/{chip.hwmon}/power1_cap"
+            if chip.name == NVML_CHIP:
+                yield _cap(gpu, chip.power, ("nvidia-smi -q -d POWER",), "sudo nvidia-smi -i {bdf} -pl {watts:g}")
+            else:
+                yield _cap(gpu, chip.power, (path, f"{path}_default"), f"echo {{micro}} | sudo tee {path}")
 
 
-def _cap(gpu: Gpu, power: PowerCap, path: str) -> Finding:
+def _cap(gpu: Gpu, power: PowerCap, evidence: tuple[str, ...], remedy: str) -> Finding:
     cap, default = power.cap_watts, power.default_watts
-    evidence = (path, f"{path}_default")
-    for value, name in ((cap, "power1_cap"), (default, "power1_cap_default")):
+    for value, name in ((cap, "power cap"), (default, "default of its power cap")):
         if isinstance(value, Unread):
             return not_read(gpu.subject, value, evidence=evidence)
         if value is None:
-            why = Unread(f"this kernel's driver has no {name}", "unsupported")
+            why = Unread(f"the driver gives no {name}", "unsupported")
             return not_read(gpu.subject, why, evidence=evidence)
     assert isinstance(cap, float)
     assert isinstance(default, float)
@@ -138,4 +173,4 @@ def _cap(gpu: Gpu, power: PowerCap, path: str) -> Finding:
         gpu.subject, f"capped at {cap:g} W, its default is {default:g} W", measured=measured, evidence=evidence,
         cause="gpu-power-cap:", title=f"GPUs are capped at other than their default ({cap:g} W, not {default:g} W)",
         notes=("150 W is tinyOS' setting for a box on one 120 V outlet",) if known else (),
-        help=(f"where it is not meant: echo {round(default * 1e6)} | sudo tee {path}",))
+        help=("where it is not meant: " + remedy.format(bdf=gpu.bdf, watts=default, micro=round(default * 1e6)),))

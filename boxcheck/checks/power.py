@@ -11,6 +11,7 @@ from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Subject, Unre
 from boxcheck.probes.bmc import SUPPLIES, Bmc, BmcSensor
 from boxcheck.probes.dmi import Dmi
 from boxcheck.probes.gpus import Gpu, Gpus
+from boxcheck.probes.nvml import Nvml
 from boxcheck.probes.sensors import Sensors
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, limit, outcome_of, skipped
@@ -104,10 +105,12 @@ def _by_firmware(bmc: Bmc, dmi: Dmi, bound: Limit) -> Finding:
     return not_read(BOX, Unread(f"{said}; {why.why}", why.kind), help=driver_help(bmc))
 
 
-def gpu_cap_watts(gpu: Gpu, sensors: Sensors) -> float | Unread:
+def gpu_cap_watts(gpu: Gpu, sensors: Sensors, nvml: Nvml) -> float | Unread:
     """The power cap of a GPU, as its driver tells."""
-    chip = sensors.of_function(gpu.bdf)
+    chip, one = sensors.of_function(gpu.bdf), nvml.of(gpu.bdf)
     cap = chip.power.cap_watts if chip is not None and chip.power is not None else None
+    if cap is None and one is not None:
+        cap = one.power_limit_watts
     if cap is None:
         return Unread(f"the power cap of GPU {gpu.index} was not read", "unsupported")
     return cap
@@ -128,8 +131,8 @@ def _rating(want: Profile, dmi: Dmi) -> tuple[float, str] | None:
     return None if watts is None else (watts, source)
 
 
-@check("power.budget", reads=[Gpus, Sensors, Dmi], limits=[BUDGET, SUPPLY_WATTS, MAINS_WATTS, CPU_WATTS])
-def budget(gpus: Gpus, sensors: Sensors, dmi: Dmi, want: Profile) -> Iterator[Finding]:
+@check("power.budget", reads=[Gpus, Sensors, Nvml, Dmi], limits=[BUDGET, SUPPLY_WATTS, MAINS_WATTS, CPU_WATTS])
+def budget(gpus: Gpus, sensors: Sensors, nvml: Nvml, dmi: Dmi, want: Profile) -> Iterator[Finding]:
     """The parts may draw more than the power supplies or the mains outlets can give.
 
     Why it matters: caps are averages; the peaks of GPUs that start together go well above. A supply that protects
@@ -153,7 +156,7 @@ def budget(gpus: Gpus, sensors: Sensors, dmi: Dmi, want: Profile) -> Iterator[Fi
     for gpu in gpus.gpus:
         if gpu.integrated:
             continue
-        cap = gpu_cap_watts(gpu, sensors)
+        cap = gpu_cap_watts(gpu, sensors, nvml)
         nominal = gpu.part.board_power_watts if gpu.part is not None else None
         if isinstance(cap, float):
             caps += cap
@@ -180,7 +183,7 @@ def _budget(caps: float, rest: float, rating: tuple[float, str], assumed: list[G
             help=("nvidia-smi --query-gpu=power.limit --format=csv shows the caps",))
     return decided(
         outcome_of(percent, bound), BOX, f"{sum_text}, {demand}", measured=Quantity(percent, "%"), limit=bound,
-        evidence=("/sys/class/hwmon",), cause="power-budget:", title=f"the box may draw {shown} of what there is",
+        cause="power-budget:", title=f"the box may draw {shown} of what there is",
         help=("lower the GPUs' power caps, or add a supply or an outlet on another circuit",))
 
 

@@ -1,19 +1,23 @@
-"""Judgements on the temperatures of GPUs. Those of NVIDIA have no hwmon; theirs come through NVML."""
+"""Judgements on the temperatures of GPUs: AMD's edge, junction and memory through hwmon, NVIDIA's core through NVML."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from boxcheck.checks.gpu_sensors import gpu_readings, no_gpu
+from boxcheck.checks.gpu_sensors import NVML_CHIP, gpu_readings, no_gpu
 from boxcheck.checks.wording import broken_bound, decided, judged, listed, not_read, why_not, wish_of
 from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
+from boxcheck.probes.nvml import Nvml
 from boxcheck.probes.sensors import Chip, Sensors, Temperature
 from boxcheck.profile import Profile
 from boxcheck.registry import check, limit, outcome_of, passed, skipped
 
-EDGE = limit("thermal.gpu_idle_celsius", float, "le", "°C", "Edge temperature of a GPU at rest.", low=20, high=120)
+EDGE = limit(
+    "thermal.gpu_idle_celsius", float, "le", "°C", "Edge (AMD) or core (NVIDIA) temperature of a GPU at rest.",
+    low=20, high=120,
+)
 JUNCTION = limit(
     "thermal.gpu_junction_idle_celsius", float, "le", "°C", "Hottest spot of a GPU at rest.", low=20, high=120,
 )
@@ -22,7 +26,7 @@ SPREAD = limit(
     "thermal.gpu_spread_celsius", float, "le", "°C", "How much a GPU may be hotter than the median of its like.",
     low=1, high=60,
 )
-GPU_LABELS = (("edge", EDGE), ("junction", JUNCTION), ("mem", MEMORY))
+GPU_LABELS = (("edge", EDGE), ("core", EDGE), ("junction", JUNCTION), ("mem", MEMORY))
 AT_REST_PERCENT = 10
 """A GPU that is busier than this is not at rest."""
 
@@ -30,19 +34,19 @@ AT_REST_PERCENT = 10
 def _busy(chip: Chip) -> str | None:
     """Why this is no reading at rest; None where it is one, or where nobody can tell."""
     if isinstance(chip.busy_percent, int) and chip.busy_percent > AT_REST_PERCENT:
-        return f"{chip.busy_percent} % busy"
+        return "NVML does not call it idle" if chip.name == NVML_CHIP else f"{chip.busy_percent} % busy"
     return None
 
 
-@check("thermal.gpu-idle", reads=[Gpus, Sensors], limits=[EDGE, JUNCTION, MEMORY])
-def gpu_idle(gpus: Gpus, sensors: Sensors, want: Profile) -> Iterator[Finding]:
+@check("thermal.gpu-idle", reads=[Gpus, Sensors, Nvml], limits=[EDGE, JUNCTION, MEMORY])
+def gpu_idle(gpus: Gpus, sensors: Sensors, nvml: Nvml, want: Profile) -> Iterator[Finding]:
     """A GPU is hot although it has nothing to do.
 
     Why it matters: a card that is warm at rest has no headroom under load: a stopped fan, dried paste, or the exhaust
     of its neighbour. It will throttle, and its memory wears.
     What to do: look whether its fans turn, whether air reaches it, and whether a process keeps it at high clocks.
     Not a fault: a few degrees more than the others, which thermal.gpu-spread judges; a card that is at work.
-    By hand: sensors amdgpu-*; cat /sys/class/drm/card*/device/gpu_busy_percent
+    By hand: sensors amdgpu-*; cat /sys/class/drm/card*/device/gpu_busy_percent; nvidia-smi -q -d TEMPERATURE
     """
     nothing = no_gpu(gpus)
     if nothing is not None:
@@ -52,7 +56,7 @@ def gpu_idle(gpus: Gpus, sensors: Sensors, want: Profile) -> Iterator[Finding]:
     if not bounds:
         yield skipped(BOX, f"the profile sets no {EDGE}")
         return
-    for gpu, chip in gpu_readings(gpus, sensors):
+    for gpu, chip in gpu_readings(gpus, sensors, nvml):
         if isinstance(chip, Finding):
             yield chip
         else:
@@ -96,8 +100,8 @@ def _gpu_idle(gpu: Gpu, chip: Chip, bounds: dict[str, Limit]) -> Iterator[Findin
             limit=bounds[first.label], evidence=tuple(item.path for item in read))
 
 
-@check("thermal.gpu-spread", reads=[Gpus, Sensors], limits=[SPREAD])
-def gpu_spread(gpus: Gpus, sensors: Sensors, want: Profile) -> Iterator[Finding]:
+@check("thermal.gpu-spread", reads=[Gpus, Sensors, Nvml], limits=[SPREAD])
+def gpu_spread(gpus: Gpus, sensors: Sensors, nvml: Nvml, want: Profile) -> Iterator[Finding]:
     """One GPU is hotter than the others of its kind.
 
     Why it matters: cards side by side see the same air; one that stands out has a fan, paste or airflow of its own
@@ -113,13 +117,13 @@ def gpu_spread(gpus: Gpus, sensors: Sensors, want: Profile) -> Iterator[Finding]
         yield nothing or skipped(BOX, f"the profile sets no {SPREAD}")
         return
     alike: dict[str, list[tuple[Gpu, Temperature, Chip]]] = {}
-    for gpu, chip in gpu_readings(gpus, sensors):
+    for gpu, chip in gpu_readings(gpus, sensors, nvml):
         if isinstance(chip, Finding):
             yield chip
             continue
-        edge = chip.temperature("edge")
+        edge = chip.temperature("edge", "core")
         if edge is None or isinstance(edge.celsius, Unread):
-            none = Unread("its driver shows no edge temperature", "unsupported")
+            none = Unread("its driver shows no edge or core temperature", "unsupported")
             yield not_read(gpu.subject, why_not(edge.celsius if edge else None, none))
         else:
             alike.setdefault(f"{gpu.pci_id} {gpu.revision}", []).append((gpu, edge, chip))

@@ -8,6 +8,7 @@ import msgspec
 
 from boxcheck.model import Bdf, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
+from boxcheck.probes.nvml import Nvml, NvmlGpu
 from boxcheck.probes.pci import PciFunction
 from boxcheck.probes.sensors import Chip, Fan, PowerCap, Sensors, Temperature
 from boxcheck.profile import GpuPart
@@ -53,6 +54,20 @@ def chip(of: Gpu, edge: Any = 36.0, junction: Any = 41.0, memory: Any = 46.0, *,
 
 def sensors(*chips: Chip, cooling: Any = ()) -> Sensors:
     return Sensors(chips, cooling)
+
+
+def card(of: Gpu, **changes: Any) -> NvmlGpu:
+    """What NVML says of a healthy card at rest."""
+    made = NvmlGpu(index=of.index, bdf=of.bdf, temperature_celsius=34.0, power_limit_watts=450.0,
+                   power_default_watts=450.0, event_reasons=1)
+    return msgspec.structs.replace(made, **changes)
+
+
+def nvml(*cards: NvmlGpu, unread: Unread | None = None) -> Nvml:
+    return Nvml(gpus=unread if unread is not None else cards)
+
+
+NO_NVML = nvml(unread=Unread("NVML was not asked: the nvidia module is not loaded", "absent"))
 
 
 def gpus(*found: Gpu, unreadable: Unread | None = None) -> Gpus:

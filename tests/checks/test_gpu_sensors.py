@@ -6,7 +6,7 @@ import pytest
 
 from boxcheck.probes.sensors import Chip
 from boxcheck.problems import group
-from tests.checks.cards import chip, gpu, gpus, nvidia, sensors, watts
+from tests.checks.cards import NO_NVML, card, chip, gpu, gpus, nvidia, nvml, sensors, watts
 from tests.checks.judging import GONE, judge, outcome
 
 CARD = gpu()
@@ -19,11 +19,11 @@ CARD = gpu()
     (chip(CARD, edge=GONE, junction=GONE), "unknown"), (chip(CARD, edge=GONE, junction=95.0), "fail"),
     (chip(CARD, fans=()), "skip")])
 def test_fan(of: Chip, wanted: str) -> None:
-    assert outcome("fan.gpu", gpus(CARD), sensors(of)) == wanted
+    assert outcome("fan.gpu", gpus(CARD), sensors(of), NO_NVML) == wanted
 
 
 def test_a_fan_at_rest_says_what_it_does_not_show() -> None:
-    finding = judge("fan.gpu", gpus(CARD), sensors(chip(CARD)))[0]
+    finding = judge("fan.gpu", gpus(CARD), sensors(chip(CARD)), NO_NVML)[0]
     assert finding.says == "fan1 at rest at edge 36 °C"
     assert "load" in finding.notes[0]
 
@@ -33,25 +33,41 @@ def test_a_fan_at_rest_says_what_it_does_not_show() -> None:
     (watts(cap=376.0), "marginal"), (watts(cap=GONE), "unknown"), (watts(default=GONE), "unknown"),
     (watts(default=None), "unknown"), (watts(cap=None, default=None), "skip")])
 def test_cap(power: Any, wanted: str) -> None:
-    assert outcome("power.gpu-cap", gpus(CARD), sensors(chip(CARD, power=power))) == wanted
+    assert outcome("power.gpu-cap", gpus(CARD), sensors(chip(CARD, power=power)), NO_NVML) == wanted
 
 
 def test_the_single_outlet_setting_is_recognised() -> None:
-    finding = judge("power.gpu-cap", gpus(CARD), sensors(chip(CARD, power=watts(cap=150.0))))[0]
+    finding = judge("power.gpu-cap", gpus(CARD), sensors(chip(CARD, power=watts(cap=150.0))), NO_NVML)[0]
     assert finding.says == "capped at 150 W, its default is 327 W"
     assert "120 V" in finding.notes[0]
 
 
 def test_six_capped_cards_are_one_problem() -> None:
     six = [gpu(index) for index in range(6)]
-    found = judge("power.gpu-cap", gpus(*six), sensors(*(chip(one, power=watts(cap=150.0)) for one in six)))
+    found = judge("power.gpu-cap", gpus(*six), sensors(*(chip(one, power=watts(cap=150.0)) for one in six)), NO_NVML)
     assert len(found) == 6
     assert len(group(found)[0]) == 1
 
 
 @pytest.mark.parametrize("check", ["fan.gpu", "power.gpu-cap"])
 def test_where_there_is_nothing_to_read(check: str) -> None:
-    assert outcome(check, gpus(), sensors()) == "skip"
-    assert outcome(check, gpus(unreadable=GONE), sensors()) == "unknown"
-    assert outcome(check, gpus(nvidia()), sensors()) == "skip"
-    assert outcome(check, gpus(CARD), sensors()) == "unknown"
+    assert outcome(check, gpus(), sensors(), NO_NVML) == "skip"
+    assert outcome(check, gpus(unreadable=GONE), sensors(), NO_NVML) == "unknown"
+    assert outcome(check, gpus(nvidia(0), nvidia(1)), sensors(), NO_NVML) == "unknown"
+    assert outcome(check, gpus(CARD), sensors(), NO_NVML) == "unknown"
+
+
+@pytest.mark.parametrize(("changes", "wanted"), [
+    ({}, "pass"), ({"power_limit_watts": 300.0}, "marginal"), ({"power_limit_watts": None}, "unknown"),
+    ({"power_default_watts": None}, "unknown"), ({"error": "GPU is lost"}, "unknown"),
+    ({"power_limit_watts": None, "power_default_watts": None}, "skip")])
+def test_cap_through_nvml(changes: dict[str, Any], wanted: str) -> None:
+    one = nvidia()
+    assert outcome("power.gpu-cap", gpus(one), sensors(), nvml(card(one, **changes))) == wanted
+
+
+def test_a_cap_through_nvml_is_set_back_with_nvidia_smi() -> None:
+    one = nvidia()
+    finding = judge("power.gpu-cap", gpus(one), sensors(), nvml(card(one, power_limit_watts=300.0)))[0]
+    assert finding.help == ("where it is not meant: sudo nvidia-smi -i 0000:03:00.0 -pl 450",)
+    assert outcome("fan.gpu", gpus(one), sensors(), nvml(card(one))) == "skip"

@@ -74,8 +74,7 @@ def test_a_healthy_box_trips_nothing(box: str, tmp_path: Path) -> None:
     verdict = inspect(box, tmp_path)
     assert bad(verdict) == {}
     unread = {finding.check: finding.says for finding in verdict.findings if finding.outcome is Outcome.UNKNOWN}
-    # caps of NVIDIA cards come through NVML
-    assert set(unread) <= ({"power.budget"} if box == "wopr-7x4090" else set()), unread
+    assert unread == {}
 
 
 FAULTS: tuple[tuple[str, dict[str, str], str], ...] = (
@@ -103,6 +102,11 @@ FAULTS: tuple[tuple[str, dict[str, str], str], ...] = (
     ("tinybox-red+hsa-override", {"env.override": "marginal"}, "env:HSA_OVERRIDE_GFX_VERSION"),
     ("tinybox-red+visible-devices", {"env.override": "marginal"}, "env:HIP_VISIBLE_DEVICES"),
     ("wopr-7x4090+nccl-p2p-disabled", {"env.override": "marginal"}, "env:NCCL_P2P_DISABLE"),
+    ("tinybox-red+gpu-hot-idle", {"thermal.gpu-idle": "marginal", "thermal.gpu-spread": "marginal"}, "gpu-hot:"),
+    ("tinybox-red+power-cap-lowered", {"power.gpu-cap": "marginal"}, "gpu-power-cap:"),
+    ("wopr-7x4090+nvidia-hot-idle", {"thermal.gpu-idle": "marginal", "thermal.gpu-spread": "marginal"}, "gpu-hot:"),
+    ("wopr-7x4090+nvidia-cap-lowered", {"power.gpu-cap": "marginal"}, "gpu-power-cap:"),
+    ("wopr-7x4090+nvidia-power-brake", {"power.throttle": "fail"}, "gpu-power:"),
     ("tinybox-red+nofile-small", {"limits.nofile": "marginal"}, "limits:nofile"),
     ("tinybox-red+shm-small", {"limits.shm": "marginal"}, "limits:shm"),
 )

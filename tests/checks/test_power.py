@@ -10,7 +10,7 @@ from boxcheck.probes.bmc import Bmc, BmcSensor
 from boxcheck.probes.dmi import Dmi
 from boxcheck.problems import group
 from tests.boxes import smbios_build as smbios
-from tests.checks.cards import chip, gpu, gpus, nvidia, sensors, watts
+from tests.checks.cards import NO_NVML, card, chip, gpu, gpus, nvidia, nvml, sensors, watts
 from tests.checks.judging import DENIED, GONE, judge, outcome, outcomes
 from tests.checks.memories import dmi
 from tests.checks.test_bmc import NONE, bmc
@@ -61,8 +61,8 @@ BUDGET = {
 }
 
 
-def box(cap: Any = 327.0) -> tuple[Any, Any]:
-    return gpus(*CARDS), sensors(*(chip(one, power=watts(cap=cap)) for one in CARDS))
+def box(cap: Any = 327.0) -> tuple[Any, Any, Any]:
+    return gpus(*CARDS), sensors(*(chip(one, power=watts(cap=cap)) for one in CARDS)), NO_NVML
 
 
 @pytest.mark.parametrize(("cap", "wanted"), [
@@ -95,15 +95,23 @@ def test_supplies_of_the_firmware_where_the_profile_names_none() -> None:
 
 def test_caps_that_were_not_read_make_no_pass_but_show_the_arithmetic() -> None:
     six = [nvidia(index) for index in range(6)]
-    finding = judge("power.budget", gpus(*six), sensors(), dmi(), limits=BUDGET)[0]
+    finding = judge("power.budget", gpus(*six), sensors(), NO_NVML, dmi(), limits=BUDGET)[0]
     assert finding.outcome == "unknown"
     assert "2700 W" in finding.says
     assert "91.41 %" in finding.says
     stranger = gpu(part=None)
-    assert outcome("power.budget", gpus(stranger), sensors(), dmi(), limits=BUDGET) == "unknown"
+    assert outcome("power.budget", gpus(stranger), sensors(), NO_NVML, dmi(), limits=BUDGET) == "unknown"
 
 
 def test_budget_where_there_is_nothing_to_judge() -> None:
-    assert outcome("power.budget", gpus(), sensors(), dmi(), limits=BUDGET) == "skip"
+    assert outcome("power.budget", gpus(), sensors(), NO_NVML, dmi(), limits=BUDGET) == "skip"
     assert outcome("power.budget", *box(), dmi()) == "skip"
-    assert outcome("power.budget", gpus(unreadable=GONE), sensors(), dmi(), limits=BUDGET) == "unknown"
+    assert outcome("power.budget", gpus(unreadable=GONE), sensors(), NO_NVML, dmi(), limits=BUDGET) == "unknown"
+
+
+def test_caps_through_nvml() -> None:
+    six = [nvidia(index) for index in range(6)]
+    facts = gpus(*six), sensors(), nvml(*(card(one) for one in six)), dmi()
+    assert outcome("power.budget", *facts, limits=BUDGET) == "pass"
+    one_lost = gpus(*six), sensors(), nvml(*(card(one) for one in six[:5])), dmi()
+    assert outcome("power.budget", *one_lost, limits=BUDGET) == "unknown"

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from boxcheck.model import Unread
+from boxcheck.probes.nvml import Nvml
 from boxcheck.probes.sensors import Chip, Sensors
-from tests.checks.cards import chip, gpu, gpus, nvidia, sensors
+from tests.checks.cards import NO_NVML, card, chip, gpu, gpus, nvidia, nvml, sensors
 from tests.checks.judging import GONE, judge, outcome, outcomes
 
 CARD = gpu()
@@ -24,18 +25,19 @@ SPREAD = {"thermal.gpu_spread_celsius": {"should": 12}}
     (chip(CARD, edge=40.0, busy=80), ["pass"]), (chip(CARD, edge=GONE), ["unknown"]),
     (chip(CARD, temperatures=()), ["unknown"])])
 def test_idle(of: Chip, wanted: list[str]) -> None:
-    assert outcomes(judge("thermal.gpu-idle", gpus(CARD), sensors(of), limits=IDLE)) == wanted
+    assert outcomes(judge("thermal.gpu-idle", gpus(CARD), sensors(of), NO_NVML, limits=IDLE)) == wanted
 
 
 def test_idle_says_both_numbers() -> None:
-    found = judge("thermal.gpu-idle", gpus(CARD), sensors(chip(CARD, edge=62.0)), limits=IDLE)
+    found = judge("thermal.gpu-idle", gpus(CARD), sensors(chip(CARD, edge=62.0)), NO_NVML, limits=IDLE)
     assert found[0].says == "edge 62 °C at rest, profile asks for 50 °C or less"
     assert found[0].cause == f"gpu-hot:{CARD.bdf}"
 
 
-def cards(*edges: Any, busy: Any = 0) -> tuple[Any, Sensors]:
+def cards(*edges: Any, busy: Any = 0) -> tuple[Any, Sensors, Nvml]:
     found = [gpu(index) for index in range(len(edges))]
-    return gpus(*found), sensors(*(chip(one, edge=edge, busy=busy) for one, edge in zip(found, edges, strict=True)))
+    chips = (chip(one, edge=edge, busy=busy) for one, edge in zip(found, edges, strict=True))
+    return gpus(*found), sensors(*chips), NO_NVML
 
 
 @pytest.mark.parametrize(("edges", "wanted"), [
@@ -52,18 +54,36 @@ def test_spread_under_load_is_not_judged() -> None:
 
 def test_different_cards_are_not_compared() -> None:
     other = gpu(1, pci_id="1002:7550", revision=0xC0)
-    facts = gpus(CARD, other), sensors(chip(CARD, edge=30.0), chip(other, edge=60.0))
+    facts = gpus(CARD, other), sensors(chip(CARD, edge=30.0), chip(other, edge=60.0)), NO_NVML
     assert outcomes(judge("thermal.gpu-spread", *facts, limits=SPREAD)) == ["skip", "skip"]
 
 
 @pytest.mark.parametrize(("check", "limits"), [("thermal.gpu-idle", IDLE), ("thermal.gpu-spread", SPREAD)])
 def test_where_there_is_nothing_to_read(check: str, limits: Any) -> None:
-    assert outcome(check, gpus(), sensors(), limits=limits) == "skip"
-    assert outcome(check, gpus(unreadable=GONE), sensors(), limits=limits) == "unknown"
-    nvml = judge(check, gpus(nvidia()), sensors(), limits=limits)[0]
-    assert nvml.outcome == "skip"
-    assert "NVML" in nvml.says
-    assert outcome(check, gpus(CARD), sensors(), limits=limits) == "unknown"
-    assert outcome(check, gpus(CARD), Sensors(Unread("x", "not-captured"), ()), limits=limits) == "unknown"
-    assert outcome(check, gpus(gpu(driver=None)), sensors(), limits=limits) == "unknown"
-    assert outcome(check, gpus(CARD), sensors(chip(CARD))) == "skip"
+    assert outcome(check, gpus(), sensors(), NO_NVML, limits=limits) == "skip"
+    assert outcome(check, gpus(unreadable=GONE), sensors(), NO_NVML, limits=limits) == "unknown"
+    assert outcome(check, gpus(nvidia(0), nvidia(1)), sensors(), NO_NVML, limits=limits) == "unknown"
+    assert outcome(check, gpus(CARD), sensors(), NO_NVML, limits=limits) == "unknown"
+    assert outcome(check, gpus(CARD), Sensors(Unread("x", "not-captured"), ()), NO_NVML, limits=limits) == "unknown"
+    assert outcome(check, gpus(gpu(driver=None)), sensors(), NO_NVML, limits=limits) == "unknown"
+    assert outcome(check, gpus(CARD), sensors(chip(CARD)), NO_NVML) == "skip"
+
+
+def green(*celsius: Any, **changes: Any) -> tuple[Any, Sensors, Nvml]:
+    found = [nvidia(index) for index in range(len(celsius))]
+    answers = (card(one, temperature_celsius=value, **changes) for one, value in zip(found, celsius, strict=True))
+    return gpus(*found), sensors(), nvml(*answers)
+
+
+@pytest.mark.parametrize(("facts", "wanted"), [
+    (green(50.0), ["pass"]), (green(51.0), ["marginal"]), (green(96.0), ["fail"]), (green(None), ["unknown"]),
+    (green(51.0, event_reasons=0), ["unknown"]),  # the driver does not call it idle
+    (green(51.0, event_reasons=None), ["marginal"]), (green(96.0, event_reasons=0), ["fail"]),
+    (green(40.0, error="GPU is lost"), ["unknown"]), ((gpus(nvidia()), sensors(), nvml()), ["unknown"])])
+def test_idle_through_nvml(facts: Any, wanted: list[str]) -> None:
+    assert outcomes(judge("thermal.gpu-idle", *facts, limits=IDLE)) == wanted
+
+
+def test_spread_through_nvml() -> None:
+    assert outcomes(judge("thermal.gpu-spread", *green(34.0, 35.0, 47.0), limits=SPREAD)) == ["marginal"]
+    assert outcomes(judge("thermal.gpu-spread", *green(34.0, 35.0, 46.0), limits=SPREAD)) == ["pass"]

@@ -1,0 +1,72 @@
+"""Judgement on what holds the clocks of NVIDIA GPUs down right now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from boxcheck.checks.wording import counted, listed, not_read
+from boxcheck.model import BOX, Finding, Quantity, Unread
+from boxcheck.probes.gpus import Gpu, Gpus
+from boxcheck.probes.nvml import Nvml
+from boxcheck.profile import Profile
+from boxcheck.registry import check, failed, marginal, passed, skipped
+
+HW_SLOWDOWN, SW_THERMAL, HW_THERMAL, POWER_BRAKE = 0x08, 0x20, 0x40, 0x80
+REASONS = (
+    (0x01, "idle"), (0x02, "clocks set by an application"), (0x04, "power cap"), (HW_SLOWDOWN, "hardware slowdown"),
+    (0x10, "sync boost"), (SW_THERMAL, "software thermal slowdown"), (HW_THERMAL, "hardware thermal slowdown"),
+    (POWER_BRAKE, "power brake"), (0x100, "clocks set for the display"),
+)
+"""nvmlClocksEventReasons of nvml.h (nvmlClocksThrottleReasons before driver 535)."""
+
+
+@check("power.throttle", reads=[Gpus, Nvml], needs=["NVML"])
+def throttle(gpus: Gpus, nvml: Nvml, want: Profile) -> Iterator[Finding]:
+    """A GPU is held down by its hardware: too hot, or the power brake is pulled.
+
+    Why it matters: a slowdown by hardware halves the clock or worse. The power brake is a signal of the supply or the
+    board: mains, a cable or a connector, not the card's own doing.
+    What to do: for heat, see thermal.gpu-idle. For the brake, reseat the card's power connector at both ends and look
+    at the supply; swap the cable with a neighbour's.
+    Not a fault: `idle`, a power cap under load, clocks that an application set.
+    By hand: nvidia-smi -q -d PERFORMANCE
+    """
+    cards = gpus.of_vendor("10de")
+    if gpus.unreadable is not None:
+        yield not_read(BOX, gpus.unreadable)
+        return
+    if not cards:
+        yield skipped(BOX, "there is no NVIDIA GPU; AMD's throttle flags matter under load and are read there")
+        return
+    if isinstance(nvml.gpus, Unread):
+        yield not_read(BOX, nvml.gpus)
+        return
+    fine: list[str] = []
+    silent: list[str] = []
+    for gpu in cards:
+        one = nvml.of(gpu.bdf)
+        if one is None or one.error is not None:
+            why = f"{nvml.by} does not show it" if one is None else f"{nvml.by}: {one.error}"
+            yield not_read(gpu.subject, Unread(why, "error"))
+        elif one.event_reasons is None:
+            silent.append(gpu.subject.name)
+        elif one.event_reasons & (HW_SLOWDOWN | HW_THERMAL | POWER_BRAKE | SW_THERMAL):
+            yield _held(gpu, one.event_reasons)
+        else:
+            fine.append(gpu.subject.name)
+    if silent:
+        yield not_read(BOX, Unread(f"{nvml.by} does not tell what holds {listed(silent, most=8)} down", "unsupported"))
+    if fine:
+        yield passed(BOX, f"nothing holds {counted(len(fine), 'GPU')} down but idling, settings or a power cap")
+
+
+def _held(gpu: Gpu, reasons: int) -> Finding:
+    named = [word for bit, word in REASONS if reasons & bit and bit != 0x01]
+    brake = bool(reasons & POWER_BRAKE) or not reasons & (SW_THERMAL | HW_THERMAL)
+    make = marginal if reasons & (HW_SLOWDOWN | HW_THERMAL | POWER_BRAKE) == 0 else failed
+    return make(
+        gpu.subject, f"held down by {listed(named)} (0x{reasons:x}), must be none",
+        measured=Quantity(reasons), evidence=("nvidia-smi -q -d PERFORMANCE",),
+        cause=f"{'gpu-power' if brake else 'gpu-hot'}:{gpu.bdf}", title=f"GPU {gpu.index} is held down by {named[0]}",
+        help=("reseat the card's power connector at both ends; swap the cable with a neighbour's", "look at the supply")
+        if brake else ("look whether its fans turn and air reaches it",))
