@@ -192,12 +192,24 @@ def draft(facts: Facts) -> str:
         lines += [f"{name.split('.', 1)[1]} = {literal(value)}  {MARK}"
                   for name, value in limits.items() if name.startswith(f"{area}.")]
     lines += ["", "[require]", f"inspect = {literal(_blockers())}"]
-    for label in sorted({link.slot for link in slot_links(facts) if link.slot is not None}):
-        lines += ["", "[[slot]]", f"label = {quoted(label)}", '# riser = "R1": the sticker on the riser in this slot']
+    lines += _slots(slot_links(facts))
     if limits:
         lines += ["", "[[source]]", "limit = [", *(f"  {quoted(name)}," for name in limits), "]",
                   f"from = {quoted(SOURCE)}"]
     return "\n".join(lines) + "\n"
+
+
+def _slots(links: tuple[Link, ...]) -> Iterator[str]:
+    """The slots that hold cards. One that no table names is left to the reader, who can see the print on the board."""
+    named: set[str] = set()
+    for link in links:
+        if link.slot is not None and link.slot not in named:
+            named.add(link.slot)
+            yield from ("", "[[slot]]", f"label = {quoted(link.slot)}")
+            yield '# riser = "R1": the sticker on the riser in this slot'
+        elif link.slot is None:
+            yield from ("", "# No table names this slot; uncomment, with the name printed on the board:",
+                        "# [[slot]]", '# label = "..."', f"# root_port = {quoted(link.id)}")
 
 
 def _blockers() -> list[str]:

@@ -29,6 +29,7 @@ SLOT_WIDTHS = (1, 2, 4, 8, 16)
 SLOT_SPEEDS_GTS = (2.5, 5.0, 8.0, 16.0, 32.0, 64.0)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_PORT = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _PCI_ID = re.compile(r"([0-9a-f]{4}:[0-9a-f]{4})(?: rev ([0-9a-f]{2}))?")
 
 Key = tuple[str | int, ...]
@@ -292,13 +293,19 @@ class Sheet:
             label = self._text((*path, "label"), required=True)
             if any(slot.label == label for slot in found):
                 self.wrong(path, f"slot {show(label)} is there twice", "remove one")
+            port = self._text((*path, "root_port"))
+            if port and not _PORT.fullmatch(port):
+                self.wrong((*path, "root_port"), f"slot.root_port is {show(port)}, expected an address",
+                           'write "0000:40:01.1", as lspci -D prints it')
+            elif port and any(slot.root_port == port for slot in found):
+                self.wrong((*path, "root_port"), f"two slots hang on port {port}", "one port has one slot")
             for key, possible in (("width", SLOT_WIDTHS), ("speed_gts", SLOT_SPEEDS_GTS)):
                 if key in table and (isinstance(table[key], bool) or table[key] not in possible):
                     self.wrong((*path, key), f"slot.{key} is {show(table[key])}, possible are "
                                f"{', '.join(f'{value:g}' for value in possible)}")
             found.append(SlotWanted(
                 label=label, riser=self._text((*path, "riser")) or None,
-                root_port=self._text((*path, "root_port")) or None, width=table.get("width"),
+                root_port=port or None, width=table.get("width"),
                 speed_gts=table.get("speed_gts"), note=self._text((*path, "note"))))
         return tuple(found)
 

@@ -178,6 +178,6 @@ def digest(profile: Profile) -> str:
             profile.gpus.count, profile.gpus.planned,
         ],
         "require": [profile.inspect, profile.stress, profile.advisory],
-        "slots": [[slot.label, slot.width, slot.speed_gts] for slot in profile.slots],
+        "slots": [[slot.label, slot.root_port, slot.width, slot.speed_gts] for slot in profile.slots],
     }
     return hashlib.sha256(msgspec.json.encode(judged, order="sorted")).hexdigest()

@@ -162,6 +162,12 @@ MISTAKES = {
         "a name, without path or .toml"),
     "slot without label": ("[[slot]]\nwidth = 8\n", 4, "slot.label is missing", 'add label = "..."'),
     "slot twice": ('[[slot]]\nlabel = "A"\n[[slot]]\nlabel = "A"\n', 6, 'slot "A" is there twice', "remove one"),
+    "slot port": (
+        '[[slot]]\nlabel = "A"\nroot_port = "40:01.1"\n', 6, 'slot.root_port is "40:01.1", expected an address',
+        'write "0000:40:01.1", as lspci -D prints it'),
+    "slot port twice": (
+        '[[slot]]\nlabel = "A"\nroot_port = "0000:40:01.1"\n[[slot]]\nlabel = "B"\nroot_port = "0000:40:01.1"\n', 9,
+        "two slots hang on port 0000:40:01.1", "one port has one slot"),
     "slot width": (
         '[[slot]]\nlabel = "A"\nwidth = 7\n', 6, "slot.width is 7, possible are 1, 2, 4, 8, 16", ""),
     "match range": (
