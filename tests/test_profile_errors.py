@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from boxcheck.profile import ProfileError, check_profile, load_profile
 
@@ -261,51 +259,3 @@ def test_a_name_that_nobody_knows_is_answered_with_the_nearest() -> None:
     with pytest.raises(ProfileError, match=r'^no profile is called "wopr-7x490"$') as caught:
         load_profile("wopr-7x490")
     assert caught.value.help.startswith("did you mean wopr-7x4090?")
-
-
-PIECES = st.sampled_from([
-    "[link]", "[[source]]", "[[slot]]", "[gpus]", "[require]", "[match]", "[recommend.env]", "[link.width]",
-    "width = ", "limit = ", "from = ", "part = ", "count = ", "parts = ", "inspect = ", "name = ", "revision = 1",
-    "{ must = 16, should = 8 }", '"link.width"', "16", "-1", "nan", "true", "[", "]", "{", "}", "=", ",", ".", "#",
-    "'''", '"""', "\n", "\\", "1979-05-27", '"x"', "label = ", "now", "0x", "\x00", "\x1b[2J", "é", "\u202e",
-    '"a.b".c = 1', "[a.b.c]",
-])
-
-
-def refuses_or_loads(path: str) -> None:
-    try:
-        load_profile(path)
-    except ProfileError as error:
-        caught = error
-    else:
-        return
-    assert str(caught).isprintable()
-    assert caught.help.isprintable()
-    assert all(one.line >= 1 for one in caught.mistakes)
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.lists(PIECES, max_size=40))
-def test_anything_that_looks_like_a_profile_gives_a_profile_or_a_profile_error(
-        tmp_path_factory: pytest.TempPathFactory, pieces: list[str]) -> None:
-    path = tmp_path_factory.getbasetemp() / "fuzz.toml"
-    path.write_text(HEAD + "".join(piece + " " * (not piece.endswith("\n")) for piece in pieces), encoding="utf-8")
-    refuses_or_loads(str(path))
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.binary(max_size=300))
-def test_any_bytes_give_a_profile_error(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
-    path = tmp_path_factory.getbasetemp() / "fuzz-bytes.toml"
-    path.write_bytes(data)
-    refuses_or_loads(str(path))
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.integers(0, len(GOOD) - 1), st.text(max_size=4), st.integers(0, 6))
-def test_a_sound_profile_with_a_bite_taken_out(
-        tmp_path_factory: pytest.TempPathFactory, at: int, put: str, drop: int) -> None:
-    path = tmp_path_factory.getbasetemp() / "fuzz-bite.toml"
-    text = GOOD[:at] + put + GOOD[at + drop:]
-    path.write_text(text, encoding="utf-8", errors="replace")
-    refuses_or_loads(str(path))
