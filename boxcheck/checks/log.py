@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from boxcheck.checks.log_events import LOG, Scene, incomplete, judge_events, no_vendor
+from boxcheck.checks.log_events import Scene, judge_events, no_vendor
 from boxcheck.checks.wording import listed, not_read
 from boxcheck.decode.klog import Event
 from boxcheck.model import BOX, Finding, Unread
@@ -15,7 +15,7 @@ from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.kernel_log import KernelLogs
 from boxcheck.probes.links import Links
 from boxcheck.profile import Profile
-from boxcheck.registry import check, marginal, passed, unknown
+from boxcheck.registry import check, marginal, passed
 
 READS = [KernelLogs, Gpus, Links]
 LOST_XIDS = frozenset({79})
@@ -278,24 +278,6 @@ def firmware_first(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) ->
     yield from judge_events(
         scene, ("ghes-pcie",), "firmware reported no PCIe error", _link_cause,
         key=lambda event: scene.link_id(event.bdf) or event.bdf)
-
-
-@check("log.unreadable", reads=READS)
-def unreadable(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
-    """The kernel log could not be read, or does not reach back to the start of this boot.
-
-    Why it matters: hangs, lost GPUs and memory errors show there and nowhere else.
-    What to do: run as root (most distributions keep the log from other users), or join group adm or systemd-journal.
-    Not a fault: of the machine.
-    By hand: sudo dmesg | head -1
-    """
-    log = logs.this_boot
-    if isinstance(log, Unread):
-        yield not_read(BOX, log, evidence=(LOG,))
-    elif (gap := incomplete(log)) is not None:
-        yield unknown(BOX, f"not read: {gap}", evidence=(LOG,))
-    else:
-        yield passed(BOX, f"{log.lines} lines since boot", evidence=(LOG,))
 
 
 PREVIOUS = ("xid", "gpu-lost", "amdgpu-reset", "aer-fatal", "aer-nonfatal", "dpc", "link-down", "mce", "edac-ue",

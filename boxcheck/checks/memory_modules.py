@@ -89,7 +89,9 @@ def speed(memory: Memory, want: Profile) -> Iterator[Finding]:
             return
     slow = [module for module in fitted if _reaches(module.configured_mts, bound) is not Outcome.PASS]
     weak = [module for module in fitted if _reaches(module.rated_mts, bound) is not Outcome.PASS]
-    yield from _speed_findings(fitted, slow, weak, bound)
+    notes = () if isinstance(memory.theoretical_gbs, Unread) else (
+        f"channels, speed and width make {memory.theoretical_gbs:g} GB/s at most",)
+    yield from _speed_findings(fitted, slow, weak, bound, notes)
 
 
 def _reaches(speed_mts: int | Unread, bound: Limit) -> Outcome:
@@ -98,14 +100,14 @@ def _reaches(speed_mts: int | Unread, bound: Limit) -> Outcome:
 
 
 def _speed_findings(
-    fitted: Sequence[Module], slow: Sequence[Module], weak: Sequence[Module], bound: Limit
+    fitted: Sequence[Module], slow: Sequence[Module], weak: Sequence[Module], bound: Limit, notes: tuple[str, ...]
 ) -> Iterator[Finding]:
     slowest = min(module.configured_mts for module in fitted if isinstance(module.configured_mts, int))
     outcome = _reaches(slowest, bound)
     options = {"measured": Quantity(slowest, "MT/s"), "limit": bound, "evidence": (TABLES,)}
     demand = broken_bound(slowest, bound)
     if not slow:
-        yield passed(BOX, f"{len(fitted)} modules run at {slowest} MT/s, {demand}", **options)
+        yield passed(BOX, f"{len(fitted)} modules run at {slowest} MT/s, {demand}", notes=notes, **options)
         return
     odd = weak if 0 < len(weak) < len(fitted) else slow if len(slow) < len(fitted) else []
     for module in odd:
@@ -125,53 +127,8 @@ def _speed_findings(
             title=f"memory runs at {slowest} MT/s",
             help=("set the memory speed in the BIOS (memory clock, XMP or EXPO)",) if capable else (
                 f"the modules are rated too slow for {wish_of(bound)} MT/s: replace them",),
-            not_=("slow modules",) if capable else (), **options)
+            notes=notes, not_=("slow modules",) if capable else (), **options)
 
 
 def _rating(module: Module) -> str:
     return "not given" if isinstance(module.rated_mts, Unread) else f"{module.rated_mts} MT/s"
-
-
-@check("memory.bandwidth-theoretical", reads=[Memory])
-def bandwidth_theoretical(memory: Memory, want: Profile) -> Iterator[Finding]:
-    """What the memory could move at most, from its channels, speed and width; for information.
-
-    Why it matters: measured bandwidth means something only beside it: 170 GB/s is good for eight channels at 2666 MT/s
-    and poor at 3200.
-    What to do: nothing; compare the measured bandwidth with it.
-    Not a fault: measured STREAM figures reach 55 to 85 % of it.
-    By hand: channels x MT/s x bytes (8 for DDR): sudo dmidecode -t 17
-    """
-    if isinstance(memory.channels, Unread):
-        # This judges nothing, so where the machine itself has no answer there is nothing to wait for.
-        if memory.channels.kind in ("absent", "unsupported"):
-            yield skipped(BOX, memory.channels.why, evidence=(TABLES,))
-        else:
-            yield not_read(BOX, memory.channels, evidence=(TABLES,))
-        return
-    total_bytes = 0.0
-    used = 0
-    speeds: set[int] = set()
-    for channel in memory.channels:
-        fitted = [module for module in channel.modules if module.installed is True]
-        if not fitted:
-            continue
-        widths = [module.data_width_bits for module in fitted]
-        rates = [module.configured_mts for module in fitted]
-        missing = next((value for value in (*widths, *rates) if isinstance(value, Unread)), None)
-        if missing is not None:
-            yield not_read(BOX, missing, evidence=(TABLES,))
-            return
-        rate = min(value for value in rates if isinstance(value, int))
-        width = max(value for value in widths if isinstance(value, int))
-        total_bytes += rate * 1e6 * width / 8
-        used += 1
-        speeds.add(rate)
-    if not used:
-        yield not_read(BOX, Unread("the firmware lists no module in any channel", "absent"), evidence=(TABLES,))
-        return
-    gigabytes = total_bytes / 1e9
-    yield passed(
-        BOX, f"{gigabytes:.1f} GB/s from {used} channels at {listed(sorted(speeds))} MT/s",
-        measured=Quantity(round(gigabytes, 1), "GB/s"), evidence=(TABLES,))
-

@@ -50,7 +50,7 @@ def present(network: Network, want: Profile) -> Iterator[Finding]:
 
     Why it matters: a dead OCP or onboard controller shows itself when the box is already in the rack.
     What to do: `lspci -d ::0200`; look for a BIOS switch of the onboard controller; reseat an OCP card.
-    Not a fault: a port without a cable; links are not judged.
+    Not a fault: a port without a cable. Which ports have a link, and how fast, is told by -v and not judged.
     By hand: lspci -nnd ::0200
     """
     cards, ports = want.limit(CARDS), want.limit(PORTS)
@@ -62,18 +62,28 @@ def present(network: Network, want: Profile) -> Iterator[Finding]:
         yield not_read(BOX, network.unreadable, evidence=evidence)
         return
     there = Counter(controller.pci_id for controller in network.controllers)
+    notes = _links(network)
     if cards is not None:
-        yield _cards(cards, there)
+        yield _cards(cards, there, notes)
     if ports is not None:
         ethernet = [item for item in network.controllers if item.class_code >> 8 == ETHERNET_CLASS]
         yield judged(
             BOX, len(ethernet), ports,
             f"{counted(len(ethernet), 'Ethernet function')} on the PCI bus, {broken_bound(len(ethernet), ports)}",
             evidence=evidence, cause="nic-missing:", title="a network port is missing",
-            help=HELP)
+            help=HELP, notes=notes)
 
 
-def _cards(bound: Limit, there: Counter[str]) -> Finding:
+def _links(network: Network) -> tuple[str, ...]:
+    """Which ports have a link, and how fast; nothing where that was not read."""
+    if isinstance(network.ports, Unread) or any(isinstance(port.state, Unread) for port in network.ports):
+        return ()
+    up = [port for port in network.ports if port.state == "up"]
+    names = listed(f"{port.name} {f'{port.speed_mbps} Mbit/s' if port.speed_mbps else 'up'}" for port in up)
+    return (f"{len(up)} of {counted(len(network.ports), 'port')} up: {names}",)
+
+
+def _cards(bound: Limit, there: Counter[str], notes: tuple[str, ...]) -> Finding:
     for demanded, outcome in ((bound.must, Outcome.FAIL), (bound.should, Outcome.MARGINAL)):
         missing = _missing(demanded or (), there)
         if missing:
@@ -82,30 +92,4 @@ def _cards(bound: Limit, there: Counter[str]) -> Finding:
                 BOX, f"missing: {listed(missing)}", measured=Quantity(len(missing), "cards"), limit=bound,
                 evidence=("/sys/bus/pci/devices",), cause="nic-missing:", title="a network card is missing",
                 help=HELP)
-    return passed(BOX, f"all of {listed(wish_of(bound))}", measured=Quantity(0, "cards"), limit=bound)
-
-
-@check("nic.link", reads=[Network])
-def link(network: Network, want: Profile) -> Iterator[Finding]:
-    """Which network ports have a link, and how fast; for information.
-
-    Why it matters: 1 Gbit/s on a 10 Gbit/s port makes copying a dataset a day's work.
-    What to do: nothing where it is meant to be so; else try another cable and switch port.
-    Not a fault: ports without a cable.
-    By hand: ethtool eno1 | grep -E 'Speed|Link'
-    """
-    evidence = ("/sys/class/net",)
-    if isinstance(network.ports, Unread):
-        yield not_read(BOX, network.ports, evidence=evidence)
-    elif not network.ports:
-        yield skipped(BOX, "no network interface belongs to a PCI card")
-    else:
-        unsure = next((port.state for port in network.ports if isinstance(port.state, Unread)), None)
-        if unsure is not None:
-            yield not_read(BOX, unsure, evidence=evidence)
-            return
-        up = [port for port in network.ports if port.state == "up"]
-        names = listed(f"{port.name} {f'{port.speed_mbps} Mbit/s' if port.speed_mbps else 'up'}" for port in up)
-        yield passed(
-            BOX, f"{len(up)} of {counted(len(network.ports), 'port')} up: {names}", measured=Quantity(len(up), "ports"),
-            evidence=evidence)
+    return passed(BOX, f"all of {listed(wish_of(bound))}", measured=Quantity(0, "cards"), limit=bound, notes=notes)

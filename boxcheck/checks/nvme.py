@@ -222,15 +222,19 @@ def _health_of(drive: NvmeDrive, smart: SmartLog, subject: Subject, bound: Limit
     evidence = (f"nvme smart-log /dev/{drive.name} -o json",)
     common = {"evidence": evidence, "cause": f"nvme:{drive.name}"}
     fine = True
-    if smart.critical_warning:
+    if smart.critical_warning == TOO_HOT:
+        fine = False
+        yield marginal(
+            subject, f"critical warning 0x{TOO_HOT:02x}, must be 0x00: temperature is outside its range",
+            measured=Quantity(TOO_HOT), title=f"{drive.name} is hot", help=("give it air or a heat sink",),
+            evidence=evidence, cause=f"hot:{drive.bdf or drive.name}")
+    elif smart.critical_warning:
         words = [text for bit, text in WARNINGS if smart.critical_warning & bit] or ["reason not known"]
         fine = False
-        make = marginal if smart.critical_warning == TOO_HOT else failed
-        yield make(
+        yield failed(
             subject, f"critical warning 0x{smart.critical_warning:02x}, must be 0x00: {listed(words)}",
             measured=Quantity(smart.critical_warning), title=f"{drive.name} warns: {words[0]}",
-            help=("give it air or a heat sink",) if make is marginal else ("copy what is on it, then replace it",),
-            **common)
+            help=("copy what is on it, then replace it",), **common)
     if smart.media_errors:
         fine = False
         yield marginal(

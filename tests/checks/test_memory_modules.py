@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from boxcheck.model import Unread
-from boxcheck.probes.memory import Memory
+from boxcheck.probes.memory import Channel, Memory, theoretical_gbs
 from tests.checks.judging import DENIED, judge, outcome, outcomes
-from tests.checks.memories import GIB, memory, module, unread_modules
+from tests.checks.memories import GIB, UNGIVEN, empty, memory, module, unread_modules
 
 REST = tuple(module(letter) for letter in "BCDEFGH")
 HELD_DOWN = tuple(module(letter, configured_mts=2666) for letter in "BCDEFGH")
@@ -62,8 +62,11 @@ def test_uniform_is_asked_by_the_profile() -> None:
 
 
 def test_theoretical_bandwidth() -> None:
-    finding = judge("memory.bandwidth-theoretical", memory())[0]
-    assert finding.says == "204.8 GB/s from 8 channels at 3200 MT/s"
-    assert outcome("memory.bandwidth-theoretical", unread_modules(DENIED)) == "unknown"
-    no_tables = Unread("this machine has no SMBIOS tables", "absent")
-    assert outcome("memory.bandwidth-theoretical", unread_modules(no_tables)) == "skip"
+    finding = judge("memory.speed", memory(), limits={"memory.speed_mts": 3200})[0]
+    assert finding.notes == ("channels, speed and width make 204.8 GB/s at most",)
+    assert theoretical_gbs(memory().channels) == 204.8
+    assert theoretical_gbs(DENIED) is DENIED
+    assert theoretical_gbs((Channel("A", (module("A", configured_mts=UNGIVEN),)),)) is UNGIVEN
+    assert isinstance(theoretical_gbs((Channel("A", (empty("A"),)),)), Unread)
+    slow_and_empty = (Channel("A", (module("A", configured_mts=2666), module("A"))), Channel("B", (empty("B"),)))
+    assert theoretical_gbs(slow_and_empty) == 21.3

@@ -35,12 +35,13 @@ def test_present_is_unknown_where_the_bus_was_not_read() -> None:
     assert outcome("nic.present", Network((), (), GONE), limits={"nic.ports": 2}) == "unknown"
 
 
-def test_link_is_for_information() -> None:
-    finding = judge("nic.link", Network(X550, (port("eno1"), port("eno2", "down", None))))[0]
-    assert finding.says == "1 of 2 ports up: eno1 10000 Mbit/s"
-    assert outcome("nic.link", Network(X550, (port("eno1", GONE),))) == "unknown"
-    assert outcome("nic.link", Network(X550, GONE)) == "unknown"
-    assert outcome("nic.link", Network((), ())) == "skip"
+def test_links_are_told_and_not_judged() -> None:
+    ports = {"nic.ports": 2}
+    finding = judge("nic.present", Network(X550, (port("eno1"), port("eno2", "down", None))), limits=ports)[0]
+    assert finding.outcome == "pass"
+    assert finding.notes == ("1 of 2 ports up: eno1 10000 Mbit/s",)
+    assert judge("nic.present", Network(X550, (port("eno1", GONE),)), limits=ports)[0].notes == ()
+    assert judge("nic.present", Network(X550, GONE), limits=ports)[0].notes == ()
 
 
 @pytest.mark.parametrize(("text", "card"), [
