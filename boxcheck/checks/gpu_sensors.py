@@ -90,11 +90,13 @@ def fan(gpus: Gpus, sensors: Sensors, nvml: Nvml, want: Profile) -> Iterator[Fin
     if nothing is not None:
         yield nothing
         return
+    if any(gpu.vendor == "10de" and sensors.of_function(gpu.bdf) is None for gpu in gpus.gpus):
+        yield skipped(BOX, "of NVIDIA GPUs, NVML tells the speed that the fan was asked for, not the one it has")
     for gpu, chip in gpu_readings(gpus, sensors, nvml):
+        if gpu.vendor == "10de" and (isinstance(chip, Finding) or chip.name == NVML_CHIP):
+            continue
         if isinstance(chip, Finding):
             yield chip
-        elif chip.name == NVML_CHIP:
-            yield skipped(gpu.subject, "NVML tells the speed that the fan was asked for, not the one it has")
         elif not chip.fans:
             yield skipped(gpu.subject, "the card has no fan that its driver shows")
         else:

@@ -49,11 +49,18 @@ def test_six_capped_cards_are_one_problem() -> None:
     assert len(group(found)[0]) == 1
 
 
+def test_fans_of_nvidia_are_not_measured_whatever_nvml_says() -> None:
+    one = nvidia()
+    for answers in (NO_NVML, nvml(card(one)), nvml(card(one, error="GPU is lost"))):
+        assert outcome("fan.gpu", gpus(one, nvidia(1)), sensors(), answers) == "skip"
+
+
 @pytest.mark.parametrize("check", ["fan.gpu", "power.gpu-cap"])
 def test_where_there_is_nothing_to_read(check: str) -> None:
     assert outcome(check, gpus(), sensors(), NO_NVML) == "skip"
     assert outcome(check, gpus(unreadable=GONE), sensors(), NO_NVML) == "unknown"
-    assert outcome(check, gpus(nvidia(0), nvidia(1)), sensors(), NO_NVML) == "unknown"
+    if check == "power.gpu-cap":
+        assert outcome(check, gpus(nvidia(0), nvidia(1)), sensors(), NO_NVML) == "unknown"
     assert outcome(check, gpus(CARD), sensors(), NO_NVML) == "unknown"
 
 
