@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from boxcheck.checks.memory import TABLES, dimm, dimm_cause
-from boxcheck.checks.wording import broken_bound, decided, listed, not_read, size, wish_of
+from boxcheck.checks.wording import broken_bound, decided, not_read, size, wish_of
 from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Subject, Unread
 from boxcheck.probes.memory import Memory, Module
 from boxcheck.profile import Profile

@@ -43,13 +43,15 @@ def memory(*modules: Module, **changes: Any) -> Memory:
     channels = tuple(Channel(name, tuple(one for one in fitted if one.channel == name)) for name in names)
     made = Memory(
         total_bytes=int(total * 0.982), swap_bytes=0, huge_pages_bytes=0, installed_bytes=total, modules=fitted,
-        channels=channels, theoretical_gbs=theoretical_gbs(channels), error_correction="Multi-bit ECC", ecc=True, edac=edac(), carve_out_bytes=None)
+        channels=channels, theoretical_gbs=theoretical_gbs(channels),
+        error_correction="Multi-bit ECC", ecc=True, edac=edac(), carve_out_bytes=None)
     return msgspec.structs.replace(made, **changes)
 
 
 def unread_modules(why: Unread, **changes: Any) -> Memory:
     """A box whose SMBIOS tables were not read."""
-    return memory(installed_bytes=why, modules=why, channels=why, theoretical_gbs=why, error_correction=why, ecc=why, **changes)
+    return memory(
+        installed_bytes=why, modules=why, channels=why, theoretical_gbs=why, error_correction=why, ecc=why, **changes)
 
 
 def dmi(board: str | None = "ROMED8-2T") -> Dmi:
