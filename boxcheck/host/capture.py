@@ -92,25 +92,32 @@ class CaptureHost:
         known = self._unread.get(real)
         if known is not None:
             return known
-        return ABSENT if self._tables.certain and self._is_absent(path, real) else NOT_CAPTURED
-
-    def _is_absent(self, path: str, real: str) -> bool:
-        here = real
+        if not self._tables.certain:
+            return NOT_CAPTURED
+        here, asked = real, clean_path(path)
+        missing: list[tuple[str, str]] = []
         while here:
-            if here in self.tree.lost:
-                return False
             head, _, name = here.rpartition("/")
+            holds = self.tree.listing(head)
+            if here in self.tree.lost or head in self.tree.lost:
+                return NOT_CAPTURED
             reason = self._unread.get(here)
-            if reason is not None and reason.kind == "absent":
-                return True
+            if reason is not None:
+                return ABSENT if reason.kind == "absent" else reason  # a directory that nobody could look into
             names = self._listings.get(head or "/")
             if names is not None and name not in names and not head.startswith("/proc"):  # /proc hides processes
-                return True
-            here = head
+                return ABSENT
+            if name in (holds or EMPTY) or here in self._stats:
+                break  # it is there, and what is asked for is below it
+            missing.append((here, asked))
+            here, asked = head, asked.rpartition("/")[0]
+        return ABSENT if any(self._is_covered(*both) for both in missing) else NOT_CAPTURED
+
+    def _is_covered(self, real: str, asked: str) -> bool:
         covers = self._tables.covers
         if covers is None:
             return False
-        return covers.match(real) or covers.match(clean_path(path)) or self._covered_elsewhere(covers, real)
+        return covers.match(real) or covers.match(asked) or self._covered_elsewhere(covers, real)
 
     def _covered_elsewhere(self, covers: Covers, real: str) -> bool:
         """Whether a file of a device was looked for under the device's name in /sys/class or /sys/bus."""

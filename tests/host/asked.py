@@ -29,7 +29,9 @@ def answers(host: Host, profiles: tuple[str, ...] = ("generic",)) -> bytes:
         found[name] = [msgspec.to_builtins(finding) for finding in verdict.findings]
     found["logs"] = [host.kernel_log(0), host.kernel_log(-1)]
     found["time"] = host.time()
-    return msgspec.json.format(msgspec.json.encode(found, order="sorted"), indent=1)
+    return msgspec.json.format(
+        msgspec.json.encode(msgspec.json.decode(msgspec.json.encode(found)), order="sorted"), indent=1
+    )
 
 
 def as_nobody(work: Callable[[], Any], out: Path) -> Any:
@@ -50,7 +52,7 @@ def as_nobody(work: Callable[[], Any], out: Path) -> Any:
             pickle.dump(work(), answer)
             answer.flush()
             status = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001  said, and seen by the parent as a status
             traceback.print_exc()
         finally:
             os._exit(status)
@@ -63,8 +65,13 @@ def as_nobody(work: Callable[[], Any], out: Path) -> Any:
 def every_question(host: Host, path: str) -> dict[str, Any]:
     """Every question about one path."""
     return {
-        "read": host.read(path), "small": host.read(path, 3), "text": host.text(path), "entries": host.entries(path),
-        "target": host.target(path), "exists": host.exists(path), "stat": host.stat(path), "opens": host.opens(path),
+        "read": host.read(path),
+        "small": host.read(path, 3),
+        "text": host.text(path),
+        "entries": host.entries(path),
+        "target": host.target(path),
+        "exists": host.exists(path),
+        "stat": host.stat(path),
+        "opens": host.opens(path),
         "again": host.again(path, "load"),
     }
-

@@ -19,9 +19,27 @@ TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PD
 CANARY = b"canary-that-lies-outside"
 META = b'{"schema":"boxcheck.capture/1","kind":"built","covers":["/*"]}'
 ASKED = (
-    "/", "/sys", "/sys/a", "/sys/a/b", "/sys/link", "/sys/link/canary", "/sys/link/x", "/proc/cmdline", "/etc/passwd", "/dev/kfd",
-    "/var/log/dmesg", "/sys/loop", "/sys/loop/x", "/../../canary", "/sys/../../canary", "/canary", "/boxcheck/capture.json",
-    "/sys/bus/pci/devices", "/sys/bus/pci/devices/0000:01:00.0/config", "/sys/bus/pci/devices/0000:01:00.0", "/sys/none",
+    "/",
+    "/sys",
+    "/sys/a",
+    "/sys/a/b",
+    "/sys/link",
+    "/sys/link/canary",
+    "/sys/link/x",
+    "/proc/cmdline",
+    "/etc/passwd",
+    "/dev/kfd",
+    "/var/log/dmesg",
+    "/sys/loop",
+    "/sys/loop/x",
+    "/../../canary",
+    "/sys/../../canary",
+    "/canary",
+    "/boxcheck/capture.json",
+    "/sys/bus/pci/devices",
+    "/sys/bus/pci/devices/0000:01:00.0/config",
+    "/sys/bus/pci/devices/0000:01:00.0",
+    "/sys/none",
 )
 
 
@@ -45,15 +63,17 @@ def tar(members: Iterable[Member], meta: bytes | None = META) -> bytes:
     return out.getvalue()
 
 
-def header(name: bytes, size: bytes = b"0000000", kind: bytes = b"0", link: bytes = b"", magic: bytes = b"ustar\0") -> bytes:
+def header(
+    name: bytes, size: bytes = b"0000000", kind: bytes = b"0", link: bytes = b"", magic: bytes = b"ustar\0"
+) -> bytes:
     """One header block with whatever is given, and a checksum that is right."""
     block = bytearray(512)
-    block[0:len(name[:100])] = name[:100]
+    block[0 : len(name[:100])] = name[:100]
     block[100:107] = b"0000644"
-    block[124:124 + len(size)] = size
+    block[124 : 124 + len(size)] = size
     block[148:156] = b" " * 8
     block[156:157] = kind
-    block[157:157 + len(link[:100])] = link[:100]
+    block[157 : 157 + len(link[:100])] = link[:100]
     block[257:263] = magic
     block[148:156] = b"%06o\0 " % sum(block)
     return bytes(block)
@@ -89,19 +109,28 @@ def texts(value: Any) -> Iterable[str]:
 
 
 def is_clean(text: str) -> bool:
-    """No control character, no separator a terminal may take for a line end, no lone surrogate, no change of direction."""
+    """No control character, no separator a terminal may take for a line end, no lone surrogate, no turned direction."""
     return not any(
         category(character) in ("Cc", "Cs", "Zl", "Zp") or bidirectional(character) in TURNING
-        for character in text if character not in "\n\t"
+        for character in text
+        if character not in "\n\t"
     )
 
 
 def interrogate(host: Host, more: Iterable[str] = ()) -> None:
-    """Asks a host everything: nothing raises, nothing from outside the capture comes out, nothing can drive a terminal."""
+    """Asks a host everything: nothing raises, nothing from outside the capture comes out, nothing drives a terminal."""
     answers: list[Any] = [every_question(host, path) for path in (*ASKED, *more)]
     answers += [
-        host.run(["true"]), host.answer("lib", "request"), host.disk("/dev/shm"), host.environment(), host.who(),
-        host.kernel_log(0), host.kernel_log(-1), host.time(), host.origin, getattr(host, "complaints", []),
+        host.run(["true"]),
+        host.answer("lib", "request"),
+        host.disk("/dev/shm"),
+        host.environment(),
+        host.who(),
+        host.kernel_log(0),
+        host.kernel_log(-1),
+        host.time(),
+        host.origin,
+        getattr(host, "complaints", []),
     ]
     assert CANARY.decode() not in repr(answers)
     for text in texts(answers):

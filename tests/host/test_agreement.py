@@ -1,4 +1,4 @@
-"""A machine and its capture give the same answers: on this machine, as this user and as nobody, and on a tree of oddities."""
+"""A machine and its capture give the same answers: this machine, as this user and as nobody, and a tree of oddities."""
 
 from __future__ import annotations
 
@@ -61,9 +61,19 @@ def oddities(tmp_path: Path) -> Path:
     (base / "closed" / "file").write_bytes(b"3")
     (base / "closed").chmod(0o700)
     for name, target in {
-        "to-file": "file", "to-dir": "dir", "to-to-dir": "to-dir", "absolute": str(base / "dir" / "x y"), "dangling": "nowhere/x",
-        "loop": "loop", "ping": "pong/x", "pong": "ping/y", "up": "dir/../file", "dir/back": "../..", "self": ".",
-        "to-secret": "secret", "to-root": "/",
+        "to-file": "file",
+        "to-dir": "dir",
+        "to-to-dir": "to-dir",
+        "absolute": str(base / "dir" / "x y"),
+        "dangling": "nowhere/x",
+        "loop": "loop",
+        "ping": "pong/x",
+        "pong": "ping/y",
+        "up": "dir/../file",
+        "dir/back": "../..",
+        "self": ".",
+        "to-secret": "secret",
+        "to-root": "/",
     }.items():
         (base / name).symlink_to(target)
     os.mkfifo(base / "fifo")
@@ -74,29 +84,97 @@ def oddities(tmp_path: Path) -> Path:
 
 def odd_paths(base: Path) -> list[str]:
     names = [
-        "file", "large", "empty", "dir", "dir/x y", "dir/inner", "dir/none", "secret", "closed", "closed/file", "closed/none",
-        "to-file", "to-dir", "to-to-dir", "to-to-dir/x y", "absolute", "dangling", "loop", "loop/x", "ping", "pong/x", "up",
-        "dir/back", "dir/back/file", "self/self/self/file", "to-secret", "fifo", "socket", "none", "none/none", "file/none",
-        "dir/../file", "dir/./x y", "dir//x y", "to-dir/../file", "to-dir/", "..", "none/../file", "", "x" * 300, "a\nb", "\x1b[2J",
-        "y" * 5000, "d/" * 1000, "nul\0", "\udcff",
+        "file",
+        "large",
+        "empty",
+        "dir",
+        "dir/x y",
+        "dir/inner",
+        "dir/none",
+        "secret",
+        "closed",
+        "closed/file",
+        "closed/none",
+        "to-file",
+        "to-dir",
+        "to-to-dir",
+        "to-to-dir/x y",
+        "absolute",
+        "dangling",
+        "loop",
+        "loop/x",
+        "ping",
+        "pong/x",
+        "up",
+        "dir/back",
+        "dir/back/file",
+        "self/self/self/file",
+        "to-secret",
+        "fifo",
+        "socket",
+        "none",
+        "none/none",
+        "file/none",
+        "dir/../file",
+        "dir/./x y",
+        "dir//x y",
+        "to-dir/../file",
+        "to-dir/",
+        "..",
+        "none/../file",
+        "",
+        "x" * 300,
+        "a\nb",
+        "\x1b[2J",
+        "y" * 5000,
+        "d/" * 1000,
+        "nul\0",
+        "\udcff",
     ]
     return [f"{base}/{name}" for name in names] + [
-        "", "/", "relative", "/dev/null", "/dev/full", "/proc/self", "/proc/self/limits", "/proc/1/exe", "/proc/1/fd",
-        "/proc/1/environ", "/proc/thread-self", "/root", "/root/none", "/sys/class", "/sys/none", "/proc/mounts", "/dev/fd/9",
-        f"{base}/to-root/proc/self/limits", "/dev/kmsg", "/etc/shadow", "/sys/bus/pci/devices", "/proc/kmsg",
+        "",
+        "/",
+        "relative",
+        "/dev/null",
+        "/dev/full",
+        "/proc/self",
+        "/proc/self/limits",
+        "/proc/1/exe",
+        "/proc/1/fd",
+        "/proc/1/environ",
+        "/proc/thread-self",
+        "/root",
+        "/root/none",
+        "/sys/class",
+        "/sys/none",
+        "/proc/mounts",
+        "/dev/fd/9",
+        f"{base}/to-root/proc/self/limits",
+        "/dev/kmsg",
+        "/etc/shadow",
+        "/sys/bus/pci/devices",
+        "/proc/kmsg",
     ]
 
 
 def ask_all(host: Host, paths: list[str]) -> list[object]:
     return [
         [every_question(host, path) for path in paths],
-        host.run(["true"]), host.run(["boxcheck-no-such-program"]), host.run(["sh", "-c", "echo out; echo err >&2; exit 3"]),
+        host.run(["true"]),
+        host.run(["boxcheck-no-such-program"]),
+        host.run(["sh", "-c", "echo out; echo err >&2; exit 3"]),
         host.run(["sleep", "9"], 0.1),
         host.answer("lib", "tuple", lambda: {"a": (1, 2.5, None, True), "b": "\x1b[1m", 3: b"\x00"}),
         host.answer("lib", "unread", lambda: Unread("no such function", "unsupported")),
         host.answer("lib", "broken", lambda: os.stat("/nonexistent") and None),
-        host.answer("lib", "never"), host.disk("/"), host.disk("/nonexistent"), host.environment(), host.who(),
-        host.kernel_log(0), host.kernel_log(-1), host.time(),
+        host.answer("lib", "never"),
+        host.disk("/"),
+        host.disk("/nonexistent"),
+        host.environment(),
+        host.who(),
+        host.kernel_log(0),
+        host.kernel_log(-1),
+        host.time(),
     ]
 
 

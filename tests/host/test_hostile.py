@@ -1,4 +1,4 @@
-"""Captures made to do harm, or broken on the way: one clear error or an unread path, and nothing from outside the capture."""
+"""Captures made to do harm, or broken on the way: one clear error or an unread path, and nothing from outside them."""
 
 from __future__ import annotations
 
@@ -45,27 +45,30 @@ def refused(data: bytes, path: Path) -> str:
 # The container
 
 
-@pytest.mark.parametrize(("data", "says"), [
-    (b"", "is no tar archive"),
-    (b"x", "is no tar archive"),
-    (b"\0" * 512, "is an empty archive"),
-    (b"\0" * 10240, "is an empty archive"),
-    (b"\0" * 1024 + b"x" * 1024, "is no tar archive"),
-    (random.Random(1).randbytes(100_000), "is no tar archive"),
-    (b"PK\x03\x04" + b"zip" * 500, "is no tar archive"),
-    (b"\x1f\x8b" + b"garbage" * 100, "is damaged"),
-    (b"BZh9" + b"garbage" * 100, "is damaged"),
-    (b"\xfd7zXZ\x00" + b"garbage" * 100, "is damaged"),
-    (b"\x28\xb5\x2f\xfd" + b"garbage" * 100, "is damaged"),
-    (gzip.compress(b"\x1b[31mnot a tar" * 100), "is no tar archive"),
-    (gzip.compress(gzip.compress(tar([]))), "is no tar archive"),
-    (tar([member("readme", b"hello")], meta=None), "holds no sys/, proc/ or boxcheck/"),
-    (tar([], meta=b"["), "boxcheck/capture.json is damaged"),
-    (tar([], meta=b"{}"), "boxcheck/capture.json is damaged"),
-    (tar([], meta=b'{"schema":5}'), "boxcheck/capture.json is damaged"),
-    (tar([], meta=b'{"schema":"boxcheck.capture/2"}'), "capture schema 'boxcheck.capture/2' is not known"),
-    (tar([], meta=b'{"schema":"\\u001b[31m' + b"x" * 500 + b'"}'), "capture schema '?[31mxxx"),
-])
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "is no tar archive"),
+        (b"x", "is no tar archive"),
+        (b"\0" * 512, "is an empty archive"),
+        (b"\0" * 10240, "is an empty archive"),
+        (b"\0" * 1024 + b"x" * 1024, "is no tar archive"),
+        (random.Random(1).randbytes(100_000), "is no tar archive"),
+        (b"PK\x03\x04" + b"zip" * 500, "is no tar archive"),
+        (b"\x1f\x8b" + b"garbage" * 100, "is damaged"),
+        (b"BZh9" + b"garbage" * 100, "is damaged"),
+        (b"\xfd7zXZ\x00" + b"garbage" * 100, "is damaged"),
+        (b"\x28\xb5\x2f\xfd" + b"garbage" * 100, "is damaged"),
+        (gzip.compress(b"\x1b[31mnot a tar" * 100), "is no tar archive"),
+        (gzip.compress(gzip.compress(tar([]))), "is no tar archive"),
+        (tar([member("readme", b"hello")], meta=None), "holds no sys/, proc/ or boxcheck/"),
+        (tar([], meta=b"["), "boxcheck/capture.json is damaged"),
+        (tar([], meta=b"{}"), "boxcheck/capture.json is damaged"),
+        (tar([], meta=b'{"schema":5}'), "boxcheck/capture.json is damaged"),
+        (tar([], meta=b'{"schema":"boxcheck.capture/2"}'), "capture schema 'boxcheck.capture/2' is not known"),
+        (tar([], meta=b'{"schema":"\\u001b[31m' + b"x" * 500 + b'"}'), "capture schema '?[31mxxx"),
+    ],
+)
 def test_what_is_no_capture_is_one_clear_error(tmp_path: Path, data: bytes, says: str) -> None:
     assert says in refused(data, tmp_path / "box")
 
@@ -130,11 +133,21 @@ def test_memory_stays_bounded_whatever_is_in_it(tmp_path: Path) -> None:
     nested = b"[" * 500_000 + b"]" * 500_000
     wide = b"[" + b"[]," * 4_000_000 + b"[]]"
     cases = {
-        "wide": tar([member("boxcheck/stat.json", wide), member("boxcheck/unread.jsonl", wide),
-                     member("boxcheck/list.jsonl", wide), member("boxcheck/run/0000.json", wide)],
-                    meta=b'{"schema":"boxcheck.capture/1","covers":' + wide + b',"env":' + wide + b',"user":' + wide + b"}"),
-        "nested": tar([member("boxcheck/stat.json", b'{"/dev/kfd":' + nested + b"}"),
-                       member("boxcheck/lib/0.json", b'{"library":"lib","request":"request","value":' + nested + b"}")]),
+        "wide": tar(
+            [
+                member("boxcheck/stat.json", wide),
+                member("boxcheck/unread.jsonl", wide),
+                member("boxcheck/list.jsonl", wide),
+                member("boxcheck/run/0000.json", wide),
+            ],
+            meta=b'{"schema":"boxcheck.capture/1","covers":' + wide + b',"env":' + wide + b',"user":' + wide + b"}",
+        ),
+        "nested": tar(
+            [
+                member("boxcheck/stat.json", b'{"/dev/kfd":' + nested + b"}"),
+                member("boxcheck/lib/0.json", b'{"library":"lib","request":"request","value":' + nested + b"}"),
+            ]
+        ),
         "pax": header(b"x", b"77777777777", b"x") + bytes(1 << 20),
         "long": header(b"x", b"77777777777", b"L") + bytes(1 << 20),
         "many": tar([member(f"sys/{number:06}") for number in range(100_000)]),
@@ -152,7 +165,9 @@ def test_memory_stays_bounded_whatever_is_in_it(tmp_path: Path) -> None:
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))\n"
     )
     for name in cases:
-        done = subprocess.run([sys.executable, "-c", code, str(tmp_path / name)], capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / name)], capture_output=True, text=True, timeout=120
+        )
         assert done.returncode == 0, done.stderr[-2000:]
         assert int(done.stdout) < 350_000, f"{name}: {done.stdout} kB"
 
@@ -172,20 +187,43 @@ def links(canary: Path) -> dict[str, str]:
     outside = canary / "outside"
     chain = {f"sys/chain/l{number}": f"l{number + 1}" for number in range(60)}
     return {
-        "sys/link": str(outside), "sys/a/b": str(outside / "canary"), "proc/cmdline": "../../canary", "sys/loop": "loop",
-        "etc/passwd": "/etc/passwd", "sys/up": "../" * 40 + str(outside)[1:], "sys/ping": "pong/x", "sys/pong": "ping/x",
-        "sys/self": ".", "sys/root": "/", "sys/odd": "\x1b[31m", "sys/long": "x/" * 2500, "dev/kfd": "/dev/null",
-        "sys/bytes": os.fsdecode(b"\xff\xfe"), "sys/empty-target": " ", **chain, "sys/chain/l60": str(outside),
-        **{f"sys/deep/d{number}": f"/sys/deep/d{number + 1}/x" for number in range(400)}, "sys/deep/d400": str(outside),
+        "sys/link": str(outside),
+        "sys/a/b": str(outside / "canary"),
+        "proc/cmdline": "../../canary",
+        "sys/loop": "loop",
+        "etc/passwd": "/etc/passwd",
+        "sys/up": "../" * 40 + str(outside)[1:],
+        "sys/ping": "pong/x",
+        "sys/pong": "ping/x",
+        "sys/self": ".",
+        "sys/root": "/",
+        "sys/odd": "\x1b[31m",
+        "sys/long": "x/" * 2500,
+        "dev/kfd": "/dev/null",
+        "sys/bytes": os.fsdecode(b"\xff\xfe"),
+        "sys/empty-target": " ",
+        **chain,
+        "sys/chain/l60": str(outside),
+        **{f"sys/deep/d{number}": f"/sys/deep/d{number + 1}/x" for number in range(400)},
+        "sys/deep/d400": str(outside),
     }
 
 
 def ask_about_links(host: CaptureHost) -> None:
-    interrogate(host, [
-        *(f"/{name}" for name in links(Path("/x"))), "/sys/up/canary", "/sys/chain/l0/canary", "/sys/chain/l25/canary",
-        "/sys/self/self/self/a", "/sys/root/sys/root/sys/link/canary", "/sys/deep/d0/canary", "/sys/deep/d300/canary",
-        "/sys/" + "self/" * 3000 + "a",
-    ])
+    interrogate(
+        host,
+        [
+            *(f"/{name}" for name in links(Path("/x"))),
+            "/sys/up/canary",
+            "/sys/chain/l0/canary",
+            "/sys/chain/l25/canary",
+            "/sys/self/self/self/a",
+            "/sys/root/sys/root/sys/link/canary",
+            "/sys/deep/d0/canary",
+            "/sys/deep/d300/canary",
+            "/sys/" + "self/" * 3000 + "a",
+        ],
+    )
     for path in ("/sys/loop", "/sys/ping", "/sys/chain/l0", "/sys/deep/d0/x", "/sys/odd", "/sys/long"):
         answer = host.read(path)
         assert isinstance(answer, Unread), path
@@ -228,10 +266,16 @@ def test_a_directory_that_is_a_link_gives_nothing(canary: Path) -> None:
 
 
 def test_members_below_a_link_or_a_file_are_ignored(canary: Path) -> None:
-    data = tar([
-        member("sys/link", kind=tarfile.SYMTYPE, link=str(canary / "outside")), member("sys/link/x", b"through a link"),
-        member("sys/a", b"file"), member("sys/a/b", b"below a file"), member("sys/c/d", b"1"), member("sys/c", b"now a file"),
-    ])
+    data = tar(
+        [
+            member("sys/link", kind=tarfile.SYMTYPE, link=str(canary / "outside")),
+            member("sys/link/x", b"through a link"),
+            member("sys/a", b"file"),
+            member("sys/a/b", b"below a file"),
+            member("sys/c/d", b"1"),
+            member("sys/c", b"now a file"),
+        ]
+    )
     host = opened(data, canary / "box.tar")
     interrogate(host, ["/sys/c/d", "/sys/c"])
     assert host.read("/sys/a") == b"file"
@@ -244,11 +288,16 @@ def test_members_below_a_link_or_a_file_are_ignored(canary: Path) -> None:
 
 def test_hard_links_lead_to_members_only(canary: Path) -> None:
     outside = str(canary / "outside/canary")
-    data = tar([
-        member("sys/a", b"1"), member("sys/hard", kind=tarfile.LNKTYPE, link="sys/a"),
-        member("sys/b", kind=tarfile.LNKTYPE, link=outside), member("sys/c", kind=tarfile.LNKTYPE, link="../canary"),
-        member("sys/d", kind=tarfile.LNKTYPE, link="sys/d"), member("sys/e", kind=tarfile.LNKTYPE, link="sys"),
-    ])
+    data = tar(
+        [
+            member("sys/a", b"1"),
+            member("sys/hard", kind=tarfile.LNKTYPE, link="sys/a"),
+            member("sys/b", kind=tarfile.LNKTYPE, link=outside),
+            member("sys/c", kind=tarfile.LNKTYPE, link="../canary"),
+            member("sys/d", kind=tarfile.LNKTYPE, link="sys/d"),
+            member("sys/e", kind=tarfile.LNKTYPE, link="sys"),
+        ]
+    )
     host = opened(data, canary / "box.tar")
     assert host.read("/sys/hard") == b"1"
     interrogate(host, ["/sys/b", "/sys/c", "/sys/d", "/sys/e"])
@@ -302,8 +351,14 @@ def test_sparse_and_unknown_members_are_unread(tmp_path: Path) -> None:
 
 def test_the_last_of_two_members_counts(tmp_path: Path) -> None:
     made = [
-        member("sys/a", b"1"), member("sys/a", b"2"), member("sys/b", b"3"), member("sys/b", kind=tarfile.SYMTYPE, link="a"),
-        member("sys/c", kind=tarfile.SYMTYPE, link="a"), member("sys/c", b"4"), member("sys/d/e", b"5"), member("sys/d", kind=tarfile.DIRTYPE),
+        member("sys/a", b"1"),
+        member("sys/a", b"2"),
+        member("sys/b", b"3"),
+        member("sys/b", kind=tarfile.SYMTYPE, link="a"),
+        member("sys/c", kind=tarfile.SYMTYPE, link="a"),
+        member("sys/c", b"4"),
+        member("sys/d/e", b"5"),
+        member("sys/d", kind=tarfile.DIRTYPE),
     ]
     host = opened(tar(made), tmp_path / "box.tar")
     assert [host.read(f"/sys/{name}") for name in ("a", "b", "c", "d/e")] == [b"2", b"2", b"4", b"5"]
@@ -311,9 +366,16 @@ def test_the_last_of_two_members_counts(tmp_path: Path) -> None:
 
 def test_odd_names_are_left_out_or_read(tmp_path: Path) -> None:
     made = [
-        member(os.fsdecode(b"sys/\xff\xfe"), b"1"), member("sys/\x1b[31mred", b"2"), member("sys/a\nb", b"3"),
-        member("sys/" + "n" * 3000, b"4"), member("sys/" + "x" * 9000, b"5"), member("sys/ä ö", b"6"),
-        member("sys/" + "d/" * 500 + "x", b"7"), member("sys/\u202egpj", b"8"), member("./sys/./dot", b"9"), member("//sys//slash", b"10"),
+        member(os.fsdecode(b"sys/\xff\xfe"), b"1"),
+        member("sys/\x1b[31mred", b"2"),
+        member("sys/a\nb", b"3"),
+        member("sys/" + "n" * 3000, b"4"),
+        member("sys/" + "x" * 9000, b"5"),
+        member("sys/ä ö", b"6"),
+        member("sys/" + "d/" * 500 + "x", b"7"),
+        member("sys/\u202egpj", b"8"),
+        member("./sys/./dot", b"9"),
+        member("//sys//slash", b"10"),
     ]
     host = opened(tar(made), tmp_path / "box.tar")
     assert host.entries("/sys") == ("dot", "n" * 3000, "slash", "ä ö")
@@ -337,28 +399,32 @@ def test_odd_names_in_a_directory_are_left_out(tmp_path: Path) -> None:
 # Headers
 
 
-@pytest.mark.parametrize("data", [
-    header(b"x", b"0000020", b"x") + padded(b"99 path=sys/a\nxxx") + header(b"sys/b") + END,
-    header(b"x", b"0000020", b"x") + padded(b"0 path=sys/aaaaaa") + header(b"sys/b") + END,
-    header(b"x", b"0000020", b"x") + padded(b"-5 path=sys/aaaaa") + header(b"sys/b") + END,
-    header(b"x", b"0000020", b"x") + padded(b"\x1b[31m\xff\xfe=\0\0\0\0\0\0") + header(b"sys/b") + END,
-    header(b"x", b"0000012", b"x") + padded(b"10 size=-1") + header(b"sys/b") + END,
-    header(b"x", b"0000013", b"x") + padded(b"11 size=-1\n") + header(b"sys/b") + END,
-    header(b"x", b"0000037", b"x") + padded(b"31 size=99999999999999999999999\n"[:31]) + header(b"sys/b") + END,
-    header(b"x", b"7777777", b"x") + bytes(4 << 20),
-    header(b"sys/a", b"-000001") + END,
-    header(b"sys/a", b"zzzzzzz") + END,
-    header(b"sys/a", b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff") + END,
-    header(b"sys/a", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff") + END,
-    header(b"sys/a")[:300] + b"x" + bytes(211) + END,
-])
+@pytest.mark.parametrize(
+    "data",
+    [
+        header(b"x", b"0000020", b"x") + padded(b"99 path=sys/a\nxxx") + header(b"sys/b") + END,
+        header(b"x", b"0000020", b"x") + padded(b"0 path=sys/aaaaaa") + header(b"sys/b") + END,
+        header(b"x", b"0000020", b"x") + padded(b"-5 path=sys/aaaaa") + header(b"sys/b") + END,
+        header(b"x", b"0000020", b"x") + padded(b"\x1b[31m\xff\xfe=\0\0\0\0\0\0") + header(b"sys/b") + END,
+        header(b"x", b"0000012", b"x") + padded(b"10 size=-1") + header(b"sys/b") + END,
+        header(b"x", b"0000013", b"x") + padded(b"11 size=-1\n") + header(b"sys/b") + END,
+        header(b"x", b"0000037", b"x") + padded(b"31 size=99999999999999999999999\n"[:31]) + header(b"sys/b") + END,
+        header(b"x", b"7777777", b"x") + bytes(4 << 20),
+        header(b"sys/a", b"-000001") + END,
+        header(b"sys/a", b"zzzzzzz") + END,
+        header(b"sys/a", b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff") + END,
+        header(b"sys/a", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff") + END,
+        header(b"sys/a")[:300] + b"x" + bytes(211) + END,
+    ],
+)
 def test_a_damaged_header_is_one_clear_error(tmp_path: Path, data: bytes) -> None:
     assert len(refused(data, tmp_path / "box")) < 120
 
 
 def test_names_in_extended_headers_are_held_to_the_same_rules(canary: Path) -> None:
     made = [
-        member("sys/a", b"1", pax_headers={"path": "../canary"}), member("sys/b", b"2", pax_headers={"path": "sys/renamed"}),
+        member("sys/a", b"1", pax_headers={"path": "../canary"}),
+        member("sys/b", b"2", pax_headers={"path": "sys/renamed"}),
         member("sys/c", kind=tarfile.SYMTYPE, pax_headers={"linkpath": str(canary / "outside")}),
     ]
     everywhere = header(b"g", b"0000024", b"g") + padded(b"20 path=sys/global\n\0")
@@ -404,8 +470,13 @@ def test_what_this_copy_does_not_let_us_read_is_not_absent(tmp_path: Path) -> No
 
     def work() -> list[object]:
         host = CaptureHost(str(box))
-        return [host.entries("/sys/closed"), host.exists("/sys/closed/a"), host.read("/sys/closed/a"), host.read("/sys/file"),
-                host.exists("/sys/none")]
+        return [
+            host.entries("/sys/closed"),
+            host.exists("/sys/closed/a"),
+            host.read("/sys/closed/a"),
+            host.read("/sys/file"),
+            host.exists("/sys/none"),
+        ]
 
     listed, exists, read, file, none = as_nobody(work, tmp_path)
     for answer in (listed, exists, read, file):
@@ -433,13 +504,16 @@ def test_a_directory_of_too_many_names_is_unread(tmp_path: Path, monkeypatch: py
 def test_the_command_says_one_line_and_exits_2(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     data = {
-        "garbage": b"\x1b[31mgarbage" * 100, "empty": b"", "truncated": gzip.compress(tar([member("sys/a", b"1" * 5000)]))[:150],
+        "garbage": b"\x1b[31mgarbage" * 100,
+        "empty": b"",
+        "truncated": gzip.compress(tar([member("sys/a", b"1" * 5000)]))[:150],
         "schema": tar([], meta=b'{"schema":"\\u001b[31m"}'),
     }.get(name)
     if data is not None:
         path.write_bytes(data)
     done = subprocess.run(
-        [sys.executable, "-m", "boxcheck", "doctor", "--sysroot", str(path)], capture_output=True, text=True, timeout=60)
+        [sys.executable, "-m", "boxcheck", "doctor", "--sysroot", str(path)], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert is_clean(done.stdout + done.stderr)
@@ -455,6 +529,8 @@ def test_old_formats_are_read(tmp_path: Path) -> None:
     block[345:355] = b"sys/prefix"
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block)
-    host = opened(old + base + bytes(block) + padded(b"3") + header(b"sys/dir/", kind=b"\0") + END, tmp_path / "box.tar")
+    host = opened(
+        old + base + bytes(block) + padded(b"3") + header(b"sys/dir/", kind=b"\0") + END, tmp_path / "box.tar"
+    )
     assert [host.read(f"/sys/{name}") for name in ("old", "base", "prefix/name")] == [b"1", b"2", b"3"]
     assert host.entries("/sys/dir") == ()

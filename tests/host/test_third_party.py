@@ -17,9 +17,13 @@ from tests.host.hostile import interrogate
 from tests.host.ttar import to_tar
 
 FIXTURES = Path(__file__).resolve().parents[2].parent / "shared" / "fixtures"
-TARS = [path for folder in ("hwloc", "ghw", "kfd-k8s-device-plugin") for path in sorted((FIXTURES / folder).glob("*.tar*"))]
+TARS = [
+    path for folder in ("hwloc", "ghw", "kfd-k8s-device-plugin") for path in sorted((FIXTURES / folder).glob("*.tar*"))
+]
 
-pytestmark = pytest.mark.skipif(not FIXTURES.is_dir(), reason=f"no third-party captures beside the project ({FIXTURES.name})")
+pytestmark = pytest.mark.skipif(
+    not FIXTURES.is_dir(), reason=f"no third-party captures beside the project ({FIXTURES.name})"
+)
 
 
 def read(host: CaptureHost) -> Facts:

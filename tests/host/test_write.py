@@ -23,14 +23,25 @@ def recording() -> Recording:
     made = Recording()
     made.started_seconds = 1_788_271_200.125
     made.finished_seconds = 1_788_271_201.0
-    made.files = {"/proc/cmdline": b"quiet\n", "/sys/devices/a/config": bytes(range(256)), "/etc/empty": b"",
-                  f"/sys/{'long/' * 60}name": b"long", "/etc/ä ö": "ü".encode()}
+    made.files = {
+        "/proc/cmdline": b"quiet\n",
+        "/sys/devices/a/config": bytes(range(256)),
+        "/etc/empty": b"",
+        f"/sys/{'long/' * 60}name": b"long",
+        "/etc/ä ö": "ü".encode(),
+    }
     made.links = {"/sys/bus/a": "../devices/a", "/dev/dri/by-path": "/dev/none"}
     made.stats = {"/dev/kfd": Stat("char", 0o660, 0, 44)}
     made.opened = {"/dev/kfd": "EACCES"}
     made.listings = {"/sys/class/drm": ("card0", "card1")}
-    made.unread = {"/sys/devices/a/vpd": Unread("permission denied", "permission"), "/sys/b": Unread("no such file", "absent")}
-    made.programs = {("true",): ProgramOutput(("true",), 0, "", "", 3), ("no",): Unread("no is not installed", "absent")}
+    made.unread = {
+        "/sys/devices/a/vpd": Unread("permission denied", "permission"),
+        "/sys/b": Unread("no such file", "absent"),
+    }
+    made.programs = {
+        ("true",): ProgramOutput(("true",), 0, "", "", 3),
+        ("no",): Unread("no is not installed", "absent"),
+    }
     made.answers = {("nvml", "count"): 7, ("nvml", "bad"): Unread("gone", "error"), ("hip", "list"): [1, {"a": None}]}
     made.again = [Again("/sys/devices/a/config", "load", 5.0, 1_788_271_200.5, b"later")]
     made.environment = {"LANG": "C"}
@@ -145,14 +156,17 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
         subprocess.run(["umount", small], check=True)
 
 
-@pytest.mark.parametrize(("out", "says"), [
-    ("none/box.tar", "no such file"),
-    ("file/box.tar", "no such file"),
-    ("full", "exists and is no empty directory"),
-    ("file", "exists and is no empty directory"),
-    ("box.zip", "a capture is a directory or ends in .tar, .tar.gz, .tgz, .tar.zst"),
-    ("full.tar", "is a directory"),
-])
+@pytest.mark.parametrize(
+    ("out", "says"),
+    [
+        ("none/box.tar", "no such file"),
+        ("file/box.tar", "no such file"),
+        ("full", "exists and is no empty directory"),
+        ("file", "exists and is no empty directory"),
+        ("box.zip", "a capture is a directory or ends in .tar, .tar.gz, .tgz, .tar.zst"),
+        ("full.tar", "is a directory"),
+    ],
+)
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path, out: str, says: str) -> None:
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "full").mkdir()

@@ -1,7 +1,8 @@
 """Reads the text archives in which the procfs project keeps its test data, and writes them as tars.
 
-Format: `Path: NAME`, then `SymlinkTo: TARGET` or `Lines: N` and N lines, then `Mode: OCTAL`; `Directory: NAME`; lines of
-dashes and `#` between. In content NULLBYTE and EOF stand for a zero byte and a missing last line end; a backslash guards them.
+Format: `Path: NAME`, then `SymlinkTo: TARGET` or `Lines: N` and N lines, then `Mode: OCTAL`; `Directory: NAME`; lines
+of dashes and `#` between. In content NULLBYTE and EOF stand for a zero byte and a missing last line end; a backslash
+guards them.
 """
 
 from __future__ import annotations
