@@ -51,7 +51,7 @@ def load(name_or_path: str) -> Profile:
     help = first.help
     if len(mistakes) > 1:
         more = f"boxcheck profile check {show_text(name_or_path)} shows all {len(mistakes)} mistakes"
-        help = f"{help}; {more}" if help else more
+        help = f"{help}{' ' if help.endswith('?') else '; '}{more}" if help else more
     raise ProfileError(str(first), help, tuple(mistakes))
 
 
