@@ -29,7 +29,8 @@ def _no_bmc(bmc: Bmc) -> Finding | None:
 
 def no_driver(bmc: Bmc) -> Unread | None:
     if bmc.node is None:
-        return Unread("there is no /dev/ipmi0: its driver is not loaded", "unsupported")
+        why = "the board shows no BMC" if bmc.announced is False else "its driver is not loaded"
+        return Unread(f"there is no /dev/ipmi0: {why}", "unsupported")
     return bmc.node if isinstance(bmc.node, Unread) else None
 
 

@@ -275,7 +275,9 @@ def half_bandwidth_sku(cpu: Cpu, want: Profile) -> Iterator[Finding]:
         yield skipped(BOX_CPU, "the processor is no EPYC, so it is none of the half-bandwidth models")
         return
     sku = next((word for word in name.upper().split() if word in HALF_BANDWIDTH_MODELS), None)
-    if sku is None:
+    if not any(character.isdecimal() for character in name):
+        yield skipped(BOX_CPU, f"{name} gives no model number, as in a virtual machine")
+    elif sku is None:
         yield passed(BOX_CPU, f"{name} is none of EPYC {listed(HALF_BANDWIDTH_MODELS)}", evidence=CPUINFO)
     else:
         yield marginal(

@@ -173,6 +173,8 @@ def _arrays(host: Host) -> tuple[RaidArray, ...] | Unread:
                 name=name, level=known.level if known else None, state="inactive",
                 disks=known.disks if known else unread, degraded=None,
                 members=tuple(RaidMember(member, unread) for member in members))
+    if not arrays and isinstance(mdstat, Unread) and mdstat.kind != "absent":
+        return mdstat  # a list of disks that somebody else captured does not prove that there is no array
     return tuple(arrays[name] for name in sorted(arrays))
 
 

@@ -96,6 +96,14 @@ def test_nothing_captured_is_nothing_read(tmp_path: Path) -> None:
     assert kind_of(storage.mounted_at("/raid")) == "not-captured"
 
 
+def test_a_foreign_list_of_disks_does_not_prove_that_there_is_no_array(tmp_path: Path) -> None:
+    files = {"/sys/block/sda/size": "1"}
+    assert kind_of(fact(Storage, tree(files, whole=False), tmp_path).arrays) == "not-captured"
+    assert fact(Storage, tree(files), tmp_path).arrays == ()
+    known = {**files, "/proc/mdstat": "Personalities :\nunused devices: <none>\n"}
+    assert fact(Storage, tree(known, whole=False), tmp_path).arrays == ()
+
+
 def test_parsers() -> None:
     mount = parse_mountinfo(r"36 35 98:0 /mnt1 /mnt/a\040b rw,noatime master:1 - ext3 /dev/root rw,errors=continue")[0]
     assert (mount.source, mount.path, mount.kind, mount.device) == ("/dev/root", "/mnt/a b", "ext3", "98:0")
