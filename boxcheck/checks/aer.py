@@ -85,7 +85,7 @@ def _blind(bdf: Bdf, pci: PciInventory) -> str | None | Unread:
     return None
 
 
-def _none(gpus: Gpus) -> Finding:
+def no_link(gpus: Gpus) -> Finding:
     if gpus.unreadable is not None:
         return unknown(BOX, f"not read: {gpus.unreadable.why}")
     return skipped(BOX, "no GPU sits in a slot of this machine")
@@ -123,7 +123,7 @@ def live(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Profile) -
         else:
             yield passed(subject, "both ends report and the kernel counts", evidence=evidence)
     if not judged:
-        yield _none(gpus)
+        yield no_link(gpus)
 
 
 def _silence_help(silent: str) -> tuple[str, ...]:
@@ -153,7 +153,7 @@ def correctable(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Pro
         judged = True
         yield _judge_correctable(gpu, link, gpus, links, aer, pci, want)
     if not judged:
-        yield _none(gpus)
+        yield no_link(gpus)
 
 
 def _counts(link: Link, aer: Aer) -> tuple[dict[str, int], dict[str, int]] | Unread:
@@ -184,7 +184,7 @@ def _raw_status(link: Link, pci: PciInventory) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _listing(counts: Mapping[str, int]) -> str:
+def counts_text(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
@@ -219,9 +219,9 @@ def _judge_correctable(
     place = where(link, gpu, links, want)
     ends = []
     if port:
-        ends.append(f"{_listing(port)} at the port {short(link.downstream.bdf)}")
+        ends.append(f"{counts_text(port)} at the port {short(link.downstream.bdf)}")
     if card and link.upstream:
-        ends.append(f"{_listing(card)} at the card {short(link.upstream.bdf)}")
+        ends.append(f"{counts_text(card)} at the card {short(link.upstream.bdf)}")
     says = f"{' and '.join(ends)} since boot"
     notes = _directions(port, card)
     helps: tuple[str, ...] = reseat(link, want)
@@ -231,7 +231,7 @@ def _judge_correctable(
         excluded = ("damaged packets (neither end counted any)",)
     options = {
         "measured": Quantity(total, "errors"), "limit": want.limit(BER), "evidence": evidence,
-        "cause": f"link:{link.id}", "where": place, "title": f"the link of {_name(link, subject)} makes errors",
+        "cause": f"link:{link.id}", "where": place, "title": f"the link of {link_name(link, subject)} makes errors",
         "notes": notes, "help": helps, "not_": excluded,
     }
     if port.get("Rollover") or card.get("Rollover"):
@@ -243,7 +243,7 @@ def _judge_correctable(
     return marginal(subject, says, **options)
 
 
-def _name(link: Link, subject: Subject) -> str:
+def link_name(link: Link, subject: Subject) -> str:
     return f"slot {link.slot}" if link.slot else str(subject)
 
 
@@ -269,75 +269,3 @@ def _directions(port: Mapping[str, int], card: Mapping[str, int]) -> tuple[str, 
     if any(name in card for name in TRANSMITTER):
         notes.append("the card sent packets that were not acknowledged: either way may be damaged")
     return tuple(notes)
-
-
-@check("aer.uncorrectable", reads=[Gpus, Links, Aer, PciInventory])
-def uncorrectable(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Profile) -> Iterator[Finding]:
-    """A link or a device had an error that could not be repaired.
-
-    Why it matters: a packet was lost. SDES means that the link dropped; CmpltTO that a device stopped answering; both
-    end jobs and reset cards.
-    What to do: for SDES, power leads, riser and `pcie_port_pm=off`; for others read the kernel log around it.
-    Not a fault: UnsupReq counted while the bus was probed at boot by some firmware; it stays at that count.
-    By hand: cat /sys/bus/pci/devices/<port>/aer_dev_{fatal,nonfatal}
-    """
-    judged = False
-    on_gpu_path: set[Bdf] = set()
-    for gpu, link in slot_links(gpus, links, want):
-        judged = True
-        on_gpu_path |= {end.bdf for end in (link.downstream, link.upstream) if end}
-        yield _judge_uncorrectable(gpu, link, links, aer, pci, want)
-    if not judged:
-        yield _none(gpus)
-    for bdf, counters in aer.counters.items():
-        if bdf in on_gpu_path:
-            continue
-        for kind, counts in (("fatal", counters.fatal), ("nonfatal", counters.nonfatal)):
-            if isinstance(counts, Unread):
-                continue
-            found = {name: count for name, count in counts.items() if count and name != "TOTAL"}
-            if found:
-                yield marginal(
-                    Subject("function", name=short(bdf), bdf=bdf), f"{_listing(found)} ({kind}) since boot",
-                    evidence=(f"/sys/bus/pci/devices/{bdf}/aer_dev_{kind}",), cause=f"function:{bdf}",
-                    title=f"{short(bdf)} had {kind} errors",
-                )
-
-
-def _judge_uncorrectable(gpu: Gpu, link: Link, links: Links, aer: Aer, pci: PciInventory, want: Profile) -> Finding:
-    subject = link_subject(link, gpu)
-    evidence = link_evidence(link, "aer_dev_fatal", "aer_dev_nonfatal")
-    texts: list[str] = []
-    names: set[str] = set()
-    for end in (link.downstream, link.upstream):
-        counters = aer.counters.get(end.bdf) if end else None
-        if end is None or counters is None:
-            continue
-        for kind, counts in (("fatal", counters.fatal), ("nonfatal", counters.nonfatal)):
-            if isinstance(counts, Unread):
-                return unknown(subject, f"{kind} error counters not read: {counts.why}", evidence=evidence)
-            found = {name: count for name, count in counts.items() if count and name != "TOTAL"}
-            if found:
-                texts.append(f"{_listing(found)} ({kind}) at {short(end.bdf)}")
-                names |= found.keys()
-    if texts:
-        dropped = "SDES" in names or "DLP" in names
-        return failed(
-            subject, f"{'; '.join(texts)} since boot", evidence=evidence, cause=f"link:{link.id}",
-            where=where(link, gpu, links, want),
-            title=f"the link of {_name(link, subject)} dropped" if dropped else (
-                f"uncorrectable errors on the link of {_name(link, subject)}"),
-            help=(
-                "check the card's power leads and its riser; then boot with pcie_port_pm=off" if dropped
-                else "read what happened around it: boxcheck doctor log -v",
-                *reseat(link, want),
-            ),
-        )
-    silent = silence(link, links, aer, pci)
-    if isinstance(silent, Unread):
-        return unknown(subject, f"0 counted, but whether anybody counts was not read: {silent.why}", evidence=evidence,
-                       needs_root=silent.kind == "permission")
-    if silent is not None:
-        return unknown(subject, f"0 counted, and that proves nothing: {silent}", evidence=evidence)
-    none = Quantity(0, "errors")
-    return passed(subject, "no uncorrectable error counted since boot", measured=none, evidence=evidence)

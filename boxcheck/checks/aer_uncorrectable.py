@@ -1,0 +1,202 @@
+"""Uncorrectable errors: by the counters of both ends of a link, and by what its root port counted from below.
+
+The kernel does not read the registers of a device that reported a fatal error, because the link to it may be dead
+(drivers/pci/pcie/aer.c, aer_get_device_error_info). The device's own counter stays at 0 then, and only the total of
+the root port above it shows that something happened. That total counts messages from every device below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from boxcheck.checks.aer import counts_text, link_name, no_link, silence
+from boxcheck.checks.places import link_evidence, link_subject, reseat, short, slot_links, where
+from boxcheck.checks.wording import counted, not_read
+from boxcheck.model import Bdf, Finding, Quantity, Subject, Unread
+from boxcheck.probes.gpus import Gpu, Gpus
+from boxcheck.probes.links import Link, Links
+from boxcheck.probes.pci import PciInventory
+from boxcheck.probes.pcie_aer import Aer
+from boxcheck.profile import Profile
+from boxcheck.registry import check, failed, marginal, passed, unknown
+
+KINDS = ("fatal", "nonfatal")
+READ_THE_LOG = "read what happened around it: boxcheck doctor log -v"
+UNCLAIMED_NOTE = (
+    "a device's own counter stays at 0 after a fatal error: the kernel does not ask a device whose link may be dead",)
+
+
+class Unclaimed(msgspec.Struct, frozen=True):
+    """Error messages that a root port counted and that neither it nor a device below it shows."""
+
+    fatal: int
+    nonfatal: int
+
+    def text(self, root: Bdf) -> str:
+        parts = [counted(number, f"{kind} error") for kind, number in
+                 (("fatal", self.fatal), ("non-fatal", self.nonfatal)) if number]
+        return f"{' and '.join(parts)} at root port {short(root)} that no device below it shows"
+
+
+def _shown(counts: Mapping[str, int]) -> dict[str, int]:
+    """The errors by name. A total without any name is one that this kernel has no name for."""
+    found = {name: count for name, count in counts.items() if count and name != "TOTAL"}
+    total = counts.get("TOTAL", 0)
+    return found or ({"unnamed": total} if total else {})
+
+
+def _root(link: Link, links: Links) -> Bdf:
+    return (*links.chain(link.id), link)[0].id
+
+
+def _below(pci: PciInventory) -> dict[Bdf, list[Bdf]]:
+    """Root port -> itself and everything below it."""
+    found: dict[Bdf, list[Bdf]] = {}
+    for bdf in pci.functions:
+        above = [function.bdf for function in pci.ancestors(bdf)]
+        found.setdefault(above[-1] if above else bdf, []).append(bdf)
+    return found
+
+
+def unclaimed(root: Bdf, below: Mapping[Bdf, list[Bdf]], aer: Aer) -> Unclaimed | Unread:
+    """What the root port counted beyond the totals of itself and of all devices below it."""
+    totals = aer.root_totals.get(root)
+    if totals is None:
+        return Unread(f"root port {short(root)} has no totals of error messages", "absent")
+    left: list[int] = []
+    for kind, total in zip(KINDS, (totals.fatal, totals.nonfatal), strict=True):
+        if isinstance(total, Unread):
+            return Unread(f"aer_rootport_total_err_{kind} of {short(root)}: {total.why}", total.kind)
+        claimed = 0
+        for bdf in below.get(root, ()) if total else ():
+            counters = aer.counters.get(bdf)
+            counts = {} if counters is None else counters.fatal if kind == "fatal" else counters.nonfatal
+            if isinstance(counts, Unread):
+                return Unread(f"{kind} error counters of {short(bdf)}: {counts.why}", counts.kind)
+            # TOTAL counts messages as the root port does; one message can set several of the named bits.
+            claimed += counts["TOTAL"] if "TOTAL" in counts else sum(counts.values())
+        left.append(max(total - claimed, 0))
+    return Unclaimed(*left)
+
+
+def _total_files(root: Bdf) -> tuple[str, ...]:
+    return tuple(f"/sys/bus/pci/devices/{root}/aer_rootport_total_err_{kind}" for kind in KINDS)
+
+
+@check("aer.uncorrectable", reads=[Gpus, Links, Aer, PciInventory])
+def uncorrectable(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Profile) -> Iterator[Finding]:
+    """A link or a device had an error that could not be repaired.
+
+    Why it matters: a packet was lost. SDES means that the link dropped; CmpltTO that a device stopped answering; both
+    end jobs and reset cards. A fatal error often shows at the root port only: the card that had it cannot be asked.
+    What to do: for SDES, power leads, riser and `pcie_port_pm=off`; for others read the kernel log around it.
+    Not a fault: UnsupReq counted while the bus was probed at boot by some firmware; it stays at that count.
+    By hand: cat /sys/bus/pci/devices/<port>/aer_dev_{fatal,nonfatal}, and aer_rootport_total_err_{fatal,nonfatal} of
+    the root port
+    """
+    below = _below(pci)
+    on_gpu_path: set[Bdf] = set()
+    roots: dict[Bdf, bool] = {}
+    for gpu, link in slot_links(gpus, links, want):
+        on_gpu_path |= {end.bdf for end in (link.downstream, link.upstream) if end}
+        root = _root(link, links)
+        alone = not [
+            other for id, other in links.links.items()
+            if id != link.id and not other.on_card and (id == root or root in links.above.get(id, ()))
+        ]
+        roots[root] = alone
+        yield _judge_link(gpu, link, unclaimed(root, below, aer), alone, links, aer, pci, want)
+    if not roots:
+        yield no_link(gpus)
+    for bdf, counters in aer.counters.items():
+        if bdf in on_gpu_path:
+            continue
+        for kind, counts in (("fatal", counters.fatal), ("nonfatal", counters.nonfatal)):
+            found = {} if isinstance(counts, Unread) else _shown(counts)
+            if found:
+                yield marginal(
+                    Subject("function", name=short(bdf), bdf=bdf), f"{counts_text(found)} ({kind}) since boot",
+                    evidence=(f"/sys/bus/pci/devices/{bdf}/aer_dev_{kind}",), cause=f"function:{bdf}",
+                    title=f"{short(bdf)} had {kind} errors", help=(READ_THE_LOG,),
+                )
+    for root in aer.root_totals:
+        if not roots.get(root, False):
+            yield from _judge_root(root, unclaimed(root, below, aer), gpu_below=root in roots)
+
+
+def _judge_root(root: Bdf, stray: Unclaimed | Unread, gpu_below: bool) -> Iterator[Finding]:
+    """Errors from somewhere below a root port with several links, or with no GPU. Nothing where there were none."""
+    if isinstance(stray, Unread) or not (stray.fatal or stray.nonfatal):
+        return
+    make = failed if gpu_below and stray.fatal else marginal
+    yield make(
+        Subject("function", name=f"root port {short(root)}", bdf=root),
+        f"{stray.text(root)}, from somewhere below it", evidence=_total_files(root),
+        measured=Quantity(stray.fatal + stray.nonfatal, "errors"),
+        cause=f"{'link' if gpu_below else 'function'}:{root}", where=f"somewhere below root port {short(root)}",
+        title=f"an uncorrectable error somewhere below root port {short(root)}", help=(READ_THE_LOG,),
+        notes=UNCLAIMED_NOTE if stray.fatal else (),
+    )
+
+
+def _judge_link(
+    gpu: Gpu, link: Link, stray: Unclaimed | Unread, alone: bool, links: Links, aer: Aer, pci: PciInventory,
+    want: Profile,
+) -> Finding:
+    """`alone`: no other link is below this one's root port, so what the root port counted is of this link."""
+    subject = link_subject(link, gpu)
+    root = _root(link, links)
+    evidence = (*link_evidence(link, "aer_dev_fatal", "aer_dev_nonfatal"), *_total_files(root))
+    name = link_name(link, subject)
+    place = where(link, gpu, links, want)
+    texts: list[str] = []
+    names: set[str] = set()
+    hidden: Unread | None = None
+    for end in (link.downstream, link.upstream):
+        counters = aer.counters.get(end.bdf) if end else None
+        if end is None or counters is None:
+            continue
+        for kind, counts in (("fatal", counters.fatal), ("nonfatal", counters.nonfatal)):
+            if isinstance(counts, Unread):
+                hidden = Unread(f"{kind} error counters of {short(end.bdf)}: {counts.why}", counts.kind)
+                continue
+            found = _shown(counts)
+            if found:
+                texts.append(f"{counts_text(found)} ({kind}) at {short(end.bdf)}")
+                names |= found.keys()
+    if alone and isinstance(stray, Unclaimed) and stray.fatal:
+        texts.append(stray.text(root))
+    if texts:
+        dropped = "SDES" in names or "DLP" in names
+        return failed(
+            subject, f"since boot: {'; '.join(texts)}", evidence=evidence, cause=f"link:{link.id}", where=place,
+            title=f"the link of {name} dropped" if dropped else f"uncorrectable errors on the link of {name}",
+            notes=() if names else UNCLAIMED_NOTE,
+            help=(
+                "check the card's power leads and its riser; then boot with pcie_port_pm=off" if dropped
+                else READ_THE_LOG,
+                *reseat(link, want),
+            ),
+        )
+    if hidden is not None:
+        return not_read(subject, hidden, evidence=evidence)
+    silent = silence(link, links, aer, pci)
+    if isinstance(silent, Unread):
+        return unknown(subject, f"0 counted, but whether anybody counts was not read: {silent.why}", evidence=evidence,
+                       needs_root=silent.kind == "permission")
+    if silent is not None:
+        return unknown(subject, f"0 counted, and that proves nothing: {silent}", evidence=evidence)
+    if isinstance(stray, Unread):
+        return not_read(subject, Unread(f"0 counted at both ends, but {stray.why}", stray.kind), evidence=evidence)
+    if stray.fatal:
+        return unknown(
+            subject, f"0 counted at both ends, but {stray.text(root)}: whose it was cannot be told", evidence=evidence)
+    if alone and stray.nonfatal:
+        return marginal(
+            subject, f"0 counted at both ends, but {stray.text(root)}", evidence=evidence, cause=f"link:{link.id}",
+            where=place, title=f"uncorrectable errors on the link of {name}", help=(READ_THE_LOG,),
+            measured=Quantity(stray.nonfatal, "errors"))
+    return passed(
+        subject, "no uncorrectable error counted since boot", measured=Quantity(0, "errors"), evidence=evidence)
