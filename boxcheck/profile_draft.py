@@ -17,7 +17,7 @@ from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.links import Link, Links
 from boxcheck.probes.memory import Memory
 from boxcheck.probes.nvme import Nvme
-from boxcheck.registry import LIMITS, discover
+from boxcheck.registry import CHECKS, LIMITS, discover
 
 MARK = "# measured, not agreed"
 SOURCE = "measured on this machine, not agreed"
@@ -191,7 +191,7 @@ def draft(facts: Facts) -> str:
         lines += ["", f"[{area}]"]
         lines += [f"{name.split('.', 1)[1]} = {literal(value)}  {MARK}"
                   for name, value in limits.items() if name.startswith(f"{area}.")]
-    lines += ["", "[require]", f"inspect = {literal(_blockers())}"]
+    lines += ["", "[require]", "inspect = [", *(f"  {quoted(id)}," for id in _blockers(facts, limits)), "]"]
     lines += _slots(slot_links(facts))
     if limits:
         lines += ["", "[[source]]", "limit = [", *(f"  {quoted(name)}," for name in limits), "]",
@@ -212,8 +212,10 @@ def _slots(links: tuple[Link, ...]) -> Iterator[str]:
                         "# [[slot]]", '# label = "..."', f"# root_port = {quoted(link.id)}")
 
 
-def _blockers() -> list[str]:
-    """What every shipped profile of a GPU box requires."""
+def _blockers(facts: Facts, limits: Mapping[str, Any]) -> list[str]:
+    """What holds for any machine, and the checks that read what was measured here: a number nobody requires is idle."""
     from boxcheck.profile import load_profile
 
-    return list(load_profile("generic").inspect)
+    readers = [id for id, check in CHECKS.items() if set(check.limits) & set(limits)]
+    inventory = ["inventory.gpu-count", "inventory.gpu-model"] if cards(facts) else []
+    return sorted({*load_profile("generic").inspect, *readers, *inventory})

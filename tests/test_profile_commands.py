@@ -11,6 +11,7 @@ import pytest
 
 from boxcheck.commands import profile as commands
 from boxcheck.profile import ProfileError, load_profile, shipped_profiles
+from boxcheck.registry import CHECKS
 from boxcheck.report import profile as report
 from tests.boxes import BOXES, build
 
@@ -113,8 +114,11 @@ def test_a_draft_loads_as_it_stands_and_says_that_nobody_agreed(
     assert {limit.source for limit in profile.limits.values()} == {"measured on this machine, not agreed"}
     marked = [line for line in text.splitlines() if line.endswith("# measured, not agreed")]
     assert len(marked) >= len(profile.limits)
+    for limit in profile.limits:
+        assert any(limit in check.limits and profile.is_blocker(check.id) for check in CHECKS.values()), limit
     if name in shipped_profiles():
         shipped = load_profile(name)
+        assert profile.is_blocker("inventory.gpu-count")
         assert profile.gpus.parts == shipped.gpus.parts
         assert profile.gpus.count == shipped.gpus.count
         assert profile.limits["memory.total_gib"].must == shipped.limits["memory.total_gib"].must
