@@ -35,6 +35,14 @@ def _working(array: RaidArray) -> int:
     )
 
 
+def _unsure(array: RaidArray) -> Unread | None:
+    """What was not read of an active array's members, so that counting them proves nothing."""
+    if isinstance(array.state, Unread):
+        return array.state
+    return next((member.state for member in array.members if isinstance(member.state, Unread)
+                 and array.state in GOOD_STATES), None)
+
+
 def _cause(array: RaidArray) -> str:
     return f"raid:{array.name}"
 
@@ -68,7 +76,8 @@ def _array_findings(array: RaidArray) -> Iterator[Finding]:
             help=(f"sudo mdadm --detail /dev/{array.name}", "replace the drive, then sudo mdadm --manage --add it"),
             **common)
     elif array.degraded is None and array.members and isinstance(array.disks, int) and _working(array) < array.disks:
-        yield failed(
+        unsure = _unsure(array)
+        yield not_read(subject, unsure, evidence=evidence) if unsure is not None else failed(
             subject, f"{level} with {_working(array)} of {array.disks} drives", **common,
             measured=Quantity(_working(array), "drives"), title=f"RAID array {array.name} lacks a drive",
             help=(f"sudo mdadm --detail /dev/{array.name}",))
@@ -105,6 +114,10 @@ def raid(storage: Storage, want: Profile) -> Iterator[Finding]:
         return
     working = max((_working(array) for array in storage.arrays if array.state in GOOD_STATES), default=0)
     biggest = max(storage.arrays, key=lambda array: len(array.members), default=None)
+    unsure = next((why for array in storage.arrays if (why := _unsure(array)) is not None), None)
+    if unsure is not None and outcome_of(working, bound) is not Outcome.PASS:
+        yield not_read(BOX, unsure, evidence=("/proc/mdstat",))
+        return
     yield judged(
         BOX, working, bound,
         f"{counted(working, 'drive')} at work in {biggest.name if biggest else 'any array'}, "

@@ -53,6 +53,16 @@ def test_raid_that_the_profile_demands(arrays: Any, wanted: list[str]) -> None:
     assert outcomes(judge("disk.raid", storage(arrays=arrays), limits={"disk.raid_members": 4})) == wanted
 
 
+UNSURE = (*MEMBERS[:3], RaidMember("nvme3n1", GONE))
+
+
+@pytest.mark.parametrize(("one", "wanted"), [
+    (array(state=GONE), ["unknown", "unknown"]), (array(members=UNSURE), ["unknown", "unknown"]),
+    (array(members=UNSURE, disks=3, degraded=0), ["pass", "unknown"])])
+def test_members_that_were_not_read_are_not_lost(one: RaidArray, wanted: list[str]) -> None:
+    assert outcomes(judge("disk.raid", storage(arrays=(one,)), limits={"disk.raid_members": 4})) == wanted
+
+
 def test_a_lost_drive_is_one_problem() -> None:
     facts = storage(arrays=(INACTIVE,), mounts=(ROOT,))
     limits = {"disk.raid_members": 4, "disk.raid_mount": "/raid"}
