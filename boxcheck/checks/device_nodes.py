@@ -65,9 +65,8 @@ def _judge(
             return passed(subject, f"{node.path}: {found.says}", evidence=evidence,
                           notes=("run this once without sudo to see whether you may open it",))
         case "unread":
-            unread = found.unread or Unread(found.says)
-            return unknown(subject, f"not read: {found.says}", needs_root=unread.kind == "permission",
-                           evidence=evidence)
+            return unknown(subject, f"not read: {found.says}", evidence=evidence,
+                           needs_root=found.unread is not None and found.unread.kind == "permission")
         case "missing":
             return failed(
                 subject, f"{node.path} does not exist", evidence=evidence, cause=missing_cause,

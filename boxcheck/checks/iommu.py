@@ -80,9 +80,10 @@ def translating(gpus: Gpus, iommu: Iommu, want: Profile) -> Iterator[Finding]:
     types = [(gpu, state.type) for gpu, state in states if isinstance(state, IommuGroup)]
     bad_type = next((kind for _, kind in types if isinstance(kind, Unread)), None)
     evidence = (GROUPS, UNITS)
-    if unread is not None or bad_type is not None:
-        yield not_read(BOX, unread or bad_type or Unread("the groups were not read"), evidence=evidence)
-        return
+    for reading in (unread, bad_type):
+        if reading is not None:
+            yield not_read(BOX, reading, evidence=evidence)
+            return
     behind = [(gpu, str(kind)) for gpu, kind in types if kind in TRANSLATING or kind == "blocked"]
     yield _judge_mode(behind, types, len(chosen), iommu, want)
 

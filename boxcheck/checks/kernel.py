@@ -154,7 +154,9 @@ def taint(kernel: Kernel, want: Profile) -> Iterator[Finding]:
         yield marginal(subject, f"{'; '.join(says for _, says in odd)} (taint {letters})", evidence=evidence,
                        cause="taint:", help=help_)
     elif new:
-        yield marginal(subject, f"taint {kernel.taint} holds marks that this boxcheck does not know", evidence=evidence)
+        yield marginal(
+            subject, f"taint {kernel.taint} holds marks that this boxcheck does not know", evidence=evidence,
+            cause="taint:", help=("look the bits up in your kernel's Documentation/admin-guide/tainted-kernels.rst",))
     else:
         yield passed(subject, f"no mark of a fault (taint {letters})", evidence=evidence)
 

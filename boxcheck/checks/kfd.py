@@ -69,11 +69,11 @@ def nodes(gpus: Gpus, kfd: Kfd, amdgpu: Amdgpu, want: Profile) -> Iterator[Findi
             title="the compute driver (KFD) is not there",
             help=("sudo modprobe amdgpu; the kernel needs CONFIG_HSA_AMD (grep HSA_AMD /boot/config-$(uname -r))",))
         return
-    hidden = [node for node in kfd.nodes if node.unread is not None]
+    hidden = [node.unread for node in kfd.nodes if node.unread is not None and node.gpu_id != 0]
     for gpu in asked:
         node = kfd.of(gpu.bdf)
-        if node is None and hidden and any(one.gpu_id != 0 for one in hidden):
-            yield not_read(gpu.subject, hidden[0].unread or Unread("a KFD node was not readable"), evidence=(NODES,))
+        if node is None and hidden:
+            yield not_read(gpu.subject, hidden[0], evidence=(NODES,))
         else:
             yield _judge_node(gpu, node, amdgpu)
 

@@ -171,7 +171,7 @@ def _rules(host: Host) -> tuple[UdevRule, ...] | Unread:
     for directory in RULE_DIRECTORIES:
         names = host.entries(directory)
         if isinstance(names, Unread):
-            unread = unread if names.kind == "absent" else unread or names
+            unread = names if unread is None and names.kind != "absent" else unread
             continue
         listed += 1
         for name in names[:1000]:
@@ -182,11 +182,11 @@ def _rules(host: Host) -> tuple[UdevRule, ...] | Unread:
             seen.add(name)
             text = host.text(f"{directory}/{name}")
             if isinstance(text, Unread):
-                unread = unread or text
+                unread = text if unread is None else unread
             else:
                 found += parse_udev_rules(text, f"{directory}/{name}")
     if not listed:
-        return unread or Unread("no directory of udev rules is here", "absent")
+        return Unread("no directory of udev rules is here", "absent") if unread is None else unread
     return tuple(found)
 
 

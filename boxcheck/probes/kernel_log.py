@@ -46,8 +46,7 @@ def _crash_records(host: Host) -> tuple[str, ...] | Unread:
     for directory in PSTORE:
         names = host.entries(directory)
         if isinstance(names, Unread):
-            if names.kind != "absent":
-                unread = unread or names
+            unread = names if unread is None and names.kind != "absent" else unread
             continue
         found += [f"{directory}/{name}" for name in names]
     return tuple(found) if found or unread is None else unread

@@ -136,7 +136,7 @@ def packages(host: Host) -> Packages:
         for name in _RPM_FIRMWARE:
             output = host.run(["rpm", "-q", name])
             if isinstance(output, Unread):
-                problem = problem or output
+                problem = output if problem is None else problem
             elif output.exit == 0:
                 found.update(parse_rpm_names(output.stdout))
         return Packages("rpm", problem if problem is not None and not found else found)
