@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from enum import StrEnum
@@ -207,6 +208,7 @@ def run() -> None:
     from boxcheck.host.tree import CaptureError
     from boxcheck.usage import UsageError
 
+    gc.set_threshold(100_000, 50, 50)  # facts are many, small and all kept; collecting them over and over costs 4 %
     code = 0
     try:
         code = app(standalone_mode=False) or 0

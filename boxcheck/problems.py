@@ -31,6 +31,7 @@ EXPLAINS_ALL: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("bar-small", ("bar", "kfd-p2p")),
     ("gpu", ("gpu-mixed",)),
     ("nvme-missing", ("raid",)),
+    ("power-supply", ("bmc-events",)),
     ("memory-dimm", ("memory-log", "machine-check", "memory-population")),
     ("node-group", ("node",)),
     ("iommu", ("strix-iommu",)),

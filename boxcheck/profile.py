@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from boxcheck.model import Limit
+from boxcheck.model import Limit, Outcome
 from boxcheck.registry import LIMITS
 
 Goal = Literal["any", "rocm", "cuda-p2p", "tinygrad", "vm"]
@@ -122,6 +122,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     limits: Mapping[str, Limit] = {}
     inspect: tuple[str, ...] = ()
     stress: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    """Checks that block when they find something, and not when they cannot look: what many sound boxes cannot read."""
     advisory: tuple[str, ...] = ()
     slots: tuple[SlotWanted, ...] = ()
     match: Mapping[str, Any] = {}
@@ -150,6 +152,15 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         if selected(self.advisory, check_id):
             return False
         return selected(self.inspect if stage == "inspect" else self.stress, check_id)
+
+    def blocks(self, check_id: str, outcome: Outcome) -> bool:
+        """Whether a finding of doctor decides the verdict: required checks always, `faults` when they could look."""
+        from boxcheck.registry import selected
+
+        if self.is_blocker(check_id):
+            return True
+        looked = outcome in (Outcome.PASS, Outcome.MARGINAL, Outcome.FAIL)
+        return looked and selected(self.faults, check_id) and not selected(self.advisory, check_id)
 
 
 def profiles_directory() -> Path:

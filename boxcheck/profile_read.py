@@ -22,7 +22,7 @@ from boxcheck.registry import CHECKS, LIMITS, selected
 PROFILE_KEYS = ("name", "revision", "title", "goal", "parts", "notes")
 PART_KEYS = ("part", "title", "notes")
 TABLES = ("match", "gpus", "require", "slot", "source", "recommend")
-STAGES = ("inspect", "stress", "advisory")
+STAGES = ("inspect", "stress", "faults", "advisory")
 MATCH_GLOBS = ("board", "product", "cpu")
 MATCH_KEYS = (*MATCH_GLOBS, "gpu_count", "sockets")
 SLOT_WIDTHS = (1, 2, 4, 8, 16)

@@ -75,7 +75,7 @@ def resolve(name_or_path: str) -> tuple[Profile, list[Mistake]]:
         name=sheet.name, revision=sheet.revision, title=sheet.title, goal=sheet.goal,  # type: ignore[arg-type]
         gpus=gpus, limits=limits, slots=_slots(everything),
         inspect=_patterns(everything, "inspect"), stress=_patterns(everything, "stress"),
-        advisory=_patterns(everything, "advisory"),
+        faults=_patterns(everything, "faults"), advisory=_patterns(everything, "advisory"),
         match={key: value for one in everything for key, value in one.match.items()},
         recommend=tuple(entry for one in everything for entry in one.recommend),
         notes=tuple(note for one in everything for note in one.notes),
@@ -177,7 +177,7 @@ def digest(profile: Profile) -> str:
               part.board_power_watts] for part in profile.gpus.parts],
             profile.gpus.count, profile.gpus.planned,
         ],
-        "require": [profile.inspect, profile.stress, profile.advisory],
+        "require": [profile.inspect, profile.stress, profile.faults, profile.advisory],
         "slots": [[slot.label, slot.root_port, slot.width, slot.speed_gts] for slot in profile.slots],
     }
     return hashlib.sha256(msgspec.json.encode(judged, order="sorted")).hexdigest()

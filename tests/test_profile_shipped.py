@@ -12,6 +12,7 @@ import pytest
 
 from boxcheck import profile_resolve
 from boxcheck.commands.profile import coverage
+from boxcheck.model import Outcome
 from boxcheck.profile import (
     GpusWanted,
     Profile,
@@ -59,10 +60,18 @@ def test_every_check_is_required_or_advisory_on_purpose(name: str) -> None:
     """A check that no list names would be advisory by accident. Strix Halo's own checks are named by its profile."""
     discover()
     profile = load_profile(name)
-    patterns = (*profile.inspect, *profile.stress, *profile.advisory)
+    patterns = (*profile.inspect, *profile.stress, *profile.faults, *profile.advisory)
     left = [id for id in sorted(CHECKS) if not selected(patterns, id)]
     assert [id for id in left if not id.startswith("strix.")] == []
     assert not left or name != "strix-halo"
+
+
+@pytest.mark.parametrize("name", GPU_BOXES)
+def test_a_proven_fault_blocks_where_an_unread_one_does_not(name: str) -> None:
+    profile = load_profile(name)
+    assert profile.blocks("power.psu-missing", Outcome.FAIL)
+    assert not profile.blocks("power.psu-missing", Outcome.UNKNOWN)
+    assert profile.blocks("pcie.link-width", Outcome.UNKNOWN)
 
 
 @pytest.mark.parametrize("name", GPU_BOXES)

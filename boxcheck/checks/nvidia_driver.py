@@ -270,7 +270,7 @@ def _judge_marks(
     evidence = (f"{PROC}/params", "/var/log/dmesg")
     if marks:
         return passed(BOX, f"the module is patched for peer-to-peer: {listed(marks)}", evidence=evidence,
-                      notes=("nvidia-ml-py (pip install 'boxcheck[nvidia]') lets NVML say it for every pair",))
+                      notes=("nvidia-ml-py (pip install nvidia-ml-py) lets NVML say it for every pair",))
     if unread:
         return not_read(BOX, unread[0], evidence=evidence)
     return _refused(

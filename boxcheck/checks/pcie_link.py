@@ -113,7 +113,7 @@ def _judge_width(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
                        evidence=evidence)
     if width is None:
         return failed(
-            subject, f"no working link: the port reads width {link.downstream.width}, profile requires x{_bound(wanted)}",
+            subject, f"no working link: the port reads width {link.downstream.width}, x{_bound(wanted)} required",
             cause=_cause(link), evidence=evidence, where=where(link, gpu, links, want), limit=wanted,
         )
     name = f"slot {link.slot}" if link.slot else str(subject)
@@ -345,7 +345,8 @@ def chain(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
             subject, f"the uplink at {short(slow.id)} is x{slow.width} of {slow.capable_speed_gts} GT/s, "
             f"the slot x{width} of {speed} GT/s", evidence=link_evidence(slow, "current_link_width", "max_link_speed"),
             cause=f"link:{slow.id}", where=where(link, gpu, links, want),
-            title=f"the uplink at {short(slow.id)} holds {subject.slot or subject.name} back",
+            title=f"the uplink {f'in slot {slow.slot}' if slow.slot else f'at {short(slow.id)}'} holds the GPUs below "
+            "it back",
             help=("move the card to a slot that hangs on the processor directly, or widen the switch's uplink",),
         )
     if not judged:

@@ -121,9 +121,9 @@ def inspect_facts(facts: Facts, want: Profile, checks: Sequence[Check], *, profi
     crashes = list(facts.crashes)
     findings: list[Finding] = []
     for check in checks:
-        blocker = want.is_blocker(check.id)
         findings += [
-            msgspec.structs.replace(finding, blocker=blocker) for finding in findings_of(check, facts, want, crashes)
+            msgspec.structs.replace(finding, blocker=want.blocks(check.id, finding.outcome))
+            for finding in findings_of(check, facts, want, crashes)
         ]
     left_out = [id for id in CHECKS if want.is_blocker(id) and not any(check.id == id for check in checks)]
     return judge(findings, want, left_out=left_out, crashes=crashes, profile_certain=profile_certain)

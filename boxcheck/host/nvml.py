@@ -20,7 +20,7 @@ def ask_nvml() -> dict[str, Any] | Unread:
     from importlib.util import find_spec
 
     if find_spec("pynvml") is None:
-        why = "NVML was not asked: nvidia-ml-py is not installed (pip install 'boxcheck[nvidia]')"
+        why = "NVML was not asked: nvidia-ml-py is not installed (pip install nvidia-ml-py)"
         return Unread(why, "unsupported")
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "nvml_child.py")
     # -P: the child must not import from the directory that boxcheck was started in.

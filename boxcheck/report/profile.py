@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from boxcheck.model import Limit
+from boxcheck.model import Limit, Outcome
 from boxcheck.profile import GpuPart, Profile
 from boxcheck.profile_detect import Detection
 from boxcheck.profile_values import show
@@ -43,6 +43,8 @@ def blockers(profile: Profile) -> dict[str, list[str]]:
     """Ids of the checks that block, by stage, and of those that are known and only advise."""
     found = {"inspect": [id for id in sorted(CHECKS) if profile.is_blocker(id)],
              "stress": [id for id in sorted(CHECKS) if profile.is_blocker(id, "stress")]}
+    found["faults"] = [
+        id for id in sorted(CHECKS) if profile.blocks(id, Outcome.FAIL) and not profile.is_blocker(id)]
     return {**found, "advisory": [id for id in sorted(CHECKS) if not any(id in ids for ids in found.values())]}
 
 
@@ -98,7 +100,8 @@ def show_text(profile: Profile, width: int = 100) -> str:
     lines += _section("GPUs", _gpus(profile), width)
     lines += _limits(profile, width)
     lists = blockers(profile)
-    titles = (("inspect", "Blockers of doctor"), ("stress", "Blockers of certify"), ("advisory", "Advisory"))
+    titles = (("inspect", "Blockers of doctor"), ("stress", "Blockers of certify"),
+              ("faults", "Blockers when they find a fault"), ("advisory", "Advisory"))
     for stage, title in titles:
         lines += _section(title, [", ".join(lists[stage])] if lists[stage] else [], width)
     lines += _section("Slots", [_slot(slot) for slot in profile.slots], width)
