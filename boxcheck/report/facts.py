@@ -11,6 +11,7 @@ from boxcheck.model import Unread
 from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.links import Link, LinkEnd, Links
 from boxcheck.probes.pci import PciFunction, PciInventory
+from boxcheck.probes.pci_names import PciNames
 from boxcheck.probes.pcie_aer import Aer
 
 
@@ -40,10 +41,13 @@ def facts_object(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Probe name -> JSON value."""
     found: dict[str, Any] = {}
     links, aer = facts.get("links"), facts.get("aer")
+    known = facts.get("pci_names")
+    names = known.names if isinstance(known, PciNames) and not isinstance(known.names, Unread) else {}
     for name, value in facts.items():
         if isinstance(value, PciInventory):
             found["pci"] = [
-                _function(function, aer if isinstance(aer, Aer) else None, links if isinstance(links, Links) else None)
+                {**_function(function, aer if isinstance(aer, Aer) else None,
+                             links if isinstance(links, Links) else None), "name": names.get(function.pci_id)}
                 for function in value.functions.values()
             ] if value.unreadable is None else plain(value.unreadable)
         elif isinstance(value, Links):
