@@ -119,6 +119,8 @@ def _row(gpu: Gpu, link: Link, aer: Aer | None, findings: Sequence[Finding]) -> 
         and finding.check in ("pcie.link-width", "pcie.link-speed")
     ]
     graver = worst(finding.outcome for finding in findings)
+    if any(finding.check == "aer.correctable" and finding.outcome is Outcome.UNKNOWN for finding in findings):
+        aer = None  # zeros that nobody is known to count are not shown as zeros
     return LinkRow(
         subject=link_subject(link, gpu), slot=link.slot, gpu=str(gpu.index), bus=bus_of(gpu.bdf),
         link=f"{shown_width:>3} {shown_speed:>5} GT/s", bar=_bar(gpu), bad_tlp=_sum(link, aer, "BadTLP"),
@@ -154,9 +156,15 @@ def _summaries(facts: Facts, rows: Sequence[LinkRow]) -> Mapping[str, str]:
         if text:
             found[area] = text
     if rows:
-        good = sum(row.outcome in ("pass", "skip") for row in rows)
-        found["pcie"] = f"{good} of {len(rows)} GPU links as they should be"
+        found["pcie"] = _links(rows)
     return found
+
+
+def _links(rows: Sequence[LinkRow]) -> str:
+    good = sum(row.outcome in ("pass", "skip") for row in rows)
+    unread = sum(row.outcome == "unknown" for row in rows)
+    text = f"{good} of {len(rows)} GPU links as they should be"
+    return f"{text}, {unread} not fully read" if unread else text
 
 
 def _read(value: Any) -> Any | None:

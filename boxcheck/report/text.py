@@ -204,13 +204,27 @@ def _problem(account: Account, problem: Problem, number: int, style: Style) -> I
             yield style.bold(line)
     yield from wrap(problem.where, style, "  where   ", " " * 10)
     yield ""
+    by_check: dict[tuple[str, Outcome], list[Finding]] = {}
     for index in problem.findings:
-        yield from _finding(account.verdict.findings[index], style, "  ", with_help=False)
+        finding = account.verdict.findings[index]
+        by_check.setdefault((finding.check, finding.outcome), []).append(finding)
+    for alike in by_check.values():
+        shown = alike if len(alike) <= MOST_ALIKE or style.verbose else alike[:MOST_ALIKE - 1]
+        for finding in shown:
+            yield from _finding(finding, style, "  ", with_help=False)
+        rest = alike[len(shown):]
+        if rest:
+            names = ", ".join(dict.fromkeys(str(finding.subject) for finding in rest))
+            yield from wrap(f"and the same of {names}", style, "    ")
     if problem.help:
         yield ""
         yield from _numbered(problem.help, style)
     for position, text in enumerate(problem.not_):
         yield from wrap(text, style, "  not     " if position == 0 else " " * 10, " " * 10)
+
+
+MOST_ALIKE = 4
+"""Findings of one check in one problem that are all shown; of more, the rest are named in one line."""
 
 
 def _numbered(steps: Sequence[str], style: Style) -> Iterator[str]:
