@@ -132,10 +132,14 @@ def amdgpu_loaded(gpus: Gpus, amdgpu: Amdgpu, settings: ModuleSettings, want: Pr
             help=(*steps, "sudo modprobe amdgpu, then read what it says: sudo dmesg | grep amdgpu | tail -30"))
     elif isinstance(amdgpu.version, Unread):
         yield not_read(subject, amdgpu.version, evidence=(f"{MODULE}/version",))
+    elif amdgpu.version is None and bound is not None:
+        make = failed if bound.must is not None else marginal
+        yield make(
+            subject, f"the kernel's own amdgpu is loaded, profile asks for AMD's {demanded(bound)}", evidence=evidence,
+            limit=bound, cause="driver:amdgpu", title="the kernel's own amdgpu is loaded, not AMD's",
+            help=("install amdgpu-dkms from AMD's repository, then reboot",))
     elif amdgpu.version is None:
-        note = (f"the profile asks for an out-of-tree amdgpu {demanded(bound)}",) if bound is not None else ()
-        make = marginal if bound is not None else passed
-        yield make(subject, "the kernel's own amdgpu is loaded", evidence=evidence, notes=note)
+        yield passed(subject, "the kernel's own amdgpu is loaded", evidence=evidence)
     else:
         numbers = parse_numbers(amdgpu.version)
         if bound is None or numbers is None:
