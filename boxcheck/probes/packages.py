@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from boxcheck.decode.text import clean_text
 from boxcheck.host import Host
 from boxcheck.model import Unread
 from boxcheck.probes.kernel import Kernel
@@ -29,6 +30,7 @@ FIRMWARE_PACKAGES = ("linux-firmware", "amd-gpu-firmware", "linux-firmware-amdgp
 """Fedora, Arch and Debian ship the firmware of AMD GPUs in packages of their own beside linux-firmware."""
 
 _KEPT = ("nvidia", "amdgpu", "rocm", "cuda", "libnvidia", "libcuda", "firmware", "hip-runtime")
+_KEPT_BYTES = tuple(word.encode() for word in _KEPT)
 _RPM_FIRMWARE = ("linux-firmware", "amd-gpu-firmware")
 
 
@@ -96,7 +98,8 @@ def parse_dpkg_status(text: str) -> dict[str, Package]:
         status = fields.get("Status", "").split()
         # want, flag, state: dpkg-query(1). `config-files` is a package that was removed.
         if len(status) == 3 and status[2] in ("installed", "unpacked", "half-configured"):
-            found[name] = Package(name, fields.get("Version", ""), status[0] == "hold")
+            version = clean_text(fields.get("Version", ""), 80)
+            found[name] = Package(clean_text(name, 80), version, status[0] == "hold")
     return found
 
 
@@ -120,11 +123,21 @@ def parse_rpm_names(text: str) -> dict[str, Package]:
     return found
 
 
+def relevant_paragraphs(status: bytes) -> str:
+    """The paragraphs of a dpkg status file whose first line names a package that matters. The rest, megabytes of
+    descriptions, is not even decoded."""
+    kept = [
+        paragraph for paragraph in status.split(b"\n\n")
+        if any(word in paragraph[:200].lstrip().split(b"\n", 1)[0] for word in _KEPT_BYTES)
+    ]
+    return b"\n\n".join(kept).decode("utf-8", "replace")
+
+
 @probe("packages", Packages)
 def packages(host: Host) -> Packages:
-    status = host.text(DPKG_STATUS, DATABASE_LIMIT_BYTES)
+    status = host.read(DPKG_STATUS, DATABASE_LIMIT_BYTES)
     if not isinstance(status, Unread):
-        return Packages("dpkg", parse_dpkg_status(status))
+        return Packages("dpkg", parse_dpkg_status(relevant_paragraphs(status)))
     if status.kind not in ("absent", "not-captured"):
         return Packages("dpkg", status)
     local = host.entries(PACMAN_LOCAL)
