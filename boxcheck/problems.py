@@ -34,7 +34,9 @@ EXPLAINS_ALL: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("power-supply", ("bmc-events",)),
     ("memory-dimm", ("memory-log", "machine-check", "memory-population")),
     ("node-group", ("node",)),
-    ("iommu", ("strix-iommu",)),
+    ("iommu", ("strix-iommu", "iommu-cmdline")),
+    ("nvidia-flavour", ("nvidia-p2p",)),
+    ("cpu-sockets", ("gpu-missing", "memory-population", "cpu-cores")),
 )
 """Kinds whose presence anywhere on the box explains the other kinds anywhere."""
 

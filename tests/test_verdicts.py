@@ -50,9 +50,22 @@ SEVERAL = {
 """Changes that trip two causes, each with its reason."""
 
 
+@pytest.mark.parametrize("name", [name for name in names() if "+" in name])
+def test_a_fault_is_found_and_a_healthy_change_is_not(name: str) -> None:
+    """A change that is marked healthy trips no check; any other trips at least one."""
+    entry = GOLDEN[name]
+    found = [*entry["loose"], *(label for problem in entry["problems"] for label in problem["findings"])]
+    bad = [label for label in found if label.startswith(("fail", "marginal"))]
+    if MUTATIONS[name.split("+")[-1]].healthy:
+        assert bad == []
+    else:
+        assert bad
+
+
 def test_every_check_fires_on_a_capture() -> None:
+    """Fires: fails or is marginal. A check that only ever passes or does not know is a defect."""
     fired = fires()
-    silent = sorted(id for id in CHECKS if not fired.get(id))
+    silent = sorted(id for id in CHECKS if not {"fail", "marginal"} & fired.get(id, {}).keys())
     assert silent == sorted(ELSEWHERE), "add a mutation to tests/boxes on which the check fires"
 
 

@@ -133,7 +133,7 @@ def sockets(cpu: Cpu, want: Profile) -> Iterator[Finding]:
         yield judged(
             BOX_CPU, cpu.sockets, bound,
             f"{cpu.sockets} {'socket' if cpu.sockets == 1 else 'sockets'}, {broken_bound(cpu.sockets, bound)}",
-            evidence=CPUINFO, cause="cpu-sockets:",
+            evidence=CPUINFO, cause="cpu-sockets:", title=f"processors at work: {cpu.sockets} of {wish_of(bound)}",
             help=("read the BMC's event log, then reseat the processor that is missing",),
         )
 

@@ -252,4 +252,9 @@ def slot_map(gpus: Gpus, links: Links, slots: Slots, pci: PciInventory, want: Pr
             yield unknown(gpu.subject, f"slot name not read: {slots.unread.why}",
                           needs_root=slots.unread.kind == "permission")
         else:
-            yield marginal(gpu.subject, f"no table of this board names the slot of {short(gpu.bdf)}")
+            yield marginal(
+                gpu.subject, f"no table of this board names the slot of {short(gpu.bdf)}", cause="slot-names:",
+                evidence=("/sys/firmware/dmi/tables/DMI", "/sys/bus/pci/slots"),
+                title="no table of this board names the slots of the GPUs",
+                help=("name them in a profile of this box, each by the port above it: boxcheck profile draft writes "
+                      "one to fill in",))

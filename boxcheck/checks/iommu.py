@@ -224,7 +224,7 @@ def vm_groups(gpus: Gpus, iommu: Iommu, pci: PciInventory, want: Profile) -> Ite
             if others:
                 yield failed(
                     gpu.subject, f"shares group {group.number} with {listed(others)}", evidence=evidence,
-                    cause=f"iommu-group:{gpu.bdf}", title=f"{gpu.subject.name} shares its IOMMU group",
+                    cause=f"iommu-group:{group.number}", title=f"cards share IOMMU group {group.number}",
                     help=("use a slot below a root port of its own; switch ACS on in the BIOS",))
             else:
                 yield passed(gpu.subject, f"alone in group {group.number}", evidence=evidence)

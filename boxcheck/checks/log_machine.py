@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from boxcheck.checks.log import READS
 from boxcheck.checks.log_events import Scene, judge_events
-from boxcheck.model import Finding, Unread
+from boxcheck.model import Bdf, Finding, Unread
 from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.kernel_log import KernelLogs
 from boxcheck.probes.links import Links
@@ -92,7 +92,8 @@ def nvme(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[
     names = {} if isinstance(log, Unread) else {bdf: name for name, bdf in log.facts.nvme_functions}
     yield from judge_events(
         scene, ("nvme-timeout", "nvme-reset"), "every NVMe drive answered in time",
-        lambda scene, events: f"nvme:{names.get(bdf, bdf) if (bdf := events[0].bdf) else ''}")
+        lambda scene, events: f"nvme:{names.get(bdf, bdf) if (bdf := events[0].bdf) else ''}",
+        title=lambda scene, events: f"{names.get(events[0].bdf or Bdf(''), 'an NVMe drive')} did not answer in time")
 
 
 @check("log.lockup", reads=READS)

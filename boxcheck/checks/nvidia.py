@@ -137,8 +137,11 @@ def uuid(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Iterator[Find
             owners.setdefault(one.uuid, []).append(one.bdf)
     twice = {number: found for number, found in owners.items() if len(found) > 1}
     for number, found in twice.items():
-        yield failed(BOX, f"{listed(found)} all claim {number}", cause=f"gpu-twins:{found[0]}",
-                     title="two GPUs claim one UUID", evidence=tuple(f"{PROC}/gpus/{bdf}/information" for bdf in found),
+        cards = [gpu for gpu in gpus.gpus if gpu.bdf in found]
+        yield failed(cards[0].subject if cards else BOX,
+                     f"{listed([gpu.subject.name for gpu in cards] or found)} all claim {number}",
+                     cause=f"gpu-twins:{found[0]}", title="two GPUs claim one UUID",
+                     evidence=tuple(f"{PROC}/gpus/{bdf}/information" for bdf in found),
                      help=("try the cards one by one, and compare with their stickers",))
     if not owners:
         yield unknown(BOX, "no GPU told its UUID", evidence=(f"{PROC}/gpus",))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from boxcheck.checks.wording import broken_bound, counted, judged, not_read, why_not
 from boxcheck.model import BOX, Bdf, Finding, Quantity, Subject, Unread
+from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.links import Links
 from boxcheck.probes.nvme import Nvme
 from boxcheck.probes.sensors import CPU_CHIPS, Chip, Sensors, Temperature
@@ -59,8 +60,8 @@ def cpu(sensors: Sensors, want: Profile) -> Iterator[Finding]:
             help=("look whether the cooler is fastened and its fan turns", "renew the paste"))
 
 
-@check("thermal.critical-alarm", reads=[Sensors])
-def critical_alarm(sensors: Sensors, want: Profile) -> Iterator[Finding]:
+@check("thermal.critical-alarm", reads=[Sensors, Gpus])
+def critical_alarm(sensors: Sensors, gpus: Gpus, want: Profile) -> Iterator[Finding]:
     """A part is past its own critical temperature.
 
     Why it matters: the next step is a shutdown, or damage.
@@ -86,7 +87,7 @@ def critical_alarm(sensors: Sensors, want: Profile) -> Iterator[Finding]:
             over = limited and isinstance(item.celsius, float) and item.celsius >= (item.critical_celsius or 0)
             if item.alarm or over:
                 bad = True
-                yield _alarm(chip, item)
+                yield _alarm(chip, item, gpus)
     for item, why in unread:
         yield not_read(Subject("sensor", item.label), why, evidence=(item.path,))
     if not looked and not unread:
@@ -97,14 +98,24 @@ def critical_alarm(sensors: Sensors, want: Profile) -> Iterator[Finding]:
             measured=Quantity(0, "alarms"), evidence=("/sys/class/hwmon",))
 
 
-def _alarm(chip: Chip, item: Temperature) -> Finding:
+def _part(chip: Chip, item: Temperature, gpus: Gpus) -> tuple[Subject, str]:
+    """The part that a chip measures, and what to call it."""
+    gpu = next((gpu for gpu in gpus.gpus if gpu.bdf == chip.bdf), None)
+    if gpu is not None:
+        return gpu.subject, f"{gpu.subject.name} in slot {gpu.slot}" if gpu.slot else gpu.subject.name
+    if chip.name == "nvme" and chip.device:
+        return Subject("nvme", chip.device, bdf=chip.bdf), chip.device
+    return Subject("sensor", f"{chip.name} {item.label}", bdf=chip.bdf), f"{chip.name} {chip.bdf or chip.device}"
+
+
+def _alarm(chip: Chip, item: Temperature, gpus: Gpus) -> Finding:
+    subject, name = _part(chip, item, gpus)
     now = "not read" if isinstance(item.celsius, Unread) else f"{item.celsius:g} °C"
     critical = "given by the device" if item.critical_celsius is None else f"{item.critical_celsius:g} °C"
     return failed(
-        Subject("sensor", f"{chip.name} {item.label}", bdf=chip.bdf),
-        f"{item.label} of {chip.name} {chip.bdf or chip.device}: {now}, critical limit {critical}",
+        subject, f"{item.label} of {chip.name} {chip.bdf or chip.device}: {now}, critical limit {critical}",
         measured=None if isinstance(item.celsius, Unread) else Quantity(item.celsius, "°C"), evidence=(item.path,),
-        cause=_alarm_cause(chip), title=f"{chip.name} {chip.bdf or chip.device} is past its critical temperature",
+        cause=_alarm_cause(chip), title=f"{name} is past its critical temperature",
         help=("take the load off now", "look for a fan that stands still and for blocked air"))
 
 

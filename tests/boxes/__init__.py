@@ -18,6 +18,8 @@ from tests.boxes import (  # noqa: F401  they register themselves
     mutations_drivers,
     mutations_errors,
     mutations_links,
+    mutations_log,
+    mutations_parts,
     mutations_strix,
     mutations_system,
 )

@@ -24,6 +24,10 @@ class Cpu:
     scaling_driver: str = "acpi-cpufreq"
     governor: str = "performance"
     socket_name: str = "CPU1"
+    offline: tuple[int, ...] = ()
+    """Logical processors that somebody switched off."""
+    smt: str = ""
+    """smt/control; empty: `on` where there are two threads a core."""
     flags: str = (
         "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 ht "
         "syscall nx mmxext pdpe1gb rdtscp lm constant_tsc rep_good nopl nonstop_tsc aperfmperf pni pclmulqdq "
@@ -89,6 +93,8 @@ class Slot:
     width: int = 16
     generation: int = 4
     in_use: bool = True
+    address: str | None = None
+    """What the table says where it is not the card's: 0000:00:00.0 on boards that fill in nothing."""
 
 
 @dataclass
@@ -111,6 +117,7 @@ class Kernel:
     parameters: list[str] = field(default_factory=lambda: ["ro"])
     root: str = "UUID=0b1e2c3d-0000-4000-8000-00000000b007"
     taint: int = 0
+    numa_balancing: int = 0
     lockdown: str = "[none] integrity confidentiality"
     newest_installed: str | None = None
     """A newer kernel package than the running one, None when there is none."""
@@ -236,7 +243,12 @@ class Drive:
     firmware: str = "4B2QJXD7"
     size_bytes: int = 1_000_204_886_016
     celsius: float = 37.0
+    warning_celsius: float = 81.85
+    critical_celsius: float = 84.85
+    """WCTEMP and CCTEMP of the drive, kelvin on the wire: 355 K and 358 K."""
     critical_warning: int = 0
+    state: str = "live"
+    """As the kernel has the controller: live, resetting, connecting, dead ..."""
     media_errors: int = 0
     percentage_used: int = 1
     spare_percent: int = 100

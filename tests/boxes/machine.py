@@ -30,7 +30,7 @@ from tests.boxes.hardware import (
 )
 from tests.boxes.pci_build import GIB, Function
 from tests.boxes.pci_config import Express
-from tests.boxes.pci_extended import Aer
+from tests.boxes.pci_extended import Acs, Aer
 from tests.boxes.pci_place import has_message_interrupts, number_buses, place
 from tests.boxes.tree import Login, Tree
 
@@ -212,6 +212,11 @@ class Machine:
         functions = [*(amd.function for amd in self.amd), *(nvidia.function for nvidia in self.nvidia)]
         return [function for function in functions if function.known]
 
+    @property
+    def bmc_driver(self) -> bool:
+        """Whether the BMC can be asked: it is there, and so are the modules that talk to it."""
+        return self.bmc and {"ipmi_si", "ipmi_devintf"} <= {module.name for module in self.modules}
+
     # CPUs and NUMA
 
     def numa_nodes(self) -> list[int]:
@@ -263,8 +268,16 @@ def group_key(function: Function) -> object:
     """Functions with an equal key share an IOMMU group: those without isolation between them (ACS)."""
     if function.parent is not None:
         express = function.parent.get(Express)
-        if express is not None and express.port_type == "pci-bridge":
+        if express is not None and (express.port_type == "pci-bridge" or mixes(function.parent)):
             return group_key(function.parent)
+    if mixes(function):  # ports beside each other, none of which keeps its traffic to itself
+        return (function.bus, "ports without ACS")
     if function.vendor == 0x10DE or (function.parent is None and function.device_number in (0x14, 0x18)):
         return (function.bus, function.device_number)
     return (function.bus, function.device_number, function.function_number)
+
+
+def mixes(port: Function) -> bool:
+    """Whether a switch's downstream port may pass traffic to its neighbours past the root."""
+    express = port.get(Express)
+    return express is not None and express.port_type == "downstream" and port.get(Acs) is None

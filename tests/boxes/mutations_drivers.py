@@ -9,6 +9,7 @@ from tests.boxes.mutations import (
     CARDS,
     DEV,
     GREEN,
+    GREEN2,
     LAPTOP,
     NVIDIA,
     PRO,
@@ -41,17 +42,20 @@ def nvidia_mismatch(machine: Machine) -> None:
     driver.library_version = f"{head}.{int(last) + 1:02d}"
 
 
-@mutation("nvidia-not-held", *NVIDIA, area="the NVIDIA packages are not held, an upgrade can split them")
+@mutation("nvidia-not-held", GREEN, GREEN2, PRO, area="the NVIDIA packages are not held, an upgrade can split them")
 def nvidia_not_held(machine: Machine) -> None:
     machine.held.clear()
 
 
-@mutation("nvidia-proprietary", *NVIDIA, area="the proprietary NVIDIA module is loaded, the open one wanted for P2P")
+@mutation("nvidia-proprietary", GREEN, GREEN2, PRO, WOPR, area="the proprietary NVIDIA module: no P2P patch for it")
 def nvidia_proprietary(machine: Machine) -> None:
     driver = machine.nvidia_driver
     assert driver is not None
-    driver.open_module = False
+    driver.open_module = driver.peer_patched = False
     machine.kernel.taint |= 1
+    renamed = {name: name.removesuffix("-open") for name in machine.packages}
+    machine.packages = {renamed[name]: version.replace("-p2p", "") for name, version in machine.packages.items()}
+    machine.held = {renamed[name] for name in machine.held}
 
 
 @mutation("nvidia-not-patched", GREEN, WOPR, PRO, area="the NVIDIA module has no P2P patch")
@@ -99,6 +103,17 @@ def nvidia_replays(machine: Machine) -> None:
     card_of_slot(machine).replays = 733
 
 
+@mutation("nvidia-uuid-twice", *NVIDIA, area="two GPUs claim one UUID")
+def nvidia_uuid_twice(machine: Machine) -> None:
+    machine.nvidia[1].uuid = machine.nvidia[0].uuid
+
+
+@mutation("cards-of-600-watts", WOPR, GREEN, area="the cards' own limit is 600 W: together more than the supplies give")
+def cards_of_600_watts(machine: Machine) -> None:
+    for gpu in machine.nvidia:
+        gpu.cap_watts = gpu.default_cap_watts = 600
+
+
 @mutation("row-remap-failed", *NVIDIA, area="one GPU could not remap a faulty memory row", slot="PCIE3")
 def row_remap(machine: Machine) -> None:
     card = card_of_slot(machine)
@@ -124,7 +139,45 @@ def uvm_missing(machine: Machine) -> None:
     machine.edits.append(lambda tree: tree.remove("/dev/nvidia-uvm"))
 
 
-# amdgpu and KFD
+# amdgpu, ROCm and KFD
+
+
+@mutation("amdgpu-cwsr-on", RED, area="amdgpu runs with cwsr_enable=1, which the box's maker switches off")
+def amdgpu_cwsr(machine: Machine) -> None:
+    machine.amdgpu_parameters["cwsr_enable"] = "1"
+    machine.modprobe = {path: text.replace("cwsr_enable=0 ", "") for path, text in machine.modprobe.items()}
+
+
+def _rocm_packages(machine: Machine, version: str) -> None:
+    for name in ("rocm-core", "rocm-hip-runtime"):
+        machine.packages[name] = version
+
+
+@mutation("rocm-old", RED, area="ROCm 6.3.2 is older than what the box was shipped with, 6.3.3")
+def rocm_old(machine: Machine) -> None:
+    machine.rocm = "6.3.2"
+    _rocm_packages(machine, "6.3.2.60302-66~24.04")
+
+
+@mutation("rocm-missing", RED, RED2, DEV, STRIX, area="ROCm is not installed")
+def rocm_missing(machine: Machine) -> None:
+    machine.rocm = None
+    for name in ("rocm-core", "rocm-hip-runtime"):
+        machine.packages.pop(name, None)
+
+
+@mutation("rocm-twice", RED, RED2, DEV, area="two versions of ROCm are installed")
+def rocm_twice(machine: Machine) -> None:
+    def second(tree: Tree) -> None:
+        tree.put("/opt/rocm-6.2.4/.info/version", "6.2.4-139")
+        tree.put("/opt/rocm-6.2.4/lib/libamdhip64.so.6", b"\x7fELF")
+
+    machine.edits.append(second)
+
+
+@mutation("p2pdma-off", *RADEON, area="the kernel was built without CONFIG_PCI_P2PDMA: no copies between AMD GPUs")
+def p2pdma_off(machine: Machine) -> None:
+    machine.kernel.config["CONFIG_PCI_P2PDMA"] = "n"
 
 
 @mutation("amdgpu-init-failure", *RADEON, area="amdgpu gave up on one GPU at boot", slot="PCIE3")
@@ -244,6 +297,15 @@ def nvidia_node(machine: Machine) -> None:
 @mutation("kfd-enomem", RED, DEV, area="/dev/kfd opens with ENOMEM: not a permission")
 def kfd_enomem(machine: Machine) -> None:
     machine.nodes.append(NodeFile("/dev/kfd", 0o660, "render", open_error="ENOMEM"))
+
+
+@mutation("no-udev-rules", RED, RED2, DEV, area="no udev rule gives the GPU nodes to a group, they are root's alone")
+def no_udev_rules(machine: Machine) -> None:
+    machine.udev_rules.clear()
+    machine.nodes.append(NodeFile("/dev/kfd", 0o600))
+    machine.nodes += [NodeFile(f"/dev/dri/renderD{128 + number}", 0o600) for number in range(len(machine.amd))]
+    rules = "/usr/lib/udev/rules.d/50-udev-default.rules"
+    machine.edits.append(lambda tree: tree.put(rules, 'SUBSYSTEM=="graphics", GROUP="video"'))
 
 
 @mutation("kfd-0666", STRIX, RED, area="/dev/kfd is world-writable")

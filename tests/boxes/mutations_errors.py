@@ -199,6 +199,19 @@ def iommu_translating(machine: Machine) -> None:
     ]
 
 
+@mutation("iommu-unknown-word", RED, WOPR, DEV, area="amd_iommu= is given a word that it does not know")
+def iommu_word(machine: Machine) -> None:
+    machine.kernel.parameters.append("amd_iommu=passthrough")
+    machine.boot_lines.setdefault("early", []).append("AMD-Vi: Unknown option - 'passthrough'")
+
+
+@mutation("amd-iommu-pt", RED, WOPR, DEV, area="amd_iommu=pt is asked for instead of iommu=pt, so the IOMMU translates")
+def amd_iommu_pt(machine: Machine) -> None:
+    iommu_translating(machine)
+    machine.kernel.parameters.append("amd_iommu=pt")
+    machine.boot_lines.setdefault("early", []).append("AMD-Vi: Unknown option - 'pt'")
+
+
 @mutation("acs-redirect", *CARDS, area="ACS redirects peer-to-peer traffic to the root complex on every port")
 def acs_redirect(machine: Machine) -> None:
     for gpu in machine.gpu_functions():

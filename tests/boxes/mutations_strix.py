@@ -82,6 +82,16 @@ def iommu_on(machine: Machine) -> None:
     machine.iommu = "DMA-FQ"
 
 
+@mutation("tuned-balanced", STRIX, area="tuned runs its profile balanced")
+def tuned_balanced(machine: Machine) -> None:
+    machine.edits.append(lambda tree: tree.put("/etc/tuned/active_profile", "balanced"))
+
+
+@mutation("tuned-missing", STRIX, area="tuned is not installed")
+def tuned_missing(machine: Machine) -> None:
+    machine.edits.append(lambda tree: tree.remove("/etc/tuned"))
+
+
 @mutation("strix-mes-hang", STRIX, area="the MES scheduler stopped answering")
 def mes_hang(machine: Machine) -> None:
     bdf = machine.amd[0].function.bdf

@@ -10,6 +10,8 @@ from tests.boxes.tree import Tree
 LINK_ENABLED, LINK_NON_COHERENT, LINK_NO_ATOMICS, LINK_NO_PEER = 1 << 0, 1 << 1, 1 << 2 | 1 << 3, 1 << 4
 
 
+PEER_OPTIONS = ("CONFIG_HSA_AMD_P2P", "CONFIG_PCI_P2PDMA", "CONFIG_DMABUF_MOVE_NOTIFY")
+
 # KFD
 
 TOPOLOGY = "/sys/devices/virtual/kfd/kfd/topology"
@@ -72,7 +74,7 @@ def _kfd_gpu(machine: Machine, out: Tree, cards: list[AmdGpu], gpus: list[AmdGpu
     large_bar = gpu.apu or function.bar(0).size >= gpu.vram_mib * MIB
     peers = (
         []
-        if gpu.apu or not large_bar or machine.kernel.config.get("CONFIG_HSA_AMD_P2P") == "n"
+        if gpu.apu or not large_bar or "n" in (machine.kernel.config.get(one) for one in PEER_OPTIONS)
         else [
             sockets + other
             for other, peer in enumerate(gpus)

@@ -75,7 +75,7 @@ def _nodes(machine: Machine, out: Tree) -> None:
         out.stat(node.path, node.mode, 0, machine.groups.get(node.group, 0), node.kind, machine.may_open(node))
     out.stat("/dev/mem", 0o640, 0, machine.groups.get("kmem", 15), "char", None)
     out.stat("/dev/shm", 0o1777, 0, 0, "dir", None)
-    if machine.bmc:
+    if machine.bmc_driver:
         out.stat("/dev/ipmi0", 0o600, 0, 0, "char", "ok" if machine.as_root else "EACCES")
     for folder in CONFIGURATION:
         out.directory(folder)

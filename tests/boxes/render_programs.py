@@ -22,7 +22,7 @@ SMI_FIELDS = (
 
 def render(machine: Machine, out: Tree) -> None:
     _clock(machine, out)
-    if machine.bmc and machine.as_root:
+    if machine.bmc_driver and machine.as_root:
         _bmc(machine, out)
     if machine.nvidia_driver and not machine.nouveau:
         cards = [gpu for gpu in machine.nvidia if gpu.function.known and gpu.function.driver == "nvidia"]

@@ -72,7 +72,7 @@ def _slot(slot: Slot) -> smbios.Structure:
         GENERATION_CODES[slot.generation],
         widths[slot.width],
         smbios.IN_USE if used else smbios.AVAILABLE,
-        address=address,
+        address=slot.address or address,
         id=slot.number,
     )
 

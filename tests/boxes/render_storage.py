@@ -60,7 +60,7 @@ def _nvme(machine: Machine, out: Tree, number: int, drive: Drive) -> None:
         ("model", f"{drive.model:<40s}"),
         ("serial", f"{drive.serial:<20s}"),
         ("firmware_rev", f"{drive.firmware:<8s}"),
-        ("state", "live"),
+        ("state", drive.state),
         ("transport", "pcie"),
         ("address", function.bdf),
         ("cntlid", 1),
@@ -85,8 +85,8 @@ def _nvme(machine: Machine, out: Tree, number: int, drive: Drive) -> None:
         ("name", "nvme"),
         ("temp1_label", "Composite"),
         ("temp1_input", milli),
-        ("temp1_max", 81850),
-        ("temp1_crit", 84850),
+        ("temp1_max", round(drive.warning_celsius * 1000)),
+        ("temp1_crit", round(drive.critical_celsius * 1000)),
         ("temp1_alarm", int(bool(drive.critical_warning & 2))),
         ("temp1_min", -273150),
     ):
@@ -95,8 +95,11 @@ def _nvme(machine: Machine, out: Tree, number: int, drive: Drive) -> None:
     out.link(f"/sys/class/hwmon/hwmon{number + 20}", sensor)
     out.stat(f"/dev/{name}", 0o600, 0, 0, "char", "ok" if machine.as_root else "EACCES")
     out.stat(f"/dev/{name}n1", 0o660, 0, machine.groups["disk"], "block", None)
-    if machine.as_root:
+    if machine.as_root and drive.state == "live":
         out.run(["nvme", "smart-log", f"/dev/{name}", "-o", "json"], smart_log(drive))
+    elif machine.as_root:
+        says = f"smart log: {'No such device or address' if drive.state == 'dead' else 'Resource busy'}\n"
+        out.run(["nvme", "smart-log", f"/dev/{name}", "-o", "json"], "", says, exit_status=1)
 
 
 def smart_log(drive: Drive) -> str:

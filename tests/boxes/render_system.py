@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tests.boxes.machine import Machine
 from tests.boxes.tree import MONOTONIC_AT_START_SECONDS, Tree
 
@@ -34,7 +36,7 @@ def _kernel(machine: Machine, out: Tree) -> None:
     out.put("/proc/sys/kernel/panic", 2 if "kernel.panic=2" in kernel.parameters else 0)
     out.put("/proc/sys/kernel/nmi_watchdog", 1)
     out.put("/proc/sys/kernel/dmesg_restrict", 1)
-    out.put("/proc/sys/kernel/numa_balancing", 0)
+    out.put("/proc/sys/kernel/numa_balancing", kernel.numa_balancing)
     out.put("/proc/sys/kernel/perf_event_paranoid", 4)
     out.put("/proc/sys/kernel/random/boot_id", "7b0c2f66-0000-4000-8000-00000000b007")
     out.put("/proc/sys/vm/overcommit_memory", 0)
@@ -89,11 +91,25 @@ def _dkms(machine: Machine, out: Tree) -> None:
             out.put(f"/usr/lib/modules/{release}/updates/dkms/{name}.ko.zst", b"\x28\xb5\x2f\xfd")
 
 
+def cpu_list(numbers: Iterable[int]) -> str:
+    """As the kernel prints a set of processors: `0-7,40`."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and spans[-1][1] == number - 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+
+
 def _cpu(machine: Machine, out: Tree) -> None:
     cpu = machine.cpu
     blocks = []
     here = "/sys/devices/system/cpu"
     for thread in range(cpu.threads):
+        out.put(f"{here}/cpu{thread}/online", int(thread not in cpu.offline))
+        if thread in cpu.offline:
+            continue
         per_pass = cpu.cores * cpu.sockets
         core_index = thread % per_pass
         socket, core = divmod(core_index, cpu.cores)
@@ -145,13 +161,14 @@ def _cpu(machine: Machine, out: Tree) -> None:
         out.put(f"{policy}/affected_cpus", thread)
         out.link(f"{put}/cpufreq", policy)
     out.put("/proc/cpuinfo", "\n".join(blocks))
-    every = f"0-{cpu.threads - 1}"
-    for name in ("online", "present", "possible"):
-        out.put(f"{here}/{name}", every)
-    out.put(f"{here}/offline", "")
+    for name in ("present", "possible"):
+        out.put(f"{here}/{name}", f"0-{cpu.threads - 1}")
+    out.put(f"{here}/online", cpu_list(one for one in range(cpu.threads) if one not in cpu.offline))
+    out.put(f"{here}/offline", cpu_list(cpu.offline))
     out.put(f"{here}/kernel_max", 8191)
-    out.put(f"{here}/smt/active", int(cpu.threads_per_core > 1))
-    out.put(f"{here}/smt/control", "on" if cpu.threads_per_core > 1 else "notsupported")
+    control = cpu.smt or ("on" if cpu.threads_per_core > 1 else "notsupported")
+    out.put(f"{here}/smt/active", int(control == "on"))
+    out.put(f"{here}/smt/control", control)
     out.put(
         f"{here}/vulnerabilities/spectre_v2", "Mitigation: Retpolines; IBPB: conditional; STIBP: always-on; RSB filling"
     )

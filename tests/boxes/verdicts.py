@@ -14,10 +14,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from boxcheck.engine.inspect import choose_checks, inspect_facts, name_slots, read_facts
 from boxcheck.judge import exit_code
 from boxcheck.model import Outcome, Verdict
-from boxcheck.profile import load_profile
+from boxcheck.profile import Goal, Profile, load_profile
 from boxcheck.profile_detect import detect
 from boxcheck.registry import CHECKS, discover
 from tests.boxes import MUTATIONS, build, names
@@ -25,6 +27,11 @@ from tests.boxes.memory import host
 
 TABLE = Path(__file__).parent / "verdicts.json"
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "check-captures.md"
+
+GOALS: dict[str, Goal] = {
+    "guests": "vm", "guests-share-group": "vm", "guests-without-iommu": "vm",
+}
+"""Mutations of boxes that are judged for another use than their profile's, as by `--goal`."""
 
 PROFILES = {"wopr-7x4090-one-reading": "wopr-7x4090", "laptop": "generic"}
 """Profile that a box is judged by where it is not called as the box."""
@@ -35,11 +42,18 @@ def profile_of(name: str) -> str:
     return PROFILES.get(base, base)
 
 
+def profile_for(name: str) -> Profile:
+    """The profile of a built box, with the goal that its mutation is about."""
+    want = load_profile(profile_of(name))
+    goal = GOALS.get(name.split("+")[-1])
+    return want if goal is None else msgspec.structs.replace(want, goal=goal)
+
+
 def judge_box(name: str) -> tuple[Verdict, str | None]:
     """The verdict on a built box by its profile, and the profile that detection finds."""
     facts = read_facts(host(build(name)))
     assert not facts.crashes, facts.crashes[0].traceback
-    want = load_profile(profile_of(name))
+    want = profile_for(name)
     name_slots(facts, want)
     return inspect_facts(facts, want, choose_checks([])), detect(facts).name
 

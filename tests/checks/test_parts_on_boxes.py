@@ -81,7 +81,7 @@ FAULTS: tuple[tuple[str, dict[str, str], str], ...] = (
     ("tinybox-red+dimm-missing", {"memory.total": "fail", "memory.channels": "fail"}, "memory-dimm:DIMM_C1"),
     ("wopr-7x4090+dimm-missing", {"memory.total": "fail", "memory.channels": "fail"}, "memory-dimm:DIMM_C1"),
     ("wopr-7x4090+dimm-slow", {"memory.speed": "marginal", "memory.uniform": "marginal"}, "memory-dimm:DIMM_E1"),
-    ("wopr-7x4090+memory-underclocked", {"memory.speed": "marginal"}, "memory-speed:"),
+    ("tinybox-red+memory-underclocked", {"memory.speed": "marginal"}, "memory-speed:"),
     ("wopr-7x4090+ecc-off", {"memory.ecc": "fail"}, "memory-ecc:"),
     ("wopr-7x4090+edac-ce", {"memory.edac-ce": "marginal"}, "memory-dimm:DIMM_D1"),
     ("wopr-7x4090+edac-ue", {"memory.edac-ue": "fail"}, "memory-dimm:DIMM_D1"),

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from boxcheck.model import Bdf, Unread
+from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.links import Links
 from boxcheck.probes.nvme import Nvme, NvmeDrive
 from boxcheck.probes.sensors import Chip, LinkCooling, Sensors, Temperature
@@ -55,16 +56,18 @@ def test_cpu_is_asked_by_the_profile_and_unknown_where_nobody_looked() -> None:
     ((cpu_chip(temperature("Tctl", GONE, critical_celsius=100.0)),), "unknown"), ((), "skip"),
     ((cpu_chip(temperature("edge", ASLEEP, critical_celsius=100.0), name="amdgpu"),), "skip")])
 def test_critical_alarm(chips: Any, wanted: str) -> None:
-    assert outcome("thermal.critical-alarm", sensors(*chips)) == wanted
+    assert outcome("thermal.critical-alarm", sensors(*chips), Gpus(())) == wanted
 
 
 def test_critical_alarm_of_a_gpu_joins_what_else_is_hot_about_it() -> None:
     card = gpu()
     hot = chip(card, temperatures=(temperature("edge", 101.0, critical_celsius=100.0),))
-    finding = judge("thermal.critical-alarm", sensors(hot))[0]
+    finding = judge("thermal.critical-alarm", sensors(hot), Gpus((card,)))[0]
     assert finding.cause == f"gpu-hot:{card.bdf}"
+    assert finding.subject == card.subject
+    assert finding.title == "GPU 0 in slot PCIE1 is past its critical temperature"
     assert finding.says == "edge of amdgpu 0000:03:00.0: 101 °C, critical limit 100 °C"
-    assert outcome("thermal.critical-alarm", Sensors(GONE, ())) == "unknown"
+    assert outcome("thermal.critical-alarm", Sensors(GONE, ()), Gpus(())) == "unknown"
 
 
 def drives(*names: str) -> Nvme:
