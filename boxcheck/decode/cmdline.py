@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import msgspec
 
+from boxcheck.decode.text import clean_text
+
 COMMAND_LINE_LIMIT = 1 << 16
 """COMMAND_LINE_SIZE is 4096 at most on the architectures that carry GPUs; more is not a command line."""
 
@@ -113,7 +115,8 @@ def _parameter(word: str) -> Parameter:
 def parse_cmdline(text: str) -> CommandLine:
     """The parameters of a command line, in order. Never raises; text beyond 64 KiB is cut."""
     parameters: list[Parameter] = []
-    words = _split(text[:COMMAND_LINE_LIMIT].strip())
+    # The kernel's own is one line; in a capture anything may stand, and what is read here is shown.
+    words = _split(clean_text(text, COMMAND_LINE_LIMIT).strip())
     for index, word in enumerate(words):
         if word == "--":
             return CommandLine(tuple(parameters), " ".join(words[index + 1:]))

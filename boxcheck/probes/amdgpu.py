@@ -18,6 +18,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from boxcheck.decode.text import clean_text
 from boxcheck.host import Host
 from boxcheck.model import Bdf, Unread
 from boxcheck.probes.gpus import Gpus
@@ -117,11 +118,17 @@ def _ttm(host: Host) -> Ttm | Unread:
     return Unread("neither ttm nor amdttm is loaded", "absent")
 
 
+def _text(host: Host, path: str) -> str | Unread:
+    """An attribute as one clean line."""
+    text = host.text(path)
+    return text if isinstance(text, Unread) else clean_text(text, 80)
+
+
 def _parameters(host: Host) -> Mapping[str, str | Unread] | Unread:
     names = host.entries(f"{MODULE}/parameters")
     if isinstance(names, Unread):
         return names
-    return {name: host.text(f"{MODULE}/parameters/{name}") for name in names[:400]}
+    return {name: _text(host, f"{MODULE}/parameters/{name}") for name in names[:400]}
 
 
 def _card(host: Host, bdf: Bdf) -> AmdgpuCard:
@@ -134,8 +141,8 @@ def _card(host: Host, bdf: Bdf) -> AmdgpuCard:
 
     return AmdgpuCard(
         bdf=bdf, vram_bytes=count("mem_info_vram_total"), visible_vram_bytes=count("mem_info_vis_vram_total"),
-        gtt_bytes=count("mem_info_gtt_total"), vbios=host.text(f"{base}/vbios_version"),
-        unique_id=host.text(f"{base}/unique_id"), serial=host.text(f"{base}/serial_number"),
+        gtt_bytes=count("mem_info_gtt_total"), vbios=_text(host, f"{base}/vbios_version"),
+        unique_id=_text(host, f"{base}/unique_id"), serial=_text(host, f"{base}/serial_number"),
         pcie_levels=levels if isinstance(levels, Unread) else parse_pcie_levels(levels),
         replay_count=count("pcie_replay_count"), busy_percent=count("gpu_busy_percent"),
         drm_nodes=drm if isinstance(drm, Unread) else tuple(
@@ -148,10 +155,10 @@ def amdgpu(host: Host, gpus: Gpus) -> Amdgpu:
     loaded = host.exists(MODULE)
     version: str | None | Unread = None
     if loaded is True:
-        version = host.text(f"{MODULE}/version")
+        version = _text(host, f"{MODULE}/version")
         if isinstance(version, Unread) and version.kind == "absent":
             version = None
-    source = host.text(f"{MODULE}/srcversion") if loaded is True else ""
+    source = _text(host, f"{MODULE}/srcversion") if loaded is True else ""
     return Amdgpu(
         loaded=loaded, version=version, source_version=None if isinstance(source, Unread) or not source else source,
         parameters=_parameters(host), ttm=_ttm(host),

@@ -17,6 +17,7 @@ from typing import Literal
 
 import msgspec
 
+from boxcheck.decode.text import clean_text
 from boxcheck.decode.udev_rules import UdevRule, parse_udev_rules
 from boxcheck.host import Host, Stat, Who
 from boxcheck.model import Bdf, Unread
@@ -96,7 +97,7 @@ def parse_group(text: str) -> dict[int, Group]:
         parts = line.split(":")
         if len(parts) >= 4 and parts[2].isascii() and parts[2].isdigit() and len(parts[2]) < 11:
             members = tuple(name for name in parts[3].split(",") if name)
-            found.setdefault(int(parts[2]), Group(parts[0], int(parts[2]), members))
+            found.setdefault(int(parts[2]), Group(clean_text(parts[0], 40), int(parts[2]), members))
     return found
 
 
@@ -106,7 +107,7 @@ def parse_passwd(text: str) -> dict[int, User]:
     for line in text.splitlines()[:10000]:
         parts = line.split(":")
         if len(parts) >= 4 and all(part.isascii() and part.isdigit() and len(part) < 11 for part in parts[2:4]):
-            found.setdefault(int(parts[2]), User(parts[0], int(parts[2]), int(parts[3])))
+            found.setdefault(int(parts[2]), User(clean_text(parts[0], 40), int(parts[2]), int(parts[3])))
     return found
 
 

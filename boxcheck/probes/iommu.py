@@ -16,6 +16,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from boxcheck.decode.text import clean_text
 from boxcheck.host import Host
 from boxcheck.model import Bdf, Unread
 from boxcheck.probes.pci import PciInventory
@@ -62,7 +63,9 @@ class Iommu(msgspec.Struct, frozen=True):
 
 
 def _group(host: Host, number: int) -> IommuGroup:
-    return IommuGroup(number, host.text(f"{GROUPS}/{number}/type"), host.entries(f"{GROUPS}/{number}/devices"))
+    kind = host.text(f"{GROUPS}/{number}/type")
+    shown = kind if isinstance(kind, Unread) else clean_text(kind, 32)
+    return IommuGroup(number, shown, host.entries(f"{GROUPS}/{number}/devices"))
 
 
 def _groups(host: Host, pci: PciInventory) -> Mapping[int, IommuGroup] | Unread:

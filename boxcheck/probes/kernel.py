@@ -16,6 +16,7 @@ from collections.abc import Mapping
 import msgspec
 
 from boxcheck.decode.cmdline import CommandLine, parse_cmdline
+from boxcheck.decode.text import clean_text
 from boxcheck.decode.version import upstream_version
 from boxcheck.host import Host
 from boxcheck.model import Unread
@@ -89,7 +90,7 @@ def parse_os_release(text: str) -> dict[str, str]:
     for line in text.splitlines():
         name, equals, value = line.partition("=")
         if equals and not name.startswith("#"):
-            found[name.strip()] = value.strip().strip("\"'")
+            found[name.strip()] = clean_text(value.strip().strip("\"'"), 80)
     return found
 
 
@@ -132,6 +133,7 @@ def kernel(host: Host) -> Kernel:
         words = version.split()
         if words[:2] == ["Linux", "version"] and len(words) > 2:
             release = words[2]
+    release = release if isinstance(release, Unread) else clean_text(release, 80)
     signature = host.text("/proc/version_signature")
     banner = " ".join(text for text in (version, signature) if not isinstance(text, Unread))
     line = host.text("/proc/cmdline")
@@ -162,6 +164,7 @@ def kernel(host: Host) -> Kernel:
         installed=_installed(host),
         modules_present=release if isinstance(release, Unread) else host.exists(f"/lib/modules/{release}"),
         reboot_required=required,
-        reboot_packages=() if isinstance(packages, Unread) else tuple(dict.fromkeys(packages.split()))[:20],
+        reboot_packages=() if isinstance(packages, Unread) else tuple(
+            clean_text(name, 80) for name in dict.fromkeys(packages.split()[:20])),
         os_id=system.get("ID", ""), os_name=system.get("PRETTY_NAME", ""),
     )

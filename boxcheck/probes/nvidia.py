@@ -148,7 +148,7 @@ def nvidia(host: Host) -> Nvidia:
         version = parsed[0]
     elif loaded is not False:
         own = host.text("/sys/module/nvidia/version")
-        version = own if not isinstance(own, Unread) or loaded is not True else parsed
+        version = clean_text(own, 40) if not isinstance(own, Unread) else own if loaded is not True else parsed
     parameters = host.text(f"{PROC}/params")
     return Nvidia(
         loaded=loaded, version=version, open_module=None if isinstance(parsed, Unread) else parsed[1],
