@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.checks.wording import not_read
+from boxcheck.checks.driver import DRIVERS, on_own_driver
+from boxcheck.checks.wording import not_read, why_not
 from boxcheck.model import BOX, Finding, Quantity, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
-from boxcheck.probes.nvml import Nvml
+from boxcheck.probes.nvml import Nvml, NvmlGpu
 from boxcheck.probes.sensors import Chip, Fan, PowerCap, Sensors, Temperature
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, marginal, passed, skipped
@@ -18,13 +19,24 @@ HOT_JUNCTION_CELSIUS = 90.0
 NVML_CHIP = "NVML"
 """Name of the chip that stands for what NVML says."""
 GPU_IDLE = 0x1
-"""nvmlClocksEventReasonGpuIdle (nvml.h). NVML gives no reading of how busy a GPU is that would not keep it awake."""
+"""nvmlClocksEventReasonGpuIdle (nvml.h): nothing runs, and the clocks are down."""
 CAP_ROUNDING_WATTS = 1.0
 SINGLE_OUTLET_WATTS = 150.0
 """tinyOS' `power-limit 150`: what its documentation sets for a tinybox on one 120 V outlet."""
 
 
-def gpu_readings(gpus: Gpus, sensors: Sensors, nvml: Nvml) -> Iterator[tuple[Gpu, Chip | Finding]]:
+def nothing_asks(nvml: Nvml, want: Profile) -> Finding | None:
+    """The one finding where NVIDIA's driver is not loaded and need not be."""
+    if not isinstance(nvml.gpus, Unread) or nvml.gpus.kind != "absent":
+        return None
+    if "10de" in want.gpus.vendors and not on_own_driver(want):
+        return None
+    return skipped(BOX, "NVIDIA's driver is not loaded, and nothing asks for it")
+
+
+def gpu_readings(
+    gpus: Gpus, sensors: Sensors, nvml: Nvml, want: Profile
+) -> Iterator[tuple[Gpu, Chip | Finding]]:
     """Each GPU with its chip, or with the finding that says why there is none.
 
     NVIDIA's driver has no hwmon; what NVML says is put into the same form. Where NVML as a whole gave no answer, one
@@ -35,9 +47,11 @@ def gpu_readings(gpus: Gpus, sensors: Sensors, nvml: Nvml) -> Iterator[tuple[Gpu
         chip = sensors.of_function(gpu.bdf)
         if chip is not None:
             yield gpu, chip
+        elif on_own_driver(want) and gpu.driver not in DRIVERS[gpu.vendor] and not isinstance(gpu.driver, Unread):
+            yield gpu, skipped(gpu.subject, f"no driver reads its sensors, as goal {want.goal} wants it")
         elif gpu.vendor == "10de":
             if not isinstance(nvml.gpus, Unread):
-                yield gpu, _by_nvml(gpu, nvml)
+                yield gpu, _by_nvml(gpu, nvml, want)
             elif not silent:
                 silent = True
                 yield gpu, not_read(BOX, nvml.gpus)
@@ -51,22 +65,33 @@ def gpu_readings(gpus: Gpus, sensors: Sensors, nvml: Nvml) -> Iterator[tuple[Gpu
             yield gpu, not_read(gpu.subject, Unread("its driver shows no hwmon", "unsupported"))
 
 
-def _by_nvml(gpu: Gpu, nvml: Nvml) -> Chip | Finding:
+def nvml_of(gpu: Gpu, nvml: Nvml, want: Profile) -> NvmlGpu | Finding:
+    """What NVML says of a GPU, or the finding that says why it says nothing."""
     one = nvml.of(gpu.bdf)
-    if one is None or one.error is not None:
-        why = f"{nvml.by} does not show it" if one is None else f"{nvml.by}: {one.error}"
-        return not_read(gpu.subject, Unread(why, "error"))
+    if one is None and on_own_driver(want) and not isinstance(gpu.driver, Unread) and gpu.driver != "nvidia":
+        return skipped(gpu.subject, f"NVIDIA's driver does not have it, as goal {want.goal} wants it")
+    if one is None:
+        return not_read(gpu.subject, Unread(f"{nvml.by} does not show it", "error"))
+    return one if one.error is None else not_read(gpu.subject, Unread(f"{nvml.by}: {one.error}", "error"))
+
+
+def _by_nvml(gpu: Gpu, nvml: Nvml, want: Profile) -> Chip | Finding:
+    one = nvml_of(gpu, nvml, want)
+    if isinstance(one, Finding):
+        return one
     none = Unread(f"{nvml.by} does not tell it", "unsupported")
     celsius = one.temperature_celsius
     core = Temperature(
-        label="core", celsius=none if celsius is None else celsius, max_celsius=None, critical_celsius=None, alarm=None,
-        path="nvidia-smi -q -d TEMPERATURE")
+        label="core", celsius=why_not(one.missing("temperature_celsius"), none) if celsius is None else celsius,
+        max_celsius=None, critical_celsius=None, alarm=None, path="nvidia-smi -q -d TEMPERATURE")
+    no_cap, no_default = one.missing("power_limit_watts"), one.missing("power_default_watts")
     cap = PowerCap(
-        cap_watts=one.power_limit_watts, default_watts=one.power_default_watts, max_watts=None, drawn_watts=None)
-    resting = None if one.event_reasons is None else bool(one.event_reasons & GPU_IDLE)
+        cap_watts=one.power_limit_watts if no_cap is None else no_cap,
+        default_watts=one.power_default_watts if no_default is None else no_default, max_watts=None, drawn_watts=None)
+    busy = none if one.event_reasons is None else 0 if one.event_reasons & GPU_IDLE else 100
     return Chip(
         hwmon="", name=NVML_CHIP, bdf=gpu.bdf, device=gpu.bdf, temperatures=(core,), fans=(), power=cap,
-        busy_percent=None if resting is not False else 100)
+        busy_percent=busy)
 
 
 def no_gpu(gpus: Gpus) -> Finding | None:
@@ -92,7 +117,7 @@ def fan(gpus: Gpus, sensors: Sensors, nvml: Nvml, want: Profile) -> Iterator[Fin
         return
     if any(gpu.vendor == "10de" and sensors.of_function(gpu.bdf) is None for gpu in gpus.gpus):
         yield skipped(BOX, "of NVIDIA GPUs, NVML tells the speed that the fan was asked for, not the one it has")
-    for gpu, chip in gpu_readings(gpus, sensors, nvml):
+    for gpu, chip in gpu_readings(gpus, sensors, nvml, want):
         if gpu.vendor == "10de" and (isinstance(chip, Finding) or chip.name == NVML_CHIP):
             continue
         if isinstance(chip, Finding):
@@ -144,9 +169,9 @@ def gpu_cap(gpus: Gpus, sensors: Sensors, nvml: Nvml, want: Profile) -> Iterator
     if nothing is not None:
         yield nothing
         return
-    for gpu, chip in gpu_readings(gpus, sensors, nvml):
+    for gpu, chip in gpu_readings(gpus, sensors, nvml, want):
         if isinstance(chip, Finding):
-            yield chip
+            yield (nothing_asks(nvml, want) if gpu.vendor == "10de" else None) or chip
         elif chip.power is None or (chip.power.cap_watts is None and chip.power.default_watts is None):
             yield skipped(gpu.subject, "its driver offers no power cap")
         else:

@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Iterator
 
 from boxcheck.checks.driver import on_own_driver
+from boxcheck.checks.gpu_sensors import nvml_of
 from boxcheck.checks.nvidia_driver import applies
 from boxcheck.checks.places import wanted_gpus, where
-from boxcheck.checks.wording import listed, not_read
+from boxcheck.checks.wording import counted, listed, not_read
 from boxcheck.model import BOX, Bdf, Finding, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.links import Links
 from boxcheck.probes.nvidia import PROC, Nvidia
-from boxcheck.probes.nvml import Nvml
+from boxcheck.probes.nvml import Nvml, NvmlGpu
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, marginal, passed, skipped, unknown
 
@@ -156,8 +157,8 @@ def row_remap(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Iterator
     Why it matters: rows are replaced after uncorrectable errors. The spare ones are few; when replacing fails the
     card is at its end.
     What to do: pending: reset the GPU (nvidia-smi -r) or reboot, then look again. Failed: have the card replaced.
-    Not a fault: on GeForce cards, which do not remap and do not say.
-    By hand: nvidia-smi -q -d ROW_REMAPPER,PAGE_RETIREMENT
+    Not a fault: a card that keeps no such record, as many GeForce cards; rows that were replaced in time.
+    By hand: nvidia-smi -q -d ROW_REMAPPER,PAGE_RETIREMENT,ECC
     """
     if (instead := applies(gpus, want) or _unloaded(nvidia, want)) is not None:
         yield instead
@@ -167,34 +168,52 @@ def row_remap(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Iterator
         return
     silent: list[str] = []
     for gpu in _cards(gpus, want):
-        one = nvml.of(gpu.bdf)
-        if one is None:
-            yield unknown(gpu.subject, f"{nvml.by} does not show it")
-            continue
-        rows = one.remapped_uncorrected
-        cause = f"gpu-memory:{gpu.bdf}"
-        if one.remap_failed:
-            yield failed(gpu.subject, "replacing a bad row of its memory failed, no spare is left", cause=cause,
-                         title=f"the memory of {gpu.subject.name} is at its end", help=("have the card replaced",))
-        elif one.remap_pending or one.retired_pending:
-            yield failed(gpu.subject, "bad memory waits to be taken out of use", cause=cause,
-                         title=f"the memory of {gpu.subject.name} has bad places",
-                         help=("reboot, or sudo nvidia-smi -r, then look again",))
-        elif one.ecc_uncorrected:
-            yield failed(gpu.subject, f"{one.ecc_uncorrected} uncorrectable memory errors in its life, limit 0",
-                         cause=cause, help=("test its memory; have the card replaced when more come",))
-        elif rows:
-            yield marginal(gpu.subject, f"{rows} bad rows of its memory were replaced", cause=cause,
-                           help=("watch it: nvidia-smi -q -d ROW_REMAPPER",))
-        elif rows is None and one.retired_pending is None and one.ecc_uncorrected is None:
+        one = nvml_of(gpu, nvml, want)
+        if isinstance(one, Finding):
+            yield one
+        elif (bad := _bad_memory(gpu, one)) is not None:
+            yield bad
+        elif (unread := one.missing(*MEMORY_RECORDS)) is not None:
+            yield not_read(gpu.subject, unread)
+        elif all(getattr(one, name) is None for name in MEMORY_RECORDS):
             silent.append(gpu.subject.name)
         else:
-            yield passed(gpu.subject, "no bad row, no retired page")
+            clean = [text for value, text in (
+                (one.remapped_uncorrected, "no bad row"), (one.retired_pending, "no page waits to be retired"),
+                (one.ecc_uncorrected, "no uncorrectable error in its life")) if value is not None]
+            early = [f"{counted(one.remapped_corrected, 'row')} replaced in time"] if one.remapped_corrected else []
+            yield passed(gpu.subject, listed([*clean, *early]))
     if silent:
-        if nvml.by == "NVML":
-            yield skipped(BOX, f"{listed(silent)} keep no such record")
-        else:
-            yield unknown(BOX, f"not read: {nvml.by} was asked in place of NVML and does not say")
+        yield skipped(BOX, f"{listed(silent)} keep no such record")
+
+
+MEMORY_RECORDS = ("remap_failed", "remap_pending", "remapped_uncorrected", "retired_pending", "ecc_uncorrected",
+                  "ecc_uncorrected_volatile")
+
+
+def _bad_memory(gpu: Gpu, one: NvmlGpu) -> Finding | None:
+    """Errors of a card's life are no verdict on it when their rows were replaced: NVIDIA takes a card back when
+    replacing fails (NVIDIA GPU Memory Error Management, RMA policy)."""
+    cause, rows = f"gpu-memory:{gpu.bdf}", one.remapped_uncorrected
+    if one.remap_failed:
+        return failed(gpu.subject, "replacing a bad row of its memory failed, no spare is left", cause=cause,
+                      title=f"the memory of {gpu.subject.name} is at its end", help=("have the card replaced",))
+    if one.remap_pending or one.retired_pending:
+        return failed(gpu.subject, "bad memory waits to be taken out of use", cause=cause,
+                      title=f"the memory of {gpu.subject.name} has bad places",
+                      help=("reboot, or sudo nvidia-smi -r, then look again",))
+    if one.ecc_uncorrected_volatile:
+        return failed(gpu.subject, f"{one.ecc_uncorrected_volatile} uncorrectable memory errors since the driver was "
+                      "loaded, limit 0", cause=cause, title=f"the memory of {gpu.subject.name} makes errors",
+                      help=("reboot, then test its memory; have the card replaced when more come",))
+    if rows or one.ecc_uncorrected:
+        parts = [text for number, text in (
+            (rows, f"{counted(rows or 0, 'bad row')} of its memory replaced"),
+            (one.ecc_uncorrected, f"{counted(one.ecc_uncorrected or 0, 'uncorrectable memory error')}")) if number]
+        return marginal(gpu.subject, f"{' and '.join(parts)} in its life, limit 0", cause=cause,
+                        title=f"the memory of {gpu.subject.name} had errors",
+                        help=("watch it: nvidia-smi -q -d ROW_REMAPPER,ECC",))
+    return None
 
 
 @check("nvidia.replay", reads=[Gpus, Nvidia, Nvml, Links], needs=["NVML"])
@@ -214,12 +233,14 @@ def replay(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, links: Links, want: Profile) 
         yield not_read(BOX, nvml.gpus)
         return
     for gpu in _cards(gpus, want):
-        one = nvml.of(gpu.bdf)
+        one = nvml_of(gpu, nvml, want)
         link = links.links.get(gpu.slot_link) if gpu.slot_link is not None else None
-        if one is None:
-            yield unknown(gpu.subject, f"{nvml.by} does not show it")
+        if isinstance(one, Finding):
+            yield one
+        elif (unread := one.missing("pcie_replays")) is not None:
+            yield not_read(gpu.subject, unread)
         elif one.pcie_replays is None:
-            yield unknown(gpu.subject, f"not read: {nvml.by} does not say")
+            yield skipped(gpu.subject, "this GPU has no replay counter")
         elif one.pcie_replays:
             yield marginal(
                 gpu.subject, f"{one.pcie_replays} packets were sent again since the driver was loaded, 0 is clean",

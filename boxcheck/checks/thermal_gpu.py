@@ -32,9 +32,11 @@ AT_REST_PERCENT = 10
 
 
 def _busy(chip: Chip) -> str | None:
-    """Why this is no reading at rest; None where it is one, or where nobody can tell."""
-    if isinstance(chip.busy_percent, int) and chip.busy_percent > AT_REST_PERCENT:
-        return "NVML does not call it idle" if chip.name == NVML_CHIP else f"{chip.busy_percent} % busy"
+    """Why this is no reading at rest; None where it is one, or where the driver has no such file."""
+    if isinstance(chip.busy_percent, Unread):
+        return "whether the GPU is at rest was not read"
+    if chip.busy_percent is not None and chip.busy_percent > AT_REST_PERCENT:
+        return "NVML does not call the GPU idle" if chip.name == NVML_CHIP else f"the GPU is {chip.busy_percent} % busy"
     return None
 
 
@@ -56,7 +58,7 @@ def gpu_idle(gpus: Gpus, sensors: Sensors, nvml: Nvml, want: Profile) -> Iterato
     if not bounds:
         yield skipped(BOX, f"the profile sets no {EDGE}")
         return
-    for gpu, chip in gpu_readings(gpus, sensors, nvml):
+    for gpu, chip in gpu_readings(gpus, sensors, nvml, want):
         if isinstance(chip, Finding):
             yield chip
         else:
@@ -83,14 +85,15 @@ def _gpu_idle(gpu: Gpu, chip: Chip, bounds: dict[str, Limit]) -> Iterator[Findin
         if outcome is Outcome.PASS:
             continue
         fine = False
-        says = f"{item.label} {item.celsius:g} °C at rest, {broken_bound(item.celsius, bound)} °C or less"
         if busy and outcome is Outcome.MARGINAL:
-            yield not_read(gpu.subject, Unread(f"{item.label} {item.celsius:g} °C, but the GPU is not at rest: {busy}",
-                                               "one-reading"), evidence=(item.path,))
+            why = Unread(f"{item.label} {item.celsius:g} °C, but {busy}", "one-reading")
+            yield not_read(gpu.subject, why, evidence=(item.path,))
             continue
+        rest = "" if busy else " at rest"
+        says = f"{item.label} {item.celsius:g} °C{rest}, {broken_bound(item.celsius, bound)} °C or less"
         yield decided(
             outcome, gpu.subject, says, measured=Quantity(item.celsius, "°C"), limit=bound, evidence=(item.path,),
-            cause=f"gpu-hot:{gpu.bdf}", title=f"GPU {gpu.index} is hot at rest",
+            cause=f"gpu-hot:{gpu.bdf}", title=f"GPU {gpu.index} is hot{rest}",
             help=("look whether its fans turn and air reaches it", "look for a process that keeps its clocks high"))
     if fine:
         first = read[0]
@@ -117,7 +120,7 @@ def gpu_spread(gpus: Gpus, sensors: Sensors, nvml: Nvml, want: Profile) -> Itera
         yield nothing or skipped(BOX, f"the profile sets no {SPREAD}")
         return
     alike: dict[str, list[tuple[Gpu, Temperature, Chip]]] = {}
-    for gpu, chip in gpu_readings(gpus, sensors, nvml):
+    for gpu, chip in gpu_readings(gpus, sensors, nvml, want):
         if isinstance(chip, Finding):
             yield chip
             continue
@@ -147,8 +150,8 @@ def _spread_of(group: Sequence[tuple[Gpu, Temperature, Chip]], bound: Limit) -> 
     for gpu, edge, chip, above, others in hot:
         busy = _busy(chip)
         if busy is not None:
-            yield not_read(gpu.subject, Unread(f"{above:g} °C above the others, but the GPU is not at rest: {busy}",
-                                               "one-reading"), evidence=(edge.path,))
+            why = Unread(f"{above:g} °C above the others, but {busy}", "one-reading")
+            yield not_read(gpu.subject, why, evidence=(edge.path,))
             continue
         yield judged(
             gpu.subject, above, bound,

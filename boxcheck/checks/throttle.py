@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from boxcheck.checks.gpu_sensors import nothing_asks, nvml_of
 from boxcheck.checks.wording import counted, listed, not_read
 from boxcheck.model import BOX, Finding, Quantity, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
@@ -12,6 +13,8 @@ from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, marginal, passed, skipped
 
 HW_SLOWDOWN, SW_THERMAL, HW_THERMAL, POWER_BRAKE = 0x08, 0x20, 0x40, 0x80
+BAD = HW_SLOWDOWN | SW_THERMAL | HW_THERMAL | POWER_BRAKE
+"""Several bits are set at once, a hardware slowdown with its reason; so they are masked, never compared as a whole."""
 REASONS = (
     (0x01, "idle"), (0x02, "clocks set by an application"), (0x04, "power cap"), (HW_SLOWDOWN, "hardware slowdown"),
     (0x10, "sync boost"), (SW_THERMAL, "software thermal slowdown"), (HW_THERMAL, "hardware thermal slowdown"),
@@ -39,18 +42,19 @@ def throttle(gpus: Gpus, nvml: Nvml, want: Profile) -> Iterator[Finding]:
         yield skipped(BOX, "there is no NVIDIA GPU; AMD's throttle flags matter under load and are read there")
         return
     if isinstance(nvml.gpus, Unread):
-        yield not_read(BOX, nvml.gpus)
+        yield nothing_asks(nvml, want) or not_read(BOX, nvml.gpus)
         return
     fine: list[str] = []
     silent: list[str] = []
     for gpu in cards:
-        one = nvml.of(gpu.bdf)
-        if one is None or one.error is not None:
-            why = f"{nvml.by} does not show it" if one is None else f"{nvml.by}: {one.error}"
-            yield not_read(gpu.subject, Unread(why, "error"))
+        one = nvml_of(gpu, nvml, want)
+        if isinstance(one, Finding):
+            yield one
+        elif (unread := one.missing("event_reasons")) is not None:
+            yield not_read(gpu.subject, unread)
         elif one.event_reasons is None:
             silent.append(gpu.subject.name)
-        elif one.event_reasons & (HW_SLOWDOWN | HW_THERMAL | POWER_BRAKE | SW_THERMAL):
+        elif one.event_reasons & BAD:
             yield _held(gpu, one.event_reasons)
         else:
             fine.append(gpu.subject.name)
@@ -63,10 +67,12 @@ def throttle(gpus: Gpus, nvml: Nvml, want: Profile) -> Iterator[Finding]:
 def _held(gpu: Gpu, reasons: int) -> Finding:
     named = [word for bit, word in REASONS if reasons & bit and bit != 0x01]
     brake = bool(reasons & POWER_BRAKE) or not reasons & (SW_THERMAL | HW_THERMAL)
-    make = marginal if reasons & (HW_SLOWDOWN | HW_THERMAL | POWER_BRAKE) == 0 else failed
+    make = marginal if reasons & BAD == SW_THERMAL else failed
+    gravest = next(bit for bit in (POWER_BRAKE, HW_THERMAL, SW_THERMAL, HW_SLOWDOWN) if reasons & bit)
     return make(
         gpu.subject, f"held down by {listed(named)} (0x{reasons:x}), must be none",
         measured=Quantity(reasons), evidence=("nvidia-smi -q -d PERFORMANCE",),
-        cause=f"{'gpu-power' if brake else 'gpu-hot'}:{gpu.bdf}", title=f"GPU {gpu.index} is held down by {named[0]}",
+        cause=f"{'gpu-power' if brake else 'gpu-hot'}:{gpu.bdf}",
+        title=f"GPU {gpu.index} is held down by {dict(REASONS)[gravest]}",
         help=("reseat the card's power connector at both ends; swap the cable with a neighbour's", "look at the supply")
         if brake else ("look whether its fans turn and air reaches it",))

@@ -1,7 +1,7 @@
 """Asks NVML about every GPU and prints one JSON object. A process of its own, so that a hung driver hangs only it.
 
-Not imported by boxcheck: `boxcheck.host.nvml` starts this file. It imports nothing but nvidia-ml-py, and a call that
-the driver does not know or the GPU does not support leaves its value out.
+Not imported by boxcheck: `boxcheck.host.nvml` starts this file. It imports nothing but nvidia-ml-py. A value that the
+GPU does not support is left out; one that could not be read is left out and named under `failed`, with the reason.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 READ = 0
 """NVML_P2P_CAPS_INDEX_READ; nvidia-ml-py has a tuple in its place."""
 MOST_PEERS = 16
+NOT_SUPPORTED = 3
+"""NVML_ERROR_NOT_SUPPORTED, the one error that says that the GPU has no such thing."""
 
 
 def main() -> int:
@@ -33,17 +35,13 @@ def main() -> int:
 
 def everything(pynvml: Any) -> dict[str, Any]:
     def get(name: str, *arguments: Any) -> Any:
-        """The answer of a call, None when driver or GPU has none."""
-        call: Callable[..., Any] | None = getattr(pynvml, name, None)
-        if call is None:
-            return None
-        try:
-            answer = call(*arguments)
-        except pynvml.NVMLError:
-            return None
-        return answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
+        """The answer of a call, None when there is none, whatever the reason."""
+        return one_call(pynvml, name, *arguments)[0]
 
-    count = get("nvmlDeviceGetCount") or 0
+    try:
+        count = int(pynvml.nvmlDeviceGetCount())
+    except pynvml.NVMLError as error:
+        return {"error": int(error.value), "says": str(error)}
     handles: list[Any] = []
     gpus: list[dict[str, Any]] = []
     for index in range(count):
@@ -54,7 +52,7 @@ def everything(pynvml: Any) -> dict[str, Any]:
             handles.append(None)
             continue
         handles.append(handle)
-        gpus.append({"index": index, **one_gpu(get, handle)})
+        gpus.append({"index": index, **one_gpu(pynvml, get, handle)})
     return {
         "driver": get("nvmlSystemGetDriverVersion"), "nvml": get("nvmlSystemGetNVMLVersion"),
         "cuda": get("nvmlSystemGetCudaDriverVersion_v2"), "count": count, "gpus": gpus,
@@ -62,30 +60,57 @@ def everything(pynvml: Any) -> dict[str, Any]:
     }
 
 
-def one_gpu(get: Callable[..., Any], handle: Any) -> dict[str, Any]:
+CALLS = (
+    ("name", "Name", ()), ("uuid", "UUID", ()), ("serial", "Serial", ()), ("vbios", "VbiosVersion", ()),
+    ("persistence", "PersistenceMode", ()), ("power_limit_milliwatts", "PowerManagementLimit", ()),
+    ("power_default_milliwatts", "PowerManagementDefaultLimit", ()), ("temperature_celsius", "Temperature", (0,)),
+    ("pcie_replays", "PcieReplayCounter", ()), ("event_reasons", "CurrentClocksEventReasons", ()),
+    ("ecc", "EccMode", ()), ("ecc_uncorrected", "TotalEccErrors", (1, 1)),
+    ("ecc_uncorrected_volatile", "TotalEccErrors", (1, 0)), ("retired_pending", "RetiredPagesPendingStatus", ()),
+    ("remapped_rows", "RemappedRows", ()),
+)
+"""(value, end of the call's name after nvmlDeviceGet, arguments after the handle). Temperature sensor 0 is the core; of
+ECC errors, type 1 are the uncorrected ones, counter 1 counts for life and 0 since the driver was loaded (nvml.h)."""
+OLDER = {"CurrentClocksEventReasons": "CurrentClocksThrottleReasons"}
+"""Names before driver 535.54, for a driver or a binding of that age."""
+
+
+def one_gpu(pynvml: Any, get: Callable[..., Any], handle: Any) -> dict[str, Any]:
     pci, memory, bar1 = (get(f"nvmlDeviceGet{name}", handle) for name in ("PciInfo", "MemoryInfo", "BAR1MemoryInfo"))
     bus = getattr(pci, "busId", None)
-    remapped = get("nvmlDeviceGetRemappedRows", handle)
-    ecc = get("nvmlDeviceGetEccMode", handle)
-    values = {
+    values: dict[str, Any] = {
         "bdf": bus.decode("ascii", "replace") if isinstance(bus, bytes) else bus,
-        "name": get("nvmlDeviceGetName", handle), "uuid": get("nvmlDeviceGetUUID", handle),
-        "serial": get("nvmlDeviceGetSerial", handle), "vbios": get("nvmlDeviceGetVbiosVersion", handle),
-        "persistence": get("nvmlDeviceGetPersistenceMode", handle),
         "memory_bytes": getattr(memory, "total", None), "bar1_bytes": getattr(bar1, "bar1Total", None),
-        "power_limit_milliwatts": get("nvmlDeviceGetPowerManagementLimit", handle),
-        "power_default_milliwatts": get("nvmlDeviceGetPowerManagementDefaultLimit", handle),
-        "temperature_celsius": get("nvmlDeviceGetTemperature", handle, 0),
-        "pcie_replays": get("nvmlDeviceGetPcieReplayCounter", handle),
-        "event_reasons": get("nvmlDeviceGetCurrentClocksEventReasons", handle),
-        "ecc": ecc[0] if isinstance(ecc, (list, tuple)) and ecc else None,
-        "ecc_uncorrected": get("nvmlDeviceGetTotalEccErrors", handle, 1, 1),
-        "retired_pending": get("nvmlDeviceGetRetiredPagesPendingStatus", handle),
-        "remapped_rows": list(remapped) if isinstance(remapped, (list, tuple)) else None,
     }
-    if values["event_reasons"] is None:  # the name before 535.54
-        values["event_reasons"] = get("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
-    return {name: value for name, value in values.items() if isinstance(value, (str, int, float, list))}
+    failed: dict[str, str] = {}
+    for value, call, arguments in CALLS:
+        for name in (call, OLDER.get(call)):
+            if name is None:
+                break
+            answer, why = one_call(pynvml, f"nvmlDeviceGet{name}", handle, *arguments)
+            if why is None:
+                values[value] = answer
+                failed.pop(value, None)
+                break
+            failed[value] = why
+    if isinstance(values.get("ecc"), (list, tuple)):
+        values["ecc"] = next(iter(values["ecc"]), None)
+    if isinstance(values.get("remapped_rows"), tuple):
+        values["remapped_rows"] = list(values["remapped_rows"])
+    kept: dict[str, Any] = {name: value for name, value in values.items() if isinstance(value, (str, int, float, list))}
+    return {**kept, "failed": failed} if failed else kept
+
+
+def one_call(pynvml: Any, name: str, *arguments: Any) -> tuple[Any, str | None]:
+    """The answer, or why there is none. (None, None) where the GPU has no such thing."""
+    call: Callable[..., Any] | None = getattr(pynvml, name, None)
+    if call is None:
+        return None, f"nvidia-ml-py has no {name}"
+    try:
+        answer = call(*arguments)
+    except pynvml.NVMLError as error:
+        return None, None if error.value == NOT_SUPPORTED else str(error) or f"error {error.value}"
+    return answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer, None
 
 
 def peers(get: Callable[..., Any], handles: list[Any]) -> list[list[int | None]]:

@@ -1,7 +1,7 @@
 """What NVML says of each NVIDIA GPU.
 
 Reads   NVML through nvidia-ml-py (extra `nvidia`), in a process of its own; without it, what `nvidia-smi --query-gpu`
-        prints                                                                                        (any user)
+        and `nvidia-smi -q` print                                                                     (any user)
 Since   row remapping drivers 455, event reasons 535.54 (throttle reasons before)
 Absent  when the nvidia module is not loaded: then nothing is asked. Many values on GeForce cards.
 By hand nvidia-smi -q; nvidia-smi topo -p2p r
@@ -12,13 +12,14 @@ Without persistence mode the question itself starts the GPUs, some seconds each.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from boxcheck.decode.nvidia_smi import gpu_values, parse_query
 from boxcheck.decode.text import clean_text
-from boxcheck.host import Host
+from boxcheck.host import Host, ProgramOutput
 from boxcheck.host.nvml import ask_nvml
 from boxcheck.model import Bdf, Unread
 from boxcheck.probes.nvidia import Nvidia
@@ -32,17 +33,34 @@ SMI_FIELDS = ("pci.bus_id", "name", "uuid", "serial", "vbios_version", "persiste
 """Fields that every nvidia-smi since 2013 knows: one that it does not know fails the whole question."""
 SMI = ("nvidia-smi", f"--query-gpu={','.join(SMI_FIELDS)}", "--format=csv,noheader,nounits")
 
+SMI_NONE = ("[N/A]", "[Not Supported]")
+_SMI_NAMES = {"power.limit": "power_limit_watts", "power.default_limit": "power_default_watts",
+              "temperature.gpu": "temperature_celsius"}
+SMI_LONG = ("nvidia-smi", "-q")
+SMI_LONG_FIELDS = (
+    "event_reasons", "pcie_replays", "ecc", "ecc_uncorrected", "ecc_uncorrected_volatile", "retired_pending",
+    "remapped_corrected", "remapped_uncorrected", "remap_pending", "remap_failed")
+"""What only the long text tells."""
+_SOURCES = {
+    "power_limit_watts": "power_limit_milliwatts", "power_default_watts": "power_default_milliwatts",
+    "remapped_corrected": "remapped_rows", "remapped_uncorrected": "remapped_rows", "remap_pending": "remapped_rows",
+    "remap_failed": "remapped_rows",
+}
+"""Fields that `nvml_child` knows by another name."""
+
 _BUS = re.compile(r"(?:[0-9a-fA-F]{4})?([0-9a-fA-F]{4}):([0-9a-fA-F]{2}):([0-9a-fA-F]{2})\.([0-7])")
 
 
 class NvmlGpu(msgspec.Struct, frozen=True, kw_only=True):
-    """Values are None where NVML has none for this GPU."""
+    """Values are None where this GPU has none, and where NVML could not tell: then `unread` names them."""
 
     index: int
     bdf: Bdf | None
     lost: bool = False
     error: str | None = None
     """Why this GPU could not be asked."""
+    unread: Mapping[str, str] = {}
+    """Field -> why it was not read."""
     name: str | None = None
     uuid: str | None = None
     serial: str | None = None
@@ -58,11 +76,20 @@ class NvmlGpu(msgspec.Struct, frozen=True, kw_only=True):
     """Bits of nvmlClocksEventReasons: why clocks are held down right now."""
     ecc: bool | None = None
     ecc_uncorrected: int | None = None
+    """In the life of the card."""
+    ecc_uncorrected_volatile: int | None = None
+    """Since the driver was loaded."""
     retired_pending: bool | None = None
     remapped_corrected: int | None = None
     remapped_uncorrected: int | None = None
     remap_pending: bool | None = None
     remap_failed: bool | None = None
+
+    def missing(self, *names: str) -> Unread | None:
+        """Why one of these fields was not read; None where all were, and where the GPU has no such thing."""
+        if self.error is not None:
+            return Unread(self.error, "error")
+        return next((Unread(self.unread[name], "error") for name in names if name in self.unread), None)
 
 
 class Nvml(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,13 +168,24 @@ def _gpu(entry: dict[str, Any], number: int) -> NvmlGpu:
         temperature_celsius=float(celsius) if isinstance(celsius, int | float) and abs(celsius) < 1000 else None,
         pcie_replays=_whole(entry.get("pcie_replays")), event_reasons=_whole(entry.get("event_reasons")),
         ecc=_flag(entry.get("ecc")), ecc_uncorrected=_whole(entry.get("ecc_uncorrected")),
+        ecc_uncorrected_volatile=_whole(entry.get("ecc_uncorrected_volatile")), unread=_failed(entry.get("failed")),
         retired_pending=_flag(entry.get("retired_pending")), remapped_corrected=_whole(remapped[0]),
         remapped_uncorrected=_whole(remapped[1]), remap_pending=_flag(remapped[2]), remap_failed=_flag(remapped[3]),
     )
 
 
+def _failed(value: object) -> Mapping[str, str]:
+    """Field -> why NVML did not give it."""
+    if not isinstance(value, dict):
+        return {}
+    return {
+        name: clean_text(str(value[source]), 120) for name in NvmlGpu.__struct_fields__
+        if (source := _SOURCES.get(name, name)) in value
+    }
+
+
 def parse_smi(text: str) -> tuple[NvmlGpu, ...]:
-    """Rows of `nvidia-smi --query-gpu` with `SMI_FIELDS`; `[N/A]` and the like are None."""
+    """Rows of `nvidia-smi --query-gpu` with `SMI_FIELDS`; `[N/A]` is None, any other word in brackets an error."""
     found: list[NvmlGpu] = []
     for line in text.splitlines()[:64]:
         cells = [cell.strip() for cell in line.split(",")]
@@ -158,12 +196,16 @@ def parse_smi(text: str) -> tuple[NvmlGpu, ...]:
         memory, limit, default, heat = (
             _number(row[name]) for name in ("memory.total", "power.limit", "power.default_limit", "temperature.gpu"))
         mode = row["persistence_mode"]
+        unread = {
+            field: f"nvidia-smi says {clean_text(cell, 40)}" for name, cell in zip(SMI_FIELDS, cells, strict=True)
+            if (field := _SMI_NAMES.get(name)) is not None and cell.startswith("[") and cell not in SMI_NONE
+        }
         found.append(NvmlGpu(
             index=len(found), bdf=bdf, name=_text(row["name"]), uuid=_text(row["uuid"]), serial=_text(row["serial"]),
             vbios=_text(row["vbios_version"]),
             persistence=mode == "Enabled" if mode in ("Enabled", "Disabled") else None,
             memory_bytes=None if memory is None else int(memory) << 20, power_limit_watts=limit,
-            power_default_watts=default, temperature_celsius=heat))
+            power_default_watts=default, temperature_celsius=heat, unread=unread))
     return tuple(found)
 
 
@@ -184,7 +226,22 @@ def _by_smi(host: Host, why: Unread) -> Nvml:
         mismatch = "version mismatch" in output.stdout + output.stderr
         return Nvml(gpus=Unread(f"nvidia-smi: {said or f'ended with {output.exit}'}", "error"), mismatch=mismatch,
                     by="nvidia-smi")
-    return Nvml(gpus=parse_smi(output.stdout), driver=None, by="nvidia-smi")
+    return Nvml(gpus=with_long(parse_smi(output.stdout), host.run(SMI_LONG)), driver=None, by="nvidia-smi")
+
+
+def with_long(gpus: Sequence[NvmlGpu], output: ProgramOutput | Unread) -> tuple[NvmlGpu, ...]:
+    """The GPUs with what `nvidia-smi -q` says of them. What it does not say is unread."""
+    why = output.why if isinstance(output, Unread) else "nvidia-smi -q does not say"
+    told = {} if isinstance(output, Unread) else {
+        bdf: gpu_values(rows) for bus, rows in parse_query(output.stdout).items()
+        if (bdf := parse_bus_id(bus)) is not None
+    }
+    found: list[NvmlGpu] = []
+    for gpu in gpus:
+        values = told.get(gpu.bdf, {}) if gpu.bdf is not None else {}
+        unread = {name: why for name in SMI_LONG_FIELDS if name not in values}
+        found.append(msgspec.structs.replace(gpu, **dict(values), unread={**gpu.unread, **unread}))
+    return tuple(found)
 
 
 @probe("nvml", Nvml, reads=[Nvidia])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -11,7 +12,8 @@ from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.nvml import Nvml, NvmlGpu
 from boxcheck.probes.pci import PciFunction
 from boxcheck.probes.sensors import Chip, Fan, PowerCap, Sensors, Temperature
-from boxcheck.profile import GpuPart
+from boxcheck.profile import GpuPart, GpusWanted, Profile
+from tests.checks.judging import want
 
 PART = GpuPart(key="rx7900xtx", name="RX 7900 XTX", pci_ids=("1002:744c",), board_power_watts=355.0)
 
@@ -68,6 +70,12 @@ def nvml(*cards: NvmlGpu, unread: Unread | None = None) -> Nvml:
 
 
 NO_NVML = nvml(unread=Unread("NVML was not asked: the nvidia module is not loaded", "absent"))
+
+
+def nvidia_box(goal: str = "cuda-p2p", limits: Mapping[str, Any] | None = None) -> Profile:
+    """A profile that asks for NVIDIA's GPUs."""
+    part = GpuPart(key="rtx4090", name="RTX 4090", pci_ids=("10de:2684",))
+    return msgspec.structs.replace(want(limits), gpus=GpusWanted(parts=(part,)), goal=goal)
 
 
 def gpus(*found: Gpu, unreadable: Unread | None = None) -> Gpus:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from boxcheck.probes.sensors import Chip
 from boxcheck.problems import group
-from tests.checks.cards import NO_NVML, card, chip, gpu, gpus, nvidia, nvml, sensors, watts
-from tests.checks.judging import GONE, judge, outcome
+from tests.checks.cards import NO_NVML, card, chip, gpu, gpus, nvidia, nvidia_box, nvml, sensors, watts
+from tests.checks.judging import GONE, judge, outcome, outcomes
 
 CARD = gpu()
 
@@ -60,14 +61,19 @@ def test_where_there_is_nothing_to_read(check: str) -> None:
     assert outcome(check, gpus(), sensors(), NO_NVML) == "skip"
     assert outcome(check, gpus(unreadable=GONE), sensors(), NO_NVML) == "unknown"
     if check == "power.gpu-cap":
-        assert outcome(check, gpus(nvidia(0), nvidia(1)), sensors(), NO_NVML) == "unknown"
+        two = gpus(nvidia(0), nvidia(1)), sensors(), NO_NVML
+        assert outcome(check, *two, profile=nvidia_box()) == "unknown"
+        assert outcome(check, *two) == "skip"  # a desktop that nobody computes on
     assert outcome(check, gpus(CARD), sensors(), NO_NVML) == "unknown"
 
 
 @pytest.mark.parametrize(("changes", "wanted"), [
     ({}, "pass"), ({"power_limit_watts": 300.0}, "marginal"), ({"power_limit_watts": None}, "unknown"),
     ({"power_default_watts": None}, "unknown"), ({"error": "GPU is lost"}, "unknown"),
-    ({"power_limit_watts": None, "power_default_watts": None}, "skip")])
+    ({"power_limit_watts": 450.9}, "pass"), ({"power_limit_watts": 451.1}, "marginal"),
+    ({"power_limit_watts": None, "power_default_watts": None}, "skip"),
+    ({"power_limit_watts": None, "power_default_watts": None, "unread": {"power_limit_watts": "Unknown Error"}},
+     "unknown")])
 def test_cap_through_nvml(changes: dict[str, Any], wanted: str) -> None:
     one = nvidia()
     assert outcome("power.gpu-cap", gpus(one), sensors(), nvml(card(one, **changes))) == wanted
@@ -78,3 +84,13 @@ def test_a_cap_through_nvml_is_set_back_with_nvidia_smi() -> None:
     finding = judge("power.gpu-cap", gpus(one), sensors(), nvml(card(one, power_limit_watts=300.0)))[0]
     assert finding.help == ("where it is not meant: sudo nvidia-smi -i 0000:03:00.0 -pl 450",)
     assert outcome("fan.gpu", gpus(one), sensors(), nvml(card(one))) == "skip"
+
+
+@pytest.mark.parametrize("goal", ["vm", "tinygrad"])
+def test_without_a_driver_on_purpose_no_sensor_is_missed(goal: str) -> None:
+    handed = gpus(msgspec.structs.replace(nvidia(), driver="vfio-pci"), gpu(1, driver=None))
+    for answers in (NO_NVML, nvml()):
+        found = judge("power.gpu-cap", handed, sensors(), answers, profile=nvidia_box(goal))
+        assert outcomes(found) == ["skip", "skip"]
+    kept = gpus(nvidia())  # NVIDIA's driver has it, so NVML must know it
+    assert outcome("power.gpu-cap", kept, sensors(), nvml(), profile=nvidia_box(goal)) == "unknown"

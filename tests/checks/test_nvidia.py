@@ -89,6 +89,7 @@ def test_flavour(is_open: bool | None, wanted: str) -> None:
 NO_PACKAGES = Packages(None, Unread("none", "absent"))
 NO_DKMS = Dkms(Unread("none", "absent"))
 ALLOWED = msgspec.structs.replace(HEALTHY, peers={(0, 1): 0, (1, 0): 0})
+PARTLY = msgspec.structs.replace(HEALTHY, peers={(0, 1): 0})
 REFUSED = msgspec.structs.replace(HEALTHY, peers={(0, 1): 0, (1, 0): 2})
 FORCED = driver(parameters={"RegistryDwords": '"ForceP2P=0x11"'})
 NAMED = Dkms((DkmsModule("nvidia", (f"{VERSION}-p2p",), {}, (), True),))
@@ -96,7 +97,7 @@ STATIC = "[    5.1] NVRM: GPU0 kbusEnableStaticBar1Mapping_GH100: Static bar1 ma
 
 
 @pytest.mark.parametrize(("nvidia_says", "nvml_says", "dkms", "text", "wanted"), [
-    (driver(), ALLOWED, NO_DKMS, "", "pass"), (driver(), REFUSED, NO_DKMS, "", "marginal"),
+    (driver(), ALLOWED, NO_DKMS, "", "pass"), (driver(), PARTLY, NO_DKMS, "", "unknown"), (driver(), REFUSED, NO_DKMS, "", "marginal"),
     (FORCED, SILENT, NO_DKMS, "", "pass"), (driver(), SILENT, NAMED, "", "pass"), (driver(), SILENT, NO_DKMS, STATIC, "pass"),
     (driver(), SILENT, NO_DKMS, "", "marginal"), (driver(parameters=GONE), SILENT, NO_DKMS, "", "unknown"),
     (driver(loaded=False), SILENT, NO_DKMS, "", "unknown")])
@@ -173,7 +174,12 @@ def test_uuid(cards: Any, wanted: str) -> None:
 @pytest.mark.parametrize(("changes", "wanted"), [
     ({"remapped_uncorrected": 0}, "pass"), ({"remapped_uncorrected": 1}, "marginal"), ({"remap_pending": True}, "fail"),
     ({"remap_failed": True}, "fail"), ({"retired_pending": True}, "fail"), ({"retired_pending": False}, "pass"),
-    ({"ecc_uncorrected": 3}, "fail"), ({}, "skip")])
+    ({"ecc_uncorrected": 0}, "pass"), ({"ecc_uncorrected": 1}, "marginal"), ({"ecc_uncorrected_volatile": 1}, "fail"),
+    ({"remapped_corrected": 7, "remapped_uncorrected": 0}, "pass"), ({}, "skip"),
+    ({"unread": {"remap_failed": "Unknown Error"}}, "unknown"),
+    ({"remap_failed": False, "unread": {"ecc_uncorrected": "GPU is lost"}}, "unknown"),
+    ({"remap_failed": True, "unread": {"ecc_uncorrected": "GPU is lost"}}, "fail"),
+    ({"remap_failed": False, "unread": {"pcie_replays": "GPU is lost"}}, "pass"), ({"error": "x"}, "unknown")])
 def test_row_remap(changes: dict[str, Any], wanted: str) -> None:
     facts = (gpus(FIRST), driver(), nvml(card(FIRST, **changes)))
     assert outcome("nvidia.row-remap", *facts, profile=PROFILE) == wanted
@@ -182,17 +188,26 @@ def test_row_remap(changes: dict[str, Any], wanted: str) -> None:
 def test_rows_that_nobody_told_of() -> None:
     assert outcome("nvidia.row-remap", gpus(FIRST), driver(), SILENT, profile=PROFILE) == "unknown"
     assert outcome("nvidia.row-remap", gpus(FIRST), driver(), nvml(card(SECOND)), profile=PROFILE) == "unknown"
-    smi = msgspec.structs.replace(nvml(card(FIRST)), by="nvidia-smi")
-    assert outcome("nvidia.row-remap", gpus(FIRST), driver(), smi, profile=PROFILE) == "unknown"
 
 
-@pytest.mark.parametrize(("replays", "wanted"), [(0, "pass"), (1, "marginal"), (None, "unknown")])
+def test_a_card_says_what_its_memory_is_sound_of() -> None:
+    quiet = nvml(card(FIRST, remap_failed=False, remap_pending=False, remapped_uncorrected=0, remapped_corrected=1))
+    assert judge("nvidia.row-remap", gpus(FIRST), driver(), quiet, profile=PROFILE)[0].says == (
+        "no bad row and 1 row replaced in time")
+    worn = nvml(card(FIRST, remap_failed=False, remapped_uncorrected=2, ecc_uncorrected=1))
+    assert judge("nvidia.row-remap", gpus(FIRST), driver(), worn, profile=PROFILE)[0].says == (
+        "2 bad rows of its memory replaced and 1 uncorrectable memory error in its life, limit 0")
+
+
+@pytest.mark.parametrize(("replays", "wanted"), [(0, "pass"), (1, "marginal"), (None, "skip")])
 def test_replay(replays: Any, wanted: str) -> None:
     facts = (gpus(FIRST), driver(), nvml(card(FIRST, pcie_replays=replays)), LINKS)
     (finding,) = judge("nvidia.replay", *facts, profile=PROFILE)
     assert finding.outcome.value == wanted
     assert finding.cause in (None, f"link:{ROOT_PORT}")
     assert outcome("nvidia.replay", gpus(FIRST), driver(), SILENT, LINKS, profile=PROFILE) == "unknown"
+    unread = nvml(card(FIRST, unread={"pcie_replays": "Unknown Error"}))
+    assert outcome("nvidia.replay", gpus(FIRST), driver(), unread, LINKS, profile=PROFILE) == "unknown"
 
 
 @pytest.mark.parametrize("check", ["nvidia.runtime-count", "nvidia.vbios-uniform", "nvidia.uuid", "nvidia.row-remap"])

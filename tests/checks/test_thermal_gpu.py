@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from boxcheck.model import Unread
 from boxcheck.probes.nvml import Nvml
 from boxcheck.probes.sensors import Chip, Sensors
-from tests.checks.cards import NO_NVML, card, chip, gpu, gpus, nvidia, nvml, sensors
+from tests.checks.cards import NO_NVML, card, chip, gpu, gpus, nvidia, nvidia_box, nvml, sensors
 from tests.checks.judging import GONE, judge, outcome, outcomes
 
 CARD = gpu()
@@ -78,10 +79,35 @@ def green(*celsius: Any, **changes: Any) -> tuple[Any, Sensors, Nvml]:
 @pytest.mark.parametrize(("facts", "wanted"), [
     (green(50.0), ["pass"]), (green(51.0), ["marginal"]), (green(96.0), ["fail"]), (green(None), ["unknown"]),
     (green(51.0, event_reasons=0), ["unknown"]),  # the driver does not call it idle
-    (green(51.0, event_reasons=None), ["marginal"]), (green(96.0, event_reasons=0), ["fail"]),
+    (green(51.0, event_reasons=None), ["unknown"]), (green(96.0, event_reasons=0), ["fail"]),
     (green(40.0, error="GPU is lost"), ["unknown"]), ((gpus(nvidia()), sensors(), nvml()), ["unknown"])])
 def test_idle_through_nvml(facts: Any, wanted: list[str]) -> None:
     assert outcomes(judge("thermal.gpu-idle", *facts, limits=IDLE)) == wanted
+
+
+def test_whether_a_card_is_at_rest_may_be_unread() -> None:
+    (finding,) = judge("thermal.gpu-idle", *green(51.0, event_reasons=None), limits=IDLE)
+    assert finding.says == "not read: core 51 °C, but whether the GPU is at rest was not read"
+    assert outcomes(judge("thermal.gpu-idle", *green(50.0, event_reasons=None), limits=IDLE)) == ["pass"]
+    (too_hot,) = judge("thermal.gpu-idle", *green(96.0, event_reasons=None), limits=IDLE)
+    assert too_hot.says == "core 96 °C, profile requires 95 °C or less"
+    spread = judge("thermal.gpu-spread", *green(34.0, 35.0, 60.0, event_reasons=None), limits=SPREAD)
+    assert outcomes(spread) == ["unknown"]
+    (busy,) = judge("thermal.gpu-idle", gpus(CARD), sensors(chip(CARD, edge=60.0, junction=50.0, busy=GONE)), NO_NVML,
+                    limits=IDLE)
+    assert busy.outcome == "unknown"
+
+
+def test_a_temperature_that_was_not_read() -> None:
+    unread = {"temperature_celsius": "Unknown Error"}
+    (finding,) = judge("thermal.gpu-idle", *green(None, unread=unread), limits=IDLE)
+    assert finding.says == "not read: core temperature: Unknown Error"
+
+
+def test_a_goal_without_driver() -> None:
+    facts = gpus(msgspec.structs.replace(nvidia(), driver=None)), sensors(), NO_NVML
+    assert outcome("thermal.gpu-idle", *facts, profile=nvidia_box("tinygrad", IDLE)) == "skip"
+    assert outcome("thermal.gpu-idle", *facts, profile=nvidia_box("cuda-p2p", IDLE)) == "unknown"
 
 
 def test_spread_through_nvml() -> None:
