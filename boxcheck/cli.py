@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
@@ -209,6 +210,7 @@ def run() -> None:
     from boxcheck.usage import UsageError
 
     gc.set_threshold(100_000, 50, 50)  # facts are many, small and all kept; collecting them over and over costs 4 %
+    atexit.register(gc.freeze)  # nor is there a use in walking over all of them once more when everything ends: 7 %
     code = 0
     try:
         code = app(standalone_mode=False) or 0

@@ -133,8 +133,17 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     path: str = ""
-    sha256: str = ""
-    """Of the resolved limits, so that two runs judged alike can be told to be so."""
+    judged: bytes = b""
+    """All that a judgement depends on, as the files say it: see `profile_resolve.judged`."""
+
+    @property
+    def sha256(self) -> str:
+        """Of what is judged, so that two runs judged alike can be told to be so. Empty for a profile of no file."""
+        if not self.judged:
+            return ""
+        from hashlib import sha256  # loads OpenSSL, which takes as long as reading all links
+
+        return sha256(self.judged).hexdigest()
 
     def limit(self, name: str) -> Limit | None:
         """The limit, None when this profile sets none. A name that no check declared is a bug."""

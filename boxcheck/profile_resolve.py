@@ -6,7 +6,6 @@ other unless the profile settles it. Lists of checks, slots and recommendations 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -84,7 +83,7 @@ def resolve(name_or_path: str) -> tuple[Profile, list[Mistake]]:
     mistakes = sorted(sheet.mistakes, key=lambda one: one.line)
     for part in parts:
         mistakes += sorted(part.mistakes, key=lambda one: one.line)
-    return msgspec.structs.replace(profile, sha256=digest(profile)), mistakes
+    return msgspec.structs.replace(profile, judged=judged(profile)), mistakes
 
 
 def _exists(path: Path, file: str) -> bool:
@@ -168,8 +167,13 @@ def _slots(sheets: Sequence[Sheet]) -> tuple[Any, ...]:
 
 
 def digest(profile: Profile) -> str:
-    """SHA-256 of all that a judgement depends on, as canonical JSON. Titles, notes and sources do not count."""
-    judged = {
+    """SHA-256 of what is judged, as the profile stands."""
+    return msgspec.structs.replace(profile, judged=judged(profile)).sha256
+
+
+def judged(profile: Profile) -> bytes:
+    """All that a judgement depends on, as canonical JSON. Titles, notes and sources do not count."""
+    return msgspec.json.encode({
         "goal": profile.goal,
         "limits": {name: [limit.compare, limit.must, limit.should] for name, limit in profile.limits.items()},
         "gpus": [
@@ -179,5 +183,4 @@ def digest(profile: Profile) -> str:
         ],
         "require": [profile.inspect, profile.stress, profile.faults, profile.advisory],
         "slots": [[slot.label, slot.root_port, slot.width, slot.speed_gts] for slot in profile.slots],
-    }
-    return hashlib.sha256(msgspec.json.encode(judged, order="sorted")).hexdigest()
+    }, order="sorted")

@@ -8,7 +8,7 @@ they read, and get exactly that as plain values. Discovery imports every module 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
@@ -188,10 +188,25 @@ def compared(subject: Subject, value: Scalar, limit: Limit, says: str, **options
 
 def selected(patterns: Sequence[str], id: str) -> bool:
     """Whether a check id is named by one of the patterns: an id, an area (`pcie`) or a glob (`aer.*`)."""
+    names, heads, globs = _sorted_out(tuple(patterns))
+    if id in names or id.partition(".")[0] in names or id.startswith(heads):
+        return True
+    if not globs:
+        return False
     from fnmatch import fnmatchcase
 
-    area = id.split(".", 1)[0]
-    return any(pattern in (id, area) or fnmatchcase(id, pattern) for pattern in patterns)
+    return any(fnmatchcase(id, glob) for glob in globs)
+
+
+@lru_cache(maxsize=256)
+def _sorted_out(patterns: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...], tuple[str, ...]]:
+    """The patterns as names, beginnings (`aer.*`) and other globs: a profile has dozens, asked for each check, and only
+    the last kind needs a regular expression."""
+    plain = {pattern: not set(pattern.removesuffix("*")) & set("*?[") for pattern in patterns}
+    return (
+        frozenset(patterns), tuple(pattern[:-1] for pattern in patterns if plain[pattern] and pattern.endswith("*")),
+        tuple(pattern for pattern in patterns if not plain[pattern]),
+    )
 
 
 def run_check(check: Check, facts: Sequence[Any], want: Profile) -> Iterator[Finding]:

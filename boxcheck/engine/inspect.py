@@ -125,5 +125,6 @@ def inspect_facts(facts: Facts, want: Profile, checks: Sequence[Check], *, profi
             msgspec.structs.replace(finding, blocker=want.blocks(check.id, finding.outcome))
             for finding in findings_of(check, facts, want, crashes)
         ]
-    left_out = [id for id in CHECKS if want.is_blocker(id) and not any(check.id == id for check in checks)]
+    chosen = {check.id for check in checks}
+    left_out = [id for id in CHECKS if id not in chosen and want.is_blocker(id)]
     return judge(findings, want, left_out=left_out, crashes=crashes, profile_certain=profile_certain)

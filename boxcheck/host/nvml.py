@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from boxcheck.model import Unread
@@ -14,6 +13,7 @@ OUTPUT_LIMIT_BYTES = 4 << 20
 
 def ask_nvml() -> dict[str, Any] | Unread:
     """NVML's answers as `nvml_child` prints them; Unread when there is no binding or no answer in time."""
+    import json
     import os
     import subprocess
     import sys
