@@ -79,6 +79,11 @@ def _words(error: OSError) -> Unread:
     return Unread(*from_errno_name(errno_name(error.errno)))
 
 
+BOOT_LINE = b"Linux version "
+BOOT_LINE_WITHIN_BYTES = 16384
+"""The kernel's first line; firmware tables are printed before it on some machines."""
+
+
 class LiveHost:
     """See `boxcheck.host.Host`."""
 
@@ -349,13 +354,18 @@ class LiveHost:
         return to_text(data) if isinstance(data, bytes) else Unread(f"{BOOTS[boot]}: {data.why}", data.kind)
 
     def _log(self, boot: Literal[0, -1]) -> bytes | Unread:
-        """The log of a boot: this one from the ring buffer, else from the journal."""
+        """The log of a boot: this one from the ring buffer, else from the journal, which also reaches further back
+        where the buffer has been overwritten since boot."""
         data = read_kmsg() if boot == 0 else Unread("no journal", "absent")
-        if isinstance(data, Unread):
+        wrapped = not isinstance(data, Unread) and BOOT_LINE not in data[:BOOT_LINE_WITHIN_BYTES]
+        if isinstance(data, Unread) or wrapped:
             argv = ["journalctl", "-k", "-b", str(boot), "-o", "short-monotonic", "--no-pager", "-q", "--no-hostname"]
             journal = run_program(argv, JOURNAL_TIMEOUT_SECONDS, LOG_LIMIT_BYTES)
             if not isinstance(journal, Unread) and journal.exit == 0 and journal.stdout:
-                return journal.stdout.encode() + b"\n"
+                text = journal.stdout.encode() + b"\n"
+                if not wrapped or BOOT_LINE in text[:BOOT_LINE_WITHIN_BYTES]:
+                    return text
+        if isinstance(data, Unread):
             if boot == -1:
                 data = self._no_journal(journal)
             self.recording.unread[LOG_PATHS[boot]] = data
