@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from boxcheck.checks.places import link_evidence, wanted_gpus, where
 from boxcheck.checks.wording import judged, listed, not_read, shown, wish_of
 from boxcheck.decode.cmdline import parse_number
-from boxcheck.model import BOX, Finding, Subject, Unread
+from boxcheck.model import BOX, Finding, Quantity, Subject, Unread
 from boxcheck.probes.amdgpu import MODULE, Amdgpu, AmdgpuCard
 from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.links import Link, Links
@@ -182,11 +182,12 @@ def replay(gpus: Gpus, amdgpu: Amdgpu, links: Links, want: Profile) -> Iterator[
         elif card.replay_count:
             yield marginal(
                 gpu.subject, f"{card.replay_count} packets were sent again since the driver was loaded, 0 is clean",
-                evidence=evidence, cause=f"link:{link.id}" if link else f"gpu-replay:{gpu.bdf}",
+                measured=Quantity(card.replay_count, "packets"), evidence=evidence,
+                cause=f"link:{link.id}" if link else f"gpu-replay:{gpu.bdf}",
                 where=where(link, gpu, links, want) if link else None,
                 help=(f"boxcheck riser {gpu.slot or gpu.bdf}",))
         else:
-            yield passed(gpu.subject, "no packet was sent again", evidence=evidence)
+            yield passed(gpu.subject, "no packet was sent again", measured=Quantity(0, "packets"), evidence=evidence)
 
 
 @check("amdgpu.pp-dpm", reads=[Gpus, Amdgpu, Links])

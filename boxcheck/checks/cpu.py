@@ -200,7 +200,9 @@ def offline(cpu: Cpu, want: Profile) -> Iterator[Finding]:
         return
     there, off = len(cpu.present), len(cpu.offline)
     if not off:
-        yield passed(BOX_CPU, f"{there} of {there} logical processors online", evidence=evidence)
+        yield passed(
+            BOX_CPU, f"{there} of {there} logical processors online", measured=Quantity(0, "processors"),
+            evidence=evidence)
     elif cpu.smt in ("off", "forceoff") and off * 2 == there:
         yield passed(BOX_CPU, f"{there - off} of {there} logical processors online: SMT is off", evidence=evidence)
     else:

@@ -8,7 +8,7 @@ from boxcheck.checks.strix_memory import GIB, Shared, shared, wanted
 from boxcheck.checks.versions import version_outcome
 from boxcheck.checks.wording import judged, not_read, size, wish_of
 from boxcheck.decode.version import parse_release
-from boxcheck.model import BOX, Finding, Limit, Outcome, Subject, Unread
+from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Subject, Unread
 from boxcheck.probes.amdgpu import PAGE_BYTES, Amdgpu
 from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.kernel import Kernel
@@ -112,7 +112,7 @@ def _judge_usable(one: Shared, memory: Memory, bound: Limit) -> Finding:
         says = (f"the GTT is {size(one.card.gtt_bytes)}, but {one.ttm} gives out {size(limit_bytes)} only, "
                 f"profile asks for {wish_of(bound):g} GiB")
     return judged(
-        one.subject, round(usable / GIB, 2), bound, says, evidence=_paths(one), cause=CAUSE,
+        one.subject, usable / GIB, bound, says, evidence=_paths(one), cause=CAUSE,
         title=f"the GPU may use {size(usable)} of the shared memory", help=one.setting)
 
 
@@ -240,10 +240,11 @@ def gtt_headroom(
         says = (f"{one.ttm} may give out {size(limit_bytes)} of {size(one.installed_bytes)}, "
                 f"{size(room)} would leave 4 GiB to the system")
         if limit_bytes > room:
-            yield marginal(one.subject, says, evidence=_paths(one), cause=CAUSE, notes=notes, help=one.setting,
-                           title="the GPU may take all of the memory")
+            yield marginal(one.subject, says, measured=Quantity(limit_bytes, "bytes"), evidence=_paths(one),
+                           cause=CAUSE, notes=notes, help=one.setting, title="the GPU may take all of the memory")
         else:
-            yield passed(one.subject, says, evidence=_paths(one), notes=notes)
+            yield passed(
+                one.subject, says, measured=Quantity(limit_bytes, "bytes"), evidence=_paths(one), notes=notes)
 
 
 @check("strix.carve-out", reads=[Gpus, Amdgpu, Memory, ModuleSettings], limits=[CARVE_OUT])
@@ -271,7 +272,7 @@ def carve_out(
             yield not_read(one.subject, vram, evidence=_paths(one))
             continue
         yield judged(
-            one.subject, round(vram / GIB, 2), bound,
+            one.subject, vram / GIB, bound,
             f"the BIOS keeps {size(vram)} for the GPU, profile asks for {wish_of(bound):g} GiB at most",
             evidence=_paths(one), cause="strix-carve-out:", title=f"the BIOS keeps {size(vram)} for the GPU",
             help=("set UMA frame buffer size to 512 MB in the BIOS", *one.setting))
@@ -304,7 +305,7 @@ def kfd_memory(
             continue
         old = _shows_a_fraction(kernel)
         yield judged(
-            one.subject, round(shown / GIB, 2), bound,
+            one.subject, shown / GIB, bound,
             f"KFD shows ROCm {size(shown)}, profile asks for {wish_of(bound):g} GiB"
             + (f"; kernel {kernel.release} is older than {KFD_FULL}" if old else ""),
             evidence=(f"/sys/class/kfd/kfd/topology/nodes/{node.index if node else '*'}/mem_banks",),

@@ -185,8 +185,7 @@ def suspended(machine: Machine) -> None:
 # Presence
 
 
-def unplug(machine: Machine) -> Function:
-    port = port_of(machine)
+def unplug(port: Function) -> Function:
     for child in port.children:
         child.visible = False
     port.express.speed_gts, port.express.width, port.express.equalisation = 2.5, 0, 0
@@ -199,12 +198,12 @@ def unplug(machine: Machine) -> Function:
     "link-down-card-present", *CARDS, area="a card is seated and did not train: presence set, link down", slot="PCIE3"
 )
 def link_down(machine: Machine) -> None:
-    unplug(machine).express.presence = True
+    unplug(port_of(machine)).express.presence = True
 
 
 @mutation("card-absent", *CARDS, area="one GPU missing, its slot reads empty", slot="PCIE3")
 def card_absent(machine: Machine) -> None:
-    unplug(machine).express.presence = False
+    unplug(port_of(machine)).express.presence = False
 
 
 @mutation("dpc-triggered", *CARDS, area="downstream port containment holds the link down", slot="PCIE3")
