@@ -53,6 +53,13 @@ def _needed(want: Profile) -> bool:
     return "10de" in want.gpus.vendors and not on_own_driver(want)
 
 
+def _not_loaded(want: Profile) -> Finding:
+    """The finding in place of a judgement on a driver that is not there."""
+    if _needed(want):
+        return unknown(MODULE, "the module is not loaded")
+    return skipped(MODULE, "the module is not loaded, and nothing asks for it")
+
+
 @check("driver.nvidia-loaded", reads=[Gpus, Nvidia, ModuleSettings], limits=[VERSION])
 def nvidia_loaded(gpus: Gpus, nvidia: Nvidia, settings: ModuleSettings, want: Profile) -> Iterator[Finding]:
     """NVIDIA's kernel module is not loaded, or older than this box asks for.
@@ -179,7 +186,7 @@ def nvidia_flavour(gpus: Gpus, nvidia: Nvidia, want: Profile) -> Iterator[Findin
     if bound is None:
         yield skipped(MODULE, "the profile asks for no kind of module")
     elif nvidia.loaded is False:
-        yield unknown(MODULE, "the module is not loaded", evidence=evidence)
+        yield _not_loaded(want)
     elif nvidia.open_module is None:
         why = nvidia.loaded if isinstance(nvidia.loaded, Unread) else Unread(f"{PROC}/version was not read")
         yield not_read(MODULE, why, evidence=evidence)
@@ -213,7 +220,7 @@ def nvidia_p2p(
     if (want.goal != "cuda-p2p" and bound is None) or (len(cards) < 2 and (want.gpus.count or 0) < 2):
         yield skipped(BOX, "no direct copies between NVIDIA GPUs are asked for")
     elif nvidia.loaded is False:
-        yield unknown(MODULE, "the module is not loaded")
+        yield _not_loaded(want)
     elif nvml.peers:
         yield _judge_peers(nvml, bound)
     else:
@@ -332,7 +339,7 @@ def nvidia_persistence(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, want: Profile) ->
         yield skipped(BOX, "the profile does not ask for persistence")
         return
     if nvidia.loaded is False:
-        yield unknown(MODULE, "the module is not loaded")
+        yield _not_loaded(want)
         return
     modes = {} if isinstance(nvml.gpus, Unread) else {
         gpu.index: gpu.persistence for gpu in nvml.gpus if gpu.persistence is not None}
