@@ -22,6 +22,7 @@ from tests.boxes.mutations import (
     mutation,
     port_of,
 )
+from tests.boxes.smi_text import query
 from tests.boxes.tree import Tree
 
 # NVIDIA driver
@@ -91,6 +92,18 @@ def nvidia_cap(machine: Machine) -> None:
 @mutation("nvidia-power-brake", *NVIDIA, area="one GPU's clocks are held down by the power brake", slot="PCIE3")
 def nvidia_brake(machine: Machine) -> None:
     card_of_slot(machine).event_reasons = 0x80
+
+
+@mutation(
+    "nvidia-smi-only", *NVIDIA, area="none: nvidia-ml-py is not installed, nvidia-smi says it all", healthy=True)
+def nvidia_smi_only(machine: Machine) -> None:
+    def edit(tree: Tree) -> None:
+        cards = [gpu for gpu in machine.nvidia if gpu.function.known]
+        tree.answer("nvml", "gpus", {"error": "no-binding", "says": "nvidia-ml-py is not installed"})
+        tree.run(["nvidia-smi", "-q"], query(
+            (f"0000{gpu.function.bdf}".upper(), gpu.event_reasons, gpu.replays) for gpu in cards))
+
+    machine.edits.append(edit)
 
 
 @mutation("nvidia-vbios-mixed", *NVIDIA, area="one GPU has another VBIOS", slot="PCIE3")

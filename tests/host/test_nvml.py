@@ -39,6 +39,11 @@ def nvmlDeviceGetTemperature(handle, sensor): raise NVMLError(3, "Not Supported"
 def nvmlDeviceGetP2PStatus(first, second, index): return 0 if index == 0 else 6
 def nvmlDeviceGetCurrentClocksThrottleReasons(handle): return 1
 def nvmlDeviceGetRemappedRows(handle): return (0, 1, 0, 0)
+def nvmlDeviceGetPcieReplayCounter(handle):
+    if handle == 2:
+        raise NVMLError(15, "GPU is lost")
+    return 4
+def nvmlDeviceGetTotalEccErrors(handle, kind, counter): raise NVMLError(999, "")
 '''
 
 
@@ -61,6 +66,26 @@ def test_what_the_driver_does_not_know_is_left_out(tmp_path: Path) -> None:
     assert lost.lost
     assert third.bdf == "0000:81:00.0"
     assert found.peers == {(0, 2): 0, (2, 0): 0}
+
+
+def test_what_failed_is_told_from_what_the_card_has_not(tmp_path: Path) -> None:
+    found = parse_nvml(answer(tmp_path))
+    assert isinstance(found.gpus, tuple)
+    first, _, third = found.gpus
+    assert (first.pcie_replays, third.pcie_replays) == (4, None)
+    assert third.missing("pcie_replays") == Unread("GPU is lost", "error")
+    assert first.missing("pcie_replays", "event_reasons", "remap_failed", "temperature_celsius") is None
+    assert first.unread["ecc_uncorrected"] == first.unread["ecc_uncorrected_volatile"] == "error 999"
+    assert first.unread["retired_pending"] == "nvidia-ml-py has no nvmlDeviceGetRetiredPagesPendingStatus"
+    assert first.missing("power_limit_watts") is not None
+
+
+def test_a_count_that_failed_is_no_empty_machine(tmp_path: Path) -> None:
+    binding = BINDING.replace("return 3", "raise NVMLError(999, 'Unknown Error')")
+    (tmp_path / "pynvml.py").write_text(binding.format(init="pass"))
+    done = subprocess.run([sys.executable, str(CHILD)], env={"PYTHONPATH": str(tmp_path)}, capture_output=True,
+                          timeout=60, check=True)
+    assert isinstance(parse_nvml(json.loads(done.stdout)).gpus, Unread)
 
 
 def test_a_refusal_keeps_its_number(tmp_path: Path) -> None:

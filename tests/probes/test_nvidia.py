@@ -8,7 +8,17 @@ import pytest
 
 from boxcheck.model import Unread
 from boxcheck.probes.nvidia import Nvidia, parse_banner, parse_colons, parse_information
-from boxcheck.probes.nvml import SMI, SMI_FIELDS, Nvml, parse_bus_id, parse_nvml, parse_smi
+from boxcheck.probes.nvml import (
+    SMI,
+    SMI_FIELDS,
+    SMI_LONG,
+    SMI_LONG_FIELDS,
+    Nvml,
+    parse_bus_id,
+    parse_nvml,
+    parse_smi,
+)
+from tests.boxes.smi_text import query
 from tests.boxes.tree import Symlink
 from tests.probes.reading import HOSTILE, fact, kind_of, never_raises, tree
 
@@ -133,6 +143,24 @@ def test_nvidia_smi_answers_in_place_of_nvml(tmp_path: Path) -> None:
     broken = tree(machine())
     broken.run(list(SMI), "Failed to initialize NVML: Driver/library version mismatch\n", exit_status=18)
     assert fact(Nvml, broken, tmp_path).mismatch
+
+
+def test_the_long_text_of_nvidia_smi_tells_the_rest(tmp_path: Path) -> None:
+    rows = [f"00000000:{bus}:00.0, NVIDIA GeForce RTX 4090, GPU-{bus}, [N/A], 95.02, Enabled, 24564, {watts}, 450.00, 34"
+            for bus, watts in (("41", "[Unknown Error]"), ("81", "[N/A]"))]
+    made = tree(machine())
+    made.run(list(SMI), "\n".join(rows))
+    short = fact(Nvml, made, tmp_path)
+    assert isinstance(short.gpus, tuple)
+    assert set(short.gpus[1].unread) == set(SMI_LONG_FIELDS)
+    made.run(list(SMI_LONG), query([("00000000:41:00.0", 0x80, 7)], rows=2, failed=True))
+    nvml = fact(Nvml, made, tmp_path)
+    assert isinstance(nvml.gpus, tuple)
+    first, second = nvml.gpus
+    assert (first.event_reasons, first.pcie_replays, first.remapped_uncorrected, first.remap_failed) == (0x80, 7, 2, True)
+    assert dict(first.unread) == {"power_limit_watts": "nvidia-smi says [Unknown Error]"}
+    assert second.missing("power_limit_watts") is None
+    assert second.missing("event_reasons") == Unread("nvidia-smi -q does not say", "error")
 
 
 def test_without_a_driver_nothing_is_asked(tmp_path: Path) -> None:
