@@ -24,7 +24,6 @@ from tests.boxes.memory import host
 from tests.checks.judging import GONE, judge
 
 ROOT, CARD = Bdf("0000:40:01.1"), Bdf("0000:41:00.0")
-NEIGHBOUR = Bdf("0000:40:03.1")
 SOUND = RootTotals(0, 0, 0)
 
 
@@ -41,13 +40,13 @@ def of(name: str, kind: Any) -> Any:
 
 def judged(
     totals: Mapping[Bdf, RootTotals] | None = None, counts: Mapping[Bdf, Mapping[str, Any]] | None = None,
-    box: str = "wopr-7x4090", links: Links | None = None,
+    box: str = "wopr-7x4090",
 ) -> list[Finding]:
     aer = of(box, Aer)
     counters = {bdf: msgspec.structs.replace(one, **dict(counts.get(bdf, {})) if counts else {})
                 for bdf, one in aer.counters.items()}
     changed = msgspec.structs.replace(aer, root_totals={**aer.root_totals, **(totals or {})}, counters=counters)
-    return judge("aer.uncorrectable", of(box, Gpus), links or of(box, Links), changed, of(box, PciInventory))
+    return judge("aer.uncorrectable", of(box, Gpus), of(box, Links), changed, of(box, PciInventory))
 
 
 def bad(found: list[Finding]) -> list[tuple[str, str]]:
@@ -122,26 +121,34 @@ def test_the_switch_on_an_rdna_card_is_no_second_card() -> None:
     assert next(one.cause for one in found if one.outcome == "fail") == "link:0000:40:03.1"
 
 
-def behind_a_switch() -> Links:
-    """The links of the box, with PCIE4's put below PCIE3's root port."""
-    links: Links = of("wopr-7x4090", Links)
-    above = {**links.above, NEIGHBOUR: (ROOT,), Bdf("0000:42:00.0"): (ROOT, NEIGHBOUR)}
-    return msgspec.structs.replace(links, above=above)
+SWITCH = "wopr-7x4090+switch-x16"
+"""Two GPUs below a switch below one root port."""
 
 
 def test_below_a_switch_nobody_knows_whose_error_it_was() -> None:
-    found = judged({ROOT: RootTotals(0, 0, 1)}, links=behind_a_switch())
-    assert sorted(bad(found)) == [("fail", "root port 40:01.1"), ("unknown", "PCIE3"), ("unknown", "PCIE4")]
+    below = [gpu for gpu in of(SWITCH, Gpus).gpus if of(SWITCH, Links).above[gpu.bdf][0] == ROOT]
+    assert len(below) == 2
+    found = judged({ROOT: RootTotals(0, 0, 1)}, box=SWITCH)
+    assert sorted(outcome for outcome, _ in bad(found)) == ["fail", "unknown", "unknown"]
     finding = next(one for one in found if one.outcome == "fail")
+    assert str(finding.subject) == "root port 40:01.1"
     assert finding.where == "somewhere below root port 40:01.1"
     assert finding.says.endswith("from somewhere below it")
+    assert {one.subject.bdf for one in found if one.outcome == "unknown"} == {gpu.bdf for gpu in below}
     problems, _ = group(found)
     assert [problem.id for problem in problems] == [f"link:{ROOT}"]
-    assert bad(judged({ROOT: SOUND}, links=behind_a_switch())) == []
+    assert bad(judged({ROOT: SOUND}, box=SWITCH)) == []
+
+
+def test_below_a_switch_a_card_that_shows_the_error_clears_the_other() -> None:
+    first, second = (gpu.bdf for gpu in of(SWITCH, Gpus).gpus if of(SWITCH, Links).above[gpu.bdf][0] == ROOT)
+    found = judged({ROOT: RootTotals(0, 0, 1)}, {first: {"fatal": {"SDES": 1, "TOTAL": 1}}}, box=SWITCH)
+    assert [(one.outcome.value, one.subject.bdf) for one in found if one.outcome != "pass"] == [("fail", first)]
+    assert next(one.outcome for one in found if one.subject.bdf == second) == "pass"
 
 
 def test_below_a_switch_a_nonfatal_error_leaves_the_links_their_own_counters() -> None:
-    found = judged({ROOT: RootTotals(0, 2, 0)}, links=behind_a_switch())
+    found = judged({ROOT: RootTotals(0, 2, 0)}, box=SWITCH)
     assert bad(found) == [("marginal", "root port 40:01.1")]
 
 
