@@ -12,12 +12,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from boxcheck.model import Limit, Outcome
 from boxcheck.registry import LIMITS
+
+if TYPE_CHECKING:
+    from boxcheck.profile_gpus import Cards
 
 Goal = Literal["any", "rocm", "cuda-p2p", "tinygrad", "vm"]
 GOALS: tuple[Goal, ...] = ("any", "rocm", "cuda-p2p", "tinygrad", "vm")
@@ -211,20 +214,12 @@ def check_profile(name_or_path: str) -> list[Mistake]:
 
 
 @cache
-def load_gpus() -> Mapping[str, GpuPart]:
-    """The GPU database, by key (`rtx4090`). Raises ProfileError when the shipped file is damaged."""
-    from boxcheck.profile_gpus import read_gpus
+def load_gpus() -> Cards:
+    """The GPU database, by key (`rtx4090`). Raises ProfileError when the shipped file, or a card asked for, is damaged.
+    """
+    from boxcheck.profile_gpus import Cards
 
-    return read_gpus(profiles_directory() / "gpus.toml")
-
-
-@cache
-def _gpus_by_id() -> Mapping[str, tuple[GpuPart, ...]]:
-    found: dict[str, list[GpuPart]] = {}
-    for part in load_gpus().values():
-        for pci_id in part.pci_ids:
-            found.setdefault(pci_id, []).append(part)
-    return {pci_id: tuple(parts) for pci_id, parts in found.items()}
+    return Cards(profiles_directory() / "gpus.toml")
 
 
 def part_of(pci_id: str, revision: int | None) -> GpuPart | None:
@@ -234,7 +229,7 @@ def part_of(pci_id: str, revision: int | None) -> GpuPart | None:
     different cards. A revision that was not read (None) identifies only a card of which every revision is the same.
     """
     anyone = None
-    for part in _gpus_by_id().get(pci_id, ()):
+    for part in load_gpus().of_id(pci_id):
         if revision is not None and revision in part.revisions:
             return part
         if not part.revisions:

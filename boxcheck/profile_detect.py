@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from boxcheck.model import Unread
-from boxcheck.profile import Profile, load_profile, shipped_profiles
+from boxcheck.profile import Profile, shipped_profiles
 
 if TYPE_CHECKING:
     from boxcheck.engine.inspect import Facts
@@ -101,7 +101,9 @@ def signs_of(facts: Facts) -> BoxSigns:
 
 def detect(facts: Facts) -> Detection:
     """The shipped profile that these facts belong to. Raises ProfileError only when a shipped profile is damaged."""
-    return detect_signs(signs_of(facts), [load_profile(name) for name in shipped_profiles()])
+    from boxcheck.profile_resolve import outline
+
+    return detect_signs(signs_of(facts), [outline(name) for name in shipped_profiles()])
 
 
 def detect_signs(seen: BoxSigns, profiles: Sequence[Profile]) -> Detection:

@@ -15,6 +15,8 @@ LINE_LIMIT = 2000
 """Characters. tomllib takes quadratic time over a dotted key, so that one absurd line could hang the program."""
 
 _PLACE = re.compile(r"at line (\d+), column \d+")
+_HEAD = re.compile(r"\[?([A-Za-z0-9_.-]+)\]")
+_INDENTED = re.compile(r"\n[ \t]+\[")
 
 
 def read_text(path: Path, file: str) -> str:
@@ -66,6 +68,27 @@ def parse_toml(text: str, file: str) -> dict[str, Any]:
     says = show_text(says)
     mistake = Mistake(file, line, says, "see https://toml.io for the syntax")
     raise ProfileError(str(mistake), mistake.help, (mistake,))
+
+
+def tables_of(text: str) -> dict[str, str] | None:
+    """The text of each table `[name]`, with its head, and under "" what stands before the first of them; arrays of
+    tables are left out. None where only a parser can tell tables apart: strings of several lines, heads that are
+    quoted, indented or there twice.
+
+    In what remains, a line that begins with a bracket is a head, or a list in a list. Cut there, that list has no end,
+    which a parser refuses.
+    """
+    if '"""' in text or "'''" in text or _INDENTED.search(text):
+        return None
+    first, *pieces = f"\n{text}".split("\n[")
+    found = {"": first}
+    for piece in pieces:
+        head = _HEAD.match(piece)
+        if head is None or head[1] in found:
+            return None
+        if not piece.startswith("["):
+            found[head[1]] = f"[{piece}\n"
+    return found
 
 
 def show_text(text: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import msgspec
@@ -392,4 +392,9 @@ def names_check(pattern: str) -> bool:
 
 def areas() -> frozenset[str]:
     """First halves of the names of all limits: the tables that may hold limits."""
+    return _areas(len(LIMITS))
+
+
+@lru_cache(maxsize=1)
+def _areas(limits: int) -> frozenset[str]:
     return frozenset(name.split(".", 1)[0] for name in LIMITS)

@@ -6,7 +6,7 @@ other unless the profile settles it. Lists of checks, slots and recommendations 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from boxcheck.profile import (
     profiles_directory,
     shipped_profiles,
 )
-from boxcheck.profile_file import read_text, show_text
+from boxcheck.profile_file import read_text, show_text, tables_of
 from boxcheck.profile_read import Sheet, nearest
 from boxcheck.profile_values import show
 from boxcheck.registry import CHECKS, LIMITS, discover
@@ -84,6 +84,54 @@ def resolve(name_or_path: str) -> tuple[Profile, list[Mistake]]:
     for part in parts:
         mistakes += sorted(part.mistakes, key=lambda one: one.line)
     return msgspec.structs.replace(profile, judged=judged(profile)), mistakes
+
+
+def outline(name: str) -> Profile:
+    """What a shipped profile is recognised by: name, match and gpus as `load` gives them, and nothing else.
+
+    The rest of the files is not parsed, which is most of the work, so that a mistake there is found by whoever loads
+    the profile. Raises ProfileError for a mistake in what is parsed.
+    """
+    path, file = find(name)
+    sheet = _outlined(read_text(path, file), file)
+    if sheet is None or sheet.mistakes:
+        return load(name)
+    match: dict[str, Any] = {}
+    for part in sheet.parts:
+        beneath = _match_of_part(path.parent / "parts" / f"{part}.toml")
+        if beneath is None:
+            return load(name)
+        match.update(beneath)
+    gpus = _gpus(sheet)
+    if sheet.mistakes:
+        return load(name)
+    return Profile(name=sheet.name, revision=sheet.revision, title=sheet.title, gpus=gpus,
+                   match={**match, **sheet.match}, path=str(path))
+
+
+def _outlined(text: str, file: str, part: bool = False) -> Sheet | None:
+    """The head of a file with its [match] and [gpus], None where these cannot be told from the rest."""
+    tables = tables_of(text)
+    if tables is None:
+        return None
+    try:
+        return Sheet(tables[""] + tables.get("match", "") + tables.get("gpus", ""), file, part=part)
+    except ProfileError:
+        return None
+
+
+@lru_cache(maxsize=32)
+def _match_of_part(path: Path) -> Mapping[str, Any] | None:
+    """[match] of a shipped part, None where it cannot be told from the rest. Few parts have one."""
+    try:
+        text = read_text(path, f"parts/{path.name}")
+    except ProfileError:
+        return None
+    tables = tables_of(text)
+    if tables is not None and "match" not in tables and "match" not in tables[""]:
+        return {}
+    sheet = _outlined(text, f"parts/{path.name}", part=True)
+    return None if sheet is None or sheet.mistakes else sheet.match
 
 
 def _exists(path: Path, file: str) -> bool:
