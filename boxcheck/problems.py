@@ -16,7 +16,8 @@ _BAD = (Outcome.FAIL, Outcome.MARGINAL)
 EXPLAINS: tuple[tuple[str, tuple[str, ...]], ...] = (
     # graver kind, kinds that it explains on the same part
     ("link-down", ("gpu-lost", "link", "gpu-missing", "gpu-fault", "bar", "driver-binding", "node")),
-    ("gpu-lost", ("link", "bar", "gpu", "gpu-fault", "gpu-asleep", "driver-binding", "kfd", "node", "aer", "atomics")),
+    ("gpu-lost", ("gpu-memory", "link", "bar", "gpu", "gpu-fault", "gpu-asleep", "driver-binding", "kfd", "node", "aer", "atomics")),
+    ("link", ("function",)),
     ("bar", ("driver-binding", "kfd", "gpu", "gpu-fault")),
     ("atomics", ("kfd", "driver-binding")),
     ("driver-binding", ("kfd", "node")),
@@ -31,12 +32,13 @@ EXPLAINS_ALL: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("bar-small", ("bar", "kfd-p2p")),
     ("gpu", ("gpu-mixed",)),
     ("nvme-missing", ("raid",)),
-    ("power-supply", ("bmc-events",)),
+    ("power-supply", ("bmc-events", "gpu-power")),
     ("memory-dimm", ("memory-log", "machine-check", "memory-population")),
     ("node-group", ("node",)),
     ("iommu", ("strix-iommu", "iommu-cmdline")),
     ("nvidia-flavour", ("nvidia-p2p",)),
     ("cpu-sockets", ("gpu-missing", "memory-population", "cpu-cores")),
+    ("cpu-model", ("cpu-cores",)),
 )
 """Kinds whose presence anywhere on the box explains the other kinds anywhere."""
 
