@@ -6,15 +6,22 @@ import atexit
 import gc
 import os
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, NoReturn
 
 import typer
+from typer.models import CommandInfo
 
-app = typer.Typer(
-    name="boxcheck", no_args_is_help=True, add_completion=True, rich_markup_mode=None, pretty_exceptions_enable=False,
-    help="Bring up, validate and certify computers with many GPUs.",
-)
+
+def _new_app() -> typer.Typer:
+    return typer.Typer(
+        name="boxcheck", no_args_is_help=True, add_completion=True, rich_markup_mode=None,
+        pretty_exceptions_enable=False, help="Bring up, validate and certify computers with many GPUs.",
+    )
+
+
+app = _new_app()
 profile_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="What a box must be: show, check, detect, draft.")
 app.add_typer(profile_app, name="profile")
@@ -194,6 +201,23 @@ def profile_draft(sysroot: Sysroot = None) -> None:
     _leave(body(sysroot))
 
 
+def app_for(words: Sequence[str]) -> typer.Typer:
+    """The app with no other command than the one that the first word names; all of it where that names none.
+
+    typer takes apart the signatures of all commands it has, which takes longer than parsing the profile.
+    """
+    called = words[0] if words else ""
+    narrow = _new_app()
+    narrow.callback()(common)
+    narrow.registered_commands = [info for info in app.registered_commands if _name_of(info) == called]
+    narrow.registered_groups = [info for info in app.registered_groups if info.name == called]
+    return narrow if narrow.registered_commands or narrow.registered_groups else app
+
+
+def _name_of(info: CommandInfo) -> str:
+    return info.name or (info.callback.__name__.replace("_", "-") if info.callback else "")
+
+
 def _leave(code: int) -> NoReturn:
     raise typer.Exit(code)
 
@@ -213,7 +237,7 @@ def run() -> None:
     atexit.register(gc.freeze)  # nor is there a use in walking over all of them once more when everything ends: 7 %
     code = 0
     try:
-        code = app(standalone_mode=False) or 0
+        code = app_for(sys.argv[1:])(standalone_mode=False) or 0
     except (CaptureError, UsageError) as error:
         _say(str(error), getattr(error, "help", ""))
         code = 2
