@@ -1,0 +1,98 @@
+"""What secrets look like: their places, the labels before them, their shapes, and what only looks like one."""
+
+from __future__ import annotations
+
+import re
+
+WHOLE = re.compile(
+    r"/(?:proc|sys)/.*/(?:[a-z]*serial(?:_number|_no)?|(?:board|chassis|product)_(?:serial|asset_tag|uuid)|uuid|"
+    r"unique_id|hive_id|wwid|nguid|eui|hostid|hostnqn|subsysnqn|fru_id|boot_id|permaddr|phys_port_id|phys_switch_id|"
+    r"node_guid|sys_image_guid|port_guid|iSerial|uniq|hostname|domainname|session_id)"
+    r"|/etc/(?:machine-id|hostid|hostname|mailname|nvme/host(?:id|nqn))|/var/lib/dbus/machine-id"
+)
+"""Files whose whole content is a secret."""
+
+LABELLED = re.compile(
+    r"(?i)(?P<label>\b(?:serial[ _-]?(?:number|num|no\.?)|(?:service|asset)[ _-]?tag)\b[\"']?"
+    r"(?:\s+is\b|\s*[:=#])[\s\"']*)"
+    r"(?P<secret>[^\s\"',;)\]]{4,})"
+)
+"""`SerialNumber: 0123ABCD` of a USB device, `GPU serial number is 13246230417`, `Serial Number : 1324...`."""
+
+_BUILDER = r"Linux version \S+ \("
+HOST_IN_TEXT = (
+    re.compile(_BUILDER + r"[\w.+-]{1,64}@([\w.+-]{1,253})\)"),
+    re.compile(r"(?:Hostname set to|Set hostname to) <([^>]{1,253})>"),
+    re.compile(r"(?m)^\w{3} [ \d]\d \d\d:\d\d:\d\d ([\w.-]{1,253}) kernel:"),
+    re.compile(r"(?m)^\d{4}-\d\d-\d\dT[\d:.,]+(?:Z|[+-]\d\d:?\d\d) ([\w.-]{1,253}) kernel:"),
+    re.compile(r"\bip=(?:[^:\s]*:){4}([^:\s]{1,253})"),
+    re.compile(r"\b(?:systemd\.)?hostname=([^\s\"]{1,253})"),
+)
+USER_IN_TEXT = (
+    re.compile(r"/(?:home|media|run/media|Users)/([^/\s:\"'<>,;|\\\0]{1,64})"),
+    re.compile(r"\b(?:acct|USER|LOGNAME|SUDO_USER)=\"?([\w.-]{1,64})"),
+    re.compile(_BUILDER + r"([\w.+-]{1,64})@"),
+)
+
+SYSTEM_USERS = frozenset((
+    "root", "nobody", "daemon", "bin", "sys", "adm", "user", "users", "unknown", "lost+found", "linuxbrew", "ubuntu",
+    "debian", "shared", "public",
+))
+"""Names that tell nothing about anybody."""
+
+PLAIN_HOSTS = frozenset((
+    "localhost", "localhost.localdomain", "localdomain", "local", "lan", "home", "internal", "ubuntu", "debian",
+    "fedora", "arch", "archlinux", "linux", "nixos", "raspberrypi", "none", "(none)", "unset", "ip6-localhost",
+    "ip6-loopback", "ip6-allnodes", "ip6-allrouters", "ip6-mcastprefix", "ip6-localnet", "broadcasthost", "tinybox", "live", "rescue",
+    "sysresccd", "grml", "kali",
+))
+"""Host names that tell nothing."""
+
+GENERAL = re.compile(
+    r"(?=.*\d)(?=.*[A-Za-z0-9]{4}).{6,}|(?=.*[1-9a-eA-E])(?:[0-9A-Fa-f]{2}[:-]){5,}[0-9A-Fa-f]{2}", re.S)
+"""What is specific enough to be looked for everywhere: six characters with a digit among them, or a MAC address."""
+
+PACKAGES = re.compile(
+    r"/var/lib/dpkg/status|/var/lib/pacman/.*|/(?:usr/)?lib/(?:udev|modprobe\.d)/.*|/boot/.*|/proc/config\.gz")
+"""Files that come with a distribution: known secrets are looked for in them, labels and shapes are not."""
+
+KEEP_UUID = frozenset((
+    "8be4df61-93ca-11d2-aa0d-00e098032b8c",  # EFI global variables (UEFI specification 2.10, section 3.3)
+    "d719b2cb-3d3a-4596-a3bc-dad00e67656f",  # EFI image security database
+    "605dab50-e046-4300-abb6-3dd810dd8b23",  # shim
+    "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff",
+))
+UUID = re.compile(r"(?<![0-9A-Za-z])[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?![0-9A-Za-z])")
+MAC = re.compile(
+    r"(?<![0-9A-Fa-f:.-])(?:[0-9A-Fa-f]{2}:){5,19}[0-9A-Fa-f]{2}(?![0-9A-Fa-f:])"
+    r"|(?<![0-9A-Fa-f:.-])(?:[0-9A-Fa-f]{2}-){5,19}[0-9A-Fa-f]{2}(?![0-9A-Fa-f-])")
+MAC_NAME = re.compile(r"\b(?P<label>(?:en|wl|ww|eth|sl|ib)x)(?P<secret>[0-9a-f]{12})\b")
+WWN = re.compile(r"(?i)(?P<label>\b(?:naa\.|eui\.|wwn-0x|t10\.|uuid\.|nvme\.))(?P<secret>[0-9a-z_.-]{8,})")
+NQN = re.compile(r"(?P<label>\bnqn\.\d{4}-\d\d\.[\w.-]+:)(?P<secret>\S+)")
+BY = re.compile(
+    r"(?P<label>/(?:by-(?:uuid|partuuid|id|label|partlabel|dname)|mapper)/)(?P<secret>[^/\s\"',:;]{3,})")
+ROOT = re.compile(r"(?P<label>\b(?:PART)?(?:UUID|LABEL)=)(?P<secret>[^\s\"',;]{3,})")
+PASSWORD = re.compile(
+    r"(?i)(?P<label>(?<![\w.-])[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|credential|api[_-]?key|[._-]key|\bkey)=)"
+    r"(?P<secret>[^\s\"']+)")
+UEVENT = re.compile(
+    r"(?m)^(?P<label>\w*(?:SERIAL|UUID|UNIQ|WWN|WWID|MAC|GUID)\w*=)(?P<secret>.+)$")
+KFD = re.compile(r"(?m)^(?P<label>(?:unique_id|hive_id) +)(?P<secret>\d{2,20})$")
+EMAIL = re.compile(r"(?P<label>)(?P<secret>[\w.+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
+LABELS = (LABELLED, BY, ROOT, PASSWORD, WWN, NQN, MAC_NAME, EMAIL)
+IPV4 = re.compile(r"(?<![\w.-])(?:(?:0|[1-9]\d{0,2})\.){3}(?:0|[1-9]\d{0,2})(?![\w-]|\.\w)")
+IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:]|\.\d)")
+VERSION_BEFORE = re.compile(
+    r"(?i)\b(?:v|ver|version|rev|revision|firmware|fw|bios|driver|release|build|module|microcode|nvm|ucode|api|smu|psp|"
+    r"rom|ifwi|pldm|bmc|agesa|uefi|package|pkg|gcc|binutils|kernel|linux|ce|me|phy|boot|loader)[\s:=(\"'v,]*$")
+REFERENCE = re.compile(r"(?m)^(?P<label>Reference ID\s*:\s*)(?P<secret>.+)$")
+PRIVATE_NET = re.compile(
+    r"(?:10|192\.168|172\.(?:1[6-9]|2\d|3[01])|169\.254|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7]))\.")
+
+VERSIONS = re.compile(
+    r".*/(?:[a-z_]*version[a-z_]*|firmware_rev|[a-z]*bios[a-z_]*|srcversion)"
+    r"|/proc/(?:modules|iomem|ioports|interrupts|cpuinfo)|/(?:usr/)?lib/.*|/boot/.*")
+"""Files of versions and of tables: no addresses of networks in them."""
+
+TELLING = re.compile(r"[.:@=]|\d|serial|uuid|host", re.I)
+"""What a text must hold for a shape or a label to be in it: most attributes of sysfs do not."""

@@ -1,0 +1,240 @@
+"""Texts with secrets replaced: what is known from elsewhere in the capture, what has a label, what has a shape."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from ipaddress import AddressValueError, IPv6Address
+
+from boxcheck.redact.collect import Secrets, is_person
+from boxcheck.redact.patterns import (
+    BY,
+    HOST_IN_TEXT,
+    IPV4,
+    IPV6,
+    KEEP_UUID,
+    KFD,
+    LABELS,
+    MAC,
+    MAC_NAME,
+    NQN,
+    PACKAGES,
+    PLAIN_HOSTS,
+    PRIVATE_NET,
+    REFERENCE,
+    SYSTEM_USERS,
+    TELLING,
+    UEVENT,
+    USER_IN_TEXT,
+    UUID,
+    VERSION_BEFORE,
+    VERSIONS,
+    WHOLE,
+    WWN,
+)
+
+
+class Scrubber:
+    def __init__(self, secrets: Secrets) -> None:
+        self.secrets = secrets
+        self._tokens = secrets.tokens
+        self._known = _alternatives(secrets)
+
+    # What is known
+
+    def known(self, text: str) -> str:
+        """A text with every known secret replaced."""
+        return text if self._known is None else self._known.sub(self._replace_known, text)
+
+    def _replace_known(self, found: re.Match[str]) -> str:
+        secret = found[0].lower()
+        token = self.secrets.texts.get(secret) or self.secrets.words[secret]
+        return token.upper() if found[0].isupper() and not found[0].islower() else token
+
+    def raw(self, data: bytes) -> bytes:
+        """Binary content with every known secret replaced, as text and as bytes; the same length."""
+        for old, new in self.secrets.raw.items():
+            if old in data:
+                data = data.replace(old, new)
+        text = data.decode("latin-1")
+        cleaned = self._shapes(self.known(text))
+        return cleaned.encode("latin-1") if len(cleaned) == len(text) else bytes(len(data))
+
+    # What has a label or a shape
+
+    def text(self, text: str, path: str = "") -> str:
+        """Any text: contexts first, so that what they name has its token when the shapes are looked for."""
+        text = self.known(text)
+        if not TELLING.search(text) or (path and PACKAGES.fullmatch(path)):
+            return text
+        for pattern in HOST_IN_TEXT:
+            text = pattern.sub(self._in_context(PLAIN_HOSTS), text)
+        for pattern in USER_IN_TEXT:
+            text = pattern.sub(self._in_context(SYSTEM_USERS), text)
+        for pattern in LABELS:
+            text = pattern.sub(self._labelled, text)
+        text = self._shapes(text)
+        if path and VERSIONS.fullmatch(path):
+            return text
+        return IPV6.sub(self._ipv6, IPV4.sub(self._ipv4, text))
+
+    def name(self, path: str) -> str:
+        """A path: as a text, but nothing in it is taken for an address."""
+        path = self.known(path)
+        for pattern in USER_IN_TEXT[:1]:
+            path = pattern.sub(self._in_context(SYSTEM_USERS), path)
+        for pattern in (BY, WWN, MAC_NAME):
+            path = pattern.sub(self._labelled, path)
+        return self._shapes(path)
+
+    def whole(self, text: str) -> str:
+        """A file that is a secret from end to end, line by line; its white space stays."""
+        return "".join(self._line(line) for line in text.splitlines(keepends=True))
+
+    def _line(self, line: str) -> str:
+        from boxcheck.decode.text import meaningful
+
+        secret = line.strip()
+        if meaningful(secret) is None or secret.lower() in PLAIN_HOSTS or sum(map(str.isalnum, secret)) < 4:
+            return line
+        changed = self._shapes(NQN.sub(self._labelled, WWN.sub(self._labelled, self.known(line))))
+        return changed if changed != line else line.replace(secret, self._secret(secret))
+
+    def _secret(self, secret: str) -> str:
+        """The token of a secret; that of a longer one around it where the capture knows one."""
+        lowered = secret.lower()
+        if lowered in self._tokens.issued:
+            return secret
+        token = self.secrets.texts.get(lowered) or self.secrets.words.get(lowered)
+        return token if token is not None and secret == lowered else self._tokens.of(secret)
+
+    def _labelled(self, found: re.Match[str]) -> str:
+        secret = found["secret"]
+        if secret.startswith("8250") or secret.lower() in KEEP_UUID:
+            return found[0]
+        return found["label"] + self._secret(secret)
+
+    def _in_context(self, harmless: frozenset[str]) -> Callable[[re.Match[str]], str]:
+        def replace(found: re.Match[str]) -> str:
+            start, stop = found.start(1) - found.start(), found.end(1) - found.start()
+            name = found[1]
+            if name.lower() in harmless or name.lower() in self._tokens.issued:
+                return found[0]
+            return found[0][:start] + self._tokens.like(name.lower()) + found[0][stop:]
+
+        return replace
+
+    def _shapes(self, text: str) -> str:
+        return MAC.sub(self._mac, UUID.sub(self._uuid, text))
+
+    def _uuid(self, found: re.Match[str]) -> str:
+        return found[0] if found[0].lower() in KEEP_UUID else self._tokens.of(found[0])
+
+    def _mac(self, found: re.Match[str]) -> str:
+        digits = set(found[0].lower()) - {":", "-"}
+        return found[0] if digits <= {"0"} or digits <= {"f"} else self._tokens.of(found[0])
+
+    def _ipv4(self, found: re.Match[str]) -> str:
+        address = found[0]
+        octets = [int(part) for part in address.split(".")]
+        if max(octets) > 255 or octets[0] in (0, 127, 240, 255) or address in self._tokens.issued:
+            return address
+        before = found.string[max(0, found.start() - 24) : found.start()]
+        if VERSION_BEFORE.search(before) and not PRIVATE_NET.match(address):
+            return address
+        return self._tokens.ipv4(address)
+
+    def _ipv6(self, found: re.Match[str]) -> str:
+        address = found[0]
+        if "::" not in address and address.count(":") != 7:
+            return address
+        if not any(character.isdigit() for character in address):  # `d::e`
+            return address
+        try:
+            parsed = IPv6Address(address)
+        except AddressValueError:
+            return address
+        if int(parsed) < 1 << 32 or parsed.is_multicast or address.lower() in self._tokens.issued:  # ::, ::1, ::ffff
+            return address
+        return self._tokens.ipv6(parsed.compressed)
+
+    # Files of a known form
+
+    def uevent(self, text: str) -> str:
+        return self.text(UEVENT.sub(self._labelled, text))
+
+    def kfd(self, text: str) -> str:
+        """`unique_id` of a KFD node: the number that amdgpu writes in hexadecimal."""
+
+        def replace(found: re.Match[str]) -> str:
+            number = int(found["secret"])
+            if found["secret"] in self._tokens.issued or number >= 1 << 64:
+                return found[0]
+            token = self._tokens.like(f"{number:016x}")
+            return found["label"] + str(int(token, 16))
+
+        return KFD.sub(replace, text)
+
+    def clock(self, text: str) -> str:
+        """`Reference ID : C0A80101 (192.168.1.1)` of chronyc: the time server, twice."""
+        return REFERENCE.sub(self._labelled, text)
+
+    def passwd(self, text: str) -> str:
+        """/etc/passwd: people's names, full names and homes; what belongs to the system stays."""
+        lines = []
+        for line in text.splitlines(keepends=True):
+            fields = line.split(":")
+            if len(fields) >= 6 and fields[2].isdecimal() and is_person(int(fields[2][:10])):
+                fields[0] = self.person(fields[0])
+                fields[4] = self._tokens.like(fields[4].lower()) if fields[4] else ""
+                fields[5] = "/".join(self.person(part) if part else "" for part in fields[5].split("/"))
+            lines.append(":".join(fields))
+        return self.known("".join(lines))
+
+    def group(self, text: str) -> str:
+        """/etc/group: people's own groups and the members."""
+        lines = []
+        for line in text.splitlines(keepends=True):
+            fields = line.rstrip("\n").split(":")
+            if len(fields) == 4:
+                if fields[2].isdecimal() and is_person(int(fields[2][:10])):
+                    fields[0] = self.person(fields[0])
+                fields[3] = ",".join(self.person(name) if name else "" for name in fields[3].split(","))
+            lines.append(":".join(fields) + ("\n" if line.endswith("\n") else ""))
+        return self.known("".join(lines))
+
+    def person(self, name: str) -> str:
+        """The token of a person's name; a system's user keeps its own."""
+        if name in self.secrets.system or name == "home" or name.lower() in SYSTEM_USERS | self._tokens.issued:
+            return name
+        return self._tokens.like(name.lower())
+
+    def hosts(self, text: str) -> str:
+        """/etc/hosts: every name that is not the same on every machine."""
+        lines = []
+        for line in text.splitlines(keepends=True):
+            for name in line.split("#", 1)[0].split()[1:]:
+                if name.lower() not in PLAIN_HOSTS:
+                    line = line.replace(name, self._tokens.like(name.lower()))
+            lines.append(line)
+        return "".join(lines)
+
+    def is_whole(self, place: str) -> bool:
+        return WHOLE.fullmatch(place) is not None
+
+
+def _alternatives(secrets: Secrets) -> re.Pattern[str] | None:
+    """One pattern for all known secrets, longest first. What is short stands by itself only, or it would be found in
+    numbers and words that have nothing to do with it."""
+    bounds = {
+        r"{}": [text for text in secrets.texts if len(text) >= 10 and not text.isdigit()]
+        + [name for name in secrets.words if len(name) >= 6],
+        r"(?<!\d){}(?!\d)": [text for text in secrets.texts if len(text) >= 10 and text.isdigit()],
+        r"(?<![A-Za-z0-9]){}(?![A-Za-z0-9])": [text for text in secrets.texts if len(text) < 10],
+        r"(?<![A-Za-z0-9_]){}(?![A-Za-z0-9_])": [name for name in secrets.words if len(name) < 6],
+    }
+    parts = [
+        bound.format(f"(?:{'|'.join(re.escape(text) for text in sorted(found, key=len, reverse=True))})")
+        for bound, found in bounds.items() if found
+    ]
+    return re.compile("|".join(parts), re.IGNORECASE) if parts else None

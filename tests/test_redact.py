@@ -1,0 +1,484 @@
+"""Redaction: secrets planted in every place, in text and in binary, and none left in the bytes; and the verdict stays."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import struct
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from boxcheck.engine.inspect import choose_checks, inspect_facts, read_facts
+from boxcheck.host import Host
+from boxcheck.host.capture import CaptureHost
+from boxcheck.host.write import Members, members_from, write_capture
+from boxcheck.profile import load_profile
+from boxcheck.profile_detect import detect
+from boxcheck.redact import redact_members
+from boxcheck.redact.binary import redact_vpd
+from boxcheck.redact.tokens import Tokens
+from tests.boxes import BOXES, Tree, build
+from tests.boxes import smbios_build as smbios
+
+SECRETS = {
+    # SMBIOS, text in a binary table, and in sysfs
+    "system serial": "SYS7741X0093",
+    "board serial": "M80-GC02900431",
+    "chassis serial": "CHS-88112-Q4",
+    "asset tag": "ACME-0042-INV",
+    "system uuid": "4c4c4544-0051-3610-8052-b4c04f384d32",
+    "dimm serial": "3A9F01C7",
+    "cpu serial": "CPUSN-5519023",
+    "oem string": "Order 2291-AX for row 7",
+    # Cards and disks
+    "device serial": "a4-bf-01-ff-ff-77-3c-19",
+    "vpd serial": "VPDSN6620134Z",
+    "nvme serial": "S6Z1NX0T512345A",
+    "nvme eui": "eui.0025385a21b0c9f3",
+    "gpu uuid": "GPU-8f2e71c3-44b0-9a1d-0c55-7be0d1a2f394",
+    "gpu serial": "1324021055667",
+    "amd id": "9d3b2c41f07ea658",
+    "usb serial": "0401C7F19A33B2",
+    # The network
+    "mac": "a8:a1:59:4e:7d:c2",
+    "wifi mac": "7c:50:79:e3:0b:16",
+    "ipv4": "192.168.77.41",
+    "public ipv4": "203.0.113.99",
+    "ipv6": "fe80::aaa1:59ff:fe4e:7dc2",
+    "host": "quokka17",
+    "domain": "labor.quokkaworks.example",
+    # People
+    "user": "zbigniewk",
+    "full name": "Zbigniew Kowalczykowski",
+    "other user": "xochitlm",
+    "mail": "zk@quokkaworks.example",
+    # Disks by name, the command line, ids of the installation
+    "root uuid": "d1e9a3f4-6b27-4c18-9d05-2f8e7c6b5a41",
+    "part uuid": "7f3c91ab-02",
+    "luks uuid": "0f9b2d77-1c5e-4e0a-8b3f-91d24c6a7e58",
+    "fat uuid": "A41F-09CE",
+    "label": "zbigs-backup-9",
+    "password": "hunter2-Xy77",
+    "machine id": "6fd1e0c29b7a4385a1f04e62d8c7b913",
+    "boot id": "b7e5d0c4-33a2-4f6e-8a17-5c9d1e2f3a60",
+    "disk id": "nvme-Samsung_SSD_990_PRO_S6Z1NX0T512345A",
+}
+"""Everything that is planted. Each stands in several places, some in several forms."""
+
+S = SECRETS
+DSN = bytes.fromhex(S["device serial"].replace("-", ""))[::-1]
+"""As it lies in configuration space, least significant byte first."""
+
+
+def config_with_serial(serial: bytes) -> bytes:
+    """4096 bytes with one extended capability: Device Serial Number."""
+    data = bytearray(4096)
+    data[0:4] = struct.pack("<HH", 0x10DE, 0x2684)
+    data[0x100:0x104] = struct.pack("<I", 0x0003 | 1 << 16)
+    data[0x104:0x10C] = serial
+    return bytes(data)
+
+
+def vpd(serial: str) -> bytes:
+    fields = (
+        b"PN" + bytes([5]) + b"P1234" + b"SN" + bytes([len(serial)]) + serial.encode() + b"V0\x0c" + DSN[::-1] + b"abcd"
+    )
+    return b"\x82\x04\0Card" + b"\x90" + struct.pack("<H", len(fields)) + fields + b"\x78" + bytes(20)
+
+
+def plant(tree: Tree) -> None:
+    """Puts every secret where a machine has it."""
+    gpu = next(path for path in tree if path.endswith("/config") and "/0000:41:00.0/" in path).removesuffix("/config")
+    mac, bare = S["mac"], S["mac"].replace(":", "")
+    table, entry = smbios.table(
+        [
+            smbios.bios(),
+            smbios.system("ASRockRack", "ROMED8-2T", serial=S["system serial"], uuid=S["system uuid"]),
+            smbios.baseboard(serial=S["board serial"], asset=S["asset tag"]),
+            smbios.chassis(serial=S["chassis serial"]),
+            smbios.processor(serial=S["cpu serial"]),
+            smbios.memory_array(devices=1),
+            smbios.memory_device(serial=S["dimm serial"]),
+            smbios.oem_strings(S["oem string"], f"host {S['host']}"),
+            smbios.slot("PCIE1", address="0000:41:00.0"),
+        ]
+    )
+    tree["/sys/firmware/dmi/tables/DMI"], tree["/sys/firmware/dmi/tables/smbios_entry_point"] = table, entry
+    dmi = tree.resolve("/sys/class/dmi/id")
+    tree.put(f"{dmi}/product_serial", S["system serial"])
+    tree.put(f"{dmi}/product_uuid", S["system uuid"])
+    tree.put(f"{dmi}/board_serial", S["board serial"])
+    tree.put(f"{dmi}/chassis_asset_tag", S["asset tag"])
+
+    tree["/sys/devices/pci0000:00/0000:00:1d.0/config"] = config_with_serial(DSN)
+    tree["/sys/devices/pci0000:00/0000:00:1d.0/vpd"] = vpd(S["vpd serial"])
+    tree["/sys/firmware/acpi/tables/MSDM"] = b"MSDM" + bytes(50) + b"XXXXX-" + S["system serial"].encode()
+    tree["/sys/firmware/efi/efivars/Boot0001-8be4df61-93ca-11d2-aa0d-00e098032b8c"] = (
+        bytes(20) + uuid.UUID(S["luks uuid"]).bytes_le + uuid.UUID(S["root uuid"]).bytes + bytes.fromhex(bare) + DSN
+    )
+    tree.put(f"{gpu}/unique_id", S["amd id"])
+    tree.put(
+        "/sys/devices/virtual/kfd/kfd/topology/nodes/1/properties",
+        f"cpu_cores_count 0\nunique_id {int(S['amd id'], 16)}\ndrm_render_minor 128",
+    )
+    nvme = tree.resolve("/sys/class/nvme/nvme0")
+    tree.put(f"{nvme}/serial", S["nvme serial"] + "     ")
+    tree.put(f"{nvme}/nvme0n1/wwid", S["nvme eui"])
+    tree.put(
+        "/proc/driver/nvidia/gpus/0000:41:00.0/information",
+        f"Model: \t\t NVIDIA GeForce RTX 4090\nGPU UUID: \t {S['gpu uuid']}\nVideo BIOS: \t 95.02.3c.40.b1\nDevice Minor: \t 2",
+    )
+    net = next(path for path in tree if re.search(r"/net/[^/]+/address$", path))
+    tree.put(net, mac)
+    tree.put(f"/sys/devices/virtual/net/enx{bare}/address", mac)
+    tree.link(f"/sys/class/net/enx{bare}", f"/sys/devices/virtual/net/enx{bare}")
+    tree.put(
+        "/sys/devices/pci0000:00/0000:00:1d.0/usb1/uevent",
+        f"DRIVER=usb\nHID_UNIQ={S['usb serial']}\nID_SERIAL_SHORT={S['nvme serial']}",
+    )
+
+    tree.put("/etc/machine-id", S["machine id"])
+    tree.put("/proc/sys/kernel/random/boot_id", S["boot id"])
+    for place in ("/etc/hostname", "/proc/sys/kernel/hostname"):
+        tree.put(place, S["host"])
+    tree.put(
+        "/etc/hosts",
+        f"127.0.0.1 localhost\n{S['ipv4']} {S['host']}.{S['domain']} {S['host']}\n{S['ipv6']} printer-{S['host']}",
+    )
+    tree.append("/etc/passwd", f"{S['user']}:x:1001:1001:{S['full name']},room 9:/home/{S['user']}:/bin/zsh\n")
+    tree.append("/etc/group", f"docker:x:998:{S['user']},{S['other user']}\n{S['user']}:x:1001:\n")
+    tree.link(f"/dev/disk/by-uuid/{S['root uuid']}", "/dev/nvme0n1p2")
+    tree.link(f"/dev/disk/by-uuid/{S['fat uuid']}", "/dev/nvme0n1p1")
+    tree.link(f"/dev/disk/by-id/{S['disk id']}", "/dev/nvme0n1")
+    tree.link(f"/dev/disk/by-label/{S['label']}", f"/dev/mapper/luks-{S['luks uuid']}")
+    tree.append(
+        "/proc/self/mountinfo",
+        f"99 27 254:0 / /media/{S['user']}/{S['label']} rw - ext4 /dev/disk/by-uuid/{S['fat uuid']} rw\n",
+    )
+    line = tree.text("/proc/cmdline").strip()
+    tree.put(
+        "/proc/cmdline",
+        (
+            f"{line} root=UUID={S['root uuid']} resume=PARTUUID={S['part uuid']} rd.luks.uuid=luks-{S['luks uuid']} "
+            f"ip={S['ipv4']}::192.168.77.1:255.255.255.0:{S['host']}:eno1:off BOOTIF=01-{mac.replace(':', '-')} ro.password={S['password']}"
+        ),
+    )
+    tree.append(
+        "/var/log/dmesg",
+        "".join(
+            f"[    9.{number:06d}] {text}\n"
+            for number, text in enumerate(
+                (
+                    f"Command line: root=UUID={S['root uuid']} resume=PARTUUID={S['part uuid']} password={S['password']}",
+                    f"systemd[1]: Hostname set to <{S['host']}>.",
+                    f"systemd[1]: Initializing machine ID {S['machine id']} from VM UUID.",
+                    f"igb 0000:05:00.0: eth0: (PCIe:5.0Gb/s:Width x4) {mac.upper()}",
+                    f"wlan0: authenticate with {S['wifi mac']}",
+                    f"usb 1-4: SerialNumber: {S['usb serial']}",
+                    f"NVRM: GPU 0000:41:00.0: GPU serial number is {S['gpu serial']}.",
+                    f"EXT4-fs (nvme0n1p2): mounted filesystem {S['root uuid']} ro",
+                    f"IPv6: ADDRCONF: {S['ipv6']}/64 on eno1",
+                    f"NFS: server {S['ipv4']} not responding; from {S['public ipv4']}:2049",
+                    f"sshd: opened for {S['user']} by {S['mail']}",
+                    f'audit: type=1100 acct="{S["other user"]}" exe="/home/{S["user"]}/bin/train" hostname={S["host"]}.{S["domain"]}',
+                    f"BIOS: {S['system serial']} {S['system uuid'].replace('-', '').upper()} asset tag: {S['asset tag']}",
+                    f"mlx5: node guid 0x{DSN[::-1].hex()}",
+                    "amdgpu: firmware version 6.14.0.1, ring 0000:41:00.0, 12:34:56",
+                )
+            )
+        ),
+    )
+    tree.append("/var/log/dmesg.0", f"Nov 21 02:16:33 {S['host']} kernel: usb 1-4: SerialNumber: {S['usb serial']}\n")
+
+    tree.login.name, tree.login.uid = S["user"], 1001
+    tree.environment["LD_LIBRARY_PATH"] = f"/home/{S['user']}/lib:/mnt/{S['label']}"
+    tree.run(
+        ["nvidia-smi", "-q"],
+        f"GPU UUID : {S['gpu uuid']}\nSerial Number : {S['gpu serial']}\nProcesses /home/{S['user']}/train",
+    )
+    tree.run(
+        ["nvidia-smi", "--query-gpu=uuid,serial,name", "--format=csv"], f"{S['gpu uuid']}, {S['gpu serial']}, RTX 4090"
+    )
+    tree.run(["chronyc", "-n", "tracking", "again"], f"Reference ID    : CB007163 ({S['public ipv4']})\nStratum : 3")
+    tree.run(
+        ["lspci", "-vv"],
+        f'\tCapabilities: [100 v1] Device Serial Number {S["device serial"]}\n\t"{S["user"]}" \\ \t{S["vpd serial"]}',
+    )
+    tree.run(["nvme", "list", "-o", "json"], f'{{"SerialNumber": "{S["nvme serial"]}", "UUID": "{S["luks uuid"]}"}}')
+    tree.answer(
+        "nvml",
+        "cards",
+        [{"uuid": S["gpu uuid"], "serial": int(S["gpu serial"]), "hostname": S["host"], "name": "RTX 4090"}],
+    )
+    tree.denied(f"/home/{S['user']}/.config", "permission denied")
+    tree.stat(f"/dev/disk/by-id/{S['disk id']}-part1", 0o660, kind="block")
+    tree.again("/sys/devices/pci0000:00/0000:00:1d.0/config", config_with_serial(DSN))
+    tree.again(f"{gpu}/unique_id", S["amd id"] + "\n")
+
+
+def forms(secret: str) -> Iterator[bytes]:
+    """A secret as it could still stand in the bytes, in lower case where it is text."""
+    yield secret.lower().encode()
+    plain = re.sub(r"[-:]|^gpu-|^eui\.", "", secret.lower())
+    if len(plain) in (12, 16, 32) and not plain.strip("0123456789abcdef"):
+        yield plain.encode()
+        raw = bytes.fromhex(plain)
+        yield from (raw, raw[::-1])
+        if len(raw) == 16:
+            yield from (uuid.UUID(bytes=raw).bytes_le, raw[::-1])
+        if len(raw) == 8:
+            yield str(int(plain, 16)).encode()
+
+
+def found_in(data: bytes) -> list[str]:
+    lowered = data.lower()
+    return [name for name, secret in SECRETS.items() if any(form in data or form in lowered for form in forms(secret))]
+
+
+@pytest.fixture(scope="module")
+def planted() -> Tree:
+    tree = build("wopr-7x4090")
+    plant(tree)
+    return tree
+
+
+def test_every_secret_is_planted(planted: Tree) -> None:
+    assert len(SECRETS) >= 30
+    assert found_in(planted.to_tar()) == list(SECRETS)
+
+
+def test_nothing_is_left_in_the_bytes(planted: Tree, tmp_path: Path) -> None:
+    source, out = planted.write_tar(tmp_path / "in.tar.gz"), tmp_path / "out.tar.gz"
+    done = subprocess.run(
+        [sys.executable, "-m", "boxcheck", "capture", str(out), "--redact", "--sysroot", str(source)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "left out" not in done.stdout
+    data = gzip.decompress(out.read_bytes())
+    assert found_in(data) == []
+    before, after = members_from(CaptureHost(str(source))), members_from(CaptureHost(str(out)))
+    assert len(after.files) == len(before.files)
+    assert len(after.links) == len(before.links)
+    assert b"XXXXX-" not in after.files["/sys/firmware/acpi/tables/MSDM"]
+    assert CaptureHost(str(out)).redacted
+
+
+@pytest.mark.parametrize("form", ["", ".tar", ".tar.zst"])
+def test_nothing_is_left_in_the_other_forms(planted: Tree, tmp_path: Path, form: str) -> None:
+    source = planted.write_tar(tmp_path / "in.tar.gz")
+    write_capture(redact_members(members_from(CaptureHost(str(source)))), f"{tmp_path}/out{form}")
+    for path in (tmp_path / "out").rglob("*") if not form else ():
+        assert found_in(str(path.relative_to(tmp_path)).encode()) == []
+        if path.is_symlink():
+            assert found_in(str(path.readlink()).encode()) == []
+        elif path.is_file():
+            assert found_in(path.read_bytes()) == [], path
+    again = members_from(CaptureHost(f"{tmp_path}/out{form}"))
+    assert found_in("\n".join([*again.files, *again.links, *again.links.values()]).encode()) == []
+    assert found_in(b"\n".join(again.files.values())) == []
+
+
+def outcomes(host: Host) -> Any:
+    facts = read_facts(host)
+    assert not facts.crashes, facts.crashes[0].traceback
+    name = detect(facts).name
+    verdict = inspect_facts(facts, load_profile(name or "generic"), choose_checks([]))
+    return (
+        name,
+        verdict.outcome,
+        [
+            (finding.check, str(finding.subject), finding.outcome, finding.blocker, finding.measured)
+            for finding in verdict.findings
+        ],
+    )
+
+
+def redacted_host(tree: Tree, tmp_path: Path) -> tuple[CaptureHost, CaptureHost]:
+    before = CaptureHost(str(tree.write_tar(tmp_path / "before.tar.gz")))
+    write_capture(redact_members(members_from(before)), f"{tmp_path}/after.tar.gz")
+    return before, CaptureHost(f"{tmp_path}/after.tar.gz")
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_a_redacted_box_is_judged_the_same(box: str, tmp_path: Path) -> None:
+    before, after = redacted_host(build(box), tmp_path)
+    assert outcomes(after) == outcomes(before)
+
+
+def test_a_box_full_of_secrets_is_judged_the_same(planted: Tree, tmp_path: Path) -> None:
+    before, after = redacted_host(planted, tmp_path)
+    assert outcomes(after) == outcomes(before)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["data", "dev", "nvidia", "link", "error", "gpu", "pcie", "root-port", "sys", "x", "1", "epyc", "render", "tiny"],
+)
+def test_names_that_are_words_of_the_machine_rename_nothing(name: str, tmp_path: Path) -> None:
+    tree = build("wopr-7x4090")
+    tree.put("/etc/hostname", name)
+    tree.append("/etc/passwd", f"{name}:x:1007:1007:{name}:/home/{name}:/bin/sh\n")
+    tree.append("/etc/group", f"{name}:x:1007:\n")
+    tree.append(
+        "/var/log/dmesg",
+        f"[    9.000001] systemd[1]: Hostname set to <{name}>.\n[    9.000002] /home/{name}/x and {name} {name}@{name}\n",
+    )
+    before, after = redacted_host(tree, tmp_path)
+    assert outcomes(after) == outcomes(before)
+    passwd = after.text("/etc/passwd")
+    assert isinstance(passwd, str)
+    assert not re.search(rf"(?m)^{name}:|/home/{name}:", passwd) or name in ("x", "sys")
+
+
+def test_one_secret_has_one_token_wherever_it_stands(planted: Tree, tmp_path: Path) -> None:
+    _, after = redacted_host(planted, tmp_path)
+
+    def text(path: str) -> str:
+        found = after.text(path)
+        assert isinstance(found, str), path
+        return found
+
+    passwd, group, log = text("/etc/passwd"), text("/etc/group"), text("/var/log/dmesg")
+    user = passwd.splitlines()[-1].split(":")[0]
+    assert f"docker:x:998:{user}," in group
+    assert f"opened for {user} by" in log
+    who = after.who()
+    assert getattr(who, "name", None) == user
+    assert f"/home/{user}/lib" in str(after.environment())
+    host = text("/etc/hostname")
+    assert f"Hostname set to <{host}>" in log
+    assert host in text("/etc/hosts")
+    root = re.search(r"root=UUID=(\S+) resume", text("/proc/cmdline"))
+    assert root is not None
+    assert f"mounted filesystem {root[1]} ro" in log
+    assert after.target(f"/dev/disk/by-uuid/{root[1]}") == "/dev/nvme0n1p2"
+    card = re.search(r"GPU UUID: \t (\S+)", text("/proc/driver/nvidia/gpus/0000:41:00.0/information"))
+    assert card is not None
+    assert after.answer("nvml", "cards")[0]["uuid"] == card[1]
+    mac = next(line for line in log.splitlines() if "Width x4" in line).split()[-1].lower()
+    assert text(f"/sys/class/net/enx{mac.replace(':', '')}/address") == mac
+    gpu = next(path for path in planted if path.endswith("/0000:41:00.0/unique_id"))
+    assert f"unique_id {int(text(gpu), 16)}\n" in text("/sys/devices/virtual/kfd/kfd/topology/nodes/1/properties")
+    later = after.again(gpu, "load")
+    assert isinstance(later, tuple)
+    assert later[0].decode().strip() == text(gpu)
+    assert text(f"{gpu.rpartition('/')[0]}/vendor") == "0x10de"
+
+
+def test_what_is_no_secret_stays_as_it_is(tmp_path: Path) -> None:
+    """Versions, bus addresses, times, sizes and public identifiers, in a log and in files."""
+    tree = build("wopr-7x4090")
+    innocent = [
+        "amdgpu 0000:41:00.0: amdgpu: SMU driver if version = 0x3d, smu fw program = 0, version 78.94.0.12",
+        "pcieport 0000:40:01.1: AER: Corrected error message received from 0000:41:00.0",
+        "Linux 6.14.0.1-generic #2~24.04.1",
+        "DMI: ASRockRack ROMED8-2T/ROMED8-2T, BIOS 3.50.01.7 03/04/2022",
+        "NVRM: loading NVIDIA UNIX 570.133.20 Release Build",
+        "audit: 12:34:56 d::e std::move<a::b> 0x00:0x1f",
+        "nvme 0000:82:00.0: 32/0/0 default/read/poll queues, fw 10.3.1.4-x",
+        "Serial: 8250/16550 driver, 32 ports, IRQ sharing enabled",
+        "New USB device strings: Mfr=1, Product=2, SerialNumber=3",
+        "localhost 127.0.0.1 0.0.0.0 255.255.255.0 ::1 listens",
+        "BIOS-e820: [mem 0x0000000000000000-0x000000000009ffff] usable",
+        "efi: SMBIOS=0x7aeb0000 Boot-8be4df61-93ca-11d2-aa0d-00e098032b8c",
+        "Driver i40e 2.8.20-k firmware 8.13 0x8000aeb7 1.2879.0",
+        "microcode: updated early: 0x0a001173 -> 0x0a00117a, date = 2024-02-26",
+        "keymap=us vconsole.keymap=de monkey",
+    ]
+    tree.append("/var/log/dmesg", "".join(f"[   99.000001] {line}\n" for line in innocent))
+    before, after = redacted_host(tree, tmp_path)
+    one, other = before.kernel_log(), after.kernel_log()
+    assert isinstance(one, str)
+    assert isinstance(other, str)
+    private = re.compile(r"UUID=|Linux version|\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b")
+    changed = [
+        line
+        for line, new in zip(one.splitlines(), other.splitlines(), strict=True)
+        if line != new and not private.search(line)
+    ]
+    assert changed == []
+    kept = (
+        "vendor",
+        "device",
+        "class",
+        "resource",
+        "current_link_speed",
+        "aer_dev_correctable",
+        "driver",
+        "model",
+        "firmware_rev",
+    )
+    members, redacted = members_from(before), members_from(after)
+    for path, data in members.files.items():
+        if path.rpartition("/")[2] in kept:
+            assert redacted.files[path] == data, path
+
+
+def test_another_redaction_gives_other_tokens(planted: Tree, tmp_path: Path) -> None:
+    members = members_from(CaptureHost(str(planted.write_tar(tmp_path / "in.tar.gz"))))
+    salt = bytes(range(32))
+    one, same, other = redact_members(members, salt), redact_members(members, salt), redact_members(members)
+    assert one == same
+    for path in ("/etc/machine-id", "/etc/hostname", "/sys/firmware/dmi/tables/DMI"):
+        assert one.files[path] != other.files[path]
+        assert len(one.files[path]) == len(members.files[path])
+    assert all(salt not in data and salt.hex().encode() not in data for data in one.files.values())
+
+
+def test_a_redacted_capture_can_be_redacted_again(planted: Tree, tmp_path: Path) -> None:
+    before, after = redacted_host(planted, tmp_path)
+    write_capture(redact_members(members_from(after)), f"{tmp_path}/twice.tar")
+    assert outcomes(CaptureHost(f"{tmp_path}/twice.tar")) == outcomes(before)
+    assert found_in((tmp_path / "twice.tar").read_bytes()) == []
+
+
+def test_a_tree_of_another_tool_is_redacted_too() -> None:
+    members = Members(
+        {
+            "/proc/cmdline": f"quiet root=UUID={S['root uuid']}\n".encode(),
+            "/etc/hostname": b"quokka17\n",
+            "/var/log/kern.log": f"2026-01-02T03:04:05.678+00:00 {S['host']} kernel: link {S['mac']}\n".encode(),
+        },
+        {"/sys/class/net/eth0": f"../../devices/{S['mac']}"},
+    )
+    redacted = redact_members(members)
+    assert found_in(b"".join(redacted.files.values()) + "".join(redacted.links.values()).encode()) == []
+    assert b'"redacted": true' in redacted.files["/boxcheck/capture.json"]
+    assert b"quiet root=UUID=" in redacted.files["/proc/cmdline"]
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x82", b"\x82\xff\xff", b"\x90\x05\0SN\xffabc", b"\xff" * 50, vpd("A1")[:20], bytes(300), b"\x78"]
+)
+def test_broken_vpd_keeps_its_length_and_nothing_else(data: bytes) -> None:
+    redacted = redact_vpd(data, Tokens(b"salt").of)
+    assert len(redacted) == len(data)
+    assert b"abc" not in redacted
+
+
+def test_tokens_keep_the_shape() -> None:
+    tokens = Tokens(b"salt")
+    for secret, shape in {
+        "S6Z1NX0T512345A": r"[A-Z]\d[A-Z]\d[A-Z]{2}\d[A-Z]\d{6}[A-Z]",
+        "9d3b2c41f07ea658": r"[0-9a-f]{16}",
+        "1324021055667": r"[1-9]\d{12}",
+        "A4:BF:01:FF:77:3C": r"02(:[0-9A-F]{2}){5}",
+        "zbigniewk": r"[a-z]{9}",
+        "Ab-9_x": r"[A-Z][a-z]-\d_[a-z]",
+        "4C4C4544-0051-3610-8052-B4C04F384D32": r"[0-9A-F]{8}-[0-9A-F]{4}-8[0-9A-F]{3}-[89AB][0-9A-F]{3}-[0-9A-F]{12}",
+    }.items():
+        token = tokens.of(secret)
+        assert re.fullmatch(shape, token), (secret, token)
+        assert token != secret
+        assert tokens.of(token) == token, "a token is no secret"
+        assert tokens.of(secret) == token
+    assert tokens.of("a1b2c3d4e5f60718").upper() == tokens.of("A1B2C3D4E5F60718")
