@@ -16,7 +16,8 @@ _BAD = (Outcome.FAIL, Outcome.MARGINAL)
 EXPLAINS: tuple[tuple[str, tuple[str, ...]], ...] = (
     # graver kind, kinds that it explains on the same part
     ("link-down", ("gpu-lost", "link", "gpu-missing", "gpu-fault", "bar", "driver-binding", "node")),
-    ("gpu-lost", ("gpu-memory", "link", "bar", "gpu", "gpu-fault", "gpu-asleep", "driver-binding", "kfd", "node", "aer", "atomics")),
+    ("gpu-lost", ("gpu-memory", "link", "bar", "gpu", "gpu-fault", "gpu-asleep", "driver-binding", "kfd", "node", "aer",
+                  "atomics")),
     ("link", ("function",)),
     ("bar", ("driver-binding", "kfd", "gpu", "gpu-fault")),
     ("atomics", ("kfd", "driver-binding")),

@@ -27,11 +27,12 @@ def _empty_places(gpus: Gpus, links: Links, want: Profile) -> list[Link]:
     widths = [width for gpu in wanted_gpus(gpus, want) if gpu.slot_link is not None
               and isinstance(width := links.links[gpu.slot_link].downstream.max_width, int)]
     usual = max(widths, default=16)
-    return [
+    found = [
         link for link in links.links.values()
         if link.upstream is None and link.id not in taken and link.slot is not None
         and (link.slot in named if named else link.downstream.max_width == usual)
     ]
+    return sorted(found, key=lambda link: (len(link.slot or ""), link.slot or ""))
 
 
 @check("inventory.gpu-count", reads=[Gpus, Links])
@@ -80,6 +81,9 @@ def _judge_count(gpus: Gpus, links: Links, want: Profile, count: int) -> Finding
             measured=measured, limit=limit, evidence=evidence, cause=f"gpu:{wrong[0].bdf}",
         )
     places = _empty_places(gpus, links, want)
+    felt = [place for place in places if place.presence_detect is True]
+    if len(felt) == missing:  # the slots that feel a card, of many empty ones
+        places = felt
     says = f"{len(found)} x {names} answer, profile names {count}: {missing} missing"
     if len(places) == missing == 1:
         place = places[0]

@@ -2,6 +2,7 @@
 
     python -m tests.boxes.verdicts            write tests/boxes/verdicts.json and docs/reference/check-captures.md
     python -m tests.boxes.verdicts NAME       print one box's account in short
+    python -m tests.boxes.verdicts --all      judge every mutation on every box it fits (a minute), print what is strange
 
 The table is golden: a change of it is a change of what users are told, and is read line by line before it is committed.
 """
@@ -85,6 +86,31 @@ def _label(verdict: Verdict, index: int) -> str:
     return f"{finding.outcome.value}{star} {finding.check} {finding.subject}"
 
 
+SEVERAL = {
+    "aer-firmware-raw-status": "the status register shows what nobody counted, and that nobody counts",
+    "strix-carve-out-large": "the carve-out and what it leaves for the GPU are judged apart",
+    "disk-full": "boot disk and array are two file systems",
+}
+"""Mutations that trip two causes, each with its reason."""
+
+
+def strange(name: str, entry: Mapping[str, Any]) -> Iterator[str]:
+    """What must not be so: a healthy change that trips a check, a fault that trips none, one cause told as several
+    problems, a bad finding in no problem."""
+    label = name.split("+")[-1]
+    mutation = MUTATIONS[label] if "+" in name else None
+    loose = [found for found in entry["loose"] if found.startswith(("fail", "marginal"))]
+    bad = [*loose, *(found for problem in entry["problems"] for found in problem["findings"])]
+    if (mutation is None or mutation.healthy) and bad:
+        yield f"{name} is healthy and trips {bad}"
+    if mutation is not None and not mutation.healthy and not bad:
+        yield f"{name} trips nothing: {mutation.area}"
+    if len(entry["problems"]) > 1 and label not in SEVERAL:
+        yield f"{name} is told as several problems: {[problem['id'] for problem in entry['problems']]}"
+    if loose:
+        yield f"{name} has findings in no problem: {loose}"
+
+
 def table() -> dict[str, dict[str, Any]]:
     return {name: row(name) for name in names()}
 
@@ -129,6 +155,11 @@ def _short(name: str) -> Iterator[str]:
 
 
 def main() -> int:
+    if sys.argv[1:] == ["--all"]:
+        everywhere = [f"{base}+{name}" for name, mutation in MUTATIONS.items() for base in mutation.bases]
+        said = [text for name in everywhere for text in strange(name, row(name))]
+        print("\n".join([*said, f"{len(everywhere)} boxes, {len(said)} strange"]))
+        return 1 if said else 0
     if len(sys.argv) > 1:
         for name in sys.argv[1:]:
             print("\n".join(_short(name)))
