@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import struct
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from boxcheck.engine.inspect import choose_checks, inspect_facts, read_facts
 from boxcheck.host import Host
@@ -482,3 +486,91 @@ def test_tokens_keep_the_shape() -> None:
         assert tokens.of(token) == token, "a token is no secret"
         assert tokens.of(secret) == token
     assert tokens.of("a1b2c3d4e5f60718").upper() == tokens.of("A1B2C3D4E5F60718")
+
+
+PLACES = st.sampled_from(
+    [
+        "/sys/firmware/dmi/tables/DMI",
+        "/sys/devices/pci0000:00/0000:00:01.0/config",
+        "/sys/devices/pci0000:00/0000:00:01.0/vpd",
+        "/etc/passwd",
+        "/etc/group",
+        "/etc/hosts",
+        "/etc/hostname",
+        "/proc/cmdline",
+        "/var/log/dmesg",
+        "/sys/x/uevent",
+        "/sys/x/serial",
+        "/sys/x/properties",
+        "/boxcheck/stat.json",
+        "/boxcheck/list.jsonl",
+        "/boxcheck/unread.jsonl",
+        "/boxcheck/run/0000.json",
+        "/boxcheck/lib/0000.json",
+        "/boxcheck/again/0000/sys/x/serial",
+        "/boxcheck/capture.json",
+        "/sys/x/unknown",
+    ]
+)
+LINES = st.sampled_from(
+    [
+        b"root:x:0:0::/root:/bin/sh",
+        b"a:x:1000:1000:a,b:/home/a:/bin/sh",
+        b":::::::",
+        b"ip=ip=ip=:::::",
+        b"SERIAL=",
+        b"unique_id 7",
+        b"0102030405060708",
+        b"aa:bb:cc:dd:ee:ff",
+        b"Serial Number: x",
+        b"nqn.2014-08.a:b",
+        b"fe80::1%eth0",
+        b"10.0.0.1",
+        b"\xff\xfe",
+        b'{"path":"/sys/x","names":["a",1,null]}',
+        b'{"argv":["chronyc"],"stdout":"Reference ID : 1"}',
+        b'[1,{"serial":-5}]',
+        b"null",
+        b'{"user":3}',
+        b"127.0.0.1 . .. \x1b[31m",
+        b"\0\0",
+        b"Linux version x (a@b)",
+        b"/home//home/x/home/x",
+        b"key=key=key=",
+        b"00000000-0000-0000-0000-000000000000",
+    ]
+)
+
+
+@settings(max_examples=int(os.environ.get("BOXCHECK_FUZZ_EXAMPLES", "100")), deadline=None, database=None)
+@given(
+    st.dictionaries(PLACES, st.lists(LINES | st.binary(max_size=40), max_size=6).map(b"\n".join), max_size=8),
+    st.dictionaries(PLACES | st.text(max_size=8).map("/x/".__add__), st.text(max_size=12), max_size=3),
+)
+def test_any_capture_is_redacted_without_an_error(files: dict[str, bytes], links: dict[str, str]) -> None:
+    redacted = redact_members(Members(files, links), b"salt")
+    assert b'"redacted": true' in redacted.files["/boxcheck/capture.json"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"ip=" * 300_000,
+        b"SERIAL" * 100_000,
+        b"nqn.2014-08." * 60_000,
+        b"a" * 500_000,
+        b"a." * 250_000,
+        b":" * 500_000,
+        b"0:" * 250_000,
+        b"password" * 60_000,
+        b"serial number" + b" " * 400_000,
+        b"aa-" * 150_000,
+        b"1." * 200_000,
+        b"a@" * 200_000,
+        b"/home/" * 80_000,
+    ],
+)
+def test_no_text_takes_long(text: bytes) -> None:
+    began = time.monotonic()
+    redact_members(Members({"/var/log/dmesg": text, "/sys/x/uevent": text}, {}))
+    assert time.monotonic() - began < 20

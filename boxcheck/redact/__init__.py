@@ -88,13 +88,15 @@ def _stored(path: str, value: Any, scrub: Scrubber) -> bytes:
 
     changed = redact_json(path, value, scrub)
     if isinstance(changed, list) and path.endswith(".jsonl"):
-        return b"".join(msgspec.json.encode(line) + b"\n" for line in changed)
+        return b"".join(msgspec.json.encode(line) + b"\n" for line in changed if line is not None)
     return msgspec.json.format(msgspec.json.encode(changed), indent=1) + b"\n"
 
 
 def _meta(data: bytes | None) -> bytes:
     """capture.json, saying that the capture is redacted; made where another tool's tree has none."""
-    meta = {"schema": "boxcheck.capture/1", "kind": "tree"} if data is None else msgspec.json.decode(data)
+    meta = None if data is None else _decoded(_META, data)
+    if not isinstance(meta, dict):
+        meta = {"schema": "boxcheck.capture/1", "kind": "tree"}
     meta["redacted"] = True
     return msgspec.json.format(msgspec.json.encode(meta), indent=1) + b"\n"
 

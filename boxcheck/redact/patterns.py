@@ -19,13 +19,13 @@ LABELLED = re.compile(
 )
 """`SerialNumber: 0123ABCD` of a USB device, `GPU serial number is 13246230417`, `Serial Number : 1324...`."""
 
-_BUILDER = r"Linux version \S+ \("
+_BUILDER = r"Linux version \S{1,128} \("
 HOST_IN_TEXT = (
     re.compile(_BUILDER + r"[\w.+-]{1,64}@([\w.+-]{1,253})\)"),
     re.compile(r"(?:Hostname set to|Set hostname to) <([^>]{1,253})>"),
     re.compile(r"(?m)^\w{3} [ \d]\d \d\d:\d\d:\d\d ([\w.-]{1,253}) kernel:"),
     re.compile(r"(?m)^\d{4}-\d\d-\d\dT[\d:.,]+(?:Z|[+-]\d\d:?\d\d) ([\w.-]{1,253}) kernel:"),
-    re.compile(r"\bip=(?:[^:\s]*:){4}([^:\s]{1,253})"),
+    re.compile(r"\bip=(?:[^:\s]{0,64}:){4}([^:\s]{1,253})"),
     re.compile(r"\b(?:systemd\.)?hostname=([^\s\"]{1,253})"),
 )
 USER_IN_TEXT = (
@@ -42,9 +42,9 @@ SYSTEM_USERS = frozenset((
 
 PLAIN_HOSTS = frozenset((
     "localhost", "localhost.localdomain", "localdomain", "local", "lan", "home", "internal", "ubuntu", "debian",
-    "fedora", "arch", "archlinux", "linux", "nixos", "raspberrypi", "none", "(none)", "unset", "ip6-localhost",
-    "ip6-loopback", "ip6-allnodes", "ip6-allrouters", "ip6-mcastprefix", "ip6-localnet", "broadcasthost", "tinybox", "live", "rescue",
-    "sysresccd", "grml", "kali",
+    "fedora", "arch", "archlinux", "linux", "nixos", "raspberrypi", "none", "(none)", "unset", "broadcasthost",
+    "ip6-localhost", "ip6-loopback", "ip6-allnodes", "ip6-allrouters", "ip6-mcastprefix", "ip6-localnet",
+    "tinybox", "live", "rescue", "sysresccd", "grml", "kali",
 ))
 """Host names that tell nothing."""
 
@@ -68,15 +68,15 @@ MAC = re.compile(
     r"|(?<![0-9A-Fa-f:.-])(?:[0-9A-Fa-f]{2}-){5,19}[0-9A-Fa-f]{2}(?![0-9A-Fa-f-])")
 MAC_NAME = re.compile(r"\b(?P<label>(?:en|wl|ww|eth|sl|ib)x)(?P<secret>[0-9a-f]{12})\b")
 WWN = re.compile(r"(?i)(?P<label>\b(?:naa\.|eui\.|wwn-0x|t10\.|uuid\.|nvme\.))(?P<secret>[0-9a-z_.-]{8,})")
-NQN = re.compile(r"(?P<label>\bnqn\.\d{4}-\d\d\.[\w.-]+:)(?P<secret>\S+)")
+NQN = re.compile(r"(?P<label>\bnqn\.\d{4}-\d\d\.[\w.-]{1,128}:)(?P<secret>\S+)")
 BY = re.compile(
     r"(?P<label>/(?:by-(?:uuid|partuuid|id|label|partlabel|dname)|mapper)/)(?P<secret>[^/\s\"',:;]{3,})")
 ROOT = re.compile(r"(?P<label>\b(?:PART)?(?:UUID|LABEL)=)(?P<secret>[^\s\"',;]{3,})")
 PASSWORD = re.compile(
-    r"(?i)(?P<label>(?<![\w.-])[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|credential|api[_-]?key|[._-]key|\bkey)=)"
+    r"(?i)(?P<label>(?<![\w.-])[\w.-]{0,64}(?:passw(?:or)?d|passphrase|secret|token|credential|api[_-]?key|[._-]key|\bkey)=)"
     r"(?P<secret>[^\s\"']+)")
 UEVENT = re.compile(
-    r"(?m)^(?P<label>\w*(?:SERIAL|UUID|UNIQ|WWN|WWID|MAC|GUID)\w*=)(?P<secret>.+)$")
+    r"(?m)^(?P<label>\w{0,64}(?:SERIAL|UUID|UNIQ|WWN|WWID|MAC|GUID)\w{0,64}=)(?P<secret>.+)$")
 KFD = re.compile(r"(?m)^(?P<label>(?:unique_id|hive_id) +)(?P<secret>\d{2,20})$")
 EMAIL = re.compile(r"(?P<label>)(?P<secret>[\w.+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
 LABELS = (LABELLED, BY, ROOT, PASSWORD, WWN, NQN, MAC_NAME, EMAIL)

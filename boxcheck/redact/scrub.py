@@ -38,13 +38,20 @@ class Scrubber:
     def __init__(self, secrets: Secrets) -> None:
         self.secrets = secrets
         self._tokens = secrets.tokens
-        self._known = _alternatives(secrets)
+        self._patterns: dict[tuple[str, ...], re.Pattern[str]] = {}
 
     # What is known
 
     def known(self, text: str) -> str:
         """A text with every known secret replaced."""
-        return text if self._known is None else self._known.sub(self._replace_known, text)
+        lowered = text.lower()
+        # One search a secret, in C; a pattern of hundreds of alternatives would try them all at each character.
+        here = tuple(secret for secret in (*self.secrets.texts, *self.secrets.words) if secret in lowered)
+        if not here:
+            return text
+        if here not in self._patterns:
+            self._patterns[here] = _alternatives(here, self.secrets)
+        return self._patterns[here].sub(self._replace_known, text)
 
     def _replace_known(self, found: re.Match[str]) -> str:
         secret = found[0].lower()
@@ -223,18 +230,16 @@ class Scrubber:
         return WHOLE.fullmatch(place) is not None
 
 
-def _alternatives(secrets: Secrets) -> re.Pattern[str] | None:
-    """One pattern for all known secrets, longest first. What is short stands by itself only, or it would be found in
+def _alternatives(here: tuple[str, ...], secrets: Secrets) -> re.Pattern[str]:
+    """One pattern for some of the secrets, longest first. What is short stands by itself only, or it would be found in
     numbers and words that have nothing to do with it."""
-    bounds = {
-        r"{}": [text for text in secrets.texts if len(text) >= 10 and not text.isdigit()]
-        + [name for name in secrets.words if len(name) >= 6],
-        r"(?<!\d){}(?!\d)": [text for text in secrets.texts if len(text) >= 10 and text.isdigit()],
-        r"(?<![A-Za-z0-9]){}(?![A-Za-z0-9])": [text for text in secrets.texts if len(text) < 10],
-        r"(?<![A-Za-z0-9_]){}(?![A-Za-z0-9_])": [name for name in secrets.words if len(name) < 6],
-    }
-    parts = [
-        bound.format(f"(?:{'|'.join(re.escape(text) for text in sorted(found, key=len, reverse=True))})")
-        for bound, found in bounds.items() if found
-    ]
-    return re.compile("|".join(parts), re.IGNORECASE) if parts else None
+    parts: dict[str, list[str]] = {}
+    for secret in sorted(here, key=len, reverse=True):
+        if secret in secrets.words:
+            bound = r"{}" if len(secret) >= 6 else r"(?<![A-Za-z0-9_]){}(?![A-Za-z0-9_])"
+        elif len(secret) < 10:
+            bound = r"(?<![A-Za-z0-9]){}(?![A-Za-z0-9])"
+        else:
+            bound = r"(?<!\d){}(?!\d)" if secret.isdigit() else r"{}"
+        parts.setdefault(bound, []).append(re.escape(secret))
+    return re.compile("|".join(bound.format(f"(?:{'|'.join(found)})") for bound, found in parts.items()), re.IGNORECASE)
