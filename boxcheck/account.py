@@ -87,9 +87,12 @@ AREAS: Mapping[str, tuple[str, ...]] = {
 """Areas of the terminal account, and the first parts of the check ids that each shows."""
 
 
+_AREA_OF = {head: area for area, heads in AREAS.items() for head in heads}
+
+
 def area_of(check_id: str) -> str:
-    head = check_id.split(".", 1)[0]
-    return next((area for area, heads in AREAS.items() if head in heads), head)
+    head = check_id.partition(".")[0]
+    return _AREA_OF.get(head, head)
 
 
 def bus_of(bdf: Bdf) -> str:

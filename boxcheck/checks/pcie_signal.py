@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from statistics import median
 
 from boxcheck.checks.places import link_evidence, link_subject, reseat, short, slot_links, where
-from boxcheck.checks.wording import listed
+from boxcheck.checks.wording import listed, median
 from boxcheck.decode.pci_config import ConfigSpace
 from boxcheck.model import BOX, Bdf, Finding, Quantity, Unread
 from boxcheck.probes.gpus import Gpu, Gpus

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from statistics import median
 
 from boxcheck.checks.gpu_sensors import NVML_CHIP, gpu_readings, no_gpu
-from boxcheck.checks.wording import broken_bound, decided, judged, listed, not_read, why_not, wish_of
+from boxcheck.checks.wording import broken_bound, decided, judged, listed, median, not_read, why_not, wish_of
 from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.nvml import Nvml

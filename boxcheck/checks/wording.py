@@ -1,4 +1,4 @@
-"""Phrases and outcomes that several checks of parts share."""
+"""Phrases, outcomes and the one sum that several checks of parts share."""
 
 from __future__ import annotations
 
@@ -103,3 +103,13 @@ def duration(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600} h {whole % 3600 // 60} min"
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def median(values: Iterable[float]) -> float:
+    """The middle value, or the mean of the middle two. ValueError where there is none. `statistics` does the same and
+    takes as long to import as all sensors take to read."""
+    ordered = sorted(values)
+    if not ordered:
+        raise ValueError("no median of nothing")
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

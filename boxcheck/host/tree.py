@@ -137,14 +137,15 @@ class DirectoryTree:
         try:
             with os.scandir(self._physical(path) or "/") as entries:
                 for entry in entries:
-                    if not entry.name.isprintable():
-                        self._complain("ignored an unprintable name", f"{path}/{entry.name}")
+                    name = entry.name
+                    if not name.isprintable():
+                        self._complain("ignored an unprintable name", f"{path}/{name}")
                     elif entry.is_file(follow_symlinks=False):
-                        found[intern(entry.name)] = "file"
+                        found[intern(name)] = "file"
                     elif entry.is_symlink():
-                        found[intern(entry.name)] = "link"
+                        found[intern(name)] = "link"
                     else:
-                        found[intern(entry.name)] = "dir" if entry.is_dir(follow_symlinks=False) else "other"
+                        found[intern(name)] = "dir" if entry.is_dir(follow_symlinks=False) else "other"
                     if len(found) > ENTRIES_LIMIT:
                         raise ValueError(f"more than {ENTRIES_LIMIT} names")
         except (OSError, ValueError) as error:

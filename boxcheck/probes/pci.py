@@ -33,6 +33,9 @@ IORESOURCE_MEM_64 = 0x100000
 IORESOURCE_UNSET = 0x20000000
 """Flags of include/linux/ioport.h as they appear in the third column of `resource`."""
 
+UNUSED = " ".join(["0x0000000000000000"] * 3)
+"""A line of `resource` that holds nothing, which most do."""
+
 _BDF = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 
 
@@ -158,6 +161,8 @@ def parse_regions(text: str) -> tuple[Region, ...] | Unread:
     """Lines `start end flags` of the sysfs `resource` file; lines of zeros are left out."""
     found: list[Region] = []
     for index, line in enumerate(text.splitlines()[:64]):
+        if line == UNUSED:
+            continue
         try:
             start, end, flags = (int(word, 16) for word in line.split())
         except ValueError:
