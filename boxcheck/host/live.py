@@ -63,7 +63,7 @@ _FROM_MEMORY = frozenset({
 """Attributes of a PCI function that the PCI core answers from its own memory (drivers/pci/pci-sysfs.c, pcie/aer.c): no
 device can make them hang, so they are spared the way through the worker thread, which takes ten times as long."""
 
-_BDF = re.compile(r"/[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]/")
+_BDF = re.compile(r"/[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7](?=/)")
 _KINDS: tuple[tuple[Callable[[int], bool], StatKind], ...] = (
     (stat_module.S_ISREG, "file"), (stat_module.S_ISDIR, "dir"), (stat_module.S_ISLNK, "link"),
     (stat_module.S_ISCHR, "char"), (stat_module.S_ISBLK, "block"), (stat_module.S_ISFIFO, "fifo"),
