@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import msgspec
+
 from boxcheck.checks.places import link_evidence, link_subject, reseat, short, slot_links, where
 from boxcheck.checks.wording import duration
+from boxcheck.decode.pci_aer import AER_CORRECTABLE
 from boxcheck.decode.pci_config import ConfigSpace
 from boxcheck.model import BOX, Bdf, Finding, Quantity, Subject, Unread
 from boxcheck.poisson import link_bits, lower
 from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.links import Link, Links
 from boxcheck.probes.pci import PciInventory
-from boxcheck.probes.pcie_aer import SIGNAL, Aer
+from boxcheck.probes.pcie_aer import SIGNAL, Aer, unnamed
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, limit, marginal, passed, skipped, unknown
 
@@ -28,6 +31,7 @@ BER = limit(
 
 RECEIVER = ("RxErr", "BadTLP", "BadDLLP")
 TRANSMITTER = ("Rollover", "Timeout")
+_KNOWN = frozenset({*AER_CORRECTABLE.values(), "TOTAL"})
 
 
 def _link_evidence(link: Link) -> tuple[str, ...]:
@@ -40,7 +44,8 @@ def silence(link: Link, links: Links, aer: Aer, pci: PciInventory) -> str | None
         return aer.disabled_by
     if aer.disabled_by is not None:
         return f"{aer.disabled_by} on the kernel command line switches AER off"
-    if link.downstream.bdf not in aer.counters:
+    above = aer.uncounted.get(link.downstream.bdf)
+    if above is not None and above.kind == "absent":
         return "the port above has no AER counters"
     root = (*links.chain(link.id), link)[0].id
     if isinstance(aer.service_ports, Unread):
@@ -52,7 +57,13 @@ def silence(link: Link, links: Links, aer: Aer, pci: PciInventory) -> str | None
         if end is None:
             continue
         blind = _blind(end.bdf, pci)
-        if isinstance(blind, Unread):
+        if blind is None and end.bdf not in aer.counters:
+            # Zero counted at the other end says nothing about the packets that arrive at this one.
+            why = aer.uncounted.get(end.bdf)
+            hidden = Unread(
+                f"{short(end.bdf)} has an AER capability, and its counters were not read"
+                + (f": {why.why}" if why is not None else ""), why.kind if why is not None else "error")
+        elif isinstance(blind, Unread):
             hidden = blind
         elif blind is not None:
             return blind
@@ -156,18 +167,33 @@ def correctable(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Pro
         yield no_link(gpus)
 
 
-def _counts(link: Link, aer: Aer) -> tuple[dict[str, int], dict[str, int]] | Unread:
-    """Signal errors at the port above and at the card, zeros left out. An end without counters counts nothing here."""
+class _Counts(msgspec.Struct, frozen=True):
+    """Link errors at both ends, zeros left out. An end without counters counts nothing here: see `silence`."""
+
+    port: dict[str, int]
+    card: dict[str, int]
+    strange: tuple[str, ...]
+    """Errors that are counted under no name of the specification: `412 of an unknown kind at 40:01.1`."""
+    unread: Unread | None
+
+
+def _counts(link: Link, aer: Aer) -> _Counts:
     ends: list[dict[str, int]] = []
+    strange: list[str] = []
+    unread: Unread | None = None
     for end in (link.downstream, link.upstream):
         counters = aer.counters.get(end.bdf) if end is not None else None
-        if counters is None:
-            ends.append({})
-            continue
-        if isinstance(counters.correctable, Unread):
-            return counters.correctable
-        ends.append({name: counters.correctable[name] for name in SIGNAL if counters.correctable.get(name)})
-    return ends[0], ends[1]
+        counts = counters.correctable if counters is not None else {}
+        if isinstance(counts, Unread):
+            unread = Unread(f"aer_dev_correctable of {short(end.bdf) if end else ''}: {counts.why}", counts.kind)
+            counts = {}
+        ends.append({name: counts[name] for name in SIGNAL if counts.get(name)})
+        odd = {name: count for name, count in counts.items() if count and name not in _KNOWN}
+        if unknown_kind := unnamed(counts):
+            odd["of an unknown kind (TOTAL_ERR_COR)"] = unknown_kind
+        if odd and end is not None:
+            strange.append(f"{counts_text(odd)} at {short(end.bdf)}")
+    return _Counts(ends[0], ends[1], tuple(strange), unread)
 
 
 def _raw_status(link: Link, pci: PciInventory) -> dict[str, tuple[str, ...]]:
@@ -195,10 +221,17 @@ def _judge_correctable(
     evidence = _link_evidence(link)
     silent = silence(link, links, aer, pci)
     counts = _counts(link, aer)
-    if isinstance(counts, Unread):
-        return unknown(subject, f"error counters not read: {counts.why}", evidence=evidence)
-    port, card = counts
+    port, card = counts.port, counts.card
     total = sum(port.values()) + sum(card.values())
+    if total == 0 and counts.strange:
+        return marginal(
+            subject, f"corrected errors since boot: {' and '.join(counts.strange)}", evidence=evidence,
+            cause=f"link:{link.id}", where=where(link, gpu, links, want),
+            title=f"the link of {link_name(link, subject)} has errors that the kernel cannot name",
+            help=(f"sudo lspci -vv -s {short(link.downstream.bdf)} | grep -E 'CESta|CEMsk'  shows which bits stand",))
+    if total == 0 and counts.unread is not None:
+        return unknown(subject, f"error counters not read: {counts.unread.why}", evidence=evidence,
+                       needs_root=counts.unread.kind == "permission")
     if total == 0:
         if silent is None:
             since = "" if isinstance(aer.uptime_seconds, Unread) else f" in {duration(aer.uptime_seconds)}"
@@ -223,7 +256,9 @@ def _judge_correctable(
     if card and link.upstream:
         ends.append(f"{counts_text(card)} at the card {short(link.upstream.bdf)}")
     says = f"{' and '.join(ends)} since boot"
-    notes = _directions(port, card)
+    notes = (*_directions(port, card), *(f"besides: {text}" for text in counts.strange))
+    if counts.unread is not None:
+        notes = (*notes, f"not read: {counts.unread.why}")
     helps: tuple[str, ...] = reseat(link, want)
     excluded: tuple[str, ...] = ()
     if port.keys() | card.keys() == {"Timeout"}:

@@ -18,11 +18,14 @@ from boxcheck.model import Bdf, Finding, Quantity, Subject, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.links import Link, Links
 from boxcheck.probes.pci import PciInventory
-from boxcheck.probes.pcie_aer import Aer
+from boxcheck.probes.pcie_aer import Aer, unnamed
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, marginal, passed, unknown
 
 KINDS = ("fatal", "nonfatal")
+REFUSED = "UnsupReq"
+REFUSED_NOTE = (
+    "UnsupReq is a request that the device does not support: software or firmware that probed it, not the wire",)
 READ_THE_LOG = "read what happened around it: boxcheck doctor log -v"
 UNCLAIMED_NOTE = (
     "a device's own counter stays at 0 after a fatal error: the kernel does not ask a device whose link may be dead",)
@@ -41,10 +44,11 @@ class Unclaimed(msgspec.Struct, frozen=True):
 
 
 def _shown(counts: Mapping[str, int]) -> dict[str, int]:
-    """The errors by name. A total without any name is one that this kernel has no name for."""
+    """The errors by name. What the total has beyond the names is of a kind that this kernel has no name for."""
     found = {name: count for name, count in counts.items() if count and name != "TOTAL"}
-    total = counts.get("TOTAL", 0)
-    return found or ({"unnamed": total} if total else {})
+    if beyond := unnamed(counts):
+        found["unnamed"] = beyond
+    return found
 
 
 def _root(link: Link, links: Links) -> Bdf:
@@ -92,7 +96,8 @@ def uncorrectable(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: P
     Why it matters: a packet was lost. SDES means that the link dropped; CmpltTO that a device stopped answering; both
     end jobs and reset cards. A fatal error often shows at the root port only: the card that had it cannot be asked.
     What to do: for SDES, power leads, riser and `pcie_port_pm=off`; for others read the kernel log around it.
-    Not a fault: UnsupReq counted while the bus was probed at boot by some firmware; it stays at that count.
+    Not a fault: UnsupReq alone and non-fatal: software asked the device for something that it does not have, as some
+    firmware does while it probes the bus at boot. That is marginal; any other uncorrectable error fails.
     By hand: cat /sys/bus/pci/devices/<port>/aer_dev_{fatal,nonfatal}, and aer_rootport_total_err_{fatal,nonfatal} of
     the root port
     """
@@ -153,6 +158,7 @@ def _judge_link(
     place = where(link, gpu, links, want)
     texts: list[str] = []
     names: set[str] = set()
+    grave = False
     hidden: Unread | None = None
     for end in (link.downstream, link.upstream):
         counters = aer.counters.get(end.bdf) if end else None
@@ -166,9 +172,11 @@ def _judge_link(
             if found:
                 texts.append(f"{counts_text(found)} ({kind}) at {short(end.bdf)}")
                 names |= found.keys()
+                grave = grave or kind == "fatal" or found.keys() != {REFUSED}
     if alone and isinstance(stray, Unclaimed) and stray.fatal:
         texts.append(stray.text(root))
-    if texts:
+        grave = True
+    if grave:
         dropped = "SDES" in names or "DLP" in names
         return failed(
             subject, f"since boot: {'; '.join(texts)}", evidence=evidence, cause=f"link:{link.id}", where=place,
@@ -180,23 +188,30 @@ def _judge_link(
                 *reseat(link, want),
             ),
         )
+    so_far = "; ".join(texts) or "0 counted"
     if hidden is not None:
-        return not_read(subject, hidden, evidence=evidence)
+        seen = f"{so_far}, but " if texts else ""
+        return not_read(subject, Unread(f"{seen}{hidden.why}", hidden.kind), evidence=evidence)
     silent = silence(link, links, aer, pci)
     if isinstance(silent, Unread):
-        return unknown(subject, f"0 counted, but whether anybody counts was not read: {silent.why}", evidence=evidence,
+        return unknown(subject, f"{so_far}, but whether anybody counts was not read: {silent.why}", evidence=evidence,
                        needs_root=silent.kind == "permission")
     if silent is not None:
-        return unknown(subject, f"0 counted, and that proves nothing: {silent}", evidence=evidence)
+        return unknown(subject, f"{so_far}, and that proves nothing: {silent}", evidence=evidence)
+    both = so_far if texts else "0 counted at both ends"
     if isinstance(stray, Unread):
-        return not_read(subject, Unread(f"0 counted at both ends, but {stray.why}", stray.kind), evidence=evidence)
+        return not_read(subject, Unread(f"{both}, but {stray.why}", stray.kind), evidence=evidence)
     if stray.fatal:
         return unknown(
-            subject, f"0 counted at both ends, but {stray.text(root)}: whose it was cannot be told", evidence=evidence)
+            subject, f"{both}, but {stray.text(root)}: whose it was cannot be told", evidence=evidence)
     if alone and stray.nonfatal:
         return marginal(
-            subject, f"0 counted at both ends, but {stray.text(root)}", evidence=evidence, cause=f"link:{link.id}",
+            subject, f"{both}, but {stray.text(root)}", evidence=evidence, cause=f"link:{link.id}",
             where=place, title=f"uncorrectable errors on the link of {name}", help=(READ_THE_LOG,),
             measured=Quantity(stray.nonfatal, "errors"))
+    if texts:
+        return marginal(
+            subject, f"since boot: {so_far}", evidence=evidence, cause=f"link:{link.id}", where=place,
+            title=f"a request was refused on the link of {name}", notes=REFUSED_NOTE, help=(READ_THE_LOG,))
     return passed(
         subject, "no uncorrectable error counted since boot", measured=Quantity(0, "errors"), evidence=evidence)

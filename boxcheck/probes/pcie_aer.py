@@ -14,7 +14,7 @@ ones; both are read into the short ones.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -34,6 +34,9 @@ SIGNAL = ("RxErr", "BadTLP", "BadDLLP", "Rollover", "Timeout")
 HeaderOF are the device's own."""
 
 LATER_FATE = ("NonFatalErr", "CorrIntErr", "HeaderOF")
+
+OLDEST_FATES = ("DLP", "TLP", "CmpltTO", "MalfTLP", "UnsupReq")
+"""Uncorrectable errors of PCI Express 1.0a: every kernel that has the counter files prints them (also at 0)."""
 
 
 class AerCounters(msgspec.Struct, frozen=True):
@@ -61,10 +64,18 @@ class Aer(msgspec.Struct, frozen=True):
     disabled_by: str | None | Unread
     """The word of the kernel command line that switches AER off, None when there is none."""
     uptime_seconds: float | Unread
+    uncounted: Mapping[Bdf, Unread]
+    """Functions without an aer_dev_correctable, and why: `absent` (the machine has no such file: no AER capability, or
+    a kernel without AER) or `not-captured` (nobody knows)."""
 
 
-def parse_counters(text: str, spellings: Mapping[str, int], names: Mapping[int, str]) -> Mapping[str, int] | Unread:
-    """`BadTLP 412` lines -> {"BadTLP": 412}. Unknown names stay as the kernel spells them."""
+def parse_counters(
+    text: str, spellings: Mapping[str, int], names: Mapping[int, str], needed: Iterable[str] = ()
+) -> Mapping[str, int] | Unread:
+    """`BadTLP 412` lines -> {"BadTLP": 412}. Unknown names stay as the kernel spells them (`dev_cor_errs_bit[9]`).
+
+    `needed` are the names that every kernel prints: a file without one of them was cut, and its zeros prove nothing.
+    """
     found: dict[str, int] = {}
     for line in text.splitlines()[:80]:
         name, _, count = line.strip().rpartition(" ")
@@ -77,20 +88,30 @@ def parse_counters(text: str, spellings: Mapping[str, int], names: Mapping[int, 
         elif name in spellings:
             name = names[spellings[name]]
         found[name] = found.get(name, 0) + int(count[:20])
-    return found or Unread("the AER counter file is empty", "malformed")
+    if not found:
+        return Unread("the AER counter file is empty", "malformed")
+    lost = [name for name in needed if name not in found]
+    return Unread(f"the AER counter file has no line for {', '.join(lost)}", "malformed") if lost else found
 
 
-def _counters(host: Host, function: PciFunction) -> AerCounters | None:
+def unnamed(counts: Mapping[str, int]) -> int:
+    """Messages in the total that no counter with a name accounts for. One message can set several of the named bits,
+    so the named ones may well add up to more."""
+    return max(counts.get("TOTAL", 0) - sum(count for name, count in counts.items() if name != "TOTAL"), 0)
+
+
+def _counters(host: Host, function: PciFunction) -> AerCounters | Unread:
     text = host.text(f"{function.path}/aer_dev_correctable")
     if isinstance(text, Unread) and text.kind in ("absent", "not-captured"):
-        return None
+        return text
     nonfatal = host.text(f"{function.path}/aer_dev_nonfatal")
     fatal = host.text(f"{function.path}/aer_dev_fatal")
     return AerCounters(
         function.bdf,
-        text if isinstance(text, Unread) else parse_counters(text, AER_CORRECTABLE_BIT, AER_CORRECTABLE),
+        text if isinstance(text, Unread) else parse_counters(text, AER_CORRECTABLE_BIT, AER_CORRECTABLE, SIGNAL),
         *(
-            kind if isinstance(kind, Unread) else parse_counters(kind, AER_UNCORRECTABLE_BIT, AER_UNCORRECTABLE)
+            kind if isinstance(kind, Unread)
+            else parse_counters(kind, AER_UNCORRECTABLE_BIT, AER_UNCORRECTABLE, OLDEST_FATES)
             for kind in (nonfatal, fatal)
         ),
     )
@@ -111,13 +132,17 @@ def _services(host: Host) -> frozenset[Bdf] | Unread:
 
 
 def parse_disabled(cmdline: str) -> str | None:
-    """The word that switches AER off (Documentation/admin-guide/kernel-parameters.txt), None when there is none."""
+    """The word that switches AER off (Documentation/admin-guide/kernel-parameters.txt), None when there is none.
+
+    Any word that switches it off holds, whatever stands before or after it (drivers/pci/pcie/portdrv.c: each only sets
+    its flag).
+    """
     for word in cmdline.split():
         key, _, value = word.partition("=")
         if key == "pci" and "noaer" in value.split(","):
             return "pci=noaer"
-        if key == "pcie_ports" and value in ("compat", "dpc-native"):
-            return f"pcie_ports={value}" if value == "compat" else None
+        if key == "pcie_ports" and value == "compat":
+            return "pcie_ports=compat"
     return None
 
 
@@ -134,9 +159,11 @@ def parse_uptime(text: str) -> float | Unread:
 def aer(host: Host, pci: PciInventory) -> Aer:
     counters: dict[Bdf, AerCounters] = {}
     totals: dict[Bdf, RootTotals] = {}
+    uncounted: dict[Bdf, Unread] = {}
     for function in pci.functions.values():
         found = _counters(host, function)
-        if found is None:
+        if isinstance(found, Unread):
+            uncounted[function.bdf] = found
             continue
         counters[function.bdf] = found
         if function.is_bridge and function.parent is None:
@@ -148,5 +175,5 @@ def aer(host: Host, pci: PciInventory) -> Aer:
     uptime = host.text("/proc/uptime")
     return Aer(
         counters, totals, _services(host), cmdline if isinstance(cmdline, Unread) else parse_disabled(cmdline),
-        uptime if isinstance(uptime, Unread) else parse_uptime(uptime),
+        uptime if isinstance(uptime, Unread) else parse_uptime(uptime), uncounted,
     )

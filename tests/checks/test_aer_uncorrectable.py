@@ -158,3 +158,16 @@ def test_a_root_port_without_gpu_is_told_and_does_not_fail_the_box() -> None:
     found = judged({other: RootTotals(0, 0, 1)})
     assert [outcome for outcome, _ in bad(found)] == ["marginal"]
     assert next(one.cause for one in found if one.outcome == "marginal") == f"function:{other}"
+
+
+@pytest.mark.parametrize(("counts", "wanted"), [
+    ({"nonfatal": {"UnsupReq": 1, "TOTAL": 1}}, "marginal"),
+    ({"nonfatal": {"UnsupReq": 1, "CmpltTO": 1, "TOTAL": 2}}, "fail"),
+    ({"nonfatal": {"UnsupReq": 1, "TOTAL": 3}}, "fail"),
+    ({"fatal": {"UnsupReq": 1, "TOTAL": 1}}, "fail"),
+    ({"nonfatal": {"UnsupReq": 1, "TOTAL": 1}, "fatal": GONE}, "unknown"),
+])
+def test_a_refused_request_alone_is_no_fault_of_the_link(counts: Mapping[str, Any], wanted: str) -> None:
+    finding = next(one for one in judged(None, {CARD: counts}) if str(one.subject) == "PCIE3")
+    assert finding.outcome.value == wanted, finding.says
+    assert "1 UnsupReq" in finding.says
