@@ -33,6 +33,9 @@ TRADE_OFF = (
 )
 PASS_THROUGH = ("add iommu=pt to GRUB_CMDLINE_LINUX in /etc/default/grub (Intel: intel_iommu=on iommu=pt)",
                 "run update-grub (Fedora: grub2-mkconfig -o /boot/grub2/grub.cfg), reboot")
+BLOCKED = "blocked"
+MODES = frozenset({*TRANSLATING, "identity", BLOCKED})
+"""What iommu_group_show_type prints for a domain that is in force (drivers/iommu/iommu.c)."""
 WANTS_DIRECT = {"cuda-p2p": "copies between GPUs under it arrive damaged or not at all",
                 "tinygrad": "tinygrad's driver hands bus addresses to the GPUs",
                 "rocm": "RCCL hangs or is slow under it"}
@@ -46,6 +49,8 @@ def _state(gpu: Gpu, iommu: Iommu) -> IommuGroup | None | Unread:
     group = iommu.group_of(gpu.function.iommu_group)
     if group is None and isinstance(active, Unread):
         return active
+    if group is None:
+        return Unread(f"an IOMMU is active, and no group of {gpu.bdf} was found", "not-captured")
     return group
 
 
@@ -79,12 +84,15 @@ def translating(gpus: Gpus, iommu: Iommu, want: Profile) -> Iterator[Finding]:
     unread = next((state for _, state in states if isinstance(state, Unread)), None)
     types = [(gpu, state.type) for gpu, state in states if isinstance(state, IommuGroup)]
     bad_type = next((kind for _, kind in types if isinstance(kind, Unread)), None)
+    strange = next((kind for _, kind in types if not isinstance(kind, Unread) and kind not in MODES), None)
+    if bad_type is None and strange is not None:
+        bad_type = Unread(f"{strange!r} is no type of an IOMMU group that is known", "malformed")
     evidence = (GROUPS, UNITS)
     for reading in (unread, bad_type):
         if reading is not None:
             yield not_read(BOX, reading, evidence=evidence)
             return
-    behind = [(gpu, str(kind)) for gpu, kind in types if kind in TRANSLATING or kind == "blocked"]
+    behind = [(gpu, str(kind)) for gpu, kind in types if kind in TRANSLATING or kind == BLOCKED]
     yield _judge_mode(behind, types, len(chosen), iommu, want)
 
 

@@ -108,3 +108,17 @@ def test_vm_groups_that_are_not_there() -> None:
     hidden = Iommu(("ivhd0",), {7: IommuGroup(7, "DMA", GONE)}, "IVRS")
     assert outcome("iommu.vm-groups", gpus(FIRST), hidden, PCI, profile=vm) == "unknown"
     assert PART.key == "rx7900xtx"
+
+
+@pytest.mark.parametrize("kind", ["Unknown", "auto", "", "unmanaged"])
+@pytest.mark.parametrize("goal", ["cuda-p2p", "vm", "any"])
+def test_a_type_that_nobody_knows_is_not_passthrough(goal: str, kind: str) -> None:
+    assert outcome("iommu.translating", BOTH, iommu("identity", kind), profile=box(goal=goal)) == "unknown"
+
+
+@pytest.mark.parametrize("state", [iommu("DMA"), iommu("identity"), iommu(), iommu("DMA", units=())])
+@pytest.mark.parametrize("goal", ["cuda-p2p", "vm", "any"])
+def test_gpus_without_a_group_are_not_an_iommu_that_is_off(goal: str, state: Iommu) -> None:
+    (finding,) = judge("iommu.translating", BARE, state, profile=box(goal=goal))
+    assert finding.outcome.value == "unknown"
+    assert "no group" in finding.says
