@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 
-from boxcheck.judge import Crash
-from boxcheck.model import Bdf, Subject, Verdict
+from boxcheck.model import Bdf, Crash, Subject, Verdict
 from boxcheck.profile import Profile
 
 

@@ -12,7 +12,7 @@ from enum import IntEnum
 
 import msgspec
 
-from boxcheck.model import Finding, Outcome, Verdict
+from boxcheck.model import Crash, Finding, Outcome, Verdict
 from boxcheck.problems import group
 from boxcheck.profile import Profile
 
@@ -29,13 +29,6 @@ class ExitCode(IntEnum):
     REBOOT = 75
     INTERRUPTED = 130
     TERMINATED = 143
-
-
-class Crash(msgspec.Struct, frozen=True):
-    """A bug of boxcheck's own that the run survived."""
-
-    where: str
-    traceback: str
 
 
 def judge(
@@ -57,8 +50,9 @@ def judge(
     outcome, reason = _decide(blockers, want, left_out, crashes, profile_certain)
     return Verdict(
         outcome=outcome, reason=reason, counts=dict(counts), findings=placed, problems=problems,
-        crashed=bool(crashes), device_lost=any(
-            finding.outcome is Outcome.FAIL and (finding.cause or "").startswith("gpu-lost:") for finding in placed),
+        crashed=bool(crashes), crashes=tuple(crashes), device_lost=any(
+            finding.outcome is Outcome.FAIL and finding.blocker and (finding.cause or "").startswith("gpu-lost:")
+            for finding in placed),
     )
 
 

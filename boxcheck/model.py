@@ -173,6 +173,13 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     not_: tuple[str, ...] = msgspec.field(default=(), name="not")
 
 
+class Crash(msgspec.Struct, frozen=True):
+    """A bug of boxcheck's own that the run survived."""
+
+    where: str
+    traceback: str
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     reason: str
@@ -182,5 +189,6 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[Problem, ...]
     crashed: bool = False
     """A probe or check broke; exit code 4 unless a failure was proven."""
+    crashes: tuple[Crash, ...] = ()
     device_lost: bool = False
     """A GPU that was there is gone (fell off the bus); exit code 5."""

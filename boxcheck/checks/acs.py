@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.checks.places import link_subject, short, slot_links, wanted_gpus, where
+import msgspec
+
+from boxcheck.checks.places import link_subject, short, slot_links, unjudged, wanted_gpus, where
 from boxcheck.checks.wording import listed
 from boxcheck.model import BOX, Bdf, Finding, Unread
 from boxcheck.probes.gpus import Gpus
@@ -49,6 +51,9 @@ def redirect(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> Iter
     judged = [gpu for gpu in wanted_gpus(gpus, want) if gpu.slot_link is not None]
     if gpus.unreadable is not None:
         yield unknown(BOX, f"not read: {gpus.unreadable.why}")
+        return
+    if want.goal != "vm" and len(judged) < sum(not gpu.integrated for gpu in wanted_gpus(gpus, want)):
+        yield unknown(BOX, "not read: the port above a GPU")
         return
     if want.goal == "vm":
         yield skipped(BOX, "goal vm: guests are kept apart by ACS")
@@ -122,11 +127,8 @@ def route(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> Iterato
             )
         else:
             yield passed(subject, "every port on the way passes atomics on", evidence=evidence)
-    if not judged:
-        if gpus.unreadable is not None:
-            yield unknown(BOX, f"not read: {gpus.unreadable.why}")
-        else:
-            yield skipped(BOX, "no AMD GPU sits in a slot of this machine")
+    amd = msgspec.structs.replace(gpus, gpus=gpus.of_vendor("1002"))
+    yield from unjudged(amd, want, judged, "no AMD GPU sits in a slot of this machine")
 
 
 def _stops_atomics(step: Link, chain: tuple[Link, ...], pci: PciInventory) -> str | Unread | None:

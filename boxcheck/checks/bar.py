@@ -252,6 +252,10 @@ def bridge_window(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) ->
                 for window in (bridge.config.bridge.memory, bridge.config.bridge.prefetchable)
             )
         ), None)
+        hidden = next((bridge.config for bridge in pci.ancestors(gpu.bdf) if isinstance(bridge.config, Unread)), None)
+        if outside is None and hidden is not None:
+            yield unknown(gpu.subject, f"a bridge above was not read: {hidden.why}")
+            continue
         if outside is None:
             yield passed(gpu.subject, "every bridge above passes its memory on")
             continue

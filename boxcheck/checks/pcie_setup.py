@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.checks.pcie_signal import config_of, ends, nothing
-from boxcheck.checks.places import link_evidence, link_subject, short, slot_links, where
+from boxcheck.checks.pcie_signal import config_of, ends
+from boxcheck.checks.places import link_evidence, link_subject, short, slot_links, unjudged, where
 from boxcheck.model import BOX, Finding, Quantity, Subject, Unread
 from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.links import Links
@@ -49,8 +49,7 @@ def speed_disable(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) ->
             )
         else:
             yield passed(subject, "the hardware may change the link speed", evidence=evidence)
-    if not judged:
-        yield nothing(gpus)
+    yield from unjudged(gpus, want, judged)
 
 
 @check("pcie.aspm", reads=[Gpus, Links, PciInventory, PcieRuntime], needs=["root"])
@@ -91,8 +90,7 @@ def aspm(gpus: Gpus, links: Links, pci: PciInventory, runtime: PcieRuntime, want
             yield unknown(subject, f"not read: {hidden.why}", needs_root=hidden.kind == "permission")
         else:
             yield passed(subject, "no power saving on the link")
-    if not judged:
-        yield nothing(gpus)
+    yield from unjudged(gpus, want, judged)
 
 
 @check("pcie.payload", reads=[Gpus, Links, PciInventory], needs=["root"])
@@ -131,8 +129,7 @@ def payload(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> Itera
             )
         else:
             yield passed(subject, f"payload of {next(iter(sizes.values()), '?')} bytes on the whole path")
-    if not judged:
-        yield nothing(gpus)
+    yield from unjudged(gpus, want, judged)
 
 
 @check("pcie.slot-power", reads=[Gpus, Links], limits=[SLOT_POWER], needs=["root"])
@@ -170,8 +167,7 @@ def slot_power(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
                 title=f"{subject} is set to grant {link.slot_power_watts:g} W only",
                 help=("BIOS setup: slot power limit to 75 W or Auto",),
             )
-    if not judged:
-        yield nothing(gpus)
+    yield from unjudged(gpus, want, judged)
 
 
 @check("pcie.power-state", reads=[Gpus])
@@ -184,9 +180,10 @@ def power_state(gpus: Gpus, want: Profile) -> Iterator[Finding]:
     By hand: cat /sys/bus/pci/devices/<gpu>/power_state
     """
     judged = [gpu for gpu in gpus.gpus if not gpu.integrated]
-    if not judged:
-        yield nothing(gpus)
-        return
+    if gpus.unreadable is not None:
+        yield unknown(BOX, f"not read: {gpus.unreadable.why}")
+    elif not judged:
+        yield skipped(BOX, "no card that could sleep")
     for gpu in judged:
         state = gpu.function.power_state
         evidence = (f"/sys/bus/pci/devices/{gpu.bdf}/power_state",)
@@ -243,7 +240,7 @@ def containment(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> I
         )
     if triggered:
         return
-    if hidden is not None and not ports:
+    if hidden is not None:
         yield unknown(BOX, f"not read: {hidden.why}", needs_root=hidden.kind == "permission")
     elif not ports:
         yield skipped(BOX, "no port of this machine has containment")

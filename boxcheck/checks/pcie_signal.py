@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.checks.places import link_evidence, link_subject, reseat, short, slot_links, where
+from boxcheck.checks.places import link_evidence, link_subject, reseat, short, slot_links, unjudged, where
 from boxcheck.checks.wording import listed, median
 from boxcheck.decode.pci_config import ConfigSpace
 from boxcheck.model import BOX, Bdf, Finding, Quantity, Unread
@@ -19,12 +19,6 @@ FLAP_FLOOR = 100
 FLAP_FACTOR = 10
 """A link that changed this many times more often than the others of the box, and at least the floor, stands out. Cards
 that rest and wake change a link a few times each, all alike, so the siblings are the measure."""
-
-
-def nothing(gpus: Gpus) -> Finding:
-    if gpus.unreadable is not None:
-        return unknown(BOX, f"not read: {gpus.unreadable.why}")
-    return skipped(BOX, "no GPU sits in a slot of this machine")
 
 
 def ends(link: Link) -> tuple[LinkEnd, ...]:
@@ -80,8 +74,7 @@ def lane_errors(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> I
             yield skipped(subject, "neither end logs errors of single lanes")
         else:
             yield passed(subject, "no lane has logged an error", evidence=evidence)
-    if not judged:
-        yield nothing(gpus)
+    yield from unjudged(gpus, want, judged)
 
 
 @check("pcie.equalisation", reads=[Gpus, Links, PciInventory], needs=["root"])
@@ -98,8 +91,7 @@ def equalisation(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> 
     for gpu, link in slot_links(gpus, links, want):
         judged = True
         yield _judge_equalisation(gpu, link, links, pci, want)
-    if not judged:
-        yield nothing(gpus)
+    yield from unjudged(gpus, want, judged)
 
 
 def _judge_equalisation(gpu: Gpu, link: Link, links: Links, pci: PciInventory, want: Profile) -> Finding:
@@ -107,14 +99,14 @@ def _judge_equalisation(gpu: Gpu, link: Link, links: Links, pci: PciInventory, w
     evidence = link_evidence(link, "config")
     hidden: Unread | None = None
     wrong: list[str] = []
-    looked = 0
+    looked = open_ends = 0
     reached = link.under_load.speed_gts if not isinstance(link.under_load, Unread) else None
     speed = reached if reached is not None else link.speed_gts if isinstance(link.speed_gts, float) else 0.0
     for end in ends(link):
         config = config_of(end.bdf, pci)
-        if isinstance(config, Unread) or isinstance(config.express, Unread) or isinstance(config.phy16, Unread):
-            hidden = next(value for value in (config, getattr(config, "express", None), getattr(config, "phy16", None))
-                          if isinstance(value, Unread))
+        unread = _unread_of(config)
+        if isinstance(config, Unread) or isinstance(config.express, Unread) or unread is not None:
+            hidden = unread
             continue
         status = config.express.link_sta2 if config.express else None
         if status is None or config.all_ones:
@@ -125,11 +117,14 @@ def _judge_equalisation(gpu: Gpu, link: Link, links: Links, pci: PciInventory, w
             wrong.append(f"{name} asks for it again at 8 GT/s")
         if speed >= 8.0 and not status.eq_complete:
             wrong.append(f"{name} did not finish it at 8 GT/s")
-        if config.phy16 is not None:
-            if config.phy16.link_eq_request:
-                wrong.append(f"{name} asks for it again at 16 GT/s")
-            if speed >= 16.0 and not config.phy16.eq_complete:
-                wrong.append(f"{name} did not finish it at 16 GT/s")
+        open_ends += not status.eq_complete
+        for phy, rate in ((config.phy16, 16), (config.phy32, 32), (config.phy64, 64)):
+            if phy is None or isinstance(phy, Unread):
+                continue
+            if phy.link_eq_request:
+                wrong.append(f"{name} asks for it again at {rate} GT/s")
+            if speed >= rate and not phy.eq_complete and not getattr(phy, "no_eq_needed_received", False):
+                wrong.append(f"{name} did not finish it at {rate} GT/s")
     if wrong:
         return marginal(
             subject, f"equalisation: {listed(wrong)}", evidence=evidence, cause=f"link:{link.id}",
@@ -140,7 +135,18 @@ def _judge_equalisation(gpu: Gpu, link: Link, links: Links, pci: PciInventory, w
         return unknown(subject, f"not read: {hidden.why}", needs_root=hidden.kind == "permission", evidence=evidence)
     if not looked:
         return skipped(subject, "neither end equalises: the link is older than PCI Express 3.0")
+    if open_ends:
+        says = f"at {speed:g} GT/s no end shows whether it would finish equalisation"
+        return unknown(subject, says, evidence=evidence)
     return passed(subject, "both ends finished equalisation", evidence=evidence)
+
+
+def _unread_of(config: ConfigSpace | Unread) -> Unread | None:
+    """The first of the registers that equalisation shows in which was not read."""
+    if isinstance(config, Unread):
+        return config
+    return next((part for part in (config.express, config.phy16, config.phy32, config.phy64)
+                 if isinstance(part, Unread)), None)
 
 
 @check("pcie.link-flap", reads=[Gpus, Links, PcieRuntime])

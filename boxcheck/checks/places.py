@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.model import Bdf, Subject
+from boxcheck.model import BOX, Bdf, Finding, Subject
 from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.links import Link, Links
 from boxcheck.profile import Profile
+from boxcheck.registry import skipped, unknown
 
 
 def short(bdf: str) -> str:
@@ -26,6 +27,22 @@ def slot_links(gpus: Gpus, links: Links, want: Profile) -> Iterator[tuple[Gpu, L
     for gpu in wanted_gpus(gpus, want):
         if gpu.slot_link is not None and not gpu.integrated:
             yield gpu, links.links[gpu.slot_link]
+
+
+def unjudged(gpus: Gpus, want: Profile, judged: bool, what: str = "no GPU sits in a slot of this machine"
+             ) -> Iterator[Finding]:
+    """What a check of slot links says beyond the links it judged: a GPU whose port could not be read is unknown, and so
+    is a machine whose bus could not be; only a machine that has no such GPU is left out."""
+    lost = [gpu for gpu in wanted_gpus(gpus, want) if gpu.slot_link is None and not gpu.integrated]
+    for gpu in lost:
+        if gpu.function.parent is not None:
+            yield unknown(gpu.subject, f"not read: the port above {short(gpu.bdf)}")
+        elif want.gpus.parts:
+            yield unknown(gpu.subject, "hangs on no link that can be seen, as in a virtual machine")
+    if gpus.unreadable is not None:
+        yield unknown(BOX, f"not read: {gpus.unreadable.why}")
+    elif not judged and not any(gpu.function.parent is not None or want.gpus.parts for gpu in lost):
+        yield skipped(BOX, what)
 
 
 def link_subject(link: Link, gpu: Gpu | None) -> Subject:

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from boxcheck.host import Host
-from boxcheck.judge import Crash, judge
-from boxcheck.model import BOX, Finding, Outcome, Unread, Verdict
+from boxcheck.judge import judge
+from boxcheck.model import BOX, Crash, Finding, Outcome, Unread, Verdict
 from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.links import Links
 from boxcheck.profile import Profile
@@ -126,5 +126,5 @@ def inspect_facts(facts: Facts, want: Profile, checks: Sequence[Check], *, profi
             for finding in findings_of(check, facts, want, crashes)
         ]
     chosen = {check.id for check in checks}
-    left_out = [id for id in CHECKS if id not in chosen and want.is_blocker(id)]
+    left_out = [id for id in CHECKS if id not in chosen and want.blocks(id, Outcome.FAIL)]
     return judge(findings, want, left_out=left_out, crashes=crashes, profile_certain=profile_certain)

@@ -54,7 +54,7 @@ class Gpu(msgspec.Struct, frozen=True):
 class Gpus(msgspec.Struct, frozen=True):
     gpus: tuple[Gpu, ...]
     unreadable: Unread | None = None
-    """Set when the PCI bus could not be listed; then `gpus` is empty and proves nothing."""
+    """Set when the PCI bus, or a function on it, could not be read; then a GPU may be missing from `gpus`."""
 
     def of_vendor(self, vendor: str) -> tuple[Gpu, ...]:
         return tuple(gpu for gpu in self.gpus if gpu.vendor == vendor)
@@ -86,4 +86,10 @@ def gpus(host: Host, pci: PciInventory, links: Links) -> Gpus:
             slot=link.slot if link else None, slot_link=link.id if link else None, integrated=integrated,
             driver=function.driver, gone=function.gone, function=function,
         ))
-    return Gpus(tuple(found), pci.unreadable)
+    unreadable = pci.unreadable
+    if unreadable is None and pci.unidentified:
+        count = len(pci.unidentified)
+        which = f"{pci.unidentified[0]} does not say what it is" if count == 1 else (
+            f"{count} PCI functions do not say what they are, {pci.unidentified[0]} among them")
+        unreadable = Unread(which, "error")
+    return Gpus(tuple(found), unreadable)

@@ -12,7 +12,7 @@ link, which is always at full speed; the slot's link is the one above 1002:1478.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -25,6 +25,9 @@ from boxcheck.registry import probe
 ON_CARD_UPSTREAM = frozenset({(0x1002, 0x1478)})
 ON_CARD_DOWNSTREAM = frozenset({(0x1002, 0x1479)})
 """Ports of the switch on RDNA cards (pci.ids: Navi 10 XL Upstream/Downstream Port of PCI Express Switch)."""
+
+
+INTEL = 0x8086
 
 
 class LinkEnd(msgspec.Struct, frozen=True):
@@ -41,11 +44,13 @@ class LinkEnd(msgspec.Struct, frozen=True):
 
 
 class LoadReading(msgspec.Struct, frozen=True):
-    """The link while its card was busy. The last reading counts; `lowest_speed_gts` shows whether it flapped."""
+    """The link while its card was busy, the lower of its two ends. The last reading counts."""
 
     speed_gts: float | None
     width: int
-    lowest_speed_gts: float | None
+    """0 where the reading is no number."""
+    fell_to_gts: float | None
+    """Lowest reading after the highest: a link that was up and fell back. None when it only rose."""
     readings: int
 
 
@@ -162,27 +167,51 @@ def _is_downstream(function: PciFunction, depth: int) -> bool:
     return function.link is not None and depth % 2 == 0
 
 
-def _load(host: Host, path: str) -> LoadReading | Unread:
-    speeds = host.again(f"{path}/current_link_speed", "load")
-    widths = host.again(f"{path}/current_link_width", "load")
-    if isinstance(speeds, Unread):
-        return Unread("the link was read at rest only", "one-reading")
-    if isinstance(widths, Unread):
-        return Unread("the link's width was read at rest only", "one-reading")
-    parsed = [parse_speed_gts(speed.decode("ascii", "replace").strip()) for speed in speeds]
-    width = widths[-1].strip()
-    known = [speed for speed in parsed if speed is not None]
+def _load(host: Host, paths: Sequence[str]) -> LoadReading | Unread:
+    """Readings under load of both ends. The port above must have been read; a card that was not leaves the port's."""
+    ends: list[LoadReading] = []
+    for path in paths:
+        speeds = host.again(f"{path}/current_link_speed", "load")
+        widths = host.again(f"{path}/current_link_width", "load")
+        if isinstance(speeds, Unread) or isinstance(widths, Unread):
+            if ends:
+                continue
+            return Unread("the link was read at rest only", "one-reading")
+        known = [parse_speed_gts(speed.decode("ascii", "replace").strip()) for speed in speeds]
+        rates = [0.0 if speed is None else speed for speed in known]
+        after = rates[rates.index(max(rates)):]
+        lanes = [int(width.strip()[:4]) if width.strip().isdigit() else 0 for width in widths]
+        ends.append(LoadReading(known[-1], min(lanes), min(after) if min(after) < max(rates) else None, len(known)))
+    falls = [end.fell_to_gts for end in ends if end.fell_to_gts is not None]
     return LoadReading(
-        parsed[-1], int(width[:4]) if width.isdigit() else 0, min(known, default=None), len(parsed)
-    )
+        None if any(end.speed_gts is None for end in ends) else min(end.speed_gts or 0.0 for end in ends),
+        min(end.width for end in ends), min(falls, default=None), min(end.readings for end in ends))
+
+
+def _is_on_card(port: PciFunction, children: tuple[Bdf, ...], pci: PciInventory) -> bool:
+    """A downstream port of a card's own switch: AMD's by its ids, Intel's by what hangs below it, since Intel makes no
+    switches but those on its Arc cards."""
+    if (port.vendor, port.device) in ON_CARD_DOWNSTREAM:
+        return True
+    return port.vendor == INTEL and port.parent is not None and any(
+        pci.functions[child].vendor == INTEL and pci.functions[child].class_code >> 16 == 0x03 for child in children)
 
 
 def _slot_labels(slots: Slots) -> Mapping[str, str]:
-    """Address of a function or of a whole card -> printed name. The board's own table comes first."""
+    """Address of a function or of a whole card -> printed name. The board's own table comes first; an address that it
+    gives to two slots names neither."""
+    claims: dict[str, set[str]] = {}
+    for slot in slots.slots:
+        if slot.source != "sysfs":
+            claims.setdefault(slot.address.rsplit(".", 1)[0], set()).add(slot.label)
+    twice = {address for address, labels in claims.items() if len(labels) > 1}
     labels: dict[str, str] = {}
     for slot in slots.slots:
+        card = slot.address.rsplit(".", 1)[0]
+        if card in twice:
+            continue
         labels.setdefault(slot.address, slot.label)
-        labels.setdefault(slot.address.rsplit(".", 1)[0], slot.label)
+        labels.setdefault(card, slot.label)
     return labels
 
 
@@ -224,13 +253,13 @@ def links(host: Host, pci: PciInventory, slots: Slots) -> Links:
         found[function.bdf] = Link(
             downstream=_end(function), upstream=None if below is None else _end(below),
             slot=_label(function, children, labels),
-            on_card=(function.vendor, function.device) in ON_CARD_DOWNSTREAM,
+            on_card=_is_on_card(function, children, pci),
             presence_detect=hidden if express is None else (
                 express.slot_sta.presence_detect if express.slot_sta else None),
             dll_active=hidden if express is None else (
                 express.link_sta.dll_active
                 if express.link_sta and express.link_cap and express.link_cap.dll_active_reporting else None),
-            under_load=_load(host, function.path),
+            under_load=_load(host, [function.path, *([below.path] if below else [])]),
             slot_number=express.slot_cap.number if express and express.slot_cap else None,
             slot_power_watts=express.slot_cap.power_limit_watts if express and express.slot_cap else None,
         )

@@ -114,7 +114,15 @@ class PciFunction(msgspec.Struct, frozen=True):
     @property
     def gone(self) -> bool:
         """Config space reads all ones: the device no longer answers."""
-        return not isinstance(self.config, Unread) and self.config.all_ones
+        config = self.config
+        return not isinstance(config, Unread) and (
+            config.all_ones or (config.vendor == config.device == 0xFFFF and not self.virtual_function))
+
+    @property
+    def estranged(self) -> bool:
+        """Config space names another device than the kernel found at boot: what answers is not what was there."""
+        return not isinstance(self.config, Unread) and not self.gone and not self.virtual_function and (
+            (self.config.vendor, self.config.device) != (self.vendor, self.device))
 
 
 class PciInventory(msgspec.Struct, frozen=True):
@@ -123,6 +131,8 @@ class PciInventory(msgspec.Struct, frozen=True):
     """Bridge -> functions directly below it."""
     unreadable: Unread | None = None
     """Set when the bus could not be listed at all; then `functions` is empty and proves nothing."""
+    unidentified: tuple[Bdf, ...] = ()
+    """Functions that are listed and whose ids could not be read: any of them may be a GPU or a port."""
 
     def ancestors(self, bdf: Bdf) -> Iterator[PciFunction]:
         """The bridges above a function, nearest first."""
@@ -269,6 +279,7 @@ def pci(host: Host) -> PciInventory:
     if isinstance(names, Unread):
         return PciInventory({}, {}, names)
     functions: dict[Bdf, PciFunction] = {}
+    unidentified: list[Bdf] = []
     nested = False
     for name in names:
         bdf = parse_bdf(name)
@@ -277,7 +288,9 @@ def pci(host: Host) -> PciInventory:
         path = host.target(f"{DEVICES}/{bdf}")
         nested = nested or not isinstance(path, Unread)
         function = read_function(host, bdf, path)
-        if function is not None:
+        if function is None:
+            unidentified.append(bdf)
+        else:
             functions[bdf] = function
     if not nested:
         functions = _adopt_by_bus(functions)
@@ -285,4 +298,5 @@ def pci(host: Host) -> PciInventory:
     for function in functions.values():
         if function.parent is not None:
             children.setdefault(function.parent, []).append(function.bdf)
-    return PciInventory(functions, {parent: tuple(found) for parent, found in children.items()})
+    return PciInventory(
+        functions, {parent: tuple(found) for parent, found in children.items()}, unidentified=tuple(unidentified))

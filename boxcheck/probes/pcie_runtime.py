@@ -68,5 +68,6 @@ def pcie_runtime(host: Host, pci: PciInventory, links: Links, gpus: Gpus) -> Pci
     return PcieRuntime(
         policy if isinstance(policy, Unread) and policy.kind != "absent" else (
             None if isinstance(policy, Unread) else parse_policy(policy)),
-        interrupts if isinstance(interrupts, Unread) else parse_link_changes(interrupts), control,
+        interrupts if isinstance(interrupts, Unread) else parse_link_changes(interrupts)
+        if interrupts.lstrip().startswith("CPU") else Unread("/proc/interrupts is no table", "malformed"), control,
     )

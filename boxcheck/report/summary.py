@@ -48,7 +48,7 @@ def account_of(
         link_rows=rows,
         links_under_load=not isinstance(links, Unread) and bool(rows) and all(
             not isinstance(link.under_load, Unread) for link in _judged_links(facts, profile)),
-        facts=facts.by_name(), crashes=tuple(facts.crashes),
+        facts=facts.by_name(), crashes=verdict.crashes,
         complaints=tuple(getattr(host, "complaints", ())), elapsed_seconds=elapsed_seconds, sysroot=sysroot,
     )
 
