@@ -82,6 +82,8 @@ def critical_alarm(sensors: Sensors, gpus: Gpus, want: Profile) -> Iterator[Find
                 # A card that sleeps (`unsupported`) is not past anything.
                 if item.critical_celsius is not None and isinstance(item.celsius, Unread):
                     unread += [(item, item.celsius)] if item.celsius.kind != "unsupported" else []
+                elif item.limits_unread is not None:
+                    unread.append((item, item.limits_unread))
                 continue
             looked += 1
             over = limited and isinstance(item.celsius, float) and item.celsius >= (item.critical_celsius or 0)
@@ -90,7 +92,9 @@ def critical_alarm(sensors: Sensors, gpus: Gpus, want: Profile) -> Iterator[Find
                 yield _alarm(chip, item, gpus)
     for item, why in unread:
         yield not_read(Subject("sensor", item.label), why, evidence=(item.path,))
-    if not looked and not unread:
+    if sensors.chips_unread is not None:
+        yield not_read(BOX, sensors.chips_unread, evidence=("/sys/class/hwmon",))
+    elif not looked and not unread:
         yield skipped(BOX, "no sensor here has an alarm or a critical temperature")
     elif not bad and not unread:
         yield passed(
@@ -159,6 +163,8 @@ def _nvme_of(name: str, bdf: Bdf | None, sensors: Sensors) -> Finding:
             return make(
                 subject, f"{item.celsius:g} °C, its {word} temperature is {bound:g} °C", cause=f"hot:{bdf}",
                 title=f"{name} is hot", help=("give it a heat sink or air",), **options)
+    if item.max_celsius is None and item.limits_unread is not None:
+        return not_read(subject, item.limits_unread, **options)
     if item.max_celsius is None and item.critical_celsius is None:
         return skipped(subject, f"{item.celsius:g} °C, and the drive gives no limit", **options)
     bound = item.max_celsius if item.max_celsius is not None else item.critical_celsius
@@ -178,10 +184,12 @@ def thermal_link_limit(sensors: Sensors, links: Links, want: Profile) -> Iterato
     if isinstance(sensors.link_cooling, Unread):
         yield not_read(BOX, sensors.link_cooling, evidence=("/sys/class/thermal",))
         return
-    if not sensors.link_cooling:
+    engaged = sensors.link_cooling_unread is not None
+    if sensors.link_cooling_unread is not None:
+        yield not_read(BOX, sensors.link_cooling_unread, evidence=("/sys/class/thermal",))
+    elif not sensors.link_cooling:
         yield skipped(BOX, "this kernel has no cooling device for the speed of links")
         return
-    engaged = False
     for device in sensors.link_cooling:
         link = links.links.get(device.port)
         subject = Subject("link", f"port {device.port}", slot=link.slot if link else None, bdf=device.port)

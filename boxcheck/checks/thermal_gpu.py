@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from boxcheck.checks.gpu_sensors import NVML_CHIP, gpu_readings, no_gpu
 from boxcheck.checks.wording import broken_bound, decided, judged, listed, median, not_read, why_not, wish_of
@@ -57,21 +57,42 @@ def gpu_idle(gpus: Gpus, sensors: Sensors, nvml: Nvml, want: Profile) -> Iterato
     if not bounds:
         yield skipped(BOX, f"the profile sets no {EDGE}")
         return
-    for gpu, chip in gpu_readings(gpus, sensors, nvml, want):
+    readings = list(gpu_readings(gpus, sensors, nvml, want))
+    models: dict[str, list[tuple[Gpu, Chip]]] = {}
+    for gpu, chip in readings:
+        if isinstance(chip, Chip):
+            models.setdefault(f"{gpu.pci_id} {gpu.revision}", []).append((gpu, chip))
+    shown = {model: _shown(chip for _, chip in alike) for model, alike in models.items()}
+    for gpu, chip in readings:
         if isinstance(chip, Finding):
             yield chip
         else:
-            yield from _gpu_idle(gpu, chip, bounds)
+            yield from _gpu_idle(gpu, chip, bounds, shown[f"{gpu.pci_id} {gpu.revision}"])
+    for model, alike in models.items():
+        never = [label for label in bounds if label in ("junction", "mem") and label not in shown[model]]
+        # NVML has the core of every card and nothing else, so there the question does not arise.
+        if never and shown[model] and alike[0][1].name != NVML_CHIP:
+            yield skipped(BOX, f"no {alike[0][0].name} here shows a {listed(never)} temperature")
 
 
-def _gpu_idle(gpu: Gpu, chip: Chip, bounds: dict[str, Limit]) -> Iterator[Finding]:
+def _shown(chips: Iterable[Chip]) -> frozenset[str]:
+    """The temperatures that at least one of these cards shows."""
+    return frozenset(item.label for chip in chips for item in chip.temperatures)
+
+
+def _gpu_idle(gpu: Gpu, chip: Chip, bounds: dict[str, Limit], shown_alike: frozenset[str]) -> Iterator[Finding]:
+    """`shown_alike`: what cards of this model show; one that lacks some of it was not looked at in full."""
     read = [item for label in bounds if (item := chip.temperature(label)) is not None]
     if not read:
         yield not_read(gpu.subject, Unread(f"its driver shows no {listed(bounds)} temperature", "unsupported"))
         return
     shown = []
     busy = _busy(chip)
-    fine = True
+    missing = [label for label in bounds if label in shown_alike and chip.temperature(label) is None]
+    fine = not missing
+    if missing:
+        yield not_read(gpu.subject, Unread(
+            f"it shows no {listed(missing)} temperature, and other cards of its kind do", "unsupported"))
     for item in read:
         bound = bounds[item.label]
         if isinstance(item.celsius, Unread):

@@ -28,6 +28,8 @@ from boxcheck.registry import probe
 VERSION_MISMATCH = 18
 GPU_IS_LOST = 15
 """Error codes of nvml.h."""
+HIGHEST_CELSIUS = 150.0
+"""No GPU runs above it, nor at 0 or below: such a number stands for a reading that failed."""
 SMI_FIELDS = ("pci.bus_id", "name", "uuid", "serial", "vbios_version", "persistence_mode", "memory.total",
               "power.limit", "power.default_limit", "temperature.gpu")
 """Fields that every nvidia-smi since 2013 knows: one that it does not know fails the whole question."""
@@ -155,7 +157,7 @@ def _gpu(entry: dict[str, Any], number: int) -> NvmlGpu:
     index = _whole(entry.get("index"))
     rows = entry.get("remapped_rows")
     remapped = [*rows, None, None, None, None][:4] if isinstance(rows, list) else [None] * 4
-    celsius = entry.get("temperature_celsius")
+    celsius, impossible = _heat(entry.get("temperature_celsius"))
     error = entry.get("error")
     return NvmlGpu(
         index=number if index is None else index, bdf=parse_bus_id(entry.get("bdf")), lost=error == GPU_IS_LOST,
@@ -165,13 +167,23 @@ def _gpu(entry: dict[str, Any], number: int) -> NvmlGpu:
         memory_bytes=_whole(entry.get("memory_bytes")), bar1_bytes=_whole(entry.get("bar1_bytes")),
         power_limit_watts=_watts(entry.get("power_limit_milliwatts")),
         power_default_watts=_watts(entry.get("power_default_milliwatts")),
-        temperature_celsius=float(celsius) if isinstance(celsius, int | float) and abs(celsius) < 1000 else None,
+        temperature_celsius=celsius,
         pcie_replays=_whole(entry.get("pcie_replays")), event_reasons=_whole(entry.get("event_reasons")),
         ecc=_flag(entry.get("ecc")), ecc_uncorrected=_whole(entry.get("ecc_uncorrected")),
-        ecc_uncorrected_volatile=_whole(entry.get("ecc_uncorrected_volatile")), unread=_failed(entry.get("failed")),
+        ecc_uncorrected_volatile=_whole(entry.get("ecc_uncorrected_volatile")),
+        unread={**_failed(entry.get("failed")), **impossible},
         retired_pending=_flag(entry.get("retired_pending")), remapped_corrected=_whole(remapped[0]),
         remapped_uncorrected=_whole(remapped[1]), remap_pending=_flag(remapped[2]), remap_failed=_flag(remapped[3]),
     )
+
+
+def _heat(value: object) -> tuple[float | None, dict[str, str]]:
+    """A core temperature, or None and why it was not read where the number is none that a running chip has."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None, {}
+    if 0 < value <= HIGHEST_CELSIUS:
+        return float(value), {}
+    return None, {"temperature_celsius": f"{value:g} °C is no temperature of a GPU that runs"}
 
 
 def _failed(value: object) -> Mapping[str, str]:
@@ -193,8 +205,9 @@ def parse_smi(text: str) -> tuple[NvmlGpu, ...]:
         if len(cells) != len(SMI_FIELDS) or bdf is None:
             continue
         row = {name: None if cell.startswith("[") else cell for name, cell in zip(SMI_FIELDS, cells, strict=True)}
-        memory, limit, default, heat = (
-            _number(row[name]) for name in ("memory.total", "power.limit", "power.default_limit", "temperature.gpu"))
+        memory, limit, default = (
+            _number(row[name]) for name in ("memory.total", "power.limit", "power.default_limit"))
+        heat, impossible = _heat(_float(row["temperature.gpu"]))
         mode = row["persistence_mode"]
         unread = {
             field: f"nvidia-smi says {clean_text(cell, 40)}" for name, cell in zip(SMI_FIELDS, cells, strict=True)
@@ -205,16 +218,20 @@ def parse_smi(text: str) -> tuple[NvmlGpu, ...]:
             vbios=_text(row["vbios_version"]),
             persistence=mode == "Enabled" if mode in ("Enabled", "Disabled") else None,
             memory_bytes=None if memory is None else int(memory) << 20, power_limit_watts=limit,
-            power_default_watts=default, temperature_celsius=heat, unread=unread))
+            power_default_watts=default, temperature_celsius=heat, unread={**unread, **impossible}))
     return tuple(found)
 
 
-def _number(text: str | None) -> float | None:
+def _float(text: str | None) -> float | None:
     try:
-        number = float(text or "")
+        return float(text or "")
     except ValueError:
         return None
-    return number if 0 <= number < 1e9 else None
+
+
+def _number(text: str | None) -> float | None:
+    number = _float(text)
+    return number if number is not None and 0 <= number < 1e9 else None
 
 
 def _by_smi(host: Host, why: Unread) -> Nvml:

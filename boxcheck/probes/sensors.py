@@ -32,7 +32,8 @@ LINK_COOLING = "PCIe_Port_Link_Speed_"
 CPU_CHIPS = frozenset({"k10temp", "coretemp", "zenpower"})
 GPU_CHIPS = frozenset({"amdgpu", "radeon", "nouveau", "xe", "i915"})
 LOWEST_CELSIUS, HIGHEST_CELSIUS = -40.0, 150.0
-"""Outside of these a reading is no temperature: an input that nothing is wired to shows -128 or 255."""
+"""Outside of these a reading is no temperature: an input that nothing is wired to shows -128 or 255. A GPU or CPU die
+makes heat of its own and is never at 0 or below; sensors of the air around may be."""
 
 _SLEEPING = Unread("the card sleeps, and reading it would wake it", "unsupported")
 
@@ -47,6 +48,8 @@ class Temperature(msgspec.Struct, frozen=True, kw_only=True):
     alarm: bool | None
     """The device's own alarm: critical or emergency; None where it has no such flag."""
     path: str
+    limits_unread: Unread | None = None
+    """Why one of the limits or alarms that the driver has was not read; such a one is None above."""
 
 
 class Fan(msgspec.Struct, frozen=True):
@@ -98,6 +101,10 @@ class Sensors(msgspec.Struct, frozen=True):
     chips: tuple[Chip, ...] | Unread
     """Empty when the machine has none."""
     link_cooling: tuple[LinkCooling, ...] | Unread
+    chips_unread: Unread | None = None
+    """Why some hwmon device could not be told; it is missing in `chips`."""
+    link_cooling_unread: Unread | None = None
+    """Why some cooling device could not be told; it is missing in `link_cooling`."""
 
     def of_function(self, bdf: Bdf) -> Chip | None:
         """The chip of a PCI function."""
@@ -107,19 +114,19 @@ class Sensors(msgspec.Struct, frozen=True):
         return () if isinstance(self.chips, Unread) else self.chips
 
 
-def _milli(value: int | Unread) -> float | Unread:
-    """Thousandths of a degree to degrees; Unread for what is no temperature."""
+def _milli(value: int | Unread, die: bool = False) -> float | Unread:
+    """Thousandths of a degree to degrees; Unread for what is no temperature (`die`: of a GPU or CPU)."""
     if isinstance(value, Unread):
         return value
     celsius = round(value / 1000, 1)
-    if not LOWEST_CELSIUS <= celsius <= HIGHEST_CELSIUS:
+    if not LOWEST_CELSIUS <= celsius <= HIGHEST_CELSIUS or (die and celsius <= 0):
         return Unread(f"{celsius:g} degrees is no temperature of a part that runs", "malformed")
     return celsius
 
 
-def _threshold(host: Host, path: str) -> float | None:
-    value = _milli(integer(host, path))
-    return None if isinstance(value, Unread) or value <= 0 else value
+def _threshold(value: int | Unread) -> float | None:
+    celsius = _milli(value)
+    return None if isinstance(celsius, Unread) or celsius <= 0 else celsius
 
 
 def _watts(host: Host, path: str) -> float | None | Unread:
@@ -129,21 +136,21 @@ def _watts(host: Host, path: str) -> float | None | Unread:
     return round(value / 1e6, 1)
 
 
-def _alarm(host: Host, base: str, stem: str, names: frozenset[str]) -> bool | None:
-    found = [integer(host, f"{base}/{stem}_{kind}_alarm") for kind in ("crit", "emergency")
-             if f"{stem}_{kind}_alarm" in names]
-    known = [value != 0 for value in found if isinstance(value, int)]
-    return any(known) if known else None
-
-
-def _temperature(host: Host, base: str, stem: str, names: frozenset[str], asleep: bool) -> Temperature:
+def _temperature(
+    host: Host, base: str, stem: str, names: frozenset[str], asleep: bool, die: bool
+) -> Temperature:
     label = words(host, f"{base}/{stem}_label") if f"{stem}_label" in names else None
+    limits = {kind: integer(host, f"{base}/{stem}_{kind}") for kind in ("max", "crit") if f"{stem}_{kind}" in names}
+    alarms = [integer(host, f"{base}/{stem}_{kind}_alarm") for kind in ("crit", "emergency")
+              if not asleep and f"{stem}_{kind}_alarm" in names]
+    rung = [value != 0 for value in alarms if isinstance(value, int)]
+    unread = next((value for value in (*limits.values(), *alarms) if isinstance(value, Unread)), None)
     return Temperature(
         label=label if isinstance(label, str) else stem,
-        celsius=_SLEEPING if asleep else _milli(integer(host, f"{base}/{stem}_input")),
-        max_celsius=_threshold(host, f"{base}/{stem}_max") if f"{stem}_max" in names else None,
-        critical_celsius=_threshold(host, f"{base}/{stem}_crit") if f"{stem}_crit" in names else None,
-        alarm=None if asleep else _alarm(host, base, stem, names), path=f"{base}/{stem}_input",
+        celsius=_SLEEPING if asleep else _milli(integer(host, f"{base}/{stem}_input"), die),
+        max_celsius=_threshold(limits["max"]) if "max" in limits else None,
+        critical_celsius=_threshold(limits["crit"]) if "crit" in limits else None,
+        alarm=any(rung) if rung else None, path=f"{base}/{stem}_input", limits_unread=None if asleep else unread,
     )
 
 
@@ -171,12 +178,12 @@ def _stems(names: Sequence[str], kind: str) -> list[str]:
     return numbered(tuple(name.removesuffix("_input") for name in inputs), kind)
 
 
-def _chip(host: Host, hwmon: str) -> Chip | None:
+def _chip(host: Host, hwmon: str) -> Chip | None | Unread:
     base = f"{HWMON}/{hwmon}"
     listed = host.entries(base)
     name = words(host, f"{base}/name")
     if isinstance(listed, Unread) or not isinstance(name, str):
-        return None
+        return next((one for one in (listed, name) if isinstance(one, Unread) and one.kind != "absent"), None)
     names = frozenset(listed)
     real = host.target(base)
     above = host.target(f"{base}/device")
@@ -190,35 +197,42 @@ def _chip(host: Host, hwmon: str) -> Chip | None:
     busy = integer(host, f"{base}/device/gpu_busy_percent") if name == "amdgpu" and not asleep else None
     return Chip(
         hwmon=hwmon, name=name, bdf=bdf, device=clean_text(device, 64),
-        temperatures=tuple(_temperature(host, base, stem, names, asleep) for stem in _stems(listed, "temp")),
+        temperatures=tuple(_temperature(host, base, stem, names, asleep, name in GPU_CHIPS | CPU_CHIPS)
+                           for stem in _stems(listed, "temp")),
         fans=tuple(_fan(host, base, stem, names, asleep) for stem in _stems(listed, "fan")),
         power=_power(host, base, names, asleep),
         busy_percent=None if isinstance(busy, Unread) and busy.kind == "absent" else busy,
     )
 
 
-def _chips(host: Host) -> tuple[Chip, ...] | Unread:
+def _chips(host: Host) -> tuple[tuple[Chip, ...] | Unread, Unread | None]:
     names = host.entries(HWMON)
     if isinstance(names, Unread):
-        return () if names.kind == "absent" else names
-    return tuple(chip for name in numbered(names, "hwmon") if (chip := _chip(host, name)) is not None)
+        return () if names.kind == "absent" else names, None
+    found = [_chip(host, name) for name in numbered(names, "hwmon")]
+    return (tuple(chip for chip in found if isinstance(chip, Chip)),
+            next((chip for chip in found if isinstance(chip, Unread)), None))
 
 
-def _link_cooling(host: Host) -> tuple[LinkCooling, ...] | Unread:
+def _link_cooling(host: Host) -> tuple[tuple[LinkCooling, ...] | Unread, Unread | None]:
     names = host.entries(THERMAL)
     if isinstance(names, Unread):
-        return () if names.kind == "absent" else names
+        return () if names.kind == "absent" else names, None
     found = []
+    unread: Unread | None = None
     for name in numbered(names, "cooling_device"):
         base = f"{THERMAL}/{name}"
         kind = host.text(f"{base}/type")
+        if isinstance(kind, Unread) and kind.kind != "absent" and unread is None:
+            unread = kind
         port = parse_bdf(kind.removeprefix(LINK_COOLING)) if isinstance(kind, str) else None
         if port is not None:
             found.append(LinkCooling(
                 port, integer(host, f"{base}/cur_state"), integer(host, f"{base}/max_state"), f"{base}/cur_state"))
-    return tuple(found)
+    return tuple(found), unread
 
 
 @probe("sensors", Sensors)
 def sensors(host: Host) -> Sensors:
-    return Sensors(_chips(host), _link_cooling(host))
+    (chips, chips_unread), (cooling, cooling_unread) = _chips(host), _link_cooling(host)
+    return Sensors(chips, cooling, chips_unread, cooling_unread)

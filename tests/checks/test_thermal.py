@@ -11,7 +11,7 @@ from boxcheck.probes.links import Links
 from boxcheck.probes.nvme import Nvme, NvmeDrive
 from boxcheck.probes.sensors import Chip, LinkCooling, Sensors, Temperature
 from tests.checks.cards import chip, gpu, sensors, temperature
-from tests.checks.judging import GONE, judge, outcome, outcomes
+from tests.checks.judging import DENIED, GONE, judge, outcome, outcomes
 
 LIMITS = {"thermal.cpu_celsius": {"should": 85, "must": 90}}
 CPU_CHIP = Chip(
@@ -104,3 +104,20 @@ def test_a_link_slowed_down_to_stay_cool(state: Any, wanted: str) -> None:
 def test_links_without_a_cooling_device() -> None:
     assert outcome("pcie.thermal-link-limit", sensors(), NO_LINKS) == "skip"
     assert outcome("pcie.thermal-link-limit", Sensors((), GONE), NO_LINKS) == "unknown"
+
+
+def test_a_limit_that_was_not_read_is_not_a_missing_limit() -> None:
+    blind = temperature("Tctl", 50.0, limits_unread=DENIED)
+    assert outcome("thermal.critical-alarm", sensors(cpu_chip(blind)), Gpus(())) == "unknown"
+    seen = temperature("Tctl", 50.0, critical_celsius=100.0)
+    assert outcomes(judge("thermal.critical-alarm", sensors(cpu_chip(seen, blind)), Gpus(()))) == ["unknown"]
+    assert outcome("thermal.critical-alarm", Sensors((), (), DENIED), Gpus(())) == "unknown"
+    rung = temperature("Tctl", 50.0, alarm=True, limits_unread=DENIED)
+    assert outcome("thermal.critical-alarm", sensors(cpu_chip(rung)), Gpus(())) == "fail"
+
+
+def test_a_cooling_device_that_was_not_told_is_not_a_missing_one() -> None:
+    assert outcome("pcie.thermal-link-limit", Sensors((), (), None, DENIED), NO_LINKS) == "unknown"
+    held = LinkCooling(Bdf("0000:40:01.1"), 2, 3, "/sys/class/thermal/cooling_device1/cur_state")
+    found = judge("pcie.thermal-link-limit", Sensors((), (held,), None, DENIED), NO_LINKS)
+    assert outcomes(found) == ["unknown", "marginal"]

@@ -113,3 +113,19 @@ def test_a_goal_without_driver() -> None:
 def test_spread_through_nvml() -> None:
     assert outcomes(judge("thermal.gpu-spread", *green(34.0, 35.0, 47.0), limits=SPREAD)) == ["marginal"]
     assert outcomes(judge("thermal.gpu-spread", *green(34.0, 35.0, 46.0), limits=SPREAD)) == ["pass"]
+
+
+def test_a_card_that_shows_less_than_its_like_was_not_looked_at_in_full() -> None:
+    other = gpu(1)
+    bare = chip(other)
+    bare = msgspec.structs.replace(bare, temperatures=bare.temperatures[:1])
+    found = judge("thermal.gpu-idle", gpus(CARD, other), sensors(chip(CARD), bare), NO_NVML, limits=IDLE)
+    assert outcomes(found) == ["pass", "unknown"]
+    assert found[1].says == "not read: it shows no junction temperature, and other cards of its kind do"
+
+
+def test_a_model_without_junction_is_judged_by_its_edge_and_says_so() -> None:
+    bare = msgspec.structs.replace(chip(CARD), temperatures=chip(CARD).temperatures[:1])
+    found = judge("thermal.gpu-idle", gpus(CARD), sensors(bare), NO_NVML, limits=IDLE)
+    assert outcomes(found) == ["pass", "skip"]
+    assert found[1].says == "no RX 7900 XTX here shows a junction temperature"

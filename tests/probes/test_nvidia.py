@@ -171,3 +171,21 @@ def test_without_a_driver_nothing_is_asked(tmp_path: Path) -> None:
 def test_the_answer_is_plain_json() -> None:
     assert parse_nvml(json.loads(json.dumps({"gpus": [CARD]}))) == parse_nvml({"gpus": [CARD]})
     assert isinstance(parse_nvml(Unread("x")).gpus, Unread)
+
+
+@pytest.mark.parametrize("celsius", [-273, 0, 151, 1e9, float("nan")])
+def test_a_gpu_that_runs_is_neither_frozen_nor_molten(celsius: float) -> None:
+    found = parse_nvml({"gpus": [{"index": 0, "bdf": "0000:41:00.0", "temperature_celsius": celsius}]}).gpus
+    assert not isinstance(found, Unread)
+    assert found[0].temperature_celsius is None
+    assert found[0].missing("temperature_celsius") is not None
+    row = f"00000000:41:00.0, RTX, GPU-1, 0, 95.02, Enabled, 24564, 450.00, 450.00, {celsius}"
+    assert parse_smi(row)[0].temperature_celsius is None
+    assert parse_smi(row)[0].missing("temperature_celsius") is not None
+
+
+def test_a_gpu_just_above_zero_was_read() -> None:
+    found = parse_nvml({"gpus": [{"index": 0, "bdf": "0000:41:00.0", "temperature_celsius": 1}]}).gpus
+    assert not isinstance(found, Unread)
+    assert found[0].temperature_celsius == 1.0
+    assert found[0].missing("temperature_celsius") is None

@@ -86,3 +86,26 @@ def test_no_sensor_and_nobody_looked_are_not_the_same(tmp_path: Path) -> None:
 
 def test_this_machine() -> None:
     assert isinstance(live(Sensors).chips, tuple)
+
+
+def test_no_chip_that_runs_is_at_zero(tmp_path: Path) -> None:
+    chip = fact(Sensors, gpu_box(temp1_input="0", temp2_input="-5000", temp3_input="151000"), tmp_path).all()[0]
+    assert [kind_of(item.celsius) for item in chip.temperatures] == ["malformed"] * 3
+    chip = fact(Sensors, gpu_box(temp1_input="1000"), tmp_path).all()[0]
+    assert chip.temperatures[0].celsius == 1.0
+    room = gpu_box(name="nct6798", temp1_input="-5000")  # a sensor of the air outside
+    assert fact(Sensors, room, tmp_path).all()[0].temperatures[0].celsius == -5.0
+
+
+def test_what_the_driver_has_and_does_not_tell_is_unread(tmp_path: Path) -> None:
+    made = gpu_box()
+    made.denied(f"{CHIP}/temp1_crit", "input/output error", "error")
+    first = fact(Sensors, made, tmp_path).all()[0].temperatures[0]
+    assert first.critical_celsius is None
+    assert kind_of(first.limits_unread) == "error"
+    made.denied(f"{CHIP}/name", "input/output error", "error")
+    made.put("/sys/class/thermal/cooling_device0/type", "Processor")
+    found = fact(Sensors, made, tmp_path)
+    assert (found.chips, kind_of(found.chips_unread), found.link_cooling_unread) == ((), "error", None)
+    made.denied("/sys/class/thermal/cooling_device0/type", "input/output error", "error")
+    assert kind_of(fact(Sensors, made, tmp_path).link_cooling_unread) == "error"
