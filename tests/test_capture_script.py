@@ -180,6 +180,7 @@ DIFFERS = {
     r"facts\.storage\..*free.*",
     # What a shell cannot ask: libraries.
     r"facts\.nvml.*",
+    r"facts\.pci_names.*",
 }
 
 
