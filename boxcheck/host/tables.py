@@ -57,7 +57,8 @@ class Tables:
         self.listings = self._read_listings()
         self._programs: dict[tuple[str, ...], Fields] | None = None
         self._answers: dict[tuple[str, str], Fields] | None = None
-        self._again: list[tuple[str, str, str]] | None = None
+        self._again: dict[tuple[str, str], list[str]] | None = None
+        """Real path and phase -> where the later readings lie, oldest first."""
 
     # Files
 
@@ -200,18 +201,17 @@ class Tables:
     def again(self, real: str | None, phase: str) -> tuple[bytes, ...]:
         """Later readings of a real path in a phase, oldest first."""
         if self._again is None:
-            self._again = []
+            self._again = {}
             for line in self._lines("/boxcheck/again/index.jsonl"):
                 entry = fields(line) or {}
                 later, sequence = self._key(field(entry, "path", str) or ""), number(entry, "sequence")
                 if later is None or sequence is None:
                     self._damaged("/boxcheck/again/index.jsonl")
                 else:
-                    self._again.append((later, words(entry, "phase"), f"/boxcheck/again/{sequence:04d}{later}"))
-        return tuple(
-            data for later, kind, place in self._again
-            if kind == phase and later == real and (data := self._stored(place)) is not None
-        )
+                    places = self._again.setdefault((later, words(entry, "phase")), [])
+                    places.append(f"/boxcheck/again/{sequence:04d}{later}")
+        places = [] if real is None else self._again.get((real, phase), [])
+        return tuple(data for place in places if (data := self._stored(place)) is not None)
 
     def environment(self) -> Mapping[str, str] | None:
         env = field(self.meta, "env", dict[str, msgspec.Raw])

@@ -26,6 +26,8 @@ CPU = "/sys/devices/system/cpu"
 NODES = "/sys/devices/system/node"
 KIB = 1024
 
+CPUINFO_ROWS = ("processor", "model name", "physical id", "core id")
+
 
 class NumaNode(msgspec.Struct, frozen=True):
     id: int
@@ -80,6 +82,8 @@ def parse_cpuinfo(text: str) -> Cpuinfo:
     complete = True
     seen_package = seen_core = 0
     for line in text.splitlines():
+        if not line.lstrip().startswith(CPUINFO_ROWS):
+            continue  # nine rows in ten, of thousands
         name, colon, value = line.partition(":")
         if not colon:
             continue

@@ -92,12 +92,15 @@ def _count(table: Mapping[str, Any], *names: str) -> int | None:
 
 def parse_smart_log(text: str) -> SmartLog | Unread:
     """What `nvme smart-log -o json` prints, in nvme-cli 1.x and 2.x."""
-    import json
-
     try:
-        table = json.loads(text)
-    except (ValueError, RecursionError):
-        return Unread("nvme smart-log printed no JSON", "malformed")
+        table = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        import json  # takes NaN and what else is no number to JSON; importing it costs more than the rest of this file
+
+        try:
+            table = json.loads(text)
+        except (ValueError, RecursionError):
+            return Unread("nvme smart-log printed no JSON", "malformed")
     if not isinstance(table, dict):
         return Unread("nvme smart-log printed no JSON object", "malformed")
     warning = table.get("critical_warning")
