@@ -25,7 +25,7 @@ from boxcheck.probes.amdgpu import Amdgpu
 from boxcheck.probes.container import Container
 from boxcheck.probes.device_nodes import KFD, NVIDIA_UVM, RULE_DIRECTORIES, DeviceNodes, Node
 from boxcheck.probes.gpus import Gpu, Gpus
-from boxcheck.probes.nvidia import Nvidia
+from boxcheck.probes.nvidia import PROC, Nvidia
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, marginal, passed, skipped, unknown
 
@@ -173,6 +173,12 @@ def nvidia(nodes: DeviceNodes, gpus: Gpus, nvidia: Nvidia, container: Container,
             yield finding
     if isinstance(nvidia.gpus, Unread):
         yield not_read(BOX, nvidia.gpus)
+        return
+    judged = {node.bdf for node in nodes.nvidia}
+    for gpu in gpus.of_vendor("10de"):
+        if (gpu.driver == "nvidia" or isinstance(gpu.driver, Unread)) and gpu.bdf not in judged:
+            yield unknown(gpu.subject, "not read: NVIDIA's driver does not say which /dev/nvidiaN is its node",
+                          evidence=(f"{PROC}/gpus/{gpu.bdf}/information",))
 
 
 @check("node.group-session", reads=READS)

@@ -75,13 +75,20 @@ def _judge_listed(gpu: Gpu, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Findin
                       cause=f"driver-binding:{gpu.bdf}", title=f"NVIDIA's driver does not have {gpu.subject.name}",
                       help=help_)
     if isinstance(nvml.gpus, Unread):
-        return passed(gpu.subject, "NVIDIA's driver has it", evidence=evidence, notes=(f"{nvml.gpus.why}",))
+        return not_read(gpu.subject, nvml.gpus, evidence=evidence, notes=("NVIDIA's driver has it",))
     if seen is None:
         lost = bool(lost_by_count)
         return failed(
             gpu.subject, f"{nvml.by} shows {len(nvml.gpus)} GPUs, not this one", evidence=evidence,
             cause=f"{'gpu-lost' if lost else 'nvml'}:{gpu.bdf}", title=f"{nvml.by} does not show {gpu.subject.name}",
             help=help_)
+    if seen.lost:
+        return failed(
+            gpu.subject, f"the driver has it, and {nvml.by} says: {seen.error or 'GPU is lost'}", evidence=evidence,
+            cause=f"gpu-lost:{gpu.bdf}", title=f"{gpu.subject.name} does not answer its driver",
+            help=("power the machine off and on", "check the card's power leads, reseat card and riser"))
+    if seen.error is not None:
+        return not_read(gpu.subject, Unread(f"{nvml.by}: {seen.error}"), evidence=evidence)
     return passed(gpu.subject, f"driver and {nvml.by} show it", evidence=evidence)
 
 

@@ -164,6 +164,13 @@ def nvidia_mismatch(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, want: Profile) -> It
                 MODULE, f"the module is {nvidia.version}, the libraries are {names}", evidence=evidence,
                 cause="driver-mismatch:nvidia", title="NVIDIA's module and libraries are of different versions",
                 help=help_)
+        elif missing := [name for name in LIBRARIES if nvidia.library(name) is None]:
+            found = listed(library.path.rsplit("/", 1)[-1] for library in nvidia.libraries)
+            yield unknown(
+                MODULE, f"not read: no {listed(missing)} in the usual library directories; the module is {module}, "
+                f"beside it is {found}", evidence=evidence,
+                help=("install the package that brings it (Ubuntu: libnvidia-compute), or in a container ask for the "
+                      "capabilities compute and utility",))
         else:
             yield passed(MODULE, f"module and libraries are {module}", evidence=evidence)
 

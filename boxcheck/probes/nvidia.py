@@ -65,6 +65,11 @@ class Nvidia(msgspec.Struct, frozen=True):
     persistenced: bool | Unread
     """Whether nvidia-persistenced runs, by its socket."""
 
+    def library(self, name: str) -> Library | None:
+        """The library that a name of `LIBRARIES` leads to; None where it leads nowhere, or to a file of no version."""
+        stem = f"{name.rpartition('.')[0]}."
+        return next((one for one in self.libraries if one.path.rsplit("/", 1)[-1].startswith(stem)), None)
+
     @property
     def registry(self) -> str | Unread:
         """The registry keys that were set; empty when none."""

@@ -187,3 +187,12 @@ def test_nvidia(facts: DeviceNodes, wanted: list[str]) -> None:
     (UNLOADED, CUDA, "unknown"), (UNLOADED, None, "skip"), (UNLOADED, box(part=NVIDIA_PART, goal="tinygrad"), "skip")])
 def test_nvidia_without_its_driver(nvidia_says: Nvidia, profile: Any, wanted: str) -> None:
     assert outcome("node.nvidia", nodes(), gpus(CARD), nvidia_says, METAL, profile=profile) == wanted
+
+
+def test_a_card_whose_node_is_not_known_is_not_passed_over() -> None:
+    facts = nodes(nvidia=(device("/dev/nvidiactl", True, 0o666, 0), device("/dev/nvidia-uvm", True, 0o666, 0)))
+    found = judge("node.nvidia", facts, gpus(CARD), driver(), METAL, profile=CUDA)
+    assert outcomes(found) == ["pass", "pass", "unknown"]
+    assert found[2].subject == CARD.subject
+    handed = gpus(msgspec.structs.replace(CARD, driver="vfio-pci"))
+    assert outcomes(judge("node.nvidia", facts, handed, driver(), METAL, profile=CUDA)) == ["pass", "pass"]

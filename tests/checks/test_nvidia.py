@@ -20,6 +20,7 @@ SECOND = nvidia(1)
 BOTH = gpus(FIRST, SECOND)
 PROFILE = box(part=NVIDIA_PART, goal="cuda-p2p")
 LIBRARY = Library(f"/usr/lib/x86_64-linux-gnu/libcuda.so.{VERSION}", VERSION)
+NVML_LIBRARY = Library(f"/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.{VERSION}", VERSION)
 
 
 def listed(of: Any, **changes: Any) -> NvidiaGpu:
@@ -30,7 +31,7 @@ def listed(of: Any, **changes: Any) -> NvidiaGpu:
 def driver(**changes: Any) -> Nvidia:
     made = Nvidia(
         loaded=True, version=VERSION, open_module=True, parameters={"RegistryDwords": '""'},
-        gpus=(listed(FIRST), listed(SECOND)), libraries=(LIBRARY,), uvm_loaded=True, nouveau_loaded=False,
+        gpus=(listed(FIRST), listed(SECOND)), libraries=(LIBRARY, NVML_LIBRARY), uvm_loaded=True, nouveau_loaded=False,
         persistenced=True)
     return msgspec.structs.replace(made, **changes)
 
@@ -76,6 +77,13 @@ def test_mismatch(changes: dict[str, Any], nvml_says: Nvml, wanted: str) -> None
     found = judge("driver.nvidia-mismatch", BOTH, driver(**changes), nvml_says, profile=PROFILE)
     assert outcomes(found) == [wanted]
     assert found[0].cause in (None, "driver-mismatch:nvidia")
+
+
+@pytest.mark.parametrize(("there", "missing"), [(NVML_LIBRARY, "libcuda.so.1"), (LIBRARY, "libnvidia-ml.so.1")])
+def test_a_library_that_is_not_there_agrees_with_nothing(there: Library, missing: str) -> None:
+    (finding,) = judge("driver.nvidia-mismatch", BOTH, driver(libraries=(there,)), HEALTHY, profile=PROFILE)
+    assert finding.outcome.value == "unknown"
+    assert f"no {missing} " in finding.says
 
 
 @pytest.mark.parametrize(("is_open", "wanted"), [(True, "pass"), (False, "marginal"), (None, "unknown")])
@@ -143,7 +151,9 @@ def test_persistence(nvidia_says: Nvidia, modes: tuple[Any, Any], wanted: str) -
 
 
 @pytest.mark.parametrize(("nvidia_says", "nvml_says", "wanted"), [
-    (driver(), HEALTHY, ["pass", "pass"]), (driver(), SILENT, ["pass", "pass"]),
+    (driver(), HEALTHY, ["pass", "pass"]), (driver(), SILENT, ["unknown", "unknown"]),
+    (driver(), nvml(card(FIRST), card(SECOND, lost=True, error="GPU is lost")), ["pass", "fail"]),
+    (driver(), nvml(card(FIRST), card(SECOND, error="Unknown Error")), ["pass", "unknown"]),
     (driver(gpus=(listed(FIRST),)), HEALTHY, ["pass", "fail"]), (driver(), nvml(card(FIRST)), ["pass", "fail"]),
     (driver(gpus=(listed(FIRST), listed(SECOND, silent=True, vbios=None))), HEALTHY, ["pass", "fail"]),
     (driver(gpus=GONE), HEALTHY, ["unknown", "unknown"])])
@@ -155,6 +165,12 @@ def test_a_silent_card_is_lost() -> None:
     silent = driver(gpus=(listed(FIRST, silent=True, vbios=None),))
     (finding,) = judge("nvidia.runtime-count", gpus(FIRST), silent, HEALTHY, profile=PROFILE)
     assert finding.cause == f"gpu-lost:{FIRST.bdf}"
+
+
+def test_a_card_that_nvml_calls_lost_is_lost() -> None:
+    lost = nvml(card(FIRST, lost=True, error="GPU is lost"))
+    (finding,) = judge("nvidia.runtime-count", gpus(FIRST), driver(), lost, profile=PROFILE)
+    assert (finding.outcome.value, finding.cause) == ("fail", f"gpu-lost:{FIRST.bdf}")
 
 
 @pytest.mark.parametrize(("cards", "wanted"), [
