@@ -13,7 +13,7 @@ from boxcheck.model import BOX, Finding, Outcome, Subject, Unread
 from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.kernel import Kernel
 from boxcheck.probes.kernel_log import KernelLogs
-from boxcheck.probes.modules import COMMAND_LINE, ModuleSettings
+from boxcheck.probes.modules import COMMAND_LINE, MODPROBE_DIRECTORIES, ModuleSettings
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, marginal, passed, unknown
 
@@ -117,6 +117,9 @@ def cmdline_lint(kernel: Kernel, gpus: Gpus, settings: ModuleSettings, want: Pro
     for finding in _kept_out(settings, want):
         clean = False
         yield finding
+    if _asked_drivers(want) and settings.modprobe_unread is not None and settings.modprobe_unread.kind != "absent":
+        clean = False
+        yield not_read(BOX, settings.modprobe_unread, evidence=MODPROBE_DIRECTORIES)
     if clean:
         yield passed(BOX, f"nothing harmful among {len(kernel.command_line.parameters)} parameters", evidence=evidence)
 
@@ -124,18 +127,22 @@ def cmdline_lint(kernel: Kernel, gpus: Gpus, settings: ModuleSettings, want: Pro
 _DRIVERS = {"1002": ("amdgpu",), "10de": ("nvidia", "nvidia_uvm")}
 
 
+def _asked_drivers(want: Profile) -> tuple[str, ...]:
+    """The modules that the profile's GPUs need."""
+    if want.goal in ("tinygrad", "vm"):
+        return ()
+    return tuple(module for vendor in sorted(want.gpus.vendors) for module in _DRIVERS.get(vendor, ()))
+
+
 def _kept_out(settings: ModuleSettings, want: Profile) -> Iterator[Finding]:
     """Drivers that the profile's GPUs need and that a blacklist keeps from loading."""
-    if want.goal in ("tinygrad", "vm"):
-        return
-    for vendor in sorted(want.gpus.vendors):
-        for module in _DRIVERS.get(vendor, ()):
-            place = settings.blacklisted.get(module)
-            if place is not None:
-                yield marginal(
-                    Subject("module", name=module), f"{module} is blacklisted in {place}", evidence=(place,),
-                    cause=f"driver:{'nvidia' if vendor == '10de' else 'amdgpu'}",
-                    help=(f"take `blacklist {module}` out of {place}, run update-initramfs -u (or dracut -f), reboot",))
+    for module in _asked_drivers(want):
+        place = settings.blacklisted.get(module)
+        if place is not None:
+            yield marginal(
+                Subject("module", name=module), f"{module} is blacklisted in {place}", evidence=(place,),
+                cause=f"driver:{module.partition('_')[0]}",
+                help=(f"take `blacklist {module}` out of {place}, run update-initramfs -u (or dracut -f), reboot",))
 
 
 ALL_VISIBLE = frozenset({"amdgpu", "ttm", "amdttm"})

@@ -43,10 +43,15 @@ def dkms(kernel: Kernel, dkms: Dkms, gpus: Gpus, want: Profile) -> Iterator[Find
     if isinstance(kernel.release, Unread):
         yield not_read(BOX, kernel.release)
         return
-    if not dkms.modules:
+    if not dkms.modules and not dkms.unread:
         yield skipped(BOX, "no module is built by DKMS here")
+    for name, why in dkms.unread.items():
+        known = dkms.module(name)
+        if known is None or kernel.release not in known.installed_for:
+            yield not_read(Subject("module", name=name), why, evidence=(f"{DKMS}/{name}",))
     for module in dkms.modules:
-        yield _judge_dkms(module, kernel.release, gpus, want)
+        if module.name not in dkms.unread or kernel.release in module.installed_for:
+            yield _judge_dkms(module, kernel.release, gpus, want)
 
 
 def _judge_dkms(module: DkmsModule, release: str, gpus: Gpus, want: Profile) -> Finding:

@@ -137,6 +137,8 @@ def kernel(host: Host) -> Kernel:
     signature = host.text("/proc/version_signature")
     banner = " ".join(text for text in (version, signature) if not isinstance(text, Unread))
     line = host.text("/proc/cmdline")
+    if line == "":  # the boot loader always hands something over; a sandbox may cover the file with an empty one
+        line = Unread("/proc/cmdline is empty", "malformed")
     tainted = host.text("/proc/sys/kernel/tainted")
     lockdown = host.text("/sys/kernel/security/lockdown")
     secure: bool | None | Unread

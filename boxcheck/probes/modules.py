@@ -50,7 +50,8 @@ class ModuleSettings(msgspec.Struct, frozen=True):
     parameters: Mapping[str, tuple[str, ...] | Unread]
     """For the same modules: the parameters that it shows in sysfs."""
     modprobe_unread: Unread | None
-    """Set when no modprobe.d could be listed; then only the command line speaks."""
+    """Why some of modprobe.d was not read, so that `asked` and `blacklisted` may lack something. Kind absent only where
+    the machine has no modprobe.d at all."""
 
     def last(self, module: str, parameter: str) -> Asked | None:
         """The setting that wins; None when nobody set it."""
@@ -92,6 +93,8 @@ def _files(host: Host) -> Iterator[tuple[str, str] | Unread]:
                 text = host.text(f"{directory}/{name}")
                 if not isinstance(text, Unread):
                     yield f"{directory}/{name}", text
+                elif text.kind != "absent":  # a link that leads nowhere says nothing
+                    yield text
 
 
 @probe("module_settings", ModuleSettings, reads=[Kernel])
@@ -113,10 +116,11 @@ def module_settings(host: Host, kernel: Kernel) -> ModuleSettings:
         for name in ("modprobe.blacklist", "module_blacklist"):
             for word in kernel.command_line.words(name):
                 blacklisted[normal_name(word)] = COMMAND_LINE
+    none = len(unread) == len(MODPROBE_DIRECTORIES)
     modules = [name for name in dict.fromkeys(one.module for one in asked) if name and "/" not in name]
     return ModuleSettings(
         asked=tuple(asked), blacklisted=blacklisted,
         loaded={name: host.exists(f"/sys/module/{name}") for name in modules},
         parameters={name: host.entries(f"/sys/module/{name}/parameters") for name in modules},
-        modprobe_unread=unread[0] if len(unread) == len(MODPROBE_DIRECTORIES) else None,
+        modprobe_unread=next((one for one in unread if one.kind != "absent"), unread[0] if none else None),
     )

@@ -69,6 +69,8 @@ class Packages(msgspec.Struct, frozen=True):
 class Dkms(msgspec.Struct, frozen=True):
     modules: tuple[DkmsModule, ...] | Unread
     """Unread of kind absent: no DKMS on this machine."""
+    unread: Mapping[str, Unread] = {}
+    """Module -> why what DKMS holds of it was not read, in whole or in part."""
 
     def module(self, name: str) -> DkmsModule | None:
         if isinstance(self.modules, Unread):
@@ -158,15 +160,26 @@ def packages(host: Host) -> Packages:
     return Packages(None, status)
 
 
+def _hides(host: Host, path: str, why: Unread) -> bool:
+    """Whether a directory that was not listed may hold something; plain files such as dkms_dbversion do not."""
+    stat = host.stat(path)
+    return why.kind != "absent" and (isinstance(stat, Unread) or stat.kind != "file")
+
+
 @probe("dkms", Dkms, reads=[Kernel])
 def dkms(host: Host, kernel: Kernel) -> Dkms:
     names = host.entries(DKMS)
     if isinstance(names, Unread):
         return Dkms(names)
     found = []
+    unread: dict[str, Unread] = {}
     for name in names:
         inside = host.entries(f"{DKMS}/{name}")
-        if isinstance(inside, Unread) or name == "mok":
+        if name == "mok":
+            continue
+        if isinstance(inside, Unread):
+            if _hides(host, f"{DKMS}/{name}", inside):
+                unread[name] = inside
             continue
         versions: list[str] = []
         built: set[str] = set()
@@ -180,7 +193,11 @@ def dkms(host: Host, kernel: Kernel) -> Dkms:
                 installed[release] = parts[-3] if len(parts) > 3 else ""
                 continue
             kernels = host.entries(f"{DKMS}/{name}/{entry}")
-            if entry == "original_module" or isinstance(kernels, Unread):
+            if entry == "original_module":
+                continue
+            if isinstance(kernels, Unread):
+                if _hides(host, f"{DKMS}/{name}/{entry}", kernels):
+                    unread[name] = kernels
                 continue
             versions.append(entry)
             built |= {one for one in kernels if one[:1].isdigit()}
@@ -189,4 +206,4 @@ def dkms(host: Host, kernel: Kernel) -> Dkms:
                 name, tuple(versions), installed, tuple(sorted(built | set(installed))),
                 host.exists(f"/sys/module/{name.replace('-', '_')}"),
             ))
-    return Dkms(tuple(found))
+    return Dkms(tuple(found), unread)

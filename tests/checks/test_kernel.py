@@ -223,3 +223,16 @@ def test_without_the_log_nothing_passes() -> None:
 
 def test_the_log_of_a_test_is_a_log() -> None:
     assert isinstance(log().this_boot, KernelLog)
+
+
+def test_a_blacklist_that_was_not_read_is_no_clean_one() -> None:
+    amd = box(goal="rocm")
+    facts = (kernel(), gpus(), settings(unread=DENIED))
+    assert outcome("kernel.cmdline-lint", *facts, profile=amd) == "unknown"
+    assert outcome("kernel.cmdline-lint", *facts) == "pass"  # no driver is asked for, so no blacklist matters
+    nothing = settings(unread=Unread("no such file", "absent"))
+    assert outcome("kernel.cmdline-lint", kernel(), gpus(), nothing, profile=amd) == "pass"
+
+
+def test_a_module_of_dkms_that_was_not_read() -> None:
+    assert outcome("kernel.dkms", kernel(), Dkms((), {"nvidia": DENIED}), gpus()) == "unknown"

@@ -179,3 +179,20 @@ def test_reads_this_machine() -> None:
     live(Packages)
     live(Dkms)
     live(ModuleSettings)
+
+
+def test_what_dkms_and_modprobe_do_not_show_is_unread(tmp_path: Path) -> None:
+    made = tree({"/var/lib/dkms/dkms_dbversion": "3.0.0", "/etc/modprobe.d/a.conf": "blacklist amdgpu"})
+    assert fact(Dkms, made, tmp_path) == Dkms(())
+    made.directory("/var/lib/dkms/nvidia/570.133.20")
+    made.denied("/var/lib/dkms/nvidia", "permission denied", "permission")
+    assert kind_of(fact(Dkms, made, tmp_path).unread["nvidia"]) == "permission"
+    assert fact(ModuleSettings, made, tmp_path).modprobe_unread is None
+    made.put("/etc/modprobe.d/b.conf", "blacklist nvidia")
+    made.denied("/etc/modprobe.d/b.conf", "permission denied", "permission")
+    found = fact(ModuleSettings, made, tmp_path)
+    assert (found.blacklisted, kind_of(found.modprobe_unread)) == ({"amdgpu": "/etc/modprobe.d/a.conf"}, "permission")
+
+
+def test_an_empty_command_line_was_not_read(tmp_path: Path) -> None:
+    assert kind_of(fact(Kernel, tree({"/proc/cmdline": "\n"}), tmp_path).command_line) == "malformed"
