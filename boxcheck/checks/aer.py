@@ -11,18 +11,18 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from boxcheck.checks.places import link_evidence, link_subject, reseat, short, slot_links, where
+from boxcheck.checks.places import link_evidence, link_subject, reseat, short, slot_links, unjudged, where
 from boxcheck.checks.wording import duration
 from boxcheck.decode.pci_aer import AER_CORRECTABLE
 from boxcheck.decode.pci_config import ConfigSpace
-from boxcheck.model import BOX, Bdf, Finding, Quantity, Subject, Unread
+from boxcheck.model import Bdf, Finding, Quantity, Subject, Unread
 from boxcheck.poisson import link_bits, lower
 from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.links import Link, Links
 from boxcheck.probes.pci import PciInventory
 from boxcheck.probes.pcie_aer import SIGNAL, Aer, unnamed
 from boxcheck.profile import Profile
-from boxcheck.registry import check, failed, limit, marginal, passed, skipped, unknown
+from boxcheck.registry import check, failed, limit, marginal, passed, unknown
 
 BER = limit(
     "aer.ber", float, "le", "errors/bit",
@@ -96,12 +96,6 @@ def _blind(bdf: Bdf, pci: PciInventory) -> str | None | Unread:
     return None
 
 
-def no_link(gpus: Gpus) -> Finding:
-    if gpus.unreadable is not None:
-        return unknown(BOX, f"not read: {gpus.unreadable.why}")
-    return skipped(BOX, "no GPU sits in a slot of this machine")
-
-
 @check("aer.live", reads=[Gpus, Links, Aer, PciInventory], needs=["root"])
 def live(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Profile) -> Iterator[Finding]:
     """Nobody counts the errors of a GPU's link, so that zero proves nothing.
@@ -133,8 +127,7 @@ def live(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Profile) -
             )
         else:
             yield passed(subject, "both ends report and the kernel counts", evidence=evidence)
-    if not judged:
-        yield no_link(gpus)
+    yield from unjudged(gpus, want, judged)
 
 
 def _silence_help(silent: str) -> tuple[str, ...]:
@@ -163,8 +156,7 @@ def correctable(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Pro
     for gpu, link in slot_links(gpus, links, want):
         judged = True
         yield _judge_correctable(gpu, link, gpus, links, aer, pci, want)
-    if not judged:
-        yield no_link(gpus)
+    yield from unjudged(gpus, want, judged)
 
 
 class _Counts(msgspec.Struct, frozen=True):

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from boxcheck.checks.aer import counts_text, link_name, no_link, silence
-from boxcheck.checks.places import link_evidence, link_subject, reseat, short, slot_links, where
+from boxcheck.checks.aer import counts_text, link_name, silence
+from boxcheck.checks.places import link_evidence, link_subject, reseat, short, slot_links, unjudged, where
 from boxcheck.checks.wording import counted, not_read
 from boxcheck.model import Bdf, Finding, Quantity, Subject, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
@@ -113,8 +113,7 @@ def uncorrectable(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: P
         ]
         roots[root] = alone
         yield _judge_link(gpu, link, unclaimed(root, below, aer), alone, links, aer, pci, want)
-    if not roots:
-        yield no_link(gpus)
+    yield from unjudged(gpus, want, bool(roots))
     for bdf, counters in aer.counters.items():
         if bdf in on_gpu_path:
             continue

@@ -124,6 +124,12 @@ def _text(host: Host, path: str) -> str | Unread:
     return text if isinstance(text, Unread) else clean_text(text, 80)
 
 
+def _named(host: Host, path: str) -> str | Unread:
+    """An attribute that names something: one that is empty was not read."""
+    text = _text(host, path)
+    return Unread(f"{path}: empty", "malformed") if text == "" else text
+
+
 def _parameters(host: Host) -> Mapping[str, str | Unread] | Unread:
     names = host.entries(f"{MODULE}/parameters")
     if isinstance(names, Unread):
@@ -141,7 +147,7 @@ def _card(host: Host, bdf: Bdf) -> AmdgpuCard:
 
     return AmdgpuCard(
         bdf=bdf, vram_bytes=count("mem_info_vram_total"), visible_vram_bytes=count("mem_info_vis_vram_total"),
-        gtt_bytes=count("mem_info_gtt_total"), vbios=_text(host, f"{base}/vbios_version"),
+        gtt_bytes=count("mem_info_gtt_total"), vbios=_named(host, f"{base}/vbios_version"),
         unique_id=_text(host, f"{base}/unique_id"), serial=_text(host, f"{base}/serial_number"),
         pcie_levels=levels if isinstance(levels, Unread) else parse_pcie_levels(levels),
         replay_count=count("pcie_replay_count"), busy_percent=count("gpu_busy_percent"),
