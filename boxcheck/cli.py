@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -233,8 +231,6 @@ def run() -> None:
     from boxcheck.host.tree import CaptureError
     from boxcheck.usage import UsageError
 
-    gc.set_threshold(100_000, 50, 50)  # facts are many, small and all kept; collecting them over and over costs 4 %
-    atexit.register(gc.freeze)  # nor is there a use in walking over all of them once more when everything ends: 7 %
     code = 0
     try:
         code = app_for(sys.argv[1:])(standalone_mode=False) or 0
