@@ -19,6 +19,11 @@ from boxcheck.registry import passed, skipped, unknown
 LOG = "/var/log/dmesg"
 GRAVITY = {"fail": Outcome.FAIL, "warn": Outcome.MARGINAL}
 """Events of severity info and benign make no finding."""
+FEWEST_LINES = 20
+"""Lines that any kernel prints before it starts a driver; a log with fewer was made by hand or cut."""
+LATEST_FIRST_LINE = 40
+"""Headers of a program, and a line on microcode, may stand before `Linux version`."""
+RECENT_SECONDS = 60.0
 MOST_WORDS = 3
 """Different events of one device that a finding spells out."""
 
@@ -113,7 +118,8 @@ def judge_events(
 ) -> Iterator[Finding]:
     """The findings of the events of some kinds: one for each device (`key`).
 
-    `nothing` is what a pass says. Without a single bad event the check passes only when the log holds the whole boot.
+    `nothing` is what a pass says. Without a single bad event the check passes only when the log holds the whole boot,
+    of the kernel that runs, up to when the machine was read.
     """
     log = scene.logs.this_boot
     if isinstance(log, Unread):
@@ -126,21 +132,52 @@ def judge_events(
     if bad:
         return
     notes = tuple(_said(scene, event) for event in mine if event.severity == "info")[:MOST_WORDS]
-    if (gap := incomplete(log)) is not None:
+    if (gap := incomplete(log, scene.logs)) is not None:
         yield unknown(BOX, f"not read: {gap}; in the rest, {nothing}", evidence=(LOG,), notes=notes,
                       help=("sudo journalctl -k -b holds the whole boot where journald keeps logs",))
     else:
         yield passed(BOX, nothing, evidence=(LOG,), notes=notes)
 
 
-def incomplete(log: KernelLog) -> str | None:
-    """Why the absence of an event in this log proves nothing; None when it does."""
+def incomplete(log: KernelLog, logs: KernelLogs) -> str | None:
+    """Why the absence of an event in the log of this boot proves nothing; None when it does."""
     if log.truncated:
         return "the kernel log is too long to be read whole"
     if not log.facts.from_boot:
         begins = f" (it begins {duration(log.first_seconds)} after it)" if log.first_seconds is not None else ""
         return f"the kernel log no longer holds the start of this boot{begins}"
-    return None
+    return _not_a_boot(log) or _not_this_boot(log, logs) or _ends_early(log, logs)
+
+
+def _not_a_boot(log: KernelLog) -> str | None:
+    """Why a text with the first line of a boot is not the log of one."""
+    first = log.facts.boot_line or 1
+    if log.boots <= 1 and first > LATEST_FIRST_LINE:
+        return f"the kernel's first line is line {first} of the log, so the lines before it are not of this boot"
+    held = log.lines - first + 1
+    if held < FEWEST_LINES:
+        return f"the kernel log has {held} line{'s' if held > 1 else ''}, and no machine starts with so few"
+    return None if log.timed else "the lines of the kernel log carry no time, so nobody knows how far it reaches"
+
+
+def _not_this_boot(log: KernelLog, logs: KernelLogs) -> str | None:
+    release = log.facts.kernel_release
+    if isinstance(logs.release, Unread) or release is None or release == logs.release:
+        return None
+    return f"the kernel log is of {release}, and {logs.release} runs"
+
+
+def _ends_early(log: KernelLog, logs: KernelLogs) -> str | None:
+    """A log ends when nothing more is said, so its end proves nothing; but only a log that was read with the machine
+    is known to be that one."""
+    if logs.recorded:
+        return None
+    uptime, last = logs.uptime_seconds, log.last_seconds
+    if not isinstance(uptime, Unread) and last is not None and 0 <= uptime - last <= RECENT_SECONDS:
+        return None
+    until = "" if last is None else f" (it ends {duration(last)} after boot"
+    until += "" if not until else ")" if isinstance(uptime, Unread) else f", read after {duration(uptime)})"
+    return f"the kernel log is a file that may hold the start of the machine only{until}"
 
 
 def _finding(scene: Scene, group: Sequence[Event], cause: str, title: str | None) -> Finding:

@@ -98,16 +98,16 @@ def nvme(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[
 
 @check("log.lockup", reads=READS)
 def lockup(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
-    """A processor or a task was stuck in the kernel, or the kernel crashed and went on.
+    """A processor or a task was stuck in the kernel, the kernel crashed and went on, or the chipset raised an alarm.
 
     Why it matters: a lockup under load is often a device that does not answer; after an oops nothing of this boot can
     be trusted.
     What to do: read the lines before it for a device; reboot; if it comes back under the same load, it is that device
     or its driver.
     Not a fault: a task blocked on a slow network disk.
-    By hand: sudo dmesg | grep -E 'lockup|blocked for more|rcu.*stall|BUG:|Oops'
+    By hand: sudo dmesg | grep -E 'lockup|blocked for more|rcu.*stall|BUG:|Oops|NMI: '
     """
     scene = Scene(logs, gpus, links, want)
     yield from judge_events(
-        scene, ("lockup", "oops", "kernel-panic"), "nothing was stuck", lambda scene, events: "lockup:",
-        key=lambda event: event.kind)
+        scene, ("lockup", "oops", "kernel-panic", "nmi"), "nothing was stuck and nothing crashed",
+        lambda scene, events: "lockup:", key=lambda event: event.kind)

@@ -282,7 +282,7 @@ def _judge_marks(
         unread.append(log)
     elif log.facts.nvidia_static_bar1:
         marks.append(f"{log.facts.nvidia_static_bar1} GPUs map their whole memory statically")
-    elif (gap := incomplete(log)) is not None:
+    elif (gap := incomplete(log, logs)) is not None:
         unread.append(Unread(gap, "malformed"))
     evidence = (f"{PROC}/params", "/var/log/dmesg")
     if marks:

@@ -2,7 +2,7 @@
 
 Reads   /dev/kmsg or `journalctl -k -b 0` (root where kernel.dmesg_restrict is 1, the default of most distributions),
         `journalctl -k -b -1` (group adm or systemd-journal), /proc/uptime, names in /sys/fs/pstore (root) and
-        /var/lib/systemd/pstore
+        /var/lib/systemd/pstore, /proc/sys/kernel/osrelease
 Absent  the log of the previous boot where journald keeps none on disk
 By hand sudo dmesg; sudo journalctl -k -b -1
 
@@ -28,6 +28,10 @@ class KernelLogs(msgspec.Struct, frozen=True):
     """When the log was read, so that an event can be said to be `3 h 12 min ago`."""
     crash_records: tuple[str, ...] | Unread
     """Paths of what a kernel saved while it died."""
+    release: str | Unread = Unread("the running kernel's release was not asked", "not-captured")
+    recorded: bool = True
+    """boxcheck read the log, here or for its own capture: it ends when the machine was read. False: somebody saved a
+    file, and /var/log/dmesg is where several distributions keep the first seconds of a boot only."""
 
 
 def parse_uptime(text: str) -> float | Unread:
@@ -60,4 +64,6 @@ def kernel_log(host: Host) -> KernelLogs:
         previous_boot=previous if isinstance(previous, Unread) else parse_log(previous),
         uptime_seconds=uptime if isinstance(uptime, Unread) else parse_uptime(uptime),
         crash_records=_crash_records(host),
+        release=host.text("/proc/sys/kernel/osrelease"),
+        recorded=host.live or bool(getattr(host, "ours", False)),
     )

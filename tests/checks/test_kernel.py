@@ -39,7 +39,7 @@ def box(limits: dict[str, Any] | None = None, part: GpuPart = PART, goal: str = 
 
 
 def log(text: str = "", booted: bool = True) -> KernelLogs:
-    first = "[    0.000000] Linux version 6.8.0-60-generic (x) #1\n" if booted else ""
+    first = "[    0.000000] Linux version 6.8.0-60-generic (x) #1\n" + "[    0.000000] usable\n" * 20 if booted else ""
     return KernelLogs(parse_log(f"{first}{text}"), parse_log(first), 11520.0, ())
 
 

@@ -9,6 +9,7 @@ from boxcheck.decode.klog import parse_log
 from boxcheck.model import Bdf, Unread
 from boxcheck.probes.kernel_log import KernelLogs
 from boxcheck.probes.links import Link, LinkEnd, Links
+from boxcheck.profile import load_profile
 from tests.checks.cards import gpu, gpus, nvidia
 from tests.checks.judging import DENIED, judge, outcome, outcomes
 from tests.checks.test_kernel import NVIDIA_PART, box
@@ -21,7 +22,8 @@ END = LinkEnd(ROOT_PORT, 16.0, 16, 16.0, 16, 16.0)
 LINK = Link(downstream=END, upstream=msgspec.structs.replace(END, bdf=AMD.bdf), slot="PCIE1", on_card=False,
             presence_detect=True, dll_active=True, under_load=Unread("at rest", "one-reading"))
 LINKS = Links({ROOT_PORT: LINK}, {AMD.bdf: (ROOT_PORT,)}, None)
-BOOT = "[    0.000000] Linux version 6.8.0 (x) #1\n"
+BOOT = "[    0.000000] Linux version 6.8.0 (x) #1\n" + "".join(
+    f"[    0.0{number:05}] BIOS-e820: [mem {number:#018x}-{number:#018x}] usable\n" for number in range(20))
 
 
 def logs(text: str, boot: str = BOOT, previous: Any = None) -> KernelLogs:
@@ -146,3 +148,64 @@ def test_crash_records(records: Any, wanted: str) -> None:
     kept = msgspec.structs.replace(logs(""), crash_records=records)
     assert outcome("log.crash-record", kept, CARDS, LINKS, profile=box()) == wanted
 
+
+
+@pytest.mark.parametrize("boot", [
+    "[    0.000000] Linux version 6.8.0 (x) #1\n", "Linux version 6.8.0 (another machine)", "Linux version ",
+    BOOT.replace("[    0.0", "[ 9000.0"), "[    0.5] pci: x\n" * 100 + BOOT,
+    "\n".join(line.partition("] ")[2] for line in BOOT.splitlines())])
+def test_a_text_with_a_first_line_is_not_yet_the_log_of_a_boot(boot: str) -> None:
+    assert outcome("log.gpu-lost", logs("", boot=boot), CARDS, LINKS, profile=box()) == "unknown"
+
+
+@pytest.mark.parametrize(("changes", "wanted"), [
+    ({"release": "6.8.0"}, "pass"), ({"release": "6.14.0-36-generic"}, "unknown"), ({"release": DENIED}, "pass"),
+    ({"recorded": False}, "unknown"), ({"recorded": False, "uptime_seconds": 30.0}, "pass"),
+    ({"recorded": False, "uptime_seconds": DENIED}, "unknown")])
+def test_a_log_of_another_boot_or_of_its_beginning_proves_no_absence(changes: dict[str, Any], wanted: str) -> None:
+    saved = msgspec.structs.replace(logs("[    2.5] done\n"), **changes)
+    (finding,) = judge("log.gpu-lost", saved, CARDS, LINKS, profile=box())
+    assert finding.outcome.value == wanted, finding.says
+    lost = msgspec.structs.replace(logs("[  2.5] NVRM: GPU 0000:43:00.0: GPU has fallen off the bus."), **changes)
+    assert outcome("log.gpu-lost", lost, CARDS, LINKS, profile=box()) == "fail"
+
+
+CRASHES = (
+    "BUG: kernel NULL pointer dereference, address: 0000000000000010\n[ 5000.2] Oops: 0000 [#1] PREEMPT SMP NOPTI",
+    "Oops: 0000 [#1] PREEMPT SMP NOPTI", "Oops: Oops: 0002 [#3] SMP NOPTI", "divide error: 0000 [#1] SMP",
+    "Kernel panic - not syncing: Fatal exception", "general protection fault: 0000 [#1] SMP",
+    "general protection fault, probably for non-canonical address 0xdead: 0000 [#1] SMP",
+    "NMI: PCI system error (SERR) for reason a1 on CPU 0.")
+
+
+@pytest.mark.parametrize("text", CRASHES)
+def test_a_crash_of_the_kernel_fails(text: str) -> None:
+    (finding,) = judge("log.lockup", logs(f"[ 5000.1] {text}"), CARDS, LINKS, profile=box())
+    assert finding.outcome.value == "fail"
+    assert " x," not in finding.says, "one crash, told once"
+
+
+@pytest.mark.parametrize("text", ["NMI watchdog: Enabled. Permanently consumes one hw-PMU counter.",
+                                  "traps: python3[7] general protection fault ip:7f sp:7f error:0 in x.so"])
+def test_what_is_no_crash_of_the_kernel(text: str) -> None:
+    assert outcome("log.lockup", logs(f"[ 5000.1] {text}"), CARDS, LINKS, profile=box()) == "pass"
+
+
+@pytest.mark.parametrize("text", [
+    "NVRM: rm_init_adapter failed, device minor number 2", "NVRM: RmInitAdapter failed!",
+    "NVRM: RmInitAdapter failed! (0x24:0xffff:1589)", "NVRM: GPU 0000:43:00.0: rm_init_adapter failed, device minor number 2",
+    "NVRM: GPU 0000:43:00.0: RmInitAdapter failed! (0x24:0xffff:1589)\n"
+    "[ 5000.2] NVRM: GPU 0000:43:00.0: rm_init_adapter failed, device minor number 0"])
+def test_a_gpu_that_did_not_start_is_told_in_every_spelling(text: str) -> None:
+    found = judge("log.nvidia-init", logs(f"[ 5000.1] {text}"), CARDS, LINKS, profile=PROFILE["log.nvidia-init"])
+    assert outcomes(found) == ["fail"]
+    assert ";" not in found[0].says, "one failure, told once"
+
+
+@pytest.mark.parametrize(("gravity", "wanted"), [("fatal", "fail"), ("recoverable", "fail"), ("corrected", "marginal")])
+def test_an_error_that_firmware_reported_decides(gravity: str, wanted: str) -> None:
+    text = ("[ 5000.1] {1}[Hardware Error]: event severity: " + gravity + "\n[ 5000.1] {1}[Hardware Error]:  Error 0, type: "
+            + gravity + "\n[ 5000.1] {1}[Hardware Error]:   section_type: PCIe error")
+    (finding,) = judge("log.firmware-first", logs(text), CARDS, LINKS, profile=box())
+    assert finding.outcome.value == wanted
+    assert "log.firmware-first" in load_profile("wopr-7x4090").faults

@@ -80,7 +80,8 @@ EVENTS: dict[str, list[Row]] = {
     "issues/nvrm-bar0-0M-egpu.log": [
         ("bar-assign-fail", "0000:06:00.0", ("BAR 0",), 1), ("nvidia-init-fail", "0000:06:00.0", ("-1",), 1),
     ],
-    "issues/rminit-fail-rtx5080-fedora.log": [("nvidia-init-fail", "0000:09:00.0", ("0x22:0x56:894",), 1)],
+    "issues/rminit-fail-rtx5080-fedora.log": [
+        ("nvidia-init-fail", "0000:09:00.0", ("0",), 1), ("nvidia-init-fail", "0000:09:00.0", ("0x22:0x56:894",), 1)],
     "issues/strix-halo-mes-reset.log": [
         ("amdgpu-mes-fail", "0000:c1:00.0", ("REMOVE_QUEUE",), 1),
         ("amdgpu-reset", "0000:c1:00.0", ("MODE2", "succeeded"), 1), ("power-state-refused", "0000:c1:00.1", (), 1),

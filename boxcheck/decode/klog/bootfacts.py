@@ -40,6 +40,7 @@ _GPU_UUID = Rx(r"GPU at PCI:([0-9a-fA-F:]{7,16}): (GPU-[0-9a-f-]{8,40})")
 _PCI_FUNCTION = Rx(rf"nvme (nvme\d{{1,4}}): pci function ({BDF})")
 
 _RETAINED = ("retains control", "not requesting OS control", "not requesting _OSC control", "_OSC failed")
+_EARLY_SECONDS = 60.0
 _MANY = 4096
 """Ports, bridges or GPUs kept; a hostile log could name any number."""
 
@@ -153,8 +154,9 @@ class BootFacts:
     def kernel(self, line: Line, out: Ledger) -> None:
         """The first line of a boot."""
         found = _KERNEL.search(line.message)
-        if found is not None:
-            self._set(from_boot=True, kernel_release=found[1], kernel_line=line.message[:400])
+        # Whatever writes such a line an hour later, it is not the first one of a kernel.
+        if found is not None and (line.seconds is None or line.seconds < _EARLY_SECONDS):
+            self._set(from_boot=True, boot_line=line.number, kernel_release=found[1], kernel_line=line.message[:400])
 
     def dmi(self, line: Line, out: Ledger) -> None:
         """The machine and its BIOS."""

@@ -134,6 +134,8 @@ class KernelFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     from_boot: bool = False
     """The text holds the first line of this boot (`Linux version`), so an absent boot line was not logged."""
+    boot_line: int | None = None
+    """Number of that line in the text."""
     kernel_release: str | None = None
     kernel_line: str | None = None
     command_line: str | None = None
@@ -171,5 +173,7 @@ class KernelLog(msgspec.Struct, frozen=True, kw_only=True):
     """Boots in the text, as far as it marks them; 0 for a text without any line."""
     stamped: bool = False
     """The text has the shape of a kernel log: a time stamp or level was found on it."""
+    timed: bool = False
+    """A line near its start or end says when it was written."""
     truncated: bool = False
     """Part of the text was not read, or more different events were found than are kept: absence proves nothing."""

@@ -3,10 +3,14 @@
     EDAC MC0: 1 CE memory read error on CPU_SrcID#0_MC#0_Chan#1_DIMM#0 (channel:1 slot:0 ...)
     mce: CPU3: Package temperature above threshold, cpu clock throttled (total events = 1)
     watchdog: BUG: soft lockup - CPU#12 stuck for 22s! [kworker/12:1:345]
+    BUG: kernel NULL pointer dereference, address: 0000000000000010
+    Oops: 0000 [#1] PREEMPT SMP NOPTI
+    NMI: PCI system error (SERR) for reason a1 on CPU 0.
     nvme nvme0: I/O 448 QID 3 timeout, aborting
 
 Sources: drivers/edac/edac_mc.c, arch/x86/kernel/cpu/mce/therm_throt.c, kernel/watchdog.c, kernel/hung_task.c,
-kernel/rcu/tree_stall.h, mm/oom_kill.c, mm/memory-failure.c, drivers/nvme/host/pci.c.
+kernel/rcu/tree_stall.h, mm/oom_kill.c, mm/memory-failure.c, arch/x86/mm/fault.c, arch/x86/kernel/{dumpstack,nmi}.c,
+drivers/nvme/host/pci.c.
 """
 
 from __future__ import annotations
@@ -25,6 +29,9 @@ _DISK = ("read the drive's health (nvme smart-log), check its slot and its PCIe 
 
 # "... on LABEL (details", and without a label "on unknown memory ( page".
 _EDAC = Rx(r"EDAC (MC\d{1,3}): (\d{1,9}) (CE|UE) (.{0,300})")
+_DIED = Rx(r"(?:^|: )(?:Oops: )?(?P<label>[A-Za-z][\w ,/-]{2,80}): [0-9a-f]{4,16} \[#\d{1,6}\]")
+_DIED_LINES = 60
+"""Lines after the message of a crash within which its `Oops: 0002 [#1]` line is the same crash."""
 _EDAC_WHERE = Rx(r"(?:^| )on ([^(]{1,120}?) *(?:\(|$)")
 _DRIVE = Rx(r"\b(nvme\d{1,4}): ")
 _PCI_FUNCTION = Rx(rf"nvme (nvme\d{{1,4}}): pci function ({BDF})")
@@ -51,14 +58,27 @@ _RULES = (
          ("read the call trace that follows for the driver's name",), variant="bug"),
     Rule("Unable to handle kernel", "oops", "fail", "driver", "the kernel crashed on a bad address",
          ("read the call trace that follows for the driver's name",), variant="bug"),
+    Rule("BUG: kernel NULL pointer dereference", "oops", "fail", "driver", "the kernel crashed on a bad address",
+         ("read the call trace that follows for the driver's name",), variant="bug"),
     Rule("kernel BUG at", "oops", "fail", "driver", "the kernel stopped at a broken assumption: {label}",
          ("read the call trace that follows for the driver's name",),
          Rx(r"kernel BUG at (?P<label>[\w./-]{1,80}:\d{1,6})")),
     Rule("general protection fault", "oops", "fail", "driver", "the kernel crashed on a protection fault",
          ("read the call trace that follows for the driver's name",),
          Rx(r"general protection fault(?:, |: [0-9a-f]{4} \[#)"), label="protection fault"),
+    Rule("NMI: PCI system error", "nmi", "fail", "signal",
+         "the chipset reported an error that nothing could mend (SERR)",
+         ("read the BMC's event log for the same moment; look for PCIe errors just before",), label="SERR"),
+    Rule("NMI: memory parity error", "nmi", "fail", "memory", "the chipset reported a memory error", _DIMM,
+         label="memory parity"),
+    Rule("NMI: IOCK error", "nmi", "fail", "signal", "the chipset reported an error of a card (IOCHK)",
+         ("read the BMC's event log for the same moment; look for PCIe errors just before",), label="IOCHK"),
     Rule("WARNING: ", "kernel-warning", "info", "driver", "the kernel met something it did not expect at {label}", (),
          Rx(r"^WARNING: (?:CPU: \d{1,5} PID: \d{1,9} at )?(?P<label>[\w./-]{1,80}\.[chS]:\d{1,6})")),
+)
+_DEATHS = (
+    Rule(" [#", "oops", "fail", "driver", "the kernel crashed: {label}",
+         ("read the call trace that follows for the driver's name",), _DIED),
 )
 _NVME_RULES = (
     Rule("timeout, ", "nvme-timeout", "warn", "driver", "the drive did not finish a request in time", _DISK,
@@ -75,6 +95,7 @@ class Machine:
 
     def __init__(self) -> None:
         self._drives: dict[str, Bdf] = {}
+        self._crash_line = -_DIED_LINES
 
     def read(self, line: Line, out: Ledger) -> int:
         """Take in one line."""
@@ -90,14 +111,25 @@ class Machine:
                 return 0
             name = _DRIVE.search(message)
             if apply(_NVME_RULES, line, out, self._drives.get(name[1]) if name is not None else None) is None:
-                apply(_RULES, line, out)
+                self._rules(line, out)
         else:
-            apply(_RULES, line, out)
+            self._rules(line, out)
         return 0
+
+    def _rules(self, line: Line, out: Ledger) -> None:
+        """The table, and the line that ends the report of every crash, for those whose first line is not in it."""
+        fold = apply(_RULES, line, out)
+        if fold is not None and fold.kind == "oops":
+            self._crash_line = line.number
+        elif fold is None and " [#" in line.message:
+            if line.number - self._crash_line > _DIED_LINES:
+                apply(_DEATHS, line, out)
+            self._crash_line = line.number
 
     def finish(self, out: Ledger) -> None:
         """Drives may be numbered anew after a boot."""
         self._drives.clear()
+        self._crash_line = -_DIED_LINES
 
 
 def _edac(line: Line, out: Ledger) -> None:

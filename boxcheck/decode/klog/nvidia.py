@@ -48,6 +48,8 @@ _RULES = (
          "the driver could not start the GPU ({label})", _START,
          pattern=Rx(rf"GPU (?:at )?(?:PCI:)?(?P<bdf>{_BOARD}): RmInitAdapter failed!"
                     r" *\((?P<label>[0-9a-fx:]{3,40})\)")),
+    Rule("RmInitAdapter failed", "nvidia-init-fail", "fail", "firmware", "the driver could not start the GPU", _START,
+         pattern=Rx(rf"NVRM: (?:GPU (?:at )?(?:PCI:)?(?P<bdf>{_BOARD}): )?RmInitAdapter failed")),
     Rule("is not supported by", "nvidia-init-fail", "fail", "driver", "the driver does not support this GPU",
          ("install a driver that knows the card; the open kernel module needs Turing or newer",),
          Rx(r"NVRM: .{0,200}is not supported by"), label="not supported"),
@@ -74,12 +76,23 @@ _RULES = (
 )
 
 
+_MINOR_RULES = (
+    Rule("rm_init_adapter failed", "nvidia-init-fail", "fail", "firmware",
+         "the driver could not start the GPU (/dev/nvidia{label})", _START,
+         pattern=Rx(rf"NVRM: (?:GPU (?:at )?(?:PCI:)?(?P<bdf>{_BOARD}): )?rm_init_adapter failed"
+                    r"(?:, device minor number (?P<label>\d{1,5}))?")),
+)
+"""What the caller of RmInitAdapter adds, told only where RmInitAdapter itself said nothing just before."""
+_INIT_LINES = 4
+
+
 class Nvidia:
     """Reads NVRM's messages."""
 
     def __init__(self) -> None:
         self._client: tuple[Line, str | None] | None = None
         self._named: tuple[int, Bdf | None] = (-_NAMED_LINES, None)
+        self._init_line = -_INIT_LINES - 1
 
     def read(self, line: Line, out: Ledger) -> int:
         """Take in one line."""
@@ -93,6 +106,12 @@ class Nvidia:
         if named is not None:
             self._named = (line.number, normal_bdf(named[1]))
         fallback = self._named[1] if line.number - self._named[0] <= _NAMED_LINES else None
+        if "rm_init_adapter failed" in message:
+            if line.number - self._init_line > _INIT_LINES:
+                apply(_MINOR_RULES, line, out, fallback)
+            return 0
+        if "RmInitAdapter failed" in message:
+            self._init_line = line.number
         fold = apply(_RULES, line, out, fallback)
         if fold is not None and fold.kind == "bar-assign-fail" and fold.fresh:
             label = fold.labels[0]
@@ -135,6 +154,7 @@ class Nvidia:
 
     def finish(self, out: Ledger) -> None:
         """Book a mismatch whose second line never came."""
+        self._init_line = -_INIT_LINES - 1
         self._book_mismatch(None, out)
 
 

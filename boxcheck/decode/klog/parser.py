@@ -65,8 +65,8 @@ _ANCHORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("iommu", ("Event logged", "DMAR: [", "Completion-Wait")),
     ("machine", (
         "EDAC MC", "Memory failure", "emperature ", "soft lockup", "hard LOCKUP", "blocked for more", "detected stall",
-        "ut of memory", "Kernel panic", "nable to handle", "kernel BUG", "protection fault", "WARNING: ", " timeout",
-        "controller is down", "not ready; aborting", "pci function ",
+        "ut of memory", "Kernel panic", "nable to handle", "kernel NULL", "kernel BUG", " [#", "NMI: ",
+        "protection fault", "WARNING: ", " timeout", "controller is down", "not ready; aborting", "pci function ",
     )),
     (_BOOT, (
         "_OSC", "PCI Root Bridge [", "enabled with IRQ", "unknown parameter", "ommand line", "Linux version ", "DMI: ",
@@ -105,6 +105,7 @@ class LogParser:
         self._seen_any = False
         self._truncated = False
         self._stamped = False
+        self._timed = False
         self._head: float | None = None
         self._head_lines = 0
         self._tail = b""
@@ -130,7 +131,7 @@ class LogParser:
         return KernelLog(
             events=events, facts=self._boot_facts.facts(), lines=self._line - 1, first_seconds=self._head,
             last_seconds=last, boots=max(self._boots, 1) if self._seen_any else 0, stamped=self._stamped,
-            truncated=self._truncated or self._ledger.dropped > 0,
+            timed=self._timed, truncated=self._truncated or self._ledger.dropped > 0,
         )
 
     # Blocks and lines
@@ -184,6 +185,7 @@ class LogParser:
             stop = end if stop < 0 else stop
             line = read_line(clean_text(buffer[at:min(stop, at + 400)], 400), 0)
             self._stamped = self._stamped or line.headed
+            self._timed = self._timed or line.when is not None
             self._head = line.seconds
             self._head_lines += 1
             at = stop + 1
@@ -192,6 +194,7 @@ class LogParser:
         for raw in reversed(self._tail.split(b"\n")[-_EDGE_LINES:]):
             line = read_line(clean_text(raw[:400], 400), 0)
             self._stamped = self._stamped or line.headed
+            self._timed = self._timed or line.when is not None
             if line.seconds is not None:
                 return line.seconds
         return None
