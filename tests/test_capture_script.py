@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from boxcheck.host.live import LiveHost
 from boxcheck.model import Unread
 from boxcheck.profile import load_profile
 from tests.boxes import BOXES, build
-from tests.host.asked import as_nobody
+from tests.host.asked import as_nobody, plain
 
 SCRIPT = Path(__file__).resolve().parents[1] / "boxcheck" / "data" / "boxcheck-capture.sh"
 SHELLS: dict[str, list[str]] = {
@@ -188,16 +189,10 @@ def facts_of(host: Host) -> Any:
     facts = read_facts(host)
     assert not facts.crashes, facts.crashes[0].traceback
     verdict = inspect_facts(facts, load_profile("generic"), choose_checks([]))
-    import msgspec
-
-    return msgspec.json.decode(
-        msgspec.json.encode(
-            {
-                "facts": facts.by_name(),
-                "findings": {f"{finding.check} {finding.subject}": finding.outcome for finding in verdict.findings},
-            }
-        )
-    )
+    return {
+        "facts": plain(facts.by_name()),
+        "findings": {f"{finding.check} {finding.subject}": finding.outcome for finding in verdict.findings},
+    }
 
 
 def differences(one: Any, other: Any, place: str = "") -> Iterator[str]:
@@ -246,6 +241,56 @@ def test_they_agree_for_nobody_too(name: str, tmp_path: Path) -> None:
     assert status == 0, errors
     found = facts_of(CaptureHost(f"{place}/box.tar.gz"))
     assert not list(differences(expected, found))
+
+
+def in_the_place_of(tree: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Runs a command that sees another machine's /sys and /proc, in a mount namespace of its own."""
+    mounts = f"mount --bind '{tree}/sys' /sys && mount --bind '{tree}/proc' /proc && exec \"$@\""
+    return subprocess.run(
+        ["unshare", "-m", "sh", "-c", mounts, "sh", *command], capture_output=True, text=True, timeout=300
+    )
+
+
+ONLY_IN_A_CAPTURE = re.compile(r".*nvme\.drives\.\d+\.smart.*")
+"""The built machine has no device nodes here, and the script asks nodes only."""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+@pytest.mark.parametrize("box", ["tinybox-red", "wopr-7x4090", "strix-halo"])
+def test_both_read_a_box_full_of_gpus_alike(box: str, tmp_path: Path) -> None:
+    """The whole way on a machine that is not this one: its /sys and /proc, read live, by the script and by boxcheck."""
+    if shutil.which("unshare") is None or in_the_place_of(Path("/"), ["true"]).returncode != 0:
+        pytest.skip("this machine has no mount namespaces")
+    tree = build(box).write_dir(tmp_path / "box")
+    made = [
+        in_the_place_of(tree, ["sh", str(SCRIPT), f"{tmp_path}/script.tar.gz"]),
+        in_the_place_of(tree, [sys.executable, "-m", "boxcheck", "capture", f"{tmp_path}/boxcheck.tar.gz"]),
+    ]
+    assert [done.returncode for done in made] == [0, 0], [done.stderr for done in made]
+    original, script, recorded = (
+        facts_of(CaptureHost(str(path))) for path in (tree, tmp_path / "script.tar.gz", tmp_path / "boxcheck.tar.gz")
+    )
+    assert [line for line in differences(recorded, script) if not ONLY_IN_A_CAPTURE.match(line)] == []
+    for name in (
+        "pci",
+        "gpus",
+        "links",
+        "slots",
+        "kfd",
+        "amdgpu",
+        "dmi",
+        "iommu",
+        "memory",
+        "cpu",
+        "pcie_aer",
+        "modules",
+    ):
+        if name in original["facts"]:
+            left = differences(original["facts"][name], recorded["facts"][name], f"facts.{name}")
+            # What was read a second time under load, and the nodes and libraries of this machine, are not in /sys.
+            assert [
+                line for line in left if not re.search(r"under_load|again|file was not|configured|not in the", line)
+            ] == []
 
 
 def test_both_hold_the_same_evidence(tmp_path: Path) -> None:

@@ -576,6 +576,13 @@ program_line() {
 # space PATH writes the size of a file system, as statvfs tells it.
 space() {
     number=$((number + 1))
+    s_file=$inside/lib/$(printf %04d "$number").json
+    if [ ! -e "$1" ]; then
+        js "$1"
+        printf '{"library":"statvfs","request":"%s","unread":{"kind":"absent","why":"statvfs %s: no such file"}}\n' \
+            "$js" "$js" >"$s_file" || full
+        return 0
+    fi
     s_line=$(limited "$read_seconds" stat -f -c '%b %a %S' "$1" 2>/dev/null </dev/null) || s_line=
     if [ -z "$s_line" ]; then
         # df -P: file system, blocks, used, available
@@ -587,7 +594,7 @@ space() {
     [ $# -eq 4 ] || return 0
     js "$1"
     printf '{"library":"statvfs","request":"%s","value":{"total_bytes":%s,"free_bytes":%s}}\n' \
-        "$js" "$(($2 * $4))" "$(($3 * $4))" >"$inside/lib/$(printf %04d "$number").json" || full
+        "$js" "$(($2 * $4))" "$(($3 * $4))" >"$s_file" || full
 }
 
 kernel_log() {

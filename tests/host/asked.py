@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import msgspec
 
 from boxcheck.engine.inspect import choose_checks, inspect_facts, read_facts
 from boxcheck.host import Host
+from boxcheck.model import Unread
 from boxcheck.profile import load_profile
 
 FORMS = ("", ".tar", ".tar.gz", ".tar.zst")
@@ -26,12 +28,22 @@ def answers(host: Host, profiles: tuple[str, ...] = ("generic",)) -> bytes:
     found: dict[str, Any] = {"facts": facts.by_name(), "who": host.who(), "environment": host.environment()}
     for name in profiles:
         verdict = inspect_facts(facts, load_profile(name), choose_checks([]))
-        found[name] = [msgspec.to_builtins(finding) for finding in verdict.findings]
+        found[name] = [plain(finding) for finding in verdict.findings]
     found["logs"] = [host.kernel_log(0), host.kernel_log(-1)]
     found["time"] = host.time()
-    return msgspec.json.format(
-        msgspec.json.encode(msgspec.json.decode(msgspec.json.encode(found)), order="sorted"), indent=1
-    )
+    return json.dumps(plain(found), sort_keys=True, indent=1, ensure_ascii=False).encode()
+
+
+def plain(value: Any) -> Any:
+    """Facts as JSON values, whatever they are made of; an Unread says that it is one."""
+    if isinstance(value, msgspec.Struct):
+        tag = {"type": "unread"} if isinstance(value, Unread) else {}
+        return {**tag, **plain(msgspec.structs.asdict(value))}
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(str, value))
+    return [plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def as_nobody(work: Callable[[], Any], out: Path) -> Any:
