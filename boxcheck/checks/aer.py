@@ -216,10 +216,9 @@ def _judge_correctable(
     port, card = counts.port, counts.card
     total = sum(port.values()) + sum(card.values())
     if total == 0 and counts.strange:
-        return marginal(
-            subject, f"corrected errors since boot: {' and '.join(counts.strange)}", evidence=evidence,
-            cause=f"link:{link.id}", where=where(link, gpu, links, want),
-            title=f"the link of {link_name(link, subject)} has errors that the kernel cannot name",
+        return unknown(
+            subject, f"corrected errors since boot: {' and '.join(counts.strange)}; whether the wire makes them cannot "
+            "be told", evidence=evidence,
             help=(f"sudo lspci -vv -s {short(link.downstream.bdf)} | grep -E 'CESta|CEMsk'  shows which bits stand",))
     if total == 0 and counts.unread is not None:
         return unknown(subject, f"error counters not read: {counts.unread.why}", evidence=evidence,

@@ -73,7 +73,7 @@ def test_errors_without_a_name_do_not_pass(old: str, new: str) -> None:
     tree = build(BOX)
     path = at(tree, CARD, "correctable")
     tree.put(path, tree.text(path).replace(old, new).strip())
-    assert outcomes(tree)["aer.correctable"] == "marginal"
+    assert outcomes(tree)["aer.correctable"] == "unknown"
 
 
 def test_what_a_counter_file_must_hold() -> None:
