@@ -1,9 +1,10 @@
 """Speed and memory of doctor, as ratios against peers in one run. By hand: `python -m tests.bench`.
 
-Each pair of commands is run in turn, A B A B, and the median CPU time of the pairs is compared, so that a busy machine
-slows both. Needs `lspci` (pciutils) for the comparison with it. Exit code 1 when a promise is broken.
+Commands that are compared are run in turn, A B C A B C, and the medians of their CPU time (user and system) are set in
+proportion, so that a busy machine slows all of them. Needs `lspci` (pciutils) for the comparison with it. Exit code 1
+when a promise is broken.
 
-    python -m tests.bench            all, about two minutes
+    python -m tests.bench            all: half a minute on an idle machine, longer on a busy one
     python -m tests.bench --scale    only the growth over 100, 1 000 and 10 000 functions
 """
 
@@ -45,7 +46,7 @@ def cpu_seconds(argv: Sequence[str]) -> tuple[float, float]:
 
 
 def medians(commands: Sequence[Sequence[str]], runs: int = RUNS) -> list[tuple[float, float]]:
-    """Median CPU seconds and peak memory of each command, run in turn after one warm-up each."""
+    """Median CPU seconds and largest peak memory of each command, run in turn after one warm-up each."""
     for command in commands:
         cpu_seconds(command)
     samples: list[list[tuple[float, float]]] = [[] for _ in commands]
