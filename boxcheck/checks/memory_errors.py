@@ -48,14 +48,14 @@ def ecc(memory: Memory, want: Profile) -> Iterator[Finding]:
         return
     controllers = () if isinstance(memory.edac, Unread) else memory.edac
     evidence = (TABLES, EDAC)
-    if controllers:
-        # amd64_edac and the Intel drivers refuse to load where ECC is off, so a controller proves that it is on.
+    bare = [] if isinstance(memory.modules, Unread) else [
+        module for module in memory.modules if module.installed is True and module.check_bits == 0]
+    if any(one.of_hardware for one in controllers) or (controllers and memory.ecc is True and not bare):
+        # amd64_edac and the Intel drivers refuse to load where ECC is off, so such a controller proves that it is on.
         yield passed(
             BOX, f"ECC is on, EDAC counts errors of {counted(len(controllers), 'memory controller')}",
             measured=Quantity(True), limit=bound, evidence=evidence)
         return
-    bare = [] if isinstance(memory.modules, Unread) else [
-        module for module in memory.modules if module.installed is True and module.check_bits == 0]
     if memory.ecc is False or bare:
         why = "the firmware says that memory has no error correction" if memory.ecc is False else (
             f"{len(bare)} modules have no check bits, {bare[0].label} first")
@@ -67,6 +67,9 @@ def ecc(memory: Memory, want: Profile) -> Iterator[Finding]:
         yield not_read(BOX, memory.ecc, evidence=evidence)
     elif isinstance(memory.edac, Unread):
         yield not_read(BOX, memory.edac, evidence=evidence)
+    elif controllers:  # of no hardware driver, and the firmware says neither yes nor no
+        yield not_read(BOX, Unread(f"{controllers[0].driver or 'an unnamed EDAC driver'} does not prove ECC",
+                                   "unsupported"), evidence=evidence, help=(LOAD_DRIVER,))
     else:
         yield marginal(
             BOX, f"memory has {memory.error_correction}, but no EDAC driver is loaded, so nothing counts errors",
@@ -78,10 +81,18 @@ def _nobody_counts(memory: Memory, want: Profile) -> Finding | None:
     """The finding where there is no counter at all, None where there is one."""
     if isinstance(memory.edac, Unread):
         return not_read(BOX, memory.edac, evidence=(EDAC,))
-    if memory.edac:
+    counted = any(isinstance(number, int) and number > 0 for one in memory.edac
+                  for number in (one.corrected, one.uncorrected))
+    if memory.edac and (counted or memory.ecc is not False or any(one.of_hardware for one in memory.edac)):
         return None
     bound = want.limit(ECC)
     demanded = bound is not None and wish_of(bound) is True
+    if memory.edac and demanded:
+        return not_read(BOX, Unread(
+            f"{memory.edac[0].driver or 'an unnamed EDAC driver'} counts nothing of memory without ECC",
+            "unsupported"), evidence=(EDAC,), help=(LOAD_DRIVER,))
+    if memory.edac:
+        return skipped(BOX, "memory has no ECC that could count, and the profile does not ask for it")
     if memory.ecc is True or demanded:
         return not_read(
             BOX, Unread("no EDAC driver of a memory controller is loaded, so nothing counts errors", "unsupported"),

@@ -33,6 +33,12 @@ def integer(host: Host, path: str) -> int | Unread:
     return text if isinstance(text, Unread) else parse_integer(text, path)
 
 
+def count(host: Host, path: str) -> int | Unread:
+    """The number in a counter, which no kernel lets fall below 0."""
+    number = integer(host, path)
+    return Unread(f"{path}: {number} is no count", "malformed") if isinstance(number, int) and number < 0 else number
+
+
 def words(host: Host, path: str) -> str | None | Unread:
     """The text of an attribute, cleaned; None where it is empty or a placeholder that vendors leave in."""
     text = host.text(path)

@@ -21,12 +21,19 @@ from boxcheck.decode.smbios import ChannelKey, MemoryDevice, Smbios, meaningful,
 from boxcheck.decode.text import clean_text
 from boxcheck.host import Host
 from boxcheck.model import Unread
-from boxcheck.probes.attributes import integer, numbered, words
+from boxcheck.probes.attributes import count, integer, numbered, words
 from boxcheck.probes.dmi import Dmi
 from boxcheck.probes.gpus import Gpus
 from boxcheck.registry import probe
 
 EDAC = "/sys/devices/system/edac/mc"
+HARDWARE_EDAC = (
+    "K8", "F0Fh", "F10h", "F11h", "F14h", "F15h", "F16h", "F17h", "F18h", "F19h", "F1Ah", "MI200", "MI300",
+    "Skylake", "Intel_10nm", "Intel_client_SoC", "Sandy Bridge", "Ivy Bridge", "Haswell", "Broadwell",
+    "Knights Landing", "IE31200", "E3-1200", "i7 core", "i3", "i5", "E7", "X38", "x38",
+)
+"""Starts of mc_name that drivers of memory controllers give (drivers/edac: amd64, skx, i10nm, igen6, sb, ie31200,
+i7core and the older Intel ones)."""
 KIB, MIB = 1 << 10, 1 << 20
 
 
@@ -81,7 +88,7 @@ class EdacModule(msgspec.Struct, frozen=True):
 class EdacController(msgspec.Struct, frozen=True):
     name: str
     driver: str | None
-    """mc_name, such as `F17h_M30h`."""
+    """mc_name, such as `F17h_M30h`; None where it was not read."""
     corrected: int | Unread
     uncorrected: int | Unread
     corrected_unplaced: int | Unread
@@ -90,6 +97,12 @@ class EdacController(msgspec.Struct, frozen=True):
     seconds: int | Unread
     """Since the counters were reset, in most cases since boot."""
     modules: tuple[EdacModule, ...]
+
+    @property
+    def of_hardware(self) -> bool:
+        """Whether a driver that reads the memory controller itself runs it. Such a driver refuses to load where ECC is
+        off; ghes_edac passes on what the firmware reports, and loads on any machine with firmware error records."""
+        return self.driver is not None and self.driver.startswith(HARDWARE_EDAC)
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,7 +229,7 @@ def _array_ecc(smbios: Smbios) -> tuple[str | Unread, bool | Unread]:
 
 def _edac_module(host: Host, base: str, name: str) -> EdacModule:
     label, location = words(host, f"{base}/dimm_label"), words(host, f"{base}/dimm_location")
-    corrected, uncorrected = integer(host, f"{base}/dimm_ce_count"), integer(host, f"{base}/dimm_ue_count")
+    corrected, uncorrected = count(host, f"{base}/dimm_ce_count"), count(host, f"{base}/dimm_ue_count")
     return EdacModule(
         name, label if isinstance(label, str) else name, location if isinstance(location, str) else None,
         integer(host, f"{base}/size"), corrected, uncorrected,
@@ -234,9 +247,9 @@ def _edac(host: Host) -> tuple[EdacController, ...] | Unread:
         parts = () if isinstance(inside, Unread) else (*numbered(inside, "dimm"), *numbered(inside, "rank"))
         driver = words(host, f"{base}/mc_name")
         found.append(EdacController(
-            name, driver if isinstance(driver, str) else None, integer(host, f"{base}/ce_count"),
-            integer(host, f"{base}/ue_count"), integer(host, f"{base}/ce_noinfo_count"),
-            integer(host, f"{base}/ue_noinfo_count"), integer(host, f"{base}/seconds_since_reset"),
+            name, driver if isinstance(driver, str) else None, count(host, f"{base}/ce_count"),
+            count(host, f"{base}/ue_count"), count(host, f"{base}/ce_noinfo_count"),
+            count(host, f"{base}/ue_noinfo_count"), count(host, f"{base}/seconds_since_reset"),
             tuple(_edac_module(host, f"{base}/{part}", part) for part in parts),
         ))
     return tuple(found)

@@ -59,3 +59,24 @@ def test_the_socket_is_named_as_on_the_board() -> None:
 def test_zero_where_one_controller_was_not_read_is_no_pass() -> None:
     two = (*edac(), msgspec.structs.replace(edac()[0], name="mc1", corrected=Unread("x", "error")))
     assert outcomes(judge("memory.edac-ce", memory(edac=two), dmi())) == ["unknown"]
+
+
+def by(driver: str | None, **counts: int) -> Any:
+    return (msgspec.structs.replace(edac()[0], driver=driver, **counts),)
+
+
+@pytest.mark.parametrize(("driver", "says", "wanted"), [
+    ("F17h_M30h", False, "pass"), ("Skylake Socket#0 IMC#0", DENIED, "pass"), ("ghes_edac", True, "pass"),
+    ("ghes_edac", False, "fail"), ("ghes_edac", DENIED, "unknown"), (None, DENIED, "unknown")])
+def test_only_a_driver_of_the_hardware_proves_ecc(driver: str | None, says: Any, wanted: str) -> None:
+    assert outcome("memory.ecc", memory(edac=by(driver), ecc=says), limits=ECC) == wanted
+    bare = memory(*(module(letter, check_bits=0) for letter in "ABCDEFGH"), edac=by("ghes_edac"), ecc=True)
+    assert outcome("memory.ecc", bare, limits=ECC) == "fail"
+
+
+def test_nothing_counts_errors_of_memory_without_ecc() -> None:
+    none = memory(edac=by("ghes_edac"), ecc=False)
+    assert outcome("memory.edac-ce", none, dmi(), limits=ECC) == "unknown"
+    assert outcome("memory.edac-ce", none, dmi()) == "skip"
+    assert outcome("memory.edac-ce", memory(edac=by("ghes_edac", corrected=3), ecc=False), dmi()) == "marginal"
+    assert outcome("memory.edac-ce", memory(edac=by("ghes_edac"), ecc=True), dmi(), limits=ECC) == "pass"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from boxcheck.model import Unread
 from boxcheck.probes.memory import Memory, parse_meminfo
 from tests.boxes import build
 from tests.boxes import smbios_build as smbios
@@ -98,3 +99,13 @@ def test_this_machine() -> None:
     memory = live(Memory)
     assert isinstance(memory.total_bytes, int)
     assert memory.total_bytes > 0
+
+
+def test_a_counter_does_not_fall_below_zero(tmp_path: Path) -> None:
+    base = "/sys/devices/system/edac/mc/mc0"
+    made = tree({f"{base}/mc_name": "F17h_M30h", f"{base}/ce_count": -5, f"{base}/ue_count": 0,
+                 f"{base}/dimm0/dimm_ce_count": -1, f"{base}/dimm0/dimm_ue_count": 0})
+    found = fact(Memory, made, tmp_path).edac
+    assert not isinstance(found, Unread)
+    assert (kind_of(found[0].corrected), found[0].uncorrected) == ("malformed", 0)
+    assert (kind_of(found[0].modules[0].corrected), found[0].modules[0].uncorrected) == ("malformed", 0)
