@@ -9,7 +9,7 @@ from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Subject, Unre
 from boxcheck.probes.container import Container
 from boxcheck.probes.storage import RaidArray, Storage
 from boxcheck.profile import Profile
-from boxcheck.registry import check, failed, limit, marginal, outcome_of, passed, skipped
+from boxcheck.registry import check, failed, limit, marginal, outcome_of, passed, skipped, unknown
 
 MEMBERS = limit(
     "disk.raid_members", int, "ge", "drives", "Drives that are at work in the largest RAID array.", low=1, high=128,
@@ -106,15 +106,20 @@ def raid(storage: Storage, want: Profile) -> Iterator[Finding]:
     if isinstance(storage.arrays, Unread):
         yield not_read(BOX, storage.arrays, evidence=("/proc/mdstat",))
         return
-    for array in storage.arrays:
+    containers = [array.name for array in storage.arrays if array.container]
+    arrays = [array for array in storage.arrays if not array.container]
+    for array in arrays:
         yield from _array_findings(array)
     if bound is None:
-        if not storage.arrays:
+        if containers and not arrays:
+            yield unknown(BOX, f"{listed(containers)} holds firmware RAID, and no array out of it is here",
+                          evidence=("/proc/mdstat",), help=("sudo mdadm --examine --scan lists the arrays in it",))
+        elif not arrays:
             yield skipped(BOX, "there is no RAID array, and the profile asks for none")
         return
-    working = max((_working(array) for array in storage.arrays if array.state in GOOD_STATES), default=0)
-    biggest = max(storage.arrays, key=lambda array: len(array.members), default=None)
-    unsure = next((why for array in storage.arrays if (why := _unsure(array)) is not None), None)
+    working = max((_working(array) for array in arrays if array.state in GOOD_STATES), default=0)
+    biggest = max(arrays, key=lambda array: len(array.members), default=None)
+    unsure = next((why for array in arrays if (why := _unsure(array)) is not None), None)
     if unsure is not None and outcome_of(working, bound) is not Outcome.PASS:
         yield not_read(BOX, unsure, evidence=("/proc/mdstat",))
         return

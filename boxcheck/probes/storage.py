@@ -1,7 +1,7 @@
 """Software RAID, mounts, free space, and what the machine boots from.
 
 Reads   /proc/self/mountinfo, /proc/self/mounts, /proc/mdstat, /sys/block/md*/md/{level,array_state,degraded,raid_disks,
-        dev-*/state}, /sys/class/block/<disk>, `speed` of a USB device, statvfs            (any user)
+        metadata_version,dev-*/state}, /sys/class/block/<disk>, `speed` of a USB device, statvfs            (any user)
 Absent  /proc/mdstat without the md driver. `degraded` of arrays without redundancy (RAID 0) on most kernels.
 By hand cat /proc/mdstat; findmnt /; lsblk -s -o NAME,TRAN; cat /sys/bus/usb/devices/*/speed
 
@@ -59,6 +59,9 @@ class RaidArray(msgspec.Struct, frozen=True, kw_only=True):
     degraded: int | None | Unread
     """Members missing; None where the kernel keeps no count for this level."""
     members: tuple[RaidMember, ...]
+    container: bool = False
+    """Holds the metadata of firmware RAID (Intel IMSM or VROC, DDF) and never becomes active: the arrays made out of it
+    are arrays of their own (md(4), external metadata)."""
 
 
 class Disk(msgspec.Struct, frozen=True):
@@ -127,6 +130,29 @@ def parse_inactive(mdstat: str) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def parse_active(mdstat: str) -> tuple[str, ...]:
+    """Arrays that /proc/mdstat calls active, also `active (auto-read-only)`."""
+    found = []
+    for line in mdstat.splitlines():
+        name, colon, rest = line.partition(" : ")
+        if colon and re.fullmatch(r"md[\w.-]{1,40}", name.strip()) and rest.split()[:1] == ["active"]:
+            found.append(name.strip())
+    return tuple(found)
+
+
+def parse_containers(mdstat: str) -> frozenset[str]:
+    """Arrays whose second line ends in `super external:imsm`; the arrays inside say `super external:/md127/0`."""
+    found = set()
+    name = ""
+    for line in mdstat.splitlines():
+        head, colon, _ = line.partition(" : ")
+        if colon and re.fullmatch(r"md[\w.-]{1,40}", head.strip()):
+            name = head.strip()
+        elif name and re.search(r"\bsuper external:\w", line):
+            found.add(name)
+    return frozenset(found)
+
+
 def _mounts(host: Host) -> tuple[Mount, ...] | Unread:
     text = host.text("/proc/self/mountinfo")
     found: tuple[Mount, ...] | Unread = text if isinstance(text, Unread) else parse_mountinfo(text)
@@ -143,8 +169,11 @@ def _array(host: Host, name: str) -> RaidArray:
     entries = host.entries(base)
     parts = () if isinstance(entries, Unread) else [entry for entry in entries if entry.startswith("dev-")]
     degraded = integer(host, f"{base}/degraded")
+    level, metadata = words(host, f"{base}/level"), words(host, f"{base}/metadata_version")
+    external = isinstance(metadata, str) and re.match(r"external:\w", metadata) is not None
     return RaidArray(
-        name=name, level=words(host, f"{base}/level"), state=words(host, f"{base}/array_state"),
+        name=name, level=level, state=words(host, f"{base}/array_state"),
+        container=level == "container" or (external and level is None),
         disks=integer(host, f"{base}/raid_disks"),
         degraded=None if isinstance(degraded, Unread) and degraded.kind == "absent" else degraded,
         members=tuple(RaidMember(part[4:], _state(host, f"{base}/{part}/state")) for part in parts),
@@ -160,8 +189,10 @@ def _arrays(host: Host) -> tuple[RaidArray, ...] | Unread:
     names = host.entries("/sys/block")
     mdstat = host.text("/proc/mdstat")
     inactive = {} if isinstance(mdstat, Unread) else parse_inactive(mdstat)
+    active = () if isinstance(mdstat, Unread) else parse_active(mdstat)
+    containers = frozenset() if isinstance(mdstat, Unread) else parse_containers(mdstat)
     if isinstance(names, Unread):
-        if names.kind != "absent" or not inactive:
+        if names.kind != "absent" or not (inactive or active):
             return () if names.kind == "absent" and not isinstance(mdstat, Unread) else names
         names = ()
     arrays = {name: _array(host, name) for name in names if re.fullmatch(r"md[\w.-]{1,40}", name)}
@@ -172,7 +203,15 @@ def _arrays(host: Host) -> tuple[RaidArray, ...] | Unread:
             arrays[name] = RaidArray(
                 name=name, level=known.level if known else None, state="inactive",
                 disks=known.disks if known else unread, degraded=None,
-                members=tuple(RaidMember(member, unread) for member in members))
+                members=tuple(RaidMember(member, unread) for member in members),
+                container=known is not None and known.container)
+    for name in active:
+        if name not in arrays:
+            hidden = Unread(f"{name} is active in /proc/mdstat and missing in /sys/block", "malformed")
+            arrays[name] = RaidArray(
+                name=name, level=hidden, state=hidden, disks=hidden, degraded=hidden, members=())
+    for name in containers & arrays.keys():
+        arrays[name] = msgspec.structs.replace(arrays[name], container=True)
     if not arrays and isinstance(mdstat, Unread) and mdstat.kind != "absent":
         return mdstat  # a list of disks that somebody else captured does not prove that there is no array
     return tuple(arrays[name] for name in sorted(arrays))

@@ -103,3 +103,14 @@ def test_what_no_profile_asks_for_is_skipped(check: str, facts: tuple[Any, ...])
 def test_an_array_that_was_not_read_is_not_there_by_accident() -> None:
     assert isinstance(GONE, Unread)
     assert outcomes(judge("disk.raid", storage(arrays=GONE), limits={"disk.raid_members": 4})) == ["unknown"]
+
+
+CONTAINER = array(name="md127", level=None, state="inactive", disks=0, container=True)
+
+
+@pytest.mark.parametrize(("arrays", "wanted"), [
+    ((array(name="md126", level="raid1", degraded=0), CONTAINER), ["pass"]), ((CONTAINER,), ["unknown"]),
+    ((array(name="md126", level="raid1", state="inactive"), CONTAINER), ["fail"]),
+    ((array(state=GONE, level=GONE, disks=GONE, degraded=GONE, members=()),), ["unknown"])])
+def test_a_container_of_firmware_raid_is_no_array(arrays: Any, wanted: list[str]) -> None:
+    assert outcomes(judge("disk.raid", storage(arrays=arrays))) == wanted

@@ -4,7 +4,14 @@ from pathlib import Path
 
 from boxcheck.host import DiskSpace
 from boxcheck.model import Unread
-from boxcheck.probes.storage import Storage, parse_inactive, parse_mountinfo, parse_mounts
+from boxcheck.probes.storage import (
+    Storage,
+    parse_active,
+    parse_containers,
+    parse_inactive,
+    parse_mountinfo,
+    parse_mounts,
+)
 from tests.boxes import build
 from tests.boxes.tree import Tree
 from tests.probes.reading import HOSTILE, fact, kind_of, live, never_raises, tree
@@ -125,3 +132,39 @@ def test_this_machine() -> None:
     storage = live(Storage)
     assert isinstance(storage.mounts, tuple)
     assert isinstance(storage.volumes[0].space, DiskSpace)
+
+
+IMSM = """Personalities : [raid1]
+md126 : active raid1 sda[1] sdb[0]
+      976748544 blocks super external:/md127/0 [2/2] [UU]
+
+md127 : inactive sdb[1](S) sda[0](S)
+      5032 blocks super external:imsm
+
+unused devices: <none>
+"""
+
+
+def test_containers_of_firmware_raid(tmp_path: Path) -> None:
+    assert parse_containers(IMSM) == {"md127"}
+    made = tree({"/proc/mdstat": IMSM})
+    for name, level, state, metadata in (
+            ("md126", "raid1", "active", "external:/md127/0"), ("md127", "", "inactive", "external:imsm")):
+        for file, text in (("level", level), ("array_state", state), ("metadata_version", metadata)):
+            made.put(f"/sys/block/{name}/md/{file}", text)
+    for text in (IMSM, ""):  # sysfs alone tells as well
+        made.put("/proc/mdstat", text)
+        found = fact(Storage, made, tmp_path).arrays
+        assert not isinstance(found, Unread)
+        assert [(one.name, one.container) for one in found] == [("md126", False), ("md127", True)]
+
+
+def test_an_array_that_sysfs_hides_is_not_gone(tmp_path: Path) -> None:
+    assert parse_active(IMSM) == ("md126",)
+    made = tree({"/proc/mdstat": "Personalities : [raid0]\nmd0 : active raid0 nvme0n1[0] nvme1n1[1]\n"})
+    for there in (False, True):
+        found = fact(Storage, made, tmp_path).arrays
+        assert not isinstance(found, Unread)
+        assert [(one.name, kind_of(one.state)) for one in found] == [("md0", "malformed")]
+        if not there:
+            made.put("/sys/block/sda/size", "1")
