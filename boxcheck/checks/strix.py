@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from boxcheck.checks.strix_memory import GIB, Shared, shared, wanted
 from boxcheck.checks.versions import version_outcome
-from boxcheck.checks.wording import judged, not_read, size, wish_of
+from boxcheck.checks.wording import broken_bound, decided, judged, not_read, size, wish_of
 from boxcheck.decode.version import parse_release
 from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Subject, Unread
 from boxcheck.probes.amdgpu import PAGE_BYTES, Amdgpu
@@ -17,7 +17,7 @@ from boxcheck.probes.memory import Memory
 from boxcheck.probes.modules import COMMAND_LINE, ModuleSettings
 from boxcheck.probes.tuning import ACTIVE_PROFILE, Tuning
 from boxcheck.profile import Profile
-from boxcheck.registry import check, failed, limit, marginal, passed, skipped, unknown
+from boxcheck.registry import check, failed, limit, marginal, outcome_of, passed, skipped, unknown
 
 GPU_MEMORY = limit(
     "strix.gpu_memory_gib", float, "ge", "GiB",
@@ -70,6 +70,16 @@ def _unread_part(one: Shared) -> Unread | None:
     return next((part for part in parts if isinstance(part, Unread)), None)
 
 
+def _beyond(one: Shared, usable: int, installed: int, bound: Limit) -> Finding:
+    """More was promised to the GPU than there is: the promise counts as far as memory goes, and is no pass even so."""
+    outcome = outcome_of(installed / GIB, bound)
+    return decided(
+        Outcome.MARGINAL if outcome is Outcome.PASS else outcome, one.subject,
+        f"{size(usable)} were given to programs on the GPU, and {size(installed)} of memory are installed, "
+        f"{broken_bound(installed / GIB, bound)} GiB", measured=Quantity(installed / GIB, "GiB"), limit=bound,
+        evidence=_paths(one), cause=CAUSE, title="the GPU was promised more memory than there is", help=one.setting)
+
+
 @check("strix.gpu-memory", reads=[Gpus, Amdgpu, Memory, ModuleSettings], limits=[GPU_MEMORY])
 def gpu_memory(
     gpus: Gpus, amdgpu: Amdgpu, memory: Memory, settings: ModuleSettings, want: Profile
@@ -91,6 +101,8 @@ def gpu_memory(
             yield skipped(one.subject, f"the profile sets no {GPU_MEMORY}")
         elif (unread := _unread_part(one)) is not None:
             yield not_read(one.subject, unread, evidence=_paths(one))
+        elif isinstance(one.installed_bytes, Unread):
+            yield not_read(one.subject, one.installed_bytes, evidence=_paths(one))
         else:
             yield _judge_usable(one, memory, bound)
 
@@ -99,6 +111,8 @@ def _judge_usable(one: Shared, memory: Memory, bound: Limit) -> Finding:
     usable, limit_bytes = one.usable_bytes, one.ttm_limit_bytes
     assert isinstance(usable, int)
     assert isinstance(limit_bytes, int)
+    if isinstance(one.installed_bytes, int) and usable > one.installed_bytes:
+        return _beyond(one, usable, one.installed_bytes, bound)
     total = memory.total_bytes
     asked = "nothing was asked, so it is the kernel's default of half the memory"
     if one.asked_gtt_bytes is not None and (one.asked_pages_bytes is None or one.asked_gtt_bytes == usable):

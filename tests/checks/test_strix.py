@@ -170,3 +170,18 @@ def test_other_machines(check: str) -> None:
     other = (gpus(gpu()), amdgpu(), MEMORY, asked())
     assert outcome(check, *other) == "skip"
     assert outcome(check, *other, profile=profile()) == "unknown"
+
+
+@pytest.mark.parametrize(("installed", "asks", "wanted"), [
+    (128 * GIB, {"must": 96.0, "should": 120.0}, "pass"), (64 * GIB, {"must": 96.0, "should": 120.0}, "fail"),
+    (96 * GIB, {"must": 96.0, "should": 120.0}, "marginal"), (64 * GIB, {"must": 32.0}, "marginal")])
+def test_more_memory_than_there_is_cannot_be_given(installed: int, asks: Any, wanted: str) -> None:
+    small = msgspec.structs.replace(MEMORY, installed_bytes=installed, total_bytes=installed - 3 * GIB)
+    finding = strix("gpu-memory", driver(), memory=small, limits={"strix.gpu_memory_gib": asks})
+    assert finding.outcome.value == wanted
+    if wanted != "pass":
+        assert "124 GiB" in finding.says
+        assert f"{installed // GIB} GiB of memory are installed" in finding.says
+    nobody = msgspec.structs.replace(MEMORY, installed_bytes=GONE, total_bytes=GONE)
+    finding = strix("gpu-memory", driver(), memory=nobody, limits={"strix.gpu_memory_gib": asks})
+    assert finding.outcome.value == "unknown"
