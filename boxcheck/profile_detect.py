@@ -1,9 +1,9 @@
 """Which shipped profile is this machine? Pure: facts in, a name or the reason why there is none out.
 
 A profile says in [match] by what it is recognised: board, product, processor (globs over what the firmware and the
-kernel say), sockets, and how many of its GPUs may be there. A card that is missing must not hide what box this is, so
-the number is a range; GPUs are counted by id, since one card of the wrong revision is a fault of the box and not
-another box.
+kernel say), sockets, how much memory, and how many of its GPUs may be there. A card that is missing must not hide what
+box this is, so the number is a range; GPUs are counted by id, since one card of the wrong revision is a fault of the
+box and not another box.
 A sign that was not read decides nothing: two profiles that it could tell apart leave the box ambiguous.
 """
 
@@ -21,9 +21,13 @@ from boxcheck.profile import Profile, shipped_profiles
 
 if TYPE_CHECKING:
     from boxcheck.engine.inspect import Facts
+    from boxcheck.probes.memory import Memory
 
 Sign = Literal["yes", "no", "unread"]
 
+GIB = 1 << 30
+MODULE = 8 * GIB
+"""No box that a profile tells apart by memory has smaller modules."""
 WORDS = {"board": "board name", "product": "product name", "cpu": "processor", "sockets": "number of sockets"}
 
 
@@ -41,6 +45,8 @@ class BoxSigns(msgspec.Struct, frozen=True):
     cpu: str | None | Unread = None
     sockets: int | Unread = 1
     gpus: tuple[SeenGpu, ...] | Unread = ()
+    memory_gib: float | Unread = Unread("memory was not asked for", "unsupported")
+    """Main memory that is fitted."""
 
 
 class Detection(msgspec.Struct, frozen=True):
@@ -70,6 +76,11 @@ class _Match(msgspec.Struct, frozen=True):
         return self.score + sum(sign == "unread" for sign in self.signs.values())
 
     @property
+    def named(self) -> bool:
+        """Whether the firmware names this very board or product."""
+        return "yes" in (self.signs.get("board"), self.signs.get("product"))
+
+    @property
     def cards(self) -> str:
         ids = " or ".join(dict.fromkeys(pci_id for part in self.profile.gpus.parts for pci_id in part.pci_ids))
         count = self.profile.gpus.count
@@ -81,8 +92,9 @@ def signs_of(facts: Facts) -> BoxSigns:
     from boxcheck.probes.cpu import Cpu
     from boxcheck.probes.dmi import Dmi
     from boxcheck.probes.gpus import Gpus
+    from boxcheck.probes.memory import Memory
 
-    dmi, cpu, gpus = facts.of(Dmi), facts.of(Cpu), facts.of(Gpus)
+    dmi, cpu, gpus, memory = facts.of(Dmi), facts.of(Cpu), facts.of(Gpus), facts.of(Memory)
     seen: tuple[SeenGpu, ...] | Unread
     if isinstance(gpus, Unread):
         seen = gpus
@@ -96,7 +108,20 @@ def signs_of(facts: Facts) -> BoxSigns:
         cpu=cpu if isinstance(cpu, Unread) else cpu.model,
         sockets=cpu if isinstance(cpu, Unread) else cpu.sockets,
         gpus=seen,
+        memory_gib=memory if isinstance(memory, Unread) else _fitted_gib(memory),
     )
+
+
+def _fitted_gib(memory: Memory) -> float | Unread:
+    """What the firmware lists; without its table (it needs root) what the kernel has and what a GPU was given of it.
+    That lacks what firmware and kernel took for themselves, so it is rounded up to whole modules."""
+    if not isinstance(memory.installed_bytes, Unread):
+        return memory.installed_bytes / GIB
+    parts = (memory.total_bytes, memory.carve_out_bytes)
+    unread = next((part for part in parts if isinstance(part, Unread)), None)
+    if unread is not None:
+        return unread
+    return -(-sum(part for part in parts if isinstance(part, int)) // MODULE) * MODULE / GIB
 
 
 def detect(facts: Facts) -> Detection:
@@ -117,7 +142,8 @@ def detect_signs(seen: BoxSigns, profiles: Sequence[Profile]) -> Detection:
                          else f"{_describe(seen)}: no profile matches")
     matches.sort(key=lambda match: match.score, reverse=True)
     best = matches[0]
-    rivals = [match for match in matches[1:] if match.best_score >= best.score]
+    # A card more or less says little: what the firmware calls the board is not outvoted by the right number of them.
+    rivals = [match for match in matches[1:] if match.best_score >= best.score or (match.named and not best.named)]
     if rivals:
         return _ambiguous([best, *rivals])
     identified = [WORDS[name] for name, sign in best.signs.items() if sign == "yes"]
@@ -132,7 +158,8 @@ def _ambiguous(matches: Sequence[_Match]) -> Detection:
     names = tuple(match.profile.name for match in matches)
     unread = dict.fromkeys(
         WORDS[name] for match in matches for name, sign in match.signs.items() if sign == "unread")
-    why = f"{matches[0].cards}: {' and '.join(names)} match equally"
+    even = len({match.score for match in matches}) == 1
+    why = f"{matches[0].cards}: {' and '.join(names)} match{' equally' if even else ''}"
     if unread:
         why = f"{matches[0].cards}: could be {' or '.join(names)}; {_and(list(unread))} not read"
     return Detection(None, why, names)
@@ -150,6 +177,11 @@ def _match(seen: BoxSigns, gpus: Sequence[SeenGpu], profile: Profile) -> _Match 
     fewest, most = profile.match.get("gpu_count", (1, profile.gpus.planned or profile.gpus.count or 64))
     if not fewest <= found <= most:
         return None
+    if "memory_gib" in profile.match and not isinstance(seen.memory_gib, Unread):
+        # No sign of its own: many boxes have that much. Another amount is another box.
+        least, largest = profile.match["memory_gib"]
+        if not least <= seen.memory_gib <= largest:
+            return None
     signs: dict[str, Sign] = {
         name: _glob(getattr(seen, name), profile.match[name])
         for name in ("board", "product", "cpu") if name in profile.match

@@ -24,7 +24,9 @@ PART_KEYS = ("part", "title", "notes")
 TABLES = ("match", "gpus", "require", "slot", "source", "recommend")
 STAGES = ("inspect", "stress", "faults", "advisory")
 MATCH_GLOBS = ("board", "product", "cpu")
-MATCH_KEYS = (*MATCH_GLOBS, "gpu_count", "sockets")
+MATCH_RANGES = {"gpu_count": "write [4, 6]", "memory_gib": "write [96, 160]"}
+"""Ranges of [match], and an example of each."""
+MATCH_KEYS = (*MATCH_GLOBS, *MATCH_RANGES, "sockets")
 SLOT_WIDTHS = (1, 2, 4, 8, 16)
 SLOT_SPEEDS_GTS = (2.5, 5.0, 8.0, 16.0, 32.0, 64.0)
 
@@ -315,14 +317,16 @@ class Sheet:
             key: self._texts(("match", key), single=True) for key in MATCH_GLOBS if key in table}
         if "sockets" in table:
             found["sockets"] = self._number(("match", "sockets"), 1, 64, 1)
-        if "gpu_count" in table:
-            value = table["gpu_count"]
+        for name, example in MATCH_RANGES.items():
+            if name not in table:
+                continue
+            value = table[name]
             numbers = isinstance(value, list) and len(value) == 2 and all(type(item) is int for item in value)
-            if numbers and 0 <= value[0] <= value[1] <= 1024:
-                found["gpu_count"] = tuple(value)
+            if numbers and 0 <= value[0] <= value[1] <= (1024 if name == "gpu_count" else 1 << 20):
+                found[name] = tuple(value)
             else:
-                self.wrong(("match", "gpu_count"),
-                           f"match.gpu_count is {show(value)}, expected the fewest and the most", "write [4, 6]")
+                self.wrong(("match", name),
+                           f"match.{name} is {show(value)}, expected the fewest and the most", example)
         return found
 
     def _gpus(self) -> GpusAsked:

@@ -7,7 +7,8 @@ import pytest
 
 from boxcheck.model import Unread
 from boxcheck.profile import Profile, load_profile, part_of, shipped_profiles
-from boxcheck.profile_detect import BoxSigns, Detection, SeenGpu, detect_signs
+from boxcheck.profile_detect import BoxSigns, Detection, SeenGpu, _fitted_gib, detect_signs
+from tests.checks.memories import memory
 
 UNREAD = Unread("the board name needs root", "permission")
 
@@ -81,3 +82,26 @@ def test_two_profiles_that_match_equally_are_ambiguous(profiles: list[Profile]) 
     found = detect_signs(WOPR, [wopr, twin])
     assert found == Detection(
         None, "7 x 10de:2684: wopr-7x4090 and my-own-7x4090 match equally", ("wopr-7x4090", "my-own-7x4090"))
+
+
+def test_the_right_number_of_cards_does_not_outvote_the_name_of_the_board(profiles: list[Profile]) -> None:
+    seen = changed(WOPR, cpu=GREEN.cpu, gpus=cards(6, "10de:2684"))  # one card lost, and another processor
+    found = detect_signs(seen, profiles)
+    assert (found.name, set(found.candidates)) == (None, {"tinybox-green", "wopr-7x4090"})
+    assert found.why == "6 x 10de:2684: tinybox-green and wopr-7x4090 match"
+
+
+@pytest.mark.parametrize(("gib", "name"), [
+    (128.0, "strix-halo"), (96.0, "strix-halo"), (95.9, None), (64.0, None), (UNREAD, "strix-halo")])
+def test_half_the_memory_is_another_box(profiles: list[Profile], gib: object, name: str | None) -> None:
+    assert detect_signs(changed(STRIX, memory_gib=gib), profiles).name == name
+
+
+@pytest.mark.parametrize(("changes", "gib"), [
+    ({}, 128.0), ({"installed_bytes": UNREAD, "total_bytes": 123 << 30, "carve_out_bytes": 1 << 29}, 128.0),
+    ({"installed_bytes": UNREAD, "total_bytes": 31 << 30, "carve_out_bytes": 96 << 30}, 128.0),
+    ({"installed_bytes": UNREAD, "total_bytes": 62 << 30, "carve_out_bytes": None}, 64.0),
+    ({"installed_bytes": UNREAD, "total_bytes": UNREAD}, None)])
+def test_how_much_memory_is_fitted(changes: dict[str, object], gib: float | None) -> None:
+    found = _fitted_gib(memory(**changes))
+    assert (None if isinstance(found, Unread) else found) == gib

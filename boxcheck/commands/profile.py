@@ -81,9 +81,10 @@ def profile_detect(sysroot: str | None, json: str | None) -> int:
     from boxcheck.probes.cpu import Cpu
     from boxcheck.probes.dmi import Dmi
     from boxcheck.probes.gpus import Gpus
+    from boxcheck.probes.memory import Memory
     from boxcheck.profile_detect import detect
 
-    found = detect(read_facts(open_host(sysroot), (Dmi, Cpu, Gpus)))
+    found = detect(read_facts(open_host(sysroot), (Dmi, Cpu, Gpus, Memory)))
     write_output(json or "-", report.detect_json(found) if json else report.detect_text(found))
     return 0 if found.name else INCOMPLETE
 
