@@ -415,6 +415,30 @@ def test_a_system_with_next_to_nothing_gets_a_directory(tmp_path: Path) -> None:
     assert not left
 
 
+def test_a_system_of_busybox_alone(tmp_path: Path) -> None:
+    """A rescue stick: the shell and every program are busybox's own."""
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("busybox is not installed")
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    for applet in applets:
+        (folder / applet).symlink_to(busybox)
+    script = tmp_path / "script.sh"
+    script.write_text(script_text().replace("PATH=$PATH:", "PATH=$PATH # "))
+    env = {**os.environ, "PATH": str(folder)}
+    done = subprocess.run(
+        [busybox, "ash", str(script), f"{tmp_path}/box.tar.gz"], capture_output=True, text=True, env=env, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    host = CaptureHost(f"{tmp_path}/box.tar.gz")
+    assert host.complaints == []
+    expected, found = facts_of(LiveHost()), facts_of(host)
+    left = [line for line in differences(expected["facts"], found["facts"], "facts") if "not installed" not in line]
+    assert left == []
+
+
 def test_modes_are_read_without_stat_too(tmp_path: Path) -> None:
     """The table from `ls -ln` to octal."""
     function = re.search(r"^octal\(\) \{\n.*?^\}", script_text(), re.S | re.M)

@@ -18,6 +18,7 @@ import msgspec
 from boxcheck import __version__
 from boxcheck.host import LOG_LIMIT_BYTES
 from boxcheck.host.common import errno_name, from_errno_name, one_line
+from boxcheck.host.stored import field, fields
 from boxcheck.host.tables import SCHEMA
 from boxcheck.model import Unread
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from boxcheck.host.record import Recording
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
+_OLDEST_SECONDS = 946_684_800  # 2000-01-01
 _OTHER_SUFFIXES = (".zip", ".7z", ".gz", ".zst", ".xz", ".bz2", ".rar", ".json")
 
 
@@ -231,15 +233,28 @@ def _tar(members: Members, stream: Any) -> None:
     import io
     import tarfile
 
+    when = _started(members)
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, content in _entries(members):
             entry = tarfile.TarInfo(name)
+            entry.mtime = when
             if isinstance(content, str):
                 entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, content, 0o777
                 archive.addfile(entry)
             else:
                 entry.size, entry.mode = len(content), 0o600
                 archive.addfile(entry, io.BytesIO(content))
+
+
+def _started(members: Members) -> int:
+    """When the machine was read, for the dates of the files: tools that unpack a tar complain about 1970."""
+    from datetime import datetime
+
+    meta = fields(members.files.get("/boxcheck/capture.json", b"")) or {}
+    try:
+        return max(_OLDEST_SECONDS, int(datetime.fromisoformat(field(meta, "start", str) or "").timestamp()))
+    except (ValueError, OverflowError):
+        return _OLDEST_SECONDS
 
 
 def _write_directory(members: Members, out: str) -> int:

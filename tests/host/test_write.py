@@ -89,6 +89,11 @@ def test_other_tools_read_the_tar_and_find_the_description_first(tmp_path: Path)
     assert meta["schema"] == "boxcheck.capture/1"
     assert meta["kind"] == "recorded"
     assert meta["redacted"] is False
+    unpacked = subprocess.run(
+        ["tar", "xzf", f"{tmp_path}/box.tar.gz", "-C", tmp_path], capture_output=True, check=True, text=True
+    )
+    assert unpacked.stderr == ""
+    assert CaptureHost(str(tmp_path)).text("/proc/cmdline") == "quiet"
     listed = subprocess.run(["tar", "tzf", f"{tmp_path}/box.tar.gz"], capture_output=True, check=True, text=True)
     assert len(listed.stdout.splitlines()) == len(names)
 
