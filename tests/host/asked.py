@@ -21,7 +21,7 @@ FORMS = ("", ".tar", ".tar.gz", ".tar.zst")
 NOBODY = 65534
 
 
-def answers(host: Host, profiles: tuple[str, ...] = ("generic",)) -> bytes:
+def answers(host: Host, profiles: tuple[str, ...] = ("generic", "wopr-7x4090", "strix-halo")) -> bytes:
     """All facts and all findings by a few profiles, one value a line."""
     facts = read_facts(host)
     assert not facts.crashes, facts.crashes[0].traceback
