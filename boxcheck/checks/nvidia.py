@@ -49,11 +49,15 @@ def runtime_count(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Iter
     if (instead := _unloaded(nvidia, want)) is not None:
         yield instead
         return
-    for gpu in _cards(gpus, want):
-        yield _judge_listed(gpu, nvidia, nvml, want)
+    found = [_judge_listed(gpu, nvidia, nvml, want) for gpu in _cards(gpus, want)]
+    yield from (one for one in found if one is not None)
+    if isinstance(nvml.gpus, Unread) and None in found:
+        yield not_read(BOX, nvml.gpus, evidence=(f"{PROC}/gpus",),
+                       notes=(f"NVIDIA's driver has {found.count(None)} of {len(found)} GPUs",))
 
 
-def _judge_listed(gpu: Gpu, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Finding:
+def _judge_listed(gpu: Gpu, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Finding | None:
+    """None where the driver has the GPU and NVML as a whole did not answer: one finding then stands for all."""
     evidence = (f"{PROC}/gpus/{gpu.bdf}/information",)
     help_ = ("sudo dmesg | grep -E 'NVRM|Xid' | tail -30  says why", "power off and on; still: reseat the card")
     seen = nvml.of(gpu.bdf)
@@ -75,7 +79,7 @@ def _judge_listed(gpu: Gpu, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Findin
                       cause=f"driver-binding:{gpu.bdf}", title=f"NVIDIA's driver does not have {gpu.subject.name}",
                       help=help_)
     if isinstance(nvml.gpus, Unread):
-        return not_read(gpu.subject, nvml.gpus, evidence=evidence, notes=("NVIDIA's driver has it",))
+        return None
     if seen is None:
         lost = bool(lost_by_count)
         return failed(
