@@ -69,18 +69,26 @@ def _decide(
     if not certain:
         return Outcome.UNKNOWN, "no profile says what this machine must be"
     if unread := of(Outcome.UNKNOWN):
-        return Outcome.UNKNOWN, f"{_count(unread)} not read"
+        return Outcome.UNKNOWN, f"{_count(unread)} {_was(unread)} not read"
     if left_out:
-        return Outcome.UNKNOWN, f"{len(left_out)} required {_checks(len(left_out))} not run"
+        return Outcome.UNKNOWN, f"what was run did not fail; {len(left_out)} required {_checks(len(left_out))} not run"
     if not any(finding.outcome in (Outcome.PASS, Outcome.MARGINAL) for finding in blockers):
         return Outcome.UNKNOWN, "nothing that this profile requires was judged"
     if marginal := of(Outcome.MARGINAL):
-        return Outcome.MARGINAL, f"{_count(marginal)} marginal"
+        return Outcome.MARGINAL, f"{_count(marginal)} {_is(marginal)} marginal"
     return Outcome.PASS, "every required check passed"
 
 
 def _checks(number: int) -> str:
     return "check was" if number == 1 else "checks were"
+
+
+def _was(findings: Sequence[Finding]) -> str:
+    return "was" if len({finding.check for finding in findings}) == 1 else "were"
+
+
+def _is(findings: Sequence[Finding]) -> str:
+    return "is" if len({finding.check for finding in findings}) == 1 else "are"
 
 
 def _count(findings: Sequence[Finding]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 
 import msgspec
@@ -70,9 +71,10 @@ def test_a_gpu_whose_ids_cannot_be_read_is_not_gone_and_not_fine(profile: str) -
 def test_width_under_load_counts(width: str, outcome: Outcome, end: str) -> None:
     tree = build("wopr-7x4090")
     path = f"{real(tree, end)}/current_link_width"
-    for reading in tree.readings:
-        if reading.path == path and reading.phase == "load":
-            reading.data = f"{width}\n".encode()
+    tree.readings = [
+        dataclasses.replace(reading, data=f"{width}\n".encode())
+        if reading.path == path and reading.phase == "load" else reading for reading in tree.readings
+    ]
     assert of(judged(tree), "pcie.link-width").outcome is outcome
 
 

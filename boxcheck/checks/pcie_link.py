@@ -93,10 +93,7 @@ def _judge_width(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
     wanted = wanted_width(link, want)
     width = link.width
     if gpu.gone:
-        return failed(
-            subject, "the card no longer answers, its link cannot be judged", cause=f"gpu-lost:{gpu.bdf}",
-            evidence=evidence, where=where(link, gpu, links, want),
-        )
+        return unknown(subject, "the card no longer answers, so its link was not judged", evidence=evidence)
     if not isinstance(link.under_load, Unread) and isinstance(width, int):
         if link.under_load.width not in LEGAL_WIDTHS:
             return unknown(subject, f"trained x{width}; under load its width could not be read", evidence=evidence)
@@ -190,10 +187,7 @@ def _judge_speed(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
     wanted = wanted_speed(link, want)
     place = where(link, gpu, links, want)
     if gpu.gone:
-        return failed(
-            subject, "the card no longer answers, its link cannot be judged", cause=f"gpu-lost:{gpu.bdf}",
-            evidence=evidence, where=place,
-        )
+        return unknown(subject, "the card no longer answers, so its link was not judged", evidence=evidence)
     if isinstance(wanted, Unread):
         return unknown(subject, f"what the link could do was not read: {wanted.why}", evidence=evidence)
     if wanted is None:
@@ -257,7 +251,7 @@ def _judge_speed(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
             subject, f"runs at {shown} at rest, {bound} required; cards lower their speed at rest and this one was not "
             f"seen under load",
             measured=None if speed is None else Quantity(speed, "GT/s"), limit=wanted, evidence=evidence,
-            help=(f"keep {gpu.subject.name} busy with any job and run meanwhile: boxcheck doctor pcie.link-speed",),
+            help=("keep every GPU busy with any job and run meanwhile, on the box: boxcheck doctor",),
         )
     excluded: tuple[str, ...] = ("idle power saving (read under load)",)
     if isinstance(target, float):

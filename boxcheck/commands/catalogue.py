@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from boxcheck.model import Outcome
 from boxcheck.profile import Profile, load_profile
 from boxcheck.registry import CHECKS, LIMITS, PROBES, Check, discover
 from boxcheck.report.output import write_output
@@ -26,17 +27,27 @@ def catalogue() -> list[dict[str, Any]]:
     ]
 
 
+_BLOCKS = {"blocker": "a blocker", "fault": "a blocker when it finds a fault", "advisory": "advisory"}
+
+
+def blocks(id: str, want: Profile) -> str:
+    """`blocker`, `fault` (blocks when it finds one, not when it cannot look) or `advisory`."""
+    if want.is_blocker(id):
+        return "blocker"
+    return "fault" if want.blocks(id, Outcome.FAIL) else "advisory"
+
+
 def list_checks(json: str | None, profile: str | None) -> int:
     found = catalogue()
     want = load_profile(profile) if profile else None
     if want is not None:
-        found = [{**entry, "blocker": want.is_blocker(entry["id"])} for entry in found]
+        found = [{**entry, "blocker": want.is_blocker(entry["id"]), "blocks": blocks(entry["id"], want)} for entry in found]
     if json:
         write_output(json, msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
         return 0
     width = max(len(entry["id"]) for entry in found)
     for entry in found:
-        mark = "" if want is None else "blocker   " if entry["blocker"] else "advisory  "
+        mark = "" if want is None else f"{entry['blocks']:<10}"
         needs = f"  (needs {', '.join(entry['needs'])})" if entry["needs"] else ""
         sys.stdout.write(f"{entry['id']:<{width}}  {mark}{entry['title']}{needs}\n")
     return 0
@@ -64,11 +75,13 @@ def explanation(check: Check, want: Profile | None = None) -> str:
             f"{name} ({spec.unit}): {spec.doc}", 96, initial_indent="  limit    ", subsequent_indent=" " * 11)
         limit = want.limit(name) if want else None
         if limit is not None and want is not None:
+            bounds = ", ".join(f"{word} {value}" for word, value in (("must", limit.must), ("should", limit.should))
+                               if value is not None)
             lines += textwrap.wrap(
-                f"{want.name}: must {limit.must}, should {limit.should}. {limit.source}", 96,
+                f"{want.name}: {bounds}. {limit.source}", 96,
                 initial_indent=" " * 11, subsequent_indent=" " * 13)
     if want is not None:
-        lines.append(f"  in {want.name}: {'a blocker' if want.is_blocker(check.id) else 'advisory'}")
+        lines.append(f"  in {want.name}: {_BLOCKS[blocks(check.id, want)]}")
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -1,10 +1,12 @@
 """JUnit XML, as CI systems read it: a suite an area, a case a finding.
 
-fail -> <failure>, unknown -> <error>, skip -> <skipped>, marginal -> passed with a property and <system-out>.
+fail -> <failure>, unknown -> <error>, skip -> <skipped>; marginal, and what the profile does not require, -> passed with a
+property and <system-out>.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC
 
 from boxcheck.account import Account
@@ -33,26 +35,33 @@ def junit_xml(account: Account) -> str:
     for finding in account.verdict.findings:
         by_area.setdefault(finding.check.split(".", 1)[0], []).append(finding)
     stamp = datetime.fromtimestamp(account.started, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    counts = account.verdict.counts
+    counts = Counter(_result(finding) for finding in account.verdict.findings)
     total = len(account.verdict.findings)
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
-        f'<testsuites name="boxcheck" tests="{total}" failures="{counts["fail"]}" errors="{counts["unknown"]}" '
-        f'skipped="{counts["skip"]}" time="{account.elapsed_seconds:.3f}">',
+        f'<testsuites name="boxcheck" tests="{total}" failures="{counts["failure"]}" errors="{counts["error"]}" '
+        f'skipped="{counts["skipped"]}" time="{account.elapsed_seconds:.3f}">',
     ]
     for area, findings in by_area.items():
-        def count(outcome: Outcome, findings: list[Finding] = findings) -> int:
-            return sum(finding.outcome is outcome for finding in findings)
-
+        here = Counter(map(_result, findings))
         lines.append(
-            f'  <testsuite name={_attribute(area)} tests="{len(findings)}" failures="{count(Outcome.FAIL)}" '
-            f'errors="{count(Outcome.UNKNOWN)}" skipped="{count(Outcome.SKIP)}" timestamp="{stamp}" time="0" '
+            f'  <testsuite name={_attribute(area)} tests="{len(findings)}" failures="{here["failure"]}" '
+            f'errors="{here["error"]}" skipped="{here["skipped"]}" timestamp="{stamp}" time="0" '
             f'hostname={_attribute(account.box)}>')
         for finding in findings:
             lines += _case(finding)
         lines.append("  </testsuite>")
     lines.append("</testsuites>")
     return "\n".join(lines) + "\n"
+
+
+def _result(finding: Finding) -> str:
+    """The element that JUnit has for it. What the profile does not require decides no build: it is a pass with a note."""
+    if finding.outcome is Outcome.SKIP:
+        return "skipped"
+    if finding.blocker and finding.outcome in (Outcome.FAIL, Outcome.UNKNOWN):
+        return "failure" if finding.outcome is Outcome.FAIL else "error"
+    return "passed"
 
 
 def _case(finding: Finding) -> list[str]:
@@ -70,14 +79,16 @@ def _case(finding: Finding) -> list[str]:
         f"        <property name={_attribute(key)} value={_attribute(value)}/>" for key, value in properties.items()]
     lines.append("      </properties>")
     message = _attribute(finding.says)
-    if finding.outcome is Outcome.FAIL:
+    result = _result(finding)
+    if result == "failure":
         lines.append(f"      <failure message={message} type={_attribute(finding.check)}/>")
-    elif finding.outcome is Outcome.UNKNOWN:
+    elif result == "error":
         lines.append(f"      <error message={message} type={_attribute(finding.check)}/>")
-    elif finding.outcome is Outcome.SKIP:
+    elif result == "skipped":
         lines.append(f"      <skipped message={message}/>")
-    elif finding.outcome is Outcome.MARGINAL:
-        lines.append(f"      <system-out>{_text('marginal: ' + finding.says)}</system-out>")
+    elif finding.outcome is not Outcome.PASS:
+        word = "marginal" if finding.outcome is Outcome.MARGINAL else f"not required, {finding.outcome.value}"
+        lines.append(f"      <system-out>{_text(f'{word}: {finding.says}')}</system-out>")
     lines.append("    </testcase>")
     return lines
 

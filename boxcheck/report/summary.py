@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from boxcheck.probes.amdgpu import Amdgpu
 from boxcheck.probes.cpu import Cpu
 from boxcheck.probes.dmi import Dmi
 from boxcheck.probes.gpus import Gpu, Gpus
+from boxcheck.probes.identity import Identity
 from boxcheck.probes.kernel import Kernel
 from boxcheck.probes.links import Link, Links
 from boxcheck.probes.memory import Memory
@@ -41,8 +41,8 @@ def account_of(
     rows = _rows(facts, profile, verdict)
     return Account(
         version=__version__, commit=_commit(), started=started if isinstance(taken, Unread) else taken,
-        finished=time.time(), origin=host.origin, live=host.live,
-        root=None if isinstance(who, Unread) else who.root, box=_box(facts, host),
+        finished=(started if isinstance(taken, Unread) else taken) + elapsed_seconds, origin=host.origin, live=host.live,
+        root=None if isinstance(who, Unread) else who.root, box=_box(facts),
         profile=profile if certain else None, profile_why=why, goal=profile.goal,
         checks=tuple(check.id for check in checks), verdict=verdict, summaries=_summaries(facts, rows),
         link_rows=rows,
@@ -67,9 +67,9 @@ def _commit() -> str | None:
         return None
 
 
-def _box(facts: Facts, host: Host) -> str:
-    dmi = facts.of(Dmi)
-    name = host.text("/proc/sys/kernel/hostname")
+def _box(facts: Facts) -> str:
+    dmi, identity = facts.of(Dmi), facts.of(Identity)
+    name = identity.host_name if isinstance(identity, Identity) else None
     serial = None
     if isinstance(dmi, Dmi) and not isinstance(dmi.smbios, Unread) and not isinstance(dmi.smbios.baseboard, Unread):
         serial = dmi.smbios.baseboard.serial
@@ -78,10 +78,11 @@ def _box(facts: Facts, host: Host) -> str:
 
 
 def _judged_links(facts: Facts, want: Profile) -> list[Link]:
+    """The links of cards that answer: one that is lost cannot be put under load."""
     gpus, links = facts.of(Gpus), facts.of(Links)
     if isinstance(gpus, Unread) or isinstance(links, Unread):
         return []
-    return [link for _, link in slot_links(gpus, links, want)]
+    return [link for gpu, link in slot_links(gpus, links, want) if not gpu.gone]
 
 
 def _rows(facts: Facts, want: Profile, verdict: Verdict) -> tuple[LinkRow, ...]:
@@ -109,7 +110,7 @@ def _natural(text: str) -> tuple[tuple[int, str], ...]:
 def _row(gpu: Gpu, link: Link, aer: Aer | None, findings: Sequence[Finding]) -> LinkRow:
     loaded = link.under_load
     speed = link.speed_gts if isinstance(loaded, Unread) else loaded.speed_gts
-    width = link.width
+    width = link.width if isinstance(loaded, Unread) else loaded.width
     shown_speed = "?" if speed is None or isinstance(speed, Unread) else f"{speed:.1f}"
     shown_width = f"x{width}" if isinstance(width, int) else "x?"
     demanded = [
@@ -119,7 +120,8 @@ def _row(gpu: Gpu, link: Link, aer: Aer | None, findings: Sequence[Finding]) -> 
         and finding.check in ("pcie.link-width", "pcie.link-speed")
     ]
     graver = worst(finding.outcome for finding in findings)
-    if any(finding.check == "aer.correctable" and finding.outcome is Outcome.UNKNOWN for finding in findings):
+    live = [finding.outcome for finding in findings if finding.check == "aer.live"]
+    if any(outcome is not Outcome.PASS for outcome in live):
         aer = None  # zeros that nobody is known to count are not shown as zeros
     return LinkRow(
         subject=link_subject(link, gpu), slot=link.slot, gpu=str(gpu.index), bus=bus_of(gpu.bdf),

@@ -24,7 +24,7 @@ _COLORS = {
     Outcome.PASS: "34", Outcome.MARGINAL: "33", Outcome.FAIL: "1;31", Outcome.UNKNOWN: "35", Outcome.SKIP: "2",
 }
 _ASCII = str.maketrans({
-    "·": "-", "°": " ", "–": "-", "—": "-", "×": "x", "…": "...", "≥": ">=", "≤": "<=", "µ": "u", "�": "?",
+    "·": "-", "°": "", "–": "-", "—": "-", "×": "x", "…": "...", "≥": ">=", "≤": "<=", "µ": "u", "�": "?",
 })
 WORD_COLUMNS = 9
 
@@ -83,7 +83,8 @@ def _head(account: Account, style: Style) -> list[str]:
     stamp = datetime.fromtimestamp(account.started, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     parts = [f"boxcheck {account.version}"]
     if account.profile is not None:
-        parts.append(f"profile {account.profile.name} r{account.profile.revision}")
+        goal = f" goal {account.goal}" if account.goal != "any" else ""
+        parts.append(f"profile {account.profile.name} r{account.profile.revision}{goal}")
     else:
         parts.append("no profile")
     if account.box:
@@ -239,7 +240,7 @@ def _finding(finding: Finding, style: Style, indent: str, with_help: bool, names
     subject = names if names is not None else str(finding.subject)
     body = f"{subject}: {finding.says}" if subject not in ("box", "") else finding.says
     if not finding.blocker and finding.outcome in (Outcome.FAIL, Outcome.UNKNOWN):
-        body += " (advisory)"
+        body += " (not required)"
     lines = wrap(f"{tag} {body}", style, indent, indent + "  ")
     lines[0] = lines[0].replace(tag, style.word(finding.outcome, tag), 1)
     yield from lines
@@ -294,17 +295,12 @@ def _closing(account: Account, style: Style) -> Iterator[str]:
             f"{len(rooted)} check{'' if len(rooted) == 1 else 's'} need{'s' if len(rooted) == 1 else ''} root: "
             f"{', '.join(rooted)}", style, "", "  ")
         yield style.text(f"  run  {_root_command(account)}" if account.live else "  capture the box again as root")
-    counts = verdict.counts
-    words = [
-        f"{counts[key]} {word}" for key, word in (
-            ("fail", "failed"), ("marginal", "marginal"), ("unknown", "not read"), ("pass", "passed"))
-        if counts.get(key) or key == "pass"
-    ]
+    words = _tallies(verdict.findings)
     word = verdict.outcome.value.upper()
     ran = f"{len(account.checks)} checks in {account.elapsed_seconds:.1f} s"
     yield from _summary(verdict.outcome, word, ", ".join(words), ran, style)
-    yield from wrap(_meaning(account), style, "  ")
-    hint = next((finding.check for finding in verdict.findings if finding.problem == 0), None)
+    yield from wrap(_meaning(account, style.quiet), style, "  ")
+    hint = verdict.findings[verdict.problems[0].findings[0]].check if verdict.problems else None
     if hint is not None and not style.quiet:
         yield style.text(f"why    boxcheck explain {hint}")
     if account.record and not style.quiet:
@@ -318,7 +314,19 @@ def _summary(outcome: Outcome, word: str, counts: str, ran: str, style: Style) -
     yield style.word(outcome, word, 7) + style.text(f" {counts}{tail}")
 
 
-def _meaning(account: Account) -> str:
+def _tallies(findings: Sequence[Finding]) -> list[str]:
+    """Findings by outcome. Failures that decide nothing are counted apart: a PASS holds none of the others."""
+    def count(outcome: Outcome, blocker: bool | None = None) -> int:
+        return sum(finding.outcome is outcome and blocker in (None, finding.blocker) for finding in findings)
+
+    tallies = (
+        (count(Outcome.FAIL, True), "failed"), (count(Outcome.FAIL, False), "not required failed"),
+        (count(Outcome.MARGINAL), "marginal"), (count(Outcome.UNKNOWN), "not read"), (count(Outcome.PASS), "passed"),
+    )
+    return [f"{number} {word}" for number, word in tallies if number or word == "passed"]
+
+
+def _meaning(account: Account, quiet: bool) -> str:
     """What the verdict does and does not say."""
     verdict, profile = account.verdict, account.profile
     if verdict.outcome is Outcome.PASS and profile is not None:
@@ -329,6 +337,10 @@ def _meaning(account: Account) -> str:
     if verdict.outcome is Outcome.MARGINAL and profile is not None:
         return f"Nothing that {profile.name} requires failed, but {verdict.reason}; it has not been stressed."
     if verdict.outcome is Outcome.FAIL:
+        if quiet:
+            failed = dict.fromkeys(
+                finding.check for finding in verdict.findings if finding.blocker and finding.outcome is Outcome.FAIL)
+            return f"{verdict.reason}: {', '.join(failed)}."
         return f"{verdict.reason}: see the problems above." if verdict.problems else f"{verdict.reason}: see above."
     if verdict.reason.startswith("no profile"):
         return (
@@ -352,7 +364,8 @@ def plain(account: Account) -> str:
     """`outcome check subject says`, gravest first, then by check and subject; the verdict last."""
     lines = [
         f"{finding.outcome.value} {finding.check} {str(finding.subject).replace(' ', '-')} {finding.says}"
-        for finding in sorted(account.verdict.findings, key=lambda item: (item.outcome.rank, item.check))
+        for finding in sorted(
+            account.verdict.findings, key=lambda item: (item.outcome.rank, item.check, str(item.subject)))
     ]
     lines.append(f"verdict {account.verdict.outcome.value} {account.verdict.reason}")
     return "\n".join(lines) + "\n"
