@@ -41,7 +41,8 @@ def list_checks(json: str | None, profile: str | None) -> int:
     found = catalogue()
     want = load_profile(profile) if profile else None
     if want is not None:
-        found = [{**entry, "blocker": want.is_blocker(entry["id"]), "blocks": blocks(entry["id"], want)} for entry in found]
+        found = [
+            {**entry, "blocker": want.is_blocker(entry["id"]), "blocks": blocks(entry["id"], want)} for entry in found]
     if json:
         write_output(json, msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
         return 0

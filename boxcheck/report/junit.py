@@ -1,7 +1,7 @@
 """JUnit XML, as CI systems read it: a suite an area, a case a finding.
 
-fail -> <failure>, unknown -> <error>, skip -> <skipped>; marginal, and what the profile does not require, -> passed with a
-property and <system-out>.
+fail -> <failure>, unknown -> <error>, skip -> <skipped>; marginal, and what the profile does not require, -> passed
+with a property and <system-out>.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def junit_xml(account: Account) -> str:
 
 
 def _result(finding: Finding) -> str:
-    """The element that JUnit has for it. What the profile does not require decides no build: it is a pass with a note."""
+    """The element that JUnit has for it. What the profile does not require decides no build: a pass with a note."""
     if finding.outcome is Outcome.SKIP:
         return "skipped"
     if finding.blocker and finding.outcome in (Outcome.FAIL, Outcome.UNKNOWN):

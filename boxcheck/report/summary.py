@@ -39,9 +39,10 @@ def account_of(
     who = host.who()
     links = facts.of(Links)
     rows = _rows(facts, profile, verdict)
+    began = started if isinstance(taken, Unread) else taken
     return Account(
-        version=__version__, commit=_commit(), started=started if isinstance(taken, Unread) else taken,
-        finished=(started if isinstance(taken, Unread) else taken) + elapsed_seconds, origin=host.origin, live=host.live,
+        version=__version__, commit=_commit(), started=began, finished=began + elapsed_seconds, origin=host.origin,
+        live=host.live,
         root=None if isinstance(who, Unread) else who.root, box=_box(facts),
         profile=profile if certain else None, profile_why=why, goal=profile.goal,
         checks=tuple(check.id for check in checks), verdict=verdict, summaries=_summaries(facts, rows),
