@@ -10,10 +10,12 @@ import jsonschema
 import pytest
 
 from boxcheck.commands import profile as commands
+from boxcheck.engine.inspect import choose_checks, inspect_facts, read_facts
 from boxcheck.profile import ProfileError, load_profile, shipped_profiles
 from boxcheck.registry import CHECKS
 from boxcheck.report import profile as report
 from tests.boxes import BOXES, build
+from tests.boxes.memory import host
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 Capture = pytest.CaptureFixture[str]
@@ -114,6 +116,8 @@ def test_a_draft_loads_as_it_stands_and_says_that_nobody_agreed(
     assert {limit.source for limit in profile.limits.values()} == {"measured on this machine, not agreed"}
     marked = [line for line in text.splitlines() if line.endswith("# measured, not agreed")]
     assert len(marked) >= len(profile.limits)
+    verdict = inspect_facts(read_facts(host(build(name))), profile, choose_checks(["inventory.gpu-model"]))
+    assert {finding.outcome.value for finding in verdict.findings} <= {"pass", "skip"}, verdict.findings
     for limit in profile.limits:
         assert any(limit in check.limits and profile.is_blocker(check.id) for check in CHECKS.values()), limit
     if name in shipped_profiles():

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 from boxcheck.checks.places import short, wanted_gpus, where
+from boxcheck.checks.wording import a, counted
 from boxcheck.model import BOX, Finding, Limit, Quantity, Subject, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.links import Link, Links
 from boxcheck.probes.pci import PciInventory
 from boxcheck.probes.slots import Slots
-from boxcheck.profile import Profile
+from boxcheck.profile import GpuPart, Profile
 from boxcheck.registry import check, failed, marginal, passed, skipped, unknown
 
 
@@ -70,14 +71,17 @@ def _judge_count(gpus: Gpus, links: Links, want: Profile, count: int) -> Finding
     if len(found) > count:
         return failed(
             BOX, f"{len(found)} x {names} answer, profile names {count}", measured=measured, limit=limit,
-            evidence=evidence, cause="gpu-extra:", title=f"{len(found) - count} more GPUs than the profile names",
+            evidence=evidence, cause="gpu-extra:",
+            title=f"{counted(len(found) - count, 'more GPU', 'more GPUs')} than the profile names",
             help=("choose the profile of this box, or write one: boxcheck profile draft",),
         )
     missing = count - len(found)
     wrong = [gpu for gpu in gpus.gpus if gpu not in found and not gpu.integrated]
     if want.gpus.parts and len(wrong) == missing:
         return failed(
-            wrong[0].subject, f"{len(found)} x {names} answer, profile names {count}; {missing} other cards sit there",
+            wrong[0].subject,
+            f"{len(found)} x {names} answer, profile names {count}; "
+            f"{counted(missing, 'other card sits', 'other cards sit')} there",
             measured=measured, limit=limit, evidence=evidence, cause=f"gpu:{wrong[0].bdf}",
         )
     places = _empty_places(gpus, links, want)
@@ -100,11 +104,16 @@ def _judge_count(gpus: Gpus, links: Links, want: Profile, count: int) -> Finding
     return failed(
         BOX, says, measured=measured, limit=limit, evidence=evidence, cause="gpu-missing:",
         where=f"empty: {where_text}" if where_text else "no table names the slot",
-        title=f"{missing} of {count} GPUs do not answer",
+        title=f"{missing} of {counted(count, 'GPU')} {'does' if missing == 1 else 'do'} not answer",
         notes=(f"nothing answers in {where_text}",) if where_text else (),
         help=("power off; count the cards, check the power leads of each, reseat the ones whose fans stand still",
               "put a missing card into a slot that works, to tell card from slot"),
     )
+
+
+def _is_part(gpu: Gpu, part: GpuPart) -> bool:
+    """By id and revision, not by key: a profile may name a card by its PCI id, which makes a part of its own."""
+    return gpu.pci_id in part.pci_ids and (not part.revisions or gpu.revision in part.revisions)
 
 
 @check("inventory.gpu-model", reads=[Gpus, Links])
@@ -122,13 +131,12 @@ def gpu_model(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     if not want.gpus.parts:
         yield skipped(BOX, "the profile names no GPU model")
         return
-    keys = {part.key for part in want.gpus.parts}
     names = " or ".join(dict.fromkeys(part.name for part in want.gpus.parts))
     judged = wanted_gpus(gpus, want)
     for gpu in judged:
         says_revision = "unknown revision" if gpu.revision is None else f"revision {gpu.revision:02x}"
         evidence = tuple(f"/sys/bus/pci/devices/{gpu.bdf}/{name}" for name in ("vendor", "device", "revision"))
-        if gpu.part is not None and gpu.part.key in keys:
+        if any(_is_part(gpu, part) for part in want.gpus.parts):
             yield passed(gpu.subject, f"{gpu.name}, {gpu.pci_id} {says_revision}", evidence=evidence)
             continue
         if gpu.revision is None:
@@ -140,7 +148,7 @@ def gpu_model(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
         yield failed(
             gpu.subject, f"is {gpu.name}, {gpu.pci_id} {says_revision}; profile names {names}", evidence=evidence,
             measured=Quantity(f"{gpu.pci_id} {gpu.revision:02x}"), cause=f"gpu:{gpu.bdf}",
-            title=f"{gpu.slot or gpu.subject.name} holds a {gpu.name}, not a {names}",
+            title=f"{gpu.slot or gpu.subject.name} holds {a(gpu.name)}, not {a(names)}",
             where=where(link, gpu, links, want) if link else None,
             help=("read the label on the card: replace it, or choose the profile of what was built",),
         )
@@ -151,8 +159,8 @@ def gpu_model(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
         make = failed if short_of else marginal  # beside all the cards that are wanted, one more does no harm
         yield make(
             gpu.subject, f"is {gpu.name} ({gpu.pci_id}); profile names {names}", cause=f"gpu:{gpu.bdf}",
-            title=f"{gpu.slot or gpu.subject.name} holds a {gpu.name}, not a {names}" if short_of
-            else f"a {gpu.name} that the profile does not name",
+            title=f"{gpu.slot or gpu.subject.name} holds {a(gpu.name)}, not {a(names)}" if short_of
+            else f"{a(gpu.name)} that the profile does not name",
             where=where(link, gpu, links, want) if link else None,
             help=("replace it, or choose the profile of what was built" if short_of
                   else "take it out, or choose the profile of what was built",),

@@ -51,6 +51,13 @@ def wants(limit: Limit) -> str:
     return "profile requires" if limit.must is not None else "profile asks for"
 
 
+def demand(outcome: Outcome, limit: Limit) -> str:
+    """The demand that an outcome worked out elsewhere is about, with its verb, as `broken_bound` for a plain value."""
+    if outcome is Outcome.FAIL or limit.should is None:
+        return f"profile requires {shown(limit.must)}"
+    return f"profile asks for {shown(limit.should)}"
+
+
 def broken_bound(value: Scalar, limit: Limit) -> str:
     """The demand that `value` breaks, else the strictest one, with its verb: `profile requires 128`."""
     if outcome_of(value, limit) is Outcome.FAIL:
@@ -91,6 +98,14 @@ def listed(items: Iterable[object], most: int = 6) -> str:
 def counted(number: int, noun: str, nouns: str = "") -> str:
     """`1 drive`, `4 drives`."""
     return f"{number} {noun if number == 1 else nouns or noun + 's'}"
+
+
+def a(name: str) -> str:
+    """The name with its article as it is spoken: `an RTX 4090`, `an Intel GPU`, `a Radeon VII`, `a 10de:2684`."""
+    word = name.split(" ")[0]
+    spelt = word == word.upper() and not word[:1].isdigit()  # R-T-X, M-I-50: the name of the first letter counts
+    vowel = name[:1].upper() in ("AEFHILMNORSX" if spelt else "AEIO") or name.startswith("8")
+    return f"{'an' if vowel else 'a'} {name}"
 
 
 def duration(seconds: float) -> str:
