@@ -124,11 +124,11 @@ def render(nodes: DeviceNodes, gpus: Gpus, amdgpu: Amdgpu, container: Container,
     for gpu in cards:
         node = nodes.render.get(gpu.bdf, Unread(f"amdgpu says nothing of {gpu.bdf}", "absent"))
         if isinstance(node, Node):
-            yield _judge(gpu.subject, node, nodes, container, unbound_cause(gpu, amdgpu.loaded), (
+            yield _judge(gpu.subject, node, nodes, container, unbound_cause(gpu, gpus, amdgpu.loaded), (
                 "sudo dmesg | grep amdgpu  says whether the driver started on it",))
         elif node.kind == "absent":
             yield failed(
-                gpu.subject, "has no render node", cause=unbound_cause(gpu, amdgpu.loaded),
+                gpu.subject, "has no render node", cause=unbound_cause(gpu, gpus, amdgpu.loaded),
                 evidence=(f"/sys/bus/pci/devices/{gpu.bdf}/drm",), title=f"{gpu.subject.name} has no render node",
                 help=("sudo dmesg | grep amdgpu  says why the driver did not start on it",))
         else:

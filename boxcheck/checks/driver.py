@@ -10,7 +10,7 @@ from boxcheck.checks.wording import listed, not_read
 from boxcheck.decode.version import parse_numbers
 from boxcheck.model import BOX, Finding, Subject, Unread
 from boxcheck.probes.amdgpu import MODULE, Amdgpu
-from boxcheck.probes.gpus import Gpu, Gpus
+from boxcheck.probes.gpus import VENDOR_NAMES, Gpu, Gpus
 from boxcheck.probes.modules import ModuleSettings
 from boxcheck.probes.nvidia import Nvidia
 from boxcheck.probes.rocm import Rocm
@@ -22,6 +22,7 @@ AMDGPU_VERSION = limit(
     "driver.amdgpu_version", str, "ge", "", "Version of an out-of-tree amdgpu (DKMS); the kernel's own has none.")
 
 DRIVERS = {"1002": ("amdgpu",), "10de": ("nvidia",), "8086": ("i915", "xe")}
+UNKNOWN = Unread("not looked for", "unsupported")
 HANDED_OUT = ("vfio-pci", "uio_pci_generic", "pci-stub")
 """Drivers that keep a device for a guest or for a driver in user space."""
 
@@ -31,9 +32,22 @@ def on_own_driver(want: Profile) -> bool:
     return want.goal in ("tinygrad", "vm")
 
 
-def unbound_cause(gpu: Gpu, loaded: bool | Unread) -> str:
-    """One cause for all GPUs when their driver is not there at all, else each GPU for itself."""
-    if loaded is False and gpu.driver is None:
+NOT_LOADED = {"10de": "NVIDIA's kernel module is not loaded", "1002": "the amdgpu driver is not loaded"}
+LOAD_HELP = {
+    "10de": "sudo modprobe nvidia, then read what it says: sudo dmesg | tail -30",
+    "1002": "sudo modprobe amdgpu, then read what it says: sudo dmesg | grep amdgpu | tail -30",
+}
+
+
+def _all_bare(gpu: Gpu, gpus: Gpus) -> list[Gpu]:
+    """The GPUs of this one's vendor, where they are several and none of them has any driver; else nothing."""
+    alike = [one for one in gpus.of_vendor(gpu.vendor) if not one.integrated]
+    return alike if len(alike) > 1 and all(one.driver is None for one in alike) else []
+
+
+def unbound_cause(gpu: Gpu, gpus: Gpus, loaded: bool | Unread) -> str:
+    """One cause for all GPUs when their driver is not there at all or has none of them, else each GPU for itself."""
+    if gpu.driver is None and (loaded is False or _all_bare(gpu, gpus)):
         return f"driver:{DRIVERS[gpu.vendor][0]}"
     return f"driver-binding:{gpu.bdf}"
 
@@ -59,10 +73,10 @@ def binding(
             BOX, "none of the profile's GPUs answers, so no driver can be bound to one")
     loaded = {"1002": amdgpu.loaded, "10de": nvidia.loaded}
     for gpu in chosen:
-        yield _judge_binding(gpu, settings, unbound_cause(gpu, loaded.get(gpu.vendor, True)), want)
+        yield _judge_binding(gpu, settings, gpus, loaded.get(gpu.vendor, UNKNOWN), want)
 
 
-def _judge_binding(gpu: Gpu, settings: ModuleSettings, cause: str, want: Profile) -> Finding:
+def _judge_binding(gpu: Gpu, settings: ModuleSettings, gpus: Gpus, loaded: bool | Unread, want: Profile) -> Finding:
     evidence = (f"/sys/bus/pci/devices/{gpu.bdf}/driver",)
     name = f"{gpu.subject.name} in slot {gpu.slot}" if gpu.slot else f"{gpu.subject.name} {gpu.bdf}"
     if isinstance(gpu.driver, Unread):
@@ -83,13 +97,38 @@ def _judge_binding(gpu: Gpu, settings: ModuleSettings, cause: str, want: Profile
     says = f"{f'bound to {gpu.driver}' if gpu.driver else 'no driver'}, {' or '.join(own)} is needed"
     place = settings.blacklisted.get(own[0])
     steps = [f"{own[0]} is blacklisted in {place}: take it out, rebuild the initramfs, reboot"] if place else []
+    bare = _all_bare(gpu, gpus)
+    if loaded is not True:
+        steps.append(LOAD_HELP.get(
+            gpu.vendor, f"sudo modprobe {own[0]}, then read what it says: sudo dmesg | grep {own[0]} | tail -30"))
+    if loaded is True or gpu.driver is not None:
+        steps.append(_bind_help(gpu, bare or [gpu]))
     if gpu.driver is not None:
-        steps.append(f"take {gpu.bdf} from {gpu.driver}: look for vfio-pci.ids= in /proc/cmdline and /etc/modprobe.d")
-    steps += [f"sudo modprobe {own[0]}, then read what it says: sudo dmesg | grep -E '{own[0]}|{gpu.bdf}' | tail -30"]
+        steps.append(f"for good: take its id or address out of what hands it to {gpu.driver}: "
+                     "grep -rs vfio /proc/cmdline /etc/modprobe.d")
+    if gpu.driver is not None:
+        title = f"{name} is bound to {gpu.driver}"
+    elif loaded is False and gpu.vendor in NOT_LOADED:
+        title = NOT_LOADED[gpu.vendor]
+    else:
+        title = f"none of the {len(bare)} {VENDOR_NAMES[gpu.vendor]} GPUs has a driver" if bare else (
+            f"{name} has no driver")
     make = failed if needed or gpu.driver is not None else marginal
     return make(
-        gpu.subject, says, evidence=evidence, cause=cause,
-        title=f"{name} has no driver" if gpu.driver is None else f"{name} is bound to {gpu.driver}", help=tuple(steps))
+        gpu.subject, says, evidence=evidence, cause=unbound_cause(gpu, gpus, loaded), title=title, help=tuple(steps))
+
+
+def _bind_help(gpu: Gpu, alike: list[Gpu]) -> str:
+    """Loading a module that is loaded does nothing: the card has to be handed to it."""
+    bus, own = "/sys/bus/pci", DRIVERS[gpu.vendor][0]
+    if gpu.driver is not None:
+        return (f"echo {gpu.bdf} | sudo tee {bus}/drivers/{gpu.driver}/unbind; echo | sudo tee "
+                f"{bus}/devices/{gpu.bdf}/driver_override; echo {gpu.bdf} | sudo tee {bus}/drivers/{own}/bind")
+    look = f"refused: sudo dmesg | grep -E '{own}|{alike[0].bdf}' | tail -30"
+    if len(alike) == 1:
+        return f"echo {gpu.bdf} | sudo tee {bus}/drivers/{own}/bind; {look}"
+    return (f"for gpu in {' '.join(one.bdf for one in alike)}; do echo $gpu | sudo tee {bus}/drivers/{own}/bind; done; "
+            f"{look}")
 
 
 NOUVEAU_HELP = (
@@ -128,8 +167,8 @@ def amdgpu_loaded(gpus: Gpus, amdgpu: Amdgpu, settings: ModuleSettings, want: Pr
         steps = (f"take `blacklist amdgpu` out of {place}, rebuild the initramfs, reboot",) if place else ()
         make = failed if "1002" in want.gpus.vendors else marginal
         yield make(
-            subject, "not loaded", evidence=evidence, cause="driver:amdgpu", title="the amdgpu driver is not loaded",
-            help=(*steps, "sudo modprobe amdgpu, then read what it says: sudo dmesg | grep amdgpu | tail -30"))
+            subject, "not loaded", evidence=evidence, cause="driver:amdgpu", title=NOT_LOADED["1002"],
+            help=(*steps, LOAD_HELP["1002"]))
     elif isinstance(amdgpu.version, Unread):
         yield not_read(subject, amdgpu.version, evidence=(f"{MODULE}/version",))
     elif amdgpu.version is None and bound is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from boxcheck.checks.driver import unbound_cause
 from boxcheck.checks.places import wanted_gpus
-from boxcheck.checks.wording import listed, not_read
+from boxcheck.checks.wording import a, counted, listed, not_read
 from boxcheck.model import BOX, Finding, Unread
 from boxcheck.probes.amdgpu import Amdgpu
 from boxcheck.probes.gpus import Gpu, Gpus
@@ -32,12 +32,12 @@ def _none(gpus: Gpus, want: Profile) -> Finding:
     return skipped(BOX, "nothing here computes with ROCm")
 
 
-def _missing_cause(gpu: Gpu, amdgpu: Amdgpu) -> str:
+def _missing_cause(gpu: Gpu, gpus: Gpus, amdgpu: Amdgpu) -> str:
     """A GPU without driver, or gone, has no node for that reason."""
     if gpu.gone:
         return f"gpu-lost:{gpu.bdf}"
     if gpu.driver != "amdgpu":
-        return unbound_cause(gpu, amdgpu.loaded)
+        return unbound_cause(gpu, gpus, amdgpu.loaded)
     return f"kfd:{gpu.bdf}"
 
 
@@ -65,8 +65,8 @@ def nodes(gpus: Gpus, kfd: Kfd, amdgpu: Amdgpu, want: Profile) -> Iterator[Findi
             return
         cause = "driver:amdgpu" if amdgpu.loaded is False else "kfd:"
         yield failed(
-            BOX, f"/sys/class/kfd is missing, {len(asked)} GPUs should be in it", evidence=(NODES,), cause=cause,
-            title="the compute driver (KFD) is not there",
+            BOX, f"/sys/class/kfd is missing, {counted(len(asked), 'GPU')} should be in it", evidence=(NODES,),
+            cause=cause, title="the compute driver (KFD) is not there",
             help=("sudo modprobe amdgpu; the kernel needs CONFIG_HSA_AMD (grep HSA_AMD /boot/config-$(uname -r))",))
         return
     hidden = [node.unread for node in kfd.nodes if node.unread is not None and node.gpu_id != 0]
@@ -75,14 +75,14 @@ def nodes(gpus: Gpus, kfd: Kfd, amdgpu: Amdgpu, want: Profile) -> Iterator[Findi
         if node is None and hidden:
             yield not_read(gpu.subject, hidden[0], evidence=(NODES,))
         else:
-            yield _judge_node(gpu, node, amdgpu)
+            yield _judge_node(gpu, gpus, node, amdgpu)
 
 
-def _judge_node(gpu: Gpu, node: KfdNode | None, amdgpu: Amdgpu) -> Finding:
+def _judge_node(gpu: Gpu, gpus: Gpus, node: KfdNode | None, amdgpu: Amdgpu) -> Finding:
     if node is None:
         return failed(
             gpu.subject, "KFD has no node for it, so ROCm does not see it", evidence=(NODES,),
-            cause=_missing_cause(gpu, amdgpu),
+            cause=_missing_cause(gpu, gpus, amdgpu),
             title=f"ROCm does not see {gpu.subject.name}" + (f" in slot {gpu.slot}" if gpu.slot else ""),
             help=("sudo dmesg | grep -E 'kfd|amdgpu' | grep -iE 'skip|fail|atomic'  says why it was left out",))
     wanted = gpu.part.arch if gpu.part is not None and gpu.part.arch.startswith("gfx") else None
@@ -91,7 +91,7 @@ def _judge_node(gpu: Gpu, node: KfdNode | None, amdgpu: Amdgpu) -> Finding:
                       evidence=_evidence(node))
     if wanted is not None and node.gfx_target != wanted:
         return failed(
-            gpu.subject, f"KFD shows {node.gfx_target}, a {gpu.name} is {wanted}", evidence=_evidence(node),
+            gpu.subject, f"KFD shows {node.gfx_target}, {a(gpu.name)} is {wanted}", evidence=_evidence(node),
             cause=f"kfd:{gpu.bdf}", title=f"{gpu.subject.name} is shown as {node.gfx_target}",
             help=("update kernel and linux-firmware; if it stays, the card is not what it claims to be",))
     return passed(gpu.subject, f"node {node.index} is {node.gfx_target}", evidence=_evidence(node))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from boxcheck.checks.driver import NOUVEAU_HELP, on_own_driver
+from boxcheck.checks.driver import LOAD_HELP, NOT_LOADED, NOUVEAU_HELP, on_own_driver
 from boxcheck.checks.log_events import incomplete
 from boxcheck.checks.versions import demanded, judged_version
 from boxcheck.checks.wording import decided, judged, listed, not_read, shown, wish_of
@@ -84,8 +84,8 @@ def nvidia_loaded(gpus: Gpus, nvidia: Nvidia, settings: ModuleSettings, want: Pr
         steps = (f"take `blacklist nvidia` out of {place}, rebuild the initramfs, reboot",) if place else ()
         yield failed(
             MODULE, "not loaded", evidence=evidence, cause="driver:nvidia",
-            title="NVIDIA's kernel module is not loaded",
-            help=(*steps, "sudo modprobe nvidia, then read what it says: sudo dmesg | tail -30",
+            title=NOT_LOADED["10de"],
+            help=(*steps, LOAD_HELP["10de"],
                   "dkms status  shows whether it was built for the running kernel",
                   "mokutil --sb-state  shows whether Secure Boot refuses it"))
     elif isinstance(nvidia.version, Unread) or nvidia.version is None:
