@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from boxcheck.checks.places import link_subject, short, slot_links, unjudged, wanted_gpus, where
-from boxcheck.checks.wording import listed
+from boxcheck.checks.wording import counted, listed
 from boxcheck.model import BOX, Bdf, Finding, Unread
 from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.links import Link, Links
@@ -44,7 +44,7 @@ def redirect(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> Iter
     Why it matters: packets between two cards go up to the processor and back instead of across the switch; on some
     machines peer copies become slow, hang, or deliver wrong data.
     What to do: BIOS setup: ACS off (on AMD servers under NBIO). Else clear the bits at every boot:
-    `setpci -s <port> ECAP_ACS+6.w=0000`, for root ports and switch ports alike.
+    `sudo setpci -s <port> ECAP_ACS+6.w=0000`, for root ports and switch ports alike.
     Not a fault: on a machine for virtual machines, where ACS keeps guests apart: `--goal vm`.
     By hand: lspci -vv -s <port> | grep ACSCtl
     """
@@ -76,15 +76,16 @@ def redirect(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> Iter
     evidence = tuple(f"/sys/bus/pci/devices/{port}/config" for port in ports)
     if ports:
         names = listed(sorted({name for bits in ports.values() for name in bits}))
-        says = f"{len(ports)} of {looked} ports above GPUs redirect peer-to-peer packets ({names})"
+        verb = "redirects" if len(ports) == 1 else "redirect"
+        says = f"{len(ports)} of {counted(looked, 'port')} above GPUs {verb} peer-to-peer packets ({names})"
         options = {
             "limit": bound, "evidence": evidence, "cause": "acs:",
             "title": "ACS sends peer-to-peer traffic through the root",
             "where": listed([f"port {short(port)}" for port in ports]),
             "help": (
                 "BIOS setup: ACS off (AMD servers: AMD CBS > NBIO Common Options > ACS Enable > Disable)",
-                "no such setting: clear it at every boot, for each of these ports: "
-                f"setpci -s {short(next(iter(ports)))} ECAP_ACS+6.w=0000",
+                "no such setting: clear it at every boot: "
+                f"for port in {' '.join(map(short, ports))}; do sudo setpci -s $port ECAP_ACS+6.w=0000; done",
             ),
         }
         if bound is not None and bound.must is False:
@@ -94,7 +95,7 @@ def redirect(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> Iter
     elif hidden is not None:
         yield unknown(BOX, f"not read: {hidden.why}", needs_root=hidden.kind == "permission")
     else:
-        yield passed(BOX, f"none of {looked} ports above GPUs redirects peer-to-peer packets", limit=bound)
+        yield passed(BOX, f"none of {counted(looked, 'port')} above GPUs redirects peer-to-peer packets", limit=bound)
 
 
 @check("atomics.route", reads=[Gpus, Links, PciInventory], needs=["root"])
