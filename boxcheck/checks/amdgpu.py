@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from boxcheck.checks.places import link_evidence, wanted_gpus, where
+from boxcheck.checks.places import link_evidence, reseat, wanted_gpus, where
 from boxcheck.checks.wording import judged, listed, not_read, shown, wish_of
 from boxcheck.decode.cmdline import parse_number
 from boxcheck.model import BOX, Finding, Quantity, Subject, Unread
@@ -163,7 +163,7 @@ def replay(gpus: Gpus, amdgpu: Amdgpu, links: Links, want: Profile) -> Iterator[
     """amdgpu counts packets that had to be sent again over PCIe.
 
     Why it matters: a replay is a packet that was damaged or not acknowledged. The count works where AER does not.
-    What to do: reseat the card; shorten or replace the riser. `boxcheck riser SLOT` tells which.
+    What to do: reseat the card; not cured: move it alone to another slot, to tell card from riser.
     Not a fault: a handful from the moment the link came up. On RDNA cards the counter is that of the GPU behind the
     card's own switch, so a bad slot may leave it at 0.
     By hand: cat /sys/class/drm/card*/device/pcie_replay_count
@@ -185,7 +185,7 @@ def replay(gpus: Gpus, amdgpu: Amdgpu, links: Links, want: Profile) -> Iterator[
                 measured=Quantity(card.replay_count, "packets"), evidence=evidence,
                 cause=f"link:{link.id}" if link else f"gpu-replay:{gpu.bdf}",
                 where=where(link, gpu, links, want) if link else None,
-                help=(f"boxcheck riser {gpu.slot or gpu.bdf}",))
+                help=reseat(link, want) if link else ("power off, reseat the card, power on",))
         else:
             yield passed(gpu.subject, "no packet was sent again", measured=Quantity(0, "packets"), evidence=evidence)
 

@@ -166,7 +166,7 @@ def lockdown(kernel: Kernel, want: Profile) -> Iterator[Finding]:
     """The kernel is locked down against its own administrator.
 
     Why it matters: under lockdown root may not write PCI registers or map BARs, and unsigned modules are refused.
-    Drivers in user space (tinygrad's) cannot work, `boxcheck riser` cannot retrain a link, and a driver built by DKMS
+    Drivers in user space (tinygrad's) cannot work, setpci cannot retrain a link, and a driver built by DKMS
     loads only with an enrolled key.
     What to do: switch Secure Boot off in the BIOS, or enrol the key that signs your modules (mokutil --import).
     Not a fault: for a box that uses its distribution's signed driver; then this is information.
@@ -189,7 +189,7 @@ def lockdown(kernel: Kernel, want: Profile) -> Iterator[Finding]:
                 BOX, f"lockdown is {mode}: unsigned modules are refused, PCI registers cannot be written",
                 evidence=evidence, cause="lockdown:", title="the kernel is locked down",
                 help=("switch Secure Boot off in the BIOS, or enrol the key of your modules: mokutil --import",),
-                notes=("commands that change PCI registers (boxcheck riser) will not work",))
+                notes=("commands that change PCI registers (setpci) will not work",))
         case mode:
             yield passed(BOX, f"lockdown is {mode}: unsigned modules are refused", evidence=evidence)
 

@@ -54,8 +54,8 @@ def xid(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[F
 
     Why it matters: Xid 48, 63, 64, 92, 94 and 95 are failing memory, 62, 119 and 120 failing firmware, 74 and 79 a lost
     connection. The driver carries on after many of them, and the machine looks well.
-    What to do: what the number says: `boxcheck triage` on the log explains each. 79: power off, check the card's power
-    leads, reseat card and riser.
+    What to do: by the number: 48, 63, 64, 92, 94, 95: replace the card; 62, 119, 120: power off fully, then
+    another driver; 74, 79: power off, check the card's power leads, reseat card and riser.
     Not a fault: Xid 13, 31, 43 and 45 alone, which a faulty program causes on a healthy GPU; these are notes only.
     By hand: sudo dmesg | grep 'NVRM: Xid'
     """
@@ -74,7 +74,8 @@ def gpu_lost(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Itera
 
     Why it matters: it stopped answering over PCIe: power was cut, the link broke, or the chip hung. It comes back only
     after the power was off, and it will happen again.
-    What to do: power off; check the card's power leads at both ends, reseat card and riser; then `boxcheck riser SLOT`.
+    What to do: power off; check the card's power leads at both ends, reseat card and riser. Again: try the
+    card in another slot.
     Not a fault: of software, in most cases; a program cannot switch a GPU's link off.
     By hand: sudo dmesg | grep -iE 'fallen off the bus|lost from bus'; lspci | grep 'rev ff'
     """
@@ -237,7 +238,8 @@ def pcie_fatal(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Ite
 
     Why it matters: data was lost, or the device was. Corrected errors are judged by their counters (aer.*), this is
     what no retry could mend.
-    What to do: power off, reseat card and riser at both ends, power on; then `boxcheck riser SLOT`.
+    What to do: power off, reseat card and riser at both ends, power on; not cured: move the card to another
+    slot, to tell card from slot and riser.
     Not a fault: a card that was unplugged on purpose, and ports whose error log has size 0.
     By hand: sudo dmesg | grep -E 'PCIe Bus Error|DPC|Link Down|retrain'
     """
@@ -317,8 +319,7 @@ def crash_record(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> I
     """A kernel that died left a record behind.
 
     Why it matters: the record (pstore) holds the last lines before a panic, which no log on disk has.
-    What to do: keep it, then remove it: sudo cp -a /sys/fs/pstore /var/lib/systemd/pstore ~/ ; `boxcheck triage`
-    reads it.
+    What to do: keep it, then remove it: sudo cp -a /sys/fs/pstore /var/lib/systemd/pstore ~/
     Not a fault: that is new, by itself: records stay until somebody removes them.
     By hand: sudo ls /sys/fs/pstore /var/lib/systemd/pstore
     """
@@ -331,4 +332,4 @@ def crash_record(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> I
             yield marginal(
                 BOX, f"{len(records)} record{'s' if len(records) > 1 else ''} of a crash: {listed(records, 2)}",
                 evidence=records[:4], cause="crash-record:", title="a kernel that died left a record",
-                help=("read it (boxcheck triage FILE), keep a copy, then remove it",))
+                help=("read its last lines, keep a copy, then remove it",))

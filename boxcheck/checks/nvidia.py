@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from boxcheck.checks.driver import on_own_driver
 from boxcheck.checks.gpu_sensors import nvml_of
 from boxcheck.checks.nvidia_driver import applies
-from boxcheck.checks.places import wanted_gpus, where
+from boxcheck.checks.places import reseat, wanted_gpus, where
 from boxcheck.checks.wording import counted, listed, not_read
 from boxcheck.model import BOX, Bdf, Finding, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
@@ -233,7 +233,7 @@ def replay(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, links: Links, want: Profile) 
 
     Why it matters: a replay is a packet that was damaged or not acknowledged. The GPU counts it itself, so it shows
     where AER is silent.
-    What to do: reseat the card; shorten or replace the riser. `boxcheck riser SLOT` tells which.
+    What to do: reseat the card; not cured: move it alone to another slot, to tell card from riser.
     Not a fault: a handful from the moment the link came up or changed its speed.
     By hand: nvidia-smi -q | grep -i replay
     """
@@ -257,6 +257,6 @@ def replay(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, links: Links, want: Profile) 
                 gpu.subject, f"{one.pcie_replays} packets were sent again since the driver was loaded, 0 is clean",
                 cause=f"link:{link.id}" if link else f"gpu-replay:{gpu.bdf}",
                 where=where(link, gpu, links, want) if link else None,
-                help=(f"boxcheck riser {gpu.slot or gpu.bdf}",))
+                help=reseat(link, want) if link else ("power off, reseat the card, power on",))
         else:
             yield passed(gpu.subject, f"{one.pcie_replays} packets were sent again")
