@@ -60,7 +60,7 @@ def present(bmc: Bmc, want: Profile) -> Iterator[Finding]:
         yield not_read(SUBJECT, bmc.node, evidence=evidence)
     elif bmc.announced is True:
         yield marginal(
-            SUBJECT, "the board has a BMC and there is no /dev/ipmi0, profile wants to ask it",
+            SUBJECT, "the board has a BMC and there is no /dev/ipmi0, profile asks for it",
             measured=Quantity(False), limit=bound, evidence=evidence, cause="bmc-driver:",
             title="the BMC's driver is not loaded", help=(LOAD,))
     elif isinstance(bmc.announced, Unread):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.checks.wording import decided, not_read, wish_of
+from boxcheck.checks.wording import decided, not_read, wants, wish_of
 from boxcheck.model import BOX, Finding, Outcome, Quantity, Unread
 from boxcheck.probes.clock import SYNCHRONIZED, Clock
 from boxcheck.probes.container import Container
@@ -35,7 +35,7 @@ def synchronized(clock: Clock, container: Container, want: Profile) -> Iterator[
             yield not_read(BOX, clock.synchronized, evidence=evidence)
     else:
         outcome = outcome_of(clock.synchronized, bound)
-        state = "follows a time server" if outcome is Outcome.PASS else "follows no time server, profile wants one"
+        state = "follows a time server" if outcome is Outcome.PASS else f"follows no time server, {wants(bound)} one"
         yield decided(
             outcome, BOX, f"the clock {state} ({clock.source})", measured=Quantity(clock.synchronized), limit=bound,
             evidence=evidence, cause="clock:", title="the clock follows no time server",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from boxcheck.checks.wording import broken_bound, decided, judged, listed, not_read, shown, wish_of
+from boxcheck.checks.wording import broken_bound, decided, demand, judged, listed, not_read, wish_of
 from boxcheck.model import Finding, Limit, Outcome, Quantity, Subject, Unread
 from boxcheck.probes.cpu import Cpu
 from boxcheck.probes.dmi import Dmi
@@ -63,7 +63,7 @@ def model(cpu: Cpu, want: Profile) -> Iterator[Finding]:
         yield not_read(BOX_CPU, Unread("the kernel names no processor model", "unsupported"), evidence=CPUINFO)
     else:
         outcome = matches(cpu.model, bound)
-        says = cpu.model if outcome is Outcome.PASS else f"{cpu.model}, profile wants {shown(wish_of(bound))}"
+        says = cpu.model if outcome is Outcome.PASS else f"{cpu.model}, {demand(outcome, bound)}"
         yield decided(
             outcome, BOX_CPU, says, measured=Quantity(cpu.model), limit=bound, evidence=CPUINFO, cause="cpu-model:",
             title=f"the processor is {cpu.model}",
@@ -144,7 +144,7 @@ def governor(cpu: Cpu, want: Profile) -> Iterator[Finding]:
 
     Why it matters: copies between host and GPU, and kernel launches, are bound by single-thread speed; figures taken
     under `powersave` do not compare.
-    What to do: `cpupower frequency-set -g performance`, and make it last (tuned profile, cpupower.service).
+    What to do: `sudo cpupower frequency-set -g performance`, and make it last (tuned profile, cpupower.service).
     Not a fault: under amd-pstate and intel_pstate in active mode, `powersave` with the energy preference
     `performance` runs at full clock; it passes.
     By hand: cat /sys/devices/system/cpu/cpufreq/policy*/scaling_governor | sort | uniq -c
@@ -171,8 +171,8 @@ def governor(cpu: Cpu, want: Profile) -> Iterator[Finding]:
     worst = min((_allowed(name, bound) for name in governors), key=lambda outcome: outcome.rank)
     found = listed(f"{name} on {count}" if len(governors) > 1 else name for name, count in sorted(governors.items()))
     yield decided(
-        worst, BOX_CPU, f"governor {found}, profile wants {shown(wish_of(bound))}", measured=Quantity(found),
-        limit=bound, evidence=evidence, cause="cpu-governor:", help=("cpupower frequency-set -g performance",),
+        worst, BOX_CPU, f"governor {found}, {demand(worst, bound)}", measured=Quantity(found),
+        limit=bound, evidence=evidence, cause="cpu-governor:", help=("sudo cpupower frequency-set -g performance",),
     )
 
 

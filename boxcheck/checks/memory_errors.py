@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from boxcheck.checks.memory import TABLES, dimm_cause
-from boxcheck.checks.wording import counted, decided, duration, not_read, wish_of
+from boxcheck.checks.wording import counted, decided, duration, not_read, wants, wish_of
 from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Subject, Unread
 from boxcheck.probes.dmi import Dmi
 from boxcheck.probes.memory import EdacController, EdacModule, Memory
@@ -60,8 +60,8 @@ def ecc(memory: Memory, want: Profile) -> Iterator[Finding]:
         why = "the firmware says that memory has no error correction" if memory.ecc is False else (
             f"{len(bare)} modules have no check bits, {bare[0].label} first")
         yield decided(
-            _says_no(bound), BOX, f"{why}, profile wants ECC", measured=Quantity(False), limit=bound, evidence=evidence,
-            cause="memory-ecc:", title="memory has no ECC",
+            _says_no(bound), BOX, f"{why}, {wants(bound)} ECC", measured=Quantity(False), limit=bound,
+            evidence=evidence, cause="memory-ecc:", title="memory has no ECC",
             help=("enable ECC in the BIOS", "ECC modules show Total Width 72 or 80: sudo dmidecode -t 17"))
     elif isinstance(memory.ecc, Unread):
         yield not_read(BOX, memory.ecc, evidence=evidence)

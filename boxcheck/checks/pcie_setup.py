@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from boxcheck.checks.pcie_signal import config_of, ends
 from boxcheck.checks.places import link_evidence, link_subject, short, slot_links, unjudged, where
+from boxcheck.checks.wording import counted
 from boxcheck.model import BOX, Finding, Quantity, Subject, Unread
 from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.links import Links
@@ -245,7 +246,7 @@ def containment(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> I
     elif not ports:
         yield skipped(BOX, "no port of this machine has containment")
     else:
-        yield passed(BOX, f"{ports} ports have containment, none is triggered")
+        yield passed(BOX, f"{counted(ports, 'port has', 'ports have')} containment, none is triggered")
 
 
 _REASONS = {

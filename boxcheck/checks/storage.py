@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.checks.wording import broken_bound, counted, decided, judged, listed, not_read, size, why_not, wish_of
+from boxcheck.checks.wording import (
+    broken_bound,
+    counted,
+    decided,
+    judged,
+    listed,
+    not_read,
+    size,
+    wants,
+    why_not,
+    wish_of,
+)
 from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Subject, Unread
 from boxcheck.probes.container import Container
 from boxcheck.probes.storage import RaidArray, Storage
@@ -161,12 +172,12 @@ def raid_mounted(storage: Storage, container: Container, want: Profile) -> Itera
             f"inside a container ({container.container}), whose mounts are its own", "unsupported"), evidence=evidence)
     elif mount is None:
         yield decided(
-            outcome, BOX, f"nothing is mounted at {place}, profile wants the RAID array there",
+            outcome, BOX, f"nothing is mounted at {place}, {wants(bound)} the RAID array there",
             measured=Quantity(""), limit=bound, evidence=evidence, cause=_mount_cause(storage),
             title=f"the RAID array is not mounted at {place}", help=help)
     else:
         yield decided(
-            outcome, BOX, f"{mount.source} is mounted at {place}, profile wants the RAID array there",
+            outcome, BOX, f"{mount.source} is mounted at {place}, {wants(bound)} the RAID array there",
             measured=Quantity(mount.source), limit=bound, evidence=evidence, cause=_mount_cause(storage),
             title=f"no RAID array is mounted at {place}", help=help)
 
