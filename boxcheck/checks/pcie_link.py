@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from boxcheck.checks.places import link_evidence, link_subject, path_name, reseat, short, slot_links, unjudged, where
+from boxcheck.checks.wording import counted
 from boxcheck.model import BOX, Finding, Limit, Quantity, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.links import LEGAL_WIDTHS, Link, Links
@@ -312,7 +313,7 @@ def link_down(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
             not_=("an empty slot (its presence pins are closed)",),
         )
     if up:
-        yield passed(BOX, f"{up} slots feel a card whose link is up")
+        yield passed(BOX, f"{counted(up, 'slot')} with a card whose link is up")
     if hidden:
         yield unknown(
             BOX, f"whether {hidden} ports feel a card needs root; {empty} of them have nothing below", needs_root=True
