@@ -176,7 +176,9 @@ def profile_show(
 
 
 @profile_app.command("check")
-def profile_check(file: Annotated[str, typer.Argument(metavar="FILE")]) -> None:
+def profile_check(
+    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="Without it: all profiles of boxcheck.")] = None,
+) -> None:
     """Check a profile file: every mistake with its line."""
     from boxcheck.commands.profile import profile_check as body
 
