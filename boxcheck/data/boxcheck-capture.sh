@@ -28,7 +28,7 @@ paths='
 / ?.dockerenv
 /proc cmdline config.gz cpuinfo interrupts iomem ioports loadavg mdstat meminfo modules mounts mtrr partitions swaps uptime version version_signature
 /proc/self limits mountinfo
-/proc/sys/kernel dmesg_restrict numa_balancing osrelease perf_event_paranoid tainted
+/proc/sys/kernel dmesg_restrict hostname numa_balancing osrelease perf_event_paranoid tainted
 /proc/sys/vm max_map_count nr_hugepages overcommit_memory swappiness
 /proc/driver/nvidia params registry version
 /proc/driver/nvidia/gpus .
