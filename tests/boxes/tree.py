@@ -13,7 +13,7 @@ import os
 import posixpath
 import tarfile
 from collections.abc import Iterator, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -107,9 +107,9 @@ class Tree(MutableMapping[str, Node]):
             [dict(item) for item in self.programs],
             [dict(item) for item in self.answers],
             [dict(item) for item in self.unread],
-            list(self.readings),
+            [replace(reading) for reading in self.readings],
             dict(self.environment),
-            self.login,
+            replace(self.login),
             list(self.covers),
         )
 
