@@ -78,8 +78,9 @@ def test_width_under_load_counts(width: str, outcome: Outcome, end: str) -> None
     assert of(judged(tree), "pcie.link-width").outcome is outcome
 
 
-def test_two_ends_that_disagree_settle_nothing() -> None:
-    tree = build("wopr-7x4090-one-reading")
+@pytest.mark.parametrize("name", ["wopr-7x4090-one-reading", "wopr-7x4090"])
+def test_two_ends_that_disagree_settle_nothing(name: str) -> None:
+    tree = build(name)
     tree.put(f"{real(tree, GPU)}/current_link_width", "8\n")
     assert of(judged(tree), "pcie.link-width").outcome is Outcome.UNKNOWN
 

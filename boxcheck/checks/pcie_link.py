@@ -95,14 +95,14 @@ def _judge_width(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
     width = link.width
     if gpu.gone:
         return unknown(subject, "the card no longer answers, so its link was not judged", evidence=evidence)
+    if link.upstream is not None and isinstance(width, int) and link.upstream.width != width:
+        other = link.upstream.width
+        why = other.why if isinstance(other, Unread) else f"the port says x{width}, the card x{other}"
+        return unknown(subject, f"the two ends of the link do not agree: {why}", evidence=evidence)
     if not isinstance(link.under_load, Unread) and isinstance(width, int):
         if link.under_load.width not in LEGAL_WIDTHS:
             return unknown(subject, f"trained x{width}; under load its width could not be read", evidence=evidence)
         width = min(width, link.under_load.width)
-    elif link.upstream is not None and isinstance(width, int) and link.upstream.width != width:
-        other = link.upstream.width
-        why = other.why if isinstance(other, Unread) else f"the port says x{width}, the card x{other}"
-        return unknown(subject, f"the two ends of the link do not agree: {why}", evidence=evidence)
     if isinstance(width, Unread):
         return unknown(subject, f"link width not read: {width.why}", evidence=evidence)
     if isinstance(wanted, Unread):
