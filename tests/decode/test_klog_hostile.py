@@ -17,14 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boxcheck.decode.klog import KernelLog, parse_log
+from boxcheck.decode.klog.anchors import ANCHORS
 from boxcheck.decode.klog.ledger import MAX_EVENTS
-from boxcheck.decode.klog.parser import _ANCHORS, MAX_LINE_CHARACTERS
+from boxcheck.decode.klog.parser import MAX_LINE_CHARACTERS
 from boxcheck.decode.text import clean_text
 
 from .test_klog_envelope import ENVELOPES
 from .test_klog_events import HARMLESS, SINGLE, aer
 
-WORDS = sorted({word for _, words in _ANCHORS for word in words})
+WORDS = sorted({word for _, words in ANCHORS for word in words})
 MESSAGES = [*SINGLE, *HARMLESS, *aer("Correctable", 0x1040), *aer("Uncorrected (Fatal)", 0x20)]
 FRAGMENTS = [
     *WORDS, *MESSAGES, "0000:41:00.0", "pcieport 0000:40:01.1: ", "[ 6] BadTLP", "status/mask=00000040/00006000",

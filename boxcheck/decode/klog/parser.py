@@ -1,7 +1,7 @@
 """From the bytes of a kernel log to its events.
 
-Most lines of a log are of no interest, so none is looked at until one of a few dozen words (`_ANCHORS`) was found in
-it: the words are searched for in whole blocks, which costs a fraction of a nanosecond a byte and word. A family of
+Most lines of a log are of no interest, so none is looked at until one of a few dozen words (`anchors.ANCHORS`) was
+found in it: the words are searched for in whole blocks, which costs a fraction of a nanosecond a byte and word. A family of
 messages is imported, and its patterns compiled, when its first word is found. Memory is bounded: blocks of 256 KiB,
 folded events.
 """
@@ -13,6 +13,7 @@ from typing import cast
 
 from boxcheck.decode.text import clean_text
 
+from .anchors import ANCHORS, BOOT, FAMILIES
 from .bootfacts import BootFacts
 from .envelope import Line, begins_message, read_line, wrapped
 from .events import KernelLog
@@ -31,56 +32,13 @@ _EDGE_LINES = 200
 _HEADER_LINES = 20
 _EDGE_BYTES = 64 * 1024
 
-# family -> (module, class)
-_FAMILIES = {
-    "aer": ("aer", "Aer"),
-    "hwerror": ("hwerror", "HardwareErrors"),
-    "link": ("link", "Links"),
-    "bars": ("bars", "Bars"),
-    "nvidia": ("nvidia", "Nvidia"),
-    "amdgpu": ("amdgpu", "Amdgpu"),
-    "iommu": ("iommu", "Iommu"),
-    "machine": ("machine", "Machine"),
-}
-_BOOT = "boot"
-"""Boot facts and boot borders, read by the parser itself."""
-_NAMES = (*_FAMILIES, _BOOT)
-
-_ANCHORS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("aer", (
-        "AER: ", "PCIe Bus Error", "error status/mask=", "callbacks suppr",
-    )),
-    ("hwerror", ("aer_status: ", "[Hardware Error]")),
-    ("link", (
-        "DPC: ", "lot(", "Link Active not", "downstream link", "PCIe bandwidth", "power state",
-        "giving up",
-    )),
-    ("bars", (" assign", "no space", "resizing BAR", "large BAR", "can't enable device")),
-    ("nvidia", ("NVRM: ", "SXid (", ": probe of ", "probe with driver ", "device handle for GPU")),
-    ("amdgpu", (
-        " timeout", " reset", "MES", "SMU: ", "IB test", "is hung!", " test failed (-", "of IP block", "GPU init",
-        ": probe of ", "probe with driver ", "page fault", "errors detected", "lost from bus", " atomic", "emperature ",
-        "PSP ", "firmware load for", "VRAM",
-    )),
-    ("iommu", ("Event logged", "DMAR: [", "Completion-Wait")),
-    ("machine", (
-        "EDAC MC", "Memory failure", "emperature ", "soft lockup", "hard LOCKUP", "blocked for more", "detected stall",
-        "ut of memory", "Kernel panic", "nable to handle", "kernel NULL", "kernel BUG", " [#", "NMI: ",
-        "protection fault", "WARNING: ", " timeout", "controller is down", "not ready; aborting", "pci function ",
-    )),
-    (_BOOT, (
-        "_OSC", "PCI Root Bridge [", "enabled with IRQ", "unknown parameter", "ommand line", "Linux version ", "DMI: ",
-        "Default domain type", "VRAM", "of GTT memory", "NVRM: ", "pci function ", "-- Boot ", "-- Reboot --",
-    )),
-)
-"""What a line must hold to be looked at, and by whom."""
-
+_NAMES = (*FAMILIES, BOOT)
 _BITS = {name: 1 << index for index, name in enumerate(_NAMES)}
 _MARKS = tuple(
-    (word.encode(), sum(_BITS[name] for name, words in _ANCHORS if word in words))
-    for word in dict.fromkeys(word for _, words in _ANCHORS for word in words)
+    (word.encode(), sum(_BITS[name] for name, words in ANCHORS if word in words))
+    for word in dict.fromkeys(word for _, words in ANCHORS for word in words)
 )
-_BOOT_BIT = _BITS[_BOOT]
+_BOOT_BIT = _BITS[BOOT]
 _BOOT_MARK = Rx(r"-- (?:Boot [0-9a-f]{32}|Reboot) --")
 _KMSG_DEVICE = Rx(r"DEVICE=\+pci:([0-9a-fA-F:.]{10,16})\s*$")
 
@@ -305,7 +263,7 @@ class LogParser:
                 continue
             family = self._families.get(bit)
             if family is None:
-                module, name = _FAMILIES[_NAMES[bit.bit_length() - 1]]
+                module, name = FAMILIES[_NAMES[bit.bit_length() - 1]]
                 factory = getattr(import_module(f"{__package__}.{module}"), name)
                 family = self._families[bit] = cast(Family, factory())
             more = family.read(line, self._ledger)
@@ -347,7 +305,7 @@ class LogParser:
         self._boot_facts = BootFacts()
 
 
-_FAMILY_BITS = tuple(_BITS[name] for name in _FAMILIES)
+_FAMILY_BITS = tuple(_BITS[name] for name in FAMILIES)
 
 
 def _same_shape(buffer: bytes, one: int, two: int) -> bool:
