@@ -23,6 +23,7 @@ ORDER = (
     ("problems", "judge"),
     ("engine",),
     ("account",),
+    ("triage",),
     ("riser", "report"),
     ("tui",),
     ("commands",),
