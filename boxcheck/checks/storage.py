@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from boxcheck.checks.raid_steps import EXAMINE, REDUNDANT, RESEAT, steps, words
 from boxcheck.checks.wording import (
     broken_bound,
     counted,
@@ -34,16 +35,13 @@ USB_SPEED = limit(
 
 GOOD_STATES = frozenset({"clean", "active", "active-idle", "write-pending", "read-auto"})
 """array_state of a usable array (Documentation/admin-guide/md.rst). `read-auto` turns active with the first write."""
-REDUNDANT = frozenset({"raid1", "raid4", "raid5", "raid6", "raid10"})
+NO_ARRAY = ("sudo mdadm --assemble --scan puts the array together when its drives are there", EXAMINE, RESEAT)
 BAD_MEMBERS = frozenset({"faulty", "blocked"})
 
 
 def _working(array: RaidArray) -> int:
     """Members that carry data."""
-    return sum(
-        isinstance(member.state, str) and bool({"in_sync", "journal"} & set(member.state.split(",")))
-        for member in array.members
-    )
+    return sum(bool({"in_sync", "journal"} & words(member)) for member in array.members)
 
 
 def _unsure(array: RaidArray) -> Unread | None:
@@ -58,24 +56,22 @@ def _cause(array: RaidArray) -> str:
     return f"raid:{array.name}"
 
 
-def _array_findings(array: RaidArray) -> Iterator[Finding]:
+def _array_findings(array: RaidArray, storage: Storage, expected: int | None) -> Iterator[Finding]:
     subject = Subject("disk", array.name)
     evidence = ("/proc/mdstat", f"/sys/block/{array.name}/md/array_state")
-    common = {"evidence": evidence, "cause": _cause(array)}
+    common = {"evidence": evidence, "cause": _cause(array), "help": steps(array, storage, expected)}
     level = array.level if isinstance(array.level, str) else "array"
     if isinstance(array.state, Unread) or array.state is None:
         why = array.state if isinstance(array.state, Unread) else Unread(f"{array.name} shows no state", "malformed")
         yield not_read(subject, why, evidence=evidence)
         return
-    bad = [member.name for member in array.members
-           if isinstance(member.state, str) and BAD_MEMBERS & set(member.state.split(","))]
+    bad = [member.name for member in array.members if BAD_MEMBERS & words(member)]
     if array.state not in GOOD_STATES:
         yield failed(
             subject, f"{level} is {array.state}, not active"
             + (f"; members found: {listed(member.name for member in array.members)}" if array.members else ""),
             measured=Quantity(array.state), title=f"RAID array {array.name} is {array.state}",
-            help=("cat /proc/mdstat; sudo mdadm --examine --scan names the member that is missing",
-                  "put the missing drive back; nvme list shows which ones are there"), **common)
+            **common)
     elif isinstance(array.degraded, Unread):
         yield not_read(subject, array.degraded, evidence=evidence)
     elif array.degraded or bad:
@@ -84,14 +80,12 @@ def _array_findings(array: RaidArray) -> Iterator[Finding]:
         yield make(
             subject, f"{level} of {array.disks if isinstance(array.disks, int) else '?'} drives, {missing}, limit 0",
             measured=Quantity(array.degraded or len(bad), "drives"), title=f"RAID array {array.name} is degraded",
-            help=(f"sudo mdadm --detail /dev/{array.name}", "replace the drive, then sudo mdadm --manage --add it"),
             **common)
     elif array.degraded is None and array.members and isinstance(array.disks, int) and _working(array) < array.disks:
         unsure = _unsure(array)
         yield not_read(subject, unsure, evidence=evidence) if unsure is not None else failed(
             subject, f"{level} with {_working(array)} of {array.disks} drives", **common,
-            measured=Quantity(_working(array), "drives"), title=f"RAID array {array.name} lacks a drive",
-            help=(f"sudo mdadm --detail /dev/{array.name}",))
+            measured=Quantity(_working(array), "drives"), title=f"RAID array {array.name} lacks a drive")
     else:
         yield passed(
             subject, f"{level} of {array.disks if isinstance(array.disks, int) else len(array.members)} drives, "
@@ -109,7 +103,8 @@ def raid(storage: Storage, want: Profile) -> Iterator[Finding]:
 
     Why it matters: RAID 0 is gone with any one of its drives; a redundant array that lost one drive is safe until the
     next.
-    What to do: `cat /proc/mdstat`, find the drive that is missing, reseat or replace it.
+    What to do: `cat /proc/mdstat`, find the drive that is missing, reseat or replace it. An array that stopped is put
+    together by `sudo mdadm --stop /dev/md0; sudo mdadm --assemble --scan`.
     Not a fault: of the file system; a resync in progress is no fault either.
     By hand: cat /proc/mdstat; sudo mdadm --detail /dev/md0
     """
@@ -117,14 +112,15 @@ def raid(storage: Storage, want: Profile) -> Iterator[Finding]:
     if isinstance(storage.arrays, Unread):
         yield not_read(BOX, storage.arrays, evidence=("/proc/mdstat",))
         return
+    expected = None if bound is None else int(wish_of(bound))
     containers = [array.name for array in storage.arrays if array.container]
     arrays = [array for array in storage.arrays if not array.container]
     for array in arrays:
-        yield from _array_findings(array)
+        yield from _array_findings(array, storage, expected)
     if bound is None:
         if containers and not arrays:
             yield unknown(BOX, f"{listed(containers)} holds firmware RAID, and no array out of it is here",
-                          evidence=("/proc/mdstat",), help=("sudo mdadm --examine --scan lists the arrays in it",))
+                          evidence=("/proc/mdstat",), help=("sudo mdadm --assemble --scan starts the arrays in it",))
         elif not arrays:
             yield skipped(BOX, "there is no RAID array, and the profile asks for none")
         return
@@ -140,7 +136,7 @@ def raid(storage: Storage, want: Profile) -> Iterator[Finding]:
         f"{broken_bound(working, bound)}",
         evidence=("/proc/mdstat",), cause=_cause(biggest) if biggest else "raid:",
         title=f"RAID array {biggest.name} is incomplete" if biggest else "there is no RAID array",
-        help=("cat /proc/mdstat; sudo mdadm --examine --scan", "nvme list shows which drives are there"))
+        help=steps(biggest, storage, expected) if biggest is not None else NO_ARRAY)
 
 
 @check("disk.raid-mounted", reads=[Storage, Container], limits=[MOUNT])
@@ -161,7 +157,7 @@ def raid_mounted(storage: Storage, container: Container, want: Profile) -> Itera
     mount = storage.mounted_at(place)
     evidence = ("/proc/self/mounts",)
     outcome = Outcome.FAIL if bound.must is not None else Outcome.MARGINAL
-    help = ("cat /proc/mdstat shows whether the array runs", f"sudo mount {place}, and look at its line in /etc/fstab")
+    help = (f"sudo mount {place}; refused: look at its line in /etc/fstab, and at the array in /proc/mdstat",)
     if isinstance(mount, Unread):
         yield not_read(BOX, mount, evidence=evidence)
     elif mount is not None and mount.source.startswith("/dev/md"):

@@ -84,6 +84,8 @@ class Storage(msgspec.Struct, frozen=True, kw_only=True):
     """The disks that hold the root file system: several where it is on RAID."""
     volumes: tuple[Volume, ...]
     """Space on / and on every mounted RAID array."""
+    disks: tuple[str, ...] = ()
+    """Whole disks that the kernel has: `nvme0n1`, `sda`. Empty where nobody could list them."""
 
     def mounted_at(self, path: str) -> Mount | None | Unread:
         """The mount at a path (the last one, which covers the others); None when there is none."""
@@ -267,6 +269,14 @@ def _root(host: Host, mounts: tuple[Mount, ...] | Unread) -> tuple[Disk, ...] | 
     return tuple(_disk(host, name) for name in dict.fromkeys(names))
 
 
+DISK = re.compile(r"nvme\d{1,4}n\d{1,4}|[sv]d[a-z]{1,3}")
+
+
+def _disks(host: Host) -> tuple[str, ...]:
+    names = host.entries("/sys/block")
+    return () if isinstance(names, Unread) else tuple(name for name in names if DISK.fullmatch(name))
+
+
 @probe("storage", Storage)
 def storage(host: Host) -> Storage:
     mounts = _mounts(host)
@@ -275,4 +285,5 @@ def storage(host: Host) -> Storage:
     return Storage(
         mounts=mounts, arrays=_arrays(host), root=_root(host, mounts),
         volumes=tuple(Volume(path, host.disk(path)) for path in dict.fromkeys(paths)),
+        disks=_disks(host),
     )

@@ -114,3 +114,41 @@ CONTAINER = array(name="md127", level=None, state="inactive", disks=0, container
     ((array(state=GONE, level=GONE, disks=GONE, degraded=GONE, members=()),), ["unknown"])])
 def test_a_container_of_firmware_raid_is_no_array(arrays: Any, wanted: list[str]) -> None:
     assert outcomes(judge("disk.raid", storage(arrays=arrays))) == wanted
+
+
+PARTS = tuple(RaidMember(f"nvme{number}n1p1", "in_sync") for number in range(3))
+
+
+@pytest.mark.parametrize(("changes", "disks", "lines"), [
+    ({"state": "inactive", "level": None, "members": LOST}, (),  # one of four is not here
+     ("mdadm --examine --scan", "reseat the drive", "mdadm --stop /dev/md0; sudo mdadm --assemble --scan")),
+    ({"state": "inactive", "disks": 3, "members": LOST}, (),  # every member is here
+     ("all 3 members are here, so start it: sudo mdadm --run /dev/md0", "mdadm --stop /dev/md0")),
+    ({"state": "inactive", "level": "raid5", "members": LOST}, (),
+     ("mdadm --examine --scan", "without the missing member: sudo mdadm --run /dev/md0", "reseat", "--assemble")),
+    ({"state": "broken"}, (), ("mdadm --examine --scan", "reseat the drive", "--assemble --scan")),
+    ({"state": "readonly"}, (), ("sudo mdadm --readwrite /dev/md0",)),
+    ({"level": "raid5", "degraded": 1, "members": PARTS}, ("nvme0n1", "nvme1n1", "nvme2n1", "nvme7n1", "sda"),
+     ("mdadm --detail /dev/md0", "sudo mdadm --manage /dev/md0 --re-add /dev/nvme7n1p1", "--add /dev/NEW")),
+    ({"level": "raid5", "degraded": 1, "members": PARTS}, ("nvme0n1", "nvme1n1", "nvme2n1", "nvme7n1", "nvme8n1"),
+     ("mdadm --detail /dev/md0", "--re-add /dev/NEW", "--add /dev/NEW")),  # two could be it: neither is named
+    ({"level": "raid1", "degraded": 0, "members": (*PARTS[:1], RaidMember("sdb2", "faulty,write_mostly"))}, (),
+     ("smartctl -a /dev/sdb2", "sudo mdadm --manage /dev/md0 --remove /dev/sdb2", "--add /dev/NEW"))])
+def test_help_names_the_mdadm_line_for_the_state(
+        changes: dict[str, Any], disks: tuple[str, ...], lines: tuple[str, ...]) -> None:
+    (finding,) = judge("disk.raid", storage(arrays=(array(**changes),), disks=disks))
+    assert len(finding.help) == len(lines)
+    for step, line in zip(finding.help, lines, strict=True):
+        assert line in step
+
+
+def test_an_array_that_is_not_there_at_all_is_assembled() -> None:
+    (finding,) = judge("disk.raid", storage(arrays=()), limits={"disk.raid_members": 4})
+    assert finding.help[0].startswith("sudo mdadm --assemble --scan")
+
+
+def test_the_profile_says_how_many_members_an_inactive_array_has() -> None:
+    silent = array(state="inactive", level=None, disks=GONE, members=LOST)
+    for wanted, line in ((3, "sudo mdadm --run /dev/md0"), (4, "mdadm --examine --scan")):
+        found = judge("disk.raid", storage(arrays=(silent,)), limits={"disk.raid_members": wanted})
+        assert line in found[0].help[0]
