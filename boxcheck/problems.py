@@ -36,6 +36,8 @@ EXPLAINS_ALL: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("power-supply", ("bmc-events", "gpu-power")),
     ("memory-dimm", ("memory-log", "machine-check", "memory-population")),
     ("node-group", ("node",)),
+    ("strix-carve-out", ("strix-memory",)),
+    ("strix-asked", ("strix-memory",)),
     ("iommu", ("strix-iommu", "iommu-cmdline")),
     ("nvidia-flavour", ("nvidia-p2p",)),
     ("cpu-sockets", ("gpu-missing", "memory-population", "cpu-cores")),

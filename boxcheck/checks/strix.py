@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.checks.strix_memory import GIB, Shared, shared, wanted
+from boxcheck.checks.steps import GRUB_FILE, GRUB_RUN
+from boxcheck.checks.strix_memory import CARVE_OUT, GIB, Shared, shared, wanted
 from boxcheck.checks.versions import version_outcome
 from boxcheck.checks.wording import broken_bound, decided, judged, not_read, size, wish_of
 from boxcheck.decode.version import parse_release
@@ -25,8 +26,6 @@ GPU_MEMORY = limit(
     low=1, high=4096)
 KFD_MEMORY = limit(
     "strix.kfd_memory_gib", float, "ge", "GiB", "Memory that KFD, and so ROCm, shows for the GPU.", low=1, high=4096)
-CARVE_OUT = limit(
-    "strix.carve_out_gib", float, "le", "GiB", "Memory that the BIOS takes for the GPU for good.", low=0, high=4096)
 IOMMU_OFF = limit(
     "strix.iommu_off", bool, "eq", "",
     "Whether the IOMMU is switched off on the command line (amd_iommu=off), worth 5 to 12 % of memory bandwidth.")
@@ -35,6 +34,8 @@ TUNED = limit("strix.tuned_profile", str, "in", "", "Profiles of tuned that this
 KFD_FULL = "6.16.9"
 """First kernel on which KFD shows all of it (ROCm issue 5444)."""
 CAUSE = "strix-memory:"
+ASKED = "strix-asked:"
+"""What was asked for is wrong or not in force; that explains the memory that the GPU has."""
 NOTHING = "no GPU of this kind is here and the profile names none"
 
 GTT_MISSPELT = {
@@ -49,7 +50,7 @@ def _each(
     gpus: Gpus, amdgpu: Amdgpu, memory: Memory, settings: ModuleSettings, want: Profile
 ) -> tuple[tuple[Shared, ...], Finding | None]:
     """The APUs, or the one finding that says why there are none to judge."""
-    found = shared(gpus, amdgpu, memory, settings)
+    found = shared(gpus, amdgpu, memory, settings, want)
     if found:
         return found, None
     if gpus.unreadable is not None:
@@ -152,14 +153,13 @@ def gtt_as_asked(
 
 
 def _judge_asked(one: Shared, settings: ModuleSettings) -> Finding:
-    options = {"evidence": _paths(one), "cause": CAUSE}
+    options = {"evidence": _paths(one), "cause": ASKED}
     pages, gtt = one.asked_pages_bytes, one.asked_gtt_bytes
     if pages is not None and gtt is not None and pages != gtt:
         return failed(
             one.subject, f"{one.gttsize_asked} asks for {size(gtt)}, {one.pages_asked} for {size(pages)}: "
             f"{gtt // PAGE_BYTES} pages would match", title="two settings of the GPU's memory contradict each other",
-            help=(f"keep {one.ttm}.pages_limit alone, or make both say the same: gttsize in MiB x 256 = pages",
-                  *one.setting), **options)
+            help=one.setting, **options)
     if pages is None and one.pages_elsewhere is not None and one.ttm_loaded is True:
         return failed(
             one.subject, f"{one.pages_elsewhere} in {one.pages_elsewhere.place} has no effect: the driver uses "
@@ -203,16 +203,16 @@ def gtt_unknown_param(
     By hand: cat /proc/cmdline; dmesg | grep 'unknown parameter'
     """
     dead = [one for one in settings.asked if f"{one.module}.{one.parameter}" in GTT_MISSPELT]
-    found = shared(gpus, amdgpu, memory, settings)
+    found = shared(gpus, amdgpu, memory, settings, want)
     for one in dead:
         subject = found[0].subject if found else Subject("module", name=one.module)
         meant = GTT_MISSPELT[f"{one.module}.{one.parameter}"]
         make = failed if found or wanted(want) else marginal
         yield make(
             subject, f"{one} in {one.place} is ignored: no such parameter, {meant} is meant", evidence=(one.place,),
-            cause=CAUSE, title=f"{one.module}.{one.parameter} is no parameter, so the GPU's memory was not set",
+            cause=ASKED, title=f"{one.module}.{one.parameter} is no parameter, so the GPU's memory was not set",
             help=(f"take {one} out of {'/etc/default/grub' if one.place == COMMAND_LINE else one.place}",
-                  *(found[0].setting if found else (f"write {meant} instead, then reboot",))))
+                  *(found[0].setting if found else (f"write {meant} instead", GRUB_RUN))))
     if dead:
         return
     _, instead = _each(gpus, amdgpu, memory, settings, want)
@@ -269,7 +269,8 @@ def carve_out(
 
     Why it matters: the carve-out is lost to the system whether the GPU uses it or not; GTT gives the GPU the same
     memory when it needs it, and gives it back.
-    What to do: set UMA frame buffer size (or iGPU memory) to 512 MB in the BIOS, and ttm.pages_limit instead.
+    What to do: set UMA frame buffer size (or iGPU memory) to 512 MB in the BIOS, and ttm.pages_limit instead, to the
+    number in the help: it is computed for the small carve-out.
     Not a fault: a choice, for programs that look at VRAM alone.
     By hand: cat /sys/class/drm/card*/device/mem_info_vram_total
     """
@@ -281,7 +282,7 @@ def carve_out(
         if bound is None:
             yield skipped(one.subject, f"the profile sets no {CARVE_OUT}")
             continue
-        vram = one.card if isinstance(one.card, Unread) else one.card.vram_bytes
+        vram = one.carve_out_bytes
         if isinstance(vram, Unread):
             yield not_read(one.subject, vram, evidence=_paths(one))
             continue
@@ -289,7 +290,7 @@ def carve_out(
             one.subject, vram / GIB, bound,
             f"the BIOS keeps {size(vram)} for the GPU, profile asks for {wish_of(bound):g} GiB at most",
             evidence=_paths(one), cause="strix-carve-out:", title=f"the BIOS keeps {size(vram)} for the GPU",
-            help=("set UMA frame buffer size to 512 MB in the BIOS", *one.setting))
+            help=one.setting)
 
 
 @check("strix.kfd-memory", reads=[Gpus, Amdgpu, Memory, ModuleSettings, Kfd, Kernel], limits=[KFD_MEMORY])
@@ -364,7 +365,7 @@ def iommu(
             one.subject, off, bound, "amd_iommu=off is on the command line" if off else
             "amd_iommu=off is not on the command line; off is worth 5 to 12 % of memory bandwidth",
             evidence=(COMMAND_LINE,), cause="strix-iommu:", title="the IOMMU costs memory bandwidth",
-            help=("put amd_iommu=off on the kernel command line, unless NPU or guests need it",),
+            help=(f"unless NPU or guests need it: put amd_iommu=off into {GRUB_FILE}", GRUB_RUN),
             notes=("without the IOMMU the NPU and passing devices to a guest do not work",))
 
 
@@ -394,4 +395,5 @@ def tuned(
         yield judged(
             BOX, tuning.tuned_profile or "none", bound,
             f"tuned runs {tuning.tuned_profile or 'nothing'}, profile asks for {first}", evidence=(ACTIVE_PROFILE,),
-            cause="tuned:", help=(f"install tuned, then sudo tuned-adm profile {first}",))
+            cause="tuned:",
+            help=(f"sudo apt install tuned (Fedora: sudo dnf install tuned); sudo tuned-adm profile {first}",))

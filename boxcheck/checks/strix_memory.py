@@ -4,6 +4,9 @@ Three numbers bound what a GPU without memory of its own may use:
 - the carve-out, which the BIOS takes from the system for good (mem_info_vram_total);
 - the GTT, system memory that the GPU may map (mem_info_gtt_total);
 - TTM's limit on pages that all GPUs may hold (ttm.pages_limit). ROCm gets no more, whatever the GTT says.
+The carve-out comes first: what the BIOS takes is not there to be given out, so every number printed as a remedy is
+computed with the carve-out that the same help tells to set.
+
 From Linux 6.16.9 on KFD shows ROCm the larger of carve-out and TTM limit, before that a fraction.
 
 Sources: drivers/gpu/drm/amd/amdgpu/amdgpu_ttm.c (gttsize deprecated for ttm.pages_limit), ttm/ttm_tt.c,
@@ -14,17 +17,23 @@ from __future__ import annotations
 
 import msgspec
 
+from boxcheck.checks.steps import GRUB_FILE, GRUB_RUN
 from boxcheck.decode.cmdline import parse_number
 from boxcheck.model import Subject, Unread
 from boxcheck.probes.amdgpu import PAGE_BYTES, Amdgpu, AmdgpuCard
 from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.memory import Memory
-from boxcheck.probes.modules import Asked, ModuleSettings
+from boxcheck.probes.modules import COMMAND_LINE, Asked, ModuleSettings
 from boxcheck.profile import Profile
+from boxcheck.registry import limit
 
+CARVE_OUT = limit(
+    "strix.carve_out_gib", float, "le", "GiB", "Memory that the BIOS takes for the GPU for good.", low=0, high=4096)
 GIB = 1 << 30
 MIB = 1 << 20
 APU_ARCHES = frozenset({"gfx1151"})
+SMALLEST_CARVE_OUT_BYTES = 512 * MIB
+"""What the help tells to set in the BIOS (kyuz0, lhl)."""
 SYSTEM_GIB = 4
 """What must stay to the system: kyuz0's 124 of 128 GiB."""
 MODULE_SIZE_GIB = 8
@@ -48,6 +57,8 @@ class Shared(msgspec.Struct, frozen=True):
     pages_elsewhere: Asked | None
     """Of the other one, which is not loaded."""
     gttsize_asked: Asked | None
+    carve_out_limit_gib: float | None = None
+    """What the profile allows the BIOS to keep, None where it does not care."""
 
     @property
     def subject(self) -> Subject:
@@ -79,33 +90,63 @@ class Shared(msgspec.Struct, frozen=True):
         return max(vram, min(gtt, limit))
 
     @property
+    def carve_out_bytes(self) -> int | Unread:
+        """What the BIOS keeps now."""
+        return self.card if isinstance(self.card, Unread) else self.card.vram_bytes
+
+    @property
+    def carve_out_too_large(self) -> bool:
+        """Whether the profile is known to want less of it."""
+        now = self.carve_out_bytes
+        return self.carve_out_limit_gib is not None and isinstance(now, int) and now > self.carve_out_limit_gib * GIB
+
+    @property
     def best_pages(self) -> int | None:
-        """Pages that leave the system its share: (installed less carve-out less 4 GiB) / 4 KiB, in whole GiB."""
-        room = self.room_bytes
-        return None if isinstance(room, Unread) or room <= 0 else room // PAGE_BYTES
+        """Pages that leave the system its share once the help was followed: (installed less carve-out less 4 GiB) /
+        4 KiB, in whole GiB. None where that is not known or nothing is left."""
+        if isinstance(self.installed_bytes, Unread):
+            return None
+        now = 0 if isinstance(self.carve_out_bytes, Unread) else self.carve_out_bytes
+        room = _room(self.installed_bytes, SMALLEST_CARVE_OUT_BYTES if self.carve_out_too_large else now)
+        return room // PAGE_BYTES if room > 0 else None
 
     @property
     def room_bytes(self) -> int | Unread:
-        """The most that should be given to the GPU. A carve-out below 1 GiB is left out, as everybody's numbers do."""
+        """The most that should be given to the GPU as the carve-out is now."""
         if isinstance(self.installed_bytes, Unread):
             return self.installed_bytes
-        vram = 0 if isinstance(self.card, Unread) or isinstance(self.card.vram_bytes, Unread) else self.card.vram_bytes
-        return (self.installed_bytes - vram + GIB - 1) // GIB * GIB - SYSTEM_GIB * GIB
+        return _room(self.installed_bytes, 0 if isinstance(self.carve_out_bytes, Unread) else self.carve_out_bytes)
 
     @property
     def setting(self) -> tuple[str, ...]:
-        """The step that sets it right on this very box."""
+        """The steps that set it right on this very box, in the order in which they are to be done."""
         pages = self.best_pages
+        bios = ("BIOS setup: UMA frame buffer size (iGPU memory) to 512 MB",) if self.carve_out_too_large else ()
         if pages is None:
-            return ("set ttm.pages_limit on the kernel command line to (memory in GiB - 4) x 262144, then reboot",)
+            return (*bios, f"set ttm.pages_limit in {GRUB_FILE} to (memory in GiB - {SYSTEM_GIB}) x 262144", GRUB_RUN)
         words = f"{self.ttm}.pages_limit={pages} {self.ttm}.page_pool_size={pages}"
         assert isinstance(self.installed_bytes, int)
         return (
-            f"put `{words}` into GRUB_CMDLINE_LINUX of /etc/default/grub: {pages * PAGE_BYTES // GIB} of "
+            *bios,
+            f"put `{words}` into {GRUB_FILE}{self._instead(pages)}: {pages * PAGE_BYTES // GIB} of "
             f"{self.installed_bytes // GIB} GiB, {SYSTEM_GIB} GiB stay to the system; "
             f"before Linux 6.14 also amdgpu.gttsize={pages // 256}",
-            "run update-grub (Fedora: grub2-mkconfig -o /boot/grub2/grub.cfg), reboot, run this again",
+            GRUB_RUN,
         )
+
+    def _instead(self, pages: int) -> str:
+        """The settings that stand in the way of `pages` and have to go."""
+        old = [asked for asked in (self.pages_asked, self.pages_elsewhere)
+               if asked is not None and parse_number(asked.value) != pages]
+        if self.gttsize_asked is not None and self.asked_gtt_bytes not in (None, pages * PAGE_BYTES):
+            old.append(self.gttsize_asked)
+        places = [f"`{asked}`" + ("" if asked.place == COMMAND_LINE else f" of {asked.place}") for asked in old]
+        return f", in place of {' and '.join(places)}" if places else ""
+
+
+def _room(installed_bytes: int, carve_out_bytes: int) -> int:
+    """A carve-out below 1 GiB is left out of the sum, as everybody's numbers do."""
+    return (installed_bytes - carve_out_bytes + GIB - 1) // GIB * GIB - SYSTEM_GIB * GIB
 
 
 def is_apu(gpu: Gpu) -> bool:
@@ -128,8 +169,12 @@ def _installed(memory: Memory) -> tuple[int | Unread, bool]:
     return -(-(memory.total_bytes + (memory.carve_out_bytes or 0)) // step) * step, True
 
 
-def shared(gpus: Gpus, amdgpu: Amdgpu, memory: Memory, settings: ModuleSettings) -> tuple[Shared, ...]:
+def shared(
+    gpus: Gpus, amdgpu: Amdgpu, memory: Memory, settings: ModuleSettings, want: Profile
+) -> tuple[Shared, ...]:
     """One for each APU of the machine."""
+    bound = want.limit(CARVE_OUT)
+    most = None if bound is None else bound.should if bound.should is not None else bound.must
     installed, guessed = _installed(memory)
     ttm = amdgpu.ttm
     module = "ttm" if isinstance(ttm, Unread) else ttm.module
@@ -142,6 +187,7 @@ def shared(gpus: Gpus, amdgpu: Amdgpu, memory: Memory, settings: ModuleSettings)
             ttm_limit_bytes=ttm if isinstance(ttm, Unread) else ttm.limit_bytes,
             pages_asked=settings.last(module, "pages_limit"), pages_elsewhere=settings.last(other, "pages_limit"),
             gttsize_asked=settings.last("amdgpu", "gttsize"),
+            carve_out_limit_gib=None if most is None else float(most),
         )
         for gpu in gpus.gpus if is_apu(gpu)
     )

@@ -88,7 +88,6 @@ def _label(verdict: Verdict, index: int) -> str:
 
 SEVERAL = {
     "aer-firmware-raw-status": "the status register shows what nobody counted, and that nobody counts",
-    "strix-carve-out-large": "the carve-out and what it leaves for the GPU are judged apart",
     "disk-full": "boot disk and array are two file systems",
 }
 """Mutations that trip two causes, each with its reason."""

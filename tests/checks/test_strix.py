@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from boxcheck.checks.steps import GRUB_RUN
 from boxcheck.decode.cmdline import parse_cmdline
 from boxcheck.model import Finding
 from boxcheck.probes.amdgpu import Amdgpu, Ttm
@@ -12,6 +13,7 @@ from boxcheck.probes.kfd import Kfd
 from boxcheck.probes.memory import Memory
 from boxcheck.probes.modules import COMMAND_LINE, Asked, ModuleSettings
 from boxcheck.probes.tuning import Tuning
+from boxcheck.problems import group
 from boxcheck.profile import GpuPart, Profile
 from tests.checks.cards import gpu, gpus
 from tests.checks.judging import GONE, judge, outcome
@@ -185,3 +187,30 @@ def test_more_memory_than_there_is_cannot_be_given(installed: int, asks: Any, wa
     nobody = msgspec.structs.replace(MEMORY, installed_bytes=GONE, total_bytes=GONE)
     finding = strix("gpu-memory", driver(), memory=nobody, limits={"strix.gpu_memory_gib": asks})
     assert finding.outcome.value == "unknown"
+
+
+def test_a_large_carve_out_explains_what_the_gpu_lacks_and_the_help_reckons_with_a_small_one() -> None:
+    """64 GiB in the BIOS: pages_limit for what is left, 60 GiB, would be wrong once the BIOS was set as told."""
+    limits = {"strix.carve_out_gib": {"should": 0.5}, "strix.gpu_memory_gib": 120.0}
+    found = [strix(check, driver(HALF // 2, vram=64 * GIB), asked(), limits=limits)
+             for check in ("gpu-memory", "carve-out")]
+    (problem,), _ = group(found)
+    assert problem.title == "the BIOS keeps 64 GiB for the GPU"
+    assert [step.split(":")[0] for step in problem.help][:1] == ["BIOS setup"]
+    assert f"ttm.pages_limit={PAGES_124} " in problem.help[1]
+    assert problem.help[2:] == (GRUB_RUN,)
+
+
+def test_a_carve_out_that_the_profile_does_not_mind_stays_in_the_sum() -> None:
+    finding = strix("gpu-memory", driver(HALF // 2, vram=64 * GIB), asked(), limits={"strix.gpu_memory_gib": 120.0})
+    assert "ttm.pages_limit=15728640 " in finding.help[0]  # 128 - 64 - 4 GiB
+    assert "BIOS" not in " ".join(finding.help)
+
+
+def test_what_stands_in_the_way_of_the_remedy_is_named() -> None:
+    finding = strix("gtt-as-asked", driver(PAGES_124, gtt=64 * GIB),
+                    asked(f"ttm.pages_limit={PAGES_124}", "amdgpu.gttsize=65536"))
+    assert "in place of `amdgpu.gttsize=65536`:" in finding.help[0]
+    finding = strix("gtt-headroom", driver(PAGES_128), asked(f"ttm.pages_limit={PAGES_128}", place="/etc/modprobe.d/a"))
+    assert f"in place of `ttm.pages_limit={PAGES_128}` of /etc/modprobe.d/a:" in finding.help[0]
+    assert "in place of" not in strix("gpu-memory", driver(HALF), asked(), limits={"strix.gpu_memory_gib": 120.0}).help[0]
