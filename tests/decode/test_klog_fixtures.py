@@ -81,7 +81,7 @@ EVENTS: dict[str, list[Row]] = {
         ("bar-assign-fail", "0000:06:00.0", ("BAR 0",), 1), ("nvidia-init-fail", "0000:06:00.0", ("-1",), 1),
     ],
     "issues/rminit-fail-rtx5080-fedora.log": [
-        ("nvidia-init-fail", "0000:09:00.0", ("0",), 1), ("nvidia-init-fail", "0000:09:00.0", ("0x22:0x56:894",), 1)],
+        ("nvidia-init-fail", "0000:09:00.0", (), 1), ("nvidia-init-fail", "0000:09:00.0", ("0x22:0x56:894",), 1)],
     "issues/strix-halo-mes-reset.log": [
         ("amdgpu-mes-fail", "0000:c1:00.0", ("REMOVE_QUEUE",), 1),
         ("amdgpu-reset", "0000:c1:00.0", ("MODE2", "succeeded"), 1), ("power-state-refused", "0000:c1:00.1", (), 1),
@@ -210,6 +210,8 @@ EVENTS: dict[str, list[Row]] = {
     ],
     "gpud/kmsg.1.log": [],
     "gpud/kmsg.2.peermem.log": [],
+    # Of the fabric manager, no kernel log: one error among a hundred lines of notes.
+    "gpud/fabricmanager.log": [("sxid", "0000:86:00.0", ("12028",), 1)],
 }
 
 # Logs that hold nothing to be frightened of, and all output of tools in these folders.

@@ -31,7 +31,10 @@ ANCHORS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "giving up",
     )),
     ("bars", (" assign", "no space", "resizing BAR", "large BAR", "can't enable device")),
-    ("nvidia", ("NVRM: ", "SXid (", ": probe of ", "probe with driver ", "device handle for GPU")),
+    ("nvidia", (
+        "NVRM: ", "SXid (", "NVSwitch ", ": probe of ", "probe with driver ", "device handle for GPU", "uvm encountered",
+        "power cables connected",
+    )),
     ("amdgpu", (
         " timeout", " reset", "MES", "SMU: ", "IB test", "is hung!", " test failed (-", "of IP block", "GPU init",
         ": probe of ", "probe with driver ", "page fault", "errors detected", "lost from bus", " atomic", "emperature ",

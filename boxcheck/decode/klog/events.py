@@ -58,9 +58,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """AER, DPC: the port that reported it, where that is not `bdf`."""
     requester: Bdf | None = None
     """AER, DPC: the sender that the error message claims. AMD root ports put 0000:00:00.0 there."""
+    near: Bdf | None = None
+    """The device that the same driver named on the lines around, for a line that names none. Likely, not certain: it is
+    set only where those lines name a single device."""
     xid: int | None = None
+    blame: str | None = None
+    """Xid: whose fault it most likely is: application, driver, gpu, memory, link, nvlink or power."""
     process: str | None = None
-    """The process named with an Xid, ring timeout or page fault (name, pid)."""
+    """The process named with an Xid, ring timeout, page fault, hung task or one killed for memory (name, pid)."""
     bar: int | None = None
     size_bytes: int | None = None
     """Of a BAR or bridge window: what was asked for."""

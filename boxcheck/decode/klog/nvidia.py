@@ -7,7 +7,11 @@
     NVRM: this kernel module has the version 535.230.02.
     NVRM: BAR1 is 0M @ 0x0 (PCI:0000:14:00.0)
 
-Source: the open kernel modules (kernel-open/nvidia/nv-pci.c, src/nvidia/arch/nvalloc/unix).
+An Xid names the board without its function, on a part of a divided GPU with it (`PCI:0000:01:00 GPU-I:05`), in drivers
+before 260 or so bus and device alone (`0001:00`). Before 525 an Xid 119 says "Timeout waiting for RPC from GSP!",
+since "Timeout after 6s of waiting for RPC response from GPU0 GSP!"; GSP may also be slow, or fail, without an Xid.
+Source: the open kernel modules (kernel-open/nvidia/{nv,nv-pci}.c, src/nvidia/arch/nvalloc/unix/src/osinit.c,
+src/nvidia/src/kernel/gpu/{gsp/kernel_gsp,rc/kernel_rc,gpu}.c, src/common/nvswitch/kernel/inc/common_nvswitch.h).
 """
 
 from __future__ import annotations
@@ -24,7 +28,10 @@ _BOARD = r"(?:[0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}(?:\.[0-7])?"
 _NAMED = Rx(rf"NVIDIA GPU ({BDF})")
 _NAMED_LINES = 4
 """A message of several lines names the GPU on its first."""
-_XID = Rx(rf"Xid \((?:PCI:)?({_BOARD})\): *(\d{{1,5}})(?:, *(.{{0,240}}))?")
+_XID = Rx(rf"Xid \((?:PCI:)?({_BOARD}|[0-9a-fA-F]{{4}}:[0-9a-fA-F]{{2}})(?: GPU-I:\d{{1,3}})?\): *(\d{{1,5}})"
+          r"(?:, *(.{0,240}))?")
+_ACTION = Rx(r"GPU recovery action changed from 0x[0-9a-f]{1,4} \([^)]{1,40}\) to 0x[0-9a-f]{1,4} \(([^)]{1,40})\)")
+_OLD_BOARD = Rx(r"00([0-9a-fA-F]{2}):([0-9a-fA-F]{2})$")
 _PROCESS = Rx(r"pid='?(<?\w+>?)'?(?:, *name=(<?[\w./:@-]{1,64}>?))?")
 _CLIENT = Rx(r"the client(?: '([^']{0,64})'(?: \(pid \d{1,9}\))?)? *has the version ([\d.]{3,24})")
 _CLIENT_ALONE = Rx(r"NVRM: *has the version ([\d.]{3,24})")
@@ -36,6 +43,10 @@ _GONE = (
     "look for PCIe errors of its port in the seconds before; two GPUs lost at once point to power",
 )
 _REBOOT = ("reboot, so that the module of the installed driver is loaded", "then hold the driver's packages")
+_GSP = ("update the driver; when it returns, power the machine off and on, and look for PCIe errors before it",)
+_ABOVE_4G = (
+    "in the BIOS: enable Above 4G Decoding and Resizable BAR, and raise the MMIO High size where it has one",
+)
 _START = ("power the machine off and on; if it returns, move the card to another slot to tell card from slot",)
 
 _RULES = (
@@ -43,7 +54,37 @@ _RULES = (
          _GONE,
          pattern=Rx(rf"(?:GPU (?:at )?(?:PCI:)?(?P<bdf>{_BOARD}).{{0,40}})?fallen off the bus")),
     Rule("device handle for GPU", "gpu-lost", "fail", "signal", "nvidia-smi can no longer talk to the GPU", _GONE,
-         pattern=Rx(rf"device handle for GPU ?(?P<bdf>{BDF})?")),
+         pattern=Rx(rf"device handle for GPU ?(?:\d{{1,3}}: ?)?(?P<bdf>{BDF})?")),
+    Rule("power cables connected", "gpu-power-cable", "fail", "power",
+         "the card's power cables are not all plugged in, and the driver leaves it off",
+         ("plug in every power cable of the card, each on its own lead of the supply",),
+         Rx(rf"GPU (?:at )?(?:PCI:)?(?P<bdf>{_BOARD}).{{0,40}}power cables")),
+    Rule("uvm encountered global fatal error", "nvidia-uvm-fatal", "fail", "driver",
+         "the driver's memory manager (UVM) gave up; no CUDA program starts any more",
+         ("reboot; look at the Xid before it for the reason",)),
+    Rule("of waiting for RPC", "gsp-timeout", "fail", "firmware",
+         "the GPU's system processor (GSP) did not answer the driver", _GSP,
+         Rx(r"Timeout after \d{1,9}s of waiting for RPC response"), label="timeout"),
+    Rule("waiting for RPC from GSP", "gsp-timeout", "fail", "firmware",
+         "the GPU's system processor (GSP) did not answer the driver", _GSP, label="timeout"),
+    Rule("waiting for RPC response from GSP", "gsp-timeout", "fail", "firmware",
+         "the GPU's system processor (GSP) answered nonsense", _GSP,
+         Rx(r"sanity check failed 0x[0-9a-f]{1,8} waiting for RPC response"), label="sanity check"),
+    Rule("Rate limiting GSP RPC error prints", "gsp-timeout", "fail", "firmware",
+         "the GPU's system processor (GSP) fails so often that the driver logs only some of it", _GSP,
+         Rx(rf"prints(?: for GPU at PCI:(?P<bdf>{_BOARD}))?"), label="rate limited"),
+    Rule("Slow RPC response from", "gsp-slow", "info", "firmware",
+         "the GPU's system processor (GSP) was slow to answer", (), label="slow"),
+    Rule("Failed to copy vbios to system memory", "nvidia-init-fail", "fail", "firmware",
+         "the driver could not read the GPU's firmware (VBIOS)", _START,
+         Rx(rf"GPU (?:at )?(?:PCI:)?(?P<bdf>{_BOARD})"), label="no VBIOS"),
+    Rule("request_mem_region failed", "nvidia-init-fail", "fail", "config",
+         "another driver holds the GPU's memory window",
+         ("lspci -k and /proc/iomem name who holds it; unload it (simpledrm, efifb, nouveau)",), label="window taken"),
+    Rule("to allocate resized BAR1", "bar-resize-fail", "warn", "config",
+         "the driver could not make the GPU's BAR1 as large as its memory", _ABOVE_4G),
+    Rule("Failed to re-allocate BAR1", "bar-assign-fail", "fail", "config",
+         "the GPU lost its BAR1 when the driver tried to resize it", _ABOVE_4G, label="BAR 1"),
     Rule("RmInitAdapter failed", "nvidia-init-fail", "fail", "firmware",
          "the driver could not start the GPU ({label})", _START,
          pattern=Rx(rf"GPU (?:at )?(?:PCI:)?(?P<bdf>{_BOARD}): RmInitAdapter failed!"
@@ -68,19 +109,28 @@ _RULES = (
          label="pci_enable_device"),
     Rule(" is 0M @ ", "bar-assign-fail", "fail", "config",
          "{label} has no address space: the firmware gave the card none",
-         ("in the BIOS: enable Above 4G Decoding and Resizable BAR, and raise the MMIO High size where it has one",),
+         _ABOVE_4G,
          pattern=Rx(rf"(?P<label>BAR\d) is 0M @ 0x0+ \(PCI:(?P<bdf>{_BOARD})\)")),
+    # Many of the non-fatal ones only follow a GPU that was reset or a program that died (fabric manager's guide, D.4).
+    Rule("SXid (PCI:", "sxid", "warn", "signal", "the NVLink switch reported error {label}, not a fatal one",
+         ("read the fabric manager's log",),
+         pattern=Rx(rf"SXid \(PCI:(?P<bdf>{_BOARD})\): *(?P<label>\d{{1,6}}), *Non-fatal")),
     Rule("SXid (PCI:", "sxid", "fail", "signal", "the NVLink switch reported error {label}",
          ("read the fabric manager's log",),
          pattern=Rx(rf"SXid \(PCI:(?P<bdf>{_BOARD})\): *(?P<label>\d{{1,6}})")),
+    Rule("NVSwitch non-fatal error", "sxid", "warn", "signal",
+         "the fabric manager found error {label} on an NVLink switch, not a fatal one", ("look for Xids of the GPUs",),
+         pattern=Rx(rf"NVSwitch non-fatal error (?P<label>\d{{1,6}}) .{{0,80}}bus id (?P<bdf>{_BOARD})")),
+    Rule("NVSwitch fatal error", "sxid", "fail", "signal",
+         "the fabric manager found fatal error {label} on an NVLink switch", ("look for Xids of the GPUs",),
+         pattern=Rx(rf"NVSwitch fatal error (?P<label>\d{{1,6}}) .{{0,80}}bus id (?P<bdf>{_BOARD})")),
 )
 
 
 _MINOR_RULES = (
     Rule("rm_init_adapter failed", "nvidia-init-fail", "fail", "firmware",
-         "the driver could not start the GPU (/dev/nvidia{label})", _START,
-         pattern=Rx(rf"NVRM: (?:GPU (?:at )?(?:PCI:)?(?P<bdf>{_BOARD}): )?rm_init_adapter failed"
-                    r"(?:, device minor number (?P<label>\d{1,5}))?")),
+         "the driver could not start the GPU; the line with the reason is missing", _START,
+         pattern=Rx(rf"NVRM: (?:GPU (?:at )?(?:PCI:)?(?P<bdf>{_BOARD}): )?rm_init_adapter failed")),
 )
 """What the caller of RmInitAdapter adds, told only where RmInitAdapter itself said nothing just before."""
 _INIT_LINES = 4
@@ -114,9 +164,9 @@ class Nvidia:
             self._init_line = line.number
         fold = apply(_RULES, line, out, fallback)
         if fold is not None and fold.kind == "bar-assign-fail" and fold.fresh:
-            label = fold.labels[0]
-            fold.labels = (f"BAR {label[3:]}",)
-            fold.details["bar"] = int(label[3:])
+            number = fold.labels[0].removeprefix("BAR").strip()
+            fold.labels = (f"BAR {number}",)
+            fold.details["bar"] = int(number)
         return 0
 
     def _mismatch(self, line: Line, out: Ledger) -> int:
@@ -163,13 +213,23 @@ def _xid(line: Line, out: Ledger) -> None:
     if found is None:
         return
     number = int(found[2])
-    fold = out.add("xid", line, bdf=normal_bdf(found[1]), labels=(str(number),))
+    fold = out.add("xid", line, bdf=_board(found[1]), labels=(str(number),))
     if not fold.fresh:
         return
     entry = XIDS.get(number, UNKNOWN)
-    fold.describe(entry.severity, entry.cause, f"Xid {number}: {entry.says}", (entry.help,), xid=number)
+    says = f"Xid {number}: {entry.says}"
+    action = _ACTION.search(found[3] or "")
+    if action is not None:
+        says = f"Xid {number}: the driver now recommends for this GPU: {action[1]}"
+    fold.describe(entry.severity, entry.cause, says, (entry.help,), xid=number, blame=entry.blame)
     process = _PROCESS.search(found[3] or "")
     if process is not None:
         words = [word for word in (process[2], process[1]) if word and word not in ("<unknown>", "0", "unknown")]
         if words:
             fold.details["process"] = " ".join(words)
+
+
+def _board(text: str) -> Bdf | None:
+    """The address of a board as an Xid names it; the oldest drivers give bus and device as `0001:00`."""
+    old = _OLD_BOARD.match(text)
+    return normal_bdf(f"{old[1]}:{old[2]}.0" if old is not None else text)
