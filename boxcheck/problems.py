@@ -18,6 +18,7 @@ EXPLAINS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("link-down", ("gpu-lost", "link", "gpu-missing", "gpu-fault", "bar", "driver-binding", "node")),
     ("gpu-lost", ("gpu-memory", "link", "bar", "gpu", "gpu-fault", "gpu-asleep", "driver-binding", "kfd", "node", "aer",
                   "atomics")),
+    ("link-throttled", ("link",)),
     ("link", ("function",)),
     ("bar", ("driver-binding", "kfd", "gpu", "gpu-fault")),
     ("atomics", ("kfd", "driver-binding")),

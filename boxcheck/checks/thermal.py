@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.checks.wording import broken_bound, counted, judged, not_read, why_not
+from boxcheck.checks.places import link_subject, short, where
+from boxcheck.checks.wording import broken_bound, counted, judged, listed, not_read, why_not
 from boxcheck.model import BOX, Bdf, Finding, Quantity, Subject, Unread
 from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.links import Links
 from boxcheck.probes.nvme import Nvme
-from boxcheck.probes.sensors import CPU_CHIPS, Chip, Sensors, Temperature
+from boxcheck.probes.sensors import CPU_CHIPS, Chip, LinkCooling, Sensors, Temperature
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, limit, marginal, passed, skipped
 
@@ -171,40 +172,67 @@ def _nvme_of(name: str, bdf: Bdf | None, sensors: Sensors) -> Finding:
     return passed(subject, f"{item.celsius:g} °C, it warns at {bound:g} °C", **options)
 
 
-@check("pcie.thermal-link-limit", reads=[Sensors, Links])
-def thermal_link_limit(sensors: Sensors, links: Links, want: Profile) -> Iterator[Finding]:
+@check("pcie.thermal-link-limit", reads=[Sensors, Links, Gpus], needs=["root"])
+def thermal_link_limit(sensors: Sensors, links: Links, gpus: Gpus, want: Profile) -> Iterator[Finding]:
     """The thermal framework holds a PCIe link at a lower speed.
 
     Why it matters: the link looks broken and is not: something told the port to run slower to stay cool.
-    What to do: find the thermal zone that is bound to the cooling device and what makes it hot; look for a daemon
-    (thermald) that writes cur_state.
-    Not a fault: of the riser or the card.
-    By hand: grep -H . /sys/class/thermal/cooling_device*/{type,cur_state} | grep -A1 PCIe
+    What to do: cool what the named thermal zone measures; look for a daemon (thermald) that writes cur_state.
+    Not a fault: of the riser or the card. cur_state above 0 alone: it tells how far the link is below the port's
+    fastest, and a card at rest or a slower card shows it too. It counts where a zone is bound to the port and the
+    port's target speed was lowered.
+    By hand: grep -H . /sys/class/thermal/cooling_device*/{type,cur_state}; ls -l /sys/class/thermal/thermal_zone*/cdev*
     """
     if isinstance(sensors.link_cooling, Unread):
         yield not_read(BOX, sensors.link_cooling, evidence=("/sys/class/thermal",))
         return
-    engaged = sensors.link_cooling_unread is not None
     if sensors.link_cooling_unread is not None:
         yield not_read(BOX, sensors.link_cooling_unread, evidence=("/sys/class/thermal",))
     elif not sensors.link_cooling:
         yield skipped(BOX, "this kernel has no cooling device for the speed of links")
         return
+    free = 0
     for device in sensors.link_cooling:
-        link = links.links.get(device.port)
-        subject = Subject("link", f"port {device.port}", slot=link.slot if link else None, bdf=device.port)
-        if isinstance(device.state, Unread):
-            engaged = True
-            yield not_read(subject, device.state, evidence=(device.path,))
-        elif device.state > 0:
-            engaged = True
-            top = "?" if isinstance(device.max_state, Unread) else device.max_state
-            yield marginal(
-                subject, f"its cooling device is at state {device.state} of {top}, must be 0", evidence=(device.path,),
-                measured=Quantity(device.state), cause=f"link:{device.port}",
-                title=f"the link of port {device.port} is slowed down to stay cool",
-                help=(f"echo 0 | sudo tee {device.path} lets it run; find out what set it",))
-    if not engaged:
+        finding = _throttled(device, links, gpus, want)
+        if finding is None:
+            free += 1
+        else:
+            yield finding
+    if free == len(sensors.link_cooling) and sensors.link_cooling_unread is None:
         yield passed(
-            BOX, f"{counted(len(sensors.link_cooling), 'port')} with a cooling device, all at state 0",
+            BOX, f"{counted(free, 'port')} with a cooling device, none is slowed down by the thermal framework",
             measured=Quantity(0), evidence=("/sys/class/thermal",))
+
+
+def _throttled(device: LinkCooling, links: Links, gpus: Gpus, want: Profile) -> Finding | None:
+    """None where this port is not slowed down to stay cool."""
+    link = links.links.get(device.port)
+    gpu = next((gpu for gpu in gpus.gpus if gpu.slot_link == device.port), None)
+    port = f"port {short(device.port)}"
+    subject = link_subject(link, gpu) if link else Subject("link", port, bdf=device.port)
+    if isinstance(device.state, Unread):
+        return not_read(subject, device.state, evidence=(device.path,))
+    if device.state <= 0:
+        return None
+    if isinstance(device.zones, Unread):
+        return not_read(subject, device.zones, evidence=(device.path,))
+    if not device.zones:
+        return None
+    missing = Unread(f"the link below {short(device.port)}", "not-captured")
+    target, top = (link.downstream.target_speed_gts, link.downstream.max_speed_gts) if link else (missing, missing)
+    for value in (target, top):
+        if isinstance(value, Unread):
+            return not_read(subject, value, evidence=(device.path,))
+    if not isinstance(target, float) or not isinstance(top, float) or target >= top:
+        return None
+    most = "?" if isinstance(device.max_state, Unread) else device.max_state
+    return marginal(
+        subject, f"slowed down to {target:g} GT/s by thermal zone {listed(device.zones)}: its cooling device is at "
+        f"state {device.state} of {most}, must be 0", evidence=(device.path, "/sys/class/thermal"),
+        measured=Quantity(device.state), cause=f"link-throttled:{device.port}",
+        where=where(link, gpu, links, want) if link else None,
+        title=f"the platform slows the link of {f'slot {link.slot}' if link and link.slot else port} down to "
+        "stay cool",
+        help=(f"grep . /sys/class/thermal/thermal_zone*/{{type,temp}} shows how hot {listed(device.zones)} is: give it "
+              "air", f"echo 0 | sudo tee {device.path} lets the link run until the zone is hot again"),
+        not_=("a BIOS speed cap (the thermal framework set the target)", "the riser or the card"))

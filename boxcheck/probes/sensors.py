@@ -1,11 +1,15 @@
 """Temperatures, fans and power caps that drivers show through hwmon, and links that the thermal framework slows down.
 
 Reads   /sys/class/hwmon/hwmon*/{name,temp*_*,fan*_*,power1_*}, gpu_busy_percent of amdgpu,
-        /sys/class/thermal/cooling_device*/{type,cur_state,max_state}                         (any user)
+        /sys/class/thermal/cooling_device*/{type,cur_state,max_state}, thermal_zone*/{type,cdev*}   (any user)
 Since   power1_cap_default Linux 5.14; PCIe_Port_Link_Speed cooling devices 6.13
 Absent  hwmon of NVIDIA cards: their driver has none, NVML gives these readings. hwmon of the processor where k10temp or
         coretemp is not loaded, and in virtual machines.
 By hand sensors; grep . /sys/class/hwmon/hwmon*/{name,temp1_input}
+
+cur_state of a port's cooling device is no record of what was asked for: the kernel computes it from the speed that it
+believes the link has now (pcie_cooling_get_cur_level), so a card at rest and a slow drive in a fast slot show more than
+0 as well. Only a thermal zone that is bound to the device makes the thermal framework slow the link down.
 
 A graphics card that sleeps (runtime power management) is not woken to be read.
 """
@@ -89,12 +93,15 @@ class Chip(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LinkCooling(msgspec.Struct, frozen=True):
-    """A port whose speed the thermal framework can lower. State 0: it does not."""
+    """A port whose speed the thermal framework can lower."""
 
     port: Bdf
     state: int | Unread
+    """How many generations the link runs below the port's fastest, for whatever reason."""
     max_state: int | Unread
     path: str
+    zones: tuple[str, ...] | Unread = ()
+    """Names of the thermal zones that may slow this port down; looked for where some state is above 0."""
 
 
 class Sensors(msgspec.Struct, frozen=True):
@@ -229,7 +236,30 @@ def _link_cooling(host: Host) -> tuple[tuple[LinkCooling, ...] | Unread, Unread 
         if port is not None:
             found.append(LinkCooling(
                 port, integer(host, f"{base}/cur_state"), integer(host, f"{base}/max_state"), f"{base}/cur_state"))
-    return tuple(found), unread
+    if not any(isinstance(one.state, int) and one.state > 0 for one in found):
+        return tuple(found), unread
+    bound = _bound_zones(host, numbered(names, "thermal_zone"))
+    return tuple(
+        msgspec.structs.replace(one, zones=bound if isinstance(bound, Unread) else tuple(
+            zone for device, zone in bound if device == one.path.split("/")[-2])) for one in found), unread
+
+
+def _bound_zones(host: Host, names: Sequence[str]) -> tuple[tuple[str, str], ...] | Unread:
+    """Cooling device and the zone that it is bound to, by the links `cdev0`, `cdev1` ... of each zone."""
+    found = []
+    for name in names:
+        entries = host.entries(f"{THERMAL}/{name}")
+        if isinstance(entries, Unread):
+            return entries
+        kind = words(host, f"{THERMAL}/{name}/type")
+        for entry in entries:
+            if not re.fullmatch(r"cdev\d{1,4}", entry):
+                continue
+            target = host.target(f"{THERMAL}/{name}/{entry}")
+            if isinstance(target, Unread):
+                return target
+            found.append((target.rsplit("/", 1)[-1], kind if isinstance(kind, str) else name))
+    return tuple(found)
 
 
 @probe("sensors", Sensors)

@@ -115,8 +115,8 @@ class Machine:
     bmc_events: list[str] = field(default_factory=list)
     """Events of the BMC's log, `sensor | event | Asserted`."""
     clock_synchronized: bool = True
-    cooling_states: dict[str, int] = field(default_factory=dict)
-    """cur_state of PCIe_Port_Link_Speed cooling devices, by port address."""
+    thermal_zones: dict[str, str] = field(default_factory=dict)
+    """Type of the thermal zone that a port's PCIe_Port_Link_Speed cooling device is bound to, by port address."""
     log_lines: list[str] = field(default_factory=list)
     """Lines after boot, without a time stamp."""
     boot_lines: dict[str, list[str]] = field(default_factory=dict)

@@ -162,7 +162,7 @@ def mps_128(machine: Machine) -> None:
 @mutation("thermal-link-throttle", WOPR, area="a PCIe cooling device holds the link at 8.0 GT/s", slot="PCIE3")
 def thermal_throttle(machine: Machine) -> None:
     gen3_target_capped(machine)
-    machine.cooling_states[port_of(machine).bdf] = 1
+    machine.thermal_zones[port_of(machine).bdf] = "acpitz"
 
 
 @mutation("lane-errors", *CARDS, area="lane error status: lane 11 at the card", slot="PCIE3")

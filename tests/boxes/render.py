@@ -179,7 +179,8 @@ def _interrupt_names(machine: Machine, function: Function, position: int) -> str
 
 
 def _cooling(machine: Machine, out: Tree) -> None:
-    """PCIe bandwidth cooling devices, one a port where the kernel has bwctrl (drivers/thermal/pcie_cooling.c)."""
+    """PCIe bandwidth cooling devices, one a port where the kernel has bwctrl (drivers/thermal/pcie_cooling.c). Their
+    state is how far the link is below the port's fastest, at rest too."""
     out.directory("/sys/class/thermal")
     if not machine.kernel.has_bwctrl:
         return
@@ -188,11 +189,18 @@ def _cooling(machine: Machine, out: Tree) -> None:
         if (0x010, "pcie_bwctrl") not in function.services:
             continue
         here = f"/sys/devices/virtual/thermal/cooling_device{number}"
-        speeds = [speed for speed in (2.5, 5.0, 8.0, 16.0, 32.0) if speed <= function.express.max_speed_gts]
+        express = function.express
+        speeds = [speed for speed in (2.5, 5.0, 8.0, 16.0, 32.0) if speed <= express.max_speed_gts]
         out.put(f"{here}/type", f"PCIe_Port_Link_Speed_{function.bdf}")
         out.put(f"{here}/max_state", len(speeds) - 1)
-        out.put(f"{here}/cur_state", machine.cooling_states.get(function.bdf, 0))
+        out.put(f"{here}/cur_state", sum(speed > express.speed_gts for speed in speeds))
         out.link(f"/sys/class/thermal/cooling_device{number}", here)
+        if function.bdf in machine.thermal_zones:
+            zone = f"/sys/devices/virtual/thermal/thermal_zone{number}"
+            out.put(f"{zone}/type", machine.thermal_zones[function.bdf])
+            out.put(f"{zone}/temp", 97000)
+            out.link(f"{zone}/cdev0", here)
+            out.link(f"/sys/class/thermal/thermal_zone{number}", zone)
         number += 1
 
 

@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from boxcheck.model import Bdf, Unread
+from boxcheck.model import Bdf, Finding, Unread
 from boxcheck.probes.gpus import Gpus
-from boxcheck.probes.links import Links
+from boxcheck.probes.links import Link, LinkEnd, Links
 from boxcheck.probes.nvme import Nvme, NvmeDrive
 from boxcheck.probes.sensors import Chip, LinkCooling, Sensors, Temperature
 from tests.checks.cards import chip, gpu, sensors, temperature
@@ -92,18 +92,41 @@ def test_nvme_without_drive_or_reading() -> None:
     assert outcome("thermal.nvme", drives("nvme0"), sensors()) == "unknown"
 
 
-@pytest.mark.parametrize(("state", "wanted"), [(0, "pass"), (1, "marginal"), (GONE, "unknown")])
-def test_a_link_slowed_down_to_stay_cool(state: Any, wanted: str) -> None:
-    cooling = (LinkCooling(Bdf("0000:40:01.1"), state, 3, "/sys/class/thermal/cooling_device0/cur_state"),)
-    found = judge("pcie.thermal-link-limit", sensors(cooling=cooling), NO_LINKS)
+PORT = Bdf("0000:40:01.1")
+COOLING = LinkCooling(PORT, 1, 3, "/sys/class/thermal/cooling_device0/cur_state", ("acpitz",))
+END = LinkEnd(PORT, 8.0, 16, 16.0, 16, 8.0)
+
+
+def slowed(port: LinkEnd = END, **changes: Any) -> list[Finding]:
+    link = Link(downstream=port, upstream=None, slot="PCIE3", on_card=False, presence_detect=None, dll_active=None,
+                under_load=GONE)
+    held = msgspec.structs.replace(COOLING, **changes)
+    return judge("pcie.thermal-link-limit", sensors(cooling=(held,)), Links({PORT: link}, {}, None), Gpus(()))
+
+
+@pytest.mark.parametrize(("changes", "wanted"), [
+    ({}, "marginal"), ({"state": 0}, "pass"), ({"state": GONE}, "unknown"),
+    ({"zones": ()}, "pass"),  # nobody can slow it down: a card at rest, or a slower card, makes the state
+    ({"zones": DENIED}, "unknown")])
+def test_a_link_slowed_down_to_stay_cool(changes: dict[str, Any], wanted: str) -> None:
+    found = slowed(**changes)
     assert outcomes(found) == [wanted]
     if wanted == "marginal":
-        assert found[0].cause == "link:0000:40:01.1"
+        assert found[0].cause == f"link-throttled:{PORT}"
+        assert any("BIOS" in text for text in found[0].not_)
+
+
+@pytest.mark.parametrize(("target", "wanted"), [(8.0, "marginal"), (16.0, "pass"), (None, "pass"), (DENIED, "unknown")])
+def test_only_a_lowered_target_speed_shows_that_somebody_slowed_the_link(target: Any, wanted: str) -> None:
+    """cur_state is computed from the speed that the link has, so an idle card under a bound zone shows it too."""
+    found = slowed(msgspec.structs.replace(END, target_speed_gts=target))
+    assert outcomes(found) == [wanted]
+    assert found[0].needs_root == (target is DENIED)
 
 
 def test_links_without_a_cooling_device() -> None:
-    assert outcome("pcie.thermal-link-limit", sensors(), NO_LINKS) == "skip"
-    assert outcome("pcie.thermal-link-limit", Sensors((), GONE), NO_LINKS) == "unknown"
+    assert outcome("pcie.thermal-link-limit", sensors(), NO_LINKS, Gpus(())) == "skip"
+    assert outcome("pcie.thermal-link-limit", Sensors((), GONE), NO_LINKS, Gpus(())) == "unknown"
 
 
 def test_a_limit_that_was_not_read_is_not_a_missing_limit() -> None:
@@ -117,7 +140,8 @@ def test_a_limit_that_was_not_read_is_not_a_missing_limit() -> None:
 
 
 def test_a_cooling_device_that_was_not_told_is_not_a_missing_one() -> None:
-    assert outcome("pcie.thermal-link-limit", Sensors((), (), None, DENIED), NO_LINKS) == "unknown"
-    held = LinkCooling(Bdf("0000:40:01.1"), 2, 3, "/sys/class/thermal/cooling_device1/cur_state")
-    found = judge("pcie.thermal-link-limit", Sensors((), (held,), None, DENIED), NO_LINKS)
-    assert outcomes(found) == ["unknown", "marginal"]
+    assert outcome("pcie.thermal-link-limit", Sensors((), (), None, DENIED), NO_LINKS, Gpus(())) == "unknown"
+    found = judge("pcie.thermal-link-limit", Sensors((), (COOLING,), None, DENIED), NO_LINKS, Gpus(()))
+    assert outcomes(found) == ["unknown", "unknown"]  # the second: no such port was seen
+    calm = msgspec.structs.replace(COOLING, state=0)
+    assert outcome("pcie.thermal-link-limit", Sensors((), (calm,), None, DENIED), NO_LINKS, Gpus(())) == "unknown"

@@ -73,9 +73,19 @@ def test_links_that_the_thermal_framework_can_slow_down(tmp_path: Path) -> None:
         "/sys/class/thermal/cooling_device0/type": "Processor", "/sys/class/thermal/cooling_device0/cur_state": "0",
         "/sys/class/thermal/cooling_device10/type": "PCIe_Port_Link_Speed_0000:40:01.1",
         "/sys/class/thermal/cooling_device10/cur_state": "1", "/sys/class/thermal/cooling_device10/max_state": "3"})
+    zones = "/sys/devices/virtual/thermal/thermal_zone"
+    for number, (kind, device) in enumerate((("acpitz", 10), ("x86_pkg_temp", 0))):
+        made.put(f"{zones}{number}/type", kind)
+        made.link(f"{zones}{number}/cdev0", f"/sys/class/thermal/cooling_device{device}")
+        made.put(f"{zones}{number}/cdev0_trip_point", "1")
+        made.link(f"/sys/class/thermal/thermal_zone{number}", f"{zones}{number}")
     found = fact(Sensors, made, tmp_path).link_cooling
     assert isinstance(found, tuple)
-    assert [(one.port, one.state, one.max_state) for one in found] == [("0000:40:01.1", 1, 3)]
+    assert [(one.port, one.state, one.max_state, one.zones) for one in found] == [("0000:40:01.1", 1, 3, ("acpitz",))]
+    made.put("/sys/class/thermal/cooling_device10/cur_state", "0")  # nothing to explain, so nobody looks
+    found = fact(Sensors, made, tmp_path).link_cooling
+    assert isinstance(found, tuple)
+    assert found[0].zones == ()
 
 
 def test_no_sensor_and_nobody_looked_are_not_the_same(tmp_path: Path) -> None:
