@@ -25,7 +25,7 @@ class LinkRow(msgspec.Struct, frozen=True):
     bad_dllp: str
     replay: str
     outcome: str
-    """Gravest outcome of the findings on this link: `ok`, `FAIL` ..."""
+    """Gravest outcome of the findings on this link; empty where its width and speed were not among what was judged."""
     want: str | None
     """`want x16  16.0 GT/s` where it is not so."""
 
@@ -62,6 +62,10 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """Path of the saved run."""
     elapsed_seconds: float = 0.0
     sysroot: str | None = None
+    asked: tuple[str, ...] = ()
+    """Words that chose the checks: patterns, and `--except` with its patterns."""
+    options: tuple[str, ...] = ()
+    """Words that say what to read and judge by: `--sysroot`, `--profile`, `--goal` with their values."""
 
     @property
     def needs_root(self) -> tuple[str, ...]:

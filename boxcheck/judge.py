@@ -48,8 +48,10 @@ def judge(
     counts.update(finding.outcome.value for finding in placed)
     blockers = [finding for finding in placed if finding.blocker]
     outcome, reason = _decide(blockers, want, left_out, crashes, profile_certain)
+    partial = outcome is Outcome.UNKNOWN and reason == LEFT_OUT
     return Verdict(
-        outcome=outcome, reason=reason, counts=dict(counts), findings=placed, problems=problems,
+        outcome=outcome, reason=_subset(placed, len(left_out)) if partial else reason, counts=dict(counts),
+        findings=placed, problems=problems, not_run=len(left_out), partial=partial,
         crashed=bool(crashes), crashes=tuple(crashes), device_lost=any(
             finding.outcome is Outcome.FAIL and finding.blocker and (finding.cause or "").startswith("gpu-lost:")
             for finding in placed),
@@ -71,7 +73,7 @@ def _decide(
     if unread := of(Outcome.UNKNOWN):
         return Outcome.UNKNOWN, f"{_count(unread)} {_was(unread)} not read"
     if left_out:
-        return Outcome.UNKNOWN, f"what was run did not fail; {len(left_out)} required {_checks(len(left_out))} not run"
+        return Outcome.UNKNOWN, LEFT_OUT
     if not any(finding.outcome in (Outcome.PASS, Outcome.MARGINAL) for finding in blockers):
         return Outcome.UNKNOWN, "nothing that this profile requires was judged"
     if marginal := of(Outcome.MARGINAL):
@@ -79,8 +81,29 @@ def _decide(
     return Outcome.PASS, "every required check passed"
 
 
-def _checks(number: int) -> str:
-    return "check was" if number == 1 else "checks were"
+LEFT_OUT = "required checks were not run"
+"""Why a verdict is unknown where nothing else makes it so; `_subset` says it in full."""
+
+
+def _subset(findings: Sequence[Finding], left_out: int) -> str:
+    """What a subset of the checks came to, and that it is no verdict: `what was run passed (7 of 7 checks) ...`."""
+    by_check: dict[str, Outcome] = {}
+    for finding in findings:
+        known = by_check.get(finding.check, Outcome.SKIP)
+        by_check[finding.check] = min(known, finding.outcome, key=lambda outcome: outcome.rank)
+    came: Counter[Outcome] = Counter(outcome for outcome in by_check.values() if outcome is not Outcome.SKIP)
+    total, number = came.total(), came[Outcome.PASS]
+    if not total:
+        said = "what was run does not arise on this box"
+    elif number == total:
+        said = f"what was run passed ({number} of {total} check{'' if total == 1 else 's'})"
+    else:
+        others = ((Outcome.FAIL, "not required failed"), (Outcome.MARGINAL, "marginal"), (Outcome.UNKNOWN, "not read"))
+        rest = ", ".join(f"{came[outcome]} {word}" for outcome, word in others if came[outcome])
+        said = f"what was run and is required did not fail ({number} of {total} checks passed, {rest})"
+    were = "check was" if left_out == 1 else "checks were"
+    return (f"{said}; this is no verdict on the box: {left_out} required {were} not run; "
+            "`boxcheck doctor` gives one")
 
 
 def _was(findings: Sequence[Finding]) -> str:

@@ -192,3 +192,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     crashes: tuple[Crash, ...] = ()
     device_lost: bool = False
     """A GPU that was there is gone (fell off the bus); exit code 5."""
+    not_run: int = 0
+    """Required checks that were left out because somebody chose others."""
+    partial: bool = False
+    """Unknown for no other reason than that: all that was run was read, and nothing required failed."""

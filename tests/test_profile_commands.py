@@ -16,14 +16,15 @@ from boxcheck.registry import CHECKS
 from boxcheck.report import profile as report
 from tests.boxes import BOXES, build
 from tests.boxes.memory import host
+from tests.report.schemas import published, strict
 
-REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 Capture = pytest.CaptureFixture[str]
 
 
 def valid(text: str, schema: str) -> dict[str, object]:
     found = json.loads(text)
-    jsonschema.validate(found, json.loads((REFERENCE / f"{schema}.schema.json").read_text()))
+    jsonschema.validate(found, published(f"{schema}.schema.json"))
+    jsonschema.validate(found, strict(published(f"{schema}.schema.json")))
     assert isinstance(found, dict)
     return found
 

@@ -97,9 +97,15 @@ def examine(options: Options) -> tuple[Account, Host]:
     verdict = inspect_facts(facts, profile, chosen, profile_certain=certain)
     from boxcheck.report.summary import account_of
 
-    return account_of(
+    account = account_of(
         host=host, facts=facts, profile=profile, certain=certain, why=why, checks=chosen, verdict=verdict,
         started=started, elapsed_seconds=time.monotonic() - began, sysroot=options.sysroot,
+    )
+    without = (word for pattern in options.without for word in ("--except", pattern))
+    named = (("--sysroot", options.sysroot), ("--profile", options.profile), ("--goal", options.goal))
+    return msgspec.structs.replace(
+        account, asked=(*options.checks, *without),
+        options=tuple(word for name, value in named if value is not None for word in (name, value)),
     ), host
 
 

@@ -68,7 +68,8 @@ def run_object(account: Account, facts: Mapping[str, Any] | None = None) -> dict
         },
         "verdict": {
             "outcome": verdict.outcome.value, "reason": verdict.reason, "counts": dict(verdict.counts),
-            "crashed": verdict.crashed, "device_lost": verdict.device_lost,
+            "crashed": verdict.crashed, "device_lost": verdict.device_lost, "partial": verdict.partial,
+            "not_run": verdict.not_run,
         },
         "findings": [finding_object(finding) for finding in verdict.findings],
         "problems": [

@@ -1,7 +1,8 @@
 """JUnit XML, as CI systems read it: a suite an area, a case a finding.
 
 fail -> <failure>, unknown -> <error>, skip -> <skipped>; marginal, and what the profile does not require, -> passed
-with a property and <system-out>.
+with a property and <system-out>. The last suite holds one case, the verdict: without it a run that passed nothing but
+what somebody chose, or that no profile could judge, would be all green.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def junit_xml(account: Account) -> str:
         by_area.setdefault(finding.check.split(".", 1)[0], []).append(finding)
     stamp = datetime.fromtimestamp(account.started, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     counts = Counter(_result(finding) for finding in account.verdict.findings)
-    total = len(account.verdict.findings)
+    verdict, result = _verdict(account)
+    counts[result] += 1
+    total = len(account.verdict.findings) + 1
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
         f'<testsuites name="boxcheck" tests="{total}" failures="{counts["failure"]}" errors="{counts["error"]}" '
@@ -51,8 +54,31 @@ def junit_xml(account: Account) -> str:
         for finding in findings:
             lines += _case(finding)
         lines.append("  </testsuite>")
-    lines.append("</testsuites>")
+    tally = " ".join(f'{word}="{int(result == kind)}"' for kind, word in _COUNTED)
+    lines += [
+        f'  <testsuite name="verdict" tests="1" {tally} timestamp="{stamp}" time="0" '
+        f'hostname={_attribute(account.box)}>', *verdict, "  </testsuite>", "</testsuites>"]
     return "\n".join(lines) + "\n"
+
+
+_COUNTED = (("failure", "failures"), ("error", "errors"), ("skipped", "skipped"))
+
+
+def _verdict(account: Account) -> tuple[list[str], str]:
+    """The case of the verdict, and its element. A subset that passed is skipped, neither green nor red: it is no
+    verdict."""
+    verdict = account.verdict
+    result = "skipped" if verdict.partial else {
+        Outcome.FAIL: "failure", Outcome.UNKNOWN: "error"}.get(verdict.outcome, "passed")
+    said = _attribute(verdict.reason)
+    element = {
+        "failure": f'      <failure message={said} type="verdict"/>',
+        "error": f'      <error message={said} type="verdict"/>', "skipped": f"      <skipped message={said}/>",
+        "passed": f"      <system-out>{_text(verdict.reason)}</system-out>",
+    }
+    return ['    <testcase classname="boxcheck.verdict" name="box" time="0">', "      <properties>",
+            f'        <property name="outcome" value="{verdict.outcome.value}"/>', "      </properties>",
+            element[result], "    </testcase>"], result
 
 
 def _result(finding: Finding) -> str:

@@ -60,7 +60,12 @@ def _artifacts(account: Account) -> Iterator[dict[str, Any]]:
         by_check.setdefault(finding.check, []).append(finding)
     for number, (check, findings) in enumerate(by_check.items()):
         yield from _step(str(number), check, findings, ids)
+    yield {"testRunArtifact": {"log": {"severity": _severity(account), "message": account.verdict.reason}}}
     yield {"testRunArtifact": {"testRunEnd": _end(account)}}
+
+
+def _severity(account: Account) -> str:
+    return {Outcome.FAIL: "ERROR", Outcome.PASS: "INFO"}.get(account.verdict.outcome, "WARNING")
 
 
 def _end(account: Account) -> dict[str, str]:
@@ -69,6 +74,8 @@ def _end(account: Account) -> dict[str, str]:
         return {"status": "COMPLETE", "result": "PASS"}
     if outcome is Outcome.FAIL:
         return {"status": "COMPLETE", "result": "FAIL"}
+    if account.verdict.partial:
+        return {"status": "SKIP", "result": "NOT_APPLICABLE"}
     return {"status": "ERROR", "result": "NOT_APPLICABLE"}
 
 
@@ -103,7 +110,7 @@ def _step(id: str, check: str, findings: list[Finding], ids: dict[tuple[str, str
         if finding.measured is not None:
             measurement: dict[str, Any] = {
                 "name": check, "value": finding.measured.value, "unit": finding.measured.unit,
-                "hardwareInfoId": hardware, "validators": _validators(finding.limit),
+                "hardwareInfoId": hardware, "validators": _validators(finding.limit, finding.measured.unit),
             }
             yield artifact(measurement=measurement)
         if finding.outcome is Outcome.SKIP:
@@ -123,9 +130,10 @@ def _step(id: str, check: str, findings: list[Finding], ids: dict[tuple[str, str
     yield artifact(testStepEnd={"status": status})
 
 
-def _validators(limit: Limit | None) -> list[dict[str, Any]]:
-    """The limit as validators. Sets have no place in the schema's values; they stand in the message."""
-    if limit is None or limit.compare not in _VALIDATORS:
+def _validators(limit: Limit | None, unit: str) -> list[dict[str, Any]]:
+    """The limit as validators. Sets have no place in the schema's values; they stand in the message. So does a limit in
+    another unit than what was measured (errors against errors a bit): a validator would compare the bare numbers."""
+    if limit is None or limit.compare not in _VALIDATORS or limit.unit != unit:
         return []
     return [
         {"name": f"{name} {limit.name}", "type": _VALIDATORS[limit.compare], "value": value,

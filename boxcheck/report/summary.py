@@ -38,15 +38,16 @@ def account_of(
     taken = host.time()
     who = host.who()
     links = facts.of(Links)
-    rows = _rows(facts, profile, verdict)
+    judged = {check.id for check in checks} >= LINK_CHECKS
+    rows = _rows(facts, profile, verdict, judged)
     began = started if isinstance(taken, Unread) else taken
     return Account(
         version=__version__, commit=_commit(), started=began, finished=began + elapsed_seconds, origin=host.origin,
         live=host.live,
         root=None if isinstance(who, Unread) else who.root, box=_box(facts),
         profile=profile if certain else None, profile_why=why, goal=profile.goal,
-        checks=tuple(check.id for check in checks), verdict=verdict, summaries=_summaries(facts, rows),
-        link_rows=rows,
+        checks=tuple(check.id for check in checks), verdict=verdict,
+        summaries=_summaries(facts, rows if judged else ()), link_rows=rows,
         links_under_load=not isinstance(links, Unread) and bool(rows) and all(
             not isinstance(link.under_load, Unread) for link in _judged_links(facts, profile)),
         facts=facts.by_name(), crashes=verdict.crashes,
@@ -86,7 +87,11 @@ def _judged_links(facts: Facts, want: Profile) -> list[Link]:
     return [link for gpu, link in slot_links(gpus, links, want) if not gpu.gone]
 
 
-def _rows(facts: Facts, want: Profile, verdict: Verdict) -> tuple[LinkRow, ...]:
+LINK_CHECKS = frozenset({"pcie.link-width", "pcie.link-speed"})
+"""Without these a row of the link table is no `ok`, whatever else was found on it."""
+
+
+def _rows(facts: Facts, want: Profile, verdict: Verdict, judged: bool) -> tuple[LinkRow, ...]:
     gpus, links, aer = facts.of(Gpus), facts.of(Links), facts.of(Aer)
     if isinstance(gpus, Unread) or isinstance(links, Unread):
         return ()
@@ -95,7 +100,7 @@ def _rows(facts: Facts, want: Profile, verdict: Verdict) -> tuple[LinkRow, ...]:
         if finding.subject.kind == "link" and finding.subject.bdf:
             by_subject.setdefault(finding.subject.bdf, []).append(finding)
     rows = [
-        _row(gpu, link, aer if isinstance(aer, Aer) else None, by_subject.get(gpu.bdf, []))
+        _row(gpu, link, aer if isinstance(aer, Aer) else None, by_subject.get(gpu.bdf, []), judged)
         for gpu, link in slot_links(gpus, links, want)
     ]
     return tuple(sorted(rows, key=lambda row: (row.slot is None, _natural(row.slot or ""), row.bus)))
@@ -108,7 +113,7 @@ def _natural(text: str) -> tuple[tuple[int, str], ...]:
     return tuple((int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", text) if part)
 
 
-def _row(gpu: Gpu, link: Link, aer: Aer | None, findings: Sequence[Finding]) -> LinkRow:
+def _row(gpu: Gpu, link: Link, aer: Aer | None, findings: Sequence[Finding], judged: bool) -> LinkRow:
     loaded = link.under_load
     speed = link.speed_gts if isinstance(loaded, Unread) else loaded.speed_gts
     width = link.width if isinstance(loaded, Unread) else loaded.width
@@ -121,6 +126,7 @@ def _row(gpu: Gpu, link: Link, aer: Aer | None, findings: Sequence[Finding]) -> 
         and finding.check in ("pcie.link-width", "pcie.link-speed")
     ]
     graver = worst(finding.outcome for finding in findings)
+    said = graver if judged or graver not in (None, Outcome.PASS, Outcome.SKIP) else None
     live = [finding.outcome for finding in findings if finding.check == "aer.live"]
     if any(outcome is not Outcome.PASS for outcome in live):
         aer = None  # zeros that nobody is known to count are not shown as zeros
@@ -128,7 +134,7 @@ def _row(gpu: Gpu, link: Link, aer: Aer | None, findings: Sequence[Finding]) -> 
         subject=link_subject(link, gpu), slot=link.slot, gpu=str(gpu.index), bus=bus_of(gpu.bdf),
         link=f"{shown_width:>3} {shown_speed:>5} GT/s", bar=_bar(gpu), bad_tlp=_sum(link, aer, "BadTLP"),
         bad_dllp=_sum(link, aer, "BadDLLP"), replay=_sum(link, aer, "Rollover", "Timeout"),
-        outcome=(graver or Outcome.UNKNOWN).value, want="  ".join(demanded) or None,
+        outcome=said.value if said else Outcome.UNKNOWN.value if judged else "", want="  ".join(demanded) or None,
     )
 
 

@@ -6,7 +6,6 @@ for screen readers.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import UTC
 
@@ -14,6 +13,8 @@ import msgspec
 
 from boxcheck.account import AREAS, Account, LinkRow, area_of
 from boxcheck.model import Finding, Outcome, Problem, worst
+from boxcheck.report.command import command_line
+from boxcheck.report.wrapping import wrapped
 
 WORDS = {
     Outcome.PASS: "ok", Outcome.MARGINAL: "marginal", Outcome.FAIL: "FAIL", Outcome.UNKNOWN: "unknown",
@@ -52,11 +53,8 @@ class Style(msgspec.Struct, frozen=True):
 
 
 def wrap(text: str, style: Style, first: str = "", rest: str | None = None) -> list[str]:
-    """Lines no wider than the terminal; `first` and `rest` are the indents."""
-    return textwrap.wrap(
-        style.text(text), width=max(style.columns, 40), initial_indent=first,
-        subsequent_indent=first if rest is None else rest, break_long_words=False, break_on_hyphens=False,
-    ) or [first.rstrip()]
+    """Lines no wider than the terminal, no command broken; `first` and `rest` are the indents."""
+    return wrapped(style.text(text), style.columns, first, rest)
 
 
 def account_text(account: Account, style: Style) -> str:
@@ -176,15 +174,15 @@ def _link_table(account: Account, style: Style) -> Iterator[str]:
         line = "  " + "  ".join(
             cell.rjust(width) if field in right else cell.ljust(width)
             for cell, (field, _), width in zip(cells, columns, widths, strict=True))
-        outcome = Outcome(row.outcome)
+        word = style.word(Outcome(row.outcome)) if row.outcome else "-"
         want = f"   want {row.want}" if row.want else ""
         line = style.text(f"{line}  ")
         if len(line) + 4 + len(want) > style.columns:
-            yield f"{line}{style.word(outcome)}"
+            yield f"{line}{word}"
             if want:
                 yield style.text(f"      {want.strip()}")
         else:
-            yield f"{line}{style.word(outcome)}{style.text(want)}"
+            yield f"{line}{word}{style.text(want)}"
 
 
 def _cell(row: LinkRow, field: str) -> str:
@@ -294,15 +292,18 @@ def _closing(account: Account, style: Style) -> Iterator[str]:
         yield from wrap(
             f"{len(rooted)} check{'' if len(rooted) == 1 else 's'} need{'s' if len(rooted) == 1 else ''} root: "
             f"{', '.join(rooted)}", style, "", "  ")
-        yield style.text(f"  run  {_root_command(account)}" if account.live else "  capture the box again as root")
+        again = command_line("doctor", *account.asked, *account.options, root=True)
+        yield style.text(f"  run  {again}" if account.live else "  capture the box again as root")
     words = _tallies(verdict.findings)
-    word = verdict.outcome.value.upper()
+    word = "PARTIAL" if verdict.partial else verdict.outcome.value.upper()
     ran = f"{len(account.checks)} checks in {account.elapsed_seconds:.1f} s"
     yield from _summary(verdict.outcome, word, ", ".join(words), ran, style)
     yield from wrap(_meaning(account, style.quiet), style, "  ")
+    if verdict.partial:
+        yield style.text(f"next   {command_line('doctor', *account.options)}")
     hint = verdict.findings[verdict.problems[0].findings[0]].check if verdict.problems else None
     if hint is not None and not style.quiet:
-        yield style.text(f"why    boxcheck explain {hint}")
+        yield style.text(f"why    {command_line('explain', hint)}")
     if account.record and not style.quiet:
         yield style.text(f"saved  {account.record}")
 
@@ -347,17 +348,10 @@ def _meaning(account: Account, quiet: bool) -> str:
             f"Nothing can pass: {verdict.reason}. It was judged by what holds for any box. `boxcheck profile list` "
             "shows the known boxes; choose one with --profile, or --profile generic."
         )
+    if verdict.partial:
+        said = verdict.reason.partition("; `boxcheck doctor`")[0]  # the next line says which command
+        return f"{said[:1].upper()}{said[1:]}."
     return f"Not a pass: {verdict.reason}."
-
-
-def _root_command(account: Account) -> str:
-    """A command that runs as printed: sudo's secure_path does not hold a user's own installation."""
-    import os
-    import sys
-
-    program = os.path.abspath(sys.argv[0]) if os.path.basename(sys.argv[0]) == "boxcheck" else None
-    command = program or f"{sys.executable} -m boxcheck"
-    return f"sudo {command} doctor"
 
 
 def plain(account: Account) -> str:
