@@ -27,8 +27,13 @@ class Tool(NamedTuple):
 
 
 TOOLS: tuple[Tool, ...] = (
+    Tool("nvbandwidth", ("nvbandwidth Version", "Running host_", "Running device_", "Running all_", "Running one_",
+                         "Waiving ", "SUM ", "memcpy CE", "memcpy SM", "memcpy local", "memory latency SM",
+                         "Device 0: ")),
+    Tool("p2p_test", ("[P2P (Peer-to-Peer)", "P2P Connectivity Matrix", "P2P=Enabled", "P2P=Disabled", "pciBusID: ",
+                      "Access Peer Device=")),
 )
 """The order decides between readers that claim the same line."""
 
-JSON_READERS: tuple[str, ...] = ()
+JSON_READERS: tuple[str, ...] = ("nvbandwidth",)
 """Modules with a `read_json`."""

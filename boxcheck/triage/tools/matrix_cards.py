@@ -1,0 +1,75 @@
+"""GPUs by the name that a benchmark prints: which card of the database it is, and why it may have no peer copies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+
+from boxcheck.decode.matrix_link import Link
+from boxcheck.profile import GpuPart, load_gpus
+
+_WORD = re.compile(r"[a-z0-9]+")
+_FILLER = frozenset(("nvidia", "geforce", "tesla", "quadro", "amd", "ati", "radeon", "tm", "r", "graphics",
+                     "generation", "edition", "gpu"))
+_RTX = re.compile(r"\bGeForce (RTX [2-9]0[0-9]0|GTX 16[0-9]0)\b")
+_FABRIC = re.compile(r"SXM|NVL|GH200|GB200|HBM3|\bB200|\bB300|Instinct|\bMI[0-9]{2,3}")
+
+
+def _key(name: str) -> str:
+    return " ".join(word for word in _WORD.findall(name.lower()[:128]) if word not in _FILLER)
+
+
+@cache
+def _by_name() -> dict[str, GpuPart]:
+    return {_key(part.name): part for part in load_gpus().values()}
+
+
+@cache
+def part_named(name: str) -> GpuPart | None:
+    """The card of the database with this name (`NVIDIA GeForce RTX 4090`), or the only one whose name begins so.
+
+    None for a card that is not there, and where several could be meant.
+    """
+    key = _key(name)
+    parts = _by_name()
+    if not key or key in parts:
+        return parts.get(key)
+    begins = [part for known, part in parts.items() if known.startswith(f"{key} ")]
+    return begins[0] if len(begins) == 1 else None
+
+
+def link_of(name: str | None) -> Link | None:
+    """The card's own link, full width at its highest generation; None for an unknown card."""
+    part = part_named(name) if name else None
+    if part is None or not part.link_generation or not part.link_width:
+        return None
+    return Link(part.link_generation, part.link_width)
+
+
+def one_link(names: Iterable[str | None]) -> Link | None:
+    """The link that all of these cards have; None when one is unknown or they differ."""
+    links = {link_of(name) for name in names}
+    return next(iter(links)) if len(links) == 1 else None
+
+
+def has_fabric(name: str | None) -> bool:
+    """Whether such cards are usually joined by NVLink or xGMI rather than by PCIe."""
+    return bool(name and _FABRIC.search(name))
+
+
+def no_peer_reason(names: Iterable[str | None]) -> tuple[str, str]:
+    """Why cards may have no peer access, and what tells: a clause and a step."""
+    known = [name for name in names if name]
+    geforce = [name for name in known if _RTX.search(name)]
+    if geforce:
+        return ("NVIDIA's stock driver gives GeForce cards since the RTX 20 series none over PCIe",
+                "`nvidia-smi topo -p2p r` names the reason; it takes NVLink, or a driver patched for peer access")
+    if any("Radeon" in name or "Instinct" in name or "AMD" in name or "Vega" in name for name in known):
+        return ("amdgpu gives it with CONFIG_HSA_AMD_P2P in the kernel and all of VRAM in the BAR",
+                "`zgrep HSA_AMD_P2P /proc/config.gz /boot/config-$(uname -r)`, and `boxcheck doctor --goal rocm`")
+    if len(set(known)) > 1:
+        return ("the driver joins no cards of different generations",
+                "`nvidia-smi topo -p2p r` names the reason for each pair")
+    return ("the driver, a virtual machine or the route between the slots rules it out",
+            "`nvidia-smi topo -p2p r` and `nvidia-smi topo -m` name the reason for each pair")

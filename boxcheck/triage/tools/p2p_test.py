@@ -1,0 +1,99 @@
+"""p2pBandwidthLatencyTest: peer access, bandwidths and latencies between GPUs, with and without peer copies."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from boxcheck.decode.klog.events import Event
+from boxcheck.decode.matrix import heading, is_row
+from boxcheck.decode.p2p_test import ACCESS, CONNECTIVITY, DEVICE, FAILURE, TITLE, Matrix, P2pTest, parse
+from boxcheck.triage.evidence import Device, Evidence, Section, at_line
+from boxcheck.triage.tools.matrix_judge import (
+    Gpu,
+    Gpus,
+    Measured,
+    judge_access,
+    judge_latency,
+    judge_p2p_gain,
+    judge_pairs,
+    make,
+)
+
+_HEAD = "[P2P (Peer-to-Peer) GPU Bandwidth Latency Test]"
+_PROSE = ("***NOTE: In case a device doesn't have P2P access to other one, it falls back to normal memcopy procedure. So "
+          "you can see lesser Bandwidth (GB/s) and unstable Latency (us) in those cases. NOTE: The CUDA Samples are not "
+          "meant for performance measurements. Results may vary when GPU Boost is enabled.")
+_UNVERIFIED = "whether the data arrived: this test copies zeros and compares nothing; simpleP2P does"
+_STAGED = "P2P: pairs without peer access are copied through the host in the P2P=Enabled matrices too"
+
+
+def begins(line: str) -> str | None:
+    line = line.strip()
+    if line.startswith((_HEAD, CONNECTIVITY)) or TITLE.match(line) or DEVICE.match(line) or ACCESS.match(line):
+        return "p2pBandwidthLatencyTest"
+    return None
+
+
+def belongs(variant: str, line: str) -> bool:
+    line = line.strip()
+    return bool(begins(line) or is_row(line) or heading(line) or FAILURE.match(line)
+                or (len(line) > 6 and " ".join(line.split()) in _PROSE)
+                or re.fullmatch(r"pciDomainID: ?[0-9a-f]{1,8}|Matrix \((?:GB/s|us)\)", line))
+
+
+def read(section: Section) -> Evidence:
+    found = parse(section.lines)
+    gpus = {one.index: Gpu(index=one.index, name=one.name, bdf=one.bdf) for one in found.devices}
+    devices = tuple(Device(line=at_line(section, one.line), bdf=one.bdf, name=one.name, index=one.index)
+                    for one in found.devices)
+    notes = [_UNVERIFIED]
+    if any(not can for _, _, can in found.access):
+        notes.append(_STAGED)
+    if found.cut:
+        notes.append("all pairs: a matrix is cut off here")
+    return Evidence(tool="p2pBandwidthLatencyTest", devices=devices, events=tuple(_events(found, gpus, section)),
+                    notes=tuple(notes), readings=_readings(found))
+
+
+def _words(matrix: Matrix) -> str:
+    way = "both ways" if matrix.both_ways else "one way"
+    return f"{way}, P2P {'enabled' if matrix.enabled else 'disabled'}{', reads' if matrix.reads else ''}"
+
+
+def _events(found: P2pTest, gpus: Gpus, section: Section) -> list[Event]:
+    events = judge_pairs([
+        Measured(cells=one.cells, words=_words(one), line=at_line(section, one.line), both_ways=one.both_ways)
+        for one in found.matrices if one.quantity == "bandwidth"], gpus)
+    able = {(row, column) for row, column, can in found.access if can} if found.access else None
+    for both_ways in (False, True):
+        off, on = (found.matrix("bandwidth", both_ways, enabled) for enabled in (False, True))
+        if off is not None and on is not None and (
+                gained := judge_p2p_gain(off.cells, on.cells, able, at_line(section, on.line))):
+            events += gained
+            break
+    latency = found.matrix("gpu-latency", False, True)
+    if latency is not None:
+        events += judge_latency(latency.cells, "P2P enabled", at_line(section, latency.line))
+    without = [(row, column) for row, column, can in found.access if not can]
+    events += judge_access(without, len(found.access), gpus, at_line(section, found.access_line))
+    if found.failure is not None:
+        events.append(make(
+            "tool-error", "warn", "the test stopped with a CUDA error, so it says nothing of the pairs after it",
+            at_line(section, found.failure_line), labels=("p2pBandwidthLatencyTest",), text=found.failure,
+            help=("`dmesg | grep -iE 'nvrm|xid|io_page_fault'`",)))
+    return events
+
+
+def _readings(found: P2pTest) -> dict[str, Any]:
+    """Matrices as lists; the row writes to the column, in `reads` it reads from it."""
+    shown: dict[str, Any] = {}
+    for one in found.matrices:
+        what = "gigabytes_per_second" if one.quantity == "bandwidth" else f"{one.quantity.replace('-', '_')}_microseconds"
+        way = "bidirectional" if one.both_ways else "unidirectional"
+        name = "_".join((*((way,) if one.quantity == "bandwidth" else ()), "p2p", "on" if one.enabled else "off",
+                         *(("row_reads_from_column",) if one.reads else ()), what))
+        shown.setdefault(name, [list(row) for row in one.cells])
+    if found.access:
+        shown["peer_access"] = [[row, column, can] for row, column, can in found.access]
+    return shown
