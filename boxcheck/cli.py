@@ -39,11 +39,40 @@ class Color(StrEnum):
     never = "never"
 
 
+def _named(value: str | None) -> str | None:
+    """An empty word is a mistake, most often of a script whose variable was not set; it is not as good as none."""
+    if value == "":
+        raise typer.BadParameter("is empty")
+    return value
+
+
+def _check_ids(incomplete: str) -> list[str]:
+    from boxcheck.commands.complete import check_ids
+
+    return check_ids(incomplete)
+
+
+def _whole_ids(incomplete: str) -> list[str]:
+    from boxcheck.commands.complete import whole_ids
+
+    return whole_ids(incomplete)
+
+
+def _profile_names(incomplete: str) -> list[str]:
+    from boxcheck.commands.complete import profile_names
+
+    return profile_names(incomplete)
+
+
 Sysroot = Annotated[str | None, typer.Option(
-    "--sysroot", metavar="DIR|TAR", help="Read this capture instead of this machine.")]
+    "--sysroot", metavar="DIR|TAR", help="Read this capture instead of this machine.", callback=_named)]
 ProfileOption = Annotated[str | None, typer.Option(
-    "--profile", metavar="NAME|FILE", help="Judge against this profile instead of the one that matches.")]
-JsonOut = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write JSON.")]
+    "--profile", metavar="NAME|FILE", help="Judge against this profile instead of the one that matches.",
+    callback=_named, autocompletion=_profile_names)]
+ForProfile = Annotated[str | None, typer.Option(
+    "--profile", metavar="NAME|FILE", help="Say too what this profile makes of it.",
+    callback=_named, autocompletion=_profile_names)]
+JsonOut = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write JSON.", callback=_named)]
 
 
 def _version(asked: bool) -> None:
@@ -62,29 +91,31 @@ def common(
     """Bring up, validate and certify computers with many GPUs."""
 
 
-@app.command()
+@app.command(short_help="Judge this machine or a capture: what is wrong, what to do.")
 def doctor(
     checks: Annotated[list[str] | None, typer.Argument(
-        metavar="[CHECK]...", help="Only these: an id, an area (pcie) or a glob ('aer.*').")] = None,
+        metavar="[CHECK]...", help="Only these: an id, an area (pcie) or a glob ('aer.*').",
+        autocompletion=_check_ids)] = None,
     profile: ProfileOption = None,
     sysroot: Sysroot = None,
     goal: Annotated[Goal | None, typer.Option("--goal", help="Judge IOMMU and ACS for this use.")] = None,
     no_wake: Annotated[bool, typer.Option(
         "--no-wake", help="Do not put load on the GPUs to see their real link speed.")] = False,
     without: Annotated[list[str] | None, typer.Option(
-        "--except", metavar="CHECK", help="Leave these out (repeatable).")] = None,
+        "--except", metavar="CHECK", help="Leave these out (repeatable).", autocompletion=_check_ids)] = None,
     json: JsonOut = None,
     jsonl: Annotated[str | None, typer.Option(
-        "--jsonl", metavar="FILE|-", help="Write one JSON object a line.")] = None,
-    junit: Annotated[str | None, typer.Option("--junit", metavar="FILE|-", help="Write JUnit XML.")] = None,
+        "--jsonl", metavar="FILE|-", help="Write one JSON object a line.", callback=_named)] = None,
+    junit: Annotated[str | None, typer.Option(
+        "--junit", metavar="FILE|-", help="Write JUnit XML.", callback=_named)] = None,
     ocptv: Annotated[str | None, typer.Option(
-        "--ocptv", metavar="FILE|-", help="Write OCP Test & Validation JSONL.")] = None,
+        "--ocptv", metavar="FILE|-", help="Write OCP Test & Validation JSONL.", callback=_named)] = None,
     plain: Annotated[bool, typer.Option("--plain", help="One finding a line, stable order.")] = False,
     ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
     color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")] = False,
     verbose: Annotated[int, typer.Option(
-        "-v", "--verbose", count=True, help="Show passes too; twice: every reading.")] = 0,
+        "-v", "--verbose", count=True, show_default=False, help="Show passes too; twice: every reading.")] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="A marginal result fails.")] = False,
 ) -> None:
     """Read this machine (or a capture), judge it against a profile, say what is wrong and what to do.
@@ -129,7 +160,7 @@ def capture(
 
     if script:
         _leave(print_script())
-    if out is None:
+    if not out:
         raise typer.BadParameter("say where to write the capture: boxcheck capture OUT.tar.gz")
     _leave(body(out, redact, sysroot))
 
@@ -137,7 +168,7 @@ def capture(
 @app.command()
 def checks(
     json: JsonOut = None,
-    profile: ProfileOption = None,
+    profile: ForProfile = None,
 ) -> None:
     """List every check: id, what it needs, what is true when it fires."""
     from boxcheck.commands.catalogue import list_checks
@@ -145,10 +176,11 @@ def checks(
     _leave(list_checks(json, profile))
 
 
-@app.command()
+@app.command(short_help="Say what a check reads, why it matters, what to do.")
 def explain(
-    id: Annotated[str, typer.Argument(metavar="ID", help="A check's id, as in brackets in the account.")],
-    profile: ProfileOption = None,
+    id: Annotated[str, typer.Argument(
+        metavar="ID", help="A check's id, as in brackets in the account.", autocompletion=_whole_ids)],
+    profile: ForProfile = None,
 ) -> None:
     """Say what a check reads, what is true when it fires, why it matters and what to do."""
     from boxcheck.commands.catalogue import explain as body
@@ -164,9 +196,10 @@ def profile_list(json: JsonOut = None) -> None:
     _leave(body(json))
 
 
-@profile_app.command("show")
+@profile_app.command("show", short_help="Show a profile: limits, sources, blockers, settings.")
 def profile_show(
-    name: Annotated[str, typer.Argument(metavar="NAME|FILE")],
+    name: Annotated[str, typer.Argument(
+        metavar="NAME|FILE", help="As `profile list` names them.", autocompletion=_profile_names)],
     json: JsonOut = None,
 ) -> None:
     """Show a profile: limits with their sources, blockers, what its owner should set."""
@@ -177,7 +210,8 @@ def profile_show(
 
 @profile_app.command("check")
 def profile_check(
-    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="Without it: all profiles of boxcheck.")] = None,
+    file: Annotated[str | None, typer.Argument(
+        metavar="[FILE]", help="Without it: all profiles of boxcheck.", callback=_named)] = None,
 ) -> None:
     """Check a profile file: every mistake with its line."""
     from boxcheck.commands.profile import profile_check as body
@@ -193,7 +227,7 @@ def profile_detect(sysroot: Sysroot = None, json: JsonOut = None) -> None:
     _leave(body(sysroot, json))
 
 
-@profile_app.command("draft")
+@profile_app.command("draft", short_help="Write a profile from this machine, as measured.")
 def profile_draft(sysroot: Sysroot = None) -> None:
     """Write a profile from this machine, every limit marked as measured and not agreed."""
     from boxcheck.commands.profile import profile_draft as body
@@ -234,6 +268,8 @@ def run() -> None:
     from boxcheck.usage import UsageError
 
     code = 0
+    if len(sys.argv) == 3 and sys.argv[1] in ("--show-completion", "--install-completion"):
+        os.environ["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"  # typer's way to take the shell that is named
     try:
         code = app_for(sys.argv[1:])(standalone_mode=False) or 0
     except (CaptureError, UsageError) as error:

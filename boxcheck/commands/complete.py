@@ -1,0 +1,27 @@
+"""What the TAB key offers: check ids, areas and profile names. From boxcheck itself; no hardware is touched."""
+
+from __future__ import annotations
+
+
+def check_ids(begun: str) -> list[str]:
+    """Ids that begin so; areas too, while no dot was typed."""
+    from boxcheck.registry import CHECKS, discover
+
+    discover()
+    areas = [] if "." in begun else sorted({check.area for check in CHECKS.values()})
+    return [word for word in (*areas, *sorted(CHECKS)) if word.startswith(begun)]
+
+
+def whole_ids(begun: str) -> list[str]:
+    """Ids that begin so, without the areas: `explain` takes one check."""
+    from boxcheck.registry import CHECKS, discover
+
+    discover()
+    return [id for id in sorted(CHECKS) if id.startswith(begun)]
+
+
+def profile_names(begun: str) -> list[str]:
+    """Profiles of boxcheck's own; where none begins so, the shell offers files."""
+    from boxcheck.profile import shipped_profiles
+
+    return [name for name in shipped_profiles() if name.startswith(begun)]

@@ -1,0 +1,86 @@
+"""What the TAB key offers, through the scripts that a shell runs; nothing of it touches hardware."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.main import get_command
+
+from boxcheck.cli import app
+from boxcheck.commands import complete
+from boxcheck.profile import shipped_profiles
+from boxcheck.registry import CHECKS
+
+PROGRAM = os.path.join(os.path.dirname(sys.executable), "boxcheck")
+
+
+def offered(line: str) -> list[str]:
+    """What bash would offer behind `line`."""
+    words = line.split(" ")
+    done = subprocess.run(
+        [PROGRAM], capture_output=True, text=True, timeout=60, env={
+            **os.environ, "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1), "_BOXCHECK_COMPLETE": "complete_bash"})
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+pytestmark = pytest.mark.skipif(not os.path.exists(PROGRAM), reason="boxcheck is not installed beside this Python")
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("boxcheck doctor pcie.link-w", ["pcie.link-width"]),
+        ("boxcheck doctor pcie aer.l", ["aer.live"]),
+        ("boxcheck doctor --except pcie.link-s", ["pcie.link-speed"]),
+        ("boxcheck explain pcie.link-w", ["pcie.link-width"]),
+        ("boxcheck doctor --profile wo", ["wopr-7x4090"]),
+        ("boxcheck explain --profile stri", ["strix-halo"]),
+        ("boxcheck profile show strix", ["strix-halo"]),
+        ("boxcheck doctor --goal cu", ["cuda-p2p"]),
+        ("boxcheck doc", ["doctor"]),
+        ("boxcheck doctor --profile ./my", []),
+    ],
+)
+def test_tab_offers(line: str, wanted: list[str]) -> None:
+    assert offered(line) == wanted
+
+
+def test_ids_and_areas() -> None:
+    words = complete.check_ids("")
+    assert {"pcie", "aer", "pcie.link-width"} <= set(words)
+    assert complete.whole_ids("") == sorted(CHECKS)
+    assert set(complete.profile_names("")) == set(shipped_profiles())
+    assert all(word.startswith("pcie.") for word in complete.check_ids("pcie."))
+
+
+@pytest.mark.parametrize(("shell", "says"), [("bash", "complete -o default"), ("zsh", "#compdef boxcheck"), ("fish", "--no-files")])
+def test_the_script_of_the_shell_that_was_named(shell: str, says: str) -> None:
+    done = subprocess.run([PROGRAM, "--show-completion", shell], capture_output=True, text=True, timeout=60)
+    assert says in done.stdout
+    assert done.returncode == 0
+
+
+def test_a_shell_that_is_none_is_a_usage_error() -> None:
+    done = subprocess.run([PROGRAM, "--show-completion", "fishy"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def paths() -> list[list[str]]:
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    return [[], *([name] for name in sorted(commands)),
+            *([name, inner] for name, one in sorted(commands.items()) for inner in sorted(getattr(one, "commands", {})))]
+
+
+@pytest.mark.parametrize("words", paths(), ids=" ".join)
+def test_help_fits_80_columns_and_cuts_no_sentence(words: list[str]) -> None:
+    done = subprocess.run(
+        [PROGRAM, *words, "--help"], capture_output=True, text=True, timeout=60, env={**os.environ, "COLUMNS": "80"})
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    listed = lines[lines.index("Commands:"):] if "Commands:" in lines else []
+    assert [line for line in listed if line.endswith("...")] == []
