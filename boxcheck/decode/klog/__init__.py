@@ -6,6 +6,7 @@ a file each and are imported when a log first needs them.
 
 from __future__ import annotations
 
+from .asides import Residue, Suppressed
 from .events import (
     AmdgpuMemory,
     BridgeControl,
@@ -22,5 +23,5 @@ from .parser import MAX_LINES, LogParser, parse_log
 
 __all__ = [
     "MAX_LINES", "AmdgpuMemory", "BridgeControl", "Cause", "Event", "Firmware", "KernelFacts", "KernelLog", "LogParser",
-    "NvidiaModule", "Severity", "Stamp", "parse_log",
+    "NvidiaModule", "Residue", "Severity", "Stamp", "Suppressed", "parse_log",
 ]

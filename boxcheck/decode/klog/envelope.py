@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import msgspec
 
+from boxcheck.decode.text import clean_text
 from boxcheck.model import Bdf
 
 from .words import BDF, Rx, normal_bdf
@@ -49,33 +50,43 @@ _LEVELS = {
 }
 
 
+Split = tuple[str | None, Bdf | None, str]
+"""Driver, device, and the message without them."""
+
+
 class Line:
     """One message with what its envelope said of it."""
 
-    __slots__ = ("_split", "foreign", "headed", "level", "message", "number", "seconds", "stamp")
+    __slots__ = ("_split", "boot_id", "foreign", "headed", "level", "message", "number", "seconds", "stamp")
 
-    def __init__(self, number: int) -> None:
+    def __init__(
+        self, number: int, message: str = "", seconds: float | None = None, stamp: str | None = None,
+        level: int | None = None, headed: bool = False, split: Split | None = None,
+    ) -> None:
         self.number = number
         """Line of the text, from 1."""
-        self.message = ""
-        self.seconds: float | None = None
+        self.message = message
+        self.seconds = seconds
         """Seconds since boot."""
-        self.stamp: str | None = None
+        self.stamp = stamp
         """Wall time, as spelled."""
-        self.level: int | None = None
+        self.level = level
         """printk level, 0 emergency to 7 debug."""
         self.foreign = False
         """A user-space program wrote it."""
-        self.headed = False
+        self.headed = headed
         """An envelope was there. False: a bare message, or the rest of a line that a mailer wrapped."""
-        self._split: tuple[str | None, Bdf | None, str] | None = None
+        self.boot_id: str | None = None
+        """Which boot the journal says it is of."""
+        self._split = split
 
     @property
     def when(self) -> float | str | None:
         """Seconds since boot, else the wall time as spelled, else None."""
         return self.stamp if self.seconds is None else self.seconds
 
-    def _device(self) -> tuple[str | None, Bdf | None, str]:
+    def split(self) -> Split:
+        """Driver, device and the rest of the message."""
         if self._split is None:
             found = _DEVICE.match(self.message)
             if found is None:
@@ -87,21 +98,21 @@ class Line:
     @property
     def driver(self) -> str | None:
         """The `pcieport` of `pcieport 0000:00:03.1: ...`."""
-        return self._device()[0]
+        return self.split()[0]
 
     @property
     def bdf(self) -> Bdf | None:
         """The device that the message is about, as dev_printk puts it in front."""
-        return self._device()[1]
+        return self.split()[1]
 
     @property
     def rest(self) -> str:
         """The message without driver and device."""
-        return self._device()[2]
+        return self.split()[2]
 
     def assume_device(self, bdf: Bdf) -> None:
         """Take the device from elsewhere (kmsg's DEVICE= line) when the message names none."""
-        driver, own, rest = self._device()
+        driver, own, rest = self.split()
         if own is None:
             self._split = (driver, bdf, rest)
 
@@ -239,9 +250,15 @@ def _read_json(text: str, line: Line) -> bool:
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return False
     message = record.get("MESSAGE") if isinstance(record, dict) else None
+    if isinstance(message, list):
+        # The bytes of a message that is no text.
+        message = text_of_bytes(message)
     if not isinstance(message, str):
         return False
-    line.message = " ".join(message.split())
+    # Its escapes may stand for what was cleaned out of the text itself.
+    line.message = clean_text(" ".join(message.split()), 4096)
+    boot = record.get("_BOOT_ID")
+    line.boot_id = clean_text(boot, 64) if isinstance(boot, str) else None
     line.headed = True
     program = record.get("SYSLOG_IDENTIFIER")
     line.foreign = record.get("_TRANSPORT") != "kernel" and program not in (None, "kernel")
@@ -254,6 +271,12 @@ def _read_json(text: str, line: Line) -> bool:
     if isinstance(wall, str) and wall.isascii() and wall.isdigit() and len(wall) < 19:
         line.stamp = f"{int(wall) / 1e6:.6f}"
     return True
+
+
+def text_of_bytes(numbers: list[object]) -> str | None:
+    """The text whose bytes a journal's record lists, None when they are no bytes."""
+    codes = [number for number in numbers if isinstance(number, int) and 0 <= number < 256]
+    return clean_text(bytes(codes), 4096) if len(codes) == len(numbers) else None
 
 
 _OWN = Rx(rf"\S{{1,40}} {BDF}: |-- (?:Boot|Reboot)")

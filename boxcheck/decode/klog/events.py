@@ -8,6 +8,8 @@ import msgspec
 
 from boxcheck.model import Bdf
 
+from .asides import Residue, Suppressed
+
 Cause = Literal["signal", "power", "config", "driver", "firmware", "memory", "benign"]
 """What is most likely behind one event taken alone. Rules across events may know better."""
 
@@ -182,3 +184,15 @@ class KernelLog(msgspec.Struct, frozen=True, kw_only=True):
     """A line near its start or end says when it was written."""
     truncated: bool = False
     """Part of the text was not read, or more different events were found than are kept: absence proves nothing."""
+    suppressed: tuple[Suppressed, ...] = ()
+    """Messages that somebody left out, by whom."""
+    residue: tuple[Residue, ...] = ()
+    """Lines at warning level and worse that no family knows, the gravest first; () where they were not asked for."""
+    residue_dropped: int = 0
+    """Lines of that sort beyond those that are kept."""
+    dump_lines: int = 0
+    """Lines of registers and call traces that belong to the event or residue above them."""
+    before_since: int = 0
+    """Events and residue left out, as they were last seen before the moment asked for."""
+    since_unknown: int = 0
+    """Events and residue kept though the text has no time of that sort, so that nobody knows."""

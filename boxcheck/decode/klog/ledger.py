@@ -21,7 +21,7 @@ class Fold:
 
     __slots__ = (
         "bdf", "boot", "cause", "details", "first", "fresh", "help", "kind", "labels", "last", "line", "multiple",
-        "says", "severity", "suppressed", "tallies", "text",
+        "says", "severity", "suppressed", "tallies", "text", "wall",
     )
 
     def __init__(self, kind: str, bdf: Bdf | None, labels: tuple[str, ...], line: Line, boot: int) -> None:
@@ -33,6 +33,8 @@ class Fold:
         self.text = line.message[:MAX_QUOTED_CHARACTERS]
         self.first: Stamp = line.when
         self.last: Stamp = line.when
+        self.wall = line.stamp
+        """Wall time of the last sighting, as spelled, also where `last` is seconds."""
         self.fresh = True
         self.tallies: dict[str, tuple[int, float | None]] = {}
         self.suppressed = 0
@@ -57,19 +59,23 @@ class Fold:
         self.help = help
         self.details.update(details)
 
-    def tally(self, line: Line, variant: str, count: int) -> None:
+    def tally(self, line: Line, variant: str, count: int, repeated: bool = False) -> None:
         """Count one more sighting.
 
         Variants are different messages about the same happening ("no space", then "failed to assign"): the event
         happened as often as the most frequent of them. The same variant at the same microsecond is the same message
-        pasted twice; the first second is exempt, as early boot has one coarse clock.
+        pasted twice; the first second is exempt, as early boot has one coarse clock, and so is a line that says that
+        it stands for others (`repeated`).
         """
         seen, at = self.tallies.get(variant, (0, None))
         seconds = line.seconds
-        if seconds is not None and seconds > 1.0 and seconds == at:
+        if seconds is not None and seconds == at and seconds > 1.0 and not repeated:
             return
         self.tallies[variant] = (seen + count, seconds)
-        when = line.when
+        stamp = line.stamp
+        if stamp is not None:
+            self.wall = stamp
+        when = stamp if seconds is None else seconds
         if when is None:
             return
         if isinstance(when, float) and isinstance(self.first, float) and isinstance(self.last, float):
@@ -99,6 +105,10 @@ class Ledger:
     def __init__(self) -> None:
         self.boot = 0
         self.dropped = 0
+        self.took = False
+        """Set when a family understood the line that is being read: by `add`, else by the family itself."""
+        self.times = 0
+        """The line stands for so many more of its sort (`message repeated 3 times`), 0 for an ordinary one."""
         self._folds: dict[tuple[int, str, str | None, tuple[str, ...]], Fold] = {}
         self._latest: dict[str, Fold] = {}
 
@@ -121,8 +131,12 @@ class Ledger:
                 self._folds[key] = fold
         else:
             fold.fresh = False
+        self.took = True
         self._latest[kind] = fold
-        fold.tally(line, variant, count)
+        if self.times:
+            fold.tally(line, variant, count * self.times, repeated=True)
+        else:
+            fold.tally(line, variant, count)
         return fold
 
     def latest(self, kind: str) -> Fold | None:
@@ -133,7 +147,6 @@ class Ledger:
         """All folds of these kinds, in the order they were found."""
         return [fold for fold in self._folds.values() if fold.kind in kinds]
 
-    def events(self) -> tuple[Event, ...]:
-        """All events, by their first line."""
-        folds = sorted(self._folds.values(), key=lambda fold: fold.line)
-        return tuple(fold.event() for fold in folds if fold.tallies)
+    def folds(self) -> list[Fold]:
+        """All that was counted, by first line."""
+        return sorted((fold for fold in self._folds.values() if fold.tallies), key=lambda fold: fold.line)

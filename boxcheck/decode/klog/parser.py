@@ -1,30 +1,40 @@
 """From the bytes of a kernel log to its events.
 
-Most lines of a log are of no interest, so none is looked at until one of a few dozen words (`anchors.ANCHORS`) was
-found in it: the words are searched for in whole blocks, which costs a fraction of a nanosecond a byte and word. A family of
-messages is imported, and its patterns compiled, when its first word is found. Memory is bounded: blocks of 256 KiB,
-folded events.
+Most lines of a log are of no interest, so none is looked at until one of a hundred words (`anchors.ANCHORS`) was found
+in it: the words are searched for in whole blocks (`scan`). A family of messages is imported, and its patterns compiled,
+when its first word is found. Memory is bounded: blocks of 256 KiB, folded events.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from importlib import import_module
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from boxcheck.decode.text import clean_text
 
+from . import notes
 from .anchors import ANCHORS, BOOT, FAMILIES
+from .asides import Residue
+from .assemble import MAX_LINE_CHARACTERS, Assembler
 from .bootfacts import BootFacts
-from .envelope import Line, begins_message, read_line, wrapped
-from .events import KernelLog
+from .envelope import Line, read_line
+from .events import Event, KernelLog
 from .family import Family
+from .intake import Intake
 from .ledger import Ledger
-from .words import Rx, normal_bdf
+from .scan import Scanner
+from .words import Rx
+
+if TYPE_CHECKING:
+    from .residue import ResidueLines
 
 MAX_LINES = 5_000_000
-MAX_LINE_CHARACTERS = 4096
-"""Of one line. printk's own records end at 1 KiB (LOG_LINE_MAX) and a command line at 2 KiB (COMMAND_LINE_SIZE)."""
 _BLOCK_BYTES = 256 * 1024
+_QUICKEN_BYTES = 1024 * 1024
+"""From here on the scanner's automaton pays for its import."""
 _KEPT_BEFORE, _KEPT_AFTER = 3, 4
 """Lines kept on both sides of a cut between blocks, for lines that a mailer wrapped."""
 _MAX_PENDING = 4 * _BLOCK_BYTES
@@ -32,34 +42,82 @@ _EDGE_LINES = 200
 _HEADER_LINES = 20
 _EDGE_BYTES = 64 * 1024
 
-_NAMES = (*FAMILIES, BOOT)
+# What a line may be of interest for, one bit each: the families, then what the parser reads itself.
+_NAMES = (*FAMILIES, BOOT, "note", "repeat", "part", "array", "residue")
 _BITS = {name: 1 << index for index, name in enumerate(_NAMES)}
-_MARKS = tuple(
-    (word.encode(), sum(_BITS[name] for name, words in ANCHORS if word in words))
-    for word in dict.fromkeys(word for _, words in ANCHORS for word in words)
-)
-_BOOT_BIT = _BITS[BOOT]
+_FAMILY_BITS = tuple(_BITS[name] for name in FAMILIES)
+_ALL_FAMILIES = sum(_FAMILY_BITS) | _BITS[BOOT]
+_BOOT_BIT, _NOTE_BIT, _REPEAT_BIT, _PART_BIT, _ARRAY_BIT, _RESIDUE_BIT = (
+    _BITS[name] for name in (BOOT, "note", "repeat", "part", "array", "residue"))
+_OWN_BITS = _NOTE_BIT | _REPEAT_BIT | _PART_BIT | _ARRAY_BIT
+
 _BOOT_MARK = Rx(r"-- (?:Boot [0-9a-f]{32}|Reboot) --")
-_KMSG_DEVICE = Rx(r"DEVICE=\+pci:([0-9a-fA-F:.]{10,16})\s*$")
+_PART = Rx(r"^(?:Panic|Oops|Emergency|Shutdown|Restart|Halt|Poweroff|Unknown)#(\d{1,6}) Part(\d{1,6})\b")
+
+
+def _words(residue: Sequence[bytes]) -> dict[bytes, int]:
+    """Each word that is looked for, and what for."""
+    bits: dict[bytes, int] = {}
+    tables: list[tuple[str, Sequence[bytes]]] = [(name, [word.encode() for word in words]) for name, words in ANCHORS]
+    tables += [("note", notes.WORDS), ("repeat", (notes.REPEAT_WORD,)), ("part", (b" Part",)),
+               ("array", (b'"MESSAGE":[',)), ("residue", residue)]
+    for name, words in tables:
+        for word in words:
+            bits[word] = bits.get(word, 0) | _BITS[name]
+    return bits
 
 
 class LogParser:
-    """Reads a log that comes in pieces. `feed` them in order, then `finish` once."""
+    """Reads a log that comes in pieces. `feed` them in order, then `finish` once.
 
-    def __init__(self, max_lines: int = MAX_LINES) -> None:
+    `max_lines` bounds what is read, from the top; None reads all. `residue` asks for the lines that no family knows.
+    `since` leaves out what was last seen before it: seconds since the last boot, or a wall time. `also` are words that
+    are looked for on the way: `on_word` is called with the offset in the text (as UTF-8) and the index of each found,
+    in order; of a word that stands several times on one line at least with the first. They must not hold a line end.
+    """
+
+    def __init__(
+        self, max_lines: int | None = MAX_LINES, *, residue: bool = False, since: float | datetime | None = None,
+        also: Sequence[bytes] = (), on_word: Callable[[int, int], None] | None = None,
+    ) -> None:
         self._max_lines = max_lines
+        self._since = since
+        self._on_word = on_word
+        self._residue: ResidueLines | None = None
+        residue_words: Sequence[bytes] = ()
+        if residue:
+            from .residue import WORDS, ResidueLines
+
+            self._residue, residue_words = ResidueLines(), WORDS
+        words = _words(residue_words)
+        self._masks = [*words.values(), *(0 for _ in also)]
+        self._own_words = len(words)
+        self._scanner = Scanner((*words, *also))
+        self._lengths = [len(word) for word in self._scanner.words]
+        self._intake = Intake()
+        self._assembler = Assembler()
         self._ledger = Ledger()
         self._families: dict[int, Family] = {}
+        self._readers: dict[int, tuple[tuple[int, Family], ...]] = {}
+        """The families of a mask of bits."""
         self._boot_facts = BootFacts()
+        self._notes = notes.Notes()
         self._buffer = b""
         self._start = 0
         """Where in the buffer the first unread line begins; before it are lines already read."""
+        self._base = 0
+        """Where in the text the buffer begins."""
         self._line = 1
         """Number of that line."""
         self._hot: dict[int, int] = {}
         """Family bit -> last line number that it asked for."""
         self._hot_until = 0
+        self._previous: tuple[Line, int] | None = None
+        """The line that was looked at last, and what for."""
         self._boots = 0
+        self._boot_id: str | None = None
+        self._part: tuple[int, int] | None = None
+        """Crash number and part of the pstore record that is being read; its parts come last one first."""
         self._seen_any = False
         self._truncated = False
         self._stamped = False
@@ -73,24 +131,57 @@ class LogParser:
         for at in range(0, len(data), _BLOCK_BYTES):
             if self._truncated:
                 return
-            piece = data[at:at + _BLOCK_BYTES]
-            self._buffer += piece
-            self._tail = (self._tail + piece)[-_EDGE_BYTES:] if len(piece) < _EDGE_BYTES else piece[-_EDGE_BYTES:]
-            self._read(final=False)
+            self._take(self._intake.feed(data[at:at + _BLOCK_BYTES]))
+
+    def _take(self, piece: bytes) -> None:
+        if not piece:
+            return
+        self._buffer += piece
+        self._tail = (self._tail + piece)[-_EDGE_BYTES:] if len(piece) < _EDGE_BYTES else piece[-_EDGE_BYTES:]
+        self._read(final=False)
 
     def finish(self) -> KernelLog:
         """Read what is left and return the log."""
+        if not self._truncated:
+            self._take(self._intake.finish())
         if not self._truncated:
             self._read(final=True)
         for family in self._families.values():
             family.finish(self._ledger)
         last = self._last_seconds()
-        events = self._ledger.events()
+        events, left, early, unknown = self._since_then()
+        rest = self._residue
         return KernelLog(
             events=events, facts=self._boot_facts.facts(), lines=self._line - 1, first_seconds=self._head,
             last_seconds=last, boots=max(self._boots, 1) if self._seen_any else 0, stamped=self._stamped,
             timed=self._timed, truncated=self._truncated or self._ledger.dropped > 0,
+            suppressed=self._notes.suppressed(), residue=left, residue_dropped=rest.dropped if rest is not None else 0,
+            dump_lines=rest.dump_lines if rest is not None else 0, before_since=early, since_unknown=unknown,
         )
+
+    def _since_then(self) -> tuple[tuple[Event, ...], tuple[Residue, ...], int, int]:
+        """Events and residue from the moment asked for on; how many were before it, and of how many nothing tells."""
+        folds = self._ledger.folds()
+        left = self._residue.entries() if self._residue is not None else []
+        since, last_boot = self._since, self._ledger.boot
+        if since is None:
+            return tuple(fold.event() for fold in folds), tuple(entry for entry, _ in left), 0, 0
+        from .since import before
+
+        early = unknown = 0
+        events: list[Event] = []
+        entries: list[Residue] = []
+        for fold in folds:
+            was = before(since, fold.last, fold.wall, fold.boot, last_boot)
+            early, unknown = early + (was is True), unknown + (was is None)
+            if not was:
+                events.append(fold.event())
+        for entry, wall in left:
+            was = before(since, entry.last, wall, entry.boot, last_boot)
+            early, unknown = early + (was is True), unknown + (was is None)
+            if not was:
+                entries.append(entry)
+        return tuple(events), tuple(entries), early, unknown
 
     # Blocks and lines
 
@@ -110,13 +201,14 @@ class LogParser:
             end += 1
         if end <= start:
             return
-        left = self._max_lines - self._line + 1
         unended = 1 if final and not buffer.endswith(b"\n") else 0
-        if buffer.count(b"\n", start, end) + unended > left:
-            self._truncated = True
-            end = start
-            for _ in range(left):
-                end = buffer.index(b"\n", end) + 1
+        if self._max_lines is not None:
+            left = self._max_lines - self._line + 1
+            if buffer.count(b"\n", start, end) + unended > left:
+                self._truncated = True
+                end = start
+                for _ in range(left):
+                    end = buffer.index(b"\n", end) + 1
         if self._head_lines < _EDGE_LINES and self._head is None:
             self._look_at_head(buffer, start, end)
         if not self._seen_any:
@@ -133,6 +225,7 @@ class LogParser:
                 break
         keep = keep + 1 if keep >= 0 else max(0, end - 2 * MAX_LINE_CHARACTERS)
         self._buffer = buffer[keep:]
+        self._base += keep
         self._start = end - keep
 
     def _look_at_head(self, buffer: bytes, start: int, end: int) -> None:
@@ -157,107 +250,130 @@ class LogParser:
                 return line.seconds
         return None
 
+    def _marked(self, buffer: bytes, start: int) -> tuple[list[int], list[int], list[tuple[int, int]]]:
+        """The lines from `start` on that hold a word, what each is of interest for, and the words asked for beside.
+
+        A line without an end counts as one for each `MAX_LINE_CHARACTERS` of it.
+        """
+        if self._base + len(buffer) > _QUICKEN_BYTES:
+            self._scanner.quicken()
+        heads: list[int] = []
+        masks: list[int] = []
+        also: list[tuple[int, int]] = []
+        bits, lengths, own = self._masks, self._lengths, self._own_words
+        find, rfind = buffer.find, buffer.rfind
+        stop = start
+        # A word of the residue begins with the line end before its line.
+        for first, index in self._scanner.find(buffer, max(start - 1, 0), len(buffer)):
+            if index >= own:
+                if first >= start:
+                    also.append((first, index - own))
+                continue
+            at = first + lengths[index] - 1
+            if at >= stop or not heads:
+                floor = max(stop, at - MAX_LINE_CHARACTERS)
+                head = rfind(b"\n", floor, at)
+                head = floor if head < 0 else head + 1
+                tail = find(b"\n", at, at + MAX_LINE_CHARACTERS)
+                stop = tail if tail >= 0 else at + MAX_LINE_CHARACTERS
+                heads.append(head)
+                masks.append(bits[index])
+            else:
+                masks[-1] |= bits[index]
+        return heads, masks, also
+
     def _scan(self, buffer: bytes, start: int, end: int) -> int:
         """Read the lines of interest between `start` and `end`, and those that a family asked for, in order.
 
         Returns where it stopped, which is past `end` when the last message went on there.
         """
-        marks: dict[int, int] = {}
-        find = buffer.find
-        for anchor, bit in _MARKS:
-            at = find(anchor, start, end)
-            while at >= 0:
-                floor = max(start, at - MAX_LINE_CHARACTERS)
-                head = buffer.rfind(b"\n", floor, at)
-                head = floor if head < 0 else head + 1
-                marks[head] = marks.get(head, 0) | bit
-                tail = find(b"\n", at, at + MAX_LINE_CHARACTERS)
-                at = find(anchor, tail if tail >= 0 else at + MAX_LINE_CHARACTERS, end)
-        order = sorted(marks)
+        heads, masks, also = self._marked(buffer, start)
+        count, find = buffer.count, buffer.find
+        read = self._assembler.read
         index, position, number = 0, start, self._line
+        marked = len(heads)
         while True:
-            if self._hot_until >= number and position < end:
-                here = position
-            elif index < len(order):
-                here = order[index]
-                if here < position:
-                    # The rest of a line that was joined to the one before.
-                    index += 1
-                    continue
-            else:
-                return position
-            number += buffer.count(b"\n", position, here)
+            while index < marked and heads[index] < position:
+                # The rest of a line that was joined to the one before.
+                index += 1
+            here = heads[index] if index < marked else end
             mask = 0
-            if self._hot_until >= number:
-                for bit, last in self._hot.items():
-                    if last >= number:
-                        mask |= bit
-            line, after = self._assemble(buffer, here, number)
-            while index < len(order) and order[index] < after:
-                mask |= marks[order[index]]
+            if self._hot_until >= number and position < end:
+                if here != position:
+                    # Asked for, and without a word of its own.
+                    mask = self._still_hot(buffer, position, number)
+                    if not mask:
+                        stop = find(b"\n", position, end)
+                        if stop >= 0:
+                            position, number = stop + 1, number + 1
+                            continue
+                    here = position
+                else:
+                    mask = self._still_hot(b"", 0, number)
+            elif here >= end:
+                break
+            if here != position:
+                number += count(b"\n", position, here)
+            line, after = read(buffer, here, number)
+            while index < marked and heads[index] < after:
+                mask |= masks[index]
                 index += 1
             self._dispatch(line, mask)
-            number += buffer.count(b"\n", here, after)
+            number += 1 if after - here < 80 else count(b"\n", here, after)
             position = after
+        stop = max(position, end)
+        if self._on_word is not None:
+            for at, word in also:
+                if at < stop:
+                    self._on_word(self._base + at, word)
+        return position
 
-    def _assemble(self, buffer: bytes, here: int, number: int) -> tuple[Line, int]:
-        """The message whose line begins at `here`, with the pieces that a mailer wrapped; and where the next begins."""
-        text, after = _line_at(buffer, here)
-        line = read_line(text, number)
-        first_number = number
-        if not line.headed and text:
-            # The beginning may be on the lines before, which had no word of interest.
-            pieces, at = [text], here
-            for _ in range(2):
-                before_at = _line_before(buffer, at)
-                if before_at is None:
-                    break
-                before, _ = _line_at(buffer, before_at)
-                if not wrapped(before, pieces[0]) or begins_message(pieces[0], _headed(before)):
-                    break
-                pieces.insert(0, before)
-                first_number -= 1
-                at = before_at
-                if _headed(before):
-                    break
-            if len(pieces) > 1:
-                joined = " ".join(piece.strip() for piece in pieces)
-                line = read_line(joined[:MAX_LINE_CHARACTERS], max(first_number, 1))
-        last = text
-        for _ in range(3):
-            if after >= len(buffer) or (line.headed and _same_shape(buffer, here, after)):
-                break
-            following, next_after = _line_at(buffer, after)
-            if not following or not wrapped(last, following) or begins_message(following, line.headed):
-                break
-            number_kept = line.number
-            joined = f"{line.message} {following.strip(' >|')}"[:MAX_LINE_CHARACTERS]
-            whole = Line(number_kept)
-            whole.message, whole.seconds, whole.stamp = joined, line.seconds, line.stamp
-            whole.level, whole.foreign, whole.headed = line.level, line.foreign, line.headed
-            line, last, after = whole, following, next_after
-        if line.level is not None and line.bdf is None and buffer[after:after + 1] == b" ":
-            self._device_of_record(buffer, after, line)
-        return line, after
+    def _still_hot(self, buffer: bytes, here: int, number: int) -> int:
+        """The families that asked for this line; with a buffer, those to which its bytes may be of interest."""
+        mask = 0
+        for bit, last in self._hot.items():
+            if last < number:
+                continue
+            follow: re.Pattern[bytes] | None = getattr(self._families.get(bit), "follow", None)
+            if buffer and follow is not None:
+                stop = buffer.find(b"\n", here, here + MAX_LINE_CHARACTERS)
+                if stop >= 0 and follow.search(buffer, here, stop) is None:
+                    continue
+            mask |= bit
+        return mask
 
-    def _device_of_record(self, buffer: bytes, after: int, line: Line) -> None:
-        """A /dev/kmsg record names its device on the lines ` SUBSYSTEM=` and ` DEVICE=` after the message."""
-        for _ in range(3):
-            text, following = _line_at(buffer, after)
-            if not text.startswith(" "):
-                return
-            found = _KMSG_DEVICE.search(text)
-            bdf = normal_bdf(found[1]) if found is not None else None
-            if bdf is not None:
-                line.assume_device(bdf)
-                return
-            after = following
+    # One line
 
     def _dispatch(self, line: Line, mask: int) -> None:
+        if line.boot_id is not None:
+            self._boot_of_journal(line.boot_id)
+        if mask & _OWN_BITS:
+            line, mask = self._read_own(line, mask)
+        self._previous = (line, mask)
         if line.foreign:
             return
+        ledger = self._ledger
+        ledger.took = False
         if mask & _BOOT_BIT:
             self._read_boot(line)
+        readers = self._readers.get(mask)
+        if readers is None:
+            readers = self._readers[mask] = self._families_of(mask)
+        for bit, family in readers:
+            more = family.read(line, ledger)
+            if more:
+                last = self._hot[bit] = max(self._hot.get(bit, 0), line.number + more)
+                if last > self._hot_until:
+                    self._hot_until = last
+        rest = self._residue
+        if rest is not None:
+            if ledger.took:
+                rest.head(line.number)
+            elif mask & _RESIDUE_BIT:
+                rest.read(line, self._ledger.boot)
+
+    def _families_of(self, mask: int) -> tuple[tuple[int, Family], ...]:
+        found: list[tuple[int, Family]] = []
         for bit in _FAMILY_BITS:
             if not mask & bit:
                 continue
@@ -266,10 +382,49 @@ class LogParser:
                 module, name = FAMILIES[_NAMES[bit.bit_length() - 1]]
                 factory = getattr(import_module(f"{__package__}.{module}"), name)
                 family = self._families[bit] = cast(Family, factory())
-            more = family.read(line, self._ledger)
-            if more:
-                last = self._hot[bit] = max(self._hot.get(bit, 0), line.number + more)
-                self._hot_until = max(self._hot_until, last)
+            found.append((bit, family))
+        return tuple(found)
+
+    def _read_own(self, line: Line, mask: int) -> tuple[Line, int]:
+        """What the log says of itself. Returns the line that is to be read on, and for what."""
+        if mask & _ARRAY_BIT and line.boot_id is None and not line.headed:
+            mask &= ~_ARRAY_BIT
+        elif mask & _ARRAY_BIT:
+            # Its words were hidden in numbers.
+            text = line.message.encode()
+            for _, index in self._scanner.find(text, 0, len(text)):
+                mask |= self._masks[index]
+        if mask & _NOTE_BIT and self._notes.read(line, self._ledger.boot):
+            mask &= ~_RESIDUE_BIT
+        if mask & _PART_BIT:
+            found = _PART.search(line.message)
+            if found is not None:
+                self._next_part(int(found[1]), int(found[2]))
+        again = notes.repeated(line.message) if mask & _REPEAT_BIT else None
+        if again is not None:
+            line, mask = self._repeat(line, mask, *again)
+        return line, mask
+
+    def _repeat(self, line: Line, mask: int, times: int, text: str | None) -> tuple[Line, int]:
+        """Read the message of a line that stands for several, so often; nothing is left to be read of it then."""
+        previous = self._previous
+        if text is not None:
+            inner = read_line(text, line.number)
+            seconds = inner.seconds if line.seconds is None else line.seconds
+            message = Line(line.number, inner.message, seconds, line.stamp, line.level, True)
+            message.foreign = line.foreign or inner.foreign
+        elif previous is not None and previous[0].number == line.number - 1:
+            before_it, mask = previous
+            message = Line(line.number, before_it.message, line.seconds, line.stamp, before_it.level, True)
+            message.foreign = before_it.foreign
+        else:
+            return line, 0
+        self._ledger.times = times
+        self._dispatch(message, mask & ~_OWN_BITS)
+        self._ledger.times = 0
+        return message, 0
+
+    # Boots
 
     def _read_boot(self, line: Line) -> None:
         message = line.message
@@ -277,10 +432,22 @@ class LogParser:
             # `-- Boot` stands before every boot, also the first, `-- Reboot --` (older) between two.
             self._next_boot("Reboot" in message or self._boots > 0 or line.number > 2)
             return
-        if "Linux version " in message and message.startswith("Linux version "):
+        if "Linux version " in message and message.startswith("Linux version ") and line.boot_id is None:
             # The first boot's own beginning is no border, nor is the line after a journal's border.
-            self._next_boot(self._boot_facts.facts().from_boot or self._before_boot(line))
+            self._next_boot(self._part is None and (self._boot_facts.facts().from_boot or self._before_boot(line)))
         self._boot_facts.read(line, self._ledger)
+
+    def _boot_of_journal(self, boot_id: str) -> None:
+        """A record of a journal names its boot."""
+        if boot_id != self._boot_id:
+            self._next_boot(self._boot_id is not None)
+            self._boot_id = boot_id
+
+    def _next_part(self, crash: int, part: int) -> None:
+        """A part of a pstore record begins. Of one crash they come last one first."""
+        if self._part is not None and crash <= self._part[0] and part <= self._part[1]:
+            self._next_boot(True)
+        self._part = (crash, part)
 
     def _before_boot(self, line: Line) -> bool:
         """Whether lines of an earlier boot came before this "Linux version" line: time ran there already."""
@@ -305,50 +472,11 @@ class LogParser:
         self._boot_facts = BootFacts()
 
 
-_FAMILY_BITS = tuple(_BITS[name] for name in FAMILIES)
-
-
-def _same_shape(buffer: bytes, one: int, two: int) -> bool:
-    """Whether the line at `two` plainly wears the envelope of the one at `one`. Cheap; False decides nothing."""
-    if buffer[one] == 0x5B:
-        return buffer[two] == 0x5B and buffer[two + 1:two + 2].strip(b" 0123456789") == b""
-    return buffer[one:one + 3] == buffer[two:two + 3]
-
-
-def _line_at(buffer: bytes, at: int) -> tuple[str, int]:
-    """The clean text of the line at `at`, without its end, and where the next line begins."""
-    end = buffer.find(b"\n", at, at + MAX_LINE_CHARACTERS)
-    if end < 0:
-        end = min(len(buffer), at + MAX_LINE_CHARACTERS)
-        return clean_text(buffer[at:end].rstrip(b"\r"), MAX_LINE_CHARACTERS), end
-    return clean_text(buffer[at:end].rstrip(b"\r"), MAX_LINE_CHARACTERS), end + 1
-
-
-def _line_before(buffer: bytes, at: int) -> int | None:
-    """Where the line before the one at `at` begins, None at the top of the buffer or after an overlong one."""
-    if at <= 0 or buffer[at - 1:at] != b"\n":
-        return None
-    head = buffer.rfind(b"\n", max(0, at - MAX_LINE_CHARACTERS), at - 1)
-    if head < 0 and at > MAX_LINE_CHARACTERS:
-        return None
-    return head + 1
-
-
-def _headed(text: str) -> bool:
-    return read_line(text, 0).headed
-
-
-def parse_log(text: str | bytes, *, max_lines: int = MAX_LINES) -> KernelLog:
+def parse_log(text: str | bytes, *, max_lines: int | None = MAX_LINES) -> KernelLog:
     """Read a kernel log, or an excerpt of one in any envelope, into events and facts.
 
     `max_lines` bounds what is read, from the top; `truncated` says when there was more. Never raises on any content.
     """
-    if isinstance(text, str):
-        data = text.encode("utf-8", "replace")
-    elif text[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        data = text.decode("utf-16", "replace").encode("utf-8", "replace")
-    else:
-        data = text
     parser = LogParser(max_lines)
-    parser.feed(data)
+    parser.feed(text.encode("utf-8", "replace") if isinstance(text, str) else text)
     return parser.finish()

@@ -1,0 +1,150 @@
+"""Lines at warning level and worse that no family knows: listed, never judged.
+
+Where the envelope gives a level (kmsg, `<4>`, dmesg -x, a journal's export, Talos), levels 0 to 4 count. Where it gives
+none (plain dmesg, syslog), a line counts when it has a word that drivers use for errors. Lines that differ only in
+numbers and addresses are one entry with a count.
+
+The dump that follows a crash (registers, call trace) belongs to the line above it and is counted, not listed. Chatter
+that machines without a fault log at each boot is listed last and marked `common`, so that it does not drown the rest.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .asides import Residue
+from .envelope import Line
+from .words import Rx
+
+LEVEL_WORDS = (
+    *(b"<%d>" % level for level in range(5)),
+    *(b"\n%d," % level for level in range(5)),
+    b":emerg ", b":alert ", b":crit ", b":err ", b":warn ",
+    b"kern: emerg", b"kern: alert", b"kern:    crit", b"kern: crit", b"kern:     err", b"kern: err", b"kern: warning",
+    *(b'"PRIORITY":"%d"' % level for level in range(5)),
+    *(b'"PRIORITY" : "%d"' % level for level in range(5)),
+)
+"""What stands on a line that an envelope puts at level 4 or below."""
+ERROR_WORDS = (
+    b"ERROR", b"Error", b"error", b"FAILED", b"Failed", b"failed", b"failure", b"Failure", b"FATAL", b"Fatal", b"fatal",
+    b"WARNING", b"timed out", b"imeout", b"BUG", b"Oops", b"orrupt", b"nable to", b"annot ", b"ould not ", b"hung",
+    b"nvalid", b"mismatch", b"aborted", b"stuck", b"panic", b"overrun", b"overflow", b"refused", b"rejected",
+)
+WORDS = (*LEVEL_WORDS, *ERROR_WORDS)
+WORST_UNINTERESTING_LEVEL = 5
+"""Levels from here on (notice, info, debug) are no residue."""
+MAX_ENTRIES = 300
+_MAX_TEXT = 240
+
+# With word borders, so that `errors=remount-ro` of a mount, `terror` and `Correctable error` of a family are apart.
+_ERROR = Rx(
+    r"\*ERROR\*|\b(?:[Ee]rror|ERROR|[Ff]ail(?:ed|ure)|FAILED|[Ff]atal|FATAL|WARNING|BUG|Oops|panic|TIMEOUT"
+    r"|[Tt]imed? ?out|[Cc]orrupt(?:ed|ion)?|[Uu]nable to|[Cc]annot|[Cc]ould not|hung|[Ii]nvalid|[Mm]ismatch|aborted|stuck"
+    r"|overrun|overflow|refused|rejected)\b(?![=-])"
+)
+_DUMP = Rx(
+    r"^(?:Call Trace:|Modules linked in:|Code: |Hardware name: |CPU: \d+ (?:UID: \d+ )?PID: |RIP: |RSP: |EIP: "
+    r"|[A-Z]{2}: |R[A-Z0-9]{2}: |[CDEFGS]S: |CR[0-9]: |PKRU: |FS: |CS: |DR\d: |IP: \[|PGD |Stack:|task: "
+    r"|Call Trace|</?(?:TASK|IRQ|NMI|#DF)>|---\[ |-{8,}|={8,}|Workqueue: |Comm: |irq event stamp|(?:hard|soft)irqs last|Tainted: "
+    r"|Unloaded tainted|\? ?[\w.]{1,80}\+0x|[\w.]{1,80}\+0x[0-9a-f]{1,8}/0x|\[<[0-9a-f]{4,16}>\]"
+    r"|[0-9a-f]{8,16} [0-9a-f]{8,16}"
+    r"|Supported: |note: .{1,60} exited with|ORIG_RAX|Kernel Offset: |x\d{1,2}\s?: |pc : |lr : |sp : |pstate: "
+    r"|Mem-Info:|Node \d+ |active_anon|Tasks state|\[ *\d{1,8}\] +\d+ +\d+)"
+)
+_DUMP_LINES = 200
+"""Lines of a dump that belong to one head. A trace of the kernel has at most 64 entries (lib/dump_stack.c)."""
+# What a line's repetitions differ in.
+_VARIES = re.compile(r"\b(?:0x)?[0-9a-fA-F]{6,}\b|0x[0-9a-fA-F]{1,16}|\d+")
+
+_COMMON = (
+    "ACPI BIOS Error (bug)", "ACPI BIOS Warning (bug)", "ACPI Error: ", "ACPI Warning: ",
+    "ACPI: OSL: Resource conflict", "ACPI: \\_", "ENERGY_PERF_BIAS", "regulatory.db", "Unknown NMI",
+    "x86/cpu: SGX disabled", "VMX (outside TXT)", "tpm_tis", "TPM interrupt", "i8042: ", "platform eisa", "EISA",
+    "hpet", "pmd_set_huge", "core: CPUID", "resource sanity check", "caller ", "pnp ", "system 00:", "usbhid",
+    "hid-generic", "Bluetooth: ", "cfg80211: ", "bpf: ", "systemd[1]: ", "loop: module", "block device autoloading",
+    "device-mapper: core: CONFIG_IMA", "spl: loading out-of-tree", "module license", "taints kernel",
+    "module verification failed", "Disabling lock debugging", "MDS CPU bug", "TAA: ", "MMIO Stale Data", "RETBleed",
+    "Spectre", "SRBDS", "Speculative Return", "SRSO", "floppy", "Invalid PCCT", "ERST: ", "[Firmware Bug]",
+    "[Firmware Warn]", "usb: port power management", "Warning: PCIe ACS overrides enabled", "kauditd_printk_skb",
+    "overlayfs: ", "process '", "nf_conntrack: ", "can't derive routing", "PCI INT ", "not using NPIV", "ata_id",
+    "irq 7: nobody", "Scanning for low memory corruption",
+)
+"""Logged by machines without a fault, as often as not. From the ordinary boots among public captures."""
+
+
+class _Entry:
+    __slots__ = ("boot", "common", "count", "first", "last", "level", "line", "stamp", "text")
+
+    def __init__(self, line: Line, boot: int) -> None:
+        self.text = line.message[:_MAX_TEXT]
+        self.count = 0
+        self.level = line.level
+        self.first: float | str | None = line.when
+        self.last: float | str | None = line.when
+        self.stamp = line.stamp
+        self.line = line.number
+        self.boot = boot
+        self.common = any(word in line.message for word in _COMMON)
+
+
+class ResidueLines:
+    """Collects such lines."""
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[int, str], _Entry] = {}
+        self.dropped = 0
+        self.dump_lines = 0
+        self._head_line = -_DUMP_LINES
+
+    def head(self, number: int) -> None:
+        """A family took this line: a dump after it is its."""
+        self._head_line = number
+
+    def read(self, line: Line, boot: int) -> None:
+        """Take in one line that no family took."""
+        message = line.message
+        if not message:
+            return
+        if line.level is not None:
+            if line.level >= WORST_UNINTERESTING_LEVEL:
+                return
+        elif _ERROR.search(message) is None:
+            return
+        if line.number - self._head_line < _DUMP_LINES and _DUMP.match(message) is not None:
+            self.dump_lines += 1
+            return
+        self._head_line = line.number
+        key = (boot, _VARIES.sub("#", message[:_MAX_TEXT]))
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = _Entry(line, boot)
+            if len(self._entries) >= MAX_ENTRIES and not self._make_room(entry):
+                self.dropped += 1
+                return
+            self._entries[key] = entry
+        entry.count += 1
+        if line.level is not None:
+            entry.level = line.level if entry.level is None else min(entry.level, line.level)
+        if line.when is not None:
+            entry.last = line.when
+            entry.stamp = line.stamp
+
+    def _make_room(self, entry: _Entry) -> bool:
+        """Common chatter gives way to what is not."""
+        if entry.common:
+            return False
+        for key, old in self._entries.items():
+            if old.common:
+                self.dropped += old.count
+                del self._entries[key]
+                return True
+        return False
+
+    def entries(self) -> list[tuple[Residue, str | None]]:
+        """What was found, the gravest and the uncommon first; with the wall time of each entry's last line."""
+        order = sorted(self._entries.values(),
+                       key=lambda entry: (entry.common, 4 if entry.level is None else entry.level, entry.line))
+        return [(
+            Residue(text=entry.text, count=entry.count, level=entry.level, first=entry.first, last=entry.last,
+                    line=entry.line, boot=entry.boot, common=entry.common), entry.stamp,
+        ) for entry in order]
