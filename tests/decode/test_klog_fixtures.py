@@ -134,7 +134,7 @@ EVENTS: dict[str, list[Row]] = {
     "lkml/bar-resize-blocked-2024.txt": [
         ("bar-assign-fail", "0000:07:01.0", ("window mem pref",), 2),
         ("bar-assign-fail", "0000:08:00.0", ("BAR 1",), 2),
-        ("bar-assign-fail", "0000:08:00.0", ("BAR 3",), 2),
+        ("bar-assign-fail", "0000:08:00.0", ("BAR 3",), 2), ("aer-not-owned", None, (), 1),
     ],
     "lkml/d3cold-notready.log": [
         ("device-not-ready", "0000:01:00.0", (), 1), ("device-inaccessible", "0000:01:00.0", (), 1),
@@ -148,7 +148,7 @@ EVENTS: dict[str, list[Row]] = {
     "lkml/dmesg-nvme-2024.log": [("bw-limited", "0000:04:00.0", ("8 GT/s", "x1"), 1)],
     "lkml/dmesg-sriov-flr-aer.txt": [
         ("kernel-warning", None, ("drivers/infiniband/core/cq.c:345",), 1),
-        ("kernel-warning", None, ("include/rdma/ib_verbs.h:3498",), 2),
+        ("kernel-warning", None, ("include/rdma/ib_verbs.h:3498",), 2), ("taint", None, ("W",), 5),
         ("kernel-warning", None, ("include/rdma/ib_verbs.h:3688",), 1),
         ("kernel-warning", None, ("include/rdma/ib_verbs.h:3936",), 1),
         ("kernel-warning", None, ("drivers/infiniband/core/verbs.c:347",), 1),
@@ -187,9 +187,11 @@ EVENTS: dict[str, list[Row]] = {
     ],
     "lkml/iommu-iopf-mlx5-nvmeof.log": [
         ("iommu-fault", "0000:c1:00.0", ("IO_PAGE_FAULT",), 3),
-        ("oops", None, ("drivers/iommu/amd/io_pgtable.c:485",), 1),
+        ("oops", None, ("drivers/iommu/amd/io_pgtable.c:485",), 1), ("taint", None, ("POE",), 1),
     ],
-    "lkml/iommu-iopf-nvme-2022.log": [("iommu-fault", "0000:01:00.0", ("IO_PAGE_FAULT",), 2)],
+    "lkml/iommu-iopf-nvme-2022.log": [
+        ("iommu-fault", "0000:01:00.0", ("IO_PAGE_FAULT",), 2), ("kfd-unsupported", None, ("VERDE",), 1),
+    ],
     "lkml/lspci-bar-resize-gpu-2024.txt": [
         ("bar-assign-fail", "0000:09:00.0", ("BAR 5",), 1), ("nvidia-init-fail", None, ("pci_enable_device",), 1),
     ],
@@ -317,7 +319,7 @@ def test_bandwidth_is_given_in_numbers() -> None:
 def test_a_bar_says_what_it_asked_for_and_what_it_was_given() -> None:
     first, _ = read("issues/bar-nospace-riser-switch-old.log").events
     assert (first.bar, first.size_bytes, first.assigned_bytes) == (0, 0x4_0000_0000, None)
-    _, bar1, bar3 = read("lkml/bar-resize-blocked-2024.txt").events
+    _, bar1, bar3, _ = read("lkml/bar-resize-blocked-2024.txt").events
     assert (bar1.bar, bar1.size_bytes, bar1.assigned_bytes) == (1, 512 << 20, 128 << 20)
     assert bar1.severity == "warn"
     assert (bar3.bar, bar3.size_bytes, bar3.assigned_bytes, bar3.severity) == (3, 32 << 20, 32 << 20, "info")

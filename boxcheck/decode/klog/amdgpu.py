@@ -9,90 +9,34 @@
 The second `amdgpu:` came with 5.8 and went with 7.0; old DRM_ERROR lines name no device. A reset is several lines and
 one event; its method, whether VRAM was lost and how it ended are its labels.
 Sources: drivers/gpu/drm/amd/amdgpu (amdgpu_job.c, amdgpu_device.c, mes_v11_0.c, amdgpu_ib.c, amdgpu_ras.c,
-amdgpu_psp.c), drivers/gpu/drm/amd/pm/swsmu/smu_cmn.c, drivers/gpu/drm/amd/amdkfd/kfd_device.c.
+amdgpu_psp.c); the messages of one line are in `amdgpu_rules`.
 """
 
 from __future__ import annotations
 
+from collections import deque
+
 from boxcheck.model import Bdf
 
+from .amdgpu_rules import HANG, RULES, START
 from .envelope import Line
-from .family import Rule, apply
-from .ledger import Ledger
+from .family import apply
+from .ledger import Fold, Ledger
 from .words import BDF, Rx, forget_oldest, normal_bdf
 
-_HANG = (
-    "update kernel and linux-firmware; look at the program that ran",
-    "if it needs load and any program does it, check power and temperature of this GPU",
-)
-_FIRMWARE = ("update linux-firmware and the kernel together, then power the machine off and on",)
-_START = ("power the machine off and on, a warm reboot may keep the GPU's firmware hung", "update linux-firmware")
-_ATOMICS = (
-    "move the card to a slot of the CPU; every port between it and the CPU must route atomic operations",
-)
-_GONE = (
-    "power the machine off and on, the GPU does not come back without",
-    "check the card's power cables, its seat and its riser; look for PCIe errors of its port just before",
-)
-
-_RULES = (
-    Rule(" timeout, but soft recovered", "amdgpu-ring-timeout", "warn", "driver",
-         "work on ring {label} hung and was cleared without a reset", _HANG,
-         Rx(r"ring (?P<label>[\w.]{2,40}) timeout, but (?P<label2>soft recovered)")),
-    Rule(" timeout", "amdgpu-ring-timeout", "fail", "driver", "work on ring {label} hung", _HANG,
-         Rx(r"ring (?P<label>[\w.]{2,40}) timeout(?:,|$)")),
-    Rule("MES", "amdgpu-mes-fail", "fail", "firmware", "the GPU's scheduler firmware (MES) did not answer", _FIRMWARE,
-         Rx(r"MES(?:\(\d\))? failed to resp\w+(?: to)?(?: msg=(?P<label>[\w() ,-]{1,40}?))?(?:\.|$)")),
-    Rule("MES ring buffer is full", "amdgpu-mes-fail", "fail", "firmware",
-         "the GPU's scheduler firmware (MES) takes no more work", _FIRMWARE, label="ring buffer full"),
-    Rule("SMU: I'm not done", "amdgpu-smu-fail", "fail", "firmware",
-         "the GPU's power firmware (SMU) did not finish a command", _FIRMWARE),
-    Rule("SMU: No response", "amdgpu-smu-fail", "fail", "firmware",
-         "the GPU's power firmware (SMU) did not answer", _FIRMWARE),
-    Rule("SMU: response:0xFFFFFFFF", "gpu-lost", "fail", "signal",
-         "the GPU answers only ones: it is off the bus", _GONE),
-    Rule("is hung!", "amdgpu-ip-hung", "fail", "driver", "the GPU's {label} block is hung", _HANG,
-         Rx(r"IP block:(?P<label>[\w.]{2,40}) is hung!")),
-    Rule("IB test failed on", "ib-test-fail", "fail", "firmware", "ring {label} did not run its test commands", _START,
-         Rx(r"IB test failed on (?P<label>[\w.]{2,40})")),
-    Rule("IB test timed out", "ib-test-fail", "fail", "firmware", "test commands on {label} did not finish", _START,
-         Rx(r"(?:\[drm:(?P<label>\w{2,40}?)_ring_test_ib\b)?.{0,80}IB test timed out")),
-    Rule(" test failed (-", "ring-test-fail", "fail", "firmware", "ring {label} did not answer its test", _START,
-         Rx(r"ring (?P<label>[\w.]{2,40}) test failed \(-")),
-    Rule(" of IP block <", "amdgpu-resume-fail", "fail", "firmware", "the GPU's {label} block did not come back",
-         _START,
-         Rx(r"(?:resume|suspend) of IP block <(?P<label>\w{2,40})> failed")),
-    Rule("page fault", "amdgpu-page-fault", "warn", "driver", "a program touched GPU memory that is not mapped",
-         ("look at the program that ran; without any program, update kernel and firmware",),
-         Rx(r"\[(?P<label>gfxhub|mmhub|vmhub)[\w.]{0,6}\].{0,24}page fault"
-            r"(?:.{0,80}process (?P<process>[\w./:-]{1,64} pid [1-9]\d{0,8}))?")),
-    Rule("lost from bus", "gpu-lost", "fail", "signal", "the GPU is off the bus", _GONE),
-    Rule("PCIE atomic ops is not supported", "atomics-unsupported", "warn", "config",
-         "atomic operations do not reach the GPU from its slot", _ATOMICS),
-    Rule("PCI rejects atomics", "atomics-unsupported", "fail", "config",
-         "ROCm leaves the GPU {label} out, atomic operations do not reach it from its slot", _ATOMICS,
-         Rx(r"skipped device (?P<label>[0-9a-f]{4}:[0-9a-f]{4}), PCI rejects atomics")),
-    Rule("over temperature range", "thermal", "fail", "power", "the GPU passed its shutdown temperature",
-         ("check the GPU's fans, its heat sink and the air in front of it",), label="gpu"),
-    Rule("Critical Temperature Fault", "thermal", "fail", "power", "the GPU passed its critical temperature",
-         ("check the GPU's fans, its heat sink and the air in front of it",), label="gpu"),
-    Rule("PSP ", "psp-fail", "fail", "firmware", "the GPU's security processor (PSP) failed: {label}", _START,
-         Rx(r"\bPSP (?P<label>(?:firmware loading|create ring|load \w{2,12}|tmr|load tmr) ?(?:init )?failed)")),
-    Rule("firmware load for", "firmware-load-fail", "warn", "firmware",
-         "the firmware file {label} was not found or not readable",
-         ("install or update linux-firmware, then rebuild the initramfs",),
-         Rx(r"Direct firmware load for (?P<label>amdgpu/[\w./-]{1,80}) failed")),
-    Rule("firmware load for", "firmware-load-fail", "info", "firmware",
-         "the firmware file {label} was not found; often an optional or newer one",
-         (), Rx(r"Direct firmware load for (?P<label>[\w./-]{1,80}) failed")),
-)
-
 _BEGIN = "GPU reset begin!"
-_METHOD = Rx(r"(?i)\b(BACO|MODE ?[0-9]|pci config|link)\b reset")
+_METHOD = Rx(r"(?i)\b(BACO|MODE ?[0-9]|pci config|link|soft|legacy)\b reset(?! failed)")
 _RESET_DONE = Rx(r"GPU reset(?:\(\d{1,6}\))? succeeded|GPU reset end with ret = 0\b")
 _RESET_FAILED = Rx(
-    r"GPU reset(?:\(\d{1,6}\))? failed|GPU reset end with ret = -\d|ASIC reset failed|(?i:mode\d) reset failed"
+    r"GPU reset(?:\(\d{1,6}\))? failed|GPU reset end with ret = -\d|(?i:asic reset failed|mode\d reset failed)"
+    r"|GPU Recovery Failed"
 )
+_PROCESS = Rx(r"[Pp]rocess(?: information: process)? {1,2}([\w./:-]{1,64}) pid ([1-9]\d{0,8})\b")
+_PROCESS_LINES = 3
+"""The process stands on a line of its own after the ring timeout or page fault."""
+_NEAR_LINES = 12
+"""Lines on both sides within which amdgpu's lines name the device that one without it means."""
+_MANY_ORPHANS = 256
 _RING_RESET = Rx(r"(?i)\bring (\S{2,40}) reset (succeeded|failed)")
 _INIT_BLOCK = Rx(r"(?:(?:hw|sw|early|late)_init|init) of IP block <(\w{2,40})> failed")
 _INIT_FATAL = Rx(
@@ -135,11 +79,16 @@ class Amdgpu:
     def __init__(self) -> None:
         self._resets: dict[Bdf | None, _Reset] = {}
         self._starts: dict[Bdf | None, _Start] = {}
+        self._wants_process: tuple[Fold, int] | None = None
+        self._near = _Near()
 
     def read(self, line: Line, out: Ledger) -> int:
         """Take in one line."""
+        self._near.see(line)
         message = line.message
-        if "reset" in message or "VRAM is lost" in message:
+        if self._wants_process is not None and "rocess " in message:
+            self._process(line)
+        if "reset" in message or "VRAM is lost" in message or "Recovery Failed" in message:
             if _BEGIN in message:
                 self._close_reset(line.bdf, out)
                 forget_oldest(self._resets, _MANY_OPEN)
@@ -154,8 +103,27 @@ class Amdgpu:
         if "hardware error" in message and "detected" in message:
             _ras(line, out)
             return 0
-        apply(_RULES, line, out)
+        fold = apply(RULES, line, out)
+        if fold is None:
+            return 0
+        if fold.bdf is None:
+            self._near.miss(fold, line)
+        if fold.kind in ("amdgpu-ring-timeout", "amdgpu-page-fault") and "process" not in fold.details:
+            self._wants_process = (fold, line.number)
+            return _PROCESS_LINES
         return 0
+
+    def _process(self, line: Line) -> None:
+        """The process that a ring timeout or page fault just before this line was about."""
+        if self._wants_process is None:
+            return
+        fold, number = self._wants_process
+        found = _PROCESS.search(line.message)
+        if line.number - number > _PROCESS_LINES:
+            self._wants_process = None
+        elif found is not None:
+            fold.details["process"] = f"{found[1]} {found[2]}"
+            self._wants_process = None
 
     def _reset_progress(self, line: Line, out: Ledger) -> bool:
         message = line.message
@@ -164,7 +132,7 @@ class Amdgpu:
             fold = out.add("amdgpu-ring-reset", line, bdf=line.bdf, labels=(ring[1], ring[2].lower()))
             if fold.fresh:
                 went = "was reset alone" if ring[2].lower() == "succeeded" else "could not be reset alone"
-                fold.describe("warn", "driver", f"ring {ring[1]} {went}", _HANG)
+                fold.describe("warn", "driver", f"ring {ring[1]} {went}", HANG)
             return True
         reset = self._resets.get(line.bdf)
         if reset is None or line.number - reset.line.number > _RESET_LINES:
@@ -193,7 +161,7 @@ class Amdgpu:
         if fold.fresh:
             how = {"failed": ", which did not come back", "succeeded": ", which came back"}.get(reset.ended or "", "")
             lost = "; its memory was lost" if reset.lost else ""
-            fold.describe("fail", "driver", f"the driver reset the GPU{how}{lost}", _HANG)
+            fold.describe("fail", "driver", f"the driver reset the GPU{how}{lost}", HANG)
 
     def _start(self, line: Line, out: Ledger) -> bool:
         """Failed starts: the block that failed is named on one line, the device on another."""
@@ -227,8 +195,50 @@ class Amdgpu:
             fold = out.add("amdgpu-init-fail", start.line, bdf=bdf, labels=blocks, count=max(1, start.fatal))
             if fold.fresh:
                 where = f" in its {', '.join(blocks)} block" if blocks else ""
-                fold.describe("fail", "firmware", f"the driver could not start the GPU{where}", _START)
+                fold.describe("fail", "firmware", f"the driver could not start the GPU{where}", START)
         self._starts.clear()
+        self._wants_process = None
+        self._near.settle()
+
+
+class _Near:
+    """Finds out which GPU a line of amdgpu without a device means, from the lines of amdgpu around it."""
+
+    def __init__(self) -> None:
+        self._named: deque[tuple[int, Bdf]] = deque(maxlen=_NEAR_LINES)
+        self._orphans: list[tuple[Fold, int]] = []
+        self._found: dict[int, tuple[Fold, set[Bdf]]] = {}
+
+    def see(self, line: Line) -> None:
+        """Note the device that a line names."""
+        bdf = line.bdf
+        if bdf is None or line.driver != "amdgpu":
+            return
+        self._named.append((line.number, bdf))
+        if not self._orphans:
+            return
+        for fold, number in self._orphans:
+            if line.number - number <= _NEAR_LINES:
+                self._found[id(fold)][1].add(bdf)
+        self._orphans = [entry for entry in self._orphans if line.number - entry[1] <= _NEAR_LINES]
+
+    def miss(self, fold: Fold, line: Line) -> None:
+        """An event's line named no device."""
+        if id(fold) not in self._found and len(self._found) >= _MANY_ORPHANS:
+            return
+        devices = self._found.setdefault(id(fold), (fold, set()))[1]
+        devices.update(bdf for number, bdf in self._named if line.number - number <= _NEAR_LINES)
+        if len(self._orphans) < _MANY_ORPHANS:
+            self._orphans.append((fold, line.number))
+
+    def settle(self) -> None:
+        """Write down the devices that are beyond doubt."""
+        for fold, devices in self._found.values():
+            if len(devices) == 1:
+                fold.details["near"] = next(iter(devices))
+        self._found.clear()
+        self._orphans.clear()
+        self._named.clear()
 
 
 def _ras(line: Line, out: Ledger) -> None:

@@ -6,7 +6,8 @@
 
 The kernel tries more than once, so a failure that is followed by "assigned" was repaired; what was given may be smaller
 than what was asked for. Failed I/O windows are harmless: nothing that matters uses I/O ports.
-Source: drivers/pci/setup-res.c, drivers/pci/setup-bus.c; resource numbers: include/linux/pci.h.
+Source: drivers/pci/setup-res.c, drivers/pci/setup-bus.c, drivers/pci/pci.c (__pci_request_region); resource numbers:
+include/linux/pci.h.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ _OLD = Rx(r"BAR (\d{1,2}): (no space for|failed to assign|can't assign|assigned)
 _SIZE = Rx(r"size (0x[0-9a-fA-F]{1,16})")
 _RANGE = Rx(r"(0x[0-9a-fA-F]{1,16})-(0x[0-9a-fA-F]{1,16})")
 _NOT_CLAIMED = Rx(r"BAR (\d{1,2}) \[[^\]]{0,80}\]:? not (?:claimed|assigned)")
-_RESIZE = Rx(r"Problem resizing BAR ?(\d)")
+_RESIZE = Rx(r"(?:Problem resizing|Failed to resize) BAR ?(\d)")
+_TAKEN = Rx(r"BAR (\d{1,2})(?: \[[^\]]{0,80}\])?: can't reserve")
 
 _ABOVE_4G = (
     "in the BIOS: enable Above 4G Decoding and Resizable BAR, and raise the MMIO High size where it has one",
@@ -63,7 +65,7 @@ class Bars:
         if "assigned" in message and not self._failed:
             # Every boot has hundreds of these.
             return 0
-        if "resizing BAR" in message or "large BAR" in message:
+        if "resizing BAR" in message or "resize BAR" in message or "large BAR" in message:
             found = _RESIZE.search(message)
             fold = out.add("bar-resize-fail", line, bdf=line.bdf)
             if fold.fresh:
@@ -72,6 +74,9 @@ class Bars:
             return 0
         if "can't enable device" in message:
             _not_enabled(line, out)
+            return 0
+        if "can't reserve [" in message or "error updating (" in message:
+            _not_usable(line, out)
             return 0
         found = _NEW.search(message)
         if found is not None:
@@ -149,3 +154,19 @@ def _not_enabled(line: Line, out: Ledger) -> None:
         which = f"BAR {bar}" if bar is not None else "a BAR"
         fold.describe("fail", "config", f"the device was not switched on: {which} has no address space", _ABOVE_4G,
                       bar=bar)
+
+
+def _not_usable(line: Line, out: Ledger) -> None:
+    """A BAR that another driver holds, or one that does not keep what is written to it."""
+    if "error updating (" in line.message:
+        fold = out.add("bar-write-fail", line, bdf=line.bdf)
+        if fold.fresh:
+            fold.describe("fail", "signal", "the device does not keep the address written to it: it does not answer",
+                          ("power the machine off and on; check the seat of card and riser and its power cables",))
+        return
+    found = _TAKEN.search(line.message)
+    labels = (f"BAR {int(found[1])}",) if found is not None else ()
+    fold = out.add("bar-taken", line, bdf=line.bdf, labels=labels)
+    if fold.fresh:
+        fold.describe("warn", "config", f"{labels[0] if labels else 'a BAR'} is held by another driver",
+                      ("/proc/iomem names who holds it; unload it (simpledrm, efifb, vfio-pci, nouveau)",))

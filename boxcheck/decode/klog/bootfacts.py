@@ -6,7 +6,8 @@
     amdgpu: unknown parameter 'gtt_size' ignored
 
 Sources: drivers/acpi/pci_root.c (decode_osc_bits, negotiate_os_control), drivers/pci/pcie/aer.c, init/main.c
-(print_unknown_bootoptions), kernel/module/main.c (unknown_module_param_cb), drivers/iommu/iommu.c, amdgpu_ttm.c.
+(print_unknown_bootoptions), kernel/module/main.c (unknown_module_param_cb), kernel/params.c, drivers/pci/pci.c
+(pci_setup), drivers/iommu/iommu.c, amdgpu_ttm.c.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ _AER_PORT = Rx(rf"({BDF}).{{0,24}}AER:? enabled with IRQ")
 _COMMAND_LINE = Rx(r"(Kernel c|C)ommand line: *(.*)")
 _UNKNOWN_COMMAND_LINE = Rx(r'Unknown kernel command line parameters "(.{0,4000})", will be passed')
 _IGNORED = Rx(r"([\w-]{1,64}): unknown parameter '([^']{1,80})' ignored")
+_REFUSED = Rx(r"([\w-]{1,64}): Unknown parameter `([^'`]{1,80})'")
+_INVALID = Rx(r"([\w-]{1,64}): `([^'`]{0,80})' invalid for parameter `([^'`]{1,80})'")
+_OPTION = Rx(r"(?:\b(PCI|AMD-Vi|DMAR|ACPI|iommu): )?Unknown (?:boot )?option(?: -|:)? *[`']([^'`]{1,80})'")
 _KERNEL = Rx(r"Linux version (\S{1,120})")
 _DATE = Rx(r" (\d\d/\d\d/\d{4})\s*$")
 _DOMAIN_TYPE = Rx(r"iommu: Default domain type: *(\w{3,24})")
@@ -102,6 +106,12 @@ class BootFacts:
             lacks = (*lacks, *(word for word in features if word not in lacks))
         elif any(phrase in text for phrase in _RETAINED):
             retained = True
+        if ("AER" in lacks and "AER" not in bridge.platform_lacks) or (retained and not bridge.retained):
+            fold = out.add("aer-not-owned", line)
+            if fold.fresh:
+                fold.describe("info", "config", "firmware keeps PCIe error reporting to itself below a host bridge, so"
+                              " AER lines and counters may be missing",
+                              ("give AER to the operating system in the BIOS; until then read the BMC's event log",))
         lines = (*bridge.lines, text) if len(bridge.lines) < 16 and text not in bridge.lines else bridge.lines
         self._bridges[name] = BridgeControl(bridge=name, buses=bridge.buses, os_controls=controls, platform_lacks=lacks,
                                             retained=retained, lines=lines)
@@ -143,6 +153,13 @@ class BootFacts:
         """A parameter that its module does not have."""
         found = _IGNORED.search(line.message)
         if found is None:
+            found = _REFUSED.search(line.message)
+            if found is not None:
+                fold = out.add("unknown-param", line, labels=(found[1], found[2]))
+                if fold.fresh:
+                    fold.describe("warn", "config",
+                                  f"module {found[1]} has no parameter {found[2]} and was not loaded because of it",
+                                  (f"modinfo -p {found[1]} lists the parameters that it has",))
             return
         if len(self._ignored) < _MANY:
             self._ignored[found[1], found[2]] = None
@@ -150,6 +167,27 @@ class BootFacts:
         if fold.fresh:
             fold.describe("warn", "config", f"module {found[1]} has no parameter {found[2]} and ignored it",
                           (f"modinfo -p {found[1]} lists the parameters that it has",))
+
+    def invalid(self, line: Line, out: Ledger) -> None:
+        """A parameter whose value its module does not take."""
+        found = _INVALID.search(line.message)
+        if found is None:
+            return
+        fold = out.add("unknown-param", line, labels=(found[1], f"{found[3]}={found[2]}"))
+        if fold.fresh:
+            fold.describe("warn", "config", f"{found[1]} does not take {found[2] or 'nothing'} for {found[3]}",
+                          (f"modinfo -p {found[1]} tells what the parameter takes",))
+
+    def option(self, line: Line, out: Ledger) -> None:
+        """A word of `pci=`, `amd_iommu=` or `intel_iommu=` that nobody knows, or a boot option of an old kernel."""
+        found = _OPTION.search(line.message)
+        if found is None:
+            return
+        where = {"PCI": "pci=", "AMD-Vi": "amd_iommu=", "DMAR": "intel_iommu="}.get(found[1] or "", "the kernel")
+        fold = out.add("unknown-param", line, labels=(where, found[2]))
+        if fold.fresh:
+            fold.describe("warn", "config", f"{where} does not know {found[2]} and ignored it",
+                          ("check the spelling (Documentation/admin-guide/kernel-parameters.txt)",))
 
     def kernel(self, line: Line, out: Ledger) -> None:
         """The first line of a boot."""
@@ -231,7 +269,10 @@ _READERS = (
     ("_OSC", BootFacts.osc),
     ("PCI Root Bridge [", BootFacts.root_bridge),
     ("enabled with IRQ", BootFacts.aer_port),
-    ("unknown parameter", BootFacts.ignored),
+    ("nknown parameter", BootFacts.ignored),
+    ("nvalid for parameter", BootFacts.invalid),
+    ("Unknown option", BootFacts.option),
+    ("Unknown boot option", BootFacts.option),
     # Before the command line, which it may mention.
     ("Default domain type", BootFacts.domain_type),
     ("ommand line", BootFacts.command_line),

@@ -12,6 +12,7 @@
     [Hardware Error]: Unified Memory Controller Ext. Error Code: 0, DRAM ECC error.
     mce: [Hardware Error]: CPU 0: Machine Check: 0 Bank 5: bea0000000000108
 
+Lines without a record number are of the BERT, what firmware wrote down before this boot.
 A section's own type is its gravity; the event's is how the firmware wants it handled. The PCIe record is repeated by
 the device's `aer_status` lines, which are not counted again.
 Sources: drivers/firmware/efi/cper.c, drivers/acpi/apei/ghes.c, arch/x86/kernel/cpu/mce/core.c, drivers/edac/mce_amd.c
@@ -31,9 +32,10 @@ from .words import Rx, forget_oldest, normal_bdf
 _GHES = Rx(r"(?:\{(\d{1,6})\})?\[Hardware Error\]: *(.*)")
 _MCE_STATUS = Rx(r"MC(\d{1,2})_STATUS\[[^\]]{0,120}\]: *0x([0-9a-fA-F]{1,16})")
 _MCE_RAW = Rx(r"Machine [Cc]heck(?: Exception)?: *[0-9a-fA-F]{1,8} Bank (\d{1,3}): *([0-9a-fA-F]{1,16})")
-_MCE_UNIT = Rx(r"\[Hardware Error\]: *([A-Z][\w /-]{2,50}?) Ext\. Error Code: *\d{1,4}(?:, *(.{0,80}?))?\.?$")
+_MCE_UNIT = Rx(r"\[Hardware Error\]: *([A-Z][\w /,.-]{2,50}?) Ext\. Error Code: *\d{1,4}(?:, *(.{0,80}?))?\.?$")
 _HEX = Rx(r"(aer_(?:un)?cor_(?:status|mask)): *0x([0-9a-fA-F]{1,8})")
 _AER_STATUS = Rx(r"aer_status: *0x([0-9a-fA-F]{1,8}), *aer_mask: *0x([0-9a-fA-F]{1,8})")
+_MEMORY_PLACE = Rx(r"^node:(\d{1,5})(?: card:(\d{1,5}))?(?: module:(\d{1,5}))?")
 _BIT = Rx(r"\[ ?(\d{1,2})\] ([A-Za-z][\w -]{2,40}?) *(?:\(First\))?$")
 
 _RECORD_LINES = 20
@@ -107,14 +109,20 @@ class HardwareErrors:
                     self._sections[record].fields["event severity"] = gravity
             self._section(record, line).fields["type"] = body.rpartition(":")[2].strip()
             return 1
-        elif record not in self._sections and not body.startswith(("section_type", "It has been corrected")):
+        elif record not in self._sections and not body.startswith(("section_type", "section type", "It has been corr")):
             return 0
         section = self._section(record, line)
         for name, digits in _HEX.pattern.findall(body):
             section.numbers[name] = int(digits, 16)
+        place = _MEMORY_PLACE.match(body)
+        if place is not None:
+            names = zip(("node", "card", "module"), place.groups(), strict=True)
+            section.fields["place"] = " ".join(f"{name} {number}" for name, number in names if number)
+            return 1
         key, colon, value = body.partition(":")
-        if colon and key.strip() not in section.fields:
-            section.fields[key.strip()] = value.strip()
+        key = key.strip().replace("section type", "section_type")
+        if colon and key not in section.fields:
+            section.fields[key] = value.strip()
         return 1
 
     def _section(self, record: str, line: Line) -> _Section:
@@ -132,25 +140,28 @@ class HardwareErrors:
             return
         severity = _GRAVITY.get(gravity, "fail")
         if kind_of_section == "PCIe error":
-            self._book_pcie(section, severity, gravity, out)
+            self._book_pcie(section, severity, gravity, _when(record), out)
         elif kind_of_section == "memory error":
             where = fields.get("DIMM location") or fields.get("fru_text") or ""
-            labels = (where,) if where and "not present" not in where else ()
+            if not where or "not present" in where:
+                where = fields.get("place", "")
+            labels = (where,) if where else ()
             fold = out.add("ghes-memory", section.line, labels=labels)
             if fold.wants(severity):
                 named = f" at {labels[0]}" if labels else ""
                 what = fields.get("error_type", "").partition(",")[2].strip()
                 what = f" ({what})" if what else ""
-                fold.describe(severity, "memory", f"firmware reported a {gravity} memory error{named}{what}", _DIMM)
+                says = f"firmware reported a {gravity} memory error{_when(record)}{named}{what}"
+                fold.describe(severity, "memory", says, _DIMM)
         else:
             labels = (kind_of_section,) if kind_of_section else ()
             fold = out.add("ghes-other", section.line, labels=labels)
             if fold.wants(severity):
                 what = kind_of_section or "no section type"
-                fold.describe(severity, None, f"firmware reported a {gravity} error: {what}",
+                fold.describe(severity, None, f"firmware reported a {gravity} error{_when(record)}: {what}",
                               ("read the BMC's event log for the same moment",))
 
-    def _book_pcie(self, section: _Section, severity: Severity, gravity: str, out: Ledger) -> None:
+    def _book_pcie(self, section: _Section, severity: Severity, gravity: str, when: str, out: Ledger) -> None:
         bdf = normal_bdf(section.fields.get("device_id", "").split(",")[0].split(" ")[0])
         numbers = section.numbers
         uncorrected = numbers.get("aer_uncor_status", 0) & ~numbers.get("aer_uncor_mask", 0)
@@ -161,7 +172,7 @@ class HardwareErrors:
             forget_oldest(self._booked_pcie, 1024)
             self._booked_pcie[bdf] = section.line.number
         if fold.wants(severity):
-            _describe_pcie(fold, severity, gravity)
+            _describe_pcie(fold, severity, gravity, when)
 
     # The device's own lines about the same error
 
@@ -267,13 +278,19 @@ class HardwareErrors:
 _GRAVITY: dict[str, Severity] = {"corrected": "warn", "recoverable": "fail", "fatal": "fail", "info": "info"}
 
 
-def _describe_pcie(fold: Fold, severity: Severity, gravity: str) -> None:
+def _when(record: str) -> str:
+    """Of a record without a number, that the error was before this boot."""
+    return "" if record else " before this boot"
+
+
+def _describe_pcie(fold: Fold, severity: Severity, gravity: str, when: str = "") -> None:
     named = f" ({', '.join(fold.labels)})" if fold.labels else ""
-    fold.describe(severity, cause_of(fold.labels), f"firmware reported a {gravity} PCIe error{named}", _FIRMWARE_FIRST)
+    fold.describe(severity, cause_of(fold.labels), f"firmware reported a {gravity} PCIe error{when}{named}",
+                  _FIRMWARE_FIRST)
 
 
 def _unit_cause(unit: str, what: str) -> Cause | None:
     """The part behind an SMCA bank: memory for the memory controllers, None where the text leaves it open."""
     if "Memory Controller" in unit or "DRAM" in what:
         return "memory"
-    return None
+    return "signal" if "PCI Express" in unit or "PCIe" in unit else None

@@ -3,9 +3,13 @@
     nvidia 0000:07:00.0: AMD-Vi: Event logged [IO_PAGE_FAULT domain=0x0003 address=0x80000040 flags=0x0020]
     AMD-Vi: Event logged [IO_PAGE_FAULT device=07:00.0 domain=0x0007 address=0xffffc02000 flags=0x0000]
     DMAR: [DMA Write NO_PASID] Request device [0000:73:00.1] fault addr 0x0 [fault reason 0x05] PTE Write access ...
+    DMAR:[DMA Read] Request device [02:00.0] fault addr fd800000                            until 4.0 or so
 
-On a machine whose GPUs copy to each other, the IOMMU translating instead of passing through is the usual reason.
-Sources: drivers/iommu/amd/iommu.c (iommu_print_event), drivers/iommu/intel/dmar.c (dmar_fault_do_one).
+A device that does not answer the IOMMU (IOTLB_INV_TIMEOUT, Invalidation Time-out) hangs or is gone; no mode of the
+IOMMU cures that. On a machine whose GPUs copy to each other, the IOMMU translating instead of passing through is the
+usual reason for the others.
+Sources: drivers/iommu/amd/iommu.c (iommu_print_event), drivers/iommu/intel/dmar.c (dmar_fault_do_one,
+qi_check_fault).
 """
 
 from __future__ import annotations
@@ -21,7 +25,17 @@ _MODE = (
 )
 _AMD_DEVICE = rf"(?:device=(?:0x)?(?P<bdf>{BDF}))?"
 
+_SILENT = (
+    "look for a lost GPU and for PCIe errors of the same device just before",
+    "check the device's power cables, its seat and its riser",
+)
+
 _RULES = (
+    Rule("IOTLB_INV_TIMEOUT", "iommu-fault", "fail", "signal",
+         "the device did not answer the IOMMU in time: it hangs or is off the bus", _SILENT,
+         Rx(rf"(?P<label>IOTLB_INV_TIMEOUT) {_AMD_DEVICE}")),
+    Rule("Invalidation Time-out", "iommu-fault", "fail", "signal",
+         "a device did not answer the IOMMU in time: it hangs or is off the bus", _SILENT, label="ITE"),
     Rule("IO_PAGE_FAULT", "iommu-fault", "fail", "config", "the IOMMU refused a memory access of the device", _MODE,
          Rx(rf"(?P<label>IO_PAGE_FAULT) {_AMD_DEVICE}")),
     Rule("INVALID_DEVICE_REQUEST", "iommu-fault", "fail", "config",
@@ -32,8 +46,8 @@ _RULES = (
     Rule("Completion-Wait loop timed out", "iommu-fault", "fail", "firmware",
          "the IOMMU did not finish a command in time",
          ("update the BIOS; boot with iommu=pt",), label="Completion-Wait"),
-    Rule("DMAR: [", "iommu-fault", "fail", "config", "the IOMMU refused a memory access of the device", _MODE,
-         Rx(r"DMAR: \[(?P<label>DMA Read|DMA Write|INTR-REMAP)[\w ]{0,24}\] Request device \["
+    Rule("DMAR:", "iommu-fault", "fail", "config", "the IOMMU refused a memory access of the device", _MODE,
+         Rx(r"DMAR: ?\[(?P<label>DMA Read|DMA Write|INTR-REMAP)[\w ]{0,24}\] Request device \["
             rf"(?:0x)?(?P<bdf>{BDF})?")),
 )
 

@@ -5,16 +5,22 @@
     pcieport 0000:00:01.1: broken device, retraining non-functional downstream link at 2.5GT/s
     pci 0000:0b:00.0: 126.016 Gb/s available PCIe bandwidth, limited by 8.0 GT/s PCIe x16 link at 0000:00:03.1 (...)
     vfio-pci 0000:03:00.0: Unable to change power state from D3cold to D0, device inaccessible
+    igc 0000:0c:00.0 eno1: PCIe link lost, device now detached
+
+Until 4.16 the port service wrote `dpc 0000:10:01.2:pcie008: DPC containment event, ...`. Harmless, and often feared: a
+log size of 0, the notes about ASPM, and a hotplug command that Intel's ports never complete (erratum CF118).
 
 Sources: drivers/pci/pcie/dpc.c, drivers/pci/hotplug/pciehp_ctrl.c, drivers/pci/quirks.c (pcie_failed_link_retrain),
-drivers/pci/pci.c (__pcie_print_link_status, pci_dev_wait, pci_power_up). DPC status bits: PCI Express 7.9.14.4.
+drivers/pci/pci.c (__pcie_print_link_status, pci_dev_wait, pci_power_up), drivers/pci/pcie/aspm.c,
+drivers/pci/hotplug/pciehp_hpc.c, drivers/net/ethernet/intel/{igb,igc,ixgbe,fm10k}. DPC status bits:
+PCI Express 7.9.14.4.
 """
 
 from __future__ import annotations
 
 from .envelope import Line
 from .family import Rule, apply
-from .ledger import Ledger
+from .ledger import Fold, Ledger
 from .words import BDF, Rx, forget_oldest, normal_bdf, packed_bdf
 
 _BANDWIDTH = Rx(
@@ -46,6 +52,30 @@ _RULES = (
          "the link below {bdf} was held at 2.5 GT/s and is released again", label="released"),
     Rule("Link Active not set", "link-down", "warn", "signal",
          "the link below {bdf} did not become active after a reset or wake-up", _LINK_HELP, label="not active"),
+    Rule("PCIe link lost", "device-lost", "fail", "signal", "the device no longer answers, its driver let go of it",
+         _GONE_HELP, Rx(r"PCIe link lost, device now detached")),
+    Rule("PCIe link lost", "device-lost", "warn", "signal",
+         "the device did not answer once: it was asleep, or is gone", _LINK_HELP, label="once"),
+    Rule("Power fault", "slot-power-fault", "fail", "power", "the slot's supply cut out",
+         ("check the card's power cables and the seat of card and riser", "try the card in another slot"),
+         Rx(r"[Ss]lot\((?P<label>[^)]{1,24})\): Power fault|Power fault on [Ss]lot ?(?P<label2>\S{1,24})")),
+    Rule("No bus number available", "bus-numbers", "warn", "config",
+         "no bus number was left for what is behind this bridge, so it stays invisible",
+         ("boot with pci=assign-busses, or give the slot more buses in the BIOS",)),
+    Rule("hotplug command", "harmless", "benign", "benign",
+         "the port does not report that a hotplug command is done, an old fault of many ports: nothing happened", (),
+         Rx(r"Timeout on hotplug command 0x"), label="hotplug command"),
+    Rule("disable ASPM; OS doesn't have ASPM control", "harmless", "benign", "benign",
+         "firmware keeps link power management to itself, and nothing is wrong", (), label="ASPM"),
+    Rule("override BIOS ASPM; OS doesn't have ASPM control", "harmless", "benign", "benign",
+         "firmware keeps link power management to itself, and nothing is wrong", (), label="ASPM"),
+    Rule("disabling ASPM on pre-1.1", "harmless", "benign", "benign",
+         "an old device does without link power management, and nothing is wrong", (), label="ASPM"),
+    Rule("_OSC failed (", "harmless", "benign", "benign",
+         "firmware and kernel did not agree on who manages links, so firmware goes on to: common, and no fault", (),
+         label="ACPI _OSC"),
+    Rule("VPD access failed", "harmless", "benign", "benign",
+         "the device's product data could not be read, and nothing needs it", (), label="VPD"),
     Rule("giving up", "device-not-ready", "fail", "power", "the device did not answer after a reset or wake-up",
          _GONE_HELP,
          pattern=Rx(r"not ready \d{1,7}ms after [\w ]{2,40}; *giving up")),
@@ -63,22 +93,27 @@ class Links:
         message = line.message
         if "available PCIe bandwidth" in message:
             _bandwidth(line, out)
-        elif "DPC: " in message:
+        elif "containment event" in message or "RP PIO log size" in message:
             return self._dpc(line, out)
-        elif "lot(" in message and ("pciehp" in message or "Link Down" in message):
+        elif "lot(" in message and "Power fault" not in message and ("pciehp" in message or "Link Down" in message):
             self._slot(line, out)
         elif "change power state" in message:
             _power_state(line, out)
         else:
             fold = apply(_RULES, line, out)
             if fold is not None and fold.kind == "link-retrain":
+                if "retraining failed" in message:
+                    _nothing_there(fold)
+                    return 0
                 fold.details["speed_gts"] = 2.5
                 return 4
         return 0
 
     def _dpc(self, line: Line, out: Ledger) -> int:
         message = line.message
-        if "RP PIO log size" in message and "invalid" in message:
+        if "RP PIO log size" in message:
+            if "invalid" not in message:
+                return 0
             fold = out.add("dpc", line, bdf=line.bdf, labels=("RP PIO log size",))
             if fold.fresh:
                 fold.describe("benign", "benign",
@@ -134,6 +169,20 @@ class Links:
     def finish(self, out: Ledger) -> None:
         """Nothing is kept open."""
         self._planned.clear()
+
+
+def _nothing_there(fold: Fold) -> None:
+    """No link at any speed: a dead card, and as well a slot that was emptied: the port remembers that there was a link.
+
+    Severity stays at fail where another try of the same port succeeded.
+    """
+    tries, failures = (fold.tallies.get(name, (0, None))[0] for name in ("try", "fail"))
+    if failures < tries:
+        return
+    fold.severity = "warn"
+    fold.says = f"the link below {fold.bdf or 'a port'} did not come up, not even at 2.5 GT/s: with a card in it"
+    fold.says += ", that is a fault, and empty slots log it too"
+    fold.details.pop("speed_gts", None)
 
 
 def _speed(text: str | None) -> float | None:

@@ -10,7 +10,8 @@
 
 Sources: drivers/edac/edac_mc.c, arch/x86/kernel/cpu/mce/therm_throt.c, kernel/watchdog.c, kernel/hung_task.c,
 kernel/rcu/tree_stall.h, mm/oom_kill.c, mm/memory-failure.c, arch/x86/mm/fault.c, arch/x86/kernel/{dumpstack,nmi}.c,
-drivers/nvme/host/pci.c.
+drivers/nvme/host/pci.c, kernel/workqueue.c, kernel/panic.c (taint), kernel/module/main.c, drivers/i2c/busses/
+i2c-nvidia-gpu.c, drivers/acpi/acpica.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ _DISK = ("read the drive's health (nvme smart-log), check its slot and its PCIe 
 
 # "... on LABEL (details", and without a label "on unknown memory ( page".
 _EDAC = Rx(r"EDAC (MC\d{1,3}): (\d{1,9}) (CE|UE) (.{0,300})")
+# Until 3.6: `EDAC MC0: CE page 0x283, offset 0xce0, grain 8, syndrome 0x6ec3, row 0, channel 1, label "DIMM_B1": ...`
+_EDAC_OLD = Rx(r"EDAC (MC\d{1,3}): (CE|UE) (?:page|row|- no information)(?:.{0,160}? label(?:s)? \"([^\"]{1,60})\")?")
 _DIED = Rx(r"(?:^|: )(?:Oops: )?(?P<label>[A-Za-z][\w ,/-]{2,80}): [0-9a-f]{4,16} \[#\d{1,6}\]")
 _DIED_LINES = 60
 """Lines after the message of a crash within which its `Oops: 0002 [#1]` line is the same crash."""
@@ -42,16 +45,26 @@ _RULES = (
          Rx(r"Memory failure: 0x[0-9a-f]{1,16}: recovery action")),
     Rule("temperature above threshold", "thermal", "warn", "power", "the CPU was slowed down, it was too hot", _COOL,
          Rx(r"(?i)(?P<label>core|package) temperature above threshold")),
-    Rule("critical temperature reached", "thermal", "fail", "power", "a sensor reached the shutdown temperature", _COOL,
-         Rx(r"(?P<label>thermal_zone\d{1,4})?.{0,40}critical temperature reached")),
+    Rule("ower limit notification", "thermal", "info", "power",
+         "the CPU was held at its power limit, which is how it is meant to work under load", (),
+         Rx(r"(?i)(?P<label>core|package) power limit notification")),
+    Rule("HARDWARE PROTECTION shutdown", "thermal", "fail", "power", "the kernel shut the machine down: {label}", _COOL,
+         Rx(r"HARDWARE PROTECTION shutdown \((?P<label>[^)]{1,60})\)")),
+    Rule("ritical temperature reached", "thermal", "fail", "power", "a sensor reached the shutdown temperature", _COOL,
+         Rx(r"(?P<label>thermal_zone\d{1,4})?.{0,40}[Cc]ritical temperature reached")),
     Rule("soft lockup", "lockup", "warn", "driver", "a CPU was stuck in the kernel", _HUNG, label="soft lockup"),
     Rule("hard LOCKUP", "lockup", "warn", "driver", "a CPU was stuck with interrupts off", _HUNG, label="hard lockup"),
-    Rule("blocked for more than", "lockup", "warn", "driver", "a task waited for minutes without moving", _HUNG,
-         Rx(r"task \S{1,64} blocked for more than|task .{1,64} blocked for more than"), label="hung task"),
+    Rule("for more than", "lockup", "warn", "driver", "a task waited for minutes without moving", _HUNG,
+         Rx(r"task (?P<process>.{1,64}) blocked (?:in I/O wait )?for more than"), label="hung task"),
+    Rule("workqueue lockup", "lockup", "warn", "driver", "kernel work waited for its CPU", _HUNG,
+         Rx(r"BUG: workqueue lockup - pool"), label="workqueue"),
+    Rule("expedited stall", "lockup", "warn", "driver", "a CPU held up the kernel's housekeeping (RCU stall)", _HUNG,
+         Rx(r"detected expedited stall"), label="RCU stall"),
     Rule("detected stall", "lockup", "warn", "driver", "a CPU held up the kernel's housekeeping (RCU stall)", _HUNG,
          label="RCU stall"),
     Rule("ut of memory: Kill", "oom", "info", "config", "memory ran out and a program was killed",
-         ("give the program less, or the machine more memory or swap",)),
+         ("give the program less, or the machine more memory or swap",),
+         Rx(r"of memory: Kill(?:ed)? process \d{1,9}(?:, UID \d{1,9},)? \((?P<process>[^)]{1,64})\)|of memory: Kill")),
     Rule("Kernel panic - not syncing", "kernel-panic", "fail", None, "the kernel stopped: {label}", _HUNG,
          Rx(r"not syncing: *(?P<label>.{1,90})")),
     Rule("BUG: unable to handle", "oops", "fail", "driver", "the kernel crashed on a bad address",
@@ -80,6 +93,33 @@ _DEATHS = (
     Rule(" [#", "oops", "fail", "driver", "the kernel crashed: {label}",
          ("read the call trace that follows for the driver's name",), _DIED),
 )
+_QUIET = (
+    Rule("loading out-of-tree module taints kernel", "taint", "info", None,
+         "module {label} is not part of the kernel", (), Rx(r"(?P<label>[\w-]{1,64}): loading out-of-tree module")),
+    Rule("taints kernel", "taint", "info", None, "module {label} is not free software", (),
+         Rx(r"(?P<label>[\w-]{1,64}): module license .{1,40} taints kernel")),
+    Rule("ainting kernel", "taint", "info", None, "module {label} is not signed, which only secure boot minds", (),
+         Rx(r"(?P<label>[\w-]{1,64}): module verification failed")),
+    Rule("i2c timeout error", "harmless", "benign", "benign",
+         "the USB-C port of the card has nothing to answer it, and nothing is wrong", (),
+         Rx(r"nvidia-gpu .{1,24}i2c timeout error"), label="USB-C of the card"),
+    Rule("ACPI BIOS E", "harmless", "benign", "benign",
+         "the BIOS's tables hold a mistake that the kernel steps over, as on most boards", (), label="ACPI tables"),
+    Rule("ACPI Error: ", "harmless", "benign", "benign",
+         "the BIOS's tables hold a mistake that the kernel steps over, as on most boards", (), label="ACPI tables"),
+    Rule("flip_done timed out", "display-timeout", "warn", "driver", "the display did not finish a picture in time",
+         ("look for a hung or lost GPU at the same moment",)),
+)
+_TAINTED = Rx(r"(?:^|\s)Tainted: (\[[A-Z]\]=[A-Z_, =\[\]]{1,300}|[A-Z][A-Z ]{0,40})")
+_TAINTS = {
+    "P": "a module that is not free software", "F": "a module was forced in", "S": "a processor out of its limits",
+    "R": "a module was forced out", "M": "a machine check before", "B": "a bad page before",
+    "U": "a program asked for it", "D": "a crash before", "A": "ACPI tables were replaced",
+    "W": "a warning before", "C": "a module on trial", "I": "a workaround for the firmware",
+    "O": "a module from outside", "E": "a module without a signature", "L": "a lockup before", "K": "a live patch",
+    "X": "the distribution's own mark", "T": "a randomised layout", "N": "a test module", "J": "a fwctl command",
+}
+"""Letters of a kernel's taint (Documentation/admin-guide/tainted-kernels.rst); G means that P is not set."""
 _NVME_RULES = (
     Rule("timeout, ", "nvme-timeout", "warn", "driver", "the drive did not finish a request in time", _DISK,
          Rx(r"\b(?P<label>nvme\d{1,4}): I/O .{1,80} timeout, (?!completion polled)")),
@@ -87,6 +127,10 @@ _NVME_RULES = (
          Rx(r"\b(?P<label>nvme\d{1,4}): controller is down")),
     Rule("not ready; aborting", "nvme-reset", "fail", "firmware", "the drive's controller did not become ready", _DISK,
          Rx(r"\b(?P<label>nvme\d{1,4}): Device not ready; aborting")),
+    Rule("after probe failure", "nvme-reset", "fail", "firmware", "the drive was given up when it was to start", _DISK,
+         Rx(r"\b(?P<label>nvme\d{1,4}): Removing after probe failure")),
+    Rule("after reset failure", "nvme-reset", "fail", "power", "the drive was given up after a failed reset", _DISK,
+         Rx(r"\b(?P<label>nvme\d{1,4}): Disabling device after reset failure")),
 )
 
 
@@ -95,7 +139,8 @@ class Machine:
 
     def __init__(self) -> None:
         self._drives: dict[str, Bdf] = {}
-        self._crash_line = -_DIED_LINES
+        self._crash_line = -_DIED_LINES - 1
+        self._asked_line = -_DIED_LINES - 1
 
     def read(self, line: Line, out: Ledger) -> int:
         """Take in one line."""
@@ -118,7 +163,15 @@ class Machine:
 
     def _rules(self, line: Line, out: Ledger) -> None:
         """The table, and the line that ends the report of every crash, for those whose first line is not in it."""
-        fold = apply(_RULES, line, out)
+        message = line.message
+        if "Tainted: " in message:
+            _taint(line, out)
+        if "Trigger a crash" in message:
+            self._asked_line = line.number
+        fold = apply(_RULES, line, out) or apply(_QUIET, line, out)
+        asked = line.number - self._asked_line <= _DIED_LINES
+        if asked and fold is not None and fold.fresh and fold.kind in ("oops", "kernel-panic"):
+            fold.describe("info", "benign", "the kernel was crashed on purpose (sysrq)")
         if fold is not None and fold.kind == "oops":
             self._crash_line = line.number
         elif fold is None and " [#" in line.message:
@@ -129,16 +182,22 @@ class Machine:
     def finish(self, out: Ledger) -> None:
         """Drives may be numbered anew after a boot."""
         self._drives.clear()
-        self._crash_line = -_DIED_LINES
+        self._crash_line = -_DIED_LINES - 1
+        self._asked_line = -_DIED_LINES - 1
 
 
 def _edac(line: Line, out: Ledger) -> None:
     found = _EDAC.search(line.message)
-    if found is None:
-        return
-    controller, number, word = found[1], int(found[2]), found[3]
-    where = _EDAC_WHERE.search(found[4])
-    labels = (controller, where[1].strip()) if where is not None else (controller,)
+    if found is not None:
+        controller, number, word = found[1], int(found[2]), found[3]
+        where = _EDAC_WHERE.search(found[4])
+        labels = (controller, where[1].strip()) if where is not None else (controller,)
+    else:
+        found = _EDAC_OLD.search(line.message)
+        if found is None:
+            return
+        controller, number, word = found[1], 1, found[2]
+        labels = (controller, found[3]) if found[3] else (controller,)
     kind = "edac-ue" if word == "UE" else "edac-ce"
     fold = out.add(kind, line, labels=labels, count=max(number, 1))
     if fold.fresh:
@@ -147,3 +206,18 @@ def _edac(line: Line, out: Ledger) -> None:
             fold.describe("fail", "memory", f"memory error that ECC could not correct at {place}", _DIMM)
         else:
             fold.describe("warn", "memory", f"memory error that ECC corrected at {place}", _DIMM)
+
+
+def _taint(line: Line, out: Ledger) -> None:
+    """The letters on the report of a crash or warning: how the kernel differs from a fresh one. Never a fault."""
+    found = _TAINTED.search(line.message)
+    if found is None:
+        return
+    text = found[1]
+    named = text.startswith("[")
+    flags = [letter for letter in _TAINTS if (f"[{letter}]" if named else letter) in text]
+    if not flags:
+        return
+    fold = out.add("taint", line, labels=("".join(flags),))
+    if fold.fresh:
+        fold.describe("info", None, "the kernel carried marks: " + ", ".join(_TAINTS[flag] for flag in flags))

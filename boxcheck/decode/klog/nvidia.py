@@ -60,7 +60,7 @@ _RULES = (
          ("plug in every power cable of the card, each on its own lead of the supply",),
          Rx(rf"GPU (?:at )?(?:PCI:)?(?P<bdf>{_BOARD}).{{0,40}}power cables")),
     Rule("uvm encountered global fatal error", "nvidia-uvm-fatal", "fail", "driver",
-         "the driver's memory manager (UVM) gave up; no CUDA program starts any more",
+         "the driver's memory manager (UVM) gave up, and no CUDA program starts any more",
          ("reboot; look at the Xid before it for the reason",)),
     Rule("of waiting for RPC", "gsp-timeout", "fail", "firmware",
          "the GPU's system processor (GSP) did not answer the driver", _GSP,
@@ -129,7 +129,7 @@ _RULES = (
 
 _MINOR_RULES = (
     Rule("rm_init_adapter failed", "nvidia-init-fail", "fail", "firmware",
-         "the driver could not start the GPU; the line with the reason is missing", _START,
+         "the driver could not start the GPU, and the line with the reason is missing", _START,
          pattern=Rx(rf"NVRM: (?:GPU (?:at )?(?:PCI:)?(?P<bdf>{_BOARD}): )?rm_init_adapter failed")),
 )
 """What the caller of RmInitAdapter adds, told only where RmInitAdapter itself said nothing just before."""

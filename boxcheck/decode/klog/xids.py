@@ -1,9 +1,9 @@
 """NVIDIA's Xid numbers: what each one means, whose fault it most likely is, how grave it is, what to do.
 
 Numbers and meanings are facts of NVIDIA's Xid catalogue (docs.nvidia.com/deploy/xid-errors, analyzing-xid-catalog for
-Ampere and newer, working-with-xid-errors for older ones) and of the open kernel modules' nverror.h (595); the words are
-ours. Which numbers fail a machine follows the lists that fleet health checks use (48, 62 to 64, 74, 79, 92, 94, 95, 119,
-120 and their like); 13, 31, 43 and 45 are what a faulty program causes on a GPU without a fault.
+Ampere and newer, working-with-xid-errors for older ones) and of the open kernel modules' nverror.h (595); the words
+are ours. Which numbers fail a machine follows the lists that fleet health checks use (48, 62 to 64, 74, 79, 92, 94, 95,
+119, 120 and their like); 13, 31, 43 and 45 are what a faulty program causes on a GPU without a fault.
 
 An engine's exception (copy, video, JPEG ...) blames the program first: NVIDIA's first action is to restart it.
 """
