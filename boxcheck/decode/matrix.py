@@ -160,6 +160,8 @@ def slow_in(cells: Cells, one_link_gbs: float | None = None) -> Slow | None:
     joined by NVLink or xGMI and some are not: only pairs of the slower kind are compared then.
     """
     pairs = pairs_of(cells)
+    if len(pairs) < 3:
+        return None
     if one_link_gbs is not None:
         below = [pair for pair in pairs if pair[2] <= one_link_gbs]
         if len(below) > 0.2 * len(pairs):

@@ -22,7 +22,8 @@ DEVICE = re.compile(
     r"pciDomainID: ?([0-9a-f]{1,8})")
 ACCESS = re.compile(r"Device=([0-9]{1,3}) (CAN|CANNOT) Access Peer Device=([0-9]{1,3})")
 TITLE = re.compile(
-    r"(?:(Uni|Bi)directional )?P2P=(Enabled|Disabled) (Bandwidth|Latency)(?: \(P2P (Writes|Reads)\))? Matrix \((GB/s|us)\)")
+    r"(?:(Uni|Bi)directional )?P2P=(Enabled|Disabled) (Bandwidth|Latency)(?: \(P2P (Writes|Reads)\))? Matrix "
+    r"\((GB/s|us)\)")
 CONNECTIVITY = "P2P Connectivity Matrix"
 FAILURE = re.compile(r"Cuda failure .{1,120}")
 MAX_MATRICES = 64

@@ -27,11 +27,20 @@ class Tool(NamedTuple):
 
 
 TOOLS: tuple[Tool, ...] = (
+    Tool("nvidia_smi", ("NVSMI LOG", "NVIDIA-SMI", "Failed to initialize NVML", "device handle for",
+                        "No devices were found", "No devices found.", "infoROM is corrupted", "(UUID: GPU-",
+                        "nvidia_smi_log", "GPU 0000", "GPU Link Info", "PCIe Generation", "Replays Since Reset",
+                        "Replay Number Rollovers", "Product Name ", "pci.bus_id", "pcie.link", "memory.total",
+                        "utilization.gpu", "temperature.gpu", "power.draw", "gpu_bus_id", "gpu_uuid")),
+    Tool("nvidia_topo", ("GPU0",)),
     Tool("nvbandwidth", ("nvbandwidth Version", "Running host_", "Running device_", "Running all_", "Running one_",
                          "Waiving ", "SUM ", "memcpy CE", "memcpy SM", "memcpy local", "memory latency SM",
                          "Device 0: ")),
     Tool("p2p_test", ("[P2P (Peer-to-Peer)", "P2P Connectivity Matrix", "P2P=Enabled", "P2P=Disabled", "pciBusID: ",
                       "Access Peer Device=")),
+    Tool("p2p_test_samples", ("simpleP2P] - Starting", "support of peer to peer", "> Peer access from ", "MemcpyPeer / ",
+                              "Verification error @", "[CUDA Bandwidth Test]", "bandwidthTest-")),
+    Tool("rocm_bandwidth", ("BandwidthTest Version", "Inter-Device ", "directional copy ", "Data Path Validation")),
 )
 """The order decides between readers that claim the same line."""
 

@@ -166,8 +166,8 @@ def _all_slow(value: float, expected: float, matrix: Measured, link: Link) -> Ev
         f"GPUs copy at {gbs(value)} GB/s between them, {link} cards can do about {gbs(expected)} "
         f"({value / expected:.0%}; {matrix.words}){_fit(value, link, False)}", matrix.line, labels=("all",),
         help=(read_under_load(None),
-              "no pair is better, so it is one slow link of two GPUs, or a setting or the board for all: link speed and "
-              "bifurcation in the BIOS, ACS, IOMMU"))
+              "no pair is better, so it is one slow link of two GPUs, or a setting or the board for all: link speed "
+              "and bifurcation in the BIOS, ACS, IOMMU"))
 
 
 def judge_p2p_gain(off: Cells, on: Cells, able: set[tuple[int, int]] | None, line: int) -> list[Event]:

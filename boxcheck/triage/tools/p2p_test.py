@@ -21,9 +21,9 @@ from boxcheck.triage.tools.matrix_judge import (
 )
 
 _HEAD = "[P2P (Peer-to-Peer) GPU Bandwidth Latency Test]"
-_PROSE = ("***NOTE: In case a device doesn't have P2P access to other one, it falls back to normal memcopy procedure. So "
-          "you can see lesser Bandwidth (GB/s) and unstable Latency (us) in those cases. NOTE: The CUDA Samples are not "
-          "meant for performance measurements. Results may vary when GPU Boost is enabled.")
+_PROSE = ("***NOTE: In case a device doesn't have P2P access to other one, it falls back to normal memcopy procedure. "
+          "So you can see lesser Bandwidth (GB/s) and unstable Latency (us) in those cases. NOTE: The CUDA Samples are "
+          "not meant for performance measurements. Results may vary when GPU Boost is enabled.")
 _UNVERIFIED = "whether the data arrived: this test copies zeros and compares nothing; simpleP2P does"
 _STAGED = "P2P: pairs without peer access are copied through the host in the P2P=Enabled matrices too"
 
@@ -89,7 +89,8 @@ def _readings(found: P2pTest) -> dict[str, Any]:
     """Matrices as lists; the row writes to the column, in `reads` it reads from it."""
     shown: dict[str, Any] = {}
     for one in found.matrices:
-        what = "gigabytes_per_second" if one.quantity == "bandwidth" else f"{one.quantity.replace('-', '_')}_microseconds"
+        what = ("gigabytes_per_second" if one.quantity == "bandwidth"
+                else f"{one.quantity.replace('-', '_')}_microseconds")
         way = "bidirectional" if one.both_ways else "unidirectional"
         name = "_".join((*((way,) if one.quantity == "bandwidth" else ()), "p2p", "on" if one.enabled else "off",
                          *(("row_reads_from_column",) if one.reads else ()), what))
