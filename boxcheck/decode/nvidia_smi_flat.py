@@ -1,0 +1,170 @@
+"""`nvidia-smi -q` as it was printed, or as a mail made of it: indentation lost, runs of blanks collapsed.
+
+Sections of the long text are told by indentation. Where that is gone, they are told by name: a line without a colon is
+the head of a section, and each head has its place. `Total` is then of the section that was named last; names that
+belong to one section only (`Replays Since Reset`, after the sub-section `Bridge Chip`) go back to it.
+
+Layouts of drivers 418 to 595, from captures and from NVIDIA's own man page nvidia-smi(1).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from boxcheck.decode.nvidia_smi import MOST_GPUS, MOST_ROWS, parse_query
+
+MOST_NAME = 64
+"""Characters of a row's name."""
+
+HEADS: Mapping[str, str] = {
+    name.rsplit("/", 1)[-1]: name for name in (
+        "mig mode", "mig device", "driver model", "platform info", "inforom version", "inforom bbx object flush",
+        "gpu operation mode", "gpu virtualization mode", "gpu reset status", "ibmnpu", "pci", "pci/gpu link info",
+        "pci/gpu link info/pcie generation", "pci/gpu link info/link width", "pci/bridge chip",
+        "clocks event reasons", "clocks throttle reasons", "clocks event reasons counters", "fb memory usage",
+        "memory usage", "bar1 memory usage", "conf compute protected memory usage", "utilization", "encoder stats",
+        "fbc stats", "dram encryption mode", "ecc mode", "ecc errors", "ecc errors/volatile", "ecc errors/aggregate",
+        "ecc errors/aggregate uncorrectable sram sources", "retired pages", "remapped rows",
+        "remapped rows/bank remap availability histogram", "temperature", "power readings", "gpu power readings",
+        "gpu memory power readings", "module power readings", "power smoothing", "workload power profiles", "clocks",
+        "applications clocks", "default applications clocks", "deferred clocks", "max clocks",
+        "max customer boost clocks", "clock policy", "voltage", "fabric", "fabric/health", "processes", "capabilities",
+        "vgpu software licensed product", "edpp multiplier", "accounting mode", "supported clocks", "performance state",
+    )}
+_NESTED = ("single bit", "double bit", "device attributes", "shared", "shared fb memory usage", "shared bar1 memory")
+"""Heads below the section that is open."""
+
+OWN: Mapping[str, str] = {
+    "replays since reset": "pci", "replay number rollovers": "pci", "tx throughput": "pci", "rx throughput": "pci",
+    "atomic caps outbound": "pci", "atomic caps inbound": "pci", "hw thermal slowdown": "hw slowdown",
+    "hw power brake slowdown": "hw slowdown", "unrepairable memory": "ecc errors", "channel repair pending":
+    "ecc errors", "tpc repair pending": "ecc errors", "product name": "", "product brand": "",
+    "product architecture": "", "display mode": "", "display active": "", "display attached": "",
+    "persistence mode": "", "addressing mode": "", "accounting mode": "", "accounting mode buffer size": "",
+    "serial number": "", "gpu uuid": "", "gpu pdi": "", "minor number": "", "vbios version": "", "multigpu board": "",
+    "board id": "", "board part number": "", "gpu part number": "", "fru part number": "", "module id": "",
+    "gpu c2c mode": "", "gpu recovery action": "", "gsp firmware version": "", "fan speed": "",
+    "performance state": "", "sparse operation mode": "", "compute mode": "", "remapped rows": "", "processes": "",
+    "edpp multiplier": "", "power smoothing": "",
+}
+"""Rows of one place only, whatever section was named before them."""
+
+_OTHERS = frozenset((
+    "timestamp", "driver version", "cuda version", "attached gpus", "current", "pending", "image version",
+    "oem object", "ecc object", "power management object", "latest timestamp", "latest duration",
+    "virtualization mode", "host vgpu mode", "vgpu heterogeneous mode", "reset required", "drain and reset recommended",
+    "relaxed ordering mode", "bus", "device", "domain", "base classcode", "sub classcode", "device id", "bus id",
+    "sub system id", "max", "device current", "device max", "host max", "type", "firmware", "idle",
+    "applications clocks setting", "sw power cap", "hw slowdown", "sync boost", "sw thermal slowdown",
+    "display clock setting", "sw power capping", "hw power braking", "total", "reserved", "used", "free", "gpu",
+    "memory", "encoder", "decoder", "jpeg", "ofa", "active sessions", "average fps", "average latency",
+    "sram correctable", "sram uncorrectable", "sram uncorrectable parity", "sram uncorrectable sec-ded",
+    "dram correctable", "dram uncorrectable", "sram threshold exceeded", "sram l2", "sram sm", "sram microcontroller",
+    "sram pcie", "sram other", "device memory", "register file", "l1 cache", "l2 cache", "texture memory",
+    "texture shared", "cbu", "single bit ecc", "double bit ecc", "pending page blacklist", "correctable error",
+    "uncorrectable error", "remapping failure occurred", "high", "partial", "low", "none", "gpu current temp",
+    "gpu t.limit temp", "gpu shutdown t.limit temp", "gpu slowdown t.limit temp", "gpu max operating t.limit temp",
+    "gpu shutdown temp", "gpu slowdown temp", "gpu max operating temp", "gpu target temperature",
+    "memory current temp", "memory max operating t.limit temp", "memory max operating temp", "power management",
+    "power draw", "average power draw", "instantaneous power draw", "power limit", "current power limit",
+    "requested power limit", "default power limit", "enforced power limit", "min power limit", "max power limit",
+    "requested profiles", "enforced profiles", "graphics", "sm", "video", "auto boost", "auto boost default", "state",
+    "status", "cliqueid", "clusteruuid", "bandwidth", "summary", "route recovery in progress", "route unhealthy",
+    "access timeout recovery", "incorrect configuration", "partition assigned", "gpu instance id",
+    "compute instance id", "process id", "name", "used gpu memory", "egm", "index", "chassis serial number",
+    "slot number", "tray index", "host id", "peer type", "gpu fabric guid", "product", "license status",
+    "multiprocessor count", "copy engine count", "encoder count", "decoder count", "ofa count", "jpg count",
+    "extra slot", "violations", "power state",
+))
+_GPU = re.compile(r" *GPU ((?:[0-9A-Fa-f]{4,8}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])$")
+_NEAR_ROW = re.compile(r" {4,24}[A-Za-z][\w ./()-]{0,60}? *: \S")
+
+
+def gpu_line(line: str) -> str | None:
+    """The bus address of `GPU 00000000:41:00.0`, None for any other line."""
+    if not line.lstrip(" ").startswith("GPU "):
+        return None
+    found = _GPU.match(line.rstrip()[:64])
+    return found[1] if found is not None else None
+
+
+def is_row(line: str) -> bool:
+    """Whether this is a line of the long text: a head, a GPU, or `Name : value` of a name that it has, or in its
+    layout."""
+    if gpu_line(line) is not None:
+        return True
+    name, colon, rest = line[:400].partition(" : " if " : " in line[:120] else ":")
+    plain = " ".join(name.split()).lower()
+    if not colon:
+        return plain in HEADS or plain in _NESTED
+    if len(plain) > MOST_NAME or rest.startswith(":"):
+        return False
+    if plain in _OTHERS or plain in OWN or plain in HEADS:
+        return name.endswith(" ") or colon == " : "
+    return _NEAR_ROW.match(line) is not None
+
+
+def rows_of(lines: Sequence[str]) -> Iterator[tuple[int, str, Mapping[str, str]]]:
+    """(line, bus address, rows) of each GPU, in order. A GPU without its line (the text was cut) has the address ''."""
+    blocks: list[tuple[int, str, list[str]]] = []
+    head: list[str] = []
+    for offset, line in enumerate(lines):
+        bus = gpu_line(line)
+        if bus is not None:
+            if len(blocks) >= MOST_GPUS:
+                break
+            blocks.append((offset, bus, []))
+        elif blocks:
+            if len(blocks[-1][2]) < 4 * MOST_ROWS:
+                blocks[-1][2].append(line)
+        elif len(head) < MOST_ROWS:
+            head.append(line)
+    if not blocks:
+        blocks = [(0, "", head)]
+    for offset, bus, block in blocks:
+        yield offset, bus, _rows(block)
+
+
+def _rows(block: Sequence[str]) -> Mapping[str, str]:
+    indented = sum(1 for line in block if line.startswith("    ") and ":" in line)
+    flat = sum(1 for line in block if line.strip() and not line.startswith("  ") and ":" in line)
+    if indented > flat:
+        return parse_query("\n".join(("GPU here", *block))).get("here", {})
+    return _flat(block)
+
+
+def _flat(block: Sequence[str]) -> Mapping[str, str]:
+    rows: dict[str, str] = {}
+    section = above = ""
+    of_mig = False
+    for line in block:
+        name, colon, value = line[:600].partition(":")
+        name = " ".join(name.split()).lower()
+        if not name or len(name) > MOST_NAME or len(rows) >= MOST_ROWS:
+            continue
+        if not colon:
+            if name in HEADS:
+                section = above = HEADS[name]
+                of_mig = name == "mig device" or of_mig
+            elif name in _NESTED:
+                section = f"{above}/{name}"
+            continue
+        if name == "accounting mode":
+            of_mig = False  # the row after the last MIG device, whose sections are named like the GPU's own
+        if of_mig:
+            continue
+        place = section
+        if name in OWN:
+            place = OWN[name]
+            if place == "hw slowdown":
+                if section.endswith("counters"):
+                    place = section
+                else:
+                    place = f"{section}/{place}" if section.startswith("clocks ") else f"clocks event reasons/{place}"
+            elif place == "":
+                section = above = ""
+            elif place in ("pci", "ecc errors"):
+                section = above = place
+        rows.setdefault(f"{place}/{name}" if place else name, value.strip())
+    return rows

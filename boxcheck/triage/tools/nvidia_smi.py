@@ -1,0 +1,186 @@
+"""nvidia-smi: the long text (`-q`), its XML, the table, `-L`, `nvlink -s`, `--query-gpu` as CSV, and what it says when
+it cannot answer. The matrices (`topo`) are nvidia_topo's.
+
+An idle GPU at Gen1 is no fault: the judgements on speed ask whether the GPU was at work.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from boxcheck.decode.klog.events import Event
+from boxcheck.decode.nvidia_smi_flat import gpu_line, is_row, rows_of
+from boxcheck.decode.nvidia_smi_forms import csv_fields, csv_gpus, is_xml, listed_gpu, table_gpus, versions, xml_gpus
+from boxcheck.decode.nvidia_smi_gpu import SmiGpu, gpu_of
+from boxcheck.decode.nvidia_smi_messages import is_tail, message
+from boxcheck.decode.text import clean_text
+from boxcheck.triage.evidence import Device, DeviceBar, DeviceLink, Evidence, Section, at_line, fields_of
+from boxcheck.triage.tools import nvidia_smi_messages, nvidia_smi_nvlink
+from boxcheck.triage.tools.nvidia_smi_judge import GENERATION_GTS, judge, part
+
+QUERY, XML, TABLE, LIST, CSV, MESSAGE = (
+    "nvidia-smi -q", "nvidia-smi -q -x", "nvidia-smi", "nvidia-smi -L", "nvidia-smi --query-gpu", "nvidia-smi message")
+
+MOST_EVENTS = 2000
+_TITLE = re.compile(r"=+ ?NVSMI LOG ?=+$")
+_TABLE = re.compile(r"\|? ?NVIDIA-SMI +[\d.]{3,24}[ |]")
+_EXCERPTS = re.compile(r"(?:GPU Link Info|PCIe Generation|(?:Replays Since Reset|Replay Number Rollovers) +: \S+"
+                       r"|Product Name +: (?:NVIDIA|GeForce|Tesla|Quadro|TITAN) .{1,60})$")
+"""Lines from the midst of the long text that are unmistakable: people paste what grep found."""
+_BORDER = frozenset("+-=| ")
+
+
+def begins(line: str) -> str | None:
+    """The variant, when this line begins an output of nvidia-smi."""
+    text = line[:2000].strip()
+    if message(text) is not None:
+        return MESSAGE
+    if _TABLE.match(text):
+        return TABLE
+    if _TITLE.match(text) or gpu_line(line) is not None or _EXCERPTS.match(text):
+        return QUERY
+    if text.startswith(("<nvidia_smi_log", "<!DOCTYPE nvidia_smi_log")):
+        return XML
+    if listed_gpu(line) is not None:
+        return LIST
+    fields = csv_fields(line[:20_000])
+    return f"{CSV}, {len(fields)} fields" if fields else None
+
+
+def belongs(variant: str, line: str) -> bool:
+    """Whether the line goes on with that output; its messages may follow any of them."""
+    text = line[:2000].strip()
+    if message(text) is not None:
+        return True
+    if variant == MESSAGE:
+        return is_tail(text)
+    if variant == QUERY:
+        return _TITLE.match(text) is None and is_row(line)
+    if variant == TABLE:
+        return _TABLE.match(text) is None and (
+            text.startswith(("|", "+-", "+=")) or text.endswith(("|", "-+")) or _BORDER.issuperset(text))
+    if variant == XML:
+        return not text.startswith(("<?xml", "<!DOCTYPE")) and is_xml(text)
+    if variant == LIST:
+        return listed_gpu(line) is not None or nvidia_smi_nvlink.belongs(text)
+    return _is_csv_row(variant, line[:20_000])
+
+
+def _is_csv_row(variant: str, line: str) -> bool:
+    wanted = variant.removeprefix(f"{CSV}, ").partition(" ")[0]
+    if not wanted.isdecimal() or line.count(",") + 1 != int(wanted):
+        return False
+    return not csv_fields(line) and re.match(r"\[ *\d+\.\d+\]|<\d+>|\w{3} [ \d]\d \d\d:\d\d:", line) is None
+
+
+def read(section: Section) -> Evidence:
+    """The GPUs of a section and what is wrong with them. Never raises."""
+    lines = _joined(section.lines) if section.variant == TABLE else section.lines
+    gpus, box = _gpus(section.variant, lines)
+    events: list[Event] = []
+    for offset, found in ((at, said) for at, line in enumerate(lines) if (said := message(line)) is not None):
+        event = nvidia_smi_messages.event(found, at_line(section, offset), clean_text(lines[offset].strip()))
+        if event is not None:
+            events.append(event)
+        if len(events) >= MOST_EVENTS:
+            break
+    if section.variant == LIST:
+        events += nvidia_smi_nvlink.events(section)
+    for judged in judge(gpus):
+        if len(events) >= MOST_EVENTS:
+            break
+        offset = min(judged.gpu.offset, len(lines) - 1)
+        events.append(judged.event(at_line(section, offset), clean_text(lines[offset].strip())))
+    driver = f", driver {box['driver']}" if "driver" in box else ""
+    return Evidence(
+        tool=section.variant.partition(",")[0] + driver,
+        devices=tuple(device(gpu, at_line(section, gpu.offset)) for gpu in gpus), events=tuple(events),
+        notes=tuple(_notes(section, gpus)), box=box, readings={"gpus": len(gpus)} if gpus else {})
+
+
+def _joined(lines: Sequence[str]) -> Sequence[str]:
+    """The table's lines as they were printed: a mailer breaks them, and the second half ends with the border."""
+    whole = list(lines)
+    for at in range(len(whole) - 1):
+        first, second = whole[at].strip(), whole[at + 1].strip()
+        if (first.startswith("|") and not first.endswith("|") and second.endswith("|") and not second.startswith("|")):
+            whole[at], whole[at + 1] = f"{first} {second}", ""
+    return whole
+
+
+def _gpus(variant: str, lines: Sequence[str]) -> tuple[list[SmiGpu], Mapping[str, str]]:
+    if variant == QUERY:
+        return [gpu_of(rows, offset, bus or None) for offset, bus, rows in rows_of(lines)
+                if bus or rows], _box(lines, " : ")
+    if variant == XML:
+        return list(xml_gpus(lines)), _box(lines, ">")
+    if variant == TABLE:
+        found: dict[str, str] = {}
+        for line in lines[:3]:
+            found.update(versions(line))
+        return list(table_gpus(lines)), found
+    if variant == LIST:
+        listed = [(offset, one) for offset, line in enumerate(lines) if (one := listed_gpu(line)) is not None][:256]
+        return [SmiGpu(offset=offset, index=one[0], name=clean_text(one[1], 96), uuid=one[2])
+                for offset, one in listed], {}
+    if variant.startswith(CSV):
+        return list(csv_gpus(lines)), {}
+    return [], {}
+
+
+def _box(lines: Sequence[str], mark: str) -> Mapping[str, str]:
+    """Versions of driver and CUDA from the head of the long text or of the XML."""
+    found: dict[str, str] = {}
+    for line in lines[:40]:
+        for name, words in (("driver", ("Driver Version", "<driver_version")), ("cuda", ("CUDA Version",
+                                                                                         "<cuda_version"))):
+            if line.lstrip().startswith(words):
+                value = line.partition(mark)[2].partition("<")[0].strip()
+                if re.fullmatch(r"[\d.]{3,24}", value):
+                    found.setdefault(name, value)
+    return found
+
+
+def device(gpu: SmiGpu, line: int) -> Device:
+    """The GPU for the join with other evidence."""
+    known = part(gpu)
+    link = None
+    if gpu.width is not None or gpu.generation is not None:
+        link = DeviceLink(
+            speed_gts=GENERATION_GTS.get(gpu.generation or 0), width=gpu.width,
+            max_speed_gts=GENERATION_GTS.get(gpu.generation_max or 0), max_width=gpu.width_max,
+            under_load=gpu.at_work)
+    bars = (DeviceBar(index=1, size_bytes=int(gpu.bar1_mib) << 20),) if gpu.bar1_mib is not None else ()
+    return Device(
+        line=line, bdf=gpu.bdf, name=gpu.name, vendor=gpu.vendor or 0x10DE, device=gpu.device,
+        subsystem_vendor=gpu.subsystem_vendor, subsystem_device=gpu.subsystem_device, driver="nvidia",
+        index=gpu.index, serial=gpu.serial, uuid=gpu.uuid, link=link, bars=bars,
+        vram_bytes=int(gpu.memory_mib) << 20 if gpu.memory_mib is not None else None,
+        more=fields_of((
+            ("part", known.key if known is not None else None), ("vbios", gpu.vbios),
+            ("architecture", gpu.architecture), ("temperature_celsius", gpu.temperature_celsius),
+            ("power_watts", gpu.power_watts), ("power_limit_watts", gpu.power_limit_watts),
+            ("utilization_percent", gpu.utilization_percent),
+            ("performance_state", f"P{gpu.performance_state}" if gpu.performance_state is not None else None),
+            ("pcie_replays", gpu.replays), ("pcie_replay_rollovers", gpu.rollovers), ("ecc", gpu.ecc),
+            ("mig", gpu.mig), ("persistence", gpu.persistence))))
+
+
+def _notes(section: Section, gpus: Sequence[SmiGpu]) -> Iterator[str]:
+    if section.cut_short:
+        yield "the output was too long to be read whole: GPUs at its end may be missing"
+    if not gpus or section.variant in (MESSAGE, LIST):
+        return
+    variant = section.variant.partition(",")[0]
+    if all(gpu.width is None and gpu.generation is None for gpu in gpus):
+        yield "it does not show the PCIe link: nvidia-smi -q -d PCIE does"
+    elif not any(gpu.at_work for gpu in gpus):
+        yield "the link's speed was not read under load: nvidia-smi -q -d PCIE while a training runs"
+    if any(gpu.replays is None and gpu.width is not None for gpu in gpus) and variant in (QUERY, XML):
+        yield "no replay counter is shown: damaged packets would not be seen here; the kernel log and lspci tell AER"
+    if all(gpu.ecc_uncorrected_volatile is None and gpu.remap_failed is None and gpu.retired_pending is None
+           for gpu in gpus):
+        yield "it shows no count of memory errors, so it says nothing about them"
+    if any(gpu.mig for gpu in gpus):
+        yield "MIG is on: utilisation is not told for the whole GPU"

@@ -1,0 +1,63 @@
+"""`nvidia-smi nvlink -s`: links under each GPU's line.
+
+A link without a bridge is `<inactive>` on every card that could take one, so all of them inactive means something on
+modules only (SXM), whose links run to a switch or to each other.
+"""
+
+from __future__ import annotations
+
+import re
+
+from boxcheck.decode.klog.events import Event
+from boxcheck.decode.nvidia_smi_forms import listed_gpu
+from boxcheck.decode.text import clean_text
+from boxcheck.triage.evidence import Section, at_line
+
+_LINK = re.compile(r"Link (\d{1,3}): (?:([\d.]{1,9}) GB/s|(<inactive>|inactive))$")
+_MIG = re.compile(r"MIG \S{1,40} +Device +\d{1,3}: \(UUID: MIG-")
+_NONE_ACTIVE = "all links are inactive"
+_ASIDE = ("Device does not have or support Nvlink", "Nvlink queries are not supported",
+          "NVML: Unable to retrieve NVLink", "NVLink is not supported")
+_HELP = ("nvidia-smi nvlink -e  shows the error counts", "where a switch is: systemctl status nvidia-fabricmanager",
+         "reseat the bridge, or have the module looked at")
+
+
+def belongs(text: str) -> bool:
+    """Whether the line is of `-L` or of `nvlink -s`."""
+    return _LINK.match(text) is not None or _MIG.match(text) is not None or text.startswith(_ASIDE)
+
+
+def events(section: Section) -> list[Event]:
+    """One for each GPU whose links are down while others are up, and for modules whose links are all down."""
+    found: list[Event] = []
+    name, index, line, text = "", 0, 0, ""
+    down: list[str] = []
+    up = 0
+
+    def close() -> None:
+        module = "SXM" in name or "HBM3" in name
+        if not down or not (up or module):
+            return
+        all_ = not up
+        found.append(Event(
+            kind="nvlink-down", labels=(f"GPU {index}", *sorted(set(down))[:18]), severity="fail" if all_ else "warn",
+            cause="signal", says="none of its NVLinks is up" if all_ else
+            f"{len(down)} of {len(down) + up} NVLinks are down", help=_HELP, line=line, text=text))
+
+    for offset, raw in enumerate(section.lines):
+        listed = listed_gpu(raw)
+        if listed is not None:
+            close()
+            if len(found) >= 256:
+                return found
+            index, name, _ = listed
+            line, text, down, up = at_line(section, offset), clean_text(raw.strip()), [], 0
+        elif _NONE_ACTIVE in raw:
+            down.append("all")
+        elif (link := _LINK.match(raw.strip()[:80])) is not None:
+            if link[3] is not None:
+                down.append(f"link {link[1]}")
+            else:
+                up += 1
+    close()
+    return found
