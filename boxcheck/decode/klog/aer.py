@@ -13,37 +13,18 @@ Source: drivers/pci/pcie/aer.c (aer_print_error, aer_print_source, aer_isr_one_e
 
 from __future__ import annotations
 
+import functools
+import re
 from collections import deque
 
 from boxcheck.model import Bdf
 
-from .aer_bits import (
-    CORRECTABLE,
-    CORRECTABLE_NAMES,
-    MEANING,
-    SIGNAL_LABELS,
-    UNCORRECTABLE,
-    cause_of,
-    label_of,
-    labels_of,
-)
+from .aer_bits import CORRECTABLE, CORRECTABLE_NAMES, MEANING, SIGNAL_LABELS, UNCORRECTABLE, cause_of, labels_of
+from .aer_lines import KIND, Bit, BusError, Received, Status, Suppressed, Unrecovered, look
 from .envelope import Line
 from .events import Severity
 from .ledger import Fold, Ledger
-from .words import BDF, Rx, forget_oldest, normal_bdf, packed_bdf
-
-_RECEIVED = Rx(
-    r"(Multiple )?(Correct\w+|Uncorrect\w+)(?: error)? ?(?:\((Non-Fatal|Fatal)\))?(?: error)?(?: message)? received"
-    rf"(?: from)?:? *(?:id=([0-9a-fA-F]{{4}})|({BDF}))?"
-)
-_BUS_ERROR = Rx(
-    r"PCIe Bus Error: *\w{0,8}erity=(Correct\w*|Uncorrect\w*)? *(?:\((Non-Fatal|Fatal)\))?"
-    r"(?:, *type=([A-Z][A-Za-z ]{2,30}))?"
-)
-_AGENT = Rx(r"\((Receiver|Transmitter|Requester|Completer) ID\)")
-_STATUS = Rx(r"error status/mask=([0-9a-fA-F]{8})/([0-9a-fA-F]{8})")
-_BIT = Rx(r"\[ ?(\d{1,2})\] ([A-Za-z][\w -]{2,40}?) *(?:\(First\))?$")
-_SUPPRESSED = Rx(r"([\w.]+): (\d{1,9}) callbacks suppressed")
+from .words import forget_oldest, normal_bdf, packed_bdf
 
 _RECORD_LINES = 12
 """Lines after a record's head within which its other lines come, records of other devices between them."""
@@ -52,7 +33,6 @@ _MANY_OPEN = 1024
 _FIND_DEVICE = 40
 """Lines within which a "received" line belongs to the Bus Error lines after it."""
 
-_KIND = {"correct": "aer-correctable", "Non-Fatal": "aer-nonfatal", "Fatal": "aer-fatal"}
 KINDS = ("aer-correctable", "aer-nonfatal", "aer-fatal")
 
 _RESEAT = (
@@ -62,13 +42,6 @@ _RESEAT = (
 _ASPM = ("boot once with pcie_aspm=off; if it stops, it is link power management and no damage", *_RESEAT)
 _DROPPED = ("check the card's power cables and the seat of card and riser", "look for a lost GPU at the same time")
 _SOFTWARE = ("look at what the device's driver logged around this time", "update driver and firmware of the device")
-
-
-def _kind(word: str | None, gravity: str | None) -> str:
-    """The kind for the severity words of either vocabulary. Uncorrectable without its gravity counts as non-fatal."""
-    if word is None or word.startswith("Correct"):
-        return _KIND["correct"]
-    return _KIND[gravity or "Non-Fatal"]
 
 
 class _Received:
@@ -111,45 +84,43 @@ class Aer:
         self._last_fold: Fold | None = None
         self._waiting_suppressed: tuple[int, Line] | None = None
 
+    follow = re.compile(rb"\[ ?\d{1,2}\] [A-Za-z]|Error of this|TLP Header")
+    """What the lines after a record's head hold, those without a word that the family is called for anyway."""
+
     def read(self, line: Line, out: Ledger) -> int:
         """Take in a line that says AER, Bus Error, error status or suppressed, or one that follows such a line."""
-        message = line.message
-        if "Bus Error" in message:
-            return self._bus_error(line, out)
-        if "error status/mask=" in message:
-            return self._status(line, out)
-        if " received" in message:
-            return self._message_received(line, out)
-        if "device recovery failed" in message:
+        # Without driver and device, so that the same line of many devices is one.
+        said = look(line.rest)
+        if said is None:
+            return 0
+        out.took = True
+        if isinstance(said, BusError):
+            return self._bus_error(line, said, out)
+        if isinstance(said, Status):
+            return self._status(line, said.bits, out)
+        if isinstance(said, Bit):
+            self._bit(line, said.label)
+        elif isinstance(said, Received):
+            return self._message_received(line, said, out)
+        elif isinstance(said, Suppressed):
+            self._suppressed(line, said, out)
+        elif isinstance(said, Unrecovered):
             fold = out.add("aer-recovery-failed", line, bdf=line.bdf)
             if fold.fresh:
                 fold.describe("fail", "driver", "the devices below this port could not be brought back after an error",
                               ("power the machine off and on; the devices stay unusable until then",))
-            return 0
-        if "callbacks suppressed" in message:
-            self._suppressed(line, out)
-            return 0
-        return self._bit(line)
+        return 0
 
-    def _bus_error(self, line: Line, out: Ledger) -> int:
-        found = _BUS_ERROR.search(line.message)
-        if found is None:
-            return 0
+    def _bus_error(self, line: Line, said: BusError, out: Ledger) -> int:
         bdf = line.bdf
         before = self._open.pop(bdf, None)
         if before is not None:
             self._book(before, out)
-        record = _Record(line, bdf, _kind(found[1], found[2]))
-        agent = _AGENT.search(line.message)
-        record.agent = agent[1].lower() if agent is not None else None
-        layer = found[3]
-        if layer is not None and layer.endswith(" Layer"):
-            record.layer = layer.removesuffix(" Layer").lower()
-        elif layer == "Inaccessible":
-            # The kernel could not read the device's registers: there is no status line to wait for.
-            record.labels.append(layer)
-        record.received = self._claim(line, record.kind)
-        if record.labels:
+        record = _Record(line, bdf, said.kind)
+        record.agent, record.layer = said.agent, said.layer
+        record.received = self._claim(line, said.kind)
+        if said.inaccessible:
+            record.labels.append("Inaccessible")
             self._book(record, out)
             return 0
         if len(self._open) >= _MANY_OPEN:
@@ -173,15 +144,11 @@ class Aer:
             best.used = True
         return best
 
-    def _status(self, line: Line, out: Ledger) -> int:
-        found = _STATUS.search(line.message)
-        if found is None:
-            return 0
+    def _status(self, line: Line, status: int, out: Ledger) -> int:
         record = self._open.pop(line.bdf, None)
         if record is None and line.bdf is None and self._open:
             # Pasted without the device in front: it belongs to the record opened last.
             record = self._open.pop(next(reversed(self._open)))
-        status = int(found[1], 16) & ~int(found[2], 16)
         if record is None:
             # Cut at the top: the severity is in a line that is gone. The bit lines' names tell it.
             record = _Record(line, line.bdf, None)
@@ -189,47 +156,36 @@ class Aer:
             forget_oldest(self._open, _MANY_OPEN)
             self._open[line.bdf] = record
             return _RECORD_LINES
-        record.labels = list(labels_of(status, CORRECTABLE if record.kind == _KIND["correct"] else UNCORRECTABLE))
-        self._book(record, out)
+        correctable = record.kind == KIND["correct"]
+        names = _names(status, correctable)
+        self._book(record, out, names)
         return 0
 
-    def _bit(self, line: Line) -> int:
+    def _bit(self, line: Line, label: str) -> None:
         """A `[ 6] BadTLP` line; matters only to a record whose status line is missing or whose head is."""
         if not self._open:
-            return 0
-        found = _BIT.search(line.message)
-        label = label_of(found[2]) if found is not None else None
-        if label is None:
-            return 0
+            return
         record = self._open.get(line.bdf)
         if record is None and line.bdf is None:
             record = self._open[next(reversed(self._open))]
         if record is not None and label not in record.labels:
             record.labels.append(label)
-        return 0
 
-    def _message_received(self, line: Line, out: Ledger) -> int:
-        found = _RECEIVED.search(line.message)
-        if found is None:
-            return 0
+    def _message_received(self, line: Line, said: Received, out: Ledger) -> int:
         port = line.bdf
-        kind = _kind(found[2], found[3])
         domain = port.partition(":")[0] if port else "0000"
-        requester = packed_bdf(int(found[4], 16), domain) if found[4] else normal_bdf(found[5])
-        before = self._received.get(port)
+        requester = packed_bdf(said.packed, domain) if said.packed is not None else normal_bdf(said.address)
+        before = self._received.pop(port, None)
         if before is not None and not before.used and not _same_moment(before.line, line):
             self._book_bare(before, out)
-        received = _Received(line, kind, port, requester, found[1] is not None)
+        received = _Received(line, said.kind, port, requester, said.multiple)
         forget_oldest(self._received, _MANY_OPEN)
         self._received[port] = received
         self._recent.append(received)
         return 1
 
-    def _suppressed(self, line: Line, out: Ledger) -> None:
-        found = _SUPPRESSED.search(line.message)
-        if found is None:
-            return
-        name, count = found[1], int(found[2])
+    def _suppressed(self, line: Line, said: Suppressed, out: Ledger) -> None:
+        name, count = said
         if name.startswith(("aer_", "pcie_aer", "pci_aer")):
             # The limit is kept per device, and its message comes just before the record that it lets through.
             self._waiting_suppressed = (count, line)
@@ -241,15 +197,16 @@ class Aer:
                     fold.suppressed += count
                 return
 
-    def _book(self, record: _Record, out: Ledger) -> None:
-        """Turn a finished record into an event."""
-        labels = tuple(record.labels)
+    def _book(self, record: _Record, out: Ledger, labels: tuple[str, ...] | None = None) -> None:
+        """Turn a finished record into an event; with its labels, where the status line gave them."""
+        if labels is None:
+            labels = tuple(record.labels)
         kind = record.kind
         if kind is None:
             status = record.status or 0
             named = [label for label in labels if label != "Inaccessible"]
             correctable = all(label in CORRECTABLE_NAMES for label in named) and not status & ~0xF1C1
-            kind = _KIND["correct"] if correctable else _KIND["Non-Fatal"]
+            kind = KIND["correct"] if correctable else KIND["Non-Fatal"]
             labels = labels or labels_of(status, CORRECTABLE if correctable else UNCORRECTABLE)
         received = record.received
         fold = out.add(kind, record.line, bdf=record.bdf, labels=labels)
@@ -304,6 +261,11 @@ _SUPPRESSED_KINDS = (
 )
 
 
+@functools.lru_cache(maxsize=256)
+def _names(status: int, correctable: bool) -> tuple[str, ...]:
+    return labels_of(status, CORRECTABLE if correctable else UNCORRECTABLE)
+
+
 def _same_moment(one: Line, two: Line) -> bool:
     return one.when is not None and one.when == two.when and one.message == two.message
 
@@ -316,14 +278,14 @@ def _describe(fold: Fold, agent: str | None) -> None:
     side = f", seen by the {agent}" if agent in ("receiver", "transmitter") else ""
     what = "; ".join(said) + side if said else "the log has no details of it"
     severity: Severity
-    if fold.kind == _KIND["correct"]:
+    if fold.kind == KIND["correct"]:
         word = "corrected PCIe error"
         severity = "fail" if "Rollover" in labels else "warn"
         if labels and set(labels) <= {"NonFatalErr", "HeaderOF"}:
             severity = "info"
         helps = _SOFTWARE if severity == "info" else _ASPM if labels == ("Timeout",) else _RESEAT
     else:
-        word = "fatal PCIe error" if fold.kind == _KIND["Fatal"] else "uncorrected PCIe error"
+        word = "fatal PCIe error" if fold.kind == KIND["Fatal"] else "uncorrected PCIe error"
         severity = "fail"
         helps = _DROPPED if {"SDES", "DLP", "Inaccessible"} & set(labels) or not labels else _SOFTWARE
     named = f" ({', '.join(labels)})" if labels else ""
@@ -336,7 +298,7 @@ def _relate(out: Ledger) -> None:
     The two ends of a link are a device and the port that reported it. The topology is not in the log, so two devices
     below one port are not taken for one link.
     """
-    folds = out.of_kind(_KIND["correct"])
+    folds = out.of_kind(KIND["correct"])
     damaged = [fold for fold in folds if SIGNAL_LABELS & set(fold.labels)]
     seen_at = {(fold.boot, fold.bdf) for fold in damaged}
     reported_at = {(fold.boot, fold.details.get("reporter")) for fold in damaged}

@@ -85,9 +85,12 @@ class Assembler:
         if parts is None:
             if len(body) > _MAX_REMEMBERED_BYTES or (body[:1] == b"[" and body[1:2] in b" TC0123456789"):
                 return None
-            line = read_line(clean_text(buffer[here:stop].rstrip(b"\r"), MAX_LINE_CHARACTERS), number)
-            if line.foreign or (line.level, line.seconds, line.stamp) != (level, seconds, stamp):
-                return None
+            if shape == 4 and b"kernel" not in body:
+                line = Line(number, clean_text(body, MAX_LINE_CHARACTERS).strip())
+            else:
+                line = read_line(clean_text(buffer[here:stop].rstrip(b"\r"), MAX_LINE_CHARACTERS), number)
+                if line.foreign or (line.level, line.seconds, line.stamp) != (level, seconds, stamp):
+                    return None
             parts = (line.message, line.split())
             if self._remembered >= _MAX_REMEMBERED:
                 self._remembered = 0

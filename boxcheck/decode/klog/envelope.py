@@ -39,7 +39,8 @@ _FULL = Rx(r"([A-Z][a-z]{2} \d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,9})? [A-Z][A
 _UNIX = Rx(r"(\d{9,11}\.\d{3,9}) ")
 _HOST = Rx(r"[\w.-]{1,80} {1,3}")
 _TAG = Rx(r"([\w./@-]{1,60})(?:\[(\d+)\])?: ?")
-_RFC5424 = Rx(r"(\S{1,60}) (\S{1,60}) \S{1,60} (?:-|\[[^\]]{0,400}\]) ")
+# Host, program, process id, message id, data. `host kernel: [12.3] [drm] msg` is none: a colon, a bracket.
+_RFC5424 = Rx(r"([\w.:-]{1,80}) ([\w./@-]{1,60}) [\w.-]{1,60} \S{1,60} (?:-|\[[^\]]{0,400}\]) ")
 _HOST_KERNEL = Rx(r"[\w.-]{1,80} (kernel)(?:\[\d+\])?: ?")
 _NODE = Rx(r"[\w.-]{1,80}:\s?(?=\[|kern\s*:|<\d)")
 _FACILITY = Rx(r"(?:kern|user|daemon|syslog|auth)\s{0,4}:\s{0,4}([a-z]{3,7})\s{0,4}:\s?")

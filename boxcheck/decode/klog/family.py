@@ -42,29 +42,58 @@ class Rule(NamedTuple):
     """A fixed label, when the pattern gives none."""
 
 
-def apply(rules: tuple[Rule, ...], line: Line, out: Ledger, fallback: Bdf | None = None) -> Fold | None:
-    """Book the first rule that fits `line`, None when none does. `fallback` is the device when the line names none."""
-    message = line.message
+_Fitting = tuple[Rule, dict[str, str | None]] | None
+_REMEMBERED: dict[int, tuple[tuple[Rule, ...], dict[str, _Fitting]]] = {}
+"""By the identity of a table, which is kept so that no other takes it: message -> rule that fits, and its groups."""
+_MOST_REMEMBERED = 1024
+_LONGEST_REMEMBERED = 512
+"""Messages of one table, and characters of one. A flood repeats a few of them."""
+
+
+def _fitting(rules: tuple[Rule, ...], message: str) -> _Fitting:
+    """The first rule that fits a message."""
+    own = _REMEMBERED.get(id(rules))
+    if own is None:
+        own = _REMEMBERED[id(rules)] = (rules, {})
+    table = own[1]
+    if message in table:
+        return table[message]
+    fitting = _first(rules, message)
+    if len(message) <= _LONGEST_REMEMBERED:
+        if len(table) >= _MOST_REMEMBERED:
+            table.clear()
+        table[message] = fitting
+    return fitting
+
+
+def _first(rules: tuple[Rule, ...], message: str) -> _Fitting:
     for rule in rules:
         if rule.needle not in message:
             continue
-        groups: dict[str, str | None] = {}
-        if rule.pattern is not None:
-            found = rule.pattern.search(message)
-            if found is None:
-                continue
-            groups = found.groupdict()
-        labels = tuple(text for text in (groups.get("label"), groups.get("label2")) if text)
-        if not labels and rule.label:
-            labels = (rule.label,)
-        bdf = normal_bdf(groups.get("bdf")) or line.bdf or fallback
-        count = int((groups.get("count") or "1")[:9])
-        fold = out.add(rule.kind, line, bdf=bdf, labels=labels, variant=rule.variant, count=count)
-        if fold.wants(rule.severity):
-            label = labels[0] if labels else ""
-            fold.describe(rule.severity, rule.cause, rule.says.format(label=label, bdf=bdf or "a device"), rule.help)
-            process = groups.get("process")
-            if process:
-                fold.details["process"] = process[:80]
-        return fold
+        if rule.pattern is None:
+            return rule, {}
+        found = rule.pattern.search(message)
+        if found is not None:
+            return rule, found.groupdict()
     return None
+
+
+def apply(rules: tuple[Rule, ...], line: Line, out: Ledger, fallback: Bdf | None = None) -> Fold | None:
+    """Book the first rule that fits `line`, None when none does. `fallback` is the device when the line names none."""
+    fitting = _fitting(rules, line.message)
+    if fitting is None:
+        return None
+    rule, groups = fitting
+    labels = tuple(text for text in (groups.get("label"), groups.get("label2")) if text)
+    if not labels and rule.label:
+        labels = (rule.label,)
+    bdf = normal_bdf(groups.get("bdf")) or line.bdf or fallback
+    count = int((groups.get("count") or "1")[:9])
+    fold = out.add(rule.kind, line, bdf=bdf, labels=labels, variant=rule.variant, count=count)
+    if fold.wants(rule.severity):
+        label = labels[0] if labels else ""
+        fold.describe(rule.severity, rule.cause, rule.says.format(label=label, bdf=bdf or "a device"), rule.help)
+        process = groups.get("process")
+        if process:
+            fold.details["process"] = process[:80]
+    return fold

@@ -112,6 +112,8 @@ class LogParser:
         self._hot: dict[int, int] = {}
         """Family bit -> last line number that it asked for."""
         self._hot_until = 0
+        self._hot_mask = 0
+        """All families that asked lately."""
         self._previous: tuple[Line, int] | None = None
         """The line that was looked at last, and what for."""
         self._boots = 0
@@ -309,9 +311,12 @@ class LogParser:
                             continue
                     here = position
                 else:
-                    mask = self._still_hot(b"", 0, number)
+                    # Most often the family that asked is the one that the line's own word calls.
+                    mask = 0 if self._hot_mask & ~masks[index] == 0 else self._still_hot(b"", 0, number)
             elif here >= end:
                 break
+            else:
+                self._hot_mask = 0
             if here != position:
                 number += count(b"\n", position, here)
             line, after = read(buffer, here, number)
@@ -362,6 +367,7 @@ class LogParser:
         for bit, family in readers:
             more = family.read(line, ledger)
             if more:
+                self._hot_mask |= bit
                 last = self._hot[bit] = max(self._hot.get(bit, 0), line.number + more)
                 if last > self._hot_until:
                     self._hot_until = last
