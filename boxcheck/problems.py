@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from boxcheck.checks.steps import cost
 from boxcheck.model import Finding, Outcome, Problem
 
 _BAD = (Outcome.FAIL, Outcome.MARGINAL)
@@ -19,6 +20,7 @@ EXPLAINS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("gpu-lost", ("gpu-memory", "link", "bar", "gpu", "gpu-fault", "gpu-asleep", "driver-binding", "kfd", "node", "aer",
                   "atomics")),
     ("link-throttled", ("link",)),
+    ("link-untrained", ("link",)),
     ("link", ("function",)),
     ("bar", ("driver-binding", "kfd", "gpu", "gpu-fault")),
     ("atomics", ("kfd", "driver-binding")),
@@ -158,11 +160,31 @@ def _problem(cause: str, found: Sequence[Finding], indices: tuple[int, ...]) -> 
         id=cause, title=title, where=_where(cause, found),
         outcome=min((finding.outcome for finding in found), key=lambda outcome: outcome.rank),
         findings=indices,
-        help=_unique(step for finding in found for step in finding.help),
+        help=_steps(kind, found),
         not_=_unique(text for finding in found for text in finding.not_),
     )
 
 
+def _steps(kind: str, found: Sequence[Finding]) -> tuple[str, ...]:
+    """What to do about a problem: the steps of the findings that name its cause, cheap ones first.
+
+    Steps of one finding stay in their order; the finding whose first step is cheapest is heard first.
+
+    What the cause explains is cured with it, so steps about that are left out but for the kinds of AFTERWARDS. What the
+    log says of a cause that another check has measured is a witness with general advice; it is heard where it leads.
+    """
+    own = [finding for finding in found if finding.help and _key(finding.cause or "")[0] == kind]
+    measured = [finding for finding in own if not finding.check.startswith(WITNESS) or finding is found[0]]
+    later = [finding for finding in found if _key(finding.cause or "")[0] in AFTERWARDS and finding not in own]
+    heard = [*sorted(measured or own or found, key=lambda finding: cost(finding.help)), *later]
+    return _unique(step for finding in heard for step in finding.help)[:MOST_STEPS]
+
+
+MOST_STEPS = 6
+"""More nobody follows. Every finding keeps its own, and `-v` shows them."""
+WITNESS = "log."
+AFTERWARDS = frozenset({"raid", "raid-mount"})
+"""Kinds that another cause explains and that still need their own steps once it is cured."""
 MOST_NAMES = 8
 
 

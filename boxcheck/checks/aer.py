@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from boxcheck.checks.places import link_evidence, link_subject, reseat, short, slot_links, unjudged, where
+from boxcheck.checks.steps import GRUB_FILE, GRUB_RUN
 from boxcheck.checks.wording import duration
 from boxcheck.decode.pci_aer import AER_CORRECTABLE
 from boxcheck.decode.pci_config import ConfigSpace
@@ -132,11 +133,10 @@ def live(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Profile) -
 
 def _silence_help(silent: str) -> tuple[str, ...]:
     if "command line" in silent:
-        return ("remove that word from the kernel command line (GRUB_CMDLINE_LINUX in /etc/default/grub), run "
-                "`sudo update-grub`, reboot",)
+        return (f"take that word out of {GRUB_FILE}", GRUB_RUN)
     if "firmware" in silent:
         return ("BIOS setup: PCIe AER (AER reporting mechanism): OS first",
-                "no such setting: add pcie_ports=native to the kernel command line, reboot")
+                f"no such setting: add pcie_ports=native to {GRUB_FILE}, {GRUB_RUN}")
     return ("reboot; if it stays so, firmware or a tool switched reporting off at this end",)
 
 

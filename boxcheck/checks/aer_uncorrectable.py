@@ -13,6 +13,7 @@ import msgspec
 
 from boxcheck.checks.aer import counts_text, link_name, silence
 from boxcheck.checks.places import link_evidence, link_subject, reseat, short, slot_links, unjudged, where
+from boxcheck.checks.steps import READ_THE_LOG
 from boxcheck.checks.wording import counted, not_read
 from boxcheck.model import Bdf, Finding, Quantity, Subject, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
@@ -26,7 +27,6 @@ KINDS = ("fatal", "nonfatal")
 REFUSED = "UnsupReq"
 REFUSED_NOTE = (
     "UnsupReq is a request that the device does not support: software or firmware that probed it, not the wire",)
-READ_THE_LOG = "read what happened around it: boxcheck doctor log -v"
 UNCLAIMED_NOTE = (
     "a device's own counter stays at 0 after a fatal error: the kernel does not ask a device whose link may be dead",)
 

@@ -240,5 +240,5 @@ def _judge_levels(
             gpu.subject, f"{says}, card and slot can do x{able_width} {able_speed:g} GT/s",
             evidence=(*evidence, *link_evidence(link, "max_link_speed", "max_link_width")),
             cause=f"link:{link.id}", where=where(link, gpu, links, want),
-            help=("power off, reseat card and riser; look at this slot's speed and width in the BIOS",))
+            help=("BIOS setup: look at the speed and the width of this slot", *reseat(link, want)))
     return passed(gpu.subject, says, evidence=evidence)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from boxcheck.checks.places import short, wanted_gpus, where
+from boxcheck.checks.steps import BIOS_ROOM, REALLOC, STILL_SMALL
 from boxcheck.checks.wording import size
 from boxcheck.model import BOX, Finding, Limit, Quantity, Unread
 from boxcheck.probes.amdgpu import Amdgpu
@@ -112,8 +113,7 @@ def _judge_size(
         "title": None if lost_bars(gpu) else "Resizable BAR is off: no GPU shows all of its memory" if everywhere
         else f"{gpu.slot or gpu.subject.name} shows {size(largest)} of its {size(vram)}",
         "where": where(link, gpu, links, want) if link and not everywhere else None,
-        "help": ("BIOS setup: Above 4G Decoding on, Resizable BAR (Smart Access Memory) on, CSM off, then boot again",
-                 "still small: update the card's VBIOS, then look for `can't assign` in the kernel log"),
+        "help": (BIOS_ROOM, STILL_SMALL),
     }
     if wanted is not None and wanted.must:
         return failed(gpu.subject, says, **options)
@@ -148,8 +148,7 @@ def unassigned(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
                 gpu.subject, f"{', '.join(lost)} has no address", evidence=evidence, cause=f"bar:{gpu.bdf}",
                 title=f"no room on the bus for the memory of {gpu.slot or gpu.subject.name}",
                 where=where(link, gpu, links, want) if link else None,
-                help=("BIOS setup: Above 4G Decoding on, MMIO high size (or base) to the largest value",
-                      "still so: add pci=realloc to the kernel command line, reboot"),
+                help=(BIOS_ROOM, REALLOC),
             )
         elif not regions:
             yield unknown(gpu.subject, "the kernel lists no memory BAR", evidence=evidence)
@@ -220,7 +219,7 @@ def above_4g(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
             gpu.subject, "its memory window lies below 4 GiB",
             cause="bar-small:" if everywhere and len(judged) > 1 else f"bar:{gpu.bdf}",
             evidence=(f"/sys/bus/pci/devices/{gpu.bdf}/resource",), title="Above 4G Decoding is off",
-            help=("BIOS setup: Above 4G Decoding on, CSM off, then boot again",),
+            help=(BIOS_ROOM,),
         )
 
 

@@ -19,6 +19,7 @@ from boxcheck.checks.node_access import (
 )
 from boxcheck.checks.nvidia_driver import applies
 from boxcheck.checks.places import wanted_gpus
+from boxcheck.checks.steps import AMDGPU_LOG
 from boxcheck.checks.wording import listed, not_read
 from boxcheck.model import BOX, Finding, Outcome, Subject, Unread
 from boxcheck.probes.amdgpu import Amdgpu
@@ -105,7 +106,7 @@ def kfd(nodes: DeviceNodes, gpus: Gpus, amdgpu: Amdgpu, container: Container, wa
         return
     cause = "driver:amdgpu" if amdgpu.loaded is False else "kfd:"
     yield _judge(_subject(KFD), nodes.kfd, nodes, container, cause, (
-        "sudo modprobe amdgpu, then sudo dmesg | grep -i kfd  says why there is none",))
+        "sudo modprobe amdgpu", AMDGPU_LOG,))
 
 
 @check("node.render", reads=READS)
@@ -130,7 +131,7 @@ def render(nodes: DeviceNodes, gpus: Gpus, amdgpu: Amdgpu, container: Container,
             yield failed(
                 gpu.subject, "has no render node", cause=unbound_cause(gpu, gpus, amdgpu.loaded),
                 evidence=(f"/sys/bus/pci/devices/{gpu.bdf}/drm",), title=f"{gpu.subject.name} has no render node",
-                help=("sudo dmesg | grep amdgpu  says why the driver did not start on it",))
+                help=(AMDGPU_LOG,))
         else:
             yield not_read(gpu.subject, node)
 
@@ -296,7 +297,7 @@ def world_writable(
                 _subject(node.path), f"mode is {node.mode & 0o777:04o}{where}, 0660 with a group will do",
                 evidence=(node.path, *((rule,) if rule else ())), cause="node-open:",
                 title="every user may open the GPUs",
-                help=(f"replace MODE=\"0666\" by MODE=\"0660\" in {rule or RULE_FILE}, then "
+                help=(f"sudo sed -i 's/MODE=\"0666\"/MODE=\"0660\"/' {rule or RULE_FILE}; "
                       "sudo udevadm control --reload-rules && sudo udevadm trigger",
                       *joins(nodes.group_name(node.gid) or "render", person(nodes))))
     if present and clean:

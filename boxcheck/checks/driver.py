@@ -132,9 +132,9 @@ def _bind_help(gpu: Gpu, alike: list[Gpu]) -> str:
 
 
 NOUVEAU_HELP = (
+    "install NVIDIA's driver where it is missing",
     "printf 'blacklist nouveau\\noptions nouveau modeset=0\\n' | sudo tee /etc/modprobe.d/blacklist-nouveau.conf",
     "sudo update-initramfs -u (Fedora: sudo dracut -f), then reboot",
-    "install NVIDIA's driver where it is missing",
 )
 
 

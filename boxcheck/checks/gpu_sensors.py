@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from boxcheck.checks.driver import DRIVERS, on_own_driver
+from boxcheck.checks.steps import LOAD_OFF
 from boxcheck.checks.wording import not_read, why_not
 from boxcheck.model import BOX, Finding, Quantity, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
@@ -149,7 +150,7 @@ def _fan(gpu: Gpu, chip: Chip, item: Fan) -> Finding:
             gpu.subject, f"{item.label} stands still at {label} {celsius:g} °C, it must turn from {hot:g} °C",
             measured=measured, evidence=(item.path,), cause=f"gpu-hot:{gpu.bdf}",
             title=f"the fan of GPU {gpu.index} stands still",
-            help=("take the load off", "look for a cable in the fan, then for its plug; pwm1_enable must be 2"))
+            help=(LOAD_OFF, "look for a cable in the fan, then for its plug; pwm1_enable must be 2"))
     return passed(
         gpu.subject, f"{item.label} at rest at {label} {celsius:g} °C", measured=measured, evidence=(item.path,),
         notes=("a fan at rest says nothing about what it does under load",))

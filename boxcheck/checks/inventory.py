@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from boxcheck.checks.places import short, wanted_gpus, where
+from boxcheck.checks.steps import READ_THE_LOG, REVIVE
 from boxcheck.checks.wording import a, counted
 from boxcheck.model import BOX, Finding, Limit, Quantity, Subject, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
@@ -201,10 +202,7 @@ def gpu_lost(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
                 gpu.subject, "configuration space reads all ones: the card fell off the bus", evidence=evidence,
                 cause=f"gpu-lost:{gpu.bdf}", title=f"{gpu.slot or gpu.subject.name}: the GPU fell off the bus",
                 where=where(link, gpu, links, want) if link else None,
-                help=(
-                    "power off fully, check the card's power leads and its riser, power on",
-                    "read what came first: boxcheck doctor log -v",
-                ),
+                help=(READ_THE_LOG, REVIVE),
             )
         else:
             yield passed(gpu.subject, "answers", evidence=evidence)

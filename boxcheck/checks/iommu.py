@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from boxcheck.checks.places import wanted_gpus
+from boxcheck.checks.steps import GRUB_FILE, GRUB_RUN, GRUB_WRITE
 from boxcheck.checks.wording import listed, not_read
 from boxcheck.decode.cmdline import CommandLine
 from boxcheck.model import BOX, Finding, Unread
@@ -31,8 +32,7 @@ TRADE_OFF = (
     "iommu=pt: devices use memory directly, guests still work; right for ROCm, CUDA peer-to-peer and tinygrad",
     "translating: protects memory from devices; copies between GPUs may be refused, slow or damaged",
 )
-PASS_THROUGH = ("add iommu=pt to GRUB_CMDLINE_LINUX in /etc/default/grub (Intel: intel_iommu=on iommu=pt)",
-                "run update-grub (Fedora: grub2-mkconfig -o /boot/grub2/grub.cfg), reboot")
+PASS_THROUGH = (f"add iommu=pt to {GRUB_FILE} (Intel: intel_iommu=on iommu=pt)", GRUB_RUN)
 BLOCKED = "blocked"
 MODES = frozenset({*TRANSLATING, "identity", BLOCKED})
 """What iommu_group_show_type prints for a domain that is in force (drivers/iommu/iommu.c)."""
@@ -106,7 +106,7 @@ def _judge_mode(
             return failed(
                 BOX, f"no IOMMU is active, devices cannot be given to a guest{table}",
                 evidence=evidence, cause="iommu:", title="the IOMMU is off",
-                help=("switch IOMMU (AMD-Vi, VT-d) on in the BIOS", "Intel: add intel_iommu=on to the command line"),
+                help=(f"Intel: add intel_iommu=on to {GRUB_FILE}, {GRUB_WRITE}", "BIOS setup: IOMMU (AMD-Vi, VT-d) on"),
                 notes=TRADE_OFF)
         return passed(BOX, f"an IOMMU stands between {len(types)} of {total} GPUs and memory", evidence=evidence)
     if not behind:
@@ -158,13 +158,14 @@ def cmdline(gpus: Gpus, iommu: Iommu, kernel: Kernel, want: Profile) -> Iterator
     if problem is not None:
         yield marginal(BOX, f"{asked}: {problem}", evidence=evidence, cause="iommu-cmdline:", notes=notes,
                        title="the command line asks for an IOMMU mode that is not in force",
-                       help=("keep one word for the IOMMU in /etc/default/grub, run update-grub, reboot",))
+                       help=(f"keep one word for the IOMMU in {GRUB_FILE}", GRUB_RUN))
     elif isinstance(active, Unread) and (off or through):
         yield not_read(BOX, active, evidence=evidence)
     elif off and active:
         yield marginal(BOX, f"{asked} asks for no IOMMU, and one is active", evidence=evidence, cause="iommu-cmdline:",
                        title="the IOMMU is on although the command line switches it off",
-                       help=("use the word of your processor: amd_iommu=off or intel_iommu=off",), notes=notes)
+                       help=(f"use your processor's word in {GRUB_FILE}: amd_iommu=off or intel_iommu=off", GRUB_RUN),
+                       notes=notes)
     elif through and active and (kinds := _translating_kinds(gpus, iommu)):
         yield marginal(
             BOX, f"{asked} asks for passthrough, and GPUs are in groups of type {listed(kinds)}", evidence=evidence,
@@ -222,7 +223,7 @@ def vm_groups(gpus: Gpus, iommu: Iommu, pci: PciInventory, want: Profile) -> Ite
             yield not_read(gpu.subject, group, evidence=evidence)
         elif group is None:
             yield failed(gpu.subject, "is in no IOMMU group: the IOMMU is off", evidence=evidence, cause="iommu:",
-                         help=("switch IOMMU (AMD-Vi, VT-d) on in the BIOS",))
+                         help=("BIOS setup: IOMMU (AMD-Vi, VT-d) on",))
         elif isinstance(group.devices, Unread):
             yield not_read(gpu.subject, group.devices, evidence=evidence)
         else:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from boxcheck.checks.steps import GRUB_FILE, GRUB_RUN
 from boxcheck.checks.strix import GTT_MISSPELT
 from boxcheck.checks.wording import listed, not_read
 from boxcheck.decode.cmdline import CommandLine
@@ -17,7 +18,7 @@ from boxcheck.probes.modules import COMMAND_LINE, MODPROBE_DIRECTORIES, ModuleSe
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, marginal, passed, unknown
 
-GRUB = "take it out of GRUB_CMDLINE_LINUX* in /etc/default/grub, run update-grub (or grub2-mkconfig), reboot"
+GRUB = f"take it out of {GRUB_FILE}, {GRUB_RUN}"
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -92,7 +93,7 @@ def cmdline_lint(kernel: Kernel, gpus: Gpus, settings: ModuleSettings, want: Pro
 
     Why it matters: such words are copied from guides and outlive their reason. `nomodeset` keeps amdgpu from starting,
     `pci=nommconf` hides the error counters, `mce=off` hides the errors themselves.
-    What to do: take the named word out of /etc/default/grub, run update-grub (Fedora: grubby --update-kernel=ALL
+    What to do: take the named word out of /etc/default/grub, run sudo update-grub (Fedora: grubby --update-kernel=ALL
     --remove-args=...), reboot.
     Not a fault: iommu=, amd_iommu= and intel_iommu=, which iommu.* judges; pci=noaer, which aer.* judges.
     By hand: cat /proc/cmdline

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from boxcheck.checks.kernel import kernel_subject
+from boxcheck.checks.steps import P2P_KERNEL
 from boxcheck.checks.wording import judged, listed, not_read
 from boxcheck.decode.version import snapshot_date
 from boxcheck.model import BOX, Finding, Subject, Unread
@@ -147,6 +148,6 @@ def p2p_config(kernel: Kernel, gpus: Gpus, amdgpu: Amdgpu, want: Profile) -> Ite
         yield marginal(
             kernel_subject(kernel), f"{listed(off)} off in the kernel's configuration", evidence=evidence,
             cause="kfd-p2p:", title="this kernel cannot copy between AMD GPUs directly",
-            help=("use a kernel with these options, or AMD's DKMS driver",))
+            help=(P2P_KERNEL,))
     else:
         yield passed(kernel_subject(kernel), f"{listed(wanted)} on in the kernel's configuration", evidence=evidence)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from boxcheck.checks.driver import unbound_cause
 from boxcheck.checks.places import wanted_gpus
+from boxcheck.checks.steps import AMDGPU_LOG, BIOS_ROOM, GRUB_FILE, P2P_KERNEL
 from boxcheck.checks.wording import a, counted, listed, not_read
 from boxcheck.model import BOX, Finding, Unread
 from boxcheck.probes.amdgpu import Amdgpu
@@ -84,7 +85,7 @@ def _judge_node(gpu: Gpu, gpus: Gpus, node: KfdNode | None, amdgpu: Amdgpu) -> F
             gpu.subject, "KFD has no node for it, so ROCm does not see it", evidence=(NODES,),
             cause=_missing_cause(gpu, gpus, amdgpu),
             title=f"ROCm does not see {gpu.subject.name}" + (f" in slot {gpu.slot}" if gpu.slot else ""),
-            help=("sudo dmesg | grep -E 'kfd|amdgpu' | grep -iE 'skip|fail|atomic'  says why it was left out",))
+            help=(AMDGPU_LOG,))
     wanted = gpu.part.arch if gpu.part is not None and gpu.part.arch.startswith("gfx") else None
     if node.gfx_target is None:
         return passed(gpu.subject, f"node {node.index}; this kernel does not name its architecture",
@@ -188,13 +189,12 @@ def _judge_peers(
         return failed(
             gpu.subject, f"{says}: {small[0].subject.name} does not show all of its VRAM", evidence=evidence,
             cause="bar-small:" if everywhere else f"bar:{small[0].bdf}",
-            help=("switch on Above 4G Decoding and Resizable BAR in the BIOS",))
+            help=(BIOS_ROOM,))
     parameter = None if isinstance(amdgpu.parameters, Unread) else amdgpu.parameters.get("pcie_p2p")
-    steps = ("take amdgpu.pcie_p2p=0 away",) if parameter in ("N", "0") else ()
+    steps = (f"take amdgpu.pcie_p2p=0 out of {GRUB_FILE} or /etc/modprobe.d",) if parameter in ("N", "0") else ()
     return failed(
         gpu.subject, says, evidence=evidence, cause="kfd-p2p:", title="AMD GPUs cannot copy to each other directly",
-        help=(*steps, "use a kernel with CONFIG_HSA_AMD_P2P and CONFIG_PCI_P2PDMA (Ubuntu's and Fedora's have them)",
-              "switch on Above 4G Decoding and Resizable BAR in the BIOS"))
+        help=(*steps, P2P_KERNEL, BIOS_ROOM))
 
 
 def _small_bar(gpu: Gpu, amdgpu: Amdgpu) -> bool:

@@ -36,7 +36,9 @@ def _driver_cause(scene: Scene, events: Sequence[Event]) -> str:
 
 
 def _link_cause(scene: Scene, events: Sequence[Event]) -> str:
-    return f"link:{scene.link_id(events[0].bdf) or events[0].bdf or ''}"
+    """A link that would not train explains the target speed that the kernel then lowered (drivers/pci/quirks.c)."""
+    kind = "link-untrained" if all(event.kind == "link-retrain" for event in events) else "link"
+    return f"{kind}:{scene.link_id(events[0].bdf) or events[0].bdf or ''}"
 
 
 def _xids(events: Sequence[Event]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import msgspec
 
 from boxcheck.checks.places import where
+from boxcheck.checks.steps import cost
 from boxcheck.checks.wording import decided, duration, not_read
 from boxcheck.decode.klog import Event, KernelLog
 from boxcheck.model import BOX, Bdf, Finding, Outcome, Subject, Unread
@@ -186,7 +187,7 @@ def _finding(scene: Scene, group: Sequence[Event], cause: str, title: str | None
     bdf = group[0].bdf
     said = [_said(scene, event) for event in worst[:MOST_WORDS]]
     more = len(worst) - MOST_WORDS
-    helps = dict.fromkeys(step for event in worst for step in event.help)
+    helps = dict.fromkeys(step for event in sorted(worst, key=lambda event: cost(event.help)) for step in event.help)
     return decided(
         outcome, scene.subject(bdf), "; ".join(said) + (f"; and {more} more kinds" if more > 0 else ""),
         evidence=(LOG,), cause=cause, title=title, where=scene.place(bdf), help=tuple(helps),

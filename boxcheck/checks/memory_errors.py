@@ -62,7 +62,7 @@ def ecc(memory: Memory, want: Profile) -> Iterator[Finding]:
         yield decided(
             _says_no(bound), BOX, f"{why}, {wants(bound)} ECC", measured=Quantity(False), limit=bound,
             evidence=evidence, cause="memory-ecc:", title="memory has no ECC",
-            help=("enable ECC in the BIOS", "ECC modules show Total Width 72 or 80: sudo dmidecode -t 17"))
+            help=("sudo dmidecode -t 17: modules with ECC show a Total Width of 72 or 80", "BIOS setup: ECC on"))
     elif isinstance(memory.ecc, Unread):
         yield not_read(BOX, memory.ecc, evidence=evidence)
     elif isinstance(memory.edac, Unread):

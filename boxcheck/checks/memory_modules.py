@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from boxcheck.checks.memory import TABLES, dimm, dimm_cause
+from boxcheck.checks.steps import SAME_MODULE
 from boxcheck.checks.wording import broken_bound, decided, not_read, size, wish_of
 from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Subject, Unread
 from boxcheck.probes.memory import Memory, Module
@@ -58,7 +59,7 @@ def uniform(memory: Memory, want: Profile) -> Iterator[Finding]:
                 f"{size(kind[0])} {kind[1] or 'of no part number'}, {len(kinds[usual])} others are {size(usual[0])} "
                 f"{usual[1] or 'of no part number'}", measured=Quantity(False), limit=bound, evidence=(TABLES,),
                 cause=dimm_cause(module.label), title=f"memory module {module.label} differs from the others",
-                help=(f"replace the module in {module.label} with the part number of the others",),
+                help=(SAME_MODULE.format(label=module.label),),
             )
 
 
@@ -115,7 +116,7 @@ def _speed_findings(
             outcome, dimm(module),
             f"runs at {module.configured_mts} MT/s, rated {_rating(module)}, {demand}",
             cause=dimm_cause(module.label), title=f"memory module {module.label} is slower than the others",
-            help=(f"replace the module in {module.label} with one of the others' part number and speed",),
+            help=(SAME_MODULE.format(label=module.label),),
             notes=(f"it holds the other {len(fitted) - len(odd)} down to its speed",) if len(slow) > len(odd) else (),
             **options)
     if not odd:

@@ -9,6 +9,7 @@ from boxcheck.checks.driver import on_own_driver
 from boxcheck.checks.gpu_sensors import nvml_of
 from boxcheck.checks.nvidia_driver import applies
 from boxcheck.checks.places import reseat, wanted_gpus, where
+from boxcheck.checks.steps import REVIVE
 from boxcheck.checks.wording import counted, listed, not_read
 from boxcheck.model import BOX, Bdf, Finding, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
@@ -59,7 +60,7 @@ def runtime_count(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Iter
 def _judge_listed(gpu: Gpu, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Finding | None:
     """None where the driver has the GPU and NVML as a whole did not answer: one finding then stands for all."""
     evidence = (f"{PROC}/gpus/{gpu.bdf}/information",)
-    help_ = ("sudo dmesg | grep -E 'NVRM|Xid' | tail -30  says why", "power off and on; still: reseat the card")
+    help_ = ("sudo dmesg | grep -E 'NVRM|Xid' | tail -30  says why", REVIVE)
     seen = nvml.of(gpu.bdf)
     lost_by_count = not isinstance(nvml.gpus, Unread) and [one for one in nvml.gpus if one.lost]
     if gpu.driver != "nvidia":
@@ -73,7 +74,7 @@ def _judge_listed(gpu: Gpu, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Findin
         return failed(gpu.subject, "the driver has it, and it does not answer (its VBIOS reads as question marks)",
                       evidence=evidence, cause=f"gpu-lost:{gpu.bdf}",
                       title=f"{gpu.subject.name} does not answer its driver",
-                      help=("power the machine off and on", "check the card's power leads, reseat card and riser"))
+                      help=(REVIVE,))
     if own is None:
         return failed(gpu.subject, "on the bus, and unknown to NVIDIA's driver", evidence=evidence,
                       cause=f"driver-binding:{gpu.bdf}", title=f"NVIDIA's driver does not have {gpu.subject.name}",
@@ -90,7 +91,7 @@ def _judge_listed(gpu: Gpu, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Findin
         return failed(
             gpu.subject, f"the driver has it, and {nvml.by} says: {seen.error or 'GPU is lost'}", evidence=evidence,
             cause=f"gpu-lost:{gpu.bdf}", title=f"{gpu.subject.name} does not answer its driver",
-            help=("power the machine off and on", "check the card's power leads, reseat card and riser"))
+            help=(REVIVE,))
     if seen.error is not None:
         return not_read(gpu.subject, Unread(f"{nvml.by}: {seen.error}"), evidence=evidence)
     return passed(gpu.subject, f"driver and {nvml.by} show it", evidence=evidence)

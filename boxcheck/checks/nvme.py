@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from boxcheck.checks.steps import COOL_DRIVE, COPY_AND_REPLACE, LANE_SHARING
 from boxcheck.checks.wording import broken_bound, counted, decided, judged, listed, not_read, why_not, wish_of
 from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Subject, Unread
 from boxcheck.probes.links import Link, Links
@@ -86,7 +87,7 @@ def count(nvme: Nvme, want: Profile) -> Iterator[Finding]:
         title=f"{wish_of(bound) - len(drives)} of {wish_of(bound)} NVMe drives missing",
         help=("sudo modprobe nvme, then look at the kernel log",) if nvme.undriven else (
             "power off, reseat the drive that nvme list does not show, power on",
-            "look in the board's manual for a slot or jumper that shares the drive's lanes"),
+            LANE_SHARING),
     )
 
 
@@ -135,7 +136,7 @@ def _link_of(drive: NvmeDrive, above: Link, want: Profile) -> Iterator[Finding]:
             outcome, subject, says, measured=measured, limit=bound, evidence=evidence, cause=f"link:{above.id}",
             title=f"the link of {drive.name} runs below what it can do", where=where,
             help=(f"power off, reseat {drive.name} ({drive.model if isinstance(drive.model, str) else drive.bdf})",
-                  "look in the board's manual for lane sharing, in the BIOS for the slot's width and speed"))
+                  LANE_SHARING))
     if not any(found):
         yield passed(
             subject, f"x{width} at {speed:.1f} GT/s", measured=Quantity(width or 0, "lanes"), evidence=evidence)
@@ -222,11 +223,12 @@ def _health_of(drive: NvmeDrive, smart: SmartLog, subject: Subject, bound: Limit
     evidence = (f"nvme smart-log /dev/{drive.name} -o json",)
     common = {"evidence": evidence, "cause": f"nvme:{drive.name}"}
     fine = True
+    dying = bool(smart.critical_warning and smart.critical_warning & ~TOO_HOT)
     if smart.critical_warning == TOO_HOT:
         fine = False
         yield marginal(
             subject, f"critical warning 0x{TOO_HOT:02x}, must be 0x00: temperature is outside its range",
-            measured=Quantity(TOO_HOT), title=f"{drive.name} is hot", help=("give it air or a heat sink",),
+            measured=Quantity(TOO_HOT), title=f"{drive.name} is hot", help=(COOL_DRIVE,),
             evidence=evidence, cause=f"hot:{drive.bdf or drive.name}")
     elif smart.critical_warning:
         words = [text for bit, text in WARNINGS if smart.critical_warning & bit] or ["reason not known"]
@@ -234,19 +236,19 @@ def _health_of(drive: NvmeDrive, smart: SmartLog, subject: Subject, bound: Limit
         yield failed(
             subject, f"critical warning 0x{smart.critical_warning:02x}, must be 0x00: {listed(words)}",
             measured=Quantity(smart.critical_warning), title=f"{drive.name} warns: {words[0]}",
-            help=("copy what is on it, then replace it",), **common)
+            help=(COPY_AND_REPLACE,), **common)
     if smart.media_errors:
         fine = False
         yield marginal(
             subject, f"{smart.media_errors} media errors, limit 0", measured=Quantity(smart.media_errors, "errors"),
-            title=f"{drive.name} has lost data", help=("copy what is on it; replace it when the number grows",),
-            **common)
+            title=f"{drive.name} has lost data", **common,
+            help=(COPY_AND_REPLACE,) if dying else ("copy what is on it; replace it when the number grows",))
     used = smart.used_percent
     if bound is not None and used is not None and outcome_of(used, bound) is not Outcome.PASS:
         fine = False
         yield judged(
             subject, used, bound, f"{used} % used, {broken_bound(used, bound)} % or less",
-            title=f"{drive.name} is worn", help=("plan its replacement",), **common)
+            title=f"{drive.name} is worn", help=(COPY_AND_REPLACE,) if dying else ("plan its replacement",), **common)
     missing = [name for name, value in (("media errors", smart.media_errors), ("percentage used", smart.used_percent))
                if value is None]
     if missing:

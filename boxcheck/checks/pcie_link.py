@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.checks.places import link_evidence, link_subject, path_name, reseat, short, slot_links, unjudged, where
+from boxcheck.checks.places import link_evidence, link_subject, reseat, seat, short, slot_links, unjudged, where
 from boxcheck.checks.wording import counted
 from boxcheck.model import BOX, Finding, Limit, Quantity, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
@@ -265,7 +265,7 @@ def _judge_speed(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
         subject, f"runs at {shown} under load, {bound} required",
         measured=None if speed is None else Quantity(speed, "GT/s"), limit=wanted, evidence=evidence,
         cause=_cause(link), where=place, title=f"{name} runs at {shown}, not {bound}", notes=notes, not_=excluded,
-        help=(*reseat(link, want), f"a riser must be made for {bound} GT/s; try the card in the slot without one"),
+        help=(*reseat(link, want), f"it is the riser: it must be made for {bound} GT/s"),
     )
 
 
@@ -306,10 +306,7 @@ def link_down(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
             link_subject(link, gpu), "a card is present, its link is down", evidence=link_evidence(link, "config"),
             cause=f"link-down:{link.id}", where=where(link, gpu, links, want),
             title=f"the card in {name} is seated but its link is down",
-            help=(
-                "power off; check that every power lead of the card is in, and the riser's own power where it has one",
-                f"reseat both ends of {path_name(link, want)}, or try the card in the slot without a riser",
-            ),
+            help=seat(link, want),
             not_=("an empty slot (its presence pins are closed)",),
         )
     if up:

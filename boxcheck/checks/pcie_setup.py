@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from boxcheck.checks.pcie_signal import config_of, ends
-from boxcheck.checks.places import link_evidence, link_subject, short, slot_links, unjudged, where
+from boxcheck.checks.places import link_evidence, link_subject, seat, short, slot_links, unjudged, where
+from boxcheck.checks.steps import READ_THE_LOG
 from boxcheck.checks.wording import counted
 from boxcheck.model import BOX, Finding, Quantity, Subject, Unread
 from boxcheck.probes.gpus import Gpus
@@ -236,8 +237,7 @@ def containment(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> I
             f"containment holds the port shut, triggered by {reason}", evidence=link_evidence(link, "config")[:1],
             cause=f"link-down:{link.id}", where=where(link, gpu, links, want),
             title=f"the port of {link.slot or short(link.id)} was shut after a fatal error",
-            help=("read what triggered it: boxcheck doctor log -v",
-                  "power off, check the card's power leads and both ends of its riser, power on"),
+            help=(READ_THE_LOG, *seat(link, want)),
         )
     if triggered:
         return

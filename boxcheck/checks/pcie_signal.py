@@ -65,7 +65,7 @@ def lane_errors(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> I
             yield marginal(
                 subject, f"lane errors are logged: {text}", evidence=evidence, cause=f"link:{link.id}",
                 title=f"lane errors on the link of {subject}", where=where(link, gpu, links, want),
-                help=("power off, clean the edge connector of card and riser with isopropyl alcohol",
+                help=("at the next step, clean the edge connectors of card and riser with isopropyl alcohol",
                       *reseat(link, want)),
             )
         elif hidden is not None:
@@ -129,7 +129,7 @@ def _judge_equalisation(gpu: Gpu, link: Link, links: Links, pci: PciInventory, w
         return marginal(
             subject, f"equalisation: {listed(wrong)}", evidence=evidence, cause=f"link:{link.id}",
             title=f"the link of {subject} trained with too little margin", where=where(link, gpu, links, want),
-            help=("a shorter riser, one with a redriver or retimer, or another slot", *reseat(link, want)),
+            help=(*reseat(link, want), "it is the riser: take a shorter one, or one with a redriver or retimer"),
         )
     if hidden is not None:
         return unknown(subject, f"not read: {hidden.why}", needs_root=hidden.kind == "permission", evidence=evidence)

@@ -84,6 +84,15 @@ def reseat(link: Link, want: Profile) -> tuple[str, str]:
     )
 
 
+def seat(link: Link, want: Profile) -> tuple[str, str]:
+    """What to do about a card that is in its slot and not on its link."""
+    return (
+        "power off; check every power lead of the card, and the riser's own where it has one; reseat the card and both "
+        f"ends of {path_name(link, want)}, power on",
+        "not cured: try the card in the slot without a riser, then in a slot that works",
+    )
+
+
 def link_evidence(link: Link, *names: str) -> tuple[str, ...]:
     """Sysfs files of both ends."""
     ends = [link.downstream.bdf, *([link.upstream.bdf] if link.upstream else [])]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from boxcheck.checks.bmc import driver_help, no_driver
 from boxcheck.checks.gpu_sensors import no_gpu
+from boxcheck.checks.steps import SUPPLY
 from boxcheck.checks.wording import broken_bound, counted, decided, judged, listed, not_read, why_not, wish_of
 from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Subject, Unread
 from boxcheck.probes.bmc import SUPPLIES, Bmc, BmcSensor
@@ -62,7 +63,7 @@ def psu_missing(bmc: Bmc, dmi: Dmi, want: Profile) -> Iterator[Finding]:
         yield failed(
             Subject("sensor", row.name), row.reading.lower(), measured=Quantity(row.reading), evidence=evidence,
             cause=f"power-supply:{row.name}", title=f"power supply {row.name}: {row.reading.lower()}",
-            help=("check its mains lead and circuit breaker, then swap the supply",))
+            help=(SUPPLY,))
     if bound is None:
         if not broken:
             yield skipped(BOX, f"the profile sets no {SUPPLIES_WANTED}")
@@ -73,7 +74,7 @@ def psu_missing(bmc: Bmc, dmi: Dmi, want: Profile) -> Iterator[Finding]:
             BOX, working, bound, f"{counted(working, 'supply', 'supplies')} with mains, {broken_bound(working, bound)}",
             evidence=evidence, title="a power supply is missing or has no mains",
             cause=f"power-supply:{broken[0].name}" if len(broken) == 1 else "power-supply:",
-            help=("check the mains leads and circuit breakers, then the supplies",))
+            help=(SUPPLY,))
         return
     yield _by_firmware(bmc, dmi, bound)
 
@@ -100,7 +101,7 @@ def _by_firmware(bmc: Bmc, dmi: Dmi, bound: Limit) -> Finding:
             f"{broken_bound(len(good), bound)}" + (f"; not well: {listed(bad)}" if bad else ""),
             evidence=("/sys/firmware/dmi/tables/DMI",), cause="power-supply:",
             title="a power supply is missing or has no mains",
-            help=("check the mains leads and circuit breakers, then the supplies",))
+            help=(SUPPLY,))
     said = f"the firmware lists {len(good)} supplies, but its text may be from boot"
     return not_read(BOX, Unread(f"{said}; {why.why}", why.kind), help=driver_help(bmc))
 

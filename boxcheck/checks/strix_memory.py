@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import msgspec
 
-from boxcheck.checks.steps import GRUB_FILE, GRUB_RUN
+from boxcheck.checks.steps import GRUB_FILE, GRUB_RUN, GRUB_WRITE
 from boxcheck.decode.cmdline import parse_number
 from boxcheck.model import Subject, Unread
 from boxcheck.probes.amdgpu import PAGE_BYTES, Amdgpu, AmdgpuCard
@@ -34,6 +34,7 @@ MIB = 1 << 20
 APU_ARCHES = frozenset({"gfx1151"})
 SMALLEST_CARVE_OUT_BYTES = 512 * MIB
 """What the help tells to set in the BIOS (kyuz0, lhl)."""
+CARVE_OUT_STEP = "reboot into the BIOS setup: UMA frame buffer size (iGPU memory) to 512 MB"
 SYSTEM_GIB = 4
 """What must stay to the system: kyuz0's 124 of 128 GiB."""
 MODULE_SIZE_GIB = 8
@@ -121,17 +122,16 @@ class Shared(msgspec.Struct, frozen=True):
     def setting(self) -> tuple[str, ...]:
         """The steps that set it right on this very box, in the order in which they are to be done."""
         pages = self.best_pages
-        bios = ("BIOS setup: UMA frame buffer size (iGPU memory) to 512 MB",) if self.carve_out_too_large else ()
+        end = (GRUB_WRITE, CARVE_OUT_STEP) if self.carve_out_too_large else (GRUB_RUN,)
         if pages is None:
-            return (*bios, f"set ttm.pages_limit in {GRUB_FILE} to (memory in GiB - {SYSTEM_GIB}) x 262144", GRUB_RUN)
+            return (f"set ttm.pages_limit in {GRUB_FILE} to (memory in GiB - {SYSTEM_GIB}) x 262144", *end)
         words = f"{self.ttm}.pages_limit={pages} {self.ttm}.page_pool_size={pages}"
         assert isinstance(self.installed_bytes, int)
         return (
-            *bios,
             f"put `{words}` into {GRUB_FILE}{self._instead(pages)}: {pages * PAGE_BYTES // GIB} of "
             f"{self.installed_bytes // GIB} GiB, {SYSTEM_GIB} GiB stay to the system; "
             f"before Linux 6.14 also amdgpu.gttsize={pages // 256}",
-            GRUB_RUN,
+            *end,
         )
 
     def _instead(self, pages: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from boxcheck.checks.places import link_subject, short, where
+from boxcheck.checks.steps import COOL_DRIVE, FANS, LOAD_OFF
 from boxcheck.checks.wording import broken_bound, counted, judged, listed, not_read, why_not
 from boxcheck.model import BOX, Bdf, Finding, Quantity, Subject, Unread
 from boxcheck.probes.gpus import Gpus
@@ -121,7 +122,7 @@ def _alarm(chip: Chip, item: Temperature, gpus: Gpus) -> Finding:
         subject, f"{item.label} of {chip.name} {chip.bdf or chip.device}: {now}, critical limit {critical}",
         measured=None if isinstance(item.celsius, Unread) else Quantity(item.celsius, "°C"), evidence=(item.path,),
         cause=_alarm_cause(chip), title=f"{name} is past its critical temperature",
-        help=("take the load off now", "look for a fan that stands still and for blocked air"))
+        help=(LOAD_OFF, FANS))
 
 
 def _alarm_cause(chip: Chip) -> str:
@@ -163,7 +164,7 @@ def _nvme_of(name: str, bdf: Bdf | None, sensors: Sensors) -> Finding:
         if bound is not None and item.celsius >= bound:
             return make(
                 subject, f"{item.celsius:g} °C, its {word} temperature is {bound:g} °C", cause=f"hot:{bdf}",
-                title=f"{name} is hot", help=("give it a heat sink or air",), **options)
+                title=f"{name} is hot", help=(COOL_DRIVE,), **options)
     if item.max_celsius is None and item.limits_unread is not None:
         return not_read(subject, item.limits_unread, **options)
     if item.max_celsius is None and item.critical_celsius is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from boxcheck.checks.gpu_sensors import NVML_CHIP, gpu_readings, no_gpu
+from boxcheck.checks.steps import FANS
 from boxcheck.checks.wording import broken_bound, decided, judged, listed, median, not_read, why_not, wish_of
 from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
@@ -114,7 +115,7 @@ def _gpu_idle(gpu: Gpu, chip: Chip, bounds: dict[str, Limit], shown_alike: froze
         yield decided(
             outcome, gpu.subject, says, measured=Quantity(item.celsius, "°C"), limit=bound, evidence=(item.path,),
             cause=f"gpu-hot:{gpu.bdf}", title=f"GPU {gpu.index} is hot{rest}",
-            help=("look whether its fans turn and air reaches it", "look for a process that keeps its clocks high"))
+            help=(FANS, "look for a process that keeps its clocks high"))
     if fine:
         first = read[0]
         yield passed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from boxcheck.checks.gpu_sensors import nothing_asks, nvml_of
+from boxcheck.checks.steps import FANS
 from boxcheck.checks.wording import counted, listed, not_read
 from boxcheck.model import BOX, Finding, Quantity, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
@@ -74,5 +75,5 @@ def _held(gpu: Gpu, reasons: int) -> Finding:
         measured=Quantity(reasons), evidence=("nvidia-smi -q -d PERFORMANCE",),
         cause=f"{'gpu-power' if brake else 'gpu-hot'}:{gpu.bdf}",
         title=f"GPU {gpu.index} is held down by {dict(REASONS)[gravest]}",
-        help=("reseat the card's power connector at both ends; swap the cable with a neighbour's", "look at the supply")
-        if brake else ("look whether its fans turn and air reaches it",))
+        help=("reseat the card's power connector at both ends; swap the cable with a neighbour's",
+              "not cured: look at the supply") if brake else (FANS,))

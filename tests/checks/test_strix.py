@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from boxcheck.checks.steps import GRUB_RUN
+from boxcheck.checks.steps import GRUB_WRITE
+from boxcheck.checks.strix_memory import CARVE_OUT_STEP
 from boxcheck.decode.cmdline import parse_cmdline
 from boxcheck.model import Finding
 from boxcheck.probes.amdgpu import Amdgpu, Ttm
@@ -196,9 +197,8 @@ def test_a_large_carve_out_explains_what_the_gpu_lacks_and_the_help_reckons_with
              for check in ("gpu-memory", "carve-out")]
     (problem,), _ = group(found)
     assert problem.title == "the BIOS keeps 64 GiB for the GPU"
-    assert [step.split(":")[0] for step in problem.help][:1] == ["BIOS setup"]
-    assert f"ttm.pages_limit={PAGES_124} " in problem.help[1]
-    assert problem.help[2:] == (GRUB_RUN,)
+    assert f"ttm.pages_limit={PAGES_124} " in problem.help[0]
+    assert problem.help[1:] == (GRUB_WRITE, CARVE_OUT_STEP)  # one reboot for both
 
 
 def test_a_carve_out_that_the_profile_does_not_mind_stays_in_the_sum() -> None:
