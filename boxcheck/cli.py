@@ -166,6 +166,39 @@ def capture(
 
 
 @app.command()
+def triage(
+    files: Annotated[list[str] | None, typer.Argument(
+        metavar="FILE|-...", help="Saved or pasted text, packed or not, a folder of it, or a capture; - reads standard "
+        "input.")] = None,
+    since: Annotated[str | None, typer.Option(
+        "--since", metavar="TIME", help="Leave out what was last seen before: seconds since boot (90, 2h) or a wall "
+        "time ('2026-09-19 16:18').")] = None,
+    only: Annotated[list[str] | None, typer.Option(
+        "--only", metavar="KIND", help="Only events of this kind: xid, aer, 'link-*' (repeatable).")] = None,
+    json: JsonOut = None,
+    plain: Annotated[bool, typer.Option("--plain", help="One event a line, stable order.")] = False,
+    ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
+    color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the last lines.")] = False,
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Show harmless events too.")] = 0,
+    strict: Annotated[bool, typer.Option("--strict", help="An event to watch fails.")] = False,
+) -> None:
+    """Say what happened, to which part, why and what to do next, from logs and outputs of any machine.
+
+    Reads kernel logs in any envelope, lspci, nvidia-smi, rocm-smi, amd-smi, rocminfo, dmidecode, bandwidth and burn-in
+    tools, and captures, mixed as they come. Exit codes: 0 nothing that fails, 1 a failing event, 2 usage, 3 nothing
+    recognised.
+    """
+    from boxcheck.commands.triage import Options
+    from boxcheck.commands.triage import triage as body
+
+    _leave(body(Options(
+        files=tuple(files or ()), since=since, only=tuple(only or ()), json=json, plain=plain, ascii=ascii,
+        color=color.value, quiet=quiet, verbose=verbose, strict=strict,
+    )))
+
+
+@app.command()
 def checks(
     json: JsonOut = None,
     profile: ForProfile = None,

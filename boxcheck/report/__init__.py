@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from boxcheck.account import Account
 
@@ -14,7 +14,20 @@ if TYPE_CHECKING:
     from boxcheck.report.text import Style
 
 
-def style_for(options: Options, stream: object = None) -> Style:
+class Shown(Protocol):
+    """The options of a command that say how its account looks."""
+
+    @property
+    def color(self) -> str: ...
+    @property
+    def ascii(self) -> bool: ...
+    @property
+    def verbose(self) -> int: ...
+    @property
+    def quiet(self) -> bool: ...
+
+
+def style_for(options: Shown, stream: object = None) -> Style:
     """Width, colour and character set for a stream, from its terminal, the environment and the options."""
     from boxcheck.report.text import Style
 

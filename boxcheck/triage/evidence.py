@@ -7,7 +7,7 @@ say, never zero and never "no".
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -25,7 +25,10 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     first_line: int
     """Number of the first line in the file, from 1."""
     cut_short: bool = False
-    """The section was too long to be kept whole, or the text ends within it."""
+    """The section was too long to be kept whole."""
+    numbers: tuple[int, ...] = ()
+    """Line of the file for each line, where they do not simply follow `first_line`: progress that overwrites itself
+    with carriage returns is one line of the file and several here."""
 
     @property
     def text(self) -> str:
@@ -81,6 +84,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     iommu_group: int | None = None
     parent: Bdf | None = None
     """The bridge above, where the text tells."""
+    port_type: Literal["root port", "upstream port", "downstream port", "endpoint"] | None = None
+    """What the PCI Express capability says it is; `endpoint` for legacy and integrated ones too."""
     secondary_bus: int | None = None
     subordinate_bus: int | None = None
     """Of a bridge: the buses behind it."""
@@ -111,6 +116,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 def at_line(section: Section, offset: int) -> int:
     """Line of the file for the line `offset` of a section."""
+    if section.numbers:
+        return section.numbers[min(offset, len(section.numbers) - 1)]
     return section.first_line + offset
 
 

@@ -1,0 +1,257 @@
+"""The account of a triage for a terminal: what was given, what happened when, why, and what to do next.
+
+Renders a `Triage` and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from boxcheck import __version__
+from boxcheck.model import Outcome
+from boxcheck.report.text import Style, numbered, wrap
+from boxcheck.triage.account import Triage
+from boxcheck.triage.machine import bus_of
+from boxcheck.triage.scene import GRAVITY, Diagnosis, Sighting
+from boxcheck.triage.times import clock_text
+
+_OUTCOMES = {"fail": Outcome.FAIL, "warn": Outcome.MARGINAL, "info": Outcome.PASS, "benign": Outcome.SKIP}
+_WORDS = {"fail": "FAIL", "warn": "warn", "info": "info", "benign": "benign"}
+CAUSES = {
+    "signal": "the link: riser, slot, connector or card edge",
+    "power": "power: supply, cables, cooling or power saving",
+    "config": "a setting of BIOS or kernel", "driver": "a driver or a program", "firmware": "firmware",
+    "memory": "memory", "benign": "none", None: "not told by this evidence",
+}
+MOST_ROWS = 30
+MOST_RESIDUE = 5
+MOST_PIECES = 6
+_WORD_COLUMNS = 7
+
+
+def triage_text(triage: Triage, style: Style) -> str:
+    """The whole account, ending in a line feed."""
+    if style.quiet:
+        return "\n".join(_closing(triage, style)) + "\n"
+    lines = [*_head(triage, style)]
+    if triage.events:
+        lines += ["", *_timeline(triage, style)]
+    for number, problem in enumerate(triage.problems, 1):
+        lines += ["", *_problem(triage, problem, number, style)]
+    lines += [*_residue(triage, style), *_notes(triage, style), "", *_closing(triage, style)]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def plain(triage: Triage) -> str:
+    """One event a line, stable order: severity, kind, device, count, words."""
+    rows = []
+    for sighting in triage.events:
+        event = sighting.event
+        device = triage.machine.short(event.bdf) if event.bdf is not None else "-"
+        rows.append(f"{event.severity} {event.kind} {device} x{event.count} {event.says}")
+    rows += [f"residue {triage.sources[item.source].name}:{item.line} x{item.count} {item.text}"
+             for item in triage.residue]
+    return "".join(row + "\n" for row in rows)
+
+
+# What was given
+
+def _head(triage: Triage, style: Style) -> Iterator[str]:
+    stamp = datetime.fromtimestamp(triage.started, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    count = len(triage.sources)
+    yield style.bold(style.text(f"boxcheck {__version__}   triage of {_files(count)}   {stamp}"))
+    for source in triage.sources:
+        pieces = list(source.pieces[:MOST_PIECES])
+        if len(source.pieces) > MOST_PIECES:
+            pieces.append(f"and {len(source.pieces) - MOST_PIECES} more")
+        text = "; ".join(pieces) if pieces else "nothing in it is known here"
+        yield from wrap(f"{source.name}: {text}", style, "  ", "    ")
+        for complaint in source.complaints[:3]:
+            yield from wrap(complaint, style, "    note  ", " " * 10)
+    box = triage.machine.box
+    known = [box[name] for name in ("product", "board", "bios", "cpu", "driver") if box.get(name)]
+    if known:
+        yield from wrap("machine: " + " · ".join(dict.fromkeys(known)), style, "  ", "    ")
+    if triage.only:
+        yield from wrap(f"only {', '.join(triage.only)}: {triage.other_kinds} other events are left out", style, "  ")
+    if triage.before_since:
+        yield from wrap(f"{triage.before_since} events or lines before --since are left out", style, "  ")
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
+# What happened
+
+def _timeline(triage: Triage, style: Style) -> Iterator[str]:
+    events = [sighting for sighting in triage.events if sighting.bad or style.verbose]
+    quiet = len(triage.events) - len(events)
+    if events:
+        events.sort(key=_order)
+        shown = events if style.verbose or len(events) <= MOST_ROWS else _most_telling(events)
+        devices = {sighting.index: _device(triage, sighting) for sighting in shown}
+        whens = {sighting.index: clock_text(sighting.event.first) for sighting in shown}
+        width = min(max((len(text) for text in devices.values()), default=0), 26)
+        when = max(max(len(text) for text in whens.values()), 2)
+        yield style.text("what happened")
+        source = None
+        for sighting in shown:
+            if len(triage.sources) > 1 and sighting.source != source:
+                source = sighting.source
+                yield from wrap(triage.sources[source].name, style, "  ")
+            yield from _row(sighting, whens[sighting.index], devices[sighting.index], when, width, style)
+        if len(shown) < len(events):
+            yield f"  and {len(events) - len(shown)} more (-v shows all)"
+    if quiet:
+        kinds = ", ".join(dict.fromkeys(
+            sighting.kind for sighting in sorted(triage.events, key=lambda item: GRAVITY.index(item.event.severity))
+            if not sighting.bad))
+        what = "1 event that is" if quiet == 1 else f"{quiet} events that are"
+        yield from wrap(f"{what} no fault by {'itself' if quiet == 1 else 'themselves'}: {kinds} (-v shows them)",
+                        style, "  ", "  ")
+
+
+def _order(sighting: Sighting) -> tuple[object, ...]:
+    event = sighting.event
+    timed = isinstance(event.first, float)
+    return (sighting.source, event.boot, not sighting.log, (event.first if timed else 0.0), event.line)
+
+
+def _most_telling(events: Sequence[Sighting]) -> list[Sighting]:
+    """As many as fit, the gravest, in their order."""
+    chosen = sorted(events, key=lambda sighting: GRAVITY.index(sighting.event.severity))[:MOST_ROWS]
+    keep = {sighting.index for sighting in chosen}
+    return [sighting for sighting in events if sighting.index in keep]
+
+
+def _device(triage: Triage, sighting: Sighting) -> str:
+    bdf = sighting.bdf
+    if bdf is None:
+        return ""
+    slot = triage.machine.slot(bdf)
+    return f"{slot} {bus_of(bdf)}" if slot and not slot.isdigit() else bus_of(bdf)
+
+
+def _row(sighting: Sighting, when: str, device: str, when_width: int, width: int, style: Style) -> Iterator[str]:
+    event = sighting.event
+    least = "at least " if event.multiple or event.suppressed else ""
+    count = f"{least}{event.count} x " if event.count > 1 or least else ""
+    until = ""
+    if event.last is not None and event.last != event.first and event.count > 1:
+        until = f", last at {clock_text(event.last)}"
+    hidden = f", {event.suppressed} more suppressed by the kernel" if event.suppressed else ""
+    process = f" ({event.process})" if event.process else ""
+    place = f" [{sighting.file}:{event.line}]" if style.verbose else ""
+    narrow = style.columns < 72
+    head = f"  {_WORDS[event.severity]:<{_WORD_COLUMNS}}{when:<{when_width}}  {device:<{width}}  "
+    indent = " " * (4 + _WORD_COLUMNS if narrow else len(head))
+    text = f"{count}{event.says}{process}{until}{hidden}{place}"
+    if narrow:
+        yield style.text(head.rstrip())
+        yield from wrap(text, style, indent)
+        return
+    lines = wrap(text, style, head, indent)
+    word = _WORDS[event.severity]
+    lines[0] = lines[0].replace(word, style.word(_OUTCOMES[event.severity], word), 1)
+    yield from lines
+
+
+# Why
+
+def _problem(triage: Triage, problem: Diagnosis, number: int, style: Style) -> Iterator[str]:
+    title = f"problem {number} of {len(triage.problems)}: {problem.title}"
+    room = min(style.columns, 100) - len(title) - len(problem.sure)
+    if room >= 2:
+        yield style.bold(style.text(title)) + " " * room + problem.sure
+    else:
+        for line in wrap(f"{title} ({problem.sure})", style, "", "  "):
+            yield style.bold(line)
+    if problem.where:
+        yield from wrap(problem.where, style, "  where   ", " " * 10)
+    yield from wrap(CAUSES[problem.cause], style, "  cause   ", " " * 10)
+    for position, text in enumerate(problem.because):
+        yield from wrap(text, style, "  because " if position == 0 else " " * 10, " " * 12)
+    yield from numbered(problem.help, style)
+    for position, text in enumerate(problem.not_):
+        yield from wrap(text, style, "  not     " if position == 0 else " " * 10, " " * 12)
+    if problem.rule != "alone":
+        yield style.text(f"  why     boxcheck explain triage.{problem.rule}")
+
+
+# What is left
+
+def _residue(triage: Triage, style: Style) -> Iterator[str]:
+    if not triage.residue:
+        return
+    lines = sum(item.count for item in triage.residue) + triage.residue_dropped
+    yield ""
+    yield from wrap(
+        f"{lines} line{'' if lines == 1 else 's'} that sound like trouble and are not known here (not judged)", style)
+    shown = triage.residue if style.verbose else triage.residue[:MOST_RESIDUE]
+    for item in shown:
+        place = f"{triage.sources[item.source].name}:" if len(triage.sources) > 1 else "line "
+        count = f"{item.count} x " if item.count > 1 else ""
+        text = item.text if style.verbose or len(item.text) <= 160 else item.text[:159] + "…"
+        yield from wrap(f"{place}{item.line}  {count}{text}", style, "  ", "    ")
+    rest = len(triage.residue) - len(shown)
+    if rest or triage.residue_dropped:
+        more = f"and {rest + triage.residue_dropped} more" + ("" if style.verbose else " (-v shows them)")
+        yield f"  {more}"
+
+
+def _notes(triage: Triage, style: Style) -> Iterator[str]:
+    if not triage.notes:
+        return
+    yield ""
+    yield style.text("what this evidence cannot tell")
+    shown = triage.notes if style.verbose else triage.notes[:8]
+    for note in shown:
+        yield from wrap(note, style, "  - ", "    ")
+    if len(shown) < len(triage.notes):
+        yield f"  and {len(triage.notes) - len(shown)} more (-v shows them)"
+
+
+def _closing(triage: Triage, style: Style) -> Iterator[str]:
+    if not triage.recognised:
+        yield style.word(Outcome.UNKNOWN, "UNKNOWN") + "  nothing that boxcheck knows was found in what was given"
+        yield from wrap(
+            "It reads kernel logs, lspci, nvidia-smi, rocm-smi, amd-smi, rocminfo, dmidecode, nvbandwidth,"
+            " p2pBandwidthLatencyTest, rocm_bandwidth_test, gpu_burn, RVS and captures. What was given holds none of"
+            " them, so nothing follows from it.", style, "  ")
+        return
+    counts = {word: sum(sighting.event.severity == word for sighting in triage.events) for word in GRAVITY}
+    harmless = counts["info"] + counts["benign"]
+    kinds = [f"{counts['fail']} that fail", f"{counts['warn']} to watch", f"{harmless} harmless"]
+    tally = ", ".join(text for text in kinds if not text.startswith("0 ")) or "no event"
+    if triage.failed:
+        word, outcome = "FAIL", Outcome.FAIL
+        meaning = f"{len(triage.problems)} problem{'' if len(triage.problems) == 1 else 's'}: see above."
+    elif triage.warned:
+        word, outcome = "WARN", Outcome.MARGINAL
+        meaning = ("Nothing that must never happen; but what is listed is rare where nothing is wrong: see how often"
+                   " it comes.")
+    else:
+        word, outcome = "NOTHING", Outcome.PASS
+        meaning = ("Nothing in what was given is a fault. That is no verdict on the machine: what was not given was not"
+                   " looked at.")
+    yield style.word(outcome, word) + style.text(f"   events: {tally}")
+    yield from wrap(meaning, style, "  ")
+    if not style.quiet:
+        yield from _next(triage, style)
+
+
+def _next(triage: Triage, style: Style) -> Iterator[str]:
+    """What would tell more, of what was not given."""
+    text = " ".join(piece for source in triage.sources for piece in source.pieces)
+    if "capture" in text:
+        return
+    missing = [command for word, command in (
+        ("kernel log", "sudo dmesg"), ("lspci", "sudo lspci -vvvnnxxxx")) if word not in text]
+    if any(sighting.kind in ("xid", "gpu-lost") for sighting in triage.events) and "nvidia-smi" not in text:
+        missing.append("nvidia-smi -q")
+    if missing:
+        yield from wrap(f"next   of the same machine, give as well: {', '.join(missing)}", style, "", "       ")
+    yield from wrap(
+        "next   all at once: sudo boxcheck capture --redact box.tar.gz on that machine", style, "", "       ")

@@ -1,0 +1,207 @@
+"""All that triage found, as the reports render it, and the one function that makes it from files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+import msgspec
+
+from boxcheck.model import Bdf
+from boxcheck.triage.evidence import Device
+from boxcheck.triage.machine import Machine, join
+from boxcheck.triage.reading import SourceReading, read_source
+from boxcheck.triage.rules import diagnose
+from boxcheck.triage.scene import GRAVITY, Diagnosis, Scene, Sighting
+from boxcheck.triage.times import moment
+
+MOST_EVENTS = 20_000
+"""Of all sources together. A log parser alone keeps as many."""
+
+_NVIDIA_KINDS = ("xid", "gpu-lost", "nvidia-init-fail")
+_AMD_KINDS = ("ib-test-fail", "ring-test-fail", "psp-fail")
+_VENDORS = {"nvidia": 0x10DE, "amd": 0x1002}
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """One source, and what was recognised in it."""
+
+    name: str
+    lines: int
+    pieces: tuple[str, ...]
+    """What it holds, for people: `kernel log of Linux 6.14.0, 0:00:00.0 to 3:12:00.0`, `lspci -vvv: 112 devices`."""
+    recognised: bool
+    complaints: tuple[str, ...] = ()
+
+
+class Leftover(msgspec.Struct, frozen=True, kw_only=True):
+    """A line at warning level or worse that nothing here knows. Listed, never judged."""
+
+    source: int
+    line: int
+    text: str
+    count: int
+    level: int | None
+
+
+class Triage(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole account."""
+
+    started: float
+    """Seconds since the epoch, UTC."""
+    elapsed_seconds: float
+    sources: tuple[Found, ...]
+    events: tuple[Sighting, ...]
+    """In the order of the evidence; `Sighting.index` is the position here."""
+    problems: tuple[Diagnosis, ...]
+    """Gravest first."""
+    machine: Machine
+    residue: tuple[Leftover, ...]
+    residue_dropped: int
+    notes: tuple[str, ...]
+    """What the evidence cannot tell."""
+    readings: tuple[Mapping[str, Any], ...]
+    """What tools measured: `{"tool", "file", "line", ...}`."""
+    before_since: int
+    """Events and residue that --since left out."""
+    other_kinds: int
+    """Events that --only left out."""
+    only: tuple[str, ...] = ()
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """All devices with an address, in order, then those without."""
+        known = self.machine.devices
+        return (*(known[bdf].device for bdf in sorted(known)), *self.machine.unplaced)
+
+    @property
+    def recognised(self) -> bool:
+        return any(source.recognised for source in self.sources)
+
+    @property
+    def failed(self) -> bool:
+        """An event that fails is in it."""
+        return any(sighting.event.severity == "fail" for sighting in self.events)
+
+    @property
+    def warned(self) -> bool:
+        return any(sighting.event.severity == "warn" for sighting in self.events)
+
+
+def triage(places: Sequence[str], *, since: float | datetime | None = None, only: Sequence[str] = ()) -> Triage:
+    """Reads all sources, joins them and looks for causes. UsageError for a source that cannot be read as text."""
+    began, started = time.monotonic(), time.time()
+    readings = [read_source(place, index, since) for index, place in enumerate(places)]
+    sightings = list(_sightings(readings))
+    machine = _machine(readings, sightings)
+    sightings = list(_placed(sightings, machine))
+    wanted = _wanted(sightings, only)
+    kept = [msgspec.structs.replace(sighting, index=index) for index, sighting in enumerate(wanted)]
+    problems = tuple(diagnose(Scene(kept, machine)))
+    return Triage(
+        started=started, elapsed_seconds=time.monotonic() - began, sources=tuple(map(_found, readings)),
+        events=tuple(kept), problems=tuple(sorted(
+            problems, key=lambda problem: (GRAVITY.index(problem.severity), problem.events[:1]))),
+        machine=machine, residue=tuple(_residue(readings)),
+        residue_dropped=sum(reading.log.residue_dropped for reading in readings if reading.log is not None),
+        notes=tuple(dict.fromkeys(_notes(readings, machine))), readings=tuple(_measured(readings)),
+        before_since=sum(reading.log.before_since for reading in readings if reading.log is not None),
+        other_kinds=len(sightings) - len(kept), only=tuple(only),
+    )
+
+
+def _sightings(readings: Iterable[SourceReading]) -> Iterable[Sighting]:
+    """All events, those of tools with those of logs, each happening once though two sources tell it."""
+    seen: set[tuple[object, ...]] = set()
+    for reading in readings:
+        logged = [(event, True) for event in (reading.log.events if reading.log is not None else ())]
+        shown = [(event, False) for piece in reading.evidence for event in piece.events]
+        for event, log in (*logged, *shown):
+            if log and event.first is not None:
+                key = (event.kind, event.bdf, event.labels, event.first, event.last, event.count)
+                if key in seen:
+                    continue
+                seen.add(key)
+            yield Sighting(
+                index=-1, event=event, source=reading.index, file=reading.name, log=log,
+                first=moment(event.first), last=moment(event.last))
+
+
+def _machine(readings: Sequence[SourceReading], sightings: Iterable[Sighting]) -> Machine:
+    pieces = [(piece, reading.index) for reading in readings for piece in reading.evidence]
+    pieces += [(reading.machine, reading.index) for reading in readings if reading.machine is not None]
+    heard: list[tuple[Bdf, Bdf | None, bool]] = []
+    for sighting in sightings:
+        event = sighting.event
+        if event.bdf is not None:
+            heard.append((event.bdf, event.reporter or event.limited_at, _family(sighting) is not None))
+    return join(pieces, heard)
+
+
+def _placed(sightings: Sequence[Sighting], machine: Machine) -> Iterable[Sighting]:
+    """The sightings at their links. What a GPU's driver says without an address is about the one GPU that it can mean.
+    """
+    named = {
+        (sighting.source, _family(sighting)): set[Bdf]() for sighting in sightings if _family(sighting) is not None}
+    for sighting in sightings:
+        if sighting.bdf is not None and _family(sighting) is not None:
+            named[sighting.source, _family(sighting)].add(sighting.bdf)
+    for sighting in sightings:
+        bdf, assumed = sighting.bdf, False
+        family = _family(sighting)
+        if bdf is None and family is not None:
+            known = {gpu for gpu in machine.gpus() if machine.vendor(gpu) in (None, _VENDORS[family])}
+            candidates = named[sighting.source, family] | known
+            if len(candidates) == 1:
+                bdf, assumed = next(iter(candidates)), True
+        if bdf is not None:
+            event = msgspec.structs.replace(sighting.event, bdf=bdf) if assumed else sighting.event
+            sighting = msgspec.structs.replace(sighting, event=event, link=machine.link(bdf), assumed=assumed)
+        yield sighting
+
+
+def _family(sighting: Sighting) -> str | None:
+    """Whose GPU an event is about, by its kind."""
+    if sighting.kind in _NVIDIA_KINDS:
+        return "nvidia"
+    return "amd" if sighting.kind.startswith("amdgpu-") or sighting.kind in _AMD_KINDS else None
+
+
+def _wanted(sightings: list[Sighting], only: Sequence[str]) -> list[Sighting]:
+    """The events that --only leaves."""
+    if not only:
+        return sightings
+    return [sighting for sighting in sightings if any(fnmatchcase(sighting.kind, pattern) for pattern in only)]
+
+
+def _found(reading: SourceReading) -> Found:
+    return Found(
+        name=reading.name, lines=reading.lines, pieces=tuple(reading.pieces), recognised=reading.recognised,
+        complaints=tuple(reading.complaints))
+
+
+def _residue(readings: Iterable[SourceReading]) -> Iterable[Leftover]:
+    for reading in readings:
+        for item in reading.log.residue if reading.log is not None else ():
+            yield Leftover(source=reading.index, line=item.line, text=item.text, count=item.count, level=item.level)
+
+
+def _notes(readings: Iterable[SourceReading], machine: Machine) -> Iterable[str]:
+    yield from machine.disputes
+    for reading in readings:
+        if reading.log is not None and reading.log.since_unknown:
+            yield (f"{reading.name}: {reading.log.since_unknown} events or lines carry no time of the kind that --since"
+                   " names, and are kept")
+        for piece in reading.evidence:
+            yield from piece.notes
+
+
+def _measured(readings: Iterable[SourceReading]) -> Iterable[Mapping[str, Any]]:
+    for reading in readings:
+        for piece, line in zip(reading.evidence, reading.evidence_lines, strict=True):
+            if piece.readings:
+                yield {"tool": piece.tool, "file": reading.name, "line": line, **piece.readings}
+

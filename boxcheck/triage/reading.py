@@ -1,0 +1,200 @@
+"""One source, read: its kernel log and the outputs of tools in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from importlib import import_module
+from itertools import chain
+
+import msgspec
+
+from boxcheck.decode.klog import KernelLog, LogParser
+from boxcheck.decode.klog.envelope import read_line
+from boxcheck.decode.text import clean_text
+from boxcheck.triage.cut import Cutter, Reader
+from boxcheck.triage.evidence import Evidence, Section
+from boxcheck.triage.input import STANDARD_INPUT, Source, blocks, is_capture
+from boxcheck.triage.logdevices import LogDevices
+from boxcheck.triage.times import clock_text
+from boxcheck.triage.tools import JSON_READERS
+
+JSON_LIMIT_BYTES = 64 << 20
+MOST_PIECES = 2000
+"""Outputs of tools in one source. An nvidia-bug-report has some dozens."""
+_SAMPLE_LINES = 400
+_JSON = re.compile(rb"\s*(?:\{|\[\s*[\[{])")
+_JOURNAL_KEYS = frozenset(("MESSAGE", "__CURSOR", "__REALTIME_TIMESTAMP", "_TRANSPORT"))
+
+
+class SourceReading(msgspec.Struct, kw_only=True):
+    """What one source holds."""
+
+    name: str
+    index: int
+    lines: int = 0
+    log: KernelLog | None = None
+    """None where no line of a kernel log was in it."""
+    evidence: list[Evidence] = []
+    evidence_lines: list[int] = []
+    """Line of the file at which each piece begins."""
+    machine: Evidence | None = None
+    """What its kernel log tells of the machine."""
+    complaints: list[str] = []
+    pieces: list[str] = []
+    """What was recognised, for people."""
+    crowded: bool = False
+    """It holds more outputs of tools than are kept."""
+
+    @property
+    def recognised(self) -> bool:
+        return self.log is not None or bool(self.evidence)
+
+    def take(self, piece: Evidence, line: int) -> None:
+        self.evidence.append(piece)
+        self.evidence_lines.append(line)
+
+
+def read_source(place: str, index: int, since: float | datetime | None = None) -> SourceReading:
+    """Reads a file, standard input (`-`) or a capture to its end."""
+    if is_capture(place):
+        from boxcheck.triage.capture import read_capture
+
+        return read_capture(place, index, since)
+    source = Source(name="standard input" if place == STANDARD_INPUT else clean_text(place, 200), index=index)
+    reading = SourceReading(name=source.name, index=index, complaints=source.complaints)
+    stream = blocks(source, place)
+    first = next(stream, b"")
+    if _JSON.match(first) and not _is_journal(first):
+        first, complete = _gathered(first, stream)
+        if complete and _read_json(first, reading):
+            return reading
+    _read_text(chain((first,), stream), reading, since)
+    return reading
+
+
+def _read_text(stream: Iterable[bytes], reading: SourceReading, since: float | datetime | None) -> None:
+    parser = LogParser(None, residue=True, since=since)
+    sample, devices = Sample(), LogDevices()
+    ended = True
+
+    def log(data: bytes) -> None:
+        sample.see(data)
+        devices.see(data)
+        parser.feed(data)
+
+    def take(reader: Reader, section: Section) -> None:
+        if len(reading.evidence) >= MOST_PIECES:
+            reading.crowded = True
+            return
+        reading.take(reader.read(section), section.first_line)
+
+    cutter = Cutter(log, take)
+    for block in stream:
+        reading.lines += block.count(b"\n")
+        ended = block.endswith(b"\n") if block else ended
+        cutter.feed(block)
+    cutter.finish()
+    if reading.crowded:
+        reading.complaints.append(f"more than {MOST_PIECES} outputs of tools; the rest was left out")
+    reading.lines += 0 if ended else 1
+    found = parser.finish()
+    if sample.kernel_lines or found.events or found.facts.kernel_release or found.facts.command_line:
+        reading.log = found
+        reading.pieces.append(log_text(found))
+        told = devices.evidence(found)
+        if told is not None:
+            reading.machine = told
+    reading.pieces += list(dict.fromkeys(piece.tool for piece in reading.evidence))
+
+
+# JSON as a whole
+
+def _is_journal(first: bytes) -> bool:
+    """Whether it is `journalctl -o json`: records one after another, which the log's parser reads."""
+    line = first.lstrip().split(b"\n", 1)[0]
+    try:
+        record = msgspec.json.decode(line)
+    except (msgspec.DecodeError, RecursionError):
+        # json-pretty has one key a line.
+        return any(b'"' + key.encode() + b'"' in first[:4096] for key in _JOURNAL_KEYS)
+    return isinstance(record, dict) and bool(_JOURNAL_KEYS & set(record))
+
+
+def _gathered(first: bytes, stream: Iterator[bytes]) -> tuple[bytes, bool]:
+    """The text so far, and whether it is all of it; a text beyond the limit is no document of a tool."""
+    parts, size = [first], len(first)
+    for block in stream:
+        parts.append(block)
+        size += len(block)
+        if size > JSON_LIMIT_BYTES:
+            return b"".join(parts), False
+    return b"".join(parts), True
+
+
+def _read_json(whole: bytes, reading: SourceReading) -> bool:
+    try:
+        value = msgspec.json.decode(whole)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    reading.lines = whole.count(b"\n") + (0 if whole.endswith(b"\n") else 1)
+    schema = value.get("schema") if isinstance(value, dict) else None
+    if isinstance(schema, str) and schema.startswith("boxcheck."):
+        reading.complaints.append(
+            f"this is a record that boxcheck wrote ({clean_text(schema, 60)}); give the evidence it was made from")
+        return True
+    for module in JSON_READERS:
+        piece = import_module(f"boxcheck.triage.tools.{module}").read_json(value)
+        if piece is not None:
+            reading.take(piece, 1)
+            reading.pieces.append(piece.tool)
+            return True
+    return False
+
+
+# Whether it is a kernel log
+
+class Sample:
+    """Looks at the first lines of what is no tool's: a kernel log is told by its envelopes, also one without a single
+    event. A log of a web server has time stamps too; it is none."""
+
+    def __init__(self) -> None:
+        self._left = _SAMPLE_LINES
+        self.kernel_lines = 0
+
+    def see(self, data: bytes) -> None:
+        if self._left <= 0:
+            return
+        for raw in data[:1 << 17].split(b"\n", self._left)[:self._left]:
+            if not raw.strip():
+                continue
+            self._left -= 1
+            self.kernel_lines += is_kernel_line(clean_text(raw[:600], 600))
+
+
+def is_kernel_line(text: str) -> bool:
+    """Whether the envelope of a line is one that only kernel logs wear."""
+    line = read_line(text, 0)
+    if not line.headed or line.foreign or not line.message:
+        return False
+    if line.seconds is not None or line.level is not None:
+        return True
+    head = text[:160]
+    return " kernel: " in head or text.lstrip("> ").startswith("[") or (line.stamp is not None and "," in line.stamp)
+
+
+def log_text(log: KernelLog) -> str:
+    """`kernel log of Linux 6.14.0, 2 boots, from its start to 3:12:00.0`."""
+    facts = log.facts
+    words = ["kernel log" + (f" of Linux {facts.kernel_release}" if facts.kernel_release else "")]
+    if log.boots > 1:
+        words.append(f"{log.boots} boots")
+    if log.first_seconds is not None and log.last_seconds is not None:
+        start = "the start of the boot" if facts.from_boot else clock_text(log.first_seconds)
+        words.append(f"from {start} to {clock_text(log.last_seconds)}")
+    elif facts.from_boot:
+        words.append("from the start of the boot")
+    if log.truncated:
+        words.append("not read whole")
+    return ", ".join(words)

@@ -1,0 +1,180 @@
+"""Rules about PCIe links: what is the wire, what is power management, what is software."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from boxcheck.triage.machine import bus_of
+from boxcheck.triage.rules import rule
+from boxcheck.triage.rules.links import direction, goes_with, link_name, links_of, trouble
+from boxcheck.triage.rules.words import (
+    AER,
+    CORRECTED,
+    DROPPED_LABELS,
+    LINK_TROUBLE,
+    READ_BOTH_ENDS,
+    RESEAT,
+    SWAP,
+    at_text,
+    indices,
+    is_signal,
+    sign_text,
+    times_text,
+)
+from boxcheck.triage.scene import Diagnosis, Scene, gravest
+
+
+@rule("link-dropped")
+def link_dropped(scene: Scene) -> Iterator[Diagnosis]:
+    """A link dropped: power, seat or riser, or a port put to sleep.
+
+    Why: `Surprise Down` (SDES) and `Data Link Protocol` errors, DPC and `Link Down` are the port's word that the wire
+    went away without being asked.
+    Not: an application; a hot-unplug that somebody asked for is not reported as an error.
+    Source: PCI Express Base Specification 3.2.1 (surprise down), 6.2.10 (DPC); boxes.md section 5 (port power
+    management has caused it: pcie_port_pm=off).
+    """
+    signs = tuple(
+        sighting for sighting in scene.free if sighting.bad and (
+            (sighting.kind in AER and bool(set(sighting.labels) & DROPPED_LABELS))
+            or (sighting.kind == "aer-fatal" and not sighting.labels)
+            or sighting.kind in ("dpc",) or (sighting.kind == "link-down" and sighting.event.severity == "fail")))
+    for link in links_of(signs):
+        group = [sighting for sighting in trouble(scene, link) if sighting in scene.free]
+        mine = [sighting for sighting in group if sighting in signs]
+        if not mine:
+            continue
+        aftermath = [
+            sighting for sighting in scene.free
+            if sighting.kind in ("aer-recovery-failed", *AER) and scene.on_link(sighting, link)]
+        yield Diagnosis(
+            rule="", key=f"link:{link}", title=f"{link_name(scene, link)} dropped its link",
+            where=scene.machine.where(link), cause="signal", sure="likely",
+            because=tuple(sign_text(sign) for sign in mine[:5]),
+            events=indices(group, aftermath), severity=gravest(group),
+            help=(
+                "check the power plugs of the card and of its riser, then reseat both",
+                "if it happens at rest or at wake-up: boot once with pcie_port_pm=off pcie_aspm=off; if it stops, it"
+                " was power management", READ_BOTH_ENDS,
+            ),
+            not_=("an application",),
+        )
+
+
+@rule("damaged-link")
+def damaged_link(scene: Scene) -> Iterator[Diagnosis]:
+    """Packets arrive damaged on a link, or it trained below what both ends can do: riser, slot, card edge or connector.
+
+    Why: a bad TLP or DLLP failed its checksum at the receiver, so bits changed on the wire; each is sent again. Width
+    and speed below what both ends can do, on the same link, are the same damage seen at training.
+    Not: the driver or an application: neither can change bits on the wire.
+    Source: PCI Express Base Specification 3.6 (data link layer), 6.2; the kernel's sysfs-bus-pci-devices-aer ABI (an
+    error may be counted at the link partner).
+    """
+    signs = tuple(
+        sighting for sighting in scene.free if (is_signal(sighting) or (sighting.kind in LINK_TROUBLE and sighting.bad))
+        and sighting.event.cause in ("signal", None))
+    for link in links_of(signs):
+        group = [sighting for sighting in trouble(scene, link) if sighting.event.cause in ("signal", None)]
+        # A missing acknowledgement beside damaged packets of the same link is the same damage.
+        # So are records of the same port whose details the log does not have.
+        group += [sighting for sighting in scene.of(*CORRECTED, where=lambda item: not item.labels or (
+            "Timeout" in item.labels)) if scene.on_link(sighting, link) and sighting not in group]
+        if not group:
+            continue
+        slow = [sighting for sighting in scene.of("p2p-slow", "copy-slow", "bw-limited")
+                if sighting.link == link and sighting.bdf is not None]
+        damaged = [sighting for sighting in group if is_signal(sighting)]
+        trained = [sighting for sighting in group if sighting.kind in LINK_TROUBLE]
+        name = link_name(scene, link)
+        if damaged:
+            title = f"the path of {name} is damaged" if trained else f"{name}: packets arrive damaged"
+        else:
+            title = f"{name}: {trained[0].event.says}"
+        because = [sign_text(sign) for sign in group[:5]]
+        because += [text for sign in damaged if (text := direction(scene, sign)) is not None][:2]
+        because += [f"it is slow, too: {sighting.event.says}" for sighting in slow[:2]]
+        if scene.machine.slot(link) is None and not scene.machine.below(link):
+            because.append(
+                "the evidence does not say which slot this is; sudo lspci -vvv of the same machine beside it would")
+        yield Diagnosis(
+            rule="", key=f"link:{link}", title=title, where=scene.machine.where(link), cause="signal",
+            sure="certain" if damaged else "likely", because=tuple(dict.fromkeys(because)),
+            events=indices(group, slow), severity=gravest(group), help=(RESEAT, READ_BOTH_ENDS, SWAP),
+            not_=("a driver or an application: they cannot change bits on the wire",) if damaged else (),
+        )
+
+
+@rule("timeout-alone")
+def timeout_alone(scene: Scene) -> Iterator[Diagnosis]:
+    """Acknowledgements came late, and no packet was damaged: more likely power management than the wire.
+
+    Why: a replay timer also runs out while the far end wakes from L0s or L1. A damaged wire shows BadTLP or BadDLLP at
+    one of the two ends as well.
+    Not: proof that the link is sound: the far end may not count, or nobody captured its log.
+    Source: PCI Express Base Specification 3.6.2.1 (replay timer); boxes.md section 5 (try pcie_aspm=off first).
+    """
+    late = scene.of(*CORRECTED, where=lambda sighting: sighting.labels == ("Timeout",))
+    for link in links_of(late):
+        group = [sighting for sighting in late if sighting.link == link]
+        yield Diagnosis(
+            rule="", key=f"link:{link}",
+            title=f"{link_name(scene, link)}: acknowledgements come late, nothing is damaged",
+            where=scene.machine.where(link), cause="power", sure="likely",
+            because=(*(f"{times_text(sign)}{at_text(sign.bdf)}" for sign in group[:4]),
+                     "no BadTLP, BadDLLP or RxErr at either end of this link in what was given"),
+            events=indices(group), severity=gravest(group),
+            help=("boot once with pcie_aspm=off; if it stops, it was link power management and no damage",
+                  "not stopped: treat it as a damaged link: reseat card and riser", READ_BOTH_ENDS),
+            not_=("damaged packets, as far as this evidence goes",),
+        )
+
+
+@rule("advisory-only")
+def advisory_only(scene: Scene) -> Iterator[Diagnosis]:
+    """Requests were refused and reported as advisory: software, not the link.
+
+    Why: an advisory non-fatal error is a request that the other side does not support, answered as the specification
+    asks. The packet arrived whole.
+    Not: a riser, a slot or a card.
+    Source: PCI Express Base Specification 6.2.3.2.4; boxes.md section 5.
+    """
+    for sighting in scene.of(*CORRECTED, where=lambda item: item.labels != () and set(item.labels) <= {
+            "NonFatalErr", "HeaderOF"}):
+        if sighting.bdf is None:
+            continue
+        yield Diagnosis(
+            rule="", key=f"advisory:{sighting.bdf}",
+            title=f"{scene.machine.short(sighting.bdf)}: requests were refused, the link is not damaged",
+            where=scene.machine.where(sighting.bdf), cause="driver", sure="likely",
+            because=(sign_text(sighting),),
+            events=(sighting.index,), severity=sighting.event.severity,
+            help=("nothing, if the machine works; else update driver and firmware of this device",),
+            not_=("a riser, slot or card: no packet was damaged",),
+        )
+
+
+@rule("drive-link")
+def drive_link(scene: Scene) -> Iterator[Diagnosis]:
+    """A drive timed out, and its link shows errors: look at its slot before its flash.
+
+    Why: a drive whose packets are damaged answers late or not at all.
+    Not: the drive's flash, first.
+    Source: PCI Express Base Specification 6.2; drivers/nvme/host/pci.c (a timeout says nothing of why).
+    """
+    for slow in scene.of("nvme-timeout", "nvme-reset"):
+        if slow.bdf is None:
+            continue
+        link = scene.machine.link(slow.bdf)
+        signs = [sighting for sighting in scene.all
+                 if scene.on_link(sighting, link) and is_signal(sighting) and goes_with(sighting, slow)]
+        if signs:
+            yield Diagnosis(
+                rule="", key=f"drive:{slow.bdf}",
+                title=f"the drive at {bus_of(slow.bdf)} does not answer, and its link shows errors",
+                where=scene.machine.where(slow.bdf), cause="signal", sure="likely",
+                because=(*(f"{times_text(sign)}{at_text(sign.bdf)}" for sign in signs[:3]), slow.event.says),
+                events=(slow.index,), severity=slow.event.severity,
+                help=("power off, reseat the drive or its adapter and cable", *slow.event.help),
+                not_=("worn flash, first: a worn drive does not damage packets",),
+            )

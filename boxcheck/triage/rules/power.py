@@ -1,0 +1,83 @@
+"""Rules about power and the loss of GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from boxcheck.model import Bdf
+from boxcheck.triage.machine import bus_of
+from boxcheck.triage.rules import rule
+from boxcheck.triage.rules.words import AER, DROPPED_LABELS, LINK_TROUBLE, indices, lost_gpu
+from boxcheck.triage.scene import Diagnosis, Scene, Sighting, apart_seconds, gravest, span_text
+
+TOGETHER_SECONDS = 1.0
+"""Two GPUs on two slots share nothing but supply, board and driver; a second is longer than a kernel needs to notice
+both, and far shorter than two independent faults of hours apart (peers.md, WOPR: losses of one riser are hours apart).
+"""
+
+
+@rule("lost-together")
+def lost_together(scene: Scene) -> Iterator[Diagnosis]:
+    """Several GPUs were lost within a second: look at the power supply first.
+
+    Why: cards on different slots and risers share the supply, the board and the driver, and nothing else. A supply that
+    trips, or a cable that two cards share, takes them together; a bad riser takes one.
+    Not: a bad riser or a bad card, unless all of them hang below one switch.
+    Source: acceptance practice for multi-GPU boxes; NVIDIA's Xid catalogue names power as a cause of Xid 79.
+    """
+    lost = [sighting for sighting in scene.free if lost_gpu(scene, sighting) and sighting.bdf is not None]
+    while lost:
+        first = min(lost, key=lambda sighting: (sighting.source, sighting.event.boot, sighting.first or 0.0))
+        group = [sighting for sighting in lost if sighting is first or _together(first, sighting)]
+        lost = [sighting for sighting in lost if sighting not in group]
+        cards = {sighting.bdf.rsplit(".", 1)[0] for sighting in group if sighting.bdf is not None}
+        if len(cards) > 1:
+            yield _several(scene, group)
+
+
+def _together(first: Sighting, other: Sighting) -> bool:
+    apart = apart_seconds(first, other)
+    return apart is not None and apart <= TOGETHER_SECONDS
+
+
+def _several(scene: Scene, group: list[Sighting]) -> Diagnosis:
+    machine = scene.machine
+    gpus = sorted({sighting.bdf for sighting in group if sighting.bdf is not None})
+    shared = _shared_port(scene, gpus)
+    times = [sighting.first for sighting in group if sighting.first is not None]
+    within = span_text(max(times) - min(times)) if times else "a second"
+    links = {machine.link(gpu) for gpu in gpus} | set(gpus)
+    trail = [
+        sighting for sighting in scene.free
+        if sighting not in group and any(_near(one, sighting) for one in group) and sighting.link in links
+        and (sighting.kind in LINK_TROUBLE or (sighting.kind in AER and set(sighting.labels) & DROPPED_LABELS))]
+    names = ", ".join(machine.short(gpu) for gpu in gpus)
+    because = [f"{len(gpus)} GPUs were lost within {within}: {names}"]
+    if shared is not None:
+        because.append(f"all of them hang below {bus_of(shared)}, so that link or switch may have taken them all")
+    return Diagnosis(
+        rule="", key="power:" + gpus[0], title=f"{len(gpus)} GPUs were lost together",
+        where=names, cause="power", sure="likely" if shared is None else "possible", because=tuple(because),
+        events=indices(group, trail), severity=gravest(group),
+        help=(
+            "power the machine off and on; lost GPUs do not come back without",
+            "check the supply: its rating against the sum of the cards' limits, which cards share a cable or an outlet,"
+            " and the BMC's event log for the same minute (ipmitool sel elist)",
+            "lower the power limit of all cards (nvidia-smi -pl, or rocm-smi --setpoweroverdrive) and run the same load"
+            " again: if it holds, it is power",
+        ),
+        not_=() if shared is not None else ("one bad riser or card: they share none of these",),
+    )
+
+
+def _near(one: Sighting, other: Sighting) -> bool:
+    apart = apart_seconds(one, other)
+    return apart is not None and apart <= 2 * TOGETHER_SECONDS
+
+
+def _shared_port(scene: Scene, gpus: list[Bdf]) -> Bdf | None:
+    """The nearest port above all of these GPUs, None where none is known."""
+    chains = [list(scene.machine.ancestors(gpu)) for gpu in gpus]
+    if not all(chains):
+        return None
+    return next((port for port in chains[0] if all(port in chain for chain in chains[1:])), None)

@@ -1,0 +1,87 @@
+"""Kinds of events by what they mean for a part, and texts that several rules share."""
+
+from __future__ import annotations
+
+from boxcheck.decode.klog.aer_bits import SIGNAL_LABELS
+from boxcheck.model import Bdf
+from boxcheck.triage.machine import bus_of
+from boxcheck.triage.scene import Scene, Sighting
+
+CORRECTED = ("aer-correctable",)
+UNCORRECTED = ("aer-nonfatal", "aer-fatal")
+AER = (*CORRECTED, *UNCORRECTED, "ghes-pcie")
+LINK_TROUBLE = ("link-down", "link-retrain", "dpc", "link-width", "link-speed")
+"""What is about a link by its kind alone."""
+
+DROPPED_LABELS = frozenset(("SDES", "DLP", "Inaccessible"))
+"""Uncorrectable bits of a link that is going or gone."""
+DAMAGE_LABELS = SIGNAL_LABELS | DROPPED_LABELS | {"ECRC", "Undefined"}
+
+LOST = ("gpu-lost", "device-inaccessible", "device-not-ready")
+LOST_XIDS = ("79",)
+"""GPU has fallen off the bus."""
+START_FAILED = (
+    "nvidia-init-fail", "amdgpu-init-fail", "ib-test-fail", "ring-test-fail", "psp-fail", "amdgpu-resume-fail")
+HUNG = (
+    "amdgpu-ring-timeout", "amdgpu-reset", "amdgpu-ring-reset", "amdgpu-ip-hung", "amdgpu-mes-fail", "amdgpu-smu-fail")
+
+RESEAT = "power off, reseat the card and both ends of its riser, check the card's power plugs, power on"
+SWAP = (
+    "not cured: move the card alone to another slot. The fault moves with it: the card; it stays: riser or slot; then "
+    "swap only the riser")
+READ_BOTH_ENDS = "on the box: sudo boxcheck doctor pcie aer reads both ends of every link"
+
+
+def is_signal(sighting: Sighting) -> bool:
+    """Whether an AER event is damage on the wire (not a request that was refused)."""
+    if sighting.kind not in AER or not sighting.bad:
+        return False
+    return bool(set(sighting.labels) & DAMAGE_LABELS) or (
+        sighting.kind in ("aer-fatal",) and not sighting.labels)
+
+
+def is_lost(sighting: Sighting) -> bool:
+    """Whether a device stopped answering."""
+    return sighting.bad and (
+        sighting.kind in LOST or (sighting.kind == "xid" and bool(set(sighting.labels) & set(LOST_XIDS))))
+
+
+def lost_gpu(scene: Scene, sighting: Sighting) -> bool:
+    """Whether it was a GPU that stopped answering. An event that names no device is NVIDIA's own word for one."""
+    if not is_lost(sighting):
+        return False
+    return sighting.kind in ("gpu-lost", "xid") or (sighting.bdf is not None and scene.machine.is_gpu(sighting.bdf))
+
+
+def gpu_failed(scene: Scene, sighting: Sighting) -> bool:
+    """Whether a GPU was lost, hung or did not start."""
+    return sighting.bad and (lost_gpu(scene, sighting) or sighting.kind in (*START_FAILED, *HUNG) or (
+        sighting.kind == "xid" and sighting.event.severity == "fail"))
+
+
+def sign_text(sighting: Sighting) -> str:
+    """`412 x BadTLP at 40:01.1: a packet arrived damaged and was sent again`: one event, for a `because`."""
+    says = sighting.event.says
+    if sighting.kind in AER and ": " in says:
+        says = says.split(": ", 1)[1]
+    named = times_text(sighting) if sighting.kind in AER else sighting.kind.replace("-", " ")
+    return f"{named}{at_text(sighting.bdf)}: {says}"
+
+
+def times_text(sighting: Sighting) -> str:
+    """`412 x BadTLP at 40:01.1`, `at least 3 x ...`: one event with its count, for a `because`."""
+    event = sighting.event
+    named = " ".join(event.labels) or event.kind
+    least = "at least " if event.multiple or event.suppressed else ""
+    count = f"{least}{event.count} x " if event.count > 1 or least else ""
+    return f"{count}{named}"
+
+
+def at_text(bdf: Bdf | None) -> str:
+    """` at 40:01.1`, empty where no device is named."""
+    return f" at {bus_of(bdf)}" if bdf is not None else ""
+
+
+def indices(*groups: tuple[Sighting, ...] | list[Sighting]) -> tuple[int, ...]:
+    """Indices of all sightings of some groups, each once, in the order of the evidence."""
+    return tuple(sorted({sighting.index for group in groups for sighting in group}))
