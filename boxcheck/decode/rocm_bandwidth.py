@@ -1,8 +1,8 @@
 """The output of rocm_bandwidth_test (ROCm/rocm_bandwidth_test, report.cpp and topology.cpp, 1.0 to 2.6).
 
 Devices are numbered with the CPUs first. Rows are sources, columns destinations. A cell is N/A where nothing was
-copied: no access between two GPUs, the host to itself. Bandwidth runs compare no data, validation (`-v`) is a run of its own
-with PASS and FAIL cells. It exits 0 whatever was found.
+copied: no access between two GPUs, the host to itself. Bandwidth runs compare no data, validation (`-v`) is a run of
+its own with PASS and FAIL cells. It exits 0 whatever was found.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ _BANDWIDTH = re.compile(r"\[CUDA Bandwidth Test\] - Starting|bandwidthTest-(?:H2
 _BELONGS = re.compile(
     r"Checking for multiple GPUs|(?:CUDA|HIP)-capable device count: |> GPU[0-9]{1,3} = |Enabling peer access|"
     r"Allocating buffers|Creating event handles|Preparing host buffer|Run kernel on GPU|"
-    r"writing to GPU[0-9]{1,3}\.\.\.|Copy data back to host|Disabling peer access|Shutting down|Test (?:passed|failed)|Result = (?:PASS|FAIL)|Running on\.\.\.|"
+    r"writing to GPU[0-9]{1,3}\.\.\.|Copy data back to host|Disabling peer access|"
+    r"Shutting down|Test (?:passed|failed)|Result = (?:PASS|FAIL)|Running on\.\.\.|"
     r"Device [0-9]{1,3}: |(?:Quick|Range|Shmoo) Mode|Transfer Size \(Bytes\)|[0-9]{1,12}\s+[0-9.]{1,12}$|\.{3,}$|"
     r"NOTE: The CUDA Samples|CUDA error at |Peer to Peer access is not available")
 _PROSE = ("NOTE: The CUDA Samples are not meant for performance measurements. "

@@ -43,7 +43,9 @@ def belongs(variant: str, line: str) -> bool:
 def read(section: Section) -> Evidence:
     found = parse(section.lines)
     gpus = {one.index: Gpu(index=one.index, name=one.name, bdf=one.bdf) for one in found.devices if one.gpu}
-    devices = tuple(Device(line=at_line(section, one.line), bdf=one.bdf, name=one.name, index=one.index, uuid=one.uuid)
+    # Its numbers count the processors too, so they are none of another tool's.
+    devices = tuple(Device(line=at_line(section, one.line), bdf=one.bdf, name=one.name, uuid=one.uuid,
+                           more={"rocm_bandwidth_test_number": one.index})
                     for one in found.devices if one.gpu)
     processors = {one.name for one in found.devices if not one.gpu}
     notes = []
