@@ -20,7 +20,7 @@ from collections import deque
 from boxcheck.model import Bdf
 
 from .aer_bits import CORRECTABLE, CORRECTABLE_NAMES, MEANING, SIGNAL_LABELS, UNCORRECTABLE, cause_of, labels_of
-from .aer_lines import KIND, Bit, BusError, Received, Status, Suppressed, Unrecovered, look
+from .aer_lines import KIND, Bit, BusError, Received, Status, SuppressedCalls, Unrecovered, look
 from .envelope import Line
 from .events import Severity
 from .ledger import Fold, Ledger
@@ -93,7 +93,7 @@ class Aer:
         said = look(line.rest)
         if said is None:
             return 0
-        out.took = True
+        out.take(line)
         if isinstance(said, BusError):
             return self._bus_error(line, said, out)
         if isinstance(said, Status):
@@ -102,7 +102,7 @@ class Aer:
             self._bit(line, said.label)
         elif isinstance(said, Received):
             return self._message_received(line, said, out)
-        elif isinstance(said, Suppressed):
+        elif isinstance(said, SuppressedCalls):
             self._suppressed(line, said, out)
         elif isinstance(said, Unrecovered):
             fold = out.add("aer-recovery-failed", line, bdf=line.bdf)
@@ -184,7 +184,7 @@ class Aer:
         self._recent.append(received)
         return 1
 
-    def _suppressed(self, line: Line, said: Suppressed, out: Ledger) -> None:
+    def _suppressed(self, line: Line, said: SuppressedCalls, out: Ledger) -> None:
         name, count = said
         if name.startswith(("aer_", "pcie_aer", "pci_aer")):
             # The limit is kept per device, and its message comes just before the record that it lets through.

@@ -64,11 +64,11 @@ class Received(NamedTuple):
     multiple: bool
 
 
-class Suppressed(NamedTuple):
+class SuppressedCalls(NamedTuple):
     """Messages that a rate limit swallowed."""
 
     name: str
-    count: int
+    calls: int
 
 
 class Unrecovered(NamedTuple):
@@ -79,7 +79,7 @@ class Continued(NamedTuple):
     """Belongs to a record, and tells nothing that counts here."""
 
 
-AerLine = BusError | Status | Bit | Received | Suppressed | Unrecovered | Continued
+AerLine = BusError | Status | Bit | Received | SuppressedCalls | Unrecovered | Continued
 
 
 def _kind(word: str | None, gravity: str | None) -> str:
@@ -118,7 +118,7 @@ def _look(message: str) -> AerLine | None:
         return Unrecovered()
     if "callbacks suppressed" in message:
         found = _SUPPRESSED.search(message)
-        return Suppressed(found[1], int(found[2])) if found is not None else None
+        return SuppressedCalls(found[1], int(found[2])) if found is not None else None
     found = _BIT.search(message)
     label = label_of(found[2]) if found is not None else None
     if label is not None:

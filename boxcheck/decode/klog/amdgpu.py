@@ -87,18 +87,21 @@ class Amdgpu:
         self._near.see(line)
         message = line.message
         if self._wants_process is not None and "rocess " in message:
-            self._process(line)
+            self._process(line, out)
         if "reset" in message or "VRAM is lost" in message or "Recovery Failed" in message:
             if _BEGIN in message:
                 self._close_reset(line.bdf, out)
                 forget_oldest(self._resets, _MANY_OPEN)
                 self._resets[line.bdf] = _Reset(line)
+                out.take(line)
                 return 0
             if self._reset_progress(line, out):
+                out.take(line)
                 return 0
         if "init" in message or "probe" in message:
             handled = self._start(line, out)
             if handled:
+                out.take(line)
                 return 0
         if "hardware error" in message and "detected" in message:
             _ras(line, out)
@@ -113,7 +116,7 @@ class Amdgpu:
             return _PROCESS_LINES
         return 0
 
-    def _process(self, line: Line) -> None:
+    def _process(self, line: Line, out: Ledger) -> None:
         """The process that a ring timeout or page fault just before this line was about."""
         if self._wants_process is None:
             return
@@ -123,6 +126,7 @@ class Amdgpu:
             self._wants_process = None
         elif found is not None:
             fold.details["process"] = f"{found[1]} {found[2]}"
+            out.take(line)
             self._wants_process = None
 
     def _reset_progress(self, line: Line, out: Ledger) -> bool:

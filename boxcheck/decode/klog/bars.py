@@ -88,6 +88,7 @@ class Bars:
             kind, (index, verdict, flavour, flags) = "BAR", found.groups()
         label, bar = _name(kind, index, flavour, flags)
         if verdict.startswith("assigned"):
+            out.take(line)
             self._given(line, label, flags)
         elif verdict.startswith(("can't assign", "failed to assign", "no space")):
             variant = "failed" if verdict.startswith("failed") else "no space"

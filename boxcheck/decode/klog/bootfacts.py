@@ -80,6 +80,9 @@ class BootFacts:
         for needle, reader in _READERS:
             if needle in line.message:
                 reader(self, line, out)
+                if reader is not BootFacts.gpu_memory:
+                    # Facts are no events: whatever else amdgpu says of its memory is for others.
+                    out.take(line)
                 break
         return 0
 

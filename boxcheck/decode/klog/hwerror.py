@@ -78,19 +78,24 @@ class HardwareErrors:
         self._expire(line, out)
         message = line.message
         if "aer_status: " in message:
-            return self._device_status(line)
+            return self._device_status(line, out)
         if "[Hardware Error]" not in message:
-            self._device_bit(line)
+            self._device_bit(line, out)
             return 0
         if "Machine check events logged" in message:
             self._logged.append(line)
+            out.take(line)
             return 0
         if self._machine_check(line, out):
+            out.take(line)
             return 0
         found = _GHES.search(message)
         if found is None:
             return 0
-        return self._ghes(line, found[1] or "", found[2], out)
+        more = self._ghes(line, found[1] or "", found[2], out)
+        if more:
+            out.take(line)
+        return more
 
     # Firmware-first records
 
@@ -176,9 +181,11 @@ class HardwareErrors:
 
     # The device's own lines about the same error
 
-    def _device_status(self, line: Line) -> int:
+    def _device_status(self, line: Line, out: Ledger) -> int:
         bdf = line.bdf
         found = _AER_STATUS.search(line.message)
+        if found is not None:
+            out.take(line)
         recent = self._booked_pcie.get(bdf) if bdf is not None else None
         same = recent is not None and line.number - recent <= _DEVICE_LINES
         open_here = any(normal_bdf(section.fields.get("device_id")) == bdf for section in self._sections.values())
@@ -187,13 +194,16 @@ class HardwareErrors:
         self._status_lines[bdf] = (line, [])
         return _DECODE_LINES
 
-    def _device_bit(self, line: Line) -> None:
+    def _device_bit(self, line: Line, out: Ledger) -> None:
         pending = self._status_lines.get(line.bdf)
         if pending is None:
             return
         found = _BIT.search(line.message)
         label = label_of(found[2]) if found is not None else None
-        if label is not None and label not in pending[1]:
+        if label is None:
+            return
+        out.take(line)
+        if label not in pending[1]:
             pending[1].append(label)
 
     def _book_status(self, bdf: Bdf | None, out: Ledger) -> None:

@@ -105,8 +105,8 @@ class Ledger:
     def __init__(self) -> None:
         self.boot = 0
         self.dropped = 0
-        self.took = False
-        """Set when a family understood the line that is being read: by `add`, else by the family itself."""
+        self.taken = 0
+        """Number of the latest line that a family understood."""
         self.times = 0
         """The line stands for so many more of its sort (`message repeated 3 times`), 0 for an ordinary one."""
         self._folds: dict[tuple[int, str, str | None, tuple[str, ...]], Fold] = {}
@@ -131,13 +131,18 @@ class Ledger:
                 self._folds[key] = fold
         else:
             fold.fresh = False
-        self.took = True
+        self.take(line)
         self._latest[kind] = fold
         if self.times:
             fold.tally(line, variant, count * self.times, repeated=True)
         else:
             fold.tally(line, variant, count)
         return fold
+
+    def take(self, line: Line) -> None:
+        """A family understood this line. `add` says so for its own; a family does for one that adds no event."""
+        if line.number > self.taken:
+            self.taken = line.number
 
     def latest(self, kind: str) -> Fold | None:
         """The fold of this kind that was counted last."""

@@ -147,6 +147,7 @@ class Links:
         if "utton press" in message:
             forget_oldest(self._planned, 1024)
             self._planned[key] = line.number
+            out.take(line)
             return
         if "No link" in message or "annot train link" in message:
             labels = (f"slot {name}", "no link") if name else ("no link",)

@@ -150,6 +150,7 @@ class Machine:
         elif "nvme" in message:
             found = _PCI_FUNCTION.search(message)
             if found is not None:
+                out.take(line)
                 bdf = normal_bdf(found[2])
                 if bdf is not None and len(self._drives) < 1000:
                     self._drives[found[1]] = bdf
@@ -177,6 +178,8 @@ class Machine:
         elif fold is None and " [#" in line.message:
             if line.number - self._crash_line > _DIED_LINES:
                 apply(_DEATHS, line, out)
+            else:
+                out.take(line)
             self._crash_line = line.number
 
     def finish(self, out: Ledger) -> None:

@@ -155,8 +155,10 @@ class Nvidia:
         named = _NAMED.search(message) if "NVIDIA GPU " in message else None
         if named is not None:
             self._named = (line.number, normal_bdf(named[1]))
+            out.take(line)
         fallback = self._named[1] if line.number - self._named[0] <= _NAMED_LINES else None
         if "rm_init_adapter failed" in message:
+            out.take(line)
             if line.number - self._init_line > _INIT_LINES:
                 apply(_MINOR_RULES, line, out, fallback)
             return 0
@@ -173,6 +175,7 @@ class Nvidia:
         """The two versions stand on two lines, or on one."""
         message = line.message
         if "API mismatch" in message:
+            out.take(line)
             if self._client is not None:
                 self._book_mismatch(None, out)
             client = _CLIENT.search(message)
@@ -181,8 +184,10 @@ class Nvidia:
             client = _CLIENT_ALONE.search(message)
             if client is not None:
                 self._client = (self._client[0], client[1])
+                out.take(line)
         module = _MODULE.search(message)
         if module is not None:
+            out.take(line)
             self._book_mismatch(module[1].rstrip("."), out)
             return 0
         if self._client is not None and line.number - self._client[0].number >= 6:

@@ -358,7 +358,6 @@ class LogParser:
         if line.foreign:
             return
         ledger = self._ledger
-        ledger.took = False
         if mask & _BOOT_BIT:
             self._read_boot(line)
         readers = self._readers.get(mask)
@@ -373,10 +372,10 @@ class LogParser:
                     self._hot_until = last
         rest = self._residue
         if rest is not None:
-            if ledger.took:
+            if ledger.taken == line.number:
                 rest.head(line.number)
             elif mask & _RESIDUE_BIT:
-                rest.read(line, self._ledger.boot)
+                rest.read(line, self._ledger.boot, self._stamped)
 
     def _families_of(self, mask: int) -> tuple[tuple[int, Family], ...]:
         found: list[tuple[int, Family]] = []

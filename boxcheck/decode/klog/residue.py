@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 
 from .asides import Residue
-from .envelope import Line
+from .envelope import Line, begins_message
 from .words import Rx
 
 LEVEL_WORDS = (
@@ -28,7 +28,7 @@ LEVEL_WORDS = (
 ERROR_WORDS = (
     b"ERROR", b"Error", b"error", b"FAILED", b"Failed", b"failed", b"failure", b"Failure", b"FATAL", b"Fatal", b"fatal",
     b"WARNING", b"timed out", b"imeout", b"BUG", b"Oops", b"orrupt", b"nable to", b"annot ", b"ould not ", b"hung",
-    b"nvalid", b"mismatch", b"aborted", b"stuck", b"panic", b"overrun", b"overflow", b"refused", b"rejected",
+    b"nvalid", b"mismatch", b"aborted", b"stuck", b"overrun", b"overflow", b"refused", b"rejected",
 )
 WORDS = (*LEVEL_WORDS, *ERROR_WORDS)
 WORST_UNINTERESTING_LEVEL = 5
@@ -38,16 +38,16 @@ _MAX_TEXT = 240
 
 # With word borders, so that `errors=remount-ro` of a mount, `terror` and `Correctable error` of a family are apart.
 _ERROR = Rx(
-    r"\*ERROR\*|\b(?:[Ee]rror|ERROR|[Ff]ail(?:ed|ure)|FAILED|[Ff]atal|FATAL|WARNING|BUG|Oops|panic|TIMEOUT"
-    r"|[Tt]imed? ?out|[Cc]orrupt(?:ed|ion)?|[Uu]nable to|[Cc]annot|[Cc]ould not|hung|[Ii]nvalid|[Mm]ismatch|aborted|stuck"
-    r"|overrun|overflow|refused|rejected)\b(?![=-])"
+    r"\*ERROR\*|\b(?:[Ee]rror|ERROR|[Ff]ail(?:ed|ure)|FAILED|[Ff]atal|FATAL|WARNING|BUG|Oops|TIMEOUT"
+    r"|[Tt]imed? ?out|[Cc]orrupt(?:ed|ion)?|[Uu]nable to|[Cc]annot|[Cc]ould not|hung|[Ii]nvalid|[Mm]ismatch|aborted"
+    r"|stuck|overrun|overflow|refused|rejected)\b(?![=-])"
 )
 _DUMP = Rx(
-    r"^(?:Call Trace:|Modules linked in:|Code: |Hardware name: |CPU: \d+ (?:UID: \d+ )?PID: |RIP: |RSP: |EIP: "
-    r"|[A-Z]{2}: |R[A-Z0-9]{2}: |[CDEFGS]S: |CR[0-9]: |PKRU: |FS: |CS: |DR\d: |IP: \[|PGD |Stack:|task: "
-    r"|Call Trace|</?(?:TASK|IRQ|NMI|#DF)>|---\[ |-{8,}|={8,}|Workqueue: |Comm: |irq event stamp|(?:hard|soft)irqs last|Tainted: "
-    r"|Unloaded tainted|\? ?[\w.]{1,80}\+0x|[\w.]{1,80}\+0x[0-9a-f]{1,8}/0x|\[<[0-9a-f]{4,16}>\]"
-    r"|[0-9a-f]{8,16} [0-9a-f]{8,16}"
+    r"^(?:Call Trace:|Modules linked in:|Code: |Hardware name: |CPU: \d+ (?:UID: \d+ )?PID: |RIP:? |RSP:? |EIP: "
+    r"|R[A-Z0-9]{2}: |[CDEFGS]S: |CR[0-9]: |PKRU: |FS: |CS: |DR\d: |IP: \[|PGD |Stack:|task: "
+    r"|Call Trace|</?(?:TASK|IRQ|NMI|#DF)>|---\[ |-{8,}|={8,}|Workqueue: |Comm: |irq event stamp"
+    r"|(?:hard|soft)irqs last|Tainted: |Unloaded tainted|\? ?[\w.]{1,80}\+0x|\[<[0-9a-f]{4,16}>\]"
+    r"|[\w.]{1,80}\+0x[0-9a-f]{1,8}/0x|[0-9a-f]{8,16} [0-9a-f]{8,16}"
     r"|Supported: |note: .{1,60} exited with|ORIG_RAX|Kernel Offset: |x\d{1,2}\s?: |pc : |lr : |sp : |pstate: "
     r"|Mem-Info:|Node \d+ |active_anon|Tasks state|\[ *\d{1,8}\] +\d+ +\d+)"
 )
@@ -56,7 +56,16 @@ _DUMP_LINES = 200
 # What a line's repetitions differ in.
 _VARIES = re.compile(r"\b(?:0x)?[0-9a-fA-F]{6,}\b|0x[0-9a-fA-F]{1,16}|\d+")
 
+_COMPANIONS = (
+    "handling fault status reg", "[fault reason ", "GPU Board Serial Number", "A GPU crash dump has been created",
+    "DPC: unmasked uncorrectable error", "Process information: process ", "oom-kill:constraint=", "oom_reaper: reaped",
+    "[Hardware Error]: Corrected error", "[Hardware Error]: Deferred error", "[Hardware Error]: Uncorrected",
+    "[Hardware Error]: Error Addr", "[Hardware Error]: IPID", "[Hardware Error]: cache level", "[Hardware Error]: TSC ",
+    "[Hardware Error]: PROCESSOR ", "[Hardware Error]: RIP ", "Run the above through 'mcelog",
+)
+"""Lines that come with an event of a family and add nothing to it; they count as lines of its dump."""
 _COMMON = (
+    "Cannot find any crtc or sizes", "invalid SUBNQN field", "Shutdown timeout set to", "could not be reserved",
     "ACPI BIOS Error (bug)", "ACPI BIOS Warning (bug)", "ACPI Error: ", "ACPI Warning: ",
     "ACPI: OSL: Resource conflict", "ACPI: \\_", "ENERGY_PERF_BIAS", "regulatory.db", "Unknown NMI",
     "x86/cpu: SGX disabled", "VMX (outside TXT)", "tpm_tis", "TPM interrupt", "i8042: ", "platform eisa", "EISA",
@@ -100,17 +109,23 @@ class ResidueLines:
         """A family took this line: a dump after it is its."""
         self._head_line = number
 
-    def read(self, line: Line, boot: int) -> None:
-        """Take in one line that no family took."""
+    def read(self, line: Line, boot: int, stamped: bool) -> None:
+        """Take in one line that no family took. Without an envelope in a log that has them (`stamped`) it is prose."""
         message = line.message
         if not message:
+            return
+        # lspci's `[100 v2] Advanced Error Reporting` is the beginning of no message either.
+        bare = not line.headed
+        if bare and (stamped or message[1:2].isdigit() or not begins_message(message, stamped=False)):
             return
         if line.level is not None:
             if line.level >= WORST_UNINTERESTING_LEVEL:
                 return
         elif _ERROR.search(message) is None:
             return
-        if line.number - self._head_line < _DUMP_LINES and _DUMP.match(message) is not None:
+        if (line.number - self._head_line < _DUMP_LINES and _DUMP.match(message) is not None) or any(
+            words in message for words in _COMPANIONS
+        ):
             self.dump_lines += 1
             return
         self._head_line = line.number
