@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from boxcheck.triage.rules import rule
 from boxcheck.triage.rules.words import AER, START_FAILED, indices, is_signal, lost_gpu, sign_text
-from boxcheck.triage.scene import Diagnosis, Scene, Sighting, gravest
+from boxcheck.triage.scene import Diagnosis, Scene, Sighting, gravest, same_log
 
 
 @rule("gpu-lost")
@@ -23,7 +23,8 @@ def gpu_lost(scene: Scene) -> Iterator[Diagnosis]:
         mine = [sighting for sighting in lost if _card(sighting) == card]
         links = {sighting.link for sighting in mine if sighting.link is not None}
         around = [
-            sighting for sighting in scene.free if sighting not in mine and (
+            sighting for sighting in scene.free
+            if sighting not in mine and any(same_log(sighting, one) for one in mine) and (
                 (card is not None and _card(sighting) == card and sighting.kind in ("xid", *AER, *START_FAILED))
                 or (sighting.kind in AER and sighting.link in links))]
         bdf = mine[0].bdf
