@@ -7,16 +7,16 @@ Since boot the bits moved are not known exactly: the most that the link can have
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from boxcheck.checks.places import link_evidence, link_subject, reseat, short, slot_links, unjudged, where
 from boxcheck.checks.steps import GRUB_FILE, GRUB_RUN
-from boxcheck.checks.wording import duration
+from boxcheck.checks.wording import duration, listed
 from boxcheck.decode.pci_aer import AER_CORRECTABLE
 from boxcheck.decode.pci_config import ConfigSpace
-from boxcheck.model import Bdf, Finding, Quantity, Subject, Unread
+from boxcheck.model import BOX, Bdf, Finding, Quantity, Subject, Unread
 from boxcheck.poisson import link_bits, lower
 from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.links import Link, Links
@@ -40,7 +40,10 @@ def _link_evidence(link: Link) -> tuple[str, ...]:
 
 
 def silence(link: Link, links: Links, aer: Aer, pci: PciInventory) -> str | None | Unread:
-    """Why nobody counts errors of this link; None when both ends are known to be counted; Unread when unknown."""
+    """Why nobody counts errors of this link; None when both ends are known to be counted; Unread when unknown.
+
+    The words name the part that an end plays and no address, so that one cause of many links reads the same on each.
+    """
     if isinstance(aer.disabled_by, Unread):
         return aer.disabled_by
     if aer.disabled_by is not None:
@@ -52,17 +55,17 @@ def silence(link: Link, links: Links, aer: Aer, pci: PciInventory) -> str | None
     if isinstance(aer.service_ports, Unread):
         return aer.service_ports
     if root not in aer.service_ports:
-        return f"the kernel's AER service is not bound to root port {short(root)}: the firmware keeps AER"
+        return "the kernel's AER service is not bound to the root port: the firmware keeps AER"
     hidden: Unread | None = None
-    for end in (link.downstream, link.upstream):
+    for end, part in ((link.downstream, "the port"), (link.upstream, "the card")):
         if end is None:
             continue
-        blind = _blind(end.bdf, pci)
+        blind = _blind(end.bdf, part, pci)
         if blind is None and end.bdf not in aer.counters:
             # Zero counted at the other end says nothing about the packets that arrive at this one.
             why = aer.uncounted.get(end.bdf)
             hidden = Unread(
-                f"{short(end.bdf)} has an AER capability, and its counters were not read"
+                f"{part} has an AER capability, and its counters were not read"
                 + (f": {why.why}" if why is not None else ""), why.kind if why is not None else "error")
         elif isinstance(blind, Unread):
             hidden = blind
@@ -71,8 +74,8 @@ def silence(link: Link, links: Links, aer: Aer, pci: PciInventory) -> str | None
     return hidden
 
 
-def _blind(bdf: Bdf, pci: PciInventory) -> str | None | Unread:
-    """Why this end reports no link errors."""
+def _blind(bdf: Bdf, part: str, pci: PciInventory) -> str | None | Unread:
+    """Why this end reports no link errors. `part` is what to call it."""
     function = pci.functions.get(bdf)
     if function is None:
         return Unread(f"{short(bdf)} is not in the inventory", "error")
@@ -80,20 +83,20 @@ def _blind(bdf: Bdf, pci: PciInventory) -> str | None | Unread:
     if isinstance(config, Unread):
         return config
     if config.all_ones:
-        return f"{short(bdf)} no longer answers"
+        return f"{part} no longer answers"
     if isinstance(config.express, Unread):
         return config.express
     if config.express is not None and not config.express.dev_ctl.correctable_reporting:
-        return f"{short(bdf)} does not report correctable errors (DevCtl)"
+        return f"{part} does not report correctable errors (DevCtl)"
     if isinstance(config.aer, Unread):
         return config.aer
     if config.aer is None:
-        return f"{short(bdf)} has no AER capability"
+        return f"{part} has no AER capability"
     masked = [name for name in config.aer.correctable_mask if name in SIGNAL]
     if masked:
-        return f"{short(bdf)} masks {', '.join(masked)}"
+        return f"{part} masks {', '.join(masked)}"
     if config.aer.root is not None and not config.aer.root.correctable_interrupt:
-        return f"root port {short(bdf)} raises no interrupt for correctable errors (RootCmd)"
+        return "the root port raises no interrupt for correctable errors (RootCmd)"
     return None
 
 
@@ -109,26 +112,43 @@ def live(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Profile) -
     By hand: ls /sys/bus/pci_express/drivers/aer; lspci -vv -s <port> | grep -E 'DevCtl|CEMsk|RootCmd'
     """
     judged = False
+    silences: dict[str, list[tuple[Gpu, Link]]] = {}
     for gpu, link in slot_links(gpus, links, want):
         judged = True
         subject = link_subject(link, gpu)
         silent = silence(link, links, aer, pci)
-        evidence = ("/sys/bus/pci_express/drivers/aer", "/proc/cmdline", *link_evidence(link, "config"))
+        evidence = (*LIVE_EVIDENCE, *link_evidence(link, "config"))
         if isinstance(silent, Unread):
             yield unknown(subject, f"whether errors are counted was not read: {silent.why}", evidence=evidence,
                           needs_root=silent.kind == "permission")
         elif silent is not None and gpu.gone:
             yield unknown(subject, silent, evidence=evidence)
         elif silent is not None:
-            yield marginal(
-                subject, f"errors are not counted: {silent}", evidence=evidence, cause="aer-silent:",
-                title="errors of GPU links are not counted", where=where(link, gpu, links, want),
-                help=_silence_help(silent),
-                not_=("a clean link (nobody looked)",),
-            )
+            silences.setdefault(silent, []).append((gpu, link))
         else:
             yield passed(subject, "both ends report and the kernel counts", evidence=evidence)
+    for why, found in silences.items():
+        yield _silent(why, found, links, want)
     yield from unjudged(gpus, want, judged)
+
+
+LIVE_EVIDENCE = ("/sys/bus/pci_express/drivers/aer", "/proc/cmdline")
+
+
+def _silent(why: str, found: Sequence[tuple[Gpu, Link]], links: Links, want: Profile) -> Finding:
+    """One finding for one cause, however many links it holds for."""
+    gpu, link = found[0]
+    subject, place = link_subject(link, gpu), where(link, gpu, links, want)
+    whose = f"the link of {link_name(link, subject)}"
+    if len(found) > 1:
+        whose = f"{len(found)} GPU links"
+        names = sorted((str(link_subject(link, gpu)) for gpu, link in found), key=lambda name: (len(name), name))
+        subject, place = BOX, listed(names, most=16)
+    ends = tuple(path for _, link in found for path in link_evidence(link, "config"))
+    return marginal(
+        subject, f"errors of {whose} are not counted: {why}", evidence=(*LIVE_EVIDENCE, *ends), cause="aer-silent:",
+        title=f"errors of {whose} are not counted", where=place, help=_silence_help(why),
+        not_=("a clean link (nobody looked)",))
 
 
 def _silence_help(silent: str) -> tuple[str, ...]:

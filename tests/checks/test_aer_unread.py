@@ -95,3 +95,27 @@ def test_every_word_of_the_command_line_is_looked_at(line: str, wanted: str | No
 
 def test_the_sound_box_passes() -> None:
     assert set(outcomes(build(BOX)).values()) == {Outcome.PASS.value}
+
+
+def live(name: str) -> list[tuple[str, str, str]]:
+    facts = read_facts(host(build(name)))
+    want = load_profile(BOX)
+    name_slots(facts, want)
+    found = inspect_facts(facts, want, choose_checks(("aer.live",))).findings
+    return [(str(finding.subject), finding.says, finding.where or "") for finding in found
+            if finding.outcome is Outcome.MARGINAL]
+
+
+def test_one_cause_for_all_links_is_told_once() -> None:
+    ((subject, says, where),) = live(f"{BOX}+aer-firmware-owned")
+    assert subject == "box"
+    assert says.startswith("errors of 7 GPU links are not counted: ")
+    assert where == "PCIE1, PCIE2, PCIE3, PCIE4, PCIE5, PCIE6 and PCIE7"
+
+
+def test_two_causes_are_two_findings_and_the_other_links_pass() -> None:
+    found = live(f"{BOX}+aer-reporting-off")
+    assert [subject for subject, _, _ in found] == [SLOT]
+    assert "the card does not report correctable errors" in found[0][1]
+    tree = outcomes(build(f"{BOX}+aer-firmware-owned"))
+    assert set(tree.values()) == {"unknown"}  # the counters of each link are still no pass
