@@ -1,4 +1,4 @@
-"""Writes the pages of docs/reference that come from the code: checks, limits, and the schemas of the JSON outputs.
+"""Writes the pages of docs/reference that come from the code: checks, limits, events of the kernel log.
 
     python docs/generate.py            write them
     python docs/generate.py --check    exit 1, naming the pages that are not fresh
@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 from boxcheck.commands.catalogue import paragraphs
+from boxcheck.decode.klog.kinds import SECTIONS
+from boxcheck.decode.klog.xids import XIDS, Xid
 from boxcheck.registry import CHECKS, LIMITS, PROBES, Check, discover
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -55,6 +57,36 @@ def entry(check: Check) -> str:
     return "".join(lines)
 
 
+def event_page() -> dict[Path, str]:
+    """The kinds of events in a kernel log, and the catalogue of Xid numbers."""
+    lines = [HEAD, "# Events of the kernel log\n\n", (
+        "`fail`: a machine without a fault never logs it. `warn`: rare there, a matter of how often. `info`: worth\n"
+        "knowing. `benign`: harmless, and often mistaken for a fault. Where a kind has several, the wording decides.\n"
+    )]
+    for section, kinds in SECTIONS.items():
+        lines.append(f"\n## {section}\n\n| kind | what happened | severity |\n|---|---|---|\n")
+        lines.extend(f"| `{name}` | {kind.title} | {', '.join(kind.severities)} |\n" for name, kind in kinds.items())
+    lines.append("\n## Xid numbers\n\nWhom to look at first is the likeliest, not the proven, origin.\n\n"
+                 "| Xid | meaning | first look at | severity | what to do |\n|---|---|---|---|---|\n")
+    by_entry: dict[Xid, list[int]] = {}
+    for number, entry in sorted(XIDS.items()):
+        by_entry.setdefault(entry, []).append(number)
+    lines.extend(f"| {spans(numbers)} | {entry.says} | {entry.blame or '-'} | {entry.severity} | {entry.help} |\n"
+                 for entry, numbers in by_entry.items())
+    return {REFERENCE / "events.md": "".join(lines)}
+
+
+def spans(numbers: list[int]) -> str:
+    """`1-3, 6` for 1, 2, 3, 6."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
 def limit_page() -> dict[Path, str]:
     lines = [HEAD, "# Limits\n\n",
              "What a profile may set. `[area] name = value`, or `{ must = ..., should = ... }`.\n\n",
@@ -69,7 +101,7 @@ def limit_page() -> dict[Path, str]:
 
 def pages() -> dict[Path, str]:
     discover()
-    return {**check_pages(), **limit_page()}
+    return {**check_pages(), **limit_page(), **event_page()}
 
 
 def main() -> int:

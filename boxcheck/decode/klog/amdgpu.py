@@ -103,8 +103,7 @@ class Amdgpu:
             if handled:
                 out.take(line)
                 return 0
-        if "hardware error" in message and "detected" in message:
-            _ras(line, out)
+        if "hardware error" in message and "detected" in message and _ras(line, out):
             return 0
         fold = apply(RULES, line, out)
         if fold is None:
@@ -245,14 +244,17 @@ class _Near:
         self._named.clear()
 
 
-def _ras(line: Line, out: Ledger) -> None:
-    """Memory error counters of the GPU. Totals are repeated in every report, so the largest is the count."""
+def _ras(line: Line, out: Ledger) -> bool:
+    """Memory error counters of the GPU. Totals are repeated in every report, so the largest is the count.
+
+    Returns False for a line that gives no count.
+    """
     found = _RAS.search(line.message)
     if found is None:
-        return
+        return False
     number, word = int(found[1]), found[3]
     if number == 0 or number % _RAS_BOGUS == 0:
-        return
+        return True
     kind = "amdgpu-ras-ce" if word == "correctable" else "amdgpu-ras-ue"
     fold = out.add(kind, line, bdf=line.bdf, labels=(found[4],), variant="new" if found[2] else "total", count=0)
     seen, _ = fold.tallies["new" if found[2] else "total"]
@@ -263,3 +265,4 @@ def _ras(line: Line, out: Ledger) -> None:
         fold.describe("fail" if uncorrected else "warn", "memory",
                       f"the GPU counted {word} errors in its {found[4]} block",
                       ("reset the GPU and run a VRAM test; replace the card when they return",))
+    return True

@@ -42,7 +42,7 @@ ANCHORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("amdgpu", (
         " timeout", " reset", "MES", "SMU: ", "IB test", "is hung!", " test failed (", "of IP block", "GPU init",
         ": probe of ", "probe with driver ", "page fault", "errors detected", "lost from bus", " atomic", "emperature ",
-        "PSP ", "psp gfx", "firmware load for", "VRAM", "ib ring test", "VM fault (", "ed send message", "SMU may be",
+        "PSP ", "psp gfx", "firmware load for", "VRAM", "ib ring test", "VM fault (", "send message", "SMU may be",
         "SMU metrics", "NOT added due", "supported in kfd", "shutdown due to GPU", "securedisplay TA",
         "ATHUB_INTERRUPT", "RAS poison", "Poison is", "RAS records:", "PCI error: det", "Recovery Failed",
         "module parameter is dep", "but TTM size", "verdrive is",

@@ -62,6 +62,9 @@ class Bars:
     def read(self, line: Line, out: Ledger) -> int:
         """Take in one line."""
         message = line.message
+        if "can't enable device" in message:
+            _not_enabled(line, out)
+            return 0
         if "assigned" in message and not self._failed:
             # Every boot has hundreds of these.
             return 0
@@ -71,9 +74,6 @@ class Bars:
             if fold.fresh:
                 fold.describe("warn", "config", "the driver could not make the VRAM BAR as large as the VRAM",
                               _ABOVE_4G, bar=int(found[1]) if found is not None else 0)
-            return 0
-        if "can't enable device" in message:
-            _not_enabled(line, out)
             return 0
         if "can't reserve [" in message or "error updating (" in message:
             _not_usable(line, out)

@@ -72,6 +72,8 @@ class HardwareErrors:
         self._status_lines: dict[Bdf | None, tuple[Line, list[str]]] = {}
         self._logged: list[Line] = []
         self._last_mce: Fold | None = None
+        self._lost = ""
+        """What the machine check read last says of the processor's state, at the end of its words."""
 
     def read(self, line: Line, out: Ledger) -> int:
         """Take in one such line, or one of those that follow."""
@@ -230,10 +232,10 @@ class HardwareErrors:
                 self._logged.pop()
             fold = out.add("mce", line, labels=(f"{bank_name}{int(found[1])}", kind_of_error))
             if fold.fresh:
+                self._lost = ", the processor's state was lost" if status & _PCC and status & _UC else ""
                 severity: Severity = "fail" if kind_of_error == "UE" else "warn"
                 words = {"UE": "uncorrected", "CE": "corrected", "deferred": "deferred"}[kind_of_error]
-                lost = ", the processor's state was lost" if status & _PCC and status & _UC else ""
-                fold.describe(severity, None, f"{words} machine check in {bank_name}{int(found[1])}{lost}",
+                fold.describe(severity, None, f"{words} machine check in {bank_name}{int(found[1])}{self._lost}",
                               ("note which core and bank it is, then test with stock clocks and memory speed",))
             self._last_mce = fold
             return True
@@ -243,7 +245,8 @@ class HardwareErrors:
             if fold.cause is None:
                 unit, what = found[1], found[2]
                 fold.cause = _unit_cause(unit, what or "")
-                fold.says += f" of the {unit}" + (f" ({what})" if what else "")
+                of_unit = f" of the {unit}" + (f" ({what})" if what else "")
+                fold.says = fold.says.removesuffix(self._lost) + of_unit + self._lost
                 if fold.cause == "memory":
                     fold.help = _DIMM
             return True

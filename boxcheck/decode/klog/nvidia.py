@@ -28,6 +28,8 @@ _BOARD = r"(?:[0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}(?:\.[0-7])?"
 _NAMED = Rx(rf"NVIDIA GPU ({BDF})")
 _NAMED_LINES = 4
 """A message of several lines names the GPU on its first."""
+_CONTINUED = ("fallen off the bus", "is not supported by", "NVIDIA open kernel modules")
+"""What stands on the later lines of such messages."""
 _XID = Rx(rf"Xid \((?:PCI:)?({_BOARD}|[0-9a-fA-F]{{4}}:[0-9a-fA-F]{{2}})(?: GPU-I:\d{{1,3}})?\): *(\d{{1,5}})"
           r"(?:, *(.{0,240}))?")
 _ACTION = Rx(r"GPU recovery action changed from 0x[0-9a-f]{1,4} \([^)]{1,40}\) to 0x[0-9a-f]{1,4} \(([^)]{1,40})\)")
@@ -74,7 +76,7 @@ _RULES = (
          "the GPU's system processor (GSP) fails so often that the driver logs only some of it", _GSP,
          Rx(rf"prints(?: for GPU at PCI:(?P<bdf>{_BOARD}))?"), label="rate limited"),
     Rule("Slow RPC response from", "gsp-slow", "info", "firmware",
-         "the GPU's system processor (GSP) was slow to answer", (), label="slow"),
+         "the GPU's system processor (GSP) was slow to answer"),
     Rule("Failed to copy vbios to system memory", "nvidia-init-fail", "fail", "firmware",
          "the driver could not read the GPU's firmware (VBIOS)", _START,
          Rx(rf"GPU (?:at )?(?:PCI:)?(?P<bdf>{_BOARD})"), label="no VBIOS"),
@@ -156,7 +158,8 @@ class Nvidia:
         if named is not None:
             self._named = (line.number, normal_bdf(named[1]))
             out.take(line)
-        fallback = self._named[1] if line.number - self._named[0] <= _NAMED_LINES else None
+        near = line.number - self._named[0] <= _NAMED_LINES and any(word in message for word in _CONTINUED)
+        fallback = self._named[1] if near else None
         if "rm_init_adapter failed" in message:
             out.take(line)
             if line.number - self._init_line > _INIT_LINES:
