@@ -25,6 +25,7 @@ CAUSES = {
     "memory": "memory", "benign": "none", None: "not told by this evidence",
 }
 MOST_ROWS = 30
+MOST_PROBLEMS = 20
 MOST_RESIDUE = 5
 MOST_PIECES = 6
 _WORD_COLUMNS = 7
@@ -37,8 +38,14 @@ def triage_text(triage: Triage, style: Style) -> str:
     lines = [*_head(triage, style)]
     if triage.events:
         lines += ["", *_timeline(triage, style)]
-    for number, problem in enumerate(triage.problems, 1):
+    shown = triage.problems if style.verbose else triage.problems[:MOST_PROBLEMS]
+    for number, problem in enumerate(shown, 1):
         lines += ["", *_problem(triage, problem, number, style)]
+    if len(shown) < len(triage.problems):
+        lines += ["", *wrap(f"and {len(triage.problems) - len(shown)} more problems (-v shows them)", style)]
+    if triage.unjudged:
+        lines += ["", *wrap(
+            f"causes were looked for among the gravest events only; {triage.unjudged} were left out", style)]
     lines += [*_residue(triage, style), *_notes(triage, style), "", *_closing(triage, style)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 

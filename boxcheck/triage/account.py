@@ -18,8 +18,8 @@ from boxcheck.triage.rules import diagnose
 from boxcheck.triage.scene import GRAVITY, Diagnosis, Scene, Sighting
 from boxcheck.triage.times import moment
 
-MOST_EVENTS = 20_000
-"""Of all sources together. A log parser alone keeps as many."""
+MOST_JUDGED = 2000
+"""Different events among which causes are looked for, the gravest first. Rules compare events with each other."""
 
 _NVIDIA_KINDS = ("xid", "gpu-lost", "nvidia-init-fail")
 _AMD_KINDS = ("ib-test-fail", "ring-test-fail", "psp-fail")
@@ -69,6 +69,8 @@ class Triage(msgspec.Struct, frozen=True, kw_only=True):
     """Events and residue that --since left out."""
     other_kinds: int
     """Events that --only left out."""
+    unjudged: int = 0
+    """Events beyond those among which causes were looked for."""
     only: tuple[str, ...] = ()
 
     @property
@@ -100,7 +102,8 @@ def triage(places: Sequence[str], *, since: float | datetime | None = None, only
     sightings = list(_placed(sightings, machine))
     wanted = _wanted(sightings, only)
     kept = [msgspec.structs.replace(sighting, index=index) for index, sighting in enumerate(wanted)]
-    problems = tuple(diagnose(Scene(kept, machine)))
+    judged = sorted(kept, key=lambda sighting: GRAVITY.index(sighting.event.severity))[:MOST_JUDGED]
+    problems = tuple(diagnose(Scene(sorted(judged, key=lambda sighting: sighting.index), machine)))
     return Triage(
         started=started, elapsed_seconds=time.monotonic() - began, sources=tuple(map(_found, readings)),
         events=tuple(kept), problems=tuple(sorted(
@@ -109,7 +112,7 @@ def triage(places: Sequence[str], *, since: float | datetime | None = None, only
         residue_dropped=sum(reading.log.residue_dropped for reading in readings if reading.log is not None),
         notes=tuple(dict.fromkeys(_notes(readings, machine))), readings=tuple(_measured(readings)),
         before_since=sum(reading.log.before_since for reading in readings if reading.log is not None),
-        other_kinds=len(sightings) - len(kept), only=tuple(only),
+        other_kinds=len(sightings) - len(kept), unjudged=len(kept) - len(judged), only=tuple(only),
     )
 
 

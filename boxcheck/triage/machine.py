@@ -20,6 +20,8 @@ from boxcheck.triage.evidence import Device, Evidence
 BRIDGE = 0x0604
 _IDENTITY = ("vendor", "device")
 _MOST_CHAIN = 32
+MOST_DEVICES = 20_000
+"""A hostile text names any number of devices; the largest real dump at hand has 517."""
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -64,7 +66,10 @@ class Machine:
         self._reporters: dict[Bdf, Bdf] = {}
         self._gpus: set[Bdf] = set()
         self._parents: dict[Bdf, Bdf] = {}
+        self._children: dict[Bdf, list[Bdf]] = {}
         self._disputed: set[Bdf] = set()
+        self._marks: dict[str, Bdf] = {}
+        """UUID or serial -> address."""
 
     # Building
 
@@ -76,7 +81,8 @@ class Machine:
             if device.bdf is None:
                 twin = self._twin(device)
                 if twin is None:
-                    self.unplaced.append(device)
+                    if len(self.unplaced) < MOST_DEVICES:
+                        self.unplaced.append(device)
                     continue
                 device = msgspec.structs.replace(device, bdf=twin)
             self._put(device, source)
@@ -105,21 +111,28 @@ class Machine:
             above = known.device.parent or behind.get((bdf.rsplit(":", 2)[0], _bus_number(bdf)))
             if above is not None and above != bdf:
                 self._parents[bdf] = above
+        for bdf in sorted({*self.devices, *self._reporters}):
+            above = self.parent(bdf)
+            if above is not None:
+                self._children.setdefault(above, []).append(bdf)
 
     def _twin(self, device: Device) -> Bdf | None:
         """The address under which a device without one is known by its UUID or serial."""
-        for bdf, known in self.devices.items():
-            for name in ("uuid", "serial"):
-                mine = getattr(device, name)
-                if mine is not None and mine == getattr(known.device, name):
-                    return bdf
+        for mark in (device.uuid, device.serial):
+            if mark is not None and mark in self._marks:
+                return self._marks[mark]
         return None
 
     def _put(self, device: Device, source: int) -> None:
         bdf = device.bdf
         assert bdf is not None
+        for mark in (device.uuid, device.serial):
+            if mark:
+                self._marks.setdefault(mark, bdf)
         known = self.devices.get(bdf)
         if known is None:
+            if len(self.devices) >= MOST_DEVICES:
+                return
             self.devices[bdf] = Known(device, (source,) if source >= 0 else ())
             return
         self._dispute(known.device, device)
@@ -197,7 +210,14 @@ class Machine:
 
     def below(self, port: Bdf) -> tuple[Bdf, ...]:
         """All devices known to hang below a port, at any depth."""
-        return tuple(bdf for bdf in {*self.devices, *self._reporters} if port in self.ancestors(bdf))
+        found: dict[Bdf, None] = {}
+        waiting = [port]
+        while waiting:
+            for child in self._children.get(waiting.pop(), ()):
+                if child not in found and child != port:
+                    found[child] = None
+                    waiting.append(child)
+        return tuple(found)
 
     # GPUs and names
 
@@ -219,7 +239,9 @@ class Machine:
 
     def gpu_of(self, link: Bdf) -> Bdf | None:
         """The one GPU below a link, None where none or several are known."""
-        found = [bdf for bdf in self.gpus() if bdf == link or link in self.ancestors(bdf)]
+        if self.is_gpu(link):
+            return link
+        found = [bdf for bdf in self.below(link) if self.is_gpu(bdf)]
         return found[0] if len(found) == 1 else None
 
     def same_card(self, one: Bdf, two: Bdf) -> bool:
