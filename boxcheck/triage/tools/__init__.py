@@ -32,6 +32,10 @@ TOOLS: tuple[Tool, ...] = (
                         "nvidia_smi_log", "GPU 0000", "GPU Link Info", "PCIe Generation", "Replays Since Reset",
                         "Replay Number Rollovers", "Product Name ", "pci.bus_id", "pcie.link", "memory.total",
                         "utilization.gpu", "temperature.gpu", "power.draw", "gpu_bus_id", "gpu_uuid")),
+    Tool("rocm_smi", ("ROCm System Management Interface", "between two GPUs", "Concise Info", "GPU[",
+                      "Driver not initialized (amdgpu")),
+    Tool("amd_smi", ("GPU: ", "ACCESS TABLE:", "WEIGHT TABLE:", "HOPS TABLE:", "LINK TYPE TABLE:", "AMD-SMI ",
+                     "Unable to get devices, driver", "Unable to detect any GPU devices")),
     Tool("nvidia_topo", ("GPU0",)),
     Tool("nvbandwidth", ("nvbandwidth Version", "Running host_", "Running device_", "Running all_", "Running one_",
                          "Waiving ", "SUM ", "memcpy CE", "memcpy SM", "memcpy local", "memory latency SM",
@@ -44,9 +48,11 @@ TOOLS: tuple[Tool, ...] = (
                       "Initialized device ", "GPUs:", "init a GPU test", "Failure during compute")),
     Tool("gpu_burn_memtest", ("memtest_vulkan", "Error found. Mode ", "5-minute test", ": Bus=0x", "cuda memtest",
                               "errors found in block")),
+    Tool("rvs", ("[RESULT]", "RVS-")),
+    Tool("nccl", ("# nThread", "# Using devices", "-tests version", "# Collective test", " Pid ", "Out of bounds values")),
     Tool("rocm_bandwidth", ("BandwidthTest Version", "Inter-Device ", "directional copy ", "Data Path Validation")),
 )
 """The order decides between readers that claim the same line."""
 
-JSON_READERS: tuple[str, ...] = ("nvbandwidth",)
+JSON_READERS: tuple[str, ...] = ("amd_smi", "rocm_smi", "nvbandwidth")
 """Modules with a `read_json`."""

@@ -196,9 +196,10 @@ def _bar(gpu: SmiGpu) -> Iterator[Judged]:
         says=f"BAR1 is {gpu.bar1_mib:g} MiB for {gpu.memory_mib:g} MiB of memory" + (
             ": Resizable BAR is off" if newer else
             ", as GeForce cards before the 30 series have it" if newer is False else ""),
-        help=("in the BIOS: enable Above 4G Decoding and Resizable BAR, disable CSM; sudo lspci -vv shows Region 1 then "
-              "as large as the memory", "needed for peer-to-peer between GeForce cards; copies through the host "
-              "work without") if newer is not False else ("only direct copies between GPUs need more",))
+        help=("in the BIOS: enable Above 4G Decoding and Resizable BAR, disable CSM",
+              "then sudo lspci -vv shows Region 1 as large as the memory",
+              "needed for peer-to-peer between GeForce cards; copies through the host work without",
+              ) if newer is not False else ("only direct copies between GPUs need more",))
 
 
 def _resizable(gpu: SmiGpu) -> bool | None:

@@ -1,0 +1,184 @@
+"""amd-smi: `list`, `static`, `metric`, `topology` as text and JSON, and the table that it prints without a command.
+
+Text: `GPU: 0`, below it sections (`PCIE:`) and `NAME: value`; names tell their section, so indentation is not needed.
+Layouts of amd-smi 24 (ROCm 6.0) to 26 (ROCm 7.2).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from boxcheck.decode.amd_smi_gpu import AmdGpu, amd_gpu
+
+MOST_GPUS = 128
+MOST_ROWS = 1500
+Rows = dict[str, str]
+
+SECTIONS = frozenset((
+    "asic", "bus", "vbios", "ifwi", "limit", "driver", "board", "ras", "vram", "cache", "numa", "partition", "usage",
+    "power", "clock", "temperature", "pcie", "ecc", "ecc_blocks", "fan", "voltage_curve", "voltage", "energy",
+    "mem_usage", "overdrive", "soc_pstate", "xgmi_plpd", "process_isolation", "throttle", "base_board", "policy",
+    "cache_info", "gpu_board", "violation", "xgmi", "process_info", "fw_list", "bad_pages",
+))
+_WORDS = SECTIONS | frozenset((
+    "gpu", "cpu", "bdf", "uuid", "name", "version", "type", "vendor", "size", "node", "affinity", "edge", "hotspot",
+    "mem", "width", "speed", "bandwidth", "max", "rpm", "clk", "usage", "smu", "enabled", "fw", "id", "level", "pid",
+    "memory", "ppt0", "ppt1", "flags", "umc", "sdma", "gfx", "mmhub", "hdp", "athub",
+))
+_GPU = re.compile(r"GPU: (\d{1,3})$")
+_ROW = re.compile(r"([A-Z][A-Z0-9_ /.-]{1,47}):(?: (.{0,300}))?$")
+_LEVEL = re.compile(r"\d{1,2}: \([\d.]{1,5} GT/s, \d{1,2}\)$")
+_TABLE = re.compile(r"([A-Z][A-Z -]{2,40}) TABLE:$")
+_ADDRESS = re.compile(r"[0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]")
+_BOX_FIRST = re.compile(r"\| ?([0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7])\s+(\S.{0,40}?)\s*\|(.{1,80}?)\|$")
+_BOX_SECOND = re.compile(r"\|\s*(\d{1,3})\s+\S.{0,60}?\|(.{1,80}?)(\d{1,9})/(\d{1,9}) MB\s*\|$")
+_HEAT = re.compile(r"(\d{1,3}) ?°C")
+_ECC = re.compile(r"(?:°C|N/A)\s+(\d{1,9})\s+\S+$")
+VERSION = re.compile(r"\| ?AMD-SMI ([\w.+]{3,40}) .{0,8}?amdgpu version: (\S{1,24})\s+ROCm version: (\S{1,16})")
+
+
+def gpu_head(line: str) -> int | None:
+    """The number of `GPU: 0`."""
+    found = _GPU.match(line.strip()[:40])
+    return int(found[1]) if found is not None else None
+
+
+def is_row(line: str) -> bool:
+    """Whether this is a line of amd-smi's text: a name in capitals that it has, a matrix's row, a legend."""
+    text = line.strip()[:400]
+    if gpu_head(text) is not None or _LEVEL.match(text) or _TABLE.match(text):
+        return True
+    found = _ROW.match(text)
+    if found is not None:
+        name = found[1].lower()
+        return "_" in name or name in _WORDS
+    words = text.split()
+    return bool(words) and (all(_ADDRESS.fullmatch(word) for word in words) or (
+        len(words) > 1 and _ADDRESS.fullmatch(words[0]) is not None and
+        all(re.fullmatch(r"[A-Z0-9/,.-]{1,16}", word) for word in words[1:65])))
+
+
+def gpus(lines: Sequence[str]) -> list[AmdGpu]:
+    """The GPUs of `list`, `static` and `metric`, in order; of one that shows twice, all that is told."""
+    rows: dict[int, Rows] = {}
+    at: dict[int, int] = {}
+    index: int | None = None
+    section = ""
+    for offset, line in enumerate(lines):
+        text = line.strip()[:400]
+        head = gpu_head(text)
+        if head is not None:
+            index, section = head, ""
+            if head not in rows and len(rows) < MOST_GPUS:
+                rows[head], at[head] = {}, offset
+            continue
+        if text.startswith("CPU:"):
+            index = None
+        found = _ROW.match(text)
+        if found is None or index is None or index not in rows or len(rows[index]) >= MOST_ROWS:
+            continue
+        name, value = found[1].lower(), (found[2] or "").strip()
+        if name in SECTIONS and not value:
+            section = name
+        elif name in ("bdf", "uuid") and section not in ("bus",):
+            rows[index].setdefault(name, value)
+        else:
+            rows[index].setdefault(f"{section}/{name}" if section else name, value)
+    return [amd_gpu(own, at[number], number) for number, own in rows.items()]
+
+
+def box_gpus(lines: Sequence[str]) -> Iterator[AmdGpu]:
+    """The GPUs of the table, two lines each."""
+    rows: Rows = {}
+    at, found = 0, 0
+    for offset, line in enumerate(lines):
+        text = line.strip()[:200]
+        first = _BOX_FIRST.match(text)
+        if first is not None:
+            if (found := found + 1) > MOST_GPUS:
+                return
+            rows, at = {"bdf": first[1]}, offset
+            name = first[2]
+            if name.startswith("0x"):
+                rows["asic/device_id"] = name
+            elif not name.startswith("..."):
+                rows["asic/market_name"] = name
+            cell = " ".join(first[3].split())
+            heat = _HEAT.search(cell)
+            if heat is not None:
+                rows["temperature/hotspot"] = heat[1]
+            bad = _ECC.search(cell)
+            if bad is not None:
+                rows["ecc/total_uncorrectable_count"] = bad[1]
+            continue
+        second = _BOX_SECOND.match(text) if rows else None
+        if second is not None:
+            rows["mem_usage/total_vram"] = f"{second[4]} MB"
+            use = re.match(r" ?(\d{1,3}) %", second[2])
+            if use is not None:
+                rows["usage/gfx_activity"] = use[1]
+            yield amd_gpu(rows, at, int(second[1]))
+            rows = {}
+    if rows:
+        yield amd_gpu(rows, at)
+
+
+def tables(lines: Sequence[str]) -> Mapping[str, Mapping[str, Mapping[str, str]]]:
+    """Title of each topology matrix (`access`) -> address -> address -> cell."""
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    title = ""
+    columns: list[str] = []
+    for line in lines:
+        text = line.strip()[:4200]
+        head = _TABLE.match(text[:60])
+        if head is not None:
+            title, columns = head[1].lower(), []
+            continue
+        words = text.split()[:MOST_GPUS + 1]
+        if not title or not words or not _ADDRESS.fullmatch(words[0]):
+            continue
+        if all(_ADDRESS.fullmatch(word) for word in words) and not columns:
+            columns = words
+        elif columns and len(found.get(title, ())) < MOST_GPUS:
+            found.setdefault(title, {})[words[0].lower()] = {
+                column.lower(): cell for column, cell in zip(columns, words[1:], strict=False)}
+    return found
+
+
+def _flat(value: Mapping[str, Any]) -> Rows:
+    """Rows of one GPU's JSON, two levels deep; `{"value": 16, "unit": "GT/s"}` becomes `16 GT/s`."""
+    rows: Rows = {}
+    for key, item in list(value.items())[:MOST_ROWS]:
+        name = str(key).lower()[:48]
+        if isinstance(item, dict) and "value" not in item:
+            for below, text in list(item.items())[:200]:
+                if (plain := _scalar(text)) is not None and len(rows) < MOST_ROWS:
+                    rows.setdefault(f"{name}/{str(below).lower()[:48]}", plain)
+        elif (plain := _scalar(item)) is not None:
+            rows.setdefault(name, plain)
+    return rows
+
+
+def _scalar(item: Any) -> str | None:
+    if isinstance(item, dict):
+        item = f"{item.get('value')} {item.get('unit', '')}".strip()
+    return str(item)[:200] if isinstance(item, (str, int, float)) and not isinstance(item, bool) else None
+
+
+def json_gpus(value: Any) -> list[AmdGpu]:
+    """The GPUs of `amd-smi ... --json`: a list, or an object with `gpu_data`; [] for any other JSON."""
+    if isinstance(value, dict):
+        value = value.get("gpu_data")
+    if not isinstance(value, list):
+        return []
+    found: list[AmdGpu] = []
+    for one in value[:MOST_GPUS]:
+        if not (isinstance(one, dict) and isinstance(one.get("gpu"), int) and 0 <= one["gpu"] < 1000):
+            continue
+        rows = _flat(one)
+        if any(path in rows or any(row.startswith(f"{path}/") for row in rows) for path in
+               ("bdf", "uuid", "asic", "bus", "pcie", "ecc", "temperature", "vram", "usage", "power")):
+            found.append(amd_gpu(rows, 0, one["gpu"]))
+    return found
