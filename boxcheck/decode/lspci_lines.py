@@ -154,9 +154,11 @@ _SHAPED: dict[str, re.Pattern[str]] = {
 """Names that other tools print too, and what must follow here."""
 _NUMBERED = re.compile(
     r"Region [0-5]: (?:Memory|I/O)|BAR [0-5]: current|VC\d{1,2}:|(?:\[virtual\] )?(?:Memory|I/O ports) at "
-    r"|(?:\[virtual\] )?Expansion ROM |RP PIO |SelectiveIDE#\d|LinkIDE#\d|(?:Memory|I/O) window \d:|16-bit legacy inter")
+    r"|(?:\[virtual\] )?Expansion ROM |RP PIO |SelectiveIDE#\d|LinkIDE#\d|(?:Memory|I/O) window \d:|16-bit legacy")
 _OTHER_LINES = re.compile(
     r"!!! (?:Unknown|Invalid) |<access denied|BIST (?:is running|result)|WARNING: Cannot show hex-")
+_COMMAND = re.compile(r"(?:[^\s$#>]{0,80}[^$#>]{0,80}[$#>] ?)?(?:sudo )?lspci(?: |$)|```\w{0,16}$")
+"""The command line of another lspci, or a code fence between two: what follows is of the same text."""
 COMPLAINT = re.compile(r"pcilib: |lspci: ")
 VMM_KEYS = frozenset((
     "Slot", "Class", "Vendor", "Device", "SVendor", "SDevice", "PhySlot", "Rev", "ProgIf", "Driver", "Module",
@@ -189,8 +191,8 @@ def key_of(text: str) -> tuple[str, str] | None:
 
 
 def is_foreign(text: str) -> bool:
-    """A clean line that is surely something else: a kernel log with its envelope, a prompt."""
-    return bool(_KERNEL_LOG.match(text) or _PROMPT.match(text))
+    """A clean line that is surely no reading: a kernel log with its envelope, a prompt, a command."""
+    return bool(_COMMAND.match(text) or _KERNEL_LOG.match(text) or _PROMPT.match(text))
 
 
 def is_continuation(text: str) -> bool:
@@ -209,6 +211,8 @@ def is_part(line: str) -> bool:
         return False
     text = clean(line)
     if read_head(text) is not None or read_hex_row(text) is not None:
+        return True
+    if _COMMAND.match(text) is not None:
         return True
     if is_foreign(text) or is_tree(line):
         return False

@@ -25,6 +25,7 @@ _READ_ALIVE = frozenset((
 
 def merged(readings: Sequence[LspciFunction]) -> LspciFunction:
     """One function out of its readings, in order."""
+    readings = _of_one_device(readings)
     if len(readings) == 1:
         return readings[0]
     last = readings[-1]
@@ -44,6 +45,23 @@ def merged(readings: Sequence[LspciFunction]) -> LspciFunction:
     return msgspec.structs.replace(last, **fields)
 
 
+def _ids(function: LspciFunction) -> tuple[int, int] | None:
+    if function.vendor is None or function.device is None:
+        return None
+    return function.vendor, function.device
+
+
+def _of_one_device(readings: Sequence[LspciFunction]) -> Sequence[LspciFunction]:
+    """Without the readings before another device came to this address: another machine, or a card swapped."""
+    last = _ids(readings[-1])
+    start = 0
+    for place, reading in enumerate(readings):
+        ids = _ids(reading)
+        if last is not None and ids is not None and ids != last and not reading.gone:
+            start = place + 1
+    return readings[start:]
+
+
 _UNTOLD = {"regions": (), "modules": (), "disagrees": (), "hex_bytes": 0}
 """Fields that are not None when nothing was printed. Of the others, () and False are readings."""
 
@@ -60,6 +78,10 @@ def changes_of(readings: Sequence[LspciFunction]) -> list[LspciChange]:
     """What differs between the first reading that has a field and the last one."""
     last = readings[-1]
     assert last.bdf is not None
+    before = next((ids for reading in readings if (ids := _ids(reading)) is not None and not reading.gone), None)
+    if len(_of_one_device(readings)) < len(readings) and before is not None:
+        shown = ["{:04x}:{:04x}".format(*ids) for ids in (before, _ids(last) or before)]
+        return [LspciChange(bdf=last.bdf, field="device", before=shown[0], after=shown[1])]
     if last.gone != readings[0].gone:
         return [LspciChange(bdf=last.bdf, field="gone", before=readings[0].gone, after=last.gone)]
     found = []

@@ -32,6 +32,7 @@ TOOLS: tuple[Tool, ...] = (
                         "nvidia_smi_log", "GPU 0000", "GPU Link Info", "PCIe Generation", "Replays Since Reset",
                         "Replay Number Rollovers", "Product Name ", "pci.bus_id", "pcie.link", "memory.total",
                         "utilization.gpu", "temperature.gpu", "power.draw", "gpu_bus_id", "gpu_uuid")),
+    Tool("rocminfo", ("ROCk module", "HSA System Attributes", "/dev/kfd read-write", "hsa api call failure")),
     Tool("rocm_smi", ("ROCm System Management Interface", "between two GPUs", "Concise Info", "GPU[",
                       "Driver not initialized (amdgpu")),
     Tool("amd_smi", ("GPU: ", "ACCESS TABLE:", "WEIGHT TABLE:", "HOPS TABLE:", "LINK TYPE TABLE:", "AMD-SMI ",
@@ -51,6 +52,18 @@ TOOLS: tuple[Tool, ...] = (
     Tool("rvs", ("[RESULT]", "RVS-")),
     Tool("nccl", ("# nThread", "# Using devices", "-tests version", "# Collective test", " Pid ", "Out of bounds values")),
     Tool("rocm_bandwidth", ("BandwidthTest Version", "Inter-Device ", "directional copy ", "Data Path Validation")),
+    Tool("lspci", ("controller: ", "controller [0", "controller [1", "Controller: ", "Controller [0", "bridge: ",
+                   "bridge [06", "Bridge: ", "Bridge [06", "udio device: ", "udio device [0", "ystem peripheral",
+                   "rocessing accelerators", "on-Essential Instr", "Performance counters: ", "Performance counters [",
+                   "SMBus: ", "SMBus [", "IOMMU: ", "IOMMU [08", "RAM memory: ", "RAM memory [", "IDE interface",
+                   "Co-processor", "FireWire (IEEE", "Fibre Channel: ", "Fibre Channel [", "InfiniBand: ",
+                   "InfiniBand [", "encryption device", "PIC: ", "PIC [08", "nclassified device", "Unassigned class",
+                   " 0600: ", " 0604: ", " 0300: ", " 0302: ", " 0380: ", " 1200: ", " 0108: ", " 0200: ", " 0403: ",
+                   " 0c03: ", " 0880: ", " 0106: ", " Class 0", " Class [0", '.0 "', '.1 "', "Slot:", "]-",
+                   "pcilib: ", "lspci: ", "LnkSta:", "LnkCap:", "LnkCap2:", "LnkCtl2:", "LnkSta2:", "DevCap:",
+                   "DevCap2:", "DevCtl:", "DevCtl2:", "SltSta:", "UESta:", "CESta:", "CEMsk:", "ACSCtl:", "DpcSta:",
+                   "LaneErrStat:", "Capabilities: ", "Memory at ", "I/O ports at ", "Kernel driver in use: ",
+                   ": current size:", "AtomicOpsC")),
 )
 """The order decides between readers that claim the same line."""
 
