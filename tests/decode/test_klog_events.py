@@ -194,6 +194,32 @@ HARMLESS = (
     "watchdog: watchdog0: watchdog did not stop!",
     'Unknown kernel command line parameters "splash BOOT_IMAGE=/vmlinuz", will be passed to user space.',
     "HDMI: ELD buf size is 0, force 128",
+    # One notch from an event each.
+    "NVRM: GPU 0000:41:00.0: GPU serial number is 1320022011477.",
+    "NVRM: GPU at PCI:0000:41:00: GPU-11d6f0aa-5c1e-9a02-7d44-0f3b2a998c10",
+    "NVRM: Xid subsystem ready",
+    "nvidia-nvswitch0: using MSI for SXid events",
+    "amdgpu 0000:41:00.0: amdgpu: RAS records:240 exceeds 90% of threshold:256",
+    "amdgpu 0000:41:00.0: amdgpu: psp gfx command LOAD_TA(0x1) done",
+    "mpt3sas_cm0: PCI error: detected callback, state(2)!!",
+    "kfd kfd: amdgpu: added device 1002:744c",
+    "amdgpu 0000:41:00.0: amdgpu: ring gfx_0.0.0 uses VM inv eng 0 on hub 0",
+    "amdgpu 0000:41:00.0: amdgpu: GPU reset(0) requested by ioctl is no message of this driver",
+    "pcieport 0000:40:01.1: pciehp: Slot(3): Powering on due to button press",
+    "igb 0000:0d:00.0 enp13s0: igb: enp13s0 NIC Link is Up 1000 Mbps Full Duplex",
+    "mce: CPU3: Package temperature/speed normal",
+    "thermal thermal_zone0: trip point critical at 105 C",
+    "INFO: rcu_preempt kthread ran for more than 10 jiffies",
+    "CPU: 3 PID: 911 Comm: python3 Not tainted 6.8.0-45-generic #45-Ubuntu",
+    "EDAC MC0: Giving out device to module amd64_edac controller F17h_M30h: DEV 0000:00:18.3 (INTERRUPT)",
+    "nvme nvme0: Shutdown timeout set to 10 seconds",
+    "DMAR: [Firmware Bug]: RMRR entry for device 41:00.0 is broken - applying workaround",
+    "AMD-Vi: Interrupt remapping enabled",
+    "PCI: Using configuration type 1 for base access",
+    "sysrq: Show Memory",
+    "pci 0000:41:00.0: BAR 0: error-free",
+    "tg3 0000:04:00.0: reserved [mem 0xd0000000-0xd000ffff]",
+    "usb 1-4: i2c timeout error on a camera",
 )
 
 
@@ -371,6 +397,111 @@ def test_the_process_of_an_xid() -> None:
     assert event.process == "pt_main_thread 1797828"
     (event,) = events("NVRM: Xid (PCI:0000:41:00): 13, pid='<unknown>', name=<unknown>, Graphics")
     assert event.process is None
+
+
+def test_an_xid_says_whose_fault_it_most_likely_is() -> None:
+    want = {13: "application", 31: "application", 43: "application", 45: "application", 38: "driver", 48: "memory",
+            54: "power", 62: "gpu", 74: "nvlink", 79: "link", 94: "memory", 119: "gpu", 154: None}
+    for number, blame in want.items():
+        (event,) = events(f"NVRM: Xid (PCI:0000:41:00): {number}, pid=1, name=x, text")
+        assert (event.xid, event.blame) == (number, blame)
+    (event,) = events("NVRM: Xid (PCI:0000:41:00): 177, pid=1, name=x, text")
+    assert (event.severity, event.blame) == ("warn", None)
+
+
+def test_every_documented_number_is_in_the_catalogue() -> None:
+    """NVIDIA's catalogue ends at 172, the open modules' header (595) at 176."""
+    assert set(XIDS) == set(range(1, 177))
+
+
+def test_an_xid_154_says_what_the_driver_recommends() -> None:
+    (event,) = events("NVRM: Xid (PCI:0000:41:00): 154, GPU recovery action changed from 0x0 (None) to 0x2 "
+                      "(Node Reboot Required)")
+    assert event.says == "Xid 154: the driver now recommends for this GPU: Node Reboot Required"
+
+
+@pytest.mark.parametrize(("form", "bdf"), [
+    ("PCI:0000:41:00", GPU), ("PCI:00000000:41:00", GPU), ("PCI:0000:41:00 GPU-I:05", GPU), ("0000:41:00", GPU),
+    ("0041:00", GPU), ("PCI:0001:41:00.0", "0001:41:00.0"),
+])
+def test_an_xid_names_its_board_in_every_form(form: str, bdf: str) -> None:
+    assert [(e.bdf, e.xid) for e in events(f"NVRM: Xid ({form}): 79, GPU has fallen off the bus.")] == [(bdf, 79)]
+
+
+HANG = "[drm:mes_v11_0_submit_pkt_and_poll_completion.constprop.0 [amdgpu]] *ERROR* MES failed to response msg=3"
+
+
+def test_a_line_without_a_device_is_near_the_one_that_the_driver_names_around_it() -> None:
+    before, after = events(HANG, "amdgpu 0000:41:00.0: amdgpu: GPU reset begin!")
+    assert (before.bdf, before.near, after.bdf, after.near) == (None, GPU, GPU, None)
+    _, late = events("amdgpu 0000:41:00.0: amdgpu: GPU reset begin!", HANG)
+    assert late.near == GPU
+
+
+def test_a_line_between_two_devices_is_near_none() -> None:
+    found = events("amdgpu 0000:41:00.0: amdgpu: GPU reset begin!", HANG, "amdgpu 0000:c1:00.0: amdgpu: GPU reset begin!")
+    assert [event.near for event in found if event.bdf is None] == [None]
+    found = events(HANG, *["usb 1-1: an ordinary line"] * 20, "amdgpu 0000:41:00.0: amdgpu: GPU reset begin!")
+    assert [event.near for event in found if event.bdf is None] == [None]
+    (alone,) = events(HANG, "nvidia 0000:41:00.0: timeout of another driver")
+    assert alone.near is None
+
+
+def test_the_process_of_a_ring_timeout_and_of_a_page_fault_stands_below() -> None:
+    ring = "amdgpu 0000:41:00.0: ring gfx_0.0.0 timeout, signaled seq=1, emitted seq=2"
+    for line in ("amdgpu 0000:41:00.0:  Process python3 pid 2288 thread python3 pid 2316",
+                 "[drm:amdgpu_job_timedout [amdgpu]] *ERROR* Process information: process python3 pid 2288 thread x pid 3"):
+        (event,) = events(ring, line)
+        assert event.process == "python3 2288"
+    (event,) = events(ring, *["usb 1-1: an ordinary line"] * 4, "amdgpu 0000:41:00.0:  Process python3 pid 2288 thread x")
+    assert event.process is None
+
+
+def test_a_port_that_found_no_link_is_no_fail_but_a_link_held_low_is() -> None:
+    held = f"pcieport {PORT}: broken device, retraining non-functional downstream link at 2.5GT/s"
+    failed = f"pcieport {PORT}: retraining failed"
+    (event,) = events(held)
+    assert (event.severity, event.speed_gts) == ("fail", 2.5)
+    (event,) = events(held, failed)
+    assert (event.severity, event.speed_gts, event.count) == ("warn", None, 1)
+    (event,) = events(held, failed, held)
+    assert (event.severity, event.speed_gts, event.count) == ("fail", 2.5, 2)
+
+
+def test_a_crash_on_purpose_is_none_and_the_next_one_is() -> None:
+    panic = "Kernel panic - not syncing: sysrq triggered crash"
+    (event,) = events("sysrq: Trigger a crash", panic)
+    assert (event.severity, event.cause) == ("info", "benign")
+    (event,) = events("sysrq: Show Memory", panic)
+    assert event.severity == "fail"
+
+
+def test_firmware_that_keeps_aer_is_told_once_a_bridge() -> None:
+    lacks = "acpi PNP0A08:0{}: _OSC: platform does not support [SHPCHotplug AER LTR]"
+    owns = "acpi PNP0A08:0{}: _OSC: OS now controls [PCIeHotplug PME PCIeCapability]"
+    (event,) = events(lacks.format(0), owns.format(0), lacks.format(1), owns.format(1))
+    assert (event.kind, event.severity, event.count) == ("aer-not-owned", "info", 2)
+    assert events("acpi PNP0A08:00: _OSC: platform does not support [SHPCHotplug LTR]",
+                  "acpi PNP0A08:00: _OSC: OS now controls [PCIeHotplug PME AER PCIeCapability]") == ()
+
+
+def test_taint_names_its_marks_in_both_spellings() -> None:
+    for line in ("CPU: 51 PID: 796 Comm: kworker/51:1H Tainted: P           OE     5.13.0",
+                 "Tainted: [P]=PROPRIETARY_MODULE, [O]=OOT_MODULE, [E]=UNSIGNED_MODULE"):
+        (event,) = events(line)
+        assert (event.kind, event.labels, event.severity, event.cause) == ("taint", ("POE",), "info", None)
+    assert events("CPU: 3 PID: 9 Comm: x Tainted: G                 6.8.0") == ()
+
+
+def test_records_of_the_boot_before_say_so() -> None:
+    lines = ("[Hardware Error]: event severity: fatal", "[Hardware Error]:  Error 0, type: fatal",
+             "[Hardware Error]:   section_type: PCIe error", "[Hardware Error]:   device_id: 0000:41:00.0",
+             "[Hardware Error]:   aer_uncor_status: 0x00000020, aer_uncor_mask: 0x00000000")
+    (event,) = events("BERT: Error records from previous boot:", *lines)
+    assert (event.kind, event.bdf, event.says) == (
+        "ghes-pcie", GPU, "firmware reported a fatal PCIe error before this boot (SDES)")
+    (event,) = events(*(f"{{1}}{line}" for line in lines))
+    assert event.says == "firmware reported a fatal PCIe error (SDES)"
 
 
 def test_the_numbers_that_fail_a_machine() -> None:
