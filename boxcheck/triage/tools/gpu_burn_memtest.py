@@ -50,7 +50,8 @@ def read(section: Section) -> Evidence:
     found = (parse_cuda if section.variant == "cuda_memtest" else parse_vulkan)(section.lines)
     seen = found.listed or found.tested
     devices = tuple(Device(line=at_line(section, one.line), bdf=one.bdf, name=one.name or None,
-                           index=one.index if found.tool == "cuda_memtest" else None, device=one.device, serial=one.serial, vram_bytes=one.vram_bytes)
+                           index=one.index if found.tool == "cuda_memtest" else None, device=one.device,
+                           serial=one.serial, vram_bytes=one.vram_bytes)
                     for one in seen if one.index >= 0 and not _SOFTWARE.search(one.name))
     notes = []
     if found.verdict is None and not any(one.finished or one.reports for one in found.tested):
@@ -77,7 +78,8 @@ def _events(found: Memtest, section: Section) -> list[Event]:
             events.append(_wrong(one, found, section))
     if found.verdict == "aborted":
         says = f"{found.tool} stopped with an error, so the memory was not tested to the end"
-        events.append(make("tool-error", "warn", says, at_line(section, found.verdict_line), labels=(found.tool,), text=found.verdict_text,
+        events.append(make("tool-error", "warn", says, at_line(section, found.verdict_line), labels=(found.tool,),
+                           text=found.verdict_text,
                            help=("`dmesg | grep -iE 'xid|nvrm|amdgpu'`: the driver says why",)))
     return events
 
