@@ -69,8 +69,6 @@ def _write(found: object, options: Options) -> None:
 
     assert isinstance(found, Triage)
     if options.json is not None:
-        if not options.json:
-            raise UsageError("--json names no file", "write --json - for standard output")
         write_output(options.json, triage_json(found))
     stream = sys.stderr if options.json == "-" else sys.stdout
     if options.json == "-" and not stream.isatty() and not options.verbose:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from boxcheck import __version__
 from boxcheck.decode.klog import Event
 from boxcheck.report.facts import plain
+from boxcheck.report.summary import source_commit
 from boxcheck.triage.account import Triage
 from boxcheck.triage.evidence import Device
 from boxcheck.triage.scene import Diagnosis, Sighting
@@ -28,8 +30,9 @@ def triage_object(triage: Triage) -> dict[str, Any]:
     machine = triage.machine
     return {
         "schema": SCHEMA,
-        "tool": {"name": "boxcheck", "version": __version__},
-        "started": triage.started,
+        "tool": {"name": "boxcheck", "version": __version__, "commit": source_commit()},
+        "started": datetime.fromtimestamp(triage.started, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "elapsed_seconds": round(triage.elapsed_seconds, 3),
         "outcome": outcome(triage),
         "sources": [
             {"name": source.name, "lines": source.lines, "recognised": source.recognised,
