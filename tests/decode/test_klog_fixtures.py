@@ -90,7 +90,9 @@ EVENTS: dict[str, list[Row]] = {
         ("amdgpu-mes-fail", "0000:c5:00.0", ("REMOVE_QUEUE",), 2), ("amdgpu-reset", "0000:c5:00.0", (), 1),
     ],
     "issues/xid119-rtx4070.log": [("xid", "0000:01:00.0", ("119",), 1)],
-    "issues/xid13-109-h100-ctime.log": [("xid", "0000:cb:00.0", ("13",), 3), ("xid", "0000:cb:00.0", ("109",), 1)],
+    "issues/xid13-109-h100-ctime.log": [
+        ("nvidia-peermem", None, (), 1), ("xid", "0000:cb:00.0", ("13",), 3), ("xid", "0000:cb:00.0", ("109",), 1),
+    ],
     "issues/xid79-rtx5090-open595.log": [("xid", "0000:06:00.0", ("79",), 1), ("gpu-lost", "0000:06:00.0", (), 1)],
     # Only the "received" line: the port that logged it.
     "lkml/aer-correctable-new-bug218784.log": [(CE, "0000:00:1d.0", (), 1)],
@@ -211,7 +213,7 @@ EVENTS: dict[str, list[Row]] = {
         ("xid", "0000:38:00.0", ("13",), 16), ("xid", "0000:38:00.0", ("43",), 1), ("oom", None, (), 3),
     ],
     "gpud/kmsg.1.log": [],
-    "gpud/kmsg.2.peermem.log": [],
+    "gpud/kmsg.2.peermem.log": [("nvidia-peermem", None, (), 7)],
     # Of the fabric manager, no kernel log: one error among a hundred lines of notes.
     "gpud/fabricmanager.log": [("sxid", "0000:86:00.0", ("12028",), 1)],
 }

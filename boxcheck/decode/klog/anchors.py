@@ -37,7 +37,7 @@ ANCHORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     )),
     ("nvidia", (
         "NVRM: ", "SXid (", "NVSwitch ", ": probe of ", "probe with driver ", "device handle for GPU",
-        "uvm encountered", "power cables connected",
+        "uvm encountered", "power cables connected", "invalid context, skip",
     )),
     ("amdgpu", (
         " timeout", " reset", "MES", "SMU: ", "IB test", "is hung!", " test failed (", "of IP block", "GPU init",

@@ -25,6 +25,7 @@ _NOT_CLAIMED = Rx(r"BAR (\d{1,2}) \[[^\]]{0,80}\]:? not (?:claimed|assigned)")
 _RESIZE = Rx(r"(?:Problem resizing|Failed to resize) BAR ?(\d)")
 _TAKEN = Rx(r"BAR (\d{1,2})(?: \[[^\]]{0,80}\])?: can't reserve")
 
+_PORTS = ("boot with pci=realloc; a bridge with I/O ports left for it is needed above the device",)
 _ABOVE_4G = (
     "in the BIOS: enable Above 4G Decoding and Resizable BAR, and raise the MMIO High size where it has one",
     "or boot with pci=realloc",
@@ -153,8 +154,10 @@ def _not_enabled(line: Line, out: Ledger) -> None:
     fold = out.add("bar-assign-fail", line, bdf=line.bdf, labels=(f"BAR {bar}",) if bar is not None else ())
     if fold.fresh:
         which = f"BAR {bar}" if bar is not None else "a BAR"
-        fold.describe("fail", "config", f"the device was not switched on: {which} has no address space", _ABOVE_4G,
-                      bar=bar)
+        ports = "[io" in line.message
+        fold.describe("fail", "config",
+                      f"the device was not switched on: {which} has no {'I/O ports' if ports else 'address space'}",
+                      _PORTS if ports else _ABOVE_4G, bar=bar)
 
 
 def _not_usable(line: Line, out: Ledger) -> None:

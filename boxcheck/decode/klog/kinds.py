@@ -57,6 +57,7 @@ SECTIONS: dict[str, dict[str, Kind]] = {
         "gsp-timeout": Kind("the GPU's system processor does not answer, told without an Xid", _F),
         "gsp-slow": Kind("the GPU's system processor was slow", _I),
         "nvidia-uvm-fatal": Kind("the driver's memory manager gave up", _F),
+        "nvidia-peermem": Kind("GPU memory lent to a network card was gone too soon", _I),
         "driver-mismatch": Kind("libraries and kernel module are of two versions", _F),
     },
     "Any GPU": {

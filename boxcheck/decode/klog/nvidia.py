@@ -10,8 +10,9 @@
 An Xid names the board without its function, on a part of a divided GPU with it (`PCI:0000:01:00 GPU-I:05`), in drivers
 before 260 or so bus and device alone (`0001:00`). Before 525 an Xid 119 says "Timeout waiting for RPC from GSP!",
 since "Timeout after 6s of waiting for RPC response from GPU0 GSP!"; GSP may also be slow, or fail, without an Xid.
-Source: the open kernel modules (kernel-open/nvidia/{nv,nv-pci}.c, src/nvidia/arch/nvalloc/unix/src/osinit.c,
-src/nvidia/src/kernel/gpu/{gsp/kernel_gsp,rc/kernel_rc,gpu}.c, src/common/nvswitch/kernel/inc/common_nvswitch.h).
+Source: the open kernel modules (kernel-open/nvidia/{nv,nv-pci}.c, kernel-open/nvidia-peermem/nvidia-peermem.c,
+src/nvidia/arch/nvalloc/unix/src/osinit.c, src/nvidia/src/kernel/gpu/{gsp/kernel_gsp,rc/kernel_rc,gpu}.c,
+src/common/nvswitch/kernel/inc/common_nvswitch.h).
 """
 
 from __future__ import annotations
@@ -113,6 +114,9 @@ _RULES = (
          "{label} has no address space: the firmware gave the card none",
          _ABOVE_4G,
          pattern=Rx(rf"(?P<label>BAR\d) is 0M @ 0x0+ \(PCI:(?P<bdf>{_BOARD})\)")),
+    Rule("invalid context, skipping", "nvidia-peermem", "info", "driver",
+         "a program ended while the network card still used its GPU memory", (),
+         Rx(r"nvidia-peermem \w{4,40}:\d{1,5} ERROR detected invalid context")),
     # Many of the non-fatal ones only follow a GPU that was reset or a program that died (fabric manager's guide, D.4).
     Rule("SXid (PCI:", "sxid", "warn", "signal", "the NVLink switch reported error {label}, not a fatal one",
          ("read the fabric manager's log",),
