@@ -42,7 +42,7 @@ def anchor(id: str) -> str:
 
 
 def entry(check: Check) -> str:
-    first, *rest = paragraphs(check)
+    first, *rest = paragraphs(check.text)
     lines = [f"\n## {check.id}\n\n", f"{first}\n"]
     for paragraph in rest:
         label, colon, text = paragraph.partition(":")
@@ -76,6 +76,24 @@ def event_page() -> dict[Path, str]:
     return {REFERENCE / "events.md": "".join(lines)}
 
 
+def rule_page() -> dict[Path, str]:
+    """The rules by which triage finds one cause behind several events."""
+    from boxcheck.triage import rules
+
+    rules.discover()
+    lines = [HEAD, "# Rules of triage\n\n", (
+        "From the most specific to the most general; what one has explained, the later ones do not see.\n"
+        "`boxcheck explain triage.RULE` prints the same text.\n"
+    )]
+    for rule in rules.RULES.values():
+        first, *rest = paragraphs(rule.text)
+        lines.append(f"\n## {rule.id}\n\n{first}\n")
+        for paragraph in rest:
+            label, _, text = paragraph.partition(":")
+            lines.append(f"\n**{label}.**{text}\n")
+    return {REFERENCE / "triage-rules.md": "".join(lines)}
+
+
 def spans(numbers: list[int]) -> str:
     """`1-3, 6` for 1, 2, 3, 6."""
     runs: list[list[int]] = []
@@ -101,7 +119,7 @@ def limit_page() -> dict[Path, str]:
 
 def pages() -> dict[Path, str]:
     discover()
-    return {**check_pages(), **limit_page(), **event_page()}
+    return {**check_pages(), **limit_page(), **event_page(), **rule_page()}
 
 
 def main() -> int:

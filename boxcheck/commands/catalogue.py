@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-import textwrap
 from typing import Any
 
 import msgspec
@@ -12,6 +12,8 @@ from boxcheck.model import Outcome
 from boxcheck.profile import Profile, load_profile
 from boxcheck.registry import CHECKS, LIMITS, PROBES, Check, discover
 from boxcheck.report.output import write_output
+from boxcheck.report.profile import bound_text
+from boxcheck.report.wrapping import wrapped
 from boxcheck.usage import UsageError, nearest
 
 
@@ -47,49 +49,75 @@ def list_checks(json: str | None, profile: str | None) -> int:
         write_output(json, msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
         return 0
     width = max(len(entry["id"]) for entry in found)
+    # A line a check for grep; on a terminal, lines that fit it.
+    columns = shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 10_000
     for entry in found:
         mark = "" if want is None else f"{entry['blocks']:<10}"
         needs = f"  (needs {', '.join(entry['needs'])})" if entry["needs"] else ""
-        sys.stdout.write(f"{entry['id']:<{width}}  {mark}{entry['title']}{needs}\n")
+        lines = wrapped(
+            f"{entry['title']}{needs}", columns, f"{entry['id']:<{width}}  {mark}", " " * (width + 2 + len(mark)))
+        sys.stdout.write("\n".join(lines) + "\n")
     return 0
 
 
 def explain(id: str, profile: str | None) -> int:
     discover()
+    columns = min(shutil.get_terminal_size((96, 24)).columns, 96)
+    if id.startswith(TRIAGE):
+        sys.stdout.write(rule_explanation(id.removeprefix(TRIAGE), columns))
+        return 0
     if id not in CHECKS:
         raise UsageError(f"no check is called {id!r}", nearest(id, CHECKS) or "boxcheck checks lists them all")
-    sys.stdout.write(explanation(CHECKS[id], load_profile(profile) if profile else None))
+    sys.stdout.write(explanation(CHECKS[id], load_profile(profile) if profile else None, columns))
     return 0
 
 
-def explanation(check: Check, want: Profile | None = None) -> str:
+def explanation(check: Check, want: Profile | None = None, columns: int = 96) -> str:
     """The text of `boxcheck explain`: meaning, reading, limits."""
     lines = [check.id, ""]
-    for paragraph in paragraphs(check):
-        lines += [*textwrap.wrap(paragraph, 96, initial_indent="  ", subsequent_indent="  "), ""]
-    lines.append("  reads    " + ", ".join(PROBES[kind].name for kind in check.reads if kind in PROBES))
+    for paragraph in paragraphs(check.text):
+        lines += [*wrapped(paragraph, columns, "  "), ""]
+    reads = ", ".join(PROBES[kind].name for kind in check.reads if kind in PROBES)
+    lines += wrapped(reads, columns, "  reads    ", " " * 11)
     if check.needs:
-        lines.append("  needs    " + ", ".join(check.needs))
+        lines += wrapped(", ".join(check.needs), columns, "  needs    ", " " * 11)
     for name in check.limits:
         spec = LIMITS[name]
-        lines += textwrap.wrap(
-            f"{name} ({spec.unit}): {spec.doc}", 96, initial_indent="  limit    ", subsequent_indent=" " * 11)
+        unit = f" ({spec.unit})" if spec.unit else ""
+        lines += wrapped(f"{name}{unit}: {spec.doc}", columns, "  limit    ", " " * 11)
         limit = want.limit(name) if want else None
         if limit is not None and want is not None:
-            bounds = ", ".join(f"{word} {value}" for word, value in (("must", limit.must), ("should", limit.should))
-                               if value is not None)
-            lines += textwrap.wrap(
-                f"{want.name}: {bounds}. {limit.source}", 96,
-                initial_indent=" " * 11, subsequent_indent=" " * 13)
+            bounds = ", ".join(
+                f"{word} be {bound_text(limit, value)}"
+                for word, value in (("must", limit.must), ("should", limit.should)) if value is not None)
+            lines += wrapped(f"{want.name}: {bounds}. {limit.source}", columns, " " * 11, " " * 13)
     if want is not None:
         lines.append(f"  in {want.name}: {_BLOCKS[blocks(check.id, want)]}")
     return "\n".join(lines).rstrip() + "\n"
 
 
-def paragraphs(check: Check) -> list[str]:
-    """The docstring's first line, then one paragraph for each of its labels."""
+TRIAGE = "triage."
+"""What the id of a rule of triage begins with."""
+
+
+def rule_explanation(id: str, columns: int = 96) -> str:
+    """The text of `boxcheck explain triage.RULE`."""
+    from boxcheck.triage.rules import RULES
+    from boxcheck.triage.rules import discover as discover_rules
+
+    discover_rules()
+    if id not in RULES:
+        raise UsageError(f"no rule of triage is called {id!r}", nearest(id, RULES) or f"one of {', '.join(RULES)}")
+    lines = [f"{TRIAGE}{id}", ""]
+    for paragraph in paragraphs(RULES[id].text):
+        lines += [*wrapped(paragraph, columns, "  "), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def paragraphs(text: str) -> list[str]:
+    """A docstring's first line, then one paragraph for each of its labels."""
     found: list[str] = []
-    for line in check.text.splitlines():
+    for line in text.splitlines():
         stripped = line.strip()
         if not stripped:
             continue
@@ -101,4 +129,4 @@ def paragraphs(check: Check) -> list[str]:
     return found
 
 
-LABELS = ("Why it matters:", "What to do:", "Not a fault:", "By hand:", "Trade-off:")
+LABELS = ("Why it matters:", "What to do:", "Not a fault:", "By hand:", "Trade-off:", "Why:", "Not:", "Source:")

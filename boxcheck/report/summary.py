@@ -42,7 +42,8 @@ def account_of(
     rows = _rows(facts, profile, verdict, judged)
     began = started if isinstance(taken, Unread) else taken
     return Account(
-        version=__version__, commit=source_commit(), started=began, finished=began + elapsed_seconds, origin=host.origin,
+        version=__version__, commit=source_commit(), started=began, finished=began + elapsed_seconds,
+        origin=host.origin,
         live=host.live,
         root=None if isinstance(who, Unread) else who.root, box=_box(facts),
         profile=profile if certain else None, profile_why=why, goal=profile.goal,

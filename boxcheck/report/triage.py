@@ -67,8 +67,9 @@ def plain(triage: Triage) -> str:
 def _head(triage: Triage, style: Style) -> Iterator[str]:
     stamp = datetime.fromtimestamp(triage.started, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     count = len(triage.sources)
-    for position, line in enumerate(wrap(f"boxcheck {__version__}   triage of {_files(count)}   {stamp}", style, "", "  ")):
-        yield style.bold(line) if position == 0 else line
+    first, *rest = wrap(f"boxcheck {__version__}   triage of {_files(count)}   {stamp}", style, "", "  ")
+    yield style.bold(first)
+    yield from rest
     for source in triage.sources:
         pieces = list(source.pieces[:MOST_PIECES])
         if len(source.pieces) > MOST_PIECES:
