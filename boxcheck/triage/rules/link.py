@@ -31,8 +31,8 @@ def link_dropped(scene: Scene) -> Iterator[Diagnosis]:
     Why: `Surprise Down` (SDES) and `Data Link Protocol` errors, DPC and `Link Down` are the port's word that the wire
     went away without being asked.
     Not: an application; a hot-unplug that somebody asked for is not reported as an error.
-    Source: PCI Express Base Specification 3.2.1 (surprise down), 6.2.10 (DPC); boxes.md section 5 (port power
-    management has caused it: pcie_port_pm=off).
+    Source: PCI Express Base Specification 3.2.1 (surprise down), 6.2.10 (DPC); convergence.ninja's and the rtx6kpro
+    community's reports of Surprise Down on Blackwell cards that ended with pcie_port_pm=off.
     """
     signs = tuple(
         sighting for sighting in scene.free if sighting.bad and (
@@ -112,7 +112,8 @@ def timeout_alone(scene: Scene) -> Iterator[Diagnosis]:
     Why: a replay timer also runs out while the far end wakes from L0s or L1. A damaged wire shows BadTLP or BadDLLP at
     one of the two ends as well.
     Not: proof that the link is sound: the far end may not count, or nobody captured its log.
-    Source: PCI Express Base Specification 3.6.2.1 (replay timer); boxes.md section 5 (try pcie_aspm=off first).
+    Source: PCI Express Base Specification 3.6.2.1 (replay timer); endlessm/linux pull request 54 and
+    olafkfreund/nixos_config pull request 1824 (errors that ended with ASPM off, the second on a 7900 XTX).
     """
     late = scene.of(*CORRECTED, where=lambda sighting: sighting.labels == ("Timeout",))
     for link in links_of(late):
@@ -137,7 +138,7 @@ def advisory_only(scene: Scene) -> Iterator[Diagnosis]:
     Why: an advisory non-fatal error is a request that the other side does not support, answered as the specification
     asks. The packet arrived whole.
     Not: a riser, a slot or a card.
-    Source: PCI Express Base Specification 6.2.3.2.4; boxes.md section 5.
+    Source: PCI Express Base Specification 6.2.3.2.4 (advisory non-fatal error cases).
     """
     for sighting in scene.of(*CORRECTED, where=lambda item: item.labels != () and set(item.labels) <= {
             "NonFatalErr", "HeaderOF"}):

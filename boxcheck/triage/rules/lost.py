@@ -16,7 +16,7 @@ def gpu_lost(scene: Scene) -> Iterator[Diagnosis]:
     Why: a GPU that no longer answers over PCIe has lost power, its link or itself; the driver cannot tell which. Cards
     that are lost under load, and come back after a power cycle, most often lacked power for a moment.
     Not: an application: no program can take a card off the bus.
-    Source: NVIDIA's Xid catalogue (79: hardware, driver, thermal or power); boxes.md section 5.
+    Source: NVIDIA's Xid catalogue (79: hardware, driver, thermal or power).
     """
     lost = [sighting for sighting in scene.free if lost_gpu(scene, sighting)]
     for card in dict.fromkeys(_card(sighting) for sighting in lost):

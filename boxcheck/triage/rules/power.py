@@ -12,7 +12,7 @@ from boxcheck.triage.scene import Diagnosis, Scene, Sighting, apart_seconds, gra
 
 TOGETHER_SECONDS = 1.0
 """Two GPUs on two slots share nothing but supply, board and driver; a second is longer than a kernel needs to notice
-both, and far shorter than two independent faults of hours apart (peers.md, WOPR: losses of one riser are hours apart).
+both, and far shorter than the hours between two independent faults.
 """
 
 
@@ -23,7 +23,8 @@ def lost_together(scene: Scene) -> Iterator[Diagnosis]:
     Why: cards on different slots and risers share the supply, the board and the driver, and nothing else. A supply that
     trips, or a cable that two cards share, takes them together; a bad riser takes one.
     Not: a bad riser or a bad card, unless all of them hang below one switch.
-    Source: acceptance practice for multi-GPU boxes; NVIDIA's Xid catalogue names power as a cause of Xid 79.
+    Source: NVIDIA's Xid catalogue (79: hardware, driver, thermal or power); the pattern follows from what the cards
+    share.
     """
     lost = [sighting for sighting in scene.free if lost_gpu(scene, sighting) and sighting.bdf is not None]
     while lost:

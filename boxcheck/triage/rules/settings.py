@@ -59,7 +59,8 @@ def iommu_refuses_peers(scene: Scene) -> Iterator[Diagnosis]:
 
     Why: a GPU that copies to another one uses bus addresses; a translating IOMMU that was not told of them refuses.
     Not: damaged memory or a damaged link: the access was whole, and was not allowed.
-    Source: drivers/iommu/amd/iommu.c, drivers/iommu/intel/dmar.c; checks.md finding 7 (no single right mode).
+    Source: drivers/iommu/amd/iommu.c, drivers/iommu/intel/dmar.c; ROCm's page on the IOMMU, tinygrad's page on its AM
+    driver and the peer-to-peer drivers for the RTX 4090, which each want another mode.
     """
     faults = scene.of("iommu-fault", bad=True)
     gpus = [fault for fault in faults if fault.bdf is not None and scene.machine.is_gpu(fault.bdf)]
@@ -139,7 +140,7 @@ def peers_behind_redirect(scene: Scene) -> Iterator[Diagnosis]:
 
     Why: with ACS request redirect set, peer traffic climbs to the root complex and back instead of crossing the switch.
     Not: a bad link: copies through the host use the same links and are faster.
-    Source: PCI Express Base Specification 6.12 (ACS); checks.md acs.redirect (50 against 103 GB/s).
+    Source: PCI Express Base Specification 6.12 (ACS); NCCL user guide, troubleshooting, PCI Access Control Services.
     """
     for sighting in scene.of("p2p-slow", bad=True, where=lambda item: item.event.cause == "config"):
         yield Diagnosis(
