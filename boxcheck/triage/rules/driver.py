@@ -28,7 +28,7 @@ def driver_mismatch(scene: Scene) -> Iterator[Diagnosis]:
 
     Why: an upgrade replaced the libraries while the old module stays loaded until a reboot.
     Not: a GPU: nothing was asked of it.
-    Source: NVIDIA's open kernel modules (nv_ioctl's version check, API mismatch); its library and module are one release.
+    Source: NVIDIA's open kernel modules (the version check that logs API mismatch).
     """
     signs = list(scene.of("driver-mismatch"))
     if not signs:
