@@ -23,7 +23,7 @@ _BUS_ERROR = Rx(
 _AGENT = Rx(r"\((Receiver|Transmitter|Requester|Completer) ID\)")
 _STATUS = Rx(r"error status/mask=([0-9a-fA-F]{8})/([0-9a-fA-F]{8})")
 _BIT = Rx(r"\[ ?(\d{1,2})\] ([A-Za-z][\w -]{2,40}?) *(?:\(First\))?$")
-_SUPPRESSED = Rx(r"([\w.]+): (\d{1,9}) callbacks suppressed")
+_SUPPRESSED = Rx(r"([\w.]{1,64}): (\d{1,9}) callbacks suppressed")
 _CONTINUED = Rx(
     r"TLP Header: |Error of this Agent|no (?:error )?details|broadcast \w{4,16} message|device recovery successful"
     r"|can't recover |enabled with IRQ|aer_layer=|aer_agent=|HBM error counter|Root Port link has been reset"

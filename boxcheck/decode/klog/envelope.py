@@ -42,8 +42,9 @@ _TAG = Rx(r"([\w./@-]{1,60})(?:\[(\d+)\])?: ?")
 # Host, program, process id, message id, data. `host kernel: [12.3] [drm] msg` is none: a colon, a bracket.
 _RFC5424 = Rx(r"([\w.:-]{1,80}) ([\w./@-]{1,60}) [\w.-]{1,60} \S{1,60} (?:-|\[[^\]]{0,400}\]) ")
 _HOST_KERNEL = Rx(r"[\w.-]{1,80} (kernel)(?:\[\d+\])?: ?")
-_NODE = Rx(r"[\w.-]{1,80}:\s?(?=\[|kern\s*:|<\d)")
-_FACILITY = Rx(r"(?:kern|user|daemon|syslog|auth)\s{0,4}:\s{0,4}([a-z]{3,7})\s{0,4}:\s?")
+# A node's name stands before another envelope: `Capabilities: [150 v2]` of lspci is none.
+_NODE = Rx(r"[\w.-]{1,80}:\s?(?=\[ {0,12}\d{1,10}\.\d|\[\d{4}-|kern\s*:|<\d)")
+_FACILITY = Rx(r"(?:kern|user|daemon|syslog|auth)\s{0,4}:\s{0,6}([a-z]{3,7})\s{0,4}:\s?")
 _DEVICE = Rx(rf"(?:(\S{{1,40}}) )?({BDF})(?: [\w.-]{{1,24}})?: ?")
 _LEVELS = {
     "emerg": 0, "alert": 1, "crit": 2, "err": 3, "error": 3, "warn": 4, "warning": 4, "notice": 5, "info": 6,
@@ -285,7 +286,7 @@ _BARE = Rx(
     rf"(?:\S{{1,40}} )?{BDF}[: ]|\[|\{{\d{{1,6}}\}}\[|device \["
     r"|NVRM: |nvidia|amdgpu|kfd |drm|EDAC |AER: |DMAR|AMD-Vi|mce: |nvme |pci"
     r"|-- (?:Boot|Reboot)|(?:Kernel c|C)ommand line|Unable to determine|watchdog|INFO: |BUG: |rcu: |Linux version"
-    r"|WARNING: "
+    r"|WARNING: |\*\* \d"
 )
 
 

@@ -25,7 +25,7 @@ _COUNTED = (
     Rx(r"\*\* (?P<n>\d{1,12}) (?P<who>printk) messages dropped"),
     Rx(r"^Suppressed (?P<n>\d{1,12}) messages from (?P<who>\S{1,120})"),
     Rx(r"^Missed (?P<n>\d{1,12}) (?P<who>kernel) messages"),
-    Rx(r"^(?P<who>\w{1,32}): (?:begin to drop messages|(?P<n>\d{1,12}) messages lost) due to rate"),
+    Rx(r"(?:^|[: ])(?P<who>\w{1,32}): (?:begin to drop messages|(?P<n>\d{1,12}) messages lost) due to rate"),
 )
 _REPEATED = Rx(r"(?:^|: )message repeated (\d{1,9}) times: \[ ?(.*?) ?\]?$")
 _LAST_REPEATED = Rx(r"(?:^|[: ])last message repeated (\d{1,9}) times")

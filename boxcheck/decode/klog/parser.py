@@ -265,6 +265,12 @@ class LogParser:
         bits, lengths, own = self._masks, self._lengths, self._own_words
         find, rfind = buffer.find, buffer.rfind
         stop = start
+        if self._residue is not None and self._base + start == 0:
+            # The level of the first line has no line end before it.
+            heads.append(0)
+            masks.append(_RESIDUE_BIT)
+            stop = find(b"\n", 0, MAX_LINE_CHARACTERS)
+            stop = stop if stop >= 0 else MAX_LINE_CHARACTERS
         # A word of the residue begins with the line end before its line.
         for first, index in self._scanner.find(buffer, max(start - 1, 0), len(buffer)):
             if index >= own:

@@ -1,0 +1,165 @@
+"""Encodings, line ends, records of a journal and of a crash: each gives the same events, in whatever pieces it comes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from boxcheck.decode.klog import KernelLog, LogParser, parse_log
+
+XID = "NVRM: Xid (PCI:0000:41:00): 79, pid=0, GPU has fallen off the bus."
+PLAIN = (
+    "[    0.500000] usb 1-1: an ordinary line\n"
+    f"[   12.345678] {XID}\n"
+    "[   13.000000] usb 1-2: an ordinary line, Größe 5 µs\n"
+)
+
+
+def read(data: bytes, size: int = 10_000) -> KernelLog:
+    parser = LogParser(None)
+    for at in range(0, len(data), size):
+        parser.feed(data[at:at + size])
+    return parser.finish()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 10_000])
+@pytest.mark.parametrize("data", [
+    PLAIN.encode(), PLAIN.encode("utf-16"), b"\xfe\xff" + PLAIN.encode("utf-16-be"), b"\xff\xfe" + PLAIN.encode("utf-16-le"),
+    b"\xef\xbb\xbf" + PLAIN.encode(), PLAIN.encode("latin-1"), PLAIN.replace("\n", "\r\n").encode(),
+    PLAIN.replace("\n", "\r").encode(), PLAIN.rstrip("\n").encode(), PLAIN.replace("\n", "\r").rstrip("\r").encode(),
+    ("\0" * 50 + PLAIN).encode(),
+], ids=["utf-8", "utf-16", "utf-16-be", "utf-16-le", "marked", "latin-1", "crlf", "cr", "unended", "cr-unended", "nul"])
+def test_encodings_and_line_ends(data: bytes, size: int) -> None:
+    log = read(data, size)
+    (event,) = log.events
+    assert (event.kind, event.xid, event.line, event.first, log.lines) == ("xid", 79, 2, 12.345678, 3)
+    assert log == read(data)
+
+
+def test_half_a_character_at_the_end() -> None:
+    assert len(read(PLAIN.encode("utf-16") + b"\x0a", 7).events) == 1
+
+
+def test_a_lone_cr_in_a_log_with_lf_ends_no_line() -> None:
+    log = read(b"[    1.000000] a\rb\n[    2.000000] " + XID.encode() + b"\r\r\n")
+    assert (log.lines, log.events[0].line) == (2, 2)
+
+
+def test_cr_alone_after_much_text() -> None:
+    data = (b"[    1.000000] usb 1-1: an ordinary line\r" * 5_000) + b"[    2.000000] " + XID.encode() + b"\r"
+    log = read(data, 4096)
+    assert (log.lines, log.events[0].line) == (5_001, 5_001)
+
+
+RECORD = {
+    "__CURSOR": "s=1;i=2", "__REALTIME_TIMESTAMP": "1756765529123456", "__MONOTONIC_TIMESTAMP": "12345679",
+    "_BOOT_ID": "a" * 32, "PRIORITY": "3", "SYSLOG_FACILITY": "0", "SYSLOG_IDENTIFIER": "kernel",
+    "_TRANSPORT": "kernel", "_SOURCE_MONOTONIC_TIMESTAMP": "12345678", "_HOSTNAME": "box", "MESSAGE": XID,
+}
+OTHER = {**RECORD, "PRIORITY": "6", "_SOURCE_MONOTONIC_TIMESTAMP": "400000", "MESSAGE": "usb 1-1: an ordinary line"}
+PROGRAM = {**RECORD, "_TRANSPORT": "stdout", "SYSLOG_IDENTIFIER": "gpu-watch"}
+
+
+def as_json(*records: dict[str, str]) -> str:
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
+def as_pretty(*records: dict[str, str]) -> str:
+    return "".join("{\n" + ",\n".join(f'\t"{name}" : {json.dumps(value)}' for name, value in record.items()) + "\n}\n"
+                   for record in records)
+
+
+def as_export(*records: dict[str, str]) -> str:
+    return "".join("".join(f"{name}={value}\n" for name, value in record.items()) + "\n" for record in records)
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 10_000])
+@pytest.mark.parametrize("form", [as_json, as_pretty, as_export])
+def test_a_journal_in_each_of_its_forms(form: object, size: int) -> None:
+    text = form(OTHER, RECORD, PROGRAM)  # type: ignore[operator]
+    log = read(text.encode(), size)
+    (event,) = log.events
+    assert (event.kind, event.xid, event.count, event.first) == ("xid", 79, 1, 12.345678)
+    assert text.splitlines()[event.line - 1].find(XID) >= 0
+    assert log.lines == len(text.splitlines())
+    assert (log.boots, log.stamped, log.timed) == (1, True, True)
+
+
+@pytest.mark.parametrize("form", [as_json, as_pretty, as_export])
+def test_several_boots_of_one_journal(form: object) -> None:
+    later = {**RECORD, "_BOOT_ID": "b" * 32}
+    first = {**RECORD, "_SOURCE_MONOTONIC_TIMESTAMP": "1", "MESSAGE": "Linux version 6.8.0 (gcc)"}
+    log = read(form(first, RECORD, {**first, "_BOOT_ID": "b" * 32}, later, later).encode())  # type: ignore[operator]
+    assert [(event.boot, event.count) for event in log.events] == [(0, 1), (1, 1)]
+    assert log.boots == 2
+
+
+def test_a_message_as_a_list_of_bytes() -> None:
+    """What a journal does with a message that is no text: here a line with an escape and a byte of Latin-1."""
+    raw = b"\x1b[31m" + XID.encode() + b" \xfc"
+    line = json.dumps({**RECORD, "MESSAGE": list(raw)}, separators=(",", ":")) + "\n"
+    (event,) = read(line.encode()).events
+    assert event.xid == 79
+    assert "\x1b" not in event.text
+    pretty = as_pretty(RECORD).replace(json.dumps(XID), "[\n" + ",\n".join(f"\t\t{code}" for code in raw) + "\n\t]")
+    (event,) = read(pretty.encode()).events
+    assert event.xid == 79
+    export = as_export({name: value for name, value in RECORD.items() if name != "MESSAGE"}).rstrip("\n").encode()
+    export += b"\nMESSAGE\n" + len(raw).to_bytes(8, "little") + raw + b"\n\n" + as_export(OTHER).encode()
+    for size in (1, 10_000):
+        (event,) = read(export, size).events
+        assert event.xid == 79
+
+
+def test_an_escape_inside_json_does_not_come_through() -> None:
+    (event,) = parse_log(json.dumps({**RECORD, "MESSAGE": "\x1b[31m" + XID + "\u202e"}) + "\n").events
+    assert event.text.isprintable()
+
+
+def test_what_is_cut_or_broken_between_records_is_no_end() -> None:
+    text = as_export(OTHER, RECORD)
+    assert len(read(text[30:].encode()).events) == 1
+    assert len(read(text[:-20].encode()).events) == 1
+    assert len(read((text + "$ journalctl -k\n" + PLAIN).encode()).events) == 1
+    assert read(as_export({**OTHER, "MESSAGE": ""}).encode()).events == ()
+    # A length that no message has is none.
+    assert len(read(b"__CURSOR=a\nPRIORITY=3\nMESSAGE\n\xff\xff\xff\xff\xff\xff\xff\xff\n" + text.encode()).events) == 1
+
+
+PSTORE = (
+    "Panic#2 Part2\n"
+    "<6>[    0.000000] Linux version 6.8.0 (gcc)\n"
+    f"<4>[   50.000000] {XID}\n"
+    "<6>[   51.000000] usb 1-1: an ordinary line\n"
+)
+NEWEST = (
+    "Panic#2 Part1\n"
+    f"<4>[  100.000000] {XID}\n"
+    "<0>[  101.000000] Kernel panic - not syncing: Fatal exception\n"
+)
+
+
+def test_the_parts_of_a_crash_come_last_one_first_and_are_one_boot() -> None:
+    log = read((NEWEST + PSTORE).encode())
+    assert [(event.kind, event.boot, event.count, event.first, event.last) for event in log.events] == [
+        ("xid", 0, 2, 50.0, 100.0), ("kernel-panic", 0, 1, 101.0, 101.0)]
+    assert (log.boots, log.facts.from_boot) == (1, True)
+
+
+def test_two_crashes_are_two_boots() -> None:
+    log = read((NEWEST + PSTORE + NEWEST + PSTORE).encode())
+    assert [(event.kind, event.boot) for event in log.events] == [
+        ("xid", 0), ("kernel-panic", 0), ("xid", 1), ("kernel-panic", 1)]
+    later = NEWEST.replace("Panic#2", "Oops#1")
+    assert read((later + NEWEST).encode()).boots == 1
+
+
+def test_a_syslog_line_with_two_brackets_is_the_kernels() -> None:
+    """It has the shape of RFC 5424: host, program, process, message id, data."""
+    text = "Sep 19 16:18:02 box kernel: [68183.615790] [drm:amdgpu_job_timedout] *ERROR* ring sdma0 timeout, signaled\n"
+    assert [event.kind for event in parse_log(text).events] == ["amdgpu-ring-timeout"]
+
+
+def test_lspci_text_is_no_stamped_log() -> None:
+    assert not parse_log("01:00.0 VGA compatible controller\n\tCapabilities: [150 v2] Advanced Error Reporting\n").stamped
