@@ -37,7 +37,7 @@ ANCHORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     )),
     ("nvidia", (
         "NVRM: ", "SXid (", "NVSwitch ", ": probe of ", "probe with driver ", "device handle for GPU",
-        "uvm encountered", "power cables connected", "invalid context, skip",
+        "uvm encountered", "for GPU progress", "power cables connected", "invalid context, skip",
     )),
     ("amdgpu", (
         " timeout", " reset", "MES", "SMU: ", "IB test", "is hung!", " test failed (", "of IP block", "GPU init",
@@ -45,7 +45,7 @@ ANCHORS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "PSP ", "psp gfx", "firmware load for", "VRAM", "ib ring test", "VM fault (", "send message", "SMU may be",
         "SMU metrics", "NOT added due", "supported in kfd", "shutdown due to GPU", "securedisplay TA",
         "ATHUB_INTERRUPT", "RAS poison", "Poison is", "RAS records:", "PCI error: det", "Recovery Failed",
-        "module parameter is dep", "but TTM size", "verdrive is",
+        "module parameter is dep", "but TTM size", "fallback timer", "verdrive is",
     )),
     ("iommu", ("Event logged", "DMAR: [", "DMAR:[", "Completion-Wait", "Invalidation Time-out")),
     ("machine", (
@@ -54,7 +54,8 @@ ANCHORS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "protection fault", "WARNING: ", " timeout", "controller is down", "ot ready; aborting", "pci function ",
         "after probe fail", "after reset fail", "expedited stall", "workqueue lockup", "for more than",
         "ower limit noti", "HARDWARE PROTECTION", "Trigger a crash", "taints kernel", "ainting kernel", " Tainted: ",
-        "i2c timeout error", "ACPI BIOS E", "ACPI Error: ", "flip_done timed",
+        "i2c timeout error", "ACPI BIOS E", "ACPI Error: ", "flip_done timed", "nobody cared (", "GPU HANG: ",
+        "error, dev nvme",
     )),
     (BOOT, (
         "_OSC", "PCI Root Bridge [", "enabled with IRQ", "nknown parameter", "nvalid for parameter", "Unknown option",

@@ -62,6 +62,7 @@ SECTIONS: dict[str, dict[str, Kind]] = {
     },
     "Any GPU": {
         "gpu-lost": Kind("a GPU is off the bus", _F),
+        "gpu-hang": Kind("a GPU of Intel hung", _F),
         "display-timeout": Kind("a display did not finish a picture", _W),
     },
     "AMD": {
@@ -69,6 +70,7 @@ SECTIONS: dict[str, dict[str, Kind]] = {
         "amdgpu-ring-reset": Kind("a ring was reset alone", _W),
         "amdgpu-reset": Kind("a GPU was reset", _F),
         "amdgpu-queue-hang": Kind("a GPU did not let go of a queue", _F),
+        "amdgpu-irq-late": Kind("an interrupt of a GPU came late", _I),
         "amdgpu-ip-hung": Kind("a block of a GPU is hung", _F),
         "amdgpu-mes-fail": Kind("the scheduler firmware (MES) does not answer", _F),
         "amdgpu-smu-fail": Kind("the power firmware (SMU) does not answer", _FW),
@@ -103,7 +105,9 @@ SECTIONS: dict[str, dict[str, Kind]] = {
     },
     "The machine": {
         "nvme-timeout": Kind("a drive did not finish a request in time", _W),
+        "disk-io-error": Kind("a drive failed a request", _FW),
         "nvme-reset": Kind("a drive stopped answering or was given up", _F),
+        "irq-unhandled": Kind("interrupts that no driver takes", _W),
         "lockup": Kind("a processor or a task was stuck", _W),
         "oops": Kind("the kernel crashed", ("fail", "info")),
         "kernel-panic": Kind("the kernel stopped", ("fail", "info")),

@@ -10,7 +10,8 @@
 
 Sources: drivers/edac/edac_mc.c, arch/x86/kernel/cpu/mce/therm_throt.c, kernel/watchdog.c, kernel/hung_task.c,
 kernel/rcu/tree_stall.h, mm/oom_kill.c, mm/memory-failure.c, arch/x86/mm/fault.c, arch/x86/kernel/{dumpstack,nmi}.c,
-drivers/nvme/host/pci.c, kernel/workqueue.c, kernel/panic.c (taint), kernel/module/main.c, drivers/i2c/busses/
+drivers/nvme/host/pci.c, block/blk-core.c, kernel/irq/spurious.c, kernel/workqueue.c,
+kernel/panic.c (taint), kernel/module/main.c, drivers/i2c/busses/
 i2c-nvidia-gpu.c, drivers/acpi/acpica.
 """
 
@@ -36,7 +37,7 @@ _DIED = Rx(r"(?:^|: )(?:Oops: )?(?P<label>[A-Za-z][\w ,/-]{2,80}): [0-9a-f]{4,16
 _DIED_LINES = 60
 """Lines after the message of a crash within which its `Oops: 0002 [#1]` line is the same crash."""
 _EDAC_WHERE = Rx(r"(?:^| )on ([^(]{1,120}?) *(?:\(|$)")
-_DRIVE = Rx(r"\b(nvme\d{1,4}): ")
+_DRIVE = Rx(r"(?:\b(nvme\d{1,4}): | dev (nvme\d{1,4})(?:c\d{1,4})?n\d)")
 _PCI_FUNCTION = Rx(rf"nvme (nvme\d{{1,4}}): pci function ({BDF})")
 
 _RULES = (
@@ -95,6 +96,12 @@ _DEATHS = (
 )
 _MODULE_TAINT = "module {label} came from outside the kernel, so the kernel carries a mark (not free, or not signed)"
 _QUIET = (
+    Rule("nobody cared (try", "irq-unhandled", "warn", "driver", "interrupts came that no driver took (irq {label})",
+         ("look which devices share the interrupt (/proc/interrupts), and update their drivers and the BIOS",),
+         Rx(r"irq (?P<label>\d{1,5}): nobody cared")),
+    Rule("GPU HANG: ecode", "gpu-hang", "fail", "driver", "an Intel GPU hung",
+         ("update kernel and linux-firmware; look at the program that ran",),
+         Rx(r"GPU HANG: ecode \S{3,40}(?:, in (?P<process>[^\[]{1,40} \[\d{1,9}\]))?")),
     Rule("loading out-of-tree module taints kernel", "taint", "info", None,
          _MODULE_TAINT, (), Rx(r"(?P<label>[\w-]{1,64}): loading out-of-tree module"), variant="outside"),
     Rule("taints kernel", "taint", "info", None, _MODULE_TAINT, (),
@@ -122,6 +129,10 @@ _TAINTS = {
 }
 """Letters of a kernel's taint (Documentation/admin-guide/tainted-kernels.rst); G means that P is not set."""
 _NVME_RULES = (
+    Rule("medium error, dev nvme", "disk-io-error", "fail", "memory", "the drive could not read what it stores", _DISK,
+         Rx(r"critical (?P<label2>medium) error, dev (?P<label>nvme\d{1,4})")),
+    Rule("I/O error, dev nvme", "disk-io-error", "warn", None, "a request to the drive failed", _DISK,
+         Rx(r"I/O error, dev (?P<label>nvme\d{1,4})")),
     Rule("timeout, ", "nvme-timeout", "warn", "driver", "the drive did not finish a request in time", _DISK,
          Rx(r"\b(?P<label>nvme\d{1,4}): I/O .{1,80} timeout, (?!completion polled)")),
     Rule("controller is down", "nvme-reset", "fail", "power", "the drive's controller stopped answering", _DISK,
@@ -157,7 +168,8 @@ class Machine:
                     self._drives[found[1]] = bdf
                 return 0
             name = _DRIVE.search(message)
-            if apply(_NVME_RULES, line, out, self._drives.get(name[1]) if name is not None else None) is None:
+            drive = self._drives.get(name[1] or name[2]) if name is not None else None
+            if apply(_NVME_RULES, line, out, drive) is None:
                 self._rules(line, out)
         else:
             self._rules(line, out)

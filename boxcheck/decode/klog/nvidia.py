@@ -46,6 +46,7 @@ _GONE = (
     "look for PCIe errors of its port in the seconds before; two GPUs lost at once point to power",
 )
 _REBOOT = ("reboot, so that the module of the installed driver is loaded", "then hold the driver's packages")
+_IRQ = ("look whether another device shares the interrupt (/proc/interrupts)", "boot with pci=msi, or update the BIOS")
 _GSP = ("update the driver; when it returns, power the machine off and on, and look for PCIe errors before it",)
 _ABOVE_4G = (
     "in the BIOS: enable Above 4G Decoding and Resizable BAR, and raise the MMIO High size where it has one",
@@ -114,6 +115,11 @@ _RULES = (
          "{label} has no address space: the firmware gave the card none",
          _ABOVE_4G,
          pattern=Rx(rf"(?P<label>BAR\d) is 0M @ 0x0+ \(PCI:(?P<bdf>{_BOARD})\)")),
+    Rule("unhandled interrupt threshold", "irq-unhandled", "warn", "driver",
+         "interrupts came that the driver did not know (irq {label})", _IRQ,
+         Rx(r"interrupt threshold for irq (?P<label>\d{1,5})")),
+    Rule("waiting for GPU progress", "display-timeout", "warn", "driver",
+         "the display waited for a GPU that stood still", ("look for a hung or lost GPU at the same moment",)),
     Rule("invalid context, skipping", "nvidia-peermem", "info", "driver",
          "a program ended while the network card still used its GPU memory", (),
          Rx(r"nvidia-peermem \w{4,40}:\d{1,5} ERROR detected invalid context")),
