@@ -27,6 +27,11 @@ class Tool(NamedTuple):
 
 
 TOOLS: tuple[Tool, ...] = (
+    Tool("dmidecode", ("# dmidecode ", "Getting SMBIOS data", ", DMI type ", "/sys/firmware/dmi/tables/",
+                       "/dev/mem: Permission denied", "Memory Device", "System Slot Information",
+                       "Base Board Information", "Physical Memory Array", "BIOS Information", "System Information",
+                       "Processor Information")),
+    Tool("device_query", ("deviceQuery Starting", "CUDA Device Query (", "cudaGetDeviceCount returned")),
     Tool("nvidia_smi", ("NVSMI LOG", "NVIDIA-SMI", "Failed to initialize NVML", "device handle for",
                         "No devices were found", "No devices found.", "infoROM is corrupted", "(UUID: GPU-",
                         "nvidia_smi_log", "GPU 0000", "GPU Link Info", "PCIe Generation", "Replays Since Reset",
