@@ -24,7 +24,10 @@ CAUSES = {
     "config": "a setting of BIOS or kernel", "driver": "a driver or a program", "firmware": "firmware",
     "memory": "memory", "benign": "none", None: "not told by this evidence",
 }
+_BOX = (("product", ""), ("board", ""), ("bios", ""), ("cpu", ""), ("kernel", "Linux "), ("driver", "driver "))
 MOST_ROWS = 30
+ALIKE = 4
+"""From so many rows on that differ in their device alone, they are one row."""
 MOST_PROBLEMS = 20
 MOST_RESIDUE = 5
 MOST_PIECES = 6
@@ -79,7 +82,7 @@ def _head(triage: Triage, style: Style) -> Iterator[str]:
         for complaint in source.complaints[:3]:
             yield from wrap(complaint, style, "    note  ", " " * 10)
     box = triage.machine.box
-    known = [box[name] for name in ("product", "board", "bios", "cpu", "driver") if box.get(name)]
+    known = [f"{word}{box[name]}" for name, word in _BOX if box.get(name)]
     if known:
         yield from wrap("machine: " + " · ".join(dict.fromkeys(known)), style, "  ", "    ")
     if triage.only:
@@ -99,8 +102,10 @@ def _timeline(triage: Triage, style: Style) -> Iterator[str]:
     quiet = len(triage.events) - len(events)
     if events:
         events.sort(key=_order)
-        shown = events if style.verbose or len(events) <= MOST_ROWS else _most_telling(events)
-        devices = {sighting.index: _device(triage, sighting) for sighting in shown}
+        telling = events if style.verbose or len(events) <= MOST_ROWS else _most_telling(events)
+        shown = telling
+        shown, devices = _folded(triage, shown)
+        hidden = len(events) - len(telling)
         whens = {sighting.index: clock_text(sighting.event.first) for sighting in shown}
         width = min(max((len(text) for text in devices.values()), default=0), 26)
         when = max(max(len(text) for text in whens.values()), 2)
@@ -111,8 +116,8 @@ def _timeline(triage: Triage, style: Style) -> Iterator[str]:
                 source = sighting.source
                 yield from wrap(triage.sources[source].name, style, "  ")
             yield from _row(sighting, whens[sighting.index], devices[sighting.index], when, width, style)
-        if len(shown) < len(events):
-            yield f"  and {len(events) - len(shown)} more (-v shows all)"
+        if hidden:
+            yield f"  and {hidden} more (-v shows all)"
     if quiet:
         kinds = ", ".join(dict.fromkeys(
             sighting.kind for sighting in sorted(triage.events, key=lambda item: GRAVITY.index(item.event.severity))
@@ -133,6 +138,23 @@ def _most_telling(events: Sequence[Sighting]) -> list[Sighting]:
     chosen = sorted(events, key=lambda sighting: GRAVITY.index(sighting.event.severity))[:MOST_ROWS]
     keep = {sighting.index for sighting in chosen}
     return [sighting for sighting in events if sighting.index in keep]
+
+
+def _folded(triage: Triage, events: Sequence[Sighting]) -> tuple[list[Sighting], dict[int, str]]:
+    """The rows to show, those that differ in their device alone as one, and the text of each one's device."""
+    alike: dict[tuple[object, ...], list[Sighting]] = {}
+    for sighting in events:
+        event = sighting.event
+        timed = sighting.log and event.first is not None
+        alike.setdefault((sighting.source, event.boot, event.kind, event.severity, event.says, event.count,
+                          sighting.index if timed else None), []).append(sighting)
+    rows, devices = [], {}
+    for group in alike.values():
+        whole = len(group) >= ALIKE
+        for sighting in group[:1] if whole else group:
+            rows.append(sighting)
+            devices[sighting.index] = _device(triage, sighting) + (f" +{len(group) - 1} more" if whole else "")
+    return sorted(rows, key=_order), devices
 
 
 def _device(triage: Triage, sighting: Sighting) -> str:
@@ -239,8 +261,7 @@ def _closing(triage: Triage, style: Style) -> Iterator[str]:
         meaning = f"{len(triage.problems)} problem{'' if len(triage.problems) == 1 else 's'}: see above."
     elif triage.warned:
         word, outcome = "WARN", Outcome.MARGINAL
-        meaning = ("Nothing that must never happen; but what is listed is rare where nothing is wrong: see how often"
-                   " it comes.")
+        meaning = "None of it proves a fault; what is listed above is worth a look."
     else:
         word, outcome = "NOTHING", Outcome.PASS
         meaning = ("Nothing in what was given is a fault. That is no verdict on the machine: what was not given was not"

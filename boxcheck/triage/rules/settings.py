@@ -44,8 +44,8 @@ def no_address_space(scene: Scene) -> Iterator[Diagnosis]:
     where = ", ".join(dict.fromkeys(machine.short(sign.bdf) for sign in signs if sign.bdf is not None))
     short = len(signs) == 1 and signs[0].bdf is not None
     yield Diagnosis(
-        rule="", key="bar:", title="a card's memory window is small" if small and gravest(signs) != "fail" else
-        "a card's memory found no address space",
+        rule="", key="bar:", title=f"the memory window of {_cards_text(cards)} is small"
+        if small and gravest(signs) != "fail" else f"the memory of {_cards_text(cards)} found no address space",
         where=machine.where(signs[0].bdf) if short and signs[0].bdf is not None else where, cause="config",
         sure="certain" if gravest(signs) == "fail" else "likely", because=tuple(because),
         events=indices(signs, failed), severity=gravest([*signs, *failed]), help=_BIOS,
@@ -150,3 +150,7 @@ def peers_behind_redirect(scene: Scene) -> Iterator[Diagnosis]:
             help=sighting.event.help or ("on the box: sudo boxcheck doctor acs iommu",), not_=("a bad link",),
         )
 
+
+
+def _cards_text(cards: set[str]) -> str:
+    return "a card" if len(cards) < 2 else f"{len(cards)} cards"
