@@ -1,25 +1,30 @@
 """Whatever is in a log: no exception, no control character, no endless search; and an ordinary log costs little.
 
-More mutated lines than a test run has time for: `python -m tests.decode.test_klog_hostile 1000000`.
+More mutated lines than a test run has time for (a minute for each 300 000):
+
+    BOXCHECK_FUZZ_EXAMPLES=1000000 .venv/bin/python -m pytest tests/decode/test_klog_hostile.py -k fuzz
 """
 
 from __future__ import annotations
 
+import functools
+import os
 import random
-import sys
 import time
 import unicodedata
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boxcheck.decode.klog import KernelLog, parse_log
+from boxcheck.decode.klog import KernelLog, LogParser, parse_log
 from boxcheck.decode.klog.anchors import ANCHORS
+from boxcheck.decode.klog.assemble import MAX_LINE_CHARACTERS, Assembler, assemble
+from boxcheck.decode.klog.envelope import Line
 from boxcheck.decode.klog.ledger import MAX_EVENTS
-from boxcheck.decode.klog.parser import MAX_LINE_CHARACTERS
 from boxcheck.decode.text import clean_text
 
 from .test_klog_envelope import ENVELOPES
@@ -70,15 +75,30 @@ def test_any_mix_of_kernel_words(text: str) -> None:
     check(parse_log(text))
 
 
+FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures"
+CORPUS = Path(__file__).parents[1] / "corpus" / "klog"
+
+
+@functools.cache
+def seeds() -> tuple[str, ...]:
+    """All lines that the mutations start from: the messages of the tests in all envelopes, our corpus, the fixtures."""
+    lines = [envelope.replace("{}", message) for message in MESSAGES for envelope in list(ENVELOPES)[::3]]
+    for root, endings in ((CORPUS, (".log",)), (FIXTURES, (".log", ".txt"))):
+        for path in sorted(root.rglob("*")) if root.is_dir() else ():
+            if path.suffix in endings and path.is_file():
+                lines += path.read_bytes().decode("utf-8", "replace").splitlines()[:3000]
+    return tuple(dict.fromkeys(line for line in lines if line.strip()))
+
+
 def mutated(seed: int, count: int) -> Iterator[str]:
-    """Real messages in real envelopes, then cut, doubled, spliced and with characters changed."""
+    """Real lines, then cut, doubled, spliced, swapped and with characters changed."""
     chance = random.Random(seed)
-    envelopes = list(ENVELOPES)
+    lines = seeds()
     for _ in range(count):
-        line = chance.choice(envelopes).replace("{}", chance.choice(MESSAGES))
+        line = chance.choice(lines)
         for _ in range(chance.randrange(4)):
             at = chance.randrange(len(line) + 1)
-            match chance.randrange(6):
+            match chance.randrange(8):
                 case 0:
                     line = line[:at]
                 case 1:
@@ -89,23 +109,61 @@ def mutated(seed: int, count: int) -> Iterator[str]:
                     line = line[:at] + chr(chance.randrange(0x300)) + line[at + 1:]
                 case 4:
                     line = line[:at] + line[max(0, at - chance.randrange(30)):]
+                case 5:
+                    line = line[:at] + chance.choice(lines)[at:]
+                case 6:
+                    line = line[:at] + line[at:at + 5] * chance.randrange(40)
                 case _:
                     line = line[:at] + "\n" + line[at:]
         yield line
+
+
+SLOWEST_BATCH_SECONDS = 5.0
+"""For 2 000 lines. An ordinary batch takes a tenth of a second."""
 
 
 def fuzz(seed: int, count: int, batch: int = 2000) -> int:
     done = 0
     lines = mutated(seed, count)
     while done < count:
-        part = [line for _, line in zip(range(batch), lines, strict=False)]
-        check(parse_log("\n".join(part)))
+        part = [line for _, line in zip(range(min(batch, count - done)), lines, strict=False)]
+        text = ("\n" if done % 3 else "\r\n").join(part)
+        before = time.process_time()
+        parser = LogParser(None, residue=True, since=float(done % 7) if done % 2 else None)
+        parser.feed(text.encode("utf-8", "replace"))
+        log = parser.finish()
+        assert time.process_time() - before < SLOWEST_BATCH_SECONDS, (seed, done)
+        check(log)
         done += len(part)
     return done
 
 
-def test_mutated_messages() -> None:
-    assert fuzz(seed=20260101, count=20_000) == 20_000
+def test_mutated_lines_by_fuzz() -> None:
+    """`BOXCHECK_FUZZ_EXAMPLES` lines without an exception and without one that takes long."""
+    count = int(os.environ.get("BOXCHECK_FUZZ_EXAMPLES", "10000"))
+    assert fuzz(seed=20260101, count=count) == count
+    assert len(seeds()) > 500
+
+
+def test_the_short_way_of_reading_a_line_is_the_long_one() -> None:
+    """Whatever the quick patterns take off is what `read_line` takes off, also where a body was seen before."""
+    def parts(line: Line, after: int) -> tuple[object, ...]:
+        return (line.number, line.message, line.seconds, line.stamp, line.level, line.foreign, line.headed,
+                line.split(), after)
+
+    quick_ones = 0
+    assembler = Assembler()
+    chance = random.Random(1)
+    lines = [line for line in mutated(4, 12_000) if "\n" not in line]
+    for line in lines:
+        second = line[:30] + "x" if chance.random() < 0.9 else chance.choice(lines)
+        buffer = f"{line}\n{second}\n[    1.000000] x\n".encode("utf-8", "replace")
+        for _ in range(2):
+            quick = assembler._quick(buffer, 0, 7)
+            if quick is not None:
+                quick_ones += 1
+                assert parts(*quick) == parts(*assemble(buffer, 0, 7)), buffer
+    assert quick_ones > len(lines) // 4
 
 
 def seconds_for(data: bytes, tries: int = 3) -> float:
@@ -165,8 +223,3 @@ def test_an_ordinary_log_costs_little() -> None:
     # A tenth of the lines are ones that must be looked at, as in the log of a real boot.
     assert seconds_for(boot + ORDINARY[:len(ORDINARY) * 27 // 1000], tries=9) < 0.015
 
-
-if __name__ == "__main__":
-    total = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    start = time.perf_counter()
-    print(f"{fuzz(seed=int(time.time()), count=total)} mutated lines in {time.perf_counter() - start:.0f} s")
