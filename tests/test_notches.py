@@ -301,7 +301,7 @@ NOTCHES: tuple[Notch, ...] = (
     Notch("pcie.link-width", RED, "PCIE3", lanes, ((16, "pass"), (8, "fail"))),
     Notch("pcie.link-speed", WOPR, "PCIE3", speed, ((16.0, "pass"), (8.0, "fail"))),
     Notch("pcie.link-speed", RED, "PCIE3", speed, ((16.0, "pass"), (8.0, "fail"))),
-    Notch("pcie.chain", WOPR, "slot 64", uplink, ((16, "pass"), (8, "marginal")), None),
+    Notch("pcie.chain", WOPR, "GPU 2", uplink, ((16, "pass"), (8, "marginal")), None),
     Notch("pcie.slot-power", WOPR, "PCIE3", slot_power, ((75.0, "pass"), (74.0, "marginal"))),
     Notch("pcie.link-flap", WOPR, "PCIE3", link_changes, ((99, "pass"), (100, "marginal"))),
     Notch("aer.correctable", WOPR, "PCIE3", bad_packets, ((0, "pass"), (1, "marginal"), (3039, "marginal"),

@@ -160,7 +160,7 @@ def _silence_help(silent: str) -> tuple[str, ...]:
     return ("reboot; if it stays so, firmware or a tool switched reporting off at this end",)
 
 
-@check("aer.correctable", reads=[Gpus, Links, Aer, PciInventory], limits=[BER])
+@check("aer.correctable", reads=[Gpus, Links, Aer, PciInventory], limits=[BER], needs=["root"])
 def correctable(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Profile) -> Iterator[Finding]:
     """A GPU's link repairs damaged packets.
 

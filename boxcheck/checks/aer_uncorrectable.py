@@ -89,7 +89,7 @@ def _total_files(root: Bdf) -> tuple[str, ...]:
     return tuple(f"/sys/bus/pci/devices/{root}/aer_rootport_total_err_{kind}" for kind in KINDS)
 
 
-@check("aer.uncorrectable", reads=[Gpus, Links, Aer, PciInventory])
+@check("aer.uncorrectable", reads=[Gpus, Links, Aer, PciInventory], needs=["root"])
 def uncorrectable(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Profile) -> Iterator[Finding]:
     """A link or a device had an error that could not be repaired.
 

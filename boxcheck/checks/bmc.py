@@ -29,7 +29,10 @@ def _no_bmc(bmc: Bmc) -> Finding | None:
 
 def no_driver(bmc: Bmc) -> Unread | None:
     if bmc.node is None:
-        why = "the board shows no BMC" if bmc.announced is False else "its driver is not loaded"
+        if isinstance(bmc.announced, Unread):
+            return Unread(f"there is no /dev/ipmi0, and whether the board has a BMC: {bmc.announced.why}",
+                          bmc.announced.kind)
+        why = "its driver is not loaded" if bmc.announced else "the board shows no BMC"
         return Unread(f"there is no /dev/ipmi0: {why}", "unsupported")
     return bmc.node if isinstance(bmc.node, Unread) else None
 
@@ -117,7 +120,7 @@ def sel_critical(bmc: Bmc, want: Profile) -> Iterator[Finding]:
 
 def driver_help(bmc: Bmc) -> tuple[str, ...]:
     if bmc.node is None:
-        return (LOAD,)
+        return () if isinstance(bmc.announced, Unread) else (LOAD,)
     return ("install ipmitool",) if isinstance(bmc.events, Unread) and bmc.events.kind == "absent" else ()
 
 

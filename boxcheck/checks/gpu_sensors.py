@@ -156,7 +156,7 @@ def _fan(gpu: Gpu, chip: Chip, item: Fan) -> Finding:
         notes=("a fan at rest says nothing about what it does under load",))
 
 
-@check("power.gpu-cap", reads=[Gpus, Sensors, Nvml])
+@check("power.gpu-cap", reads=[Gpus, Sensors, Nvml], needs=["NVML for NVIDIA cards"])
 def gpu_cap(gpus: Gpus, sensors: Sensors, nvml: Nvml, want: Profile) -> Iterator[Finding]:
     """A GPU's power cap is not the one it comes with.
 

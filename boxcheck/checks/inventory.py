@@ -245,12 +245,13 @@ def _kind(gpu: Gpu) -> str:
 
 @check("inventory.slot-map", reads=[Gpus, Links, Slots, PciInventory], needs=["root"])
 def slot_map(gpus: Gpus, links: Links, slots: Slots, pci: PciInventory, want: Profile) -> Iterator[Finding]:
-    """No table says which printed slot a GPU sits in, so findings name bus addresses.
+    """No table says which slot a GPU sits in, so findings name bus addresses.
 
     Why it matters: a bus address changes with what is plugged in; the print on the board does not.
     What to do: run as root once (the board's slot table needs it), or name the slots in the profile.
-    Not a fault: of any part.
-    By hand: dmidecode -t 9; grep . /sys/bus/pci/slots/*/address
+    Not a fault: of any part. Where only the kernel counts the slot (as on switches), findings say `slot 14 (kernel
+    number)`: that is the firmware's count, and not what is printed beside the slot.
+    By hand: sudo dmidecode -t 9; grep . /sys/bus/pci/slots/*/address  (the kernel's numbers, not the print)
     """
     judged = [gpu for gpu in wanted_gpus(gpus, want) if gpu.slot_link is not None]
     if (unread := _unreadable(gpus)) is not None:
@@ -260,11 +261,15 @@ def slot_map(gpus: Gpus, links: Links, slots: Slots, pci: PciInventory, want: Pr
         yield skipped(BOX, "no GPU sits in a slot of this machine")
         return
     for gpu in judged:
+        link = links.links.get(gpu.slot_link) if gpu.slot_link is not None else None
+        number = None if link is None else link.kernel_slot
         if gpu.slot is not None:
             yield passed(gpu.subject, f"sits in slot {gpu.slot}")
         elif slots.unread is not None:
             yield unknown(gpu.subject, f"slot name not read: {slots.unread.why}",
                           needs_root=slots.unread.kind == "permission")
+        elif number is not None:
+            yield passed(gpu.subject, f"the kernel counts its slot as {number}; the board's table names no such slot")
         else:
             yield marginal(
                 gpu.subject, f"no table of this board names the slot of {short(gpu.bdf)}", cause="slot-names:",

@@ -166,7 +166,7 @@ def _meant(name: str) -> str | None:
     return found[0] if found else None
 
 
-@check("kernel.cmdline-unknown", reads=[Kernel, ModuleSettings, KernelLogs])
+@check("kernel.cmdline-unknown", reads=[Kernel, ModuleSettings, KernelLogs], needs=["root"])
 def cmdline_unknown(kernel: Kernel, settings: ModuleSettings, logs: KernelLogs, want: Profile) -> Iterator[Finding]:
     """A parameter was set that nothing understands, so it has no effect.
 

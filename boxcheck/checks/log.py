@@ -18,6 +18,8 @@ from boxcheck.profile import Profile
 from boxcheck.registry import check, marginal, passed
 
 READS = [KernelLogs, Gpus, Links]
+NEEDS = ("root",)
+"""Distributions keep the kernel log from ordinary users (dmesg_restrict); group adm reads the journal as well."""
 LOST_XIDS = frozenset({79})
 
 
@@ -50,7 +52,7 @@ def _name(scene: Scene, events: Sequence[Event]) -> str:
     return f"{subject.name} in slot {subject.slot}" if subject.slot else subject.name or "a device"
 
 
-@check("log.xid", reads=READS)
+@check("log.xid", reads=READS, needs=NEEDS)
 def xid(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """The NVIDIA driver reported an error of a GPU (Xid) that a healthy one does not have.
 
@@ -70,7 +72,7 @@ def xid(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[F
         title=lambda scene, events: f"{_name(scene, events)} reported Xid {_xids(events)}")
 
 
-@check("log.gpu-lost", reads=READS)
+@check("log.gpu-lost", reads=READS, needs=NEEDS)
 def gpu_lost(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """A GPU fell off the bus since boot.
 
@@ -87,7 +89,7 @@ def gpu_lost(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Itera
         title=lambda scene, events: f"{_name(scene, events)} fell off the bus")
 
 
-@check("log.device-not-ready", reads=READS)
+@check("log.device-not-ready", reads=READS, needs=NEEDS)
 def device_not_ready(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """A device did not answer after a reset or when it should wake up.
 
@@ -101,7 +103,7 @@ def device_not_ready(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) 
     yield from judge_events(scene, ("device-not-ready", "device-inaccessible"), "every device woke up", _link_cause)
 
 
-@check("log.amdgpu-init", reads=READS)
+@check("log.amdgpu-init", reads=READS, needs=NEEDS)
 def amdgpu_init(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """amdgpu could not start a GPU.
 
@@ -121,7 +123,7 @@ def amdgpu_init(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> It
         title=lambda scene, events: f"amdgpu could not start {_name(scene, events)}")
 
 
-@check("log.nvidia-init", reads=READS)
+@check("log.nvidia-init", reads=READS, needs=NEEDS)
 def nvidia_init(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """The NVIDIA driver could not start a GPU, or its two halves do not match.
 
@@ -141,7 +143,7 @@ def nvidia_init(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> It
         else _driver_cause(scene, events), key=lambda event: (event.kind == "driver-mismatch", event.bdf))
 
 
-@check("log.amdgpu-reset", reads=READS)
+@check("log.amdgpu-reset", reads=READS, needs=NEEDS)
 def amdgpu_reset(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """amdgpu reset a GPU, or a part of its firmware stopped answering.
 
@@ -161,7 +163,7 @@ def amdgpu_reset(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> I
         "no GPU was reset", _gpu_cause, title=lambda scene, events: f"{_name(scene, events)} hung and was reset")
 
 
-@check("log.amdgpu-ring-timeout", reads=READS)
+@check("log.amdgpu-ring-timeout", reads=READS, needs=NEEDS)
 def amdgpu_ring_timeout(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """Work on an AMD GPU hung, or touched memory that is not there.
 
@@ -180,7 +182,7 @@ def amdgpu_ring_timeout(logs: KernelLogs, gpus: Gpus, links: Links, want: Profil
         _gpu_cause, title=lambda scene, events: f"work hung on {_name(scene, events)}")
 
 
-@check("log.atomics", reads=READS)
+@check("log.atomics", reads=READS, needs=NEEDS)
 def atomics(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """The driver says that PCIe atomic operations do not reach a GPU.
 
@@ -200,7 +202,7 @@ def atomics(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterat
         lambda scene, events: f"atomics:{events[0].bdf or ''}", keep=lambda event: needed or event.severity == "fail")
 
 
-@check("log.bar-assignment", reads=READS)
+@check("log.bar-assignment", reads=READS, needs=NEEDS)
 def bar_assignment(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """The kernel found no address space for a device's memory window.
 
@@ -217,7 +219,7 @@ def bar_assignment(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) ->
         lambda scene, events: f"bar:{events[0].bdf or ''}")
 
 
-@check("log.iommu-fault", reads=READS)
+@check("log.iommu-fault", reads=READS, needs=NEEDS)
 def iommu_fault(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """The IOMMU refused a device's access to memory.
 
@@ -234,7 +236,7 @@ def iommu_fault(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> It
         title=lambda scene, events: f"the IOMMU refuses memory accesses of {_name(scene, events)}")
 
 
-@check("log.pcie-fatal", reads=READS)
+@check("log.pcie-fatal", reads=READS, needs=NEEDS)
 def pcie_fatal(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """A PCIe link failed since boot: an uncorrectable error, a containment, a link that went down or would not train.
 
@@ -252,7 +254,7 @@ def pcie_fatal(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Ite
         title=lambda scene, events: f"the link of {_name(scene, events)} failed")
 
 
-@check("log.aer-correctable", reads=READS)
+@check("log.aer-correctable", reads=READS, needs=NEEDS)
 def aer_correctable(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """The log holds corrected PCIe errors.
 
@@ -268,7 +270,7 @@ def aer_correctable(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -
         key=lambda event: scene.link_id(event.bdf) or event.bdf)
 
 
-@check("log.firmware-first", reads=READS)
+@check("log.firmware-first", reads=READS, needs=NEEDS)
 def firmware_first(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """Firmware reported a PCIe error, so firmware handles them on this machine.
 
@@ -289,7 +291,7 @@ PREVIOUS = ("xid", "gpu-lost", "amdgpu-reset", "aer-fatal", "aer-nonfatal", "dpc
             "thermal")
 
 
-@check("log.previous-boot", reads=READS)
+@check("log.previous-boot", reads=READS, needs=NEEDS)
 def previous_boot(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """The boot before this one saw a fatal error.
 
@@ -316,7 +318,7 @@ def previous_boot(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> 
             help=("sudo journalctl -k -b -1 -p err  shows what led to it", *mine[0].help))
 
 
-@check("log.crash-record", reads=READS)
+@check("log.crash-record", reads=READS, needs=NEEDS)
 def crash_record(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """A kernel that died left a record behind.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.checks.log import READS
+from boxcheck.checks.log import NEEDS, READS
 from boxcheck.checks.log_events import Scene, judge_events
 from boxcheck.model import Bdf, Finding, Unread
 from boxcheck.probes.gpus import Gpus
@@ -28,7 +28,7 @@ def _memory_lines(logs: KernelLogs) -> frozenset[int]:
         and (event.cause == "memory" or any(0 <= line - event.line <= EDAC_LINES for line in told)))
 
 
-@check("log.mce", reads=READS)
+@check("log.mce", reads=READS, needs=NEEDS)
 def mce(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """The processor reported a machine check.
 
@@ -47,7 +47,7 @@ def mce(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[F
         title=lambda scene, events: "the processor reported a machine check")
 
 
-@check("log.edac", reads=READS)
+@check("log.edac", reads=READS, needs=NEEDS)
 def edac(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """The log holds memory errors.
 
@@ -63,7 +63,7 @@ def edac(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[
         title=lambda scene, events: "the log holds memory errors")
 
 
-@check("log.thermal", reads=READS)
+@check("log.thermal", reads=READS, needs=NEEDS)
 def thermal(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """Something became too hot since boot.
 
@@ -77,7 +77,7 @@ def thermal(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterat
         scene, ("thermal",), "nothing became too hot", lambda scene, events: f"thermal:{events[0].bdf or 'cpu'}")
 
 
-@check("log.nvme", reads=READS)
+@check("log.nvme", reads=READS, needs=NEEDS)
 def nvme(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """An NVMe drive did not answer in time, or had to be reset.
 
@@ -96,7 +96,7 @@ def nvme(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[
         title=lambda scene, events: f"{names.get(events[0].bdf or Bdf(''), 'an NVMe drive')} did not answer in time")
 
 
-@check("log.lockup", reads=READS)
+@check("log.lockup", reads=READS, needs=NEEDS)
 def lockup(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """A processor or a task was stuck in the kernel, the kernel crashed and went on, or the chipset raised an alarm.
 

@@ -19,7 +19,7 @@ SPEED_ROUNDING_MTS = 5
 """Firmware writes 2666 and 2667, 2933 and 2934, 7998 and 8000 for the same speeds."""
 
 
-@check("memory.uniform", reads=[Memory], limits=[UNIFORM])
+@check("memory.uniform", reads=[Memory], limits=[UNIFORM], needs=["root"])
 def uniform(memory: Memory, want: Profile) -> Iterator[Finding]:
     """The memory modules are not all of one size and part number.
 
@@ -63,7 +63,7 @@ def uniform(memory: Memory, want: Profile) -> Iterator[Finding]:
             )
 
 
-@check("memory.speed", reads=[Memory], limits=[SPEED])
+@check("memory.speed", reads=[Memory], limits=[SPEED], needs=["root"])
 def speed(memory: Memory, want: Profile) -> Iterator[Finding]:
     """Memory runs slower than the box is built for.
 

@@ -35,7 +35,7 @@ def _unloaded(nvidia: Nvidia, want: Profile) -> Finding | None:
     return unknown(BOX, "NVIDIA's driver is not loaded, so it says nothing of the GPUs")
 
 
-@check("nvidia.runtime-count", reads=[Gpus, Nvidia, Nvml])
+@check("nvidia.runtime-count", reads=[Gpus, Nvidia, Nvml], needs=["NVML"])
 def runtime_count(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Iterator[Finding]:
     """A GPU that is on the bus is missing from NVIDIA's driver or runtime.
 

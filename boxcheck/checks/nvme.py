@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from boxcheck.checks.places import in_slot
 from boxcheck.checks.steps import COOL_DRIVE, COPY_AND_REPLACE, LANE_SHARING
 from boxcheck.checks.wording import broken_bound, counted, decided, judged, listed, not_read, why_not, wish_of
 from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Subject, Unread
@@ -130,7 +131,7 @@ def _link_of(drive: NvmeDrive, above: Link, want: Profile) -> Iterator[Finding]:
         _below("GT/s", speed, above.capable_speed_gts, end.max_speed_gts if end else None, want.limit(LINK_SPEED),
                "{:.1f} GT/s"),
     ]
-    where = f"port {above.id} > {f'slot {above.slot} > ' if above.slot else ''}{drive.name} {drive.bdf}"
+    where = f"port {above.id} > {in_slot(above)}{drive.name} {drive.bdf}"
     for outcome, says, measured, bound in filter(None, found):
         yield decided(
             outcome, subject, says, measured=measured, limit=bound, evidence=evidence, cause=f"link:{above.id}",

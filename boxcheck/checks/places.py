@@ -55,16 +55,23 @@ def where(link: Link, gpu: Gpu | None, links: Links, want: Profile) -> str:
     chain = [*links.chain(link.id), link]
     parts = [f"root port {short(chain[0].id)}"]
     parts += [f"switch port {short(step.id)}" for step in chain[1:]]
-    if link.slot:
-        parts.append(f"slot {link.slot}")
-    elif link.slot_number is not None:
-        parts.append(f"slot number {link.slot_number}")
+    if slot := in_slot(link):
+        parts.append(slot.removesuffix(" > "))
     wanted = want.slot(link.slot)
     if wanted is not None and wanted.riser:
         parts.append(f"riser {wanted.riser}")
     if gpu is not None:
         parts.append(f"GPU {gpu.index} {short(gpu.bdf)}")
     return " > ".join(parts)
+
+
+def in_slot(link: Link) -> str:
+    """`slot PCIE3 > `, or `slot 3 (kernel number) > ` where no table knows the print: the number that kernel and port
+    count the slot by is firmware's own. Empty for a link without a slot."""
+    number = link.kernel_slot or link.slot_number
+    if link.slot:
+        return f"slot {link.slot} > "
+    return "" if number is None else f"slot {number} (kernel number) > "
 
 
 def path_name(link: Link, want: Profile) -> str:

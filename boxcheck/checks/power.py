@@ -132,7 +132,8 @@ def _rating(want: Profile, dmi: Dmi) -> tuple[float, str] | None:
     return None if watts is None else (watts, source)
 
 
-@check("power.budget", reads=[Gpus, Sensors, Nvml, Dmi], limits=[BUDGET, SUPPLY_WATTS, MAINS_WATTS, CPU_WATTS])
+@check("power.budget", reads=[Gpus, Sensors, Nvml, Dmi],
+       limits=[BUDGET, SUPPLY_WATTS, MAINS_WATTS, CPU_WATTS], needs=["NVML for NVIDIA cards"])
 def budget(gpus: Gpus, sensors: Sensors, nvml: Nvml, dmi: Dmi, want: Profile) -> Iterator[Finding]:
     """The parts may draw more than the power supplies or the mains outlets can give.
 

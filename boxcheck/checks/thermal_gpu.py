@@ -40,7 +40,8 @@ def _busy(chip: Chip) -> str | None:
     return None
 
 
-@check("thermal.gpu-idle", reads=[Gpus, Sensors, Nvml], limits=[EDGE, JUNCTION, MEMORY])
+@check("thermal.gpu-idle", reads=[Gpus, Sensors, Nvml], limits=[EDGE, JUNCTION, MEMORY],
+       needs=["NVML for NVIDIA cards"])
 def gpu_idle(gpus: Gpus, sensors: Sensors, nvml: Nvml, want: Profile) -> Iterator[Finding]:
     """A GPU is hot although it has nothing to do.
 
@@ -124,7 +125,7 @@ def _gpu_idle(gpu: Gpu, chip: Chip, bounds: dict[str, Limit], shown_alike: froze
             limit=bounds[first.label], evidence=tuple(item.path for item in read))
 
 
-@check("thermal.gpu-spread", reads=[Gpus, Sensors, Nvml], limits=[SPREAD])
+@check("thermal.gpu-spread", reads=[Gpus, Sensors, Nvml], limits=[SPREAD], needs=["NVML for NVIDIA cards"])
 def gpu_spread(gpus: Gpus, sensors: Sensors, nvml: Nvml, want: Profile) -> Iterator[Finding]:
     """One GPU is hotter than the others of its kind.
 

@@ -19,7 +19,7 @@ import msgspec
 from boxcheck.host import Host
 from boxcheck.model import Bdf, Unread
 from boxcheck.probes.pci import PciFunction, PciInventory, parse_speed_gts
-from boxcheck.probes.slots import Slots
+from boxcheck.probes.slots import SYSFS, Slots
 from boxcheck.registry import probe
 
 ON_CARD_UPSTREAM = frozenset({(0x1002, 0x1478)})
@@ -70,6 +70,8 @@ class Link(msgspec.Struct, frozen=True):
     under_load: LoadReading | Unread
     slot_number: int | None = None
     """Physical slot number of SltCap."""
+    kernel_slot: str | None = None
+    """Number under which the kernel keeps the slot (`3`, `3-1`): firmware's count, never the print on the board."""
     slot_power_watts: float | None = None
 
     @property
@@ -198,17 +200,16 @@ def _is_on_card(port: PciFunction, children: tuple[Bdf, ...], pci: PciInventory)
 
 
 def _slot_labels(slots: Slots) -> Mapping[str, str]:
-    """Address of a function or of a whole card -> printed name. The board's own table comes first; an address that it
-    gives to two slots names neither."""
+    """Address of a function or of a whole card -> name in the board's own table. An address that it gives to two slots
+    names neither."""
+    printed = [slot for slot in slots.slots if slot.source != SYSFS]
     claims: dict[str, set[str]] = {}
-    for slot in slots.slots:
-        if slot.source != "sysfs":
-            claims.setdefault(slot.address.rsplit(".", 1)[0], set()).add(slot.label)
-    twice = {address for address, labels in claims.items() if len(labels) > 1}
+    for slot in printed:
+        claims.setdefault(slot.address.rsplit(".", 1)[0], set()).add(slot.label)
     labels: dict[str, str] = {}
-    for slot in slots.slots:
+    for slot in printed:
         card = slot.address.rsplit(".", 1)[0]
-        if card in twice:
+        if len(claims[card]) > 1:
             continue
         labels.setdefault(slot.address, slot.label)
         labels.setdefault(card, slot.label)
@@ -231,6 +232,7 @@ def _label(port: PciFunction, children: tuple[Bdf, ...], labels: Mapping[str, st
 @probe("links", Links, reads=[PciInventory, Slots])
 def links(host: Host, pci: PciInventory, slots: Slots) -> Links:
     labels = _slot_labels(slots)
+    numbers = {slot.address.rsplit(".", 1)[0]: slot.label for slot in slots.slots if slot.source == SYSFS}
     found: dict[Bdf, Link] = {}
     above: dict[Bdf, tuple[Bdf, ...]] = {}
     depths: dict[Bdf, int] = {}
@@ -252,7 +254,7 @@ def links(host: Host, pci: PciInventory, slots: Slots) -> Links:
         hidden = unread if isinstance(unread, Unread) else None
         found[function.bdf] = Link(
             downstream=_end(function), upstream=None if below is None else _end(below),
-            slot=_label(function, children, labels),
+            slot=_label(function, children, labels), kernel_slot=_label(function, children, numbers),
             on_card=_is_on_card(function, children, pci),
             presence_detect=hidden if express is None else (
                 express.slot_sta.presence_detect if express.slot_sta else None),

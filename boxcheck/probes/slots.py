@@ -17,12 +17,13 @@ from boxcheck.host import Host
 from boxcheck.model import Unread
 from boxcheck.registry import probe
 
+SYSFS = "sysfs"
 SYSFS_SLOTS = "/sys/bus/pci/slots"
 
 
 class PhysicalSlot(msgspec.Struct, frozen=True):
     label: str
-    """Designation as printed on the board (`PCIE3`), or the kernel's slot name."""
+    """Designation as printed on the board (`PCIE3`); of sysfs the kernel's number of the slot, which is not printed."""
     address: str
     """`0000:41:00.0` or `0000:41:00`: a function in the slot, or the port above it."""
     source: str
@@ -43,7 +44,7 @@ def _from_sysfs(host: Host) -> list[PhysicalSlot]:
     for name in () if isinstance(names, Unread) else names:
         address = host.text(f"{SYSFS_SLOTS}/{name}/address")
         if isinstance(address, str) and address.count(":") == 2:
-            found.append(PhysicalSlot(name, address, "sysfs"))
+            found.append(PhysicalSlot(name, address, SYSFS))
     return found
 
 

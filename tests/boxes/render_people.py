@@ -108,6 +108,10 @@ def hide_from_user(machine: Machine, out: Tree) -> None:
         if path in out.nodes:
             out.remove(path)
             out.denied(path, f"{path}: permission denied")
+    for path in [one for one in out.nodes if one.startswith("/sys/fs/pstore/")]:
+        out.remove(path)
+    out.directories.discard("/sys/fs/pstore")
+    out.denied("/sys/fs/pstore", "/sys/fs/pstore: permission denied")  # mode 0750 (fs/pstore/inode.c)
     for path in [one for one in out.nodes if one.startswith("/sys/firmware/acpi/tables/")]:
         out.remove(path)
         out.stat(path, 0o400, 0, 0, "file", None)
