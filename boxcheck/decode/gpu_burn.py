@@ -40,6 +40,8 @@ class Burned(msgspec.Struct, kw_only=True):
     """One GPU over the whole run."""
 
     index: int
+    line: int = 0
+    """Of the last progress that shows it."""
     products: int | None = None
     """Highest count that was printed; None where no progress shows it."""
     errors: int = 0
@@ -125,7 +127,7 @@ def _progress(segment: str, line: int, gpu: _Gpus) -> None:
         one = gpu(index)
         if one is None:
             return
-        products = int(found[1])
+        one.line, products = line, int(found[1])
         one.products = max(one.products or 0, products)
         if found[2].isdigit() and int(found[2]) > 0 and len(one.rates) < _MAX_RATES:
             one.rates.append(float(found[2]))

@@ -55,6 +55,8 @@ class Collective(msgspec.Struct, frozen=True, kw_only=True):
     wrong_sizes: tuple[int, ...]
     unchecked: int
     """Rows in which nothing was checked, neither out of place nor in place."""
+    old: bool
+    """The version has no #wrong: a rounding difference stands in its place."""
     best_bus_gbs: float | None
     average_bus_gbs: float | None
     average_failed: bool
@@ -125,7 +127,8 @@ def parse(lines: Sequence[str]) -> Collective:
             failure, failure_line = clean_text(line), here
     return Collective(
         test=test, ranks=tuple(ranks), rows=rows, wrong=wrong, wrong_rows=wrong_rows, wrong_line=wrong_line,
-        wrong_sizes=tuple(sizes), unchecked=unchecked, best_bus_gbs=best, average_bus_gbs=average,
+        wrong_sizes=tuple(sizes), unchecked=unchecked, old=not columns,
+        best_bus_gbs=best, average_bus_gbs=average,
         average_failed=average_failed, average_line=average_line, out_of_bounds=bounds, bounds_failed=bounds_failed,
         bounds_line=bounds_line, failure=failure, failure_line=failure_line, cut=bounds is None)
 

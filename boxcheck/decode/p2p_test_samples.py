@@ -1,7 +1,8 @@
 """The output of simpleP2P and bandwidthTest (NVIDIA/cuda-samples; simpleP2P.cu, bandwidthTest.cu).
 
 simpleP2P copies between the first two GPUs that have peer access, lets a kernel on each read the other's memory, and
-compares every element: the one sample that looks at data. It prints at most 12 wrong elements. Its GB/s are GiB/s.
+compares every element: the one sample that looks at data. It prints at most 12 wrong elements. Its GB/s are GiB/s, and
+the `> ` that some of its lines begin with may have been taken for a quote mark.
 bandwidthTest compares nothing; its `Result = PASS` says that it ran.
 """
 
@@ -15,7 +16,8 @@ import msgspec
 from boxcheck.decode.matrix import number
 from boxcheck.decode.text import clean_text
 
-PEER = re.compile(r"> Peer access from (.{1,80}?) \(GPU([0-9]{1,3})\) -> (.{1,80}?) \(GPU([0-9]{1,3})\) ?: (Yes|No)")
+PEER = re.compile(
+    r"(?:> ?)?Peer access from (.{1,80}?) \(GPU([0-9]{1,3})\) -> (.{1,80}?) \(GPU([0-9]{1,3})\) ?: (Yes|No)")
 WRONG = re.compile(r"Verification error @ element ([0-9]{1,12}): val = (\S{1,40}), ref = (\S{1,40})")
 _RATE = re.compile(
     r"(?:cuda|hip)MemcpyPeer / (?:cuda|hip)Memcpy between GPU([0-9]{1,3}) and GPU([0-9]{1,3}): (\S{1,16}?)GB/s")

@@ -22,7 +22,7 @@ STREAM = re.compile(
     r"\s{1,8}(\S{1,12})")
 STREAM_DEVICE = re.compile(r"Device ([0-9]{1,3}): \"(.{1,80}?)\".{0,160}= ([0-9.]{1,12}) GB/s PEAK")
 CHECKED = re.compile(r"Check data: (Yes|No)")
-WRONG = re.compile(r".{0,120}(?:[Dd]ata (?:check|validation) failed|ERROR: .{0,80}(?:mismatch|[Mm]emory check failed))")
+WRONG = re.compile(r"CheckBuf::? ?Memory check failed")
 MAX_GPUS = 256
 
 

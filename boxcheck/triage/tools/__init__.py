@@ -48,7 +48,7 @@ TOOLS: tuple[Tool, ...] = (
                          "Device 0: ")),
     Tool("p2p_test", ("[P2P (Peer-to-Peer)", "P2P Connectivity Matrix", "P2P=Enabled", "P2P=Disabled", "pciBusID: ",
                       "Access Peer Device=")),
-    Tool("p2p_test_samples", ("simpleP2P] - Starting", "support of peer to peer", "> Peer access from ",
+    Tool("p2p_test_samples", ("simpleP2P] - Starting", "support of peer to peer", "Peer access from ",
                               "MemcpyPeer / ", "Verification error @", "[CUDA Bandwidth Test]", "bandwidthTest-")),
     Tool("gpu_burn", ("proc'd:", "Burning for ", "Using compare file", "Run length not specified",
                       "Initialized device ", "GPUs:", "init a GPU test", "Failure during compute")),

@@ -83,8 +83,8 @@ def _events(found: Burn, section: Section) -> list[Event]:
     events += _slow(found, section)
     for one in found.gpus.values():
         if (one.hottest_celsius or 0) > HOT_CELSIUS:
-            events.append(make("hot", "warn", f"GPU {one.index} reached {one.hottest_celsius} C", at_line(section, 0),
-                               labels=(f"gpu{one.index}",),
+            says = f"GPU {one.index} reached {one.hottest_celsius} C"
+            events.append(make("hot", "warn", says, at_line(section, one.line), labels=(f"gpu{one.index}",),
                                help=("airflow: fans, dust, the card above it; then `nvidia-smi -q -d TEMPERATURE`",)))
     seen: set[str] = set()
     for offset, text in found.problems:
@@ -141,7 +141,7 @@ def _idle(found: Burn, section: Section) -> list[Event]:
                 other.products for other in found.gpus.values())):
             events.append(make(
                 "not-tested", "warn", f"GPU {one.index} computed nothing"
-                + (", yet gpu_burn calls it OK" if one.faulty is False else ""), at_line(section, 0),
+                + (", yet gpu_burn calls it OK" if one.faulty is False else ""), at_line(section, one.line),
                 labels=(f"gpu{one.index}",), help=("run it longer, or on this GPU alone with `gpu_burn -i N 300`",)))
     return events
 
@@ -171,8 +171,8 @@ def _slow_of(model: str, gpus: Mapping[int, Burned], section: Section) -> list[E
         events.append(make(
             "slow", "warn" if model else "info",
             f"GPU {index} computes {rate:.0f} Gflop/s, the median {'' if model else 'GPU'}{model} {centre:.0f} "
-            f"({rate / centre:.0%}){heat}{'' if model else '; if the cards are the same'}", at_line(section, 0),
-            labels=(f"gpu{index}",),
+            f"({rate / centre:.1%}){heat}{'' if model else '; if the cards are the same'}",
+            at_line(section, gpus[index].line), labels=(f"gpu{index}",),
             help=("`nvidia-smi -q -d PERFORMANCE,CLOCK,POWER` during the run names the reason: heat, power cap, brake",
                   "swap its power leads with a good card's, then its place")))
     return events

@@ -101,8 +101,8 @@ def _wrong(one: Tested, found: Memtest, section: Section) -> Event:
     counted = f"{one.errors} wrong words in {one.reports} reports" if one.errors else "errors"
     return make(
         "wrong-results", "fail", f"the memory of {which}{name} gave back {counted}{kind}", line,
-        gpu=Gpu(index=one.index, bdf=one.bdf), labels=(f"gpu{one.index}",) if one.index >= 0 else (), text=one.text,
-        count=max(one.reports, 1),
+        gpu=Gpu(index=one.index, bdf=one.bdf), text=one.text,
+        labels=(f"gpu{one.index}",) if found.tool == "cuda_memtest" else ("vram",), count=max(one.reports, 1),
         help=("set clocks and voltages to stock and run it again: what stays is the memory or its controller, a case "
               "for the warranty",
               "gone at a lower memory clock: a chip near its limit, or heat; gone with another supply or cable: power",

@@ -106,7 +106,9 @@ def judge_pairs(matrices: Sequence[Measured], gpus: Gpus) -> list[Event]:
         if event.labels not in found or ratio < found[event.labels][0]:
             found[event.labels] = (ratio, event)
 
-    for matrix in matrices:
+    for matrix in sorted(matrices, key=lambda one: one.both_ways):
+        if matrix.both_ways and found:
+            break  # one way tells which link it is like; both ways say the same again
         slow = slow_in(matrix.cells, raw * (2 if matrix.both_ways else 1))
         if slow is None:
             continue
@@ -184,7 +186,8 @@ def judge_p2p_gain(off: Cells, on: Cells, able: set[tuple[int, int]] | None, lin
         f"{row}-{column}" for row, column, _, _ in worse[:6]) + (" ..." if len(worse) > 6 else "")
     return [make(
         "p2p-slow", "warn", f"peer copies are slower than copies through the host for {which}: "
-        f"{gbs(after)} GB/s with P2P, {gbs(before)} without", line, cause="config", labels=("p2p-enabled",),
+        f"{gbs(after)} GB/s with P2P, {gbs(before)} without", line, cause="config",
+        labels=("p2p-enabled",) if len(worse) == len(both) else ("p2p-enabled", "some"),
         help=("ACS or the IOMMU sends peer traffic up to the root complex, or the BAR holds only a part of VRAM: "
               "`boxcheck doctor --goal cuda-p2p`",
               "then verify the payload with simpleP2P: a slow peer copy is often a wrong one"))]

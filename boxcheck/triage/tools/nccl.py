@@ -41,7 +41,9 @@ def read(section: Section) -> Evidence:
             line=at_line(section, rank.line), bdf=rank.bdf, name=rank.name, index=rank.device))
     hosts = {rank.host for rank in found.ranks}
     notes = []
-    if found.rows and found.unchecked == found.rows:
+    if found.old:
+        notes.append("single elements: this version prints a rounding difference in place of #wrong")
+    elif found.rows and found.unchecked == found.rows:
         notes.append("whether the data arrived: #wrong is N/A in every row, so nothing was checked (-c 1 checks)")
     if found.cut:
         notes.append("the outcome: the closing lines are missing")

@@ -62,16 +62,20 @@ def _words(matrix: Matrix) -> str:
 
 
 def _events(found: P2pTest, gpus: Gpus, section: Section) -> list[Event]:
-    events = judge_pairs([
+    pairs = judge_pairs([
         Measured(cells=one.cells, words=_words(one), line=at_line(section, one.line), both_ways=one.both_ways)
         for one in found.matrices if one.quantity == "bandwidth"], gpus)
     able = {(row, column) for row, column, can in found.access if can} if found.access else None
+    worse: list[Event] = []
     for both_ways in (False, True):
         off, on = (found.matrix("bandwidth", both_ways, enabled) for enabled in (False, True))
-        if off is not None and on is not None and (
-                gained := judge_p2p_gain(off.cells, on.cells, able, at_line(section, on.line))):
-            events += gained
-            break
+        if off is not None and on is not None and not worse:
+            worse = judge_p2p_gain(off.cells, on.cells, able, at_line(section, on.line))
+    if worse and "some" in worse[0].labels and pairs:
+        worse = []  # a slow pair or group is that already
+    elif worse:
+        pairs = [event for event in pairs if event.labels != ("all",)]
+    events = pairs + worse
     latency = found.matrix("gpu-latency", False, True)
     if latency is not None:
         events += judge_latency(latency.cells, "P2P enabled", at_line(section, latency.line))

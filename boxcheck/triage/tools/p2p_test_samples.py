@@ -11,10 +11,11 @@ from boxcheck.triage.evidence import Device, Evidence, Section, at_line
 from boxcheck.triage.tools.matrix_judge import WRONG_COPY, Gpu, HostCopies, judge_access, judge_host, make
 
 _SIMPLE = re.compile(r"\[\S{0,200}simpleP2P\] - Starting|Checking GPU\(s\) for support of peer to peer|"
-                     r"> Peer access from |(?:cuda|hip)MemcpyPeer / |Verification error @ element ")
+                     r"(?:> ?)?Peer access from .{1,80}\(GPU[0-9]|(?:cuda|hip)MemcpyPeer / |"
+                     r"Verification error @ element ")
 _BANDWIDTH = re.compile(r"\[CUDA Bandwidth Test\] - Starting|bandwidthTest-(?:H2D|D2H|D2D)")
 _BELONGS = re.compile(
-    r"Checking for multiple GPUs|(?:CUDA|HIP)-capable device count: |> GPU[0-9]{1,3} = |Enabling peer access|"
+    r"Checking for multiple GPUs|(?:CUDA|HIP)-capable device count: |(?:> ?)?GPU[0-9]{1,3} = |Enabling peer access|"
     r"Allocating buffers|Creating event handles|Preparing host buffer|Run kernel on GPU|"
     r"writing to GPU[0-9]{1,3}\.\.\.|Copy data back to host|Disabling peer access|"
     r"Shutting down|Test (?:passed|failed)|Result = (?:PASS|FAIL)|Running on\.\.\.|"

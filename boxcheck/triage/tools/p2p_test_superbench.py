@@ -78,6 +78,6 @@ def _events(found: SuperBench, gpus: dict[int, Gpu], section: Section) -> list[E
                 events.append(make(
                     "slow", "warn", f"the memory of GPU {index} moves {rate:.0f} GB/s, the median GPU's {centre:.0f} "
                     f"({rate / centre:.0%})", at_line(section, found.stream_line), labels=(f"gpu{index}", "vram"),
-                    help=("`nvidia-smi -q -d CLOCK,PERFORMANCE,ECC,ROW_REMAPPER`: memory clock, throttling, errors that "
+                    help=("`nvidia-smi -q -d CLOCK,PERFORMANCE,ECC`: memory clock, throttling, errors that "
                           "are corrected",)))
     return events[:64]

@@ -182,9 +182,9 @@ def _failed(found: Rvs, where: dict[int, Gpu], section: Section) -> list[Event]:
                       "all GPUs alike: the target is another card's, or the library has no kernel for this one")))
         else:
             events.append(make(
-                "test-failed", "warn", f"{verdict.module} failed on {name} ({verdict.action})", line, gpu=gpu,
-                labels=labels, text=verdict.text,
-                help=_HELP.get(verdict.module, ("run that action alone with `rvs -c CONF -d 3`",))))
+                "test-failed", "warn", f"the action {verdict.action} failed on {name}", line, gpu=gpu, labels=labels,
+                text=verdict.text, help=_HELP.get(verdict.module) or _HELP.get(verdict.action[:3].lower()) or (
+                    "run that action alone with `rvs -c CONF -d 3`",)))
     if found.errors:
         line, text = found.errors[0]
         events.append(make("tool-error", "warn", "rvs reported errors of its own, so tests may not have run",
