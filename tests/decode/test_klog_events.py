@@ -383,6 +383,14 @@ def test_versions_that_do_not_match() -> None:
     assert (event.client_version, event.module_version) == ("535.247.01", None)
 
 
+def test_a_mismatch_that_never_ends_hides_no_other_message() -> None:
+    kinds = [event.kind for event in events(
+        "NVRM: API mismatch: the client has the version 535.247.01, but",
+        "NVRM: GPU 0000:41:00.0: RmInitAdapter failed! (0x22:0x56:894)",
+        "NVRM: GPU 0000:41:00.0: GPU has fallen off the bus.")]
+    assert kinds == ["driver-mismatch", "nvidia-init-fail", "gpu-lost"]
+
+
 def test_a_message_of_several_lines_names_its_gpu_on_the_first() -> None:
     assert seen("NVRM: The NVIDIA GPU 0000:41:00.0", "NVRM: (PCI ID: 10de:2684) installed in this system has",
                 "NVRM: fallen off the bus and is not responding to commands.") == [

@@ -34,6 +34,12 @@ _RESET_FAILED = Rx(
 _PROCESS = Rx(r"[Pp]rocess(?: information: process)? {1,2}([\w./:-]{1,64}) pid ([1-9]\d{0,8})\b")
 _PROCESS_LINES = 3
 """The process stands on a line of its own after the ring timeout or page fault."""
+_FOLLOWS = (
+    "hardware queue from MES", "MES might be in unrecoverable", "ailed to evict ", "ailed to quiesce KFD",
+    "ailed to remove queue", "ailed to unmap legacy queue", "cp might be in an unrecoverable",
+)
+"""What the driver adds when a queue cannot be taken from a GPU that hangs."""
+_QUEUE_LINES = 12
 _NEAR_LINES = 12
 """Lines on both sides within which amdgpu's lines name the device that one without it means."""
 _MANY_ORPHANS = 256
@@ -107,13 +113,15 @@ class Amdgpu:
             return 0
         fold = apply(RULES, line, out)
         if fold is None:
+            if any(words in message for words in _FOLLOWS):
+                out.take(line)
             return 0
         if fold.bdf is None:
             self._near.miss(fold, line)
         if fold.kind in ("amdgpu-ring-timeout", "amdgpu-page-fault") and "process" not in fold.details:
             self._wants_process = (fold, line.number)
             return _PROCESS_LINES
-        return 0
+        return _QUEUE_LINES if fold.kind in ("amdgpu-mes-fail", "amdgpu-queue-hang") else 0
 
     def _process(self, line: Line, out: Ledger) -> None:
         """The process that a ring timeout or page fault just before this line was about."""
@@ -147,6 +155,9 @@ class Amdgpu:
             reset.ended = reset.ended or "succeeded"
         elif "VRAM is lost" in message:
             reset.lost = True
+        elif "soft reset failed" in message:
+            # It goes on with a full one.
+            pass
         elif method is not None:
             reset.method = reset.method or method[1].upper().replace(" ", "")
         else:

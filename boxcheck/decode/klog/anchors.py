@@ -27,8 +27,9 @@ ANCHORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     )),
     ("hwerror", ("aer_status: ", "[Hardware Error]")),
     ("link", (
-        "containment event", "RP PIO log", "lot(", "Link Active not", "downstream link", "PCIe bandwidth",
-        "power state", "giving up", "PCIe link lost", "Power fault", "No bus number", "hotplug command",
+        "containment event", "RP PIO log", "error containment", "lot(", "Link Active not", "downstream link",
+        "PCIe bandwidth", "power state", "giving up", "PCIe link lost", "Power fault", "No bus number",
+        "hotplug command",
         "OS doesn't have ASPM", "disabling ASPM on", "_OSC failed (", "VPD access failed",
     )),
     ("bars", (
@@ -54,8 +55,8 @@ ANCHORS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "protection fault", "WARNING: ", " timeout", "controller is down", "ot ready; aborting", "pci function ",
         "after probe fail", "after reset fail", "expedited stall", "workqueue lockup", "for more than",
         "ower limit noti", "HARDWARE PROTECTION", "Trigger a crash", "taints kernel", "ainting kernel", " Tainted: ",
-        "i2c timeout error", "ACPI BIOS E", "ACPI Error: ", "flip_done timed", "nobody cared (", "GPU HANG: ",
-        "error, dev nvme",
+        "i2c timeout error", "ucsi_ccg", "ACPI BIOS E", "ACPI Error: ", "flip_done timed", "nobody cared (",
+        "GPU HANG: ", "error, dev nvme",
     )),
     (BOOT, (
         "_OSC", "PCI Root Bridge [", "enabled with IRQ", "nknown parameter", "nvalid for parameter", "Unknown option",

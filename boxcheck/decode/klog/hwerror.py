@@ -44,6 +44,7 @@ _DEVICE_LINES = 60
 _DECODE_LINES = 8
 """Lines after "Machine check events logged" within which its decoding comes."""
 
+_SEVERITY_WORDS = ("no action required.", "software restartable error.", "software containable error.", "System Fatal error.")
 _UC, _PCC, _DEFERRED = 1 << 61, 1 << 57, 1 << 44
 
 _FIRMWARE_FIRST = (
@@ -86,6 +87,10 @@ class HardwareErrors:
             return 0
         if "Machine check events logged" in message:
             self._logged.append(line)
+            out.take(line)
+            return 0
+        if any(words in message for words in _SEVERITY_WORDS):
+            # The record that follows says it in bits.
             out.take(line)
             return 0
         if self._machine_check(line, out):

@@ -92,7 +92,9 @@ class Links:
     def read(self, line: Line, out: Ledger) -> int:
         """Take in one line."""
         message = line.message
-        if "available PCIe bandwidth" in message:
+        if "error containment capabilities" in message:
+            out.take(line)
+        elif "available PCIe bandwidth" in message:
             _bandwidth(line, out)
         elif "containment event" in message or "RP PIO log size" in message:
             return self._dpc(line, out)

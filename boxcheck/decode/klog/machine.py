@@ -111,6 +111,9 @@ _QUIET = (
     Rule("i2c timeout error", "harmless", "benign", "benign",
          "the USB-C port of the card has nothing to answer it, and nothing is wrong", (),
          Rx(r"nvidia-gpu .{1,24}i2c timeout error"), label="USB-C of the card"),
+    Rule("i2c_transfer failed", "harmless", "benign", "benign",
+         "the USB-C port of the card has nothing to answer it, and nothing is wrong", (),
+         Rx(r"ucsi_ccg .{1,16}i2c_transfer failed"), label="USB-C of the card", variant="ucsi"),
     Rule("ACPI BIOS E", "harmless", "benign", "benign",
          "the BIOS's tables hold a mistake that the kernel steps over, as on most boards", (), label="ACPI tables"),
     Rule("ACPI Error: ", "harmless", "benign", "benign",
@@ -169,7 +172,10 @@ class Machine:
                 return 0
             name = _DRIVE.search(message)
             drive = self._drives.get(name[1] or name[2]) if name is not None else None
-            if apply(_NVME_RULES, line, out, drive) is None:
+            if "completion polled" in message:
+                # The drive had finished; only its interrupt was late.
+                out.take(line)
+            elif apply(_NVME_RULES, line, out, drive) is None:
                 self._rules(line, out)
         else:
             self._rules(line, out)

@@ -146,6 +146,14 @@ _MINOR_RULES = (
 )
 """What the caller of RmInitAdapter adds, told only where RmInitAdapter itself said nothing just before."""
 _INIT_LINES = 4
+_FOLLOWS = (
+    "NVIDIA probe routine failed for", "None of the NVIDIA devices were", "may have misconfigured your GPU",
+    "bailing out of RmInitAdapter", "Cannot attach gpu", "_kgspLogXid", "RC all channels for critical error",
+    "GPU_ATTACHED_SANITY_CHECK failed", "rpcSendMessage failed with status",
+)
+"""What the driver adds to a failure that it has told already."""
+_MISMATCH_LINES = 6
+_MISMATCH_REST = ("make sure that this kernel module", "components have the same version")
 
 
 class Nvidia:
@@ -162,8 +170,9 @@ class Nvidia:
         if "Xid (" in message and "SXid (" not in message:
             _xid(line, out)
             return 0
-        if "API mismatch" in message or self._client is not None:
+        if "API mismatch" in message or (self._client is not None and "has the version" in message):
             return self._mismatch(line, out)
+        waiting = self._still_waits(line, out)
         named = _NAMED.search(message) if "NVIDIA GPU " in message else None
         if named is not None:
             self._named = (line.number, normal_bdf(named[1]))
@@ -174,7 +183,7 @@ class Nvidia:
             out.take(line)
             if line.number - self._init_line > _INIT_LINES:
                 apply(_MINOR_RULES, line, out, fallback)
-            return 0
+            return waiting
         if "RmInitAdapter failed" in message:
             self._init_line = line.number
         fold = apply(_RULES, line, out, fallback)
@@ -182,7 +191,20 @@ class Nvidia:
             number = fold.labels[0].removeprefix("BAR").strip()
             fold.labels = (f"BAR {number}",)
             fold.details["bar"] = int(number)
-        return 0
+        if fold is None and any(words in message for words in _FOLLOWS):
+            out.take(line)
+        return waiting
+
+    def _still_waits(self, line: Line, out: Ledger) -> int:
+        """1 while the second version of a mismatch may still come."""
+        if self._client is None:
+            return 0
+        if line.number - self._client[0].number >= _MISMATCH_LINES:
+            self._book_mismatch(None, out)
+            return 0
+        if any(words in line.message for words in _MISMATCH_REST):
+            out.take(line)
+        return 1
 
     def _mismatch(self, line: Line, out: Ledger) -> int:
         """The two versions stand on two lines, or on one."""
@@ -202,9 +224,6 @@ class Nvidia:
         if module is not None:
             out.take(line)
             self._book_mismatch(module[1].rstrip("."), out)
-            return 0
-        if self._client is not None and line.number - self._client[0].number >= 6:
-            self._book_mismatch(None, out)
             return 0
         return 1
 
