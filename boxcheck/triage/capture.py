@@ -67,6 +67,7 @@ def _device(function: PciFunction, links: Links | None, aer: Aer | None) -> Devi
         subsystem_device=function.subsystem_device,
         driver=function.driver if isinstance(function.driver, str) else None,
         slot=slot_link.slot if slot_link is not None else None, numa_node=function.numa_node,
+        port_type=registers.port_type if registers is not None else None,
         iommu_group=function.iommu_group if isinstance(function.iommu_group, int) else None, parent=function.parent,
         link=None if link is None else DeviceLink(
             speed_gts=link.speed_gts, width=link.width, max_speed_gts=link.max_speed_gts, max_width=link.max_width,

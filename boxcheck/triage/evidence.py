@@ -7,7 +7,7 @@ say, never zero and never "no".
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -84,8 +84,9 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     iommu_group: int | None = None
     parent: Bdf | None = None
     """The bridge above, where the text tells."""
-    port_type: Literal["root port", "upstream port", "downstream port", "endpoint"] | None = None
-    """What the PCI Express capability says it is; `endpoint` for legacy and integrated ones too."""
+    port_type: str | None = None
+    """What the PCI Express capability says it is, in the words of `boxcheck.decode.pci_express`: `root-port`,
+    `upstream-port`, `downstream-port`, `endpoint`, `legacy-endpoint` ..."""
     secondary_bus: int | None = None
     subordinate_bus: int | None = None
     """Of a bridge: the buses behind it."""

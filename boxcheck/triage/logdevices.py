@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Literal
 
 import msgspec
 
@@ -26,9 +25,9 @@ _ADDRESS = rb"pci(?:_bus)? ([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]): "
 _DEVICE_WORD, _BRIDGE_WORD = b"] type 0", b"PCI bridge to [bus "
 _DEVICE = re.compile(_ADDRESS + rb"\[([0-9a-f]{4}):([0-9a-f]{4})\] type 0[0-9a-f] class 0x([0-9a-f]{6})([^\n]{0,60})")
 _BRIDGE = re.compile(_ADDRESS + rb"PCI bridge to \[bus ([0-9a-f]{2})(?:-([0-9a-f]{2}))?\]")
-_PORT_TYPES: tuple[tuple[bytes, Literal["root port", "upstream port", "downstream port", "endpoint"]], ...] = (
-    (b"Root Port", "root port"), (b"Upstream Port", "upstream port"), (b"Downstream Port", "downstream port"),
-    (b"Endpoint", "endpoint"),
+_PORT_TYPES = (
+    (b"Root Port", "root-port"), (b"Upstream Port", "upstream-port"), (b"Downstream Port", "downstream-port"),
+    (b"Legacy Endpoint", "legacy-endpoint"), (b"Endpoint", "endpoint"),
 )
 
 

@@ -203,7 +203,7 @@ class Machine:
         if ids in ON_CARD_UPSTREAM or ids in ON_CARD_DOWNSTREAM:
             return True
         if device.port_type is not None:
-            return device.port_type in ("upstream port", "endpoint")
+            return device.port_type not in ("root-port", "downstream-port")
         is_bridge = device.secondary_bus is not None or (
             device.class_code is not None and device.class_code >> 8 == BRIDGE)
         return not is_bridge
@@ -289,7 +289,7 @@ class Machine:
         steps = []
         known = self.devices.get(link)
         if link != end:
-            root = known is not None and known.device.port_type == "root port"
+            root = known is not None and known.device.port_type == "root-port"
             steps.append(f"{'root port' if root else 'port'} {bus_of(link)}")
         slot = self.slot(bdf)
         if slot:

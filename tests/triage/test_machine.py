@@ -19,7 +19,7 @@ def machine(*devices: Device, heard: tuple[tuple[Bdf, Bdf | None, bool], ...] = 
 def test_bridges_tell_what_hangs_below_them() -> None:
     found = machine(
         Device(line=1, bdf=PORT, class_code=0x060400, secondary_bus=0x41, subordinate_bus=0x41, slot="PCIE3",
-               port_type="root port"),
+               port_type="root-port"),
         Device(line=2, bdf=CARD, class_code=0x030000, vendor=0x10DE, device=0x2684, serial="4417"))
     assert found.parent(CARD) == PORT
     assert found.link(CARD) == found.link(PORT) == PORT

@@ -17,6 +17,10 @@ def lines(*messages: str, at: float = 100.0, apart: float = 0.01) -> str:
     return "".join(f"[{at + number * apart:12.6f}] {message}\n" for number, message in enumerate(messages))
 
 
+def corpus(name: str) -> str:
+    return (Path(__file__).parents[1] / "corpus" / name).read_text()
+
+
 # rule -> (concludes, by a notch does not)
 CASES: dict[str, tuple[str, str]] = {
     "lost-together": (
@@ -106,6 +110,8 @@ CASES: dict[str, tuple[str, str]] = {
         lines("mce: CPU3: Package temperature above threshold, cpu clock throttled (total events = 1)"),
         lines("mce: CPU3: Package temperature/speed normal"),
     ),
+    "wrong-results": (corpus("gpu-burn/one-faulty.txt"), corpus("gpu-burn/sound.txt")),
+    "slow-card": (corpus("gpu-burn/slow.txt"), corpus("gpu-burn/slow-notch.txt")),
     "alone": (
         BUSES + lines("NVRM: Xid (PCI:0000:41:00): 48, pid=812, name=python3, DBE (double bit error)"),
         BUSES + fell(500.0, "41"),

@@ -127,6 +127,7 @@ def _device(scene: Scene, function: LspciFunction, section: Section) -> Device:
         # `serial` is the maker's, printed on the card; the capability's number is none of that.
         numa_node=function.numa_node,
         iommu_group=function.iommu_group,
+        port_type=function.port_type,
         parent=scene.parents.get(function.bdf) if function.bdf else None,
         secondary_bus=function.secondary_bus,
         subordinate_bus=function.subordinate_bus,
@@ -145,7 +146,6 @@ def _device(scene: Scene, function: LspciFunction, section: Section) -> Device:
             ("part_link_width", part.link_width if part else None),
             ("device_serial_number", function.serial),
             ("power_state", function.power_state),
-            ("port_type", function.port_type),
             ("slot_power_watts", function.slot_power_watts),
             ("presence_detect", function.presence),
             ("dll_active", function.dll_active if function.dll_reporting else None),
