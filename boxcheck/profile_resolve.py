@@ -21,6 +21,7 @@ from boxcheck.profile import (
     Profile,
     ProfileError,
     load_gpus,
+    part_of,
     profiles_directory,
     shipped_profiles,
 )
@@ -198,11 +199,20 @@ def _gpus(sheet: Sheet) -> GpusWanted:
             near = nearest(key, known)
             sheet.wrong(("gpus", "part", index), f"gpus.part is {show(key)}, which gpus.toml does not hold",
                         f"did you mean {near}?" if near else 'name the card by pci_id = "vendor:device"')
-    for pci_id, revision in sheet.gpus.ids:
-        name = pci_id if revision is None else f"{pci_id} rev {revision:02x}"
-        parts.append(GpuPart(key=name, name=name, pci_ids=(pci_id,), vendor=pci_id[:4],
-                             revisions=() if revision is None else (revision,), source="named by the profile"))
+    parts += [_card_of_id(pci_id, revision) for pci_id, revision in sheet.gpus.ids]
     return GpusWanted(parts=tuple(parts), count=sheet.gpus.count, planned=sheet.gpus.planned)
+
+
+def _card_of_id(pci_id: str, revision: int | None) -> GpuPart:
+    """A card that the profile names by its id: with what gpus.toml knows of it, where id and revision are one card
+    there, and never wider than the profile names it."""
+    revisions = () if revision is None else (revision,)
+    known = part_of(pci_id, revision)
+    if known is not None:
+        return msgspec.structs.replace(known, pci_ids=(pci_id,), revisions=revisions or known.revisions)
+    name = pci_id if revision is None else f"{pci_id} rev {revision:02x}"
+    return GpuPart(key=name, name=name, pci_ids=(pci_id,), vendor=pci_id[:4], revisions=revisions,
+                   source="named by the profile")
 
 
 def _patterns(sheets: Sequence[Sheet], stage: str) -> tuple[str, ...]:

@@ -49,3 +49,17 @@ def test_articles_are_as_spoken() -> None:
              "B200", "Arc A770", "UHD 770", "GeForce GT 710", "NVIDIA GPU 10de:1")
     assert [a(name).split(" ")[0] for name in names] == [
         "an", "an", "an", "a", "a", "an", "an", "an", "a", "an", "a", "a", "an"]
+
+
+@pytest.mark.parametrize(("id_text", "name", "memory_gib"), [
+    ("10de:2684", "RTX 4090", 24.0), ("1002:744c rev c8", "RX 7900 XTX", 24.0), ("1002:744c rev cc", "RX 7900 XT", 20.0),
+    ("1002:744c", "1002:744c", None),  # four cards share the id
+    ("1002:744c rev 01", "1002:744c rev 01", None), ("10de:ffff", "10de:ffff", None)])
+def test_a_card_named_by_id_has_the_facts_of_the_database(
+        id_text: str, name: str, memory_gib: float | None, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f'name = "mine"\nrevision = 1\ntitle = "mine"\n\n[gpus]\npci_id = "{id_text}"\n')
+    (part,) = load_profile(str(path)).gpus.parts
+    assert (part.name, part.vram_gib) == (name, memory_gib)
+    assert part.pci_ids == (id_text[:9],)
+    assert not id_text[9:] or part.revisions == (int(id_text[-2:], 16),)  # never wider than it was named
