@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from boxcheck.checks.wording import size
 from boxcheck.model import Limit, Outcome
 from boxcheck.profile import GpuPart, Profile
 from boxcheck.profile_detect import Detection
@@ -19,6 +20,10 @@ LIST_SCHEMA = "boxcheck.profiles/1"
 DETECT_SCHEMA = "boxcheck.detection/1"
 
 SLOT_FIELDS = ("label", "riser", "root_port", "width", "speed_gts", "note")
+_SINGULAR = {
+    "cores": "core", "sockets": "socket", "drives": "drive", "lanes": "lane", "channels": "channel", "ports": "port",
+    "supplies": "supply", "files": "file",
+}
 _WORDS = {"ge": "at least ", "le": "at most ", "eq": "", "in": "one of ", "not-in": "none of ", "info": ""}
 
 
@@ -89,6 +94,10 @@ def bound_text(limit: Limit, bound: object) -> str:
     if limit.name.endswith("mask") and isinstance(bound, int):
         value = f"{bound:#x}"
     unit = limit.unit.replace("\u00b0", "")  # the degree sign is not in every terminal's character set
+    if unit == "bytes" and type(bound) is int:
+        return f"{_WORDS[limit.compare]}{size(bound)}"
+    if bound == 1 and type(bound) is int:
+        unit = _SINGULAR.get(unit, unit)
     return f"{_WORDS[limit.compare]}{value}{f' {unit}' if unit else ''}"
 
 

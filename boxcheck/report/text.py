@@ -217,7 +217,7 @@ def _problem(account: Account, problem: Problem, number: int, style: Style) -> I
             yield from wrap(f"and the same of {names}", style, "    ")
     if problem.help:
         yield ""
-        yield from _numbered(problem.help, style)
+        yield from numbered(problem.help, style)
     for position, text in enumerate(problem.not_):
         yield from wrap(text, style, "  not     " if position == 0 else " " * 10, " " * 10)
 
@@ -226,11 +226,14 @@ MOST_ALIKE = 4
 """Findings of one check in one problem that are all shown; of more, the rest are named in one line."""
 
 
-def _numbered(steps: Sequence[str], style: Style) -> Iterator[str]:
+def numbered(steps: Sequence[str], style: Style, indent: str = "") -> Iterator[str]:
+    """The steps below one another, numbered where there are several; each once."""
+    steps = list(dict.fromkeys(steps))
+    digits = len(str(len(steps)))
     for position, step in enumerate(steps, 1):
-        head = "  help    " if position == 1 else " " * 10
-        number = f"{position}. " if len(steps) > 1 else ""
-        yield from wrap(step, style, f"{head}{number}", " " * (10 + len(number)))
+        head = f"{indent}  help    " if position == 1 else " " * (len(indent) + 10)
+        number = f"{position:>{digits}}. " if len(steps) > 1 else ""
+        yield from wrap(step, style, f"{head}{number}", " " * (len(head) + len(number)))
 
 
 def _finding(finding: Finding, style: Style, indent: str, with_help: bool, names: str | None = None) -> Iterator[str]:
@@ -245,8 +248,7 @@ def _finding(finding: Finding, style: Style, indent: str, with_help: bool, names
     for note in finding.notes:
         yield from wrap(note, style, f"{indent}  note    ", f"{indent}          ")
     if with_help:
-        for step in finding.help:
-            yield from wrap(step, style, f"{indent}  help    ", f"{indent}          ")
+        yield from numbered(finding.help, style, indent)
 
 
 def _loose(account: Account, style: Style) -> Iterator[str]:

@@ -48,18 +48,20 @@ def wrapped(text: str, columns: int, first: str = "", rest: str | None = None) -
 
 
 def hold_commands(text: str, room: int) -> str:
-    """`text` with the blanks of its commands made unbreakable. One longer than `room` loses the mark after it, which
-    would be copied with it."""
+    """`text` with the blanks of its commands made unbreakable. One longer than `room` loses its backticks and the mark
+    after it, which would be copied with it."""
     if text.startswith("log line "):  # what the kernel wrote is no command, whatever its words are
         return text
     parts: list[str] = []
     position = 0
     for start, end in commands(text):
         command = text[start:end]
-        parts += [text[position:start], command.replace(" ", _HELD)]
-        position = end
-        if len(command) > room and text[end:end + 1] in (",", ";", "."):
-            position += 1
+        before, position = text[position:start], end
+        if len(command) > room:
+            if before.endswith("`") and text[end:end + 1] == "`":
+                before, position = before[:-1], end + 1
+            position += text[position:position + 1] in (",", ";", ".")
+        parts += [before, command.replace(" ", _HELD)]
     return "".join([*parts, text[position:]])
 
 

@@ -1,0 +1,54 @@
+"""`boxcheck checks`, `explain` and `profile show`: widths, units, and commands that can be copied."""
+
+from __future__ import annotations
+
+import pytest
+
+from boxcheck.commands.catalogue import explanation
+from boxcheck.model import Limit
+from boxcheck.profile import load_profile
+from boxcheck.registry import CHECKS, discover
+from boxcheck.report.profile import bound_text
+from boxcheck.report.wrapping import commands
+from tests.cli.test_doctor import boxcheck
+
+discover()
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_an_explanation_fits_and_breaks_no_command(columns: int) -> None:
+    profile = load_profile("wopr-7x4090")
+    for check in CHECKS.values():
+        # What is wider is a command and nothing else.
+        for line in explanation(check, profile, columns).splitlines():
+            if len(line) > columns:
+                assert [line[start:end] for start, end in commands(line)] == [line.strip()], check.id
+
+
+def test_explain_takes_the_width_that_it_is_told() -> None:
+    done = boxcheck("explain", "pcie.slot-power", COLUMNS="60")
+    assert done.returncode == 0
+    assert all(len(line) <= 60 for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("limit", "bound", "wanted"),
+    [
+        (Limit(name="limits.memlock_bytes", compare="ge", unit="bytes"), 64 << 30, "at least 64 GiB"),
+        (Limit(name="cpu.sockets", compare="eq", unit="sockets"), 1, "1 socket"),
+        (Limit(name="cpu.sockets", compare="eq", unit="sockets"), 2, "2 sockets"),
+        (Limit(name="link.speed_gts", compare="ge", unit="GT/s"), 1.0, "at least 1 GT/s"),
+        (Limit(name="link.slot_power_watts", compare="ge", unit="W"), 75.0, "at least 75 W"),
+        (Limit(name="memory.ecc", compare="eq", unit=""), True, "true"),
+    ],
+)
+def test_a_bound_is_shown_with_its_unit(limit: Limit, bound: object, wanted: str) -> None:
+    assert bound_text(limit, bound) == wanted
+
+
+def test_sizes_are_in_gib_for_people_and_in_bytes_for_machines() -> None:
+    shown = boxcheck("profile", "show", "wopr-7x4090").stdout
+    assert "at least 64 GiB" in shown
+    assert "68719476736" not in shown
+    assert "68719476736" in boxcheck("profile", "show", "wopr-7x4090", "--json", "-").stdout
+    assert "should be at least 64 GiB" in boxcheck("explain", "limits.memlock", "--profile", "wopr-7x4090").stdout
