@@ -30,6 +30,7 @@ from boxcheck.decode.lspci_lines import (
     is_continuation,
     is_foreign,
     is_tree,
+    is_unkept,
     key_of,
     read_group,
     read_head,
@@ -163,10 +164,12 @@ class _Reader:
                 block.rest = block.rebars[int(bar[1])]
             return
         keyed = key_of(text)
-        if keyed is None:
+        if keyed is None and is_unkept(text):
+            self._rest(None)
+        elif keyed is None:
             self._more(text)
-            return
-        self._keyed(number, *keyed)
+        else:
+            self._keyed(number, *keyed)
 
     def _more(self, text: str) -> None:
         """A line without a name: more of what the line before it said, or of nothing that is kept."""
@@ -197,8 +200,8 @@ class _Reader:
             block = self._block
             if key == "Control" and value.startswith("Att"):
                 # The second half of SltCtl: its `Power+` is what the slot is told.
-                if block is not None and block.rest is block.fields.get("SltCtl"):
-                    self._more(f"{key}: {value}")
+                if block is not None and block.rest is not None and block.rest is block.fields.get("SltCtl"):
+                    block.rest.append(f"{key}: {value}")
                 return
             block = self._owner(number, key)
             if block.context == "":

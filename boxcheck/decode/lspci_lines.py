@@ -168,9 +168,15 @@ _TAILS = re.compile(
     r"\(rev [0-9a-f]{2}\)(?: \(prog-if .{2,80}\))?$|\(prog-if [0-9a-f]{2}|\[[0-9a-f]{4}:[0-9a-f]{4}\]$"
     r"|\[size=\d|<\?>$|bytes, MaxReadReq|\bunlimited\b|<\d{1,3}(?:ns|us)\b|^[0-9a-f]{8,16}-[0-9a-f]{8,16}\b"
     r"|^(?:MSI|IntMsgNum) \d{1,2}$|^Latency L[01]|OBFF |^\[[A-Z][A-Z0-9]\] [A-Z]|^BAR=\d offset="
-    r"|^multiplier=|CommonMode\w{0,16}=|^Interrupt Message Num|\bde-?emphasis\b|-\d(?:\.\d)?dB|^Slot #\d")
+    r"|^multiplier=|CommonMode\w{0,16}=|^Interrupt Message Num|\bde-?emphasis\b|-\d(?:\.\d)?dB|^Slot #\d"
+    r"|^(?:\d{1,4}[MGTPE]B ?){1,40}$|^\[(?:disabled|virtual)\]|^x\d{1,2}(?: \(|,|$)|^[0-9a-f]{4}$"
+    r"|^\((?:ok|downgraded|overdriven|strange)\)|^EmergencyPower|Not Supported,?$")
 _INDENTED = re.compile(r"(?:\t\t| {12,40}(?![-+\\|<])(?!.{0,60} : ))\s{0,40}\S")
 """Registers and what belongs to them stand this deep, until a mailer or a forum takes the blanks away."""
+_NAME_WORDS = re.compile(
+    r"\b(?:Controller|Registers?|Xeon|Core i\d|Root (?:Port|Complex)|Bridge|Express|Corporation|Technolog\w{1,4}|NVMe|"
+    r"Decoder|Chipset|Series|Processor|Radeon|GeForce|Generation)\b")
+_SENTENCE = re.compile(r"[:=<>{}?!|]|\.$")
 _WORD = re.compile(r"[A-Z][\w./-]{1,30}$")
 
 
@@ -190,6 +196,11 @@ def key_of(text: str) -> tuple[str, str] | None:
     return None
 
 
+def is_unkept(text: str) -> bool:
+    """A clean line that says something of its own, of which nothing is kept: expansion ROMs, VC0, IDE streams."""
+    return bool(_NUMBERED.match(text))
+
+
 def is_foreign(text: str) -> bool:
     """A clean line that is surely no reading: a kernel log with its envelope, a prompt, a command."""
     return bool(_COMMAND.match(text) or _KERNEL_LOG.match(text) or _PROMPT.match(text))
@@ -201,6 +212,11 @@ def is_continuation(text: str) -> bool:
         return False
     if _TAILS.search(text) is not None:
         return True
+    if 16 <= len(text) <= 80 and _NAME_WORDS.search(text) and not _SENTENCE.search(text):
+        # The middle of a long name, broken twice: nearly all its words are names or numbers.
+        words = text.split()
+        if 3 * sum(not word[0].islower() or word[-1].isdigit() for word in words) >= 2 * len(words):
+            return True
     flags = len(FLAG.findall(text))
     return (flags > 0 and 2 * flags >= len(text.split()) - 3) or _WORD.match(text) is not None
 

@@ -12,7 +12,7 @@ from boxcheck.model import Scalar
 
 _WATCHED = (
     "width", "speed_gts", "max_width", "target_speed_gts", "driver", "correctable_status", "uncorrectable_status",
-    "dpc_triggered", "presence", "dll_active", "secondary_bus",
+    "dpc_triggered", "presence", "dll_active", "secondary_bus", "iommu_group",
 )  # fmt: skip
 """What a second run is made for. Addresses and interrupts change at each boot and say nothing."""
 _READ_ALIVE = frozenset((
