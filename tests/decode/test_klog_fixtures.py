@@ -258,9 +258,31 @@ def test_every_file_is_read(name: str) -> None:
         assert log.events == ()
 
 
+OTHERS = sorted(path.name for path in FIXTURES.iterdir() if path.is_dir() and path.name not in FOLDERS) \
+    if FIXTURES.is_dir() else []
+
+
+@pytest.mark.parametrize("folder", OTHERS or [pytest.param("", marks=pytest.mark.skip(reason=ABSENT))])
+def test_output_of_tools_holds_no_event(folder: str) -> None:
+    """nvidia-smi, lspci, dmidecode, topologies, benchmarks: no kernel log among them."""
+    for path in (FIXTURES / folder).rglob("*"):
+        if path.is_file() and path.suffix not in (".gz", ".bz2", ".ttar"):
+            assert parse_log(path.read_bytes()).events == (), path.name
+
+
 @pytest.mark.parametrize("name", HARMLESS)
 def test_harmless_logs_fail_nothing(name: str) -> None:
     assert [event.kind for event in read(name).events if event.severity == "fail"] == []
+
+
+@pytest.mark.parametrize("name", [
+    "issues/bar-io-nospace-benign-epyc7r13.log", "issues/bwlimited-rx6800-b450.log", "issues/bwlimited-vega56-rpi5.log",
+    "issues/cmdline-4090-tr-7.0.txt", "lkml/dmesg-nvme-2024.log", "lkml/dpc-rp-pio-log.log", "gpud/kmsg.1.log",
+    "gpud/dmesg.nccl-segfault.iso.log", "gpud/dmesg-erst.txt", "gpud/kmsg.2.peermem.log",
+])
+def test_ordinary_logs_frighten_nobody(name: str) -> None:
+    """Ordinary boots, harmless twins, a crash that was asked for: nothing above info."""
+    assert {event.severity for event in read(name).events} <= {"info", "benign"}
 
 
 def test_logs_as_text_and_as_bytes_are_the_same() -> None:

@@ -44,7 +44,9 @@ _DEVICE_LINES = 60
 _DECODE_LINES = 8
 """Lines after "Machine check events logged" within which its decoding comes."""
 
-_SEVERITY_WORDS = ("no action required.", "software restartable error.", "software containable error.", "System Fatal error.")
+_SEVERITY_WORDS = (
+    "no action required.", "software restartable error.", "software containable error.", "System Fatal error.",
+)
 _UC, _PCC, _DEFERRED = 1 << 61, 1 << 57, 1 << 44
 
 _FIRMWARE_FIRST = (
