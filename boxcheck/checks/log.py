@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from boxcheck.checks.log_events import Scene, judge_events, no_vendor
+from boxcheck.checks.log_events import Scene, cut, judge_events, no_vendor
 from boxcheck.checks.wording import listed, not_read
 from boxcheck.decode.klog import Event
 from boxcheck.model import BOX, Finding, Unread
@@ -15,7 +15,7 @@ from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.kernel_log import KernelLogs
 from boxcheck.probes.links import Links
 from boxcheck.profile import Profile
-from boxcheck.registry import check, marginal, passed
+from boxcheck.registry import check, marginal, passed, unknown
 
 READS = [KernelLogs, Gpus, Links]
 NEEDS = ("root",)
@@ -307,8 +307,11 @@ def previous_boot(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> 
         yield not_read(BOX, log, evidence=evidence)
         return
     bad = [event for event in log.events if event.kind in PREVIOUS and event.severity == "fail"]
-    if not bad:
-        yield passed(BOX, f"no fatal error in {log.lines} lines of the boot before", evidence=evidence)
+    nothing = f"no fatal error in {log.lines} line{'' if log.lines == 1 else 's'} of the boot before"
+    if not bad and (gap := cut(log, "the boot before")) is not None:
+        yield unknown(BOX, f"not read: {gap}; {nothing}", evidence=evidence)
+    elif not bad:
+        yield passed(BOX, nothing, evidence=evidence)
     for bdf in dict.fromkeys(event.bdf for event in bad):
         mine = [event for event in bad if event.bdf == bdf]
         yield marginal(

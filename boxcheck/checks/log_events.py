@@ -142,12 +142,17 @@ def judge_events(
 
 def incomplete(log: KernelLog, logs: KernelLogs) -> str | None:
     """Why the absence of an event in the log of this boot proves nothing; None when it does."""
+    return cut(log, "this boot") or _not_this_boot(log, logs) or _ends_early(log, logs)
+
+
+def cut(log: KernelLog, boot: str) -> str | None:
+    """Why a text is not the whole log of a boot from its start; None when it is."""
     if log.truncated:
         return "the kernel log is too long to be read whole"
     if not log.facts.from_boot:
         begins = f" (it begins {duration(log.first_seconds)} after it)" if log.first_seconds is not None else ""
-        return f"the kernel log no longer holds the start of this boot{begins}"
-    return _not_a_boot(log) or _not_this_boot(log, logs) or _ends_early(log, logs)
+        return f"the kernel log no longer holds the start of {boot}{begins}"
+    return _not_a_boot(log)
 
 
 def _not_a_boot(log: KernelLog) -> str | None:

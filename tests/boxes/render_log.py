@@ -44,18 +44,15 @@ def render(machine: Machine, out: Tree) -> None:
             clock += 41_000_113
         stamped.append(f"[{clock // 1_000_000:5d}.{clock % 1_000_000:06d}] {line}")
     out.put("/var/log/dmesg", "\n".join(stamped))
-    out.put("/var/log/dmesg.0", _previous_boot(machine))
+    out.put("/var/log/dmesg.0", "\n".join((*stamped[:PREVIOUS_LINES], *PREVIOUS_END)))
 
 
-def _previous_boot(machine: Machine) -> str:
-    return "\n".join(
-        (
-            f"[    0.000000] Linux version {machine.kernel.release} ({machine.kernel.compiler}) {machine.kernel.build}",
-            f"[    0.000000] Command line: {machine.kernel.cmdline}",
-            "[71234.118301] systemd-shutdown[1]: Syncing filesystems and block devices.",
-            "[71234.420117] reboot: Restarting system",
-        )
-    )
+PREVIOUS_LINES = 30
+"""The boot before this one started with the same lines; what followed is left out."""
+PREVIOUS_END = (
+    "[71234.118301] systemd-shutdown[1]: Syncing filesystems and block devices.",
+    "[71234.420117] reboot: Restarting system",
+)
 
 
 def _boot(machine: Machine) -> Iterator[str]:

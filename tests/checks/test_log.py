@@ -209,3 +209,17 @@ def test_an_error_that_firmware_reported_decides(gravity: str, wanted: str) -> N
     (finding,) = judge("log.firmware-first", logs(text), CARDS, LINKS, profile=box())
     assert finding.outcome.value == wanted
     assert "log.firmware-first" in load_profile("wopr-7x4090").faults
+
+
+@pytest.mark.parametrize(("text", "wanted"), [
+    (BOOT, "pass"),
+    ("".join(BOOT.splitlines(True)[:20]), "pass"), ("".join(BOOT.splitlines(True)[:19]), "unknown"),
+    ("[    0.000000] Linux version 6.8.0 (x) #1\n", "unknown"),
+    ("".join(BOOT.splitlines(True)[1:]), "unknown")])  # the start is gone: nobody knows what else is
+def test_a_short_log_of_the_boot_before_proves_nothing(text: str, wanted: str) -> None:
+    assert outcome("log.previous-boot", logs("", previous=parse_log(text)), CARDS, LINKS, profile=box()) == wanted
+
+
+def test_a_crash_in_a_short_log_is_told() -> None:
+    crashed = parse_log("[   99.000000] Kernel panic - not syncing: Fatal exception\n")
+    assert outcome("log.previous-boot", logs("", previous=crashed), CARDS, LINKS, profile=box()) == "marginal"
