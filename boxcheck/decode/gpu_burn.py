@@ -18,7 +18,7 @@ import msgspec
 
 from boxcheck.decode.text import clean_text
 
-LISTED = re.compile(r"GPU ([0-9]{1,3}): (.{1,80}?) \(UUID: (GPU-[0-9a-f-]{8,40})\)")
+LISTED = re.compile(r"GPU ([0-9]{1,3}): ([^:]{1,80}?) \(UUID: (GPU-[0-9a-f-]{8,40})\)")
 PROGRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9])?%\s{1,8}proc'd:")
 VERDICT = re.compile(r"GPU ([0-9]{1,3}): (OK|FAULTY)\b")
 TESTED = re.compile(r"Tested ([0-9]{1,3}) GPUs:")
@@ -97,9 +97,7 @@ def parse(lines: Sequence[str]) -> Burn:
     tested = seconds = None
     for here, raw in enumerate(lines):
         line = raw.strip()[:512]
-        if found := LISTED.match(line):
-            names.setdefault(int(found[1]), (clean_text(found[2]), found[3]))
-        elif found := VERDICT.match(line):
+        if found := VERDICT.match(line):
             one = gpu(int(found[1]))
             if one is not None:
                 one.faulty = one.faulty or found[2] == "FAULTY"
@@ -111,6 +109,8 @@ def parse(lines: Sequence[str]) -> Burn:
             seconds = int(found[1])
         elif len(problems) < 64 and (found := PROBLEM.search(line)):
             problems.append((here, clean_text(line[found.start():])))
+    for found in LISTED.finditer(" ".join(text[:_MAX_SEGMENT].split())):
+        names.setdefault(int(found[1]), (clean_text(found[2]), found[3]))
     marks = list(_MARK.finditer(text))
     for at, mark in enumerate(marks):
         if mark[0].endswith("proc'd:"):

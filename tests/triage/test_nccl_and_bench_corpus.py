@@ -33,8 +33,9 @@ def test_a_text_is_one_section_to_its_last_line_and_the_log_around_it_is_not_tak
     text = path.read_text().strip("\n")
     found = [(module, section) for module, section in cut(before + text + "\n" + after) if module in MINE]
     assert len(found) == 1, [(module, section.first_line) for module, section in found]
-    assert list(found[0][1].lines) == [line.rstrip() for line in _from_first(found[0][0], text).split("\n")] or [
-        line.split() for line in found[0][1].lines] == [line.split() for line in _from_first(found[0][0], text).split("\n")]
+    module, section = found[0]
+    assert [line.split() for line in section.lines] == [
+        line.removeprefix("> ").split() for line in _from_first(module, text).split("\n")]
 
 
 def _from_first(module: str, text: str) -> str:

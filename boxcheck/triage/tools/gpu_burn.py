@@ -23,7 +23,8 @@ _BEGINS = re.compile(r"Using compare file: |Burning for [0-9]{1,8} sec|Run lengt
                      r"Couldn't init a GPU test|Failure during compute: ")
 _BELONGS = re.compile(
     r"Results are [0-9]{1,12} bytes each|Summary at:|Killing processes|Freed memory for dev|Uninitted cublas|done$|"
-    r"Using compare file|Initialized device|GPU [0-9]{1,3}: |No clients are alive|Could not invoke nvidia-smi")
+    r"Using compare file|Initialized device|GPU [0-9]{1,3}: |GPU-[0-9a-f-]{8,40}\)|"
+    r".{1,60}\(UUID:$|No clients are alive|Could not invoke nvidia-smi")
 _PIECE = re.compile(r"(?:-?[0-9]{1,20}|\(?[0-9]{1,12}|--|-|C|Gflop/s\)|\(?(?:WARNING|DIED)!\)-?|errors:|temps:|proc'd:|"
                     r"[0-9.]{1,6}%|\([0-9]{1,12}|Gflop/s\)-?)")
 _NOTES = (

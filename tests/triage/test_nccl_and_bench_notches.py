@@ -1,0 +1,140 @@
+"""Each judgement of the benchmarks' readers: a text on which it is made, and one by a notch on which it is not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from boxcheck.triage.tools import nvbandwidth
+from boxcheck.triage.tools.matrix_cards import no_peer_reason, part_named
+from tests.triage.nccl_and_bench import corpus, cut, kinds, one, read
+
+PAIRS = [
+    ("nvbandwidth", "riser-x4.txt", "riser-x4-notch.txt", "p2p-slow"),
+    ("nvbandwidth", "riser-x4.txt", "riser-x4-notch.txt", "copy-slow"),
+    ("nvbandwidth", "all-gen3.txt", "all-above-half-notch.txt", "copy-slow"),
+    ("nvbandwidth", "wrong-payload.txt", "riser-x4-notch.txt", "validation-failed"),
+    ("nvbandwidth", "waived-geforce.txt", "riser-x4-notch.txt", "tool-waived"),
+    ("nvbandwidth", "cuda-error.txt", "riser-x4-notch.txt", "tool-error"),
+    ("p2p", "gpu2-gen3-x4.txt", "patched-sound.txt", "p2p-slow"),
+    ("p2p", "stock-geforce.txt", "patched-sound.txt", "p2p-unavailable"),
+    ("p2p", "enabled-slower.txt", "enabled-slower-notch.txt", "p2p-slow"),
+    ("p2p", "latency.txt", "latency-notch.txt", "p2p-latency"),
+    ("p2p", "simple-wrong.txt", "simple-passed.txt", "validation-failed"),
+    ("p2p", "simple-waived.txt", "simple-passed.txt", "tool-waived"),
+    ("p2p", "bandwidthtest-x4.txt", "bandwidthtest-sound.txt", "copy-slow"),
+    ("rocm-bandwidth", "validation-memory.txt", "validation-passed.txt", "wrong-results"),
+    ("rocm-bandwidth", "validation-one-gpu.txt", "validation-passed.txt", "validation-failed"),
+    ("rocm-bandwidth", "small-bar.txt", "no-peers.txt", "bar-small"),
+    ("gpu-burn", "one-faulty.txt", "sound.txt", "wrong-results"),
+    ("gpu-burn", "overflow-faulty.txt", "sound.txt", "wrong-results"),
+    ("gpu-burn", "died.txt", "never-started.txt", "worker-died"),
+    ("gpu-burn", "ok-without-work.txt", "sound.txt", "not-tested"),
+    ("gpu-burn", "slow.txt", "slow-notch.txt", "slow"),
+    ("gpu-burn", "hot.txt", "slow-notch.txt", "hot"),
+    ("gpu-burn", "memtest-errors.txt", "memtest-passed.txt", "wrong-results"),
+    ("rvs", "pbqt-slow-gpu.txt", "sound.txt", "p2p-slow"),
+    ("rvs", "gst-missed.txt", "sound.txt", "slow"),
+    ("rvs", "gst-missed.txt", "sound.txt", "test-failed"),
+    ("rvs", "gst-self-check.txt", "sound.txt", "wrong-results"),
+    ("nccl", "wrong.txt", "sound.txt", "wrong-results"),
+    ("nccl", "floor-missed.txt", "sound.txt", "slow"),
+    ("nccl", "failed.txt", "sound.txt", "tool-error"),
+]
+
+
+@pytest.mark.parametrize(("tool", "fires", "sound", "kind"), PAIRS, ids=lambda value: str(value))
+def test_it_fires_and_by_a_notch_does_not(tool: str, fires: str, sound: str, kind: str) -> None:
+    assert kind in [event.kind for event in one(corpus(tool, fires)).events]
+    assert kind not in [event.kind for event in one(corpus(tool, sound)).events]
+
+
+@pytest.mark.parametrize("name", ["p2p/patched-sound.txt", "p2p/simple-passed.txt", "p2p/bandwidthtest-sound.txt",
+                                  "rocm-bandwidth/validation-passed.txt", "gpu-burn/sound.txt", "rvs/sound.txt",
+                                  "gpu-burn/memtest-passed.txt", "nccl/sound.txt", "nccl/old-error-column.txt"])
+def test_a_sound_run_frightens_nobody(name: str) -> None:
+    assert not one(corpus(*name.split("/"))).events
+
+
+def test_a_fault_in_a_benchmark_names_no_cause_that_the_text_does_not_tell() -> None:
+    for tool, name in (("p2p", "simple-wrong.txt"), ("gpu-burn", "one-faulty.txt"), ("nccl", "wrong.txt")):
+        event = one(corpus(tool, name)).events[0]
+        assert (event.severity, event.cause) == ("fail", None)
+        assert len(event.help) >= 3
+
+
+def test_the_figure_of_simple_p2p_is_turned_from_gib_into_gb() -> None:
+    assert one(corpus("p2p", "simple-passed.txt")).readings["pair_gigabytes_per_second"] == pytest.approx(26.0, abs=0.01)
+
+
+def test_a_document_of_nvbandwidth_is_read_like_its_text() -> None:
+    evidence = nvbandwidth.read_json(json.loads(corpus("nvbandwidth", "document.json")))
+    assert evidence is not None
+    assert [device.bdf for device in evidence.devices] == ["0000:01:00.0", "0000:21:00.0"]
+    assert kinds(evidence) == [("validation-failed", "fail", None), ("copy-slow", "warn", "0000:21:00.0"),
+                               ("tool-waived", "info", None)]
+
+
+@pytest.mark.parametrize("value", [
+    None, [], {}, {"nvbandwidth": 3}, {"nvbandwidth": {"testcases": 7, "GPU Device list": [1, None, {}]}},
+    {"nvbandwidth": {"testcases": [{"name": 3, "bandwidth_matrix": [[10**400, float("nan"), True, [], "-nan"], 4]}]}},
+    {"nvbandwidth": {"testcases": [None, {"status": "Passed", "bandwidth_description": "GPU(row)", "bandwidth_matrix": [[]],
+                                          "name": "device_to_device_memcpy_read_ce"}]}},
+])
+def test_any_document_is_answered(value: object) -> None:
+    evidence = nvbandwidth.read_json(value)
+    assert evidence is None or not [event for event in evidence.events if event.severity == "fail"]
+
+
+def test_two_runs_after_one_another_are_two_pieces_of_evidence() -> None:
+    text = corpus("nccl", "sound.txt") + "user@bench:~$ ./p2pBandwidthLatencyTest\n" + corpus("p2p", "patched-sound.txt")
+    assert [evidence.tool for evidence in read(text)] == ["nccl-tests", "p2pBandwidthLatencyTest"]
+
+
+def test_progress_that_overwrites_itself_is_read_from_one_line() -> None:
+    text = corpus("gpu-burn", "slow.txt").replace("%  proc'd", "%  proc'd").split("50.0%")
+    glued = text[0] + "\r".join("50.0%" + text[1].split("\n")[0] for _ in range(50)) + "\n" + "\n".join(text[1].split("\n")[1:])
+    assert [event.kind for event in one(glued).events] == ["slow"]
+
+
+def test_a_wrapped_progress_line_of_gpu_burn_still_names_the_gpu() -> None:
+    wrapped = []
+    for line in corpus("gpu-burn", "one-faulty.txt").split("\n"):
+        while len(line) > 76:
+            at = line.rfind(" ", 0, 76)
+            wrapped.append(line[:at])
+            line = line[at + 1:]
+        wrapped.append(line)
+    evidence = one("\n".join(wrapped))
+    assert [(event.kind, event.labels) for event in evidence.events] == [("wrong-results", ("gpu2",))]
+
+
+def test_a_log_line_ends_a_matrix() -> None:
+    lines = corpus("p2p", "patched-sound.txt").split("\n")
+    at = next(number for number, line in enumerate(lines) if line.startswith("Bidirectional P2P=Enabled")) + 2
+    text = "\n".join([*lines[:at], "[  100.0] NVRM: Xid (PCI:0000:41:00): 79, pid=0, GPU has fallen off the bus."])
+    found = cut(text)
+    assert [module for module, _ in found] == ["p2p_test"]
+    assert "all pairs: a matrix is cut off here" in one(text).notes
+
+
+@pytest.mark.parametrize(("name", "key"), [
+    ("NVIDIA GeForce RTX 4090", "rtx4090"), ("Tesla V100-PCIE-32GB", "v100-pcie-32gb"), ("Radeon RX 7900 XTX", "rx7900xtx"),
+    ("NVIDIA RTX 6000 Ada Generation", "rtx-6000-ada"), ("NVIDIA GeForce RTX 4090 Laptop GPU", None), ("", None), ("x" * 5000, None),
+])
+def test_cards_are_known_by_the_names_that_tools_print(name: str, key: str | None) -> None:
+    part = part_named(name)
+    assert (part.name if part else None) == (part_of_key(key) if key else None)
+
+
+def part_of_key(key: str) -> str:
+    from boxcheck.profile import load_gpus
+
+    return load_gpus()[key].name
+
+
+def test_the_reason_for_no_peer_access_is_the_cards() -> None:
+    assert "stock driver" in no_peer_reason(["NVIDIA GeForce RTX 2080 Ti"])[0]
+    assert "stock driver" not in no_peer_reason(["NVIDIA RTX A6000"])[0]
+    assert "HSA_AMD_P2P" in no_peer_reason(["Radeon RX 7900 XTX"])[0]
