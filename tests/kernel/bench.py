@@ -1,0 +1,206 @@
+"""A booted machine: its devices by name, faults that are put into it, and what boxcheck says of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.kernel.cache import seconds
+from tests.kernel.fetch import Bench
+from tests.kernel.poke import Space
+from tests.kernel.topology import RNG, VIRTIO, Slot, Topology, dress_card
+from tests.kernel.vm import Done, Guest, GuestError
+
+PCI = "/sys/bus/pci/devices"
+SPACED_SECONDS = 0.02
+"""Between two injected errors: each is one interrupt, one message and one line of the log."""
+
+SLTSTA, LNKSTA = 0x1A, 0x12
+PRESENCE, PRESENCE_CHANGED, LINK_CHANGED, LINK_ACTIVE = 1 << 6, 1 << 3, 1 << 8, 1 << 13
+
+
+@dataclass(frozen=True)
+class Finding:
+    check: str
+    outcome: str
+    says: str
+    bdf: str | None
+    cause: str | None
+    raw: dict[str, object] = field(repr=False, compare=False, default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Account:
+    """What `boxcheck doctor --json` said."""
+
+    exit: int
+    seconds: float
+    findings: tuple[Finding, ...]
+    problems: tuple[dict[str, object], ...]
+    verdict: dict[str, object]
+    whole: dict[str, object] = field(repr=False)
+
+    def of(self, check: str, bdf: str | None = None) -> list[Finding]:
+        return [item for item in self.findings if item.check == check and (bdf is None or item.bdf == bdf)]
+
+    def one(self, check: str, bdf: str | None = None) -> Finding:
+        found = self.of(check, bdf)
+        assert len(found) == 1, f"{check} of {bdf}: {found or sorted({item.check for item in self.findings})}"
+        return found[0]
+
+    def outcomes(self, check: str) -> list[str]:
+        return [item.outcome for item in self.of(check)]
+
+
+class Machine:
+    def __init__(self, topology: Topology, guest: Guest) -> None:
+        self.topology, self.guest = topology, guest
+        self.addresses: dict[str, str] = {}
+        self._spaces: dict[str, Space] = {}
+        self.find_addresses()
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        return self.topology.slots
+
+    @property
+    def kernel(self) -> str:
+        return self.guest.kernel.release
+
+    def find_addresses(self) -> None:
+        """Which address each device of QEMU has in the guest. Bus numbers are the guest's own."""
+        def walk(devices: Sequence[dict[str, object]]) -> Iterator[tuple[str, str]]:
+            for device in devices:
+                name = str(device.get("qdev_id", ""))
+                if name:
+                    yield name, f"0000:{device['bus']:02x}:{device['slot']:02x}.{device['function']}"
+                bridge = device.get("pci_bridge")
+                if isinstance(bridge, dict):
+                    yield from walk(bridge.get("devices", []))
+
+        buses = self.guest.monitor.ask("query-pci")
+        assert isinstance(buses, list)
+        self.addresses = {name: bdf for bus in buses for name, bdf in walk(bus["devices"])}
+
+    def bdf(self, name: str) -> str:
+        return self.addresses[name]
+
+    def path(self, name: str, attribute: str) -> str:
+        return f"{PCI}/{self.bdf(name)}/{attribute}"
+
+    def text(self, name: str, attribute: str) -> str:
+        return self.guest.read(self.path(name, attribute)).get(self.path(name, attribute), "").strip()
+
+    # --- what is injected
+
+    def space(self, name: str) -> Space:
+        """Configuration space of a device, found once by what the guest reads of it."""
+        if name not in self._spaces:
+            missing = [one for one in self.addresses if re.fullmatch(r"(g|rp|s|d)\d+", one) and one not in self._spaces]
+            texts = self.guest.read(*(self.path(one, "config") for one in missing))
+            headers = {one: texts[self.path(one, "config")][:64].encode("latin-1") for one in missing
+                       if self.path(one, "config") in texts}
+            self._spaces.update(self.guest.memory.by_header(headers))
+        return self._spaces[name]
+
+    def inject(self, name: str, error: str, count: int = 1, spaced: float = SPACED_SECONDS) -> None:
+        """Errors as the device itself would report them. QEMU says OK also where nothing is delivered: look at sysfs."""
+        for _ in range(count):
+            answer = self.guest.monitor.human(f"pcie_aer_inject_error {name} {error}")
+            if not answer.startswith("OK"):
+                raise GuestError(f"pcie_aer_inject_error {name} {error}: {answer.strip()}")
+            time.sleep(spaced)
+
+    def counters(self, name: str, kind: str = "correctable") -> dict[str, int]:
+        """aer_dev_* without its zeros."""
+        rows = (line.rsplit(" ", 1) for line in self.text(name, f"aer_dev_{kind}").splitlines())
+        return {row[0]: int(row[1]) for row in rows if len(row) == 2 and int(row[1])}
+
+    def root_total(self, name: str, kind: str) -> int:
+        return int(self.text(name, f"aer_rootport_total_err_{kind}"))
+
+    def settled(self, name: str, kind: str, total: int, limit: float = 10.0) -> dict[str, int]:
+        """The counters as soon as they add up to `total`, else as they are after `limit` seconds."""
+        end = time.monotonic() + seconds(limit)
+        while True:
+            found = self.counters(name, kind)
+            named = sum(count for key, count in found.items() if not key.startswith("TOTAL"))
+            if named >= total or time.monotonic() > end:
+                return found
+            time.sleep(0.1)
+
+    def all_ones(self, name: str) -> bytes:
+        """The card no longer answers. Gives what it was, for `answers_again`."""
+        before = self.space(name).whole()
+        self.space(name).write(0, b"\xff" * len(before))
+        return before
+
+    def answers_again(self, name: str, before: bytes) -> None:
+        self.space(name).write(0, before)
+
+    def link_down(self, port: str, present: bool) -> None:
+        """The port sees its link go down; with `present` the slot still feels a card."""
+        space = self.space(port)
+        at = space.express
+        space.set_word(at + LNKSTA, 0, LINK_ACTIVE)
+        space.set_word(at + SLTSTA, (PRESENCE if present else 0) | PRESENCE_CHANGED | LINK_CHANGED,
+                       PRESENCE | PRESENCE_CHANGED | LINK_CHANGED)
+
+    def hot_add(self, slot: Slot) -> None:
+        """A card is put into an empty slot. The guest stands still until the card is what it shall be."""
+        self.guest.monitor.ask("stop")
+        self.guest.monitor.ask("device_add", driver="virtio-rng-pci", id=slot.gpu, bus=slot.port, aer=True,
+                               **{"disable-legacy": "on"})
+        dress_card(self.guest.memory.by_identity(VIRTIO, RNG, 1)[0], self.topology.identity)
+        self.guest.monitor.ask("cont")
+
+    def wait(self, test: str, limit: float = 20.0) -> bool:
+        """Until a test of the guest's shell holds."""
+        end = time.monotonic() + seconds(limit)
+        while time.monotonic() < end:
+            if self.guest.run("/bench/busybox", "sh", "-c", test).exit == 0:
+                return True
+            time.sleep(0.2)
+        return False
+
+    # --- what boxcheck says
+
+    def doctor(self, *words: str, user: Sequence[int] | None = None) -> Account:
+        return account(self.guest.boxcheck("doctor", "--no-wake", "--json", "-", *words, user=user))
+
+    def capture(self, name: str, user: Sequence[int] | None = None) -> Path:
+        """`boxcheck capture` in the guest; the file on the host."""
+        done = self.guest.boxcheck("capture", f"/out/{name}", user=user)
+        done.ok()
+        return self.guest.folder / "out" / name
+
+    def dmesg(self) -> str:
+        return self.guest.run("/usr/bin/dmesg").ok()
+
+
+def account(done: Done) -> Account:
+    if done.exit not in (0, 1, 3, 5):
+        raise GuestError(f"boxcheck doctor ended with {done.exit}: {done.err[-3000:] or done.out[-1000:]}")
+    return account_of(done.out, done.exit, done.seconds)
+
+
+def account_of(text: str, exit: int, spent: float) -> Account:
+    whole = json.loads(text)
+    findings = tuple(
+        Finding(item["check"], item["outcome"], item["says"], item["subject"].get("bdf"), item.get("cause"), item)
+        for item in whole["findings"])
+    return Account(exit, spent, findings, tuple(whole["problems"]), whole["verdict"], whole)
+
+
+@contextmanager
+def boot(bench: Bench, topology: Topology, series: str | None = None) -> Iterator[Machine]:
+    """The machine of a topology, booted, its cards dressed before its kernel looked."""
+    with Guest(bench, bench.kernel(series), topology.arguments(), topology.cmdline, topology.before, paused=True) as guest:
+        topology.dress(guest.memory)
+        guest.resume()
+        yield Machine(topology, guest)

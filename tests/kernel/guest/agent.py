@@ -1,0 +1,145 @@
+"""Runs what the host asks for, one request a line on standard input; what a program prints goes to files in /out.
+
+    {"n": 3, "argv": ["dmesg"], "user": [1000, [1000, 44]], "env": {}, "stdin": "", "seconds": 30}
+    {"n": 4, "boxcheck": ["doctor", "--json", "-"]}
+    {"n": 5, "read": ["/sys/..."]}
+
+A request for boxcheck is run in a fork of this process, in which boxcheck is imported already: in an emulated processor the
+imports take seconds. The program is the same: `boxcheck.__main__.main` with the words as its arguments.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+OUT = "/out"
+
+
+def become(user):
+    if user is not None:
+        uid, groups = user
+        os.setgroups(groups)
+        os.setgid(groups[0])
+        os.setuid(uid)
+
+
+def run(request, out, err):
+    environment = {**os.environ, **request.get("env", {})}
+    try:
+        done = subprocess.run(
+            request["argv"], stdout=out, stderr=err, env=environment, timeout=request.get("seconds", 60),
+            input=request.get("stdin", "").encode(), preexec_fn=lambda: become(request.get("user")), check=False)
+    except subprocess.TimeoutExpired:
+        return 124
+    except OSError as error:
+        out.write(str(error).encode())
+        return 127
+    return done.returncode
+
+
+def imported():
+    import boxcheck.__main__
+    import boxcheck.cli
+    import boxcheck.commands.capture
+    import boxcheck.commands.doctor
+    import boxcheck.commands.triage
+    import boxcheck.engine.record
+    import boxcheck.host.live
+    import boxcheck.profile_detect
+    import boxcheck.report
+    import boxcheck.report.json
+    import boxcheck.report.summary
+    import boxcheck.report.text
+    import boxcheck.triage.account  # noqa: F401
+    from boxcheck.registry import discover
+
+    discover()
+
+
+def boxcheck(request, out, err):
+    child = os.fork()
+    if child:
+        return wait(child, request.get("seconds", 120))
+    try:
+        os.dup2(out.fileno(), 1)
+        os.dup2(err.fileno(), 2)
+        nothing = os.open("/dev/null", os.O_RDONLY)
+        os.dup2(nothing, 0)
+        sys.stdin, sys.stdout, sys.stderr = open(0), os.fdopen(1, "w"), os.fdopen(2, "w")  # noqa: SIM115
+        os.environ.update(request.get("env", {}))
+        become(request.get("user"))
+        sys.argv = ["boxcheck", *request["boxcheck"]]
+        code = 70
+        try:
+            from boxcheck.__main__ import main
+
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        except BaseException:  # noqa: BLE001  the host wants the traceback, not a dead guest
+            import traceback
+
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    finally:
+        os._exit(71)
+
+
+def wait(child, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return 124
+
+
+def read(paths):
+    found = {}
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                found[path] = file.read(65536).decode("latin-1")
+        except OSError as error:
+            found[path] = {"error": error.strerror}
+    return found
+
+
+def main():
+    print(json.dumps({"ready": time.clock_gettime(time.CLOCK_BOOTTIME)}), flush=True)
+    # Standard output is the line to the host; nothing else may write to it.
+    line = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    ready = False
+    for text in sys.stdin:
+        request = json.loads(text)
+        began = time.monotonic()
+        answer = {"n": request["n"]}
+        if "read" in request:
+            with open(f"{OUT}/{request['n']}.out", "w") as file:
+                json.dump(read(request["read"]), file)
+            answer["exit"] = 0
+        else:
+            with open(f"{OUT}/{request['n']}.out", "wb") as out, open(f"{OUT}/{request['n']}.err", "wb") as err:
+                if "boxcheck" in request:
+                    if not ready:
+                        imported()
+                        ready = True
+                    answer["exit"] = boxcheck(request, out, err)
+                else:
+                    answer["exit"] = run(request, out, err)
+        answer["seconds"] = round(time.monotonic() - began, 3)
+        print(json.dumps(answer), file=line, flush=True)
+
+
+sys.path[:0] = [path for path in os.environ.get("BENCH_PATH", "").split(":") if path]
+main()
