@@ -95,8 +95,7 @@ class Topology:
             space.equalised()
         switches = sum(slot.switch for slot in self.filled)
         if switches:
-            for space in memory.by_identity(REDHAT, ROOT_PORT = 0x1B36, 0x000C
-TEXAS, UPSTREAM, switches):
+            for space in memory.by_identity(TEXAS, UPSTREAM, switches):
                 space.identify(0x1002, 0x1478, None, None)
                 space.link_capability(self.identity.width, self.identity.speed_gts)
                 space.link(self.identity.width, self.identity.speed_gts)
