@@ -111,7 +111,10 @@ class BootFacts:
             retained = True
         if ("AER" in lacks and "AER" not in bridge.platform_lacks) or (retained and not bridge.retained):
             fold = out.add("aer-not-owned", line)
-            if fold.fresh:
+            if fold.fresh and "not requesting" in text:
+                fold.describe("info", "config", "the kernel leaves PCIe errors below a host bridge alone, so AER lines"
+                              " and counters may be missing", ("boot without pcie_ports=compat and pci=noaer",))
+            elif fold.fresh:
                 fold.describe("info", "config", "firmware keeps PCIe error reporting to itself below a host bridge, so"
                               " AER lines and counters may be missing",
                               ("give AER to the operating system in the BIOS; until then read the BMC's event log",))

@@ -139,13 +139,13 @@ _NVME_RULES = (
     Rule("timeout, ", "nvme-timeout", "warn", "driver", "the drive did not finish a request in time", _DISK,
          Rx(r"\b(?P<label>nvme\d{1,4}): I/O .{1,80} timeout, (?!completion polled)")),
     Rule("controller is down", "nvme-reset", "fail", "power", "the drive's controller stopped answering", _DISK,
-         Rx(r"\b(?P<label>nvme\d{1,4}): controller is down")),
+         Rx(r"\b(?P<label>nvme\d{1,4}): controller is down"), variant="down"),
     Rule("not ready; aborting", "nvme-reset", "fail", "firmware", "the drive's controller did not become ready", _DISK,
-         Rx(r"\b(?P<label>nvme\d{1,4}): Device not ready; aborting")),
+         Rx(r"\b(?P<label>nvme\d{1,4}): Device not ready; aborting"), variant="not ready"),
     Rule("after probe failure", "nvme-reset", "fail", "firmware", "the drive was given up when it was to start", _DISK,
-         Rx(r"\b(?P<label>nvme\d{1,4}): Removing after probe failure")),
+         Rx(r"\b(?P<label>nvme\d{1,4}): Removing after probe failure"), variant="probe"),
     Rule("after reset failure", "nvme-reset", "fail", "power", "the drive was given up after a failed reset", _DISK,
-         Rx(r"\b(?P<label>nvme\d{1,4}): Disabling device after reset failure")),
+         Rx(r"\b(?P<label>nvme\d{1,4}): Disabling device after reset failure"), variant="reset"),
 )
 
 

@@ -149,7 +149,7 @@ _INIT_LINES = 4
 _FOLLOWS = (
     "NVIDIA probe routine failed for", "None of the NVIDIA devices were", "may have misconfigured your GPU",
     "bailing out of RmInitAdapter", "Cannot attach gpu", "_kgspLogXid", "RC all channels for critical error",
-    "GPU_ATTACHED_SANITY_CHECK failed", "rpcSendMessage failed with status",
+    "A GPU crash dump has been created", "GPU_ATTACHED_SANITY_CHECK failed", "rpcSendMessage failed with status",
 )
 """What the driver adds to a failure that it has told already."""
 _MISMATCH_LINES = 6
