@@ -88,8 +88,8 @@ MISTAKES = {
     "impossible among": (
         "[link]\nwidth = 63\n" + WIDTH_SOURCE, 5, "link.width is 63, possible are 1, 2, 4, 8, 12, 16, 32", ""),
     "impossible range": (
-        '[limits]\nmemlock_bytes = -1\n[[source]]\nlimit = "limits.memlock_bytes"\nfrom = "x"\n', 5,
-        "limits.memlock_bytes is -1, possible is 0 to 1.1259e+15 bytes", ""),
+        '[limits]\nmemlock_gib = -1\n[[source]]\nlimit = "limits.memlock_gib"\nfrom = "x"\n', 5,
+        "limits.memlock_gib is -1, possible is 0 to 1.04858e+06 GiB", ""),
     "huge integer": (
         "[link]\nwidth = 0x" + "f" * 1500 + "\n" + WIDTH_SOURCE, 5,
         "link.width is a number of 6000 bits, which is no sane number", ""),

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.checks.wording import broken_bound, judged, not_read, size, wish_of
-from boxcheck.model import BOX, Finding, Unread
+from boxcheck.checks.wording import GIB, broken_bound, judged, not_read, size
+from boxcheck.model import BOX, Finding, Quantity, Unread
 from boxcheck.probes.process_limits import ProcessLimits
 from boxcheck.profile import Profile
 from boxcheck.registry import check, compared, limit, skipped, unknown
 
 MEMLOCK = limit(
-    "limits.memlock_bytes", int, "ge", "bytes", "Memory that a process of this login may lock (RLIMIT_MEMLOCK).",
-    low=0, high=1 << 50,
+    "limits.memlock_gib", float, "ge", "GiB", "Memory that a process of this login may lock (RLIMIT_MEMLOCK).",
+    low=0, high=1 << 20,
 )
 OPEN_FILES = limit(
     "limits.open_files", int, "ge", "files", "Files that a process of this login may open (RLIMIT_NOFILE).",
     low=64, high=1 << 31,
 )
 SHARED_MEMORY = limit(
-    "limits.shm_bytes", int, "ge", "bytes", "Size of /dev/shm.", low=0, high=1 << 50,
+    "limits.shm_gib", float, "ge", "GiB", "Size of /dev/shm.", low=0, high=1 << 20,
 )
 UNLIMITED = 1 << 62
 
@@ -44,11 +44,11 @@ def memlock(limits: ProcessLimits, want: Profile) -> Iterator[Finding]:
         case Unread(why=why, kind=kind):
             yield unknown(BOX, f"not read: {why}", needs_root=kind == "permission", evidence=evidence)
         case None:
-            yield compared(BOX, UNLIMITED, bound, "locked memory is unlimited", evidence=evidence)
-        case size:
-            yield compared(
-                BOX, size, bound,
-                f"this login may lock {size >> 20} MiB, profile asks for {(bound.must or bound.should) >> 20} MiB",
+            yield compared(BOX, UNLIMITED, bound, "locked memory is unlimited", measured=Quantity("unlimited"),
+                           evidence=evidence)
+        case most:
+            yield judged(
+                BOX, most / GIB, bound, f"this login may lock {size(most)}, {broken_bound(most / GIB, bound)} GiB",
                 evidence=evidence, cause="limits:memlock",
                 help=("add `* - memlock unlimited` to /etc/security/limits.d/99-gpu.conf, then log in again",),
             )
@@ -96,8 +96,8 @@ def shm(limits: ProcessLimits, want: Profile) -> Iterator[Finding]:
     elif isinstance(limits.shared_memory_bytes, Unread):
         yield not_read(BOX, limits.shared_memory_bytes, evidence=evidence)
     else:
-        value = limits.shared_memory_bytes
+        here = limits.shared_memory_bytes
         yield judged(
-            BOX, value, bound, f"/dev/shm has {size(value)}, profile asks for {size(wish_of(bound))}",
+            BOX, here / GIB, bound, f"/dev/shm has {size(here)}, {broken_bound(here / GIB, bound)} GiB",
             evidence=evidence, cause="limits:shm",
             help=("in a container: --shm-size or --ipc=host; else: sudo mount -o remount,size=16G /dev/shm",))

@@ -254,11 +254,11 @@ def gtt_headroom(
         says = (f"{one.ttm} may give out {size(limit_bytes)} of {size(one.installed_bytes)}, "
                 f"{size(room)} would leave 4 GiB to the system")
         if limit_bytes > room:
-            yield marginal(one.subject, says, measured=Quantity(limit_bytes, "bytes"), evidence=_paths(one),
+            yield marginal(one.subject, says, measured=Quantity(limit_bytes / GIB, "GiB"), evidence=_paths(one),
                            cause=CAUSE, notes=notes, help=one.setting, title="the GPU may take all of the memory")
         else:
             yield passed(
-                one.subject, says, measured=Quantity(limit_bytes, "bytes"), evidence=_paths(one), notes=notes)
+                one.subject, says, measured=Quantity(limit_bytes / GIB, "GiB"), evidence=_paths(one), notes=notes)
 
 
 @check("strix.carve-out", reads=[Gpus, Amdgpu, Memory, ModuleSettings], limits=[CARVE_OUT])

@@ -28,7 +28,7 @@ GPU_BOX = {
     "thermal.gpu_idle_celsius": {"should": 50, "must": 95}, "thermal.gpu_spread_celsius": {"should": 12},
     "power.budget_percent": {"should": 92.0, "must": 100.0}, "bmc.present": True,
     "clock.synchronized": {"should": True},
-    "limits.open_files": {"should": 65536}, "limits.shm_bytes": {"should": 8 << 30}, "limits.memlock_bytes": 1 << 36,
+    "limits.open_files": {"should": 65536}, "limits.shm_gib": {"should": 8.0}, "limits.memlock_gib": 64.0,
     "nic.ports": {"should": 2},
 }
 TINYBOX = {

@@ -20,10 +20,10 @@ def limits(locked: Any = None, files: Any = 65536, shared: Any = 8 * GIB) -> Pro
     ("limits.nofile", limits(files=None), {"limits.open_files": 65536}, "pass"),
     ("limits.nofile", limits(files=DENIED), {"limits.open_files": 65536}, "unknown"),
     ("limits.nofile", limits(), None, "skip"),
-    ("limits.shm", limits(), {"limits.shm_bytes": {"should": 8 * GIB}}, "pass"),
-    ("limits.shm", limits(shared=8 * GIB - 1), {"limits.shm_bytes": {"should": 8 * GIB}}, "marginal"),
-    ("limits.shm", limits(shared=64 << 20), {"limits.shm_bytes": 8 * GIB}, "fail"),
-    ("limits.shm", limits(shared=GONE), {"limits.shm_bytes": 8 * GIB}, "unknown"),
+    ("limits.shm", limits(), {"limits.shm_gib": {"should": 8.0}}, "pass"),
+    ("limits.shm", limits(shared=8 * GIB - 1), {"limits.shm_gib": {"should": 8.0}}, "marginal"),
+    ("limits.shm", limits(shared=64 << 20), {"limits.shm_gib": 8.0}, "fail"),
+    ("limits.shm", limits(shared=GONE), {"limits.shm_gib": 8.0}, "unknown"),
     ("limits.shm", limits(), None, "skip"),
 ])
 def test_limits(check: str, facts: ProcessLimits, demand: Any, wanted: str) -> None:
