@@ -74,8 +74,15 @@ def as_export(*records: dict[str, str]) -> str:
     return "".join("".join(f"{name}={value}\n" for name, value in record.items()) + "\n" for record in records)
 
 
+def as_verbose(*records: dict[str, str]) -> str:
+    return "".join(
+        "Mon 2025-09-01 22:25:29.123456 UTC [s=1f;i=2;b=aa;m=bc614e;t=63dbf;x=2b]\n"
+        + "".join(f"    {name}={value}\n" for name, value in record.items() if not name.startswith("__"))
+        for record in records)
+
+
 @pytest.mark.parametrize("size", [1, 7, 100, 10_000])
-@pytest.mark.parametrize("form", [as_json, as_pretty, as_export])
+@pytest.mark.parametrize("form", [as_json, as_pretty, as_export, as_verbose])
 def test_a_journal_in_each_of_its_forms(form: object, size: int) -> None:
     text = form(OTHER, RECORD, PROGRAM)  # type: ignore[operator]
     log = read(text.encode(), size)

@@ -82,7 +82,7 @@ def test_words_asked_for_come_with_their_offsets(size: int) -> None:
 
 
 def test_the_quick_way_reads_the_same_events() -> None:
-    """Above 1 MB the automaton looks; the same lines with little before them are looked for word by word."""
+    """In a long text the automaton looks; in a short one the same lines are found word by word."""
     events = b"".join(
         b"[%5d.000001] pcieport 0000:00:03.1: AER: Correctable error message received from 0000:00:00.0\n"
         b"[%5d.000002] pcieport 0000:00:03.1: PCIe Bus Error: severity=Correctable, type=Data Link Layer, (Receiver ID)\n"

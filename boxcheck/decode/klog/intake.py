@@ -3,7 +3,7 @@
     FF FE, FE FF         UTF-16, as Windows' PowerShell saves it          read as text
     EF BB BF             UTF-8 with a mark                                mark taken off
     CR without any LF    line ends of a serial console's capture          read as line ends
-    journalctl -o export, -o json-pretty                                  each record made one line (`journal.Records`)
+    journalctl -o export, -o verbose, -o json-pretty                      each record made one line (`journal.Records`)
 
 Whatever is done here keeps the number of lines, so that a line number means the same in the file.
 """
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _UNDECIDED_BYTES = 64 * 1024
 """So much is looked at before a text without any LF counts as one whose lines end in CR."""
+_DECIDING_LINES = 12
+"""So many lines tell whether a text is a journal's export."""
 
 
 class Intake:
@@ -74,7 +76,7 @@ class Intake:
         lines = held.count(b"\n")
         if not lines and b"\r" in held and (final or len(held) >= _UNDECIDED_BYTES):
             self._cr = True
-        elif lines < 2 and len(held) < _UNDECIDED_BYTES and not final:
+        elif lines < _DECIDING_LINES and len(held) < _UNDECIDED_BYTES and not final:
             return False
         self._decided = True
         first = held.lstrip()[:2]

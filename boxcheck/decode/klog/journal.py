@@ -1,4 +1,4 @@
-"""A journal's records of many lines (`journalctl -o export`, `-o json-pretty`), each made one line of `-o json`.
+"""A journal's records of many lines (`-o export`, `-o verbose`, `-o json-pretty`), each made one line of `-o json`.
 
     __REALTIME_TIMESTAMP=1756765529123456          {
     PRIORITY=3                                             "PRIORITY" : "3",
@@ -17,7 +17,8 @@ import re
 
 import msgspec
 
-_EXPORT = re.compile(rb"(_{0,2}[A-Z][A-Z0-9_]{0,63})(=|$)")
+# `-o verbose` puts blanks before the names, and a line with the time before the record.
+_EXPORT = re.compile(rb"[ ]{0,8}(_{0,2}[A-Z][A-Z0-9_]{0,63})(=|$)")
 _PRETTY = re.compile(rb'[ \t]{1,8}"(_{0,2}[A-Z][A-Z0-9_]{0,63})" : ')
 _WANTED = frozenset((
     b"MESSAGE", b"PRIORITY", b"_TRANSPORT", b"SYSLOG_IDENTIFIER", b"_SOURCE_MONOTONIC_TIMESTAMP",

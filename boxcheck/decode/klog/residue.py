@@ -101,6 +101,8 @@ class ResidueLines:
 
     def __init__(self) -> None:
         self._entries: dict[tuple[int, str], _Entry] = {}
+        self._common = 0
+        """How many of them are common chatter."""
         self.dropped = 0
         self.dump_lines = 0
         self._head_line = -_DUMP_LINES
@@ -137,6 +139,7 @@ class ResidueLines:
                 self.dropped += 1
                 return
             self._entries[key] = entry
+            self._common += entry.common
         entry.count += 1
         if line.level is not None:
             entry.level = line.level if entry.level is None else min(entry.level, line.level)
@@ -146,11 +149,12 @@ class ResidueLines:
 
     def _make_room(self, entry: _Entry) -> bool:
         """Common chatter gives way to what is not."""
-        if entry.common:
+        if entry.common or not self._common:
             return False
         for key, old in self._entries.items():
             if old.common:
                 self.dropped += old.count
+                self._common -= 1
                 del self._entries[key]
                 return True
         return False

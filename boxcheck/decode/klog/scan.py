@@ -1,9 +1,8 @@
 """Where any of many words stand in a block of bytes.
 
-Two ways to the same answer. `bytes.find` for each word needs nothing and is quick for a small text: a log of a boot is
-read before the other way was even imported. A text of many megabytes goes through an automaton that looks for all words
-in one pass (Aho-Corasick, the `ahocorasick_rs` wheel): 20 times the speed for a hundred words. Without the wheel the
-first way serves for all sizes.
+Two ways to the same answer. `bytes.find` for each word needs nothing, and has read some pages of a log before the other
+way is even imported. A longer text goes through an automaton that looks for all words in one pass (Aho-Corasick, the
+`ahocorasick_rs` wheel): 20 times the speed for a hundred words. Without the wheel the first way serves for all sizes.
 """
 
 from __future__ import annotations
