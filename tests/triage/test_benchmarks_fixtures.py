@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.triage.nccl_and_bench import MINE, SHARED, cut, kinds, one
+from tests.triage.benchmarks import MINE, SHARED, cut, kinds, one, read
 
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/fixtures is not beside this checkout")
 
@@ -46,6 +46,15 @@ def test_eight_a100_under_gpu_burn_are_sound() -> None:
     assert evidence.readings["gpu"] == list(range(8))
     assert min(evidence.readings["gigaflops"]) > 16_800
     assert max(evidence.readings["hottest_celsius"]) == 62
+
+
+def test_four_rtx_6000_ada_in_a_page_with_everything_are_sound() -> None:
+    evidence = read((SHARED / "stelline/asus-esc8000a-e12.md").read_text())
+    assert [one.tool for one in evidence] == ["bandwidthTest"] * 4 + ["p2pBandwidthLatencyTest"]
+    assert not [event for one in evidence for event in one.events]
+    assert [device.bdf for device in evidence[4].devices] == [f"0000:{bus}:00.0" for bus in ("01", "41", "c1", "e1")]
+    assert evidence[4].readings["unidirectional_p2p_on_gigabytes_per_second"][0] == [802.93, 26.33, 26.32, 26.32]
+    assert evidence[0].readings["h2d_highest_gigabytes_per_second"] == 26.8
 
 
 def test_the_readings_are_those_of_the_files() -> None:

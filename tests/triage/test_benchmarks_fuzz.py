@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boxcheck.triage.evidence import Section
-from tests.triage.nccl_and_bench import MINE, corpus, fuzz, survives, texts
+from tests.triage.benchmarks import MINE, corpus, fuzz, survives, texts
 
 DIRECTORIES = {
     "nvbandwidth": ("nvbandwidth",), "p2p_test": ("p2p",), "p2p_test_samples": ("p2p",), "p2p_test_superbench": ("p2p",),

@@ -1,6 +1,6 @@
 """The corpus of benchmark and burn-in outputs, against what was written down beside each file after reading it by hand.
 
-`tests/corpus/<tool>/<name>.txt` and `<name>.expected.json`. `python -m tests.triage.test_nccl_and_bench_corpus` writes
+`tests/corpus/<tool>/<name>.txt` and `<name>.expected.json`. `python -m tests.triage.test_benchmarks_corpus` writes
 the expected files anew; read their diff line by line.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.triage.nccl_and_bench import CORPUS, MINE, anchored, cut, one, plain
+from tests.triage.benchmarks import CORPUS, MINE, anchored, cut, one, plain
 
 TOOLS = ("nvbandwidth", "p2p", "rocm-bandwidth", "gpu-burn", "rvs", "nccl")
 FILES = sorted(path for tool in TOOLS for path in (CORPUS / tool).glob("*.txt"))

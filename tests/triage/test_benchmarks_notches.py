@@ -8,7 +8,7 @@ import pytest
 
 from boxcheck.triage.tools import nvbandwidth
 from boxcheck.triage.tools.matrix_cards import no_peer_reason, part_named
-from tests.triage.nccl_and_bench import corpus, cut, kinds, one, read
+from tests.triage.benchmarks import corpus, cut, kinds, one, read
 
 PAIRS = [
     ("nvbandwidth", "riser-x4.txt", "riser-x4-notch.txt", "p2p-slow"),
