@@ -35,7 +35,7 @@ _ADDRESS = re.compile(r"[0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]")
 _BOX_FIRST = re.compile(r"\| ?([0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7])\s+(\S.{0,40}?)\s*\|(.{1,80}?)\|$")
 _BOX_SECOND = re.compile(r"\|\s*(\d{1,3})\s+\S.{0,60}?\|(.{1,80}?)(\d{1,9})/(\d{1,9}) MB\s*\|$")
 _HEAT = re.compile(r"(\d{1,3}) ?°C")
-_ECC = re.compile(r"(?:°C|N/A)\s+(\d{1,9})\s+\S+$")
+_ECC = re.compile(r"(?:°C|N/A)\s+(\d{1,9})\s+\S+(?: W)?$")
 VERSION = re.compile(r"\| ?AMD-SMI ([\w.+]{3,40}) .{0,8}?amdgpu version: (\S{1,24})\s+ROCm version: (\S{1,16})")
 
 
@@ -162,9 +162,15 @@ def _flat(value: Mapping[str, Any]) -> Rows:
 
 
 def _scalar(item: Any) -> str | None:
+    """The text of one value. `value` within `value` is a hostile document's."""
     if isinstance(item, dict):
-        item = f"{item.get('value')} {item.get('unit', '')}".strip()
-    return str(item)[:200] if isinstance(item, (str, int, float)) and not isinstance(item, bool) else None
+        value, unit = _scalar(item.get("value")), item.get("unit")
+        return None if value is None else f"{value} {unit}" if isinstance(unit, str) else value
+    if isinstance(item, bool) or not isinstance(item, (str, int, float)):
+        return None
+    if isinstance(item, int) and item.bit_length() > 64:
+        return None  # no count of a GPU, and Python refuses to print the longest
+    return str(item)[:200]
 
 
 def json_gpus(value: Any) -> list[AmdGpu]:

@@ -16,7 +16,7 @@ from boxcheck.decode.text import clean_text, meaningful
 from boxcheck.model import Bdf
 
 MIB = 1 << 20
-_NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,6})?")
+_NUMBER = re.compile(r"-?\d{1,15}(?!\d)(?:\.\d{1,6})?")
 _LINK = re.compile(r"([\d.]{1,5}) ?GT/s,? ?x(\d{1,2})")
 _HEX = re.compile(r"(?:0x)?([0-9a-fA-F]{1,8})$")
 _UNITS = {"B": 1, "KB": 1 << 10, "MB": MIB, "GB": 1 << 30, "KIB": 1 << 10, "MIB": MIB, "GIB": 1 << 30}

@@ -46,7 +46,10 @@ _LIST = re.compile(r".{2,60} (?:is|are) (?:supported|provided|shared|upgradeable
                    r"|not supported|a hosting board|hot swappable|not hot swappable)\b.{0,30}$"
                    r"|[A-Z0-9][A-Z0-9-]{1,11} \([A-Za-z0-9 ,/-]{3,60}\)$"
                    r"|(?:64-bit capable|Multi-Core|Hardware Thread|Execute Protection|Enhanced Virtualization"
-                   r"|Power/Performance Control|Write-through|None|[0-9A-F]{32})$")
+                   r"|Power/Performance Control|Write-through|None|Pipeline Burst|Burst|Non-burst"
+                   r"|Synchronous|Asynchronous|Unknown|Other|DIMM|SIMM|[a-z]{2}\|[A-Z]{2}\|[\w-]{3,12}"
+                   r"|(?:[0-9A-F]{2} ){1,15}[0-9A-F]{2}|FPM|EDO|Parity|ECC|[0-9A-F]{32}|\d{2} ns)$"
+                   r"|.{2,40} is (?:available|enabled|disabled)$")
 _PREAMBLE = re.compile(r"# dmidecode \d\.\d{1,2}|Getting SMBIOS data from |SMBIOS \d\.\d{1,2}(?:\.\d)? present\.?$"
                        r"|Table at 0x[0-9A-F]{4,16}\.?$|\d{1,5} structures occupying \d{1,7} bytes\.?$"
                        r"|# SMBIOS implementations newer|# fully supported by this version|Scanning /dev/mem"
@@ -149,9 +152,6 @@ def structures(lines: Sequence[str]) -> list[Structure]:
         text = line.strip()[:400]
         head = _HANDLE.match(text)
         if head is not None or (text in TITLES and (titled or open_ is None or TITLES[text] != open_[1])):
-            if head is None and open_ is not None and not titled and TITLES[text] < 128 and not rows and (
-                    open_[1] not in TITLES.values()):
-                continue
             close()
             if len(found) >= MOST_STRUCTURES:
                 return found

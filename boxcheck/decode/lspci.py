@@ -105,7 +105,7 @@ class _Reader:
             assert self._block is not None
             self._block.vmm = True
             self.flavours.add("-vmm")
-        elif is_tree(line):
+        elif is_tree(line):  # before the rest, since a name in a tree may look like anything
             self.tree.take(number, line)
             self.flavours.add("-t")
         elif (group := read_group(text)) is not None:

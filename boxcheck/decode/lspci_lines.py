@@ -157,7 +157,7 @@ _NUMBERED = re.compile(
     r"|(?:\[virtual\] )?Expansion ROM |RP PIO |SelectiveIDE#\d|LinkIDE#\d|(?:Memory|I/O) window \d:|16-bit legacy")
 _OTHER_LINES = re.compile(
     r"!!! (?:Unknown|Invalid) |<access denied|BIST (?:is running|result)|WARNING: Cannot show hex-")
-_COMMAND = re.compile(r"(?:[^\s$#>]{0,80}[^$#>]{0,80}[$#>] ?)?(?:sudo )?lspci(?: |$)|```\w{0,16}$")
+_COMMAND = re.compile(r"(?:[^$#>]{0,160}[$#>] ?)?(?:sudo )?lspci(?: |$)|```\w{0,16}$")
 """The command line of another lspci, or a code fence between two: what follows is of the same text."""
 COMPLAINT = re.compile(r"pcilib: |lspci: ")
 VMM_KEYS = frozenset((
@@ -201,9 +201,14 @@ def is_unkept(text: str) -> bool:
     return bool(_NUMBERED.match(text))
 
 
+def is_command(text: str) -> bool:
+    """A clean line that runs lspci, or a code fence."""
+    return ("lspci" in text or text.startswith("```")) and _COMMAND.match(text) is not None
+
+
 def is_foreign(text: str) -> bool:
     """A clean line that is surely no reading: a kernel log with its envelope, a prompt, a command."""
-    return bool(_COMMAND.match(text) or _KERNEL_LOG.match(text) or _PROMPT.match(text))
+    return bool(is_command(text) or _KERNEL_LOG.match(text) or _PROMPT.match(text))
 
 
 def is_continuation(text: str) -> bool:
@@ -226,14 +231,12 @@ def is_part(line: str) -> bool:
     if len(line) > MAX_LINE:
         return False
     text = clean(line)
-    if read_head(text) is not None or read_hex_row(text) is not None:
-        return True
-    if _COMMAND.match(text) is not None:
+    if key_of(text) is not None or read_head(text) is not None or read_hex_row(text) is not None or is_command(text):
         return True
     if is_foreign(text) or is_tree(line):
         return False
     return bool(
-        key_of(text) is not None or _NUMBERED.match(text) or _OTHER_LINES.match(text) or COMPLAINT.match(text)
+        _NUMBERED.match(text) or _OTHER_LINES.match(text) or COMPLAINT.match(text)
         or read_group(text) is not None or is_continuation(text) or _INDENTED.match(line))
 
 

@@ -123,7 +123,7 @@ def rows_of(lines: Sequence[str]) -> Iterator[tuple[int, str, Mapping[str, str]]
     if not blocks:
         blocks = [(0, "", head)]
     for offset, bus, block in blocks:
-        yield offset, bus, _rows(block)
+        yield offset, bus, _rows(block) if bus else _flat(block)
 
 
 def _rows(block: Sequence[str]) -> Mapping[str, str]:

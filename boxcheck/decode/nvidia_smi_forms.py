@@ -19,7 +19,7 @@ from boxcheck.decode.nvidia_smi_gpu import SmiGpu, count, gpu_of
 Rows = dict[str, str]
 
 _BUS = re.compile(r"(?:^| )((?:[0-9A-Fa-f]{4,8}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])(?= |$)")
-_HEAD = re.compile(r"(\d{1,3}|ERR!) +(\S.{0,60}?) +(On|Off|N/A|ERR!|WDDM|TCC|MCDM) *$")
+_HEAD = re.compile(r"(\d{1,3}) +(\S.{0,60}?) +(On|Off|N/A|ERR!|WDDM|TCC|MCDM) *$")
 _HEAD_ALONE = re.compile(r"(\d{1,3}) +(\S.{0,60}?) *$")
 _READINGS = re.compile(r"(\S+ ?%|N/A|ERR!) +(\d{1,3}C|N/A|ERR!|\[?Unknown Error\]?) +(P\d{1,2}|N/A|ERR!|Unknown) +"
                        r"(\d{1,5}W|N/A|ERR!|Unknown Error) */ *(\d{1,5}W|N/A|ERR!|Unknown Error)")

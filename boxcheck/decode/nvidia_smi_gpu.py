@@ -23,7 +23,7 @@ LOST = ("gpu is lost", "gpu requires reset", "unknown error", "insufficient perm
         "not found", "timeout")
 """Values in place of a reading, lower case and without brackets, by which a GPU or its driver refuses."""
 
-_NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,6})?")
+_NUMBER = re.compile(r"-?\d{1,15}(?!\d)(?:\.\d{1,6})?")
 _HEX = re.compile(r"(?:0x)?([0-9A-Fa-f]{8})")
 _STATE = re.compile(r"P(\d{1,2})")
 BUSY_PERCENT = 50
@@ -199,7 +199,7 @@ def gpu_of(rows: Mapping[str, str], offset: int, bus: str | None = None, index: 
 
     return SmiGpu(
         offset=offset, index=index if index is not None else count(rows.get("minor number")) if bus is None else None,
-        bdf=normal_bdf((rows.get("pci/bus id") or bus or "").strip()),
+        bdf=normal_bdf((rows.get("pci/bus id") or "").strip()) or normal_bdf(bus),
         name=word(rows.get("product name")), brand=word(rows.get("product brand")),
         architecture=word(rows.get("product architecture")), serial=word(rows.get("serial number")),
         uuid=word(rows.get("gpu uuid")), vbios=word(rows.get("vbios version")), vendor=vendor, device=chip,

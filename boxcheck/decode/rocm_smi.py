@@ -16,7 +16,6 @@ MOST_GPUS = 128
 MOST_ROWS = 400
 Rows = dict[str, str]
 
-BANNER = re.compile(r"=+ ?(?:([A-Za-z%][^=]{0,80}?) ?)?=+$")
 _LINE = re.compile(r"(?:ERROR: )?GPU ?\[?(\d{1,3})\]?\s{0,12}: ?(.{1,300})")
 _CONCISE = re.compile(r"(\d{1,3})\s+(?:\d{1,3}\s+0x[0-9a-f]{4},|\[0x[0-9a-f]{4}|N/A|[\d.]{1,6} ?°?[cC]\b)")
 _HARDWARE = re.compile(r"(\d{1,3})\s+(?:\d{1,3}\s+)?(?:0x)?([0-9a-f]{4})\s+.{0,120}?"
@@ -46,6 +45,15 @@ NAMES: Mapping[str, str] = {
     "pcie_nak_sent_count_acc (count)": "pcie/nak_sent_count", "pcie_nak_rcvd_count_acc (count)":
     "pcie/nak_received_count", "pcie_link_width (lanes)": "pcie/width",
 }
+
+
+def banner(line: str) -> str | None:
+    """The title of `===== Concise Info =====`, empty for a mere rule; None for any other line."""
+    text = line.strip()
+    if not text.startswith("==") or not text.endswith("="):
+        return None
+    title = text[:400].strip("= ")
+    return title if len(title) <= 80 and "=" not in title else None
 
 
 def gpu_line(line: str) -> tuple[int, str] | None:
@@ -131,9 +139,9 @@ def peers(lines: Sequence[str]) -> Mapping[str, Mapping[str, list[str]]]:
     title = ""
     for line in lines:
         text = line.strip()[:4200]
-        banner = BANNER.match(text[:200])
-        if banner is not None:
-            title = (banner[1] or "").strip().lower()
+        head = banner(text)
+        if head is not None:
+            title = head.lower()
             continue
         row = _PEER.match(text) if "between two gpus" in title or "accessibility" in title else None
         if row is None:
@@ -158,7 +166,8 @@ def json_gpus(value: Any) -> list[AmdGpu]:
         rows: Rows = {}
         for name, text in list(card.items())[:4 * MOST_ROWS]:
             path = NAMES.get(str(name).strip().rstrip(":").lower())
-            if path is not None and isinstance(text, (str, int, float)):
+            if (path is not None and isinstance(text, (str, float))) or (
+                    path is not None and isinstance(text, int) and text.bit_length() <= 64):
                 rows.setdefault(path, str(text)[:200])
         if rows and len(found) < MOST_GPUS:
             found.append(amd_gpu(rows, 0, int(key[4:])))

@@ -22,7 +22,7 @@ MOST_POOLS = 16
 _AGENT = re.compile(r"Agent (\d{1,4})$")
 _BLOCK = re.compile(r"(?:Pool|ISA) (\d{1,3})$")
 _ROW = re.compile(r"([A-Za-z][\w .()/-]{0,46}?):{1,2}\s{0,60}(\S.{0,200})?$")
-_NUMBER = re.compile(r"(\d{1,15})")
+_NUMBER = re.compile(r"(\d{1,15})(?!\d)")
 _NAMES = frozenset((
     "runtime version", "runtime ext version", "system timestamp freq.", "sig. max wait duration", "machine model",
     "system endianness", "mwaitx", "xnack enabled", "dmabuf support", "vmm support", "name", "uuid", "marketing name",

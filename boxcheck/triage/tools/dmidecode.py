@@ -49,8 +49,8 @@ def read(section: Section) -> Evidence:
     """The machine, its slots and its memory. Never raises."""
     found = structures(section.lines)
     kinds = Counter(one.kind for one in found)
-    promised = sum(int(one.rows.get("number of devices", "0")) for one in found if one.kind == 16
-                   and one.rows.get("number of devices", "0").isdecimal() and len(one.rows["number of devices"]) < 5)
+    counts = [one.rows.get("number of devices", "") for one in found if one.kind == 16]
+    promised = sum(int(text) for text in counts if text.isdecimal() and len(text) < 5)
     cut = section.cut_short or kinds[17] < promised
     table = smbios(found, "the text is cut" if cut else None)
     denied = any(_DENIED.match(line.strip()[:200]) for line in section.lines)
@@ -68,7 +68,7 @@ def read(section: Section) -> Evidence:
     if kinds[17]:
         readings["modules"] = [_module(module) for module in modules[:MOST_LISTED]]
     return Evidence(tool=VARIANT, devices=tuple(_devices(table, found, section)), events=tuple(judged),
-                    notes=tuple(_notes(table, cut, denied, found)), box=_box(table, modules), readings=readings)
+                    notes=tuple(_notes(table, cut, denied)), box=_box(table, modules), readings=readings)
 
 
 def _box(table: Smbios, modules: Sequence[Module]) -> dict[str, str]:
@@ -202,12 +202,12 @@ def _boot(found: Sequence[Structure], section: Section) -> Iterator[Event]:
             return
 
 
-def _notes(table: Smbios, cut: bool, denied: bool, found: Sequence[Structure]) -> Iterator[str]:
+def _notes(table: Smbios, cut: bool, denied: bool) -> Iterator[str]:
     if denied:
         yield "dmidecode may read the tables as root only: sudo dmidecode"
     if cut:
         yield "the text ends early: it lists fewer memory sockets than it says the board has"
     if table.slots and all(isinstance(slot.address, Unread) for slot in table.slots):
         yield "this board gives no addresses of its slots, so they cannot be joined to devices: match them by eye"
-    if found:
+    if table.memory_devices:
         yield "all of it is what the firmware wrote at boot; a module that fails later still shows"

@@ -100,11 +100,11 @@ def read(section: Section) -> Evidence:
 
 
 def _joined(lines: Sequence[str]) -> Sequence[str]:
-    """The table's lines as they were printed: a mailer breaks them, and the second half ends with the border."""
+    """The table's lines as they were printed: a mailer breaks them, and the rest of a line only ends with a border."""
     whole = list(lines)
     for at in range(len(whole) - 1):
         first, second = whole[at].strip(), whole[at + 1].strip()
-        if (first.startswith("|") and not first.endswith("|") and second.endswith("|") and not second.startswith("|")):
+        if first.startswith("|") and second.endswith("|") and not second.startswith(("|", "+")):
             whole[at], whole[at + 1] = f"{first} {second}", ""
     return whole
 

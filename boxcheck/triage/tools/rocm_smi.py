@@ -8,7 +8,7 @@ from typing import Any
 
 from boxcheck.decode.amd_smi_gpu import AmdGpu
 from boxcheck.decode.klog.events import Event
-from boxcheck.decode.rocm_smi import BANNER, gpu_line, gpus, is_table_row, json_gpus, peers
+from boxcheck.decode.rocm_smi import banner, gpu_line, gpus, is_table_row, json_gpus, peers
 from boxcheck.decode.text import clean_text
 from boxcheck.triage.evidence import Evidence, Section, at_line
 from boxcheck.triage.tools.amd_smi_judge import device, events, mixed
@@ -16,9 +16,8 @@ from boxcheck.triage.tools.amd_smi_judge import device, events, mixed
 TEXT = "rocm-smi"
 MOST_EVENTS = 1000
 _START = re.compile(r"=+ ?ROCm System Management Interface ?=+$")
-_TITLES = ("Concise Info", "between two GPUs", "End of ROCm SMI Log", "PCIe Replay Counter", "Memory Usage (Bytes)",
-           "Current clock frequencies", "Numa Nodes", "Unique ID", "Serial Number", "PCI Bus ID", "Product Info",
-           "VBIOS")
+_TITLES = ("Concise Info", "between two GPUs")
+"""Of lists without the tool's name, which is lost where a text is cut."""
 _HEADERS = re.compile(r"(?:GPU|Device) +(?:Temp|Node|DID|\[Model|NODE)|\((?:DID|Edge|Junction|Mem),|\[Model|Name \(20"
                       r"|\(\w{1,12}\) +\(\w{1,12}\) +\(Mem")
 _NOT_LOADED = "Driver not initialized (amdgpu not found in modules)"
@@ -31,8 +30,8 @@ def begins(line: str) -> str | None:
     text = line[:400].strip()
     if _START.match(text) or _failed(text):
         return TEXT
-    banner = BANNER.match(text)
-    if banner is not None and banner[1] and any(title in banner[1] for title in _TITLES[:2]):
+    title = banner(text)
+    if title is not None and any(words in title for words in _TITLES):
         return TEXT
     return TEXT if gpu_line(text) is not None and text.startswith("GPU[") else None
 
@@ -113,7 +112,8 @@ def _topology(section: Section) -> Iterator[Event]:
             kinds = " and ".join(sorted(cells)[:4])
             yield Event(kind="topology", severity="info", cause=None, labels=tuple(sorted(cells))[:8], line=line,
                         says=f"{len(rows)} GPUs reach each other over {kinds}", text=text)
-        if title.startswith("hops") and any(cell.isdecimal() and int(cell) > 2 for cell in cells):
+        if title.startswith("hops") and any(
+                cell.isdecimal() and len(cell) < 6 and int(cell) > 2 for cell in cells):
             most = max(int(cell) for cell in cells if cell.isdecimal() and len(cell) < 6)
             yield Event(kind="topology", severity="info", cause=None, labels=("hops",), line=line,
                         says=f"up to {most} hops between two GPUs: they hang on different host bridges or processors",
