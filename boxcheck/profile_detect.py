@@ -81,6 +81,13 @@ class _Match(msgspec.Struct, frozen=True):
         return "yes" in (self.signs.get("board"), self.signs.get("product"))
 
     @property
+    def grounds(self) -> str:
+        """What speaks for it: `wopr-7x4090 by board name and 6 of 7 cards`."""
+        words = [WORDS[name] for name, sign in self.signs.items() if sign == "yes"]
+        count = self.profile.gpus.count or self.found
+        return f"{self.profile.name} by {_and([*words, f'{self.found} of {count} cards'])}"
+
+    @property
     def cards(self) -> str:
         ids = " or ".join(dict.fromkeys(pci_id for part in self.profile.gpus.parts for pci_id in part.pci_ids))
         count = self.profile.gpus.count
@@ -139,7 +146,7 @@ def detect_signs(seen: BoxSigns, profiles: Sequence[Profile]) -> Detection:
     matches = [match for profile in profiles if (match := _match(seen, seen.gpus, profile)) is not None]
     if not matches:
         return Detection(None, f"{_describe(seen)}: no GPU of a known box" if not _known_cards(seen.gpus, profiles)
-                         else f"{_describe(seen)}: no profile matches")
+                         else f"{_describe(seen)}: no profile matches{_nearest(seen, seen.gpus, profiles)}")
     matches.sort(key=lambda match: match.score, reverse=True)
     best = matches[0]
     # A card more or less says little: what the firmware calls the board is not outvoted by the right number of them.
@@ -159,10 +166,40 @@ def _ambiguous(matches: Sequence[_Match]) -> Detection:
     unread = dict.fromkeys(
         WORDS[name] for match in matches for name, sign in match.signs.items() if sign == "unread")
     even = len({match.score for match in matches}) == 1
-    why = f"{matches[0].cards}: {' and '.join(names)} match{' equally' if even else ''}"
+    grounds = "; ".join(match.grounds for match in matches)
+    why = f"{matches[0].cards}: {' and '.join(names)} match{' equally' if even else ''} ({grounds}); {CHOOSE}"
     if unread:
-        why = f"{matches[0].cards}: could be {' or '.join(names)}; {_and(list(unread))} not read"
+        why = f"{matches[0].cards}: could be {' or '.join(names)}; {_and(list(unread))} not read; {CHOOSE}"
     return Detection(None, why, names)
+
+
+CHOOSE = "say which was built with --profile NAME"
+MOST_NEAR = 3
+"""Profiles that came near, named where none matches."""
+
+
+def _nearest(seen: BoxSigns, gpus: Sequence[SeenGpu], profiles: Sequence[Profile]) -> str:
+    """The profiles with these cards that the fewest things speak against, and what these are."""
+    against = {profile.name: words for profile in profiles if (words := _against(seen, gpus, profile))}
+    if not against:
+        return ""
+    fewest = min(len(words) for words in against.values())
+    near = [f"{name} but for {_and(words)}" for name, words in against.items() if len(words) == fewest]
+    return f"; near: {', '.join(near[:MOST_NEAR])}"
+
+
+def _against(seen: BoxSigns, gpus: Sequence[SeenGpu], profile: Profile) -> list[str]:
+    """What was read and speaks against a profile with these cards; empty for one with others."""
+    keys = {part.key for part in profile.gpus.parts}
+    if not profile.match or not any(gpu.key in keys for gpu in gpus):
+        return []
+    words = [WORDS[name] for name, sign in _signs(seen, profile).items() if sign == "no"]
+    fewest, most = _card_range(profile)
+    if not fewest <= _found(gpus, profile) <= most:
+        words.append(f"the number of cards ({profile.gpus.count or fewest})")
+    if not _fits_memory(seen, profile):
+        words.append("the amount of memory")
+    return words
 
 
 def _match(seen: BoxSigns, gpus: Sequence[SeenGpu], profile: Profile) -> _Match | None:
@@ -170,18 +207,35 @@ def _match(seen: BoxSigns, gpus: Sequence[SeenGpu], profile: Profile) -> _Match 
     if not profile.match or not profile.gpus.parts:
         return None
     keys = {part.key for part in profile.gpus.parts}
-    ids = {pci_id for part in profile.gpus.parts for pci_id in part.pci_ids}
-    found = sum(gpu.pci_id in ids for gpu in gpus)
+    found = _found(gpus, profile)
     if not any(gpu.key in keys for gpu in gpus):
         return None
-    fewest, most = profile.match.get("gpu_count", (1, profile.gpus.planned or profile.gpus.count or 64))
-    if not fewest <= found <= most:
+    fewest, most = _card_range(profile)
+    if not fewest <= found <= most or not _fits_memory(seen, profile):
         return None
-    if "memory_gib" in profile.match and not isinstance(seen.memory_gib, Unread):
-        # No sign of its own: many boxes have that much. Another amount is another box.
-        least, largest = profile.match["memory_gib"]
-        if not least <= seen.memory_gib <= largest:
-            return None
+    signs = _signs(seen, profile)
+    return None if "no" in signs.values() else _Match(profile, signs, found)
+
+
+def _found(gpus: Sequence[SeenGpu], profile: Profile) -> int:
+    ids = {pci_id for part in profile.gpus.parts for pci_id in part.pci_ids}
+    return sum(gpu.pci_id in ids for gpu in gpus)
+
+
+def _card_range(profile: Profile) -> tuple[int, int]:
+    fewest, most = profile.match.get("gpu_count", (1, profile.gpus.planned or profile.gpus.count or 64))
+    return fewest, most
+
+
+def _fits_memory(seen: BoxSigns, profile: Profile) -> bool:
+    """No sign of its own: many boxes have that much. Another amount is another box."""
+    if "memory_gib" not in profile.match or isinstance(seen.memory_gib, Unread):
+        return True
+    least, largest = profile.match["memory_gib"]
+    return bool(least <= seen.memory_gib <= largest)
+
+
+def _signs(seen: BoxSigns, profile: Profile) -> dict[str, Sign]:
     signs: dict[str, Sign] = {
         name: _glob(getattr(seen, name), profile.match[name])
         for name in ("board", "product", "cpu") if name in profile.match
@@ -190,7 +244,7 @@ def _match(seen: BoxSigns, gpus: Sequence[SeenGpu], profile: Profile) -> _Match 
         signs["sockets"] = (
             "unread" if isinstance(seen.sockets, Unread) else
             "yes" if seen.sockets == profile.match["sockets"] else "no")
-    return None if "no" in signs.values() else _Match(profile, signs, found)
+    return signs
 
 
 def _glob(name: str | None | Unread, globs: Sequence[str]) -> Sign:

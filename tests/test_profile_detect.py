@@ -62,11 +62,11 @@ def test_a_box_is_recognised(profiles: list[Profile], seen: BoxSigns, name: str,
 @pytest.mark.parametrize(("seen", "why", "candidates"), [
     (changed(WOPR, gpus=()), "no GPU of a known box", ()),
     (changed(WOPR, gpus=cards(1, "10de:1b81")), "1 x 10de:1b81 on board ROMED8-2T: no GPU of a known box", ()),
-    (changed(WOPR, board="H12SSL-i"), "7 x 10de:2684 on board H12SSL-i: no profile matches", ()),
-    (changed(WOPR, gpus=cards(2, "10de:2684")), "2 x 10de:2684 on board ROMED8-2T: no profile matches", ()),
+    (changed(WOPR, board="H12SSL-i"), "7 x 10de:2684 on board H12SSL-i: no profile matches; near: wopr-7x4090 but for board name", ()),
+    (changed(WOPR, gpus=cards(2, "10de:2684")), "2 x 10de:2684 on board ROMED8-2T: no profile matches; near: wopr-7x4090 but for the number of cards (7)", ()),
     (changed(WOPR, board=UNREAD), "7 x 10de:2684: could be wopr-7x4090; board name not read", ("wopr-7x4090",)),
     (changed(GREEN, board=UNREAD, cpu=UNREAD),
-     "6 x 10de:2684: could be tinybox-green or wopr-7x4090; processor and board name not read",
+     "6 x 10de:2684: could be tinybox-green or wopr-7x4090; processor and board name not read; say which was built with --profile NAME",
      ("tinybox-green", "wopr-7x4090")),
     (changed(WOPR, gpus=UNREAD), "the GPUs were not read: the board name needs root", ()),
     (changed(RED, gpus=cards(6, "1002:744c", 0xCC)), "6 x 1002:744c on board X: no GPU of a known box", ()),
@@ -81,14 +81,17 @@ def test_two_profiles_that_match_equally_are_ambiguous(profiles: list[Profile]) 
     twin = msgspec.structs.replace(wopr, name="my-own-7x4090")
     found = detect_signs(WOPR, [wopr, twin])
     assert found == Detection(
-        None, "7 x 10de:2684: wopr-7x4090 and my-own-7x4090 match equally", ("wopr-7x4090", "my-own-7x4090"))
+        None, "7 x 10de:2684: wopr-7x4090 and my-own-7x4090 match equally (wopr-7x4090 by board name and 7 of 7 cards; "
+        "my-own-7x4090 by board name and 7 of 7 cards); say which was built with --profile NAME", ("wopr-7x4090", "my-own-7x4090"))
 
 
 def test_the_right_number_of_cards_does_not_outvote_the_name_of_the_board(profiles: list[Profile]) -> None:
     seen = changed(WOPR, cpu=GREEN.cpu, gpus=cards(6, "10de:2684"))  # one card lost, and another processor
     found = detect_signs(seen, profiles)
     assert (found.name, set(found.candidates)) == (None, {"tinybox-green", "wopr-7x4090"})
-    assert found.why == "6 x 10de:2684: tinybox-green and wopr-7x4090 match"
+    assert found.why == (
+        "6 x 10de:2684: tinybox-green and wopr-7x4090 match (tinybox-green by processor and 6 of 6 cards; wopr-7x4090 by "
+        "board name and 6 of 7 cards); say which was built with --profile NAME")
 
 
 @pytest.mark.parametrize(("gib", "name"), [
