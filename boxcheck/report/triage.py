@@ -41,11 +41,17 @@ def triage_text(triage: Triage, style: Style) -> str:
     lines = [*_head(triage, style)]
     if triage.events:
         lines += ["", *_timeline(triage, style)]
-    shown = triage.problems if style.verbose else triage.problems[:MOST_PROBLEMS]
+    shown = triage.faults if style.verbose else triage.faults[:MOST_PROBLEMS]
     for number, problem in enumerate(shown, 1):
         lines += ["", *_problem(triage, problem, number, style)]
-    if len(shown) < len(triage.problems):
-        lines += ["", *wrap(f"and {len(triage.problems) - len(shown)} more problems (-v shows them)", style)]
+    if len(shown) < len(triage.faults):
+        lines += ["", *wrap(f"and {len(triage.faults) - len(shown)} more problems (-v shows them)", style)]
+    harmless = [problem for problem in triage.problems if problem not in triage.faults]
+    if harmless:
+        lines.append("")
+        for problem in harmless:
+            lines += wrap(f"no fault: {problem.title} ({problem.sure}; boxcheck explain triage.{problem.rule})", style,
+                          "", "  ")
     if triage.unjudged:
         lines += ["", *wrap(
             f"causes were looked for among the gravest events only; {triage.unjudged} were left out", style)]
@@ -192,7 +198,7 @@ def _row(sighting: Sighting, when: str, device: str, when_width: int, width: int
 # Why
 
 def _problem(triage: Triage, problem: Diagnosis, number: int, style: Style) -> Iterator[str]:
-    title = f"problem {number} of {len(triage.problems)}: {problem.title}"
+    title = f"problem {number} of {len(triage.faults)}: {problem.title}"
     room = min(style.columns, 100) - len(title) - len(problem.sure)
     if room >= 2:
         yield style.bold(style.text(title)) + " " * room + problem.sure
@@ -258,7 +264,7 @@ def _closing(triage: Triage, style: Style) -> Iterator[str]:
     tally = ", ".join(text for text in kinds if not text.startswith("0 ")) or "no event"
     if triage.failed:
         word, outcome = "FAIL", Outcome.FAIL
-        meaning = f"{len(triage.problems)} problem{'' if len(triage.problems) == 1 else 's'}: see above."
+        meaning = f"{len(triage.faults)} problem{'' if len(triage.faults) == 1 else 's'}: see above."
     elif triage.warned:
         word, outcome = "WARN", Outcome.MARGINAL
         meaning = "None of it proves a fault; what is listed above is worth a look."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -23,6 +24,8 @@ MOST_JUDGED = 2000
 
 _NVIDIA_KINDS = ("xid", "gpu-lost", "nvidia-init-fail")
 _AMD_KINDS = ("ib-test-fail", "ring-test-fail", "psp-fail")
+_GPU_DRIVER = re.compile(r"(?:nvidia|amdgpu|nouveau|radeon|xe) [0-9a-fA-F]{2,8}:")
+"""A message that one of these drivers' devices is the subject of: `nvidia 0000:07:00.0: AMD-Vi: ...`."""
 _VENDORS = {"nvidia": 0x10DE, "amd": 0x1002}
 
 
@@ -78,6 +81,11 @@ class Triage(msgspec.Struct, frozen=True, kw_only=True):
         """All devices with an address, in order, then those without."""
         known = self.machine.devices
         return (*(known[bdf].device for bdf in sorted(known)), *self.machine.unplaced)
+
+    @property
+    def faults(self) -> tuple[Diagnosis, ...]:
+        """The problems, without those that explain harmless events."""
+        return tuple(problem for problem in self.problems if problem.severity in ("fail", "warn"))
 
     @property
     def recognised(self) -> bool:
@@ -140,7 +148,8 @@ def _machine(readings: Sequence[SourceReading], sightings: Iterable[Sighting]) -
     for sighting in sightings:
         event = sighting.event
         if event.bdf is not None:
-            heard.append((event.bdf, event.reporter or event.limited_at, _family(sighting) is not None))
+            gpu = _family(sighting) is not None or _GPU_DRIVER.match(event.text) is not None
+            heard.append((event.bdf, event.reporter or event.limited_at, gpu))
     return join(pieces, heard)
 
 

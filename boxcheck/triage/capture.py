@@ -51,6 +51,9 @@ def read_capture(place: str, index: int, since: float | datetime | None = None) 
         reading.take(Evidence(tool=f"capture: {len(devices)} PCI functions", devices=devices, notes=(
             f"boxcheck doctor --sysroot {clean_text(place, 200)} judges the whole capture",)), 1)
         reading.pieces.append(f"a capture of a machine: {len(devices)} PCI functions")
+    if not reading.pieces:
+        reading.complaints.append("a capture of a machine, without PCI functions or a kernel log: boxcheck doctor "
+                                  f"--sysroot {clean_text(place, 200)} says what it holds")
     return reading
 
 

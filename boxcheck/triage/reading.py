@@ -25,6 +25,8 @@ MOST_PIECES = 2000
 """Outputs of tools in one source. An nvidia-bug-report has some dozens."""
 _SAMPLE_LINES = 400
 _JSON = re.compile(rb"\s*(?:\{|\[\s*[\[{])")
+_X_SERVER = ("(II) ", "(WW) ", "(EE) ", "(==) ", "(--) ", "(**) ", "(!!) ", "(++) ", "X.Org ")
+"""Xorg.0.log has seconds in brackets, too."""
 _JOURNAL_KEYS = frozenset(("MESSAGE", "__CURSOR", "__REALTIME_TIMESTAMP", "_TRANSPORT"))
 
 
@@ -179,9 +181,13 @@ def is_kernel_line(text: str) -> bool:
     if not line.headed or line.foreign or not line.message:
         return False
     if line.seconds is not None or line.level is not None:
+        return not line.message.startswith(_X_SERVER)
+    if " kernel: " in text[:160]:
         return True
-    head = text[:160]
-    return " kernel: " in head or text.lstrip("> ").startswith("[") or (line.stamp is not None and "," in line.stamp)
+    if line.stamp is None:
+        return False
+    # dmesg -T and its relatives name a month in brackets; `dmesg --time-format iso` has a decimal comma.
+    return "," in line.stamp or (text.lstrip("> ").startswith("[") and not line.stamp[:1].isdigit())
 
 
 def log_text(log: KernelLog) -> str:
@@ -192,7 +198,9 @@ def log_text(log: KernelLog) -> str:
         words.append(f"{log.boots} boots")
     if log.first_seconds is not None and log.last_seconds is not None:
         start = "the start of the boot" if facts.from_boot else clock_text(log.first_seconds)
-        words.append(f"from {start} to {clock_text(log.last_seconds)}")
+        # Pastes after one another may run backwards.
+        until = f" to {clock_text(log.last_seconds)}" if log.last_seconds >= log.first_seconds else ""
+        words.append(f"from {start}{until}")
     elif facts.from_boot:
         words.append("from the start of the boot")
     if log.truncated:

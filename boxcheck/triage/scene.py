@@ -100,6 +100,10 @@ class Scene:
             if sighting.kind in kinds and (labels is None or set(labels) & set(sighting.labels))
             and (not bad or sighting.bad) and (where is None or where(sighting)))
 
+    def by_index(self, index: int) -> Sighting:
+        """The sighting of an index."""
+        return next(sighting for sighting in self.all if sighting.index == index)
+
     def on_link(self, sighting: Sighting, link: Bdf) -> bool:
         """Whether an event is about a link, or about what hangs directly on it."""
         return sighting.link == link or sighting.bdf == link

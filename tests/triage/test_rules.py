@@ -102,7 +102,7 @@ CASES: dict[str, tuple[str, str]] = {
         lines("EDAC MC0: 1 CE memory read error on CPU_SrcID#0_MC#0_Chan#1_DIMM#0 (channel:1 slot:0 page:0x1)"),
         lines("EDAC MC0: Giving out device to module amd64_edac controller F19h"),
     ),
-    "hang-after-gpu": (
+    "aftermath": (
         BUSES + fell(500.0, "41") + lines("INFO: task python3:812 blocked for more than 122 seconds.", at=640.0),
         BUSES + fell(500.0, "41") + lines("INFO: task python3:812 blocked for more than 122 seconds.", at=1500.0),
     ),
@@ -112,8 +112,29 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "wrong-results": (corpus("gpu-burn/one-faulty.txt"), corpus("gpu-burn/sound.txt")),
     "slow-card": (corpus("gpu-burn/slow.txt"), corpus("gpu-burn/slow-notch.txt")),
-    "alone": (
+    "card-memory": (
         BUSES + lines("NVRM: Xid (PCI:0000:41:00): 48, pid=812, name=python3, DBE (double bit error)"),
+        BUSES + lines("NVRM: Xid (PCI:0000:41:00): 43, pid=812, name=python3, Ch 00000010"),
+    ),
+    "device-lost": (
+        lines("vfio-pci 0000:03:00.0: Unable to change power state from D3cold to D0, device inaccessible"),
+        lines("vfio-pci 0000:03:00.0: not ready 1023ms after resume; waiting"),
+    ),
+    "refused-requests": (
+        BUSES + fatal(500.0, "0000:40:01.1", 18, "MalfTLP"),
+        BUSES + fatal(500.0, "0000:40:01.1", 5, "SDES"),
+    ),
+    "iommu-refuses": (
+        lines("nvme 0000:04:00.0: AMD-Vi: Event logged [IO_PAGE_FAULT domain=0x0003 address=0x80000040 flags=0x0020]"),
+        lines("nvidia 0000:04:00.0: AMD-Vi: Event logged [IO_PAGE_FAULT domain=0x0003 address=0x80000040 flags=0x0020]"),
+    ),
+    "gpu-did-not-start": (
+        BUSES + lines("NVRM: GPU 0000:41:00.0: RmInitAdapter failed! (0x22:0x56:894)"),
+        BUSES + aer(99.0, "0000:40:01.1", *TLP)
+        + lines("NVRM: GPU 0000:41:00.0: RmInitAdapter failed! (0x22:0x56:894)"),
+    ),
+    "alone": (
+        BUSES + lines("nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0xffff"),
         BUSES + fell(500.0, "41"),
     ),
 }

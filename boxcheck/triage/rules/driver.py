@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from boxcheck.model import Bdf
 from boxcheck.triage.rules import rule
 from boxcheck.triage.rules.words import HUNG, START_FAILED, indices, is_lost, is_signal, times_text
-from boxcheck.triage.scene import Diagnosis, Scene, Sighting, gravest, helps, not_after
+from boxcheck.triage.scene import Diagnosis, Scene, Sighting, gravest, helps, not_after, same_log
 
 PROGRAM_XIDS = frozenset(("13", "31", "43", "45", "68", "69"))
 """Numbers that a faulty program causes on a GPU without a fault (NVIDIA's Xid catalogue: user application)."""
@@ -86,6 +86,7 @@ def gpu_hung(scene: Scene) -> Iterator[Diagnosis]:
     for card in _cards([sighting for sighting in hangs if sighting.bad]):
         mine = [sighting for sighting in hangs if _card(sighting.bdf) in (card, None)]
         faults = [sighting for sighting in scene.of("amdgpu-page-fault") if _card(sighting.bdf) in (card, None)]
+        faults = [fault for fault in faults if any(same_log(fault, hang) for hang in mine)]
         before = [fault for fault in faults if any(not_after(fault, hang) for hang in mine)]
         after = [sighting for sighting in scene.free if _card(sighting.bdf) == card and card is not None and (
             is_lost(sighting) or sighting.kind in (*START_FAILED, "amdgpu-ras"))
@@ -106,7 +107,7 @@ def gpu_hung(scene: Scene) -> Iterator[Diagnosis]:
             rule="", key=f"gpu-hung:{bdf or ''}", title=f"{name} hung" + (" and was lost" if after else ""),
             where=scene.machine.where(bdf) if bdf is not None else "a GPU that the log does not name",
             cause=cause, sure=sure,  # type: ignore[arg-type]
-            because=tuple(because), events=indices(mine, before, after), severity=gravest([*mine, *after]),
+            because=tuple(because), events=indices(mine, faults, after), severity=gravest([*mine, *after]),
             help=helps([*mine, *before, *after])[:6],
             not_=("its link, as far as this evidence goes: no port reports an error for it",)
             if bdf is not None and not _link_errors(scene, bdf) else (),
@@ -116,6 +117,37 @@ def gpu_hung(scene: Scene) -> Iterator[Diagnosis]:
 def _link_errors(scene: Scene, bdf: Bdf) -> bool:
     link = scene.machine.link(bdf)
     return any(scene.on_link(sighting, link) and is_signal(sighting) for sighting in scene.all)
+
+
+@rule("gpu-did-not-start")
+def gpu_did_not_start(scene: Scene) -> Iterator[Diagnosis]:
+    """A driver could not start a GPU, and nothing in the evidence says why: driver and firmware versions first.
+
+    Why: several cards that do not start share the driver and its firmware. One of several that are alike points to that
+    card, its slot or its power plugs.
+    Not: its link, as long as its port reports no errors.
+    Source: drivers/gpu/drm/amd/amdgpu/amdgpu_device.c (amdgpu_device_ip_init); NVIDIA's RmInitAdapter messages.
+    """
+    failed = list(scene.of(*START_FAILED, bad=True))
+    if not failed:
+        return
+    cards = [card for card in _cards(failed) if card is not None]
+    named = [bdf for bdf in dict.fromkeys(sighting.bdf for sighting in failed) if bdf is not None]
+    names = ", ".join(scene.machine.short(bdf) for bdf in named[:8])
+    others = [gpu for gpu in scene.machine.gpus() if _card(gpu) not in cards]
+    one_of_many = len(cards) == 1 and len(others) > 0
+    because = list(dict.fromkeys(sighting.event.says for sighting in failed[:4]))
+    if len(cards) > 1:
+        because.append("several cards at once share the driver and its firmware")
+    elif one_of_many:
+        because.append(f"the {len(others)} other GPUs are not in these lines: the card, its slot or its power plugs")
+    yield Diagnosis(
+        rule="", key="gpu-start:" + (named[0] if len(named) == 1 else ""),
+        title=f"{len(cards)} GPUs did not start" if len(cards) > 1 else f"{names or 'a GPU'} did not start",
+        where=scene.machine.where(named[0]) if len(named) == 1 else names or "a GPU that the log does not name",
+        cause="firmware" if not one_of_many else None, sure="possible", because=tuple(because),
+        events=indices(failed), severity=gravest(failed), help=helps(failed)[:6],
+    )
 
 
 @rule("gsp-timeout")

@@ -21,7 +21,7 @@ from boxcheck.triage.rules.words import (
     sign_text,
     times_text,
 )
-from boxcheck.triage.scene import Diagnosis, Scene, gravest
+from boxcheck.triage.scene import Diagnosis, Scene, gravest, helps
 
 
 @rule("link-dropped")
@@ -152,6 +152,32 @@ def advisory_only(scene: Scene) -> Iterator[Diagnosis]:
             events=(sighting.index,), severity=sighting.event.severity,
             help=("nothing, if the machine works; else update driver and firmware of this device",),
             not_=("a riser, slot or card: no packet was damaged",),
+        )
+
+
+@rule("refused-requests")
+def refused_requests(scene: Scene) -> Iterator[Diagnosis]:
+    """A device reported an error that is not the wire: a request that was refused, unanswered or malformed.
+
+    Why: time-outs, aborts, unsupported and malformed requests are the transaction layer's: the packet arrived whole.
+    Devices that could not be brought back afterwards are the same happening.
+    Not: damaged packets: none was counted.
+    Source: PCI Express Base Specification 6.2.3.2 (error classes), drivers/pci/pcie/err.c (recovery).
+    """
+    signs = scene.of(*AER, bad=True, where=lambda item: not is_signal(item) and item.kind not in CORRECTED)
+    recovery = scene.of("aer-recovery-failed", bad=True)
+    for link in links_of((*signs, *recovery)):
+        mine = [sighting for sighting in (*signs, *recovery) if sighting.link == link]
+        lead = mine[0]
+        says = lead.event.says
+        yield Diagnosis(
+            rule="", key=f"request:{link}", title=f"{link_name(scene, link)}: {says}",
+            where=scene.machine.where(lead.bdf or link), cause=lead.event.cause,
+            sure="likely" if lead.labels else "possible",
+            because=tuple(dict.fromkeys(sign_text(sighting) for sighting in mine))[:5], events=indices(mine),
+            severity=gravest(mine), help=helps(mine)[:5],
+            not_=("damaged packets on this link, as far as this evidence goes",) if not any(
+                is_signal(item) and scene.on_link(item, link) for item in scene.all) else (),
         )
 
 

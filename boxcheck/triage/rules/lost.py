@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from boxcheck.triage.rules import rule
-from boxcheck.triage.rules.words import AER, START_FAILED, indices, is_signal, lost_gpu, sign_text
-from boxcheck.triage.scene import Diagnosis, Scene, Sighting, gravest, same_log
+from boxcheck.triage.rules.words import (
+    AER,
+    LINK_TROUBLE,
+    START_FAILED,
+    indices,
+    is_lost,
+    is_signal,
+    lost_gpu,
+    sign_text,
+)
+from boxcheck.triage.scene import Diagnosis, Scene, Sighting, apart_seconds, gravest, not_after, same_log
+
+FALL_SECONDS = 90.0
+"""The kernel waits 65 s in all for a device to become ready (PCIE_RESET_READY_POLL_MS) before it gives it up."""
 
 
 @rule("gpu-lost")
@@ -19,6 +31,8 @@ def gpu_lost(scene: Scene) -> Iterator[Diagnosis]:
     Source: NVIDIA's Xid catalogue (79: hardware, driver, thermal or power).
     """
     lost = [sighting for sighting in scene.free if lost_gpu(scene, sighting)]
+    yield from _same_reading(scene, lost)
+    lost = [sighting for sighting in lost if sighting in scene.free]
     for card in dict.fromkeys(_card(sighting) for sighting in lost):
         mine = [sighting for sighting in lost if _card(sighting) == card]
         links = {sighting.link for sighting in mine if sighting.link is not None}
@@ -44,6 +58,78 @@ def gpu_lost(scene: Scene) -> Iterator[Diagnosis]:
             ),
             not_=("an application: no program can take a card off the bus",),
         )
+
+
+def _same_reading(scene: Scene, lost: list[Sighting]) -> Iterator[Diagnosis]:
+    """Several cards that one output of a tool calls lost: when each went, it does not tell."""
+    for source in dict.fromkeys(sighting.source for sighting in lost if not sighting.log):
+        mine = [sighting for sighting in lost if sighting.source == source and not sighting.log]
+        cards = list(dict.fromkeys(_card(sighting) for sighting in mine if sighting.bdf is not None))
+        if len(cards) < 2:
+            continue
+        names = ", ".join(dict.fromkeys(scene.machine.short(one.bdf) for one in mine if one.bdf is not None))
+        yield Diagnosis(
+            rule="", key="gpu-lost:several", title=f"{len(cards)} GPUs do not answer", where=names, cause="power",
+            sure="possible", because=(f"not answering: {names}", "when each was lost, this output does not tell: the"
+                                      " kernel log does (sudo dmesg)"),
+            events=indices(mine), severity=gravest(mine), help=(
+                "power the machine off and on; lost GPUs do not come back without",
+                "read the kernel log: lost in the same second points to the supply, one after another to each one's"
+                " link", "check the power plugs of these cards, then their seats and risers"),
+            not_=("an application: no program can take a card off the bus",),
+        )
+
+
+@rule("device-lost")
+def device_lost(scene: Scene) -> Iterator[Diagnosis]:
+    """A device stopped answering, mostly after it was put to sleep or reset: power saving, firmware, or its link.
+
+    Why: a device that does not come back from D3cold was without power, and something on its way up failed: its own
+    firmware, the port's power switch, or the link's training.
+    Not: an application.
+    Source: drivers/pci/pci.c (pci_power_up, pci_dev_wait); PCI Express Base Specification 5.3 (power states).
+    """
+    lost = [sighting for sighting in scene.free if is_lost(sighting)]
+    while lost:
+        first = lost[0]
+        group = [sighting for sighting in lost if sighting is first or _one_fall(scene, first, sighting)]
+        lost = [sighting for sighting in lost if sighting not in group]
+        links = {sighting.link for sighting in group} | {sighting.bdf for sighting in group}
+        signs = [sighting for sighting in scene.free if sighting.bad and sighting.kind in LINK_TROUBLE
+                 and any(not_after(sighting, one) and _near(sighting, one) for one in group)]
+        asleep = any("D3" in sighting.event.text or "resume" in sighting.event.text for sighting in group)
+        named = [bdf for bdf in dict.fromkeys(sighting.bdf for sighting in group) if bdf is not None]
+        names = ", ".join(scene.machine.short(bdf) for bdf in named[:6])
+        yield Diagnosis(
+            rule="", key=f"device-lost:{named[0] if named else ''}",
+            title=f"{names or 'a device'} does not answer" if len(named) < 3 else f"{len(named)} devices do not answer",
+            where=scene.machine.where(named[0]) if len(named) == 1 else names, cause="power",
+            sure="likely" if asleep or signs else "possible",
+            because=tuple(dict.fromkeys((
+                *(sign_text(sighting) for sighting in signs[:2]), *(sighting.event.says for sighting in group[:3]),
+                *(("it was asleep (D3cold) or being reset just before",) if asleep else ())))),
+            events=indices(group, [sign for sign in signs if sign.link in links or len(signs) == 1]),
+            severity=gravest(group), help=(
+                "power the machine off and on: the device may not come back without",
+                *(("keep it awake: boot with pcie_port_pm=off, or echo on > its power/control",) if asleep else ()),
+                "update the BIOS and the device's firmware", "then check its seat, riser and power plugs"),
+            not_=("an application",),
+        )
+
+
+def _one_fall(scene: Scene, one: Sighting, other: Sighting) -> bool:
+    """Whether two losses are one happening: the same card, one below the other, or within a minute of one log."""
+    if _near(one, other):
+        return True
+    if one.bdf is None or other.bdf is None:
+        return False
+    return scene.machine.same_card(one.bdf, other.bdf) or one.bdf in scene.machine.ancestors(other.bdf) or (
+        other.bdf in scene.machine.ancestors(one.bdf))
+
+
+def _near(one: Sighting, other: Sighting) -> bool:
+    apart = apart_seconds(one, other)
+    return apart is not None and apart <= FALL_SECONDS
 
 
 def _no_damage(around: list[Sighting]) -> str:

@@ -5,42 +5,50 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from boxcheck.triage.rules import rule
-from boxcheck.triage.rules.words import gpu_failed, indices
-from boxcheck.triage.scene import Diagnosis, Scene, apart_seconds, gravest, helps, not_after
+from boxcheck.triage.rules.words import HARDWARE_ERRORS, gpu_failed, indices
+from boxcheck.triage.scene import Diagnosis, Scene, Sighting, apart_seconds, gravest, helps, not_after
 
-AFTERMATH_SECONDS = 900.0
+_WAKE = ("lockup", "kernel-panic", "oops", "nmi")
+WAKE_SECONDS = 900.0
 """A hung task is told after 120 s and again every 120 s; a GPU that does not come back keeps its users waiting."""
+STOP_SECONDS = 10.0
+"""A fatal hardware error ends in a panic within the same second; the console may be slow."""
 
 
-@rule("hang-after-gpu")
-def hang_after_gpu(scene: Scene) -> Iterator[Diagnosis]:
-    """Tasks or processors were stuck after a GPU failed: the failure's wake, not a fault of its own.
+@rule("aftermath")
+def aftermath(scene: Scene) -> Iterator[Diagnosis]:
+    """The kernel hung, crashed or stopped after a GPU failed or the hardware reported an error: its wake.
 
-    Why: a driver that waits for a GPU that does not answer holds the kernel up.
-    Not: the processor.
-    Source: kernel/hung_task.c, kernel/watchdog.c.
+    Why: a driver that waits for a GPU that does not answer holds the kernel up; an uncorrected hardware error stops it.
+    Not: a fault of its own, as long as the first one stands.
+    Source: kernel/hung_task.c, kernel/watchdog.c; drivers/acpi/apei/ghes.c (a fatal record ends in a panic).
     """
-    causes = [sighting for sighting in scene.all if gpu_failed(scene, sighting)]
-    stuck = []
-    for sighting in scene.of("lockup", "kernel-warning", bad=True):
-        for cause in causes:
+    wakes: dict[int, list[Sighting]] = {}
+    for sighting in scene.of(*_WAKE, bad=True):
+        for cause in scene.all:
             apart = apart_seconds(cause, sighting)
-            if not_after(cause, sighting) and apart is not None and apart <= AFTERMATH_SECONDS:
-                stuck.append((cause, sighting))
+            if apart is None or not not_after(cause, sighting) or cause is sighting:
+                continue
+            if (gpu_failed(scene, cause) and apart <= WAKE_SECONDS) or (
+                    cause.kind in HARDWARE_ERRORS and cause.event.severity == "fail" and apart <= STOP_SECONDS):
+                wakes.setdefault(cause.index, []).append(sighting)
                 break
-    if not stuck:
-        return
-    cause = stuck[0][0]
-    waiting = [sighting for _, sighting in stuck]
-    name = scene.machine.name(cause.bdf) if cause.bdf is not None else "the GPU"
-    yield Diagnosis(
-        rule="", key="aftermath:", title=f"the kernel was held up after {name} failed", where="the processor",
-        cause=cause.event.cause, sure="likely",
-        because=(f"{name} failed first: {cause.event.says}",
-                 *dict.fromkeys(sighting.event.says for sighting in waiting[:3])),
-        events=indices(waiting), severity=gravest(waiting),
-        help=("mend what failed first; see the problem above",), not_=("the processor, first",),
-    )
+    for index, group in wakes.items():
+        cause = scene.by_index(index)
+        name = scene.machine.name(cause.bdf) if cause.bdf is not None else "the hardware"
+        yield Diagnosis(
+            rule="", key=f"aftermath:{cause.event.kind}", title=f"the kernel {_what(group)} after {name} failed",
+            where="the kernel", cause=cause.event.cause, sure="likely",
+            because=(f"first: {cause.event.says}", *dict.fromkeys(sighting.event.says for sighting in group[:3])),
+            events=indices(group), severity=gravest(group),
+            help=("mend what failed first; it is a problem of its own here",),
+            not_=("the processor or the kernel, first",),
+        )
+
+
+def _what(group: list[Sighting]) -> str:
+    kinds = {sighting.kind for sighting in group}
+    return "stopped" if "kernel-panic" in kinds else "crashed" if kinds & {"oops", "nmi"} else "was held up"
 
 
 @rule("too-hot")

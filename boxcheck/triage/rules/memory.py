@@ -5,12 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from boxcheck.triage.rules import rule
-from boxcheck.triage.rules.words import indices
+from boxcheck.triage.rules.words import CARD_MEMORY, CARD_MEMORY_XIDS, indices
 from boxcheck.triage.scene import Diagnosis, Scene, apart_seconds, gravest, helps
 
 _MEMORY = ("edac-ce", "edac-ue", "memory-failure", "ghes-memory")
 SAME_SECONDS = 2.0
 """EDAC prints its line from the same decode chain as the machine check's, within milliseconds."""
+
+
+@rule("card-memory")
+def card_memory(scene: Scene) -> Iterator[Diagnosis]:
+    """A GPU's own memory has errors.
+
+    Why: ECC, row remapping and RAS count what the card itself finds in its memory, wherever it is plugged.
+    Not: the host's memory, the riser or the slot.
+    Source: NVIDIA's GPU memory error management (ECC, row remapping, Xid 48, 63, 64, 92, 94, 95); amdgpu RAS.
+    """
+    signs = [*scene.of(*CARD_MEMORY, bad=True), *scene.of("xid", labels=CARD_MEMORY_XIDS, bad=True)]
+    for card in dict.fromkeys(sighting.bdf.rsplit(".", 1)[0] if sighting.bdf else None for sighting in signs):
+        mine = [sighting for sighting in signs
+                if (sighting.bdf.rsplit(".", 1)[0] if sighting.bdf else None) == card]
+        bdf = mine[0].bdf
+        name = scene.machine.name(bdf) if bdf is not None else "a GPU"
+        yield Diagnosis(
+            rule="", key=f"card-memory:{bdf or ''}", title=f"the memory of {name} has errors",
+            where=scene.machine.where(bdf) if bdf is not None else "a GPU that the text does not name", cause="memory",
+            sure="certain" if gravest(mine) == "fail" else "likely",
+            because=tuple(dict.fromkeys(sighting.event.says for sighting in mine))[:5], events=indices(mine),
+            severity=gravest(mine), help=helps(mine)[:4], not_=("a riser, a slot or the host's memory",),
+        )
 
 
 @rule("memory-module")

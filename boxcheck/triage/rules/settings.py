@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from boxcheck.triage.machine import bus_of
 from boxcheck.triage.rules import rule
 from boxcheck.triage.rules.words import START_FAILED, indices
-from boxcheck.triage.scene import Diagnosis, Scene, gravest
+from boxcheck.triage.scene import Diagnosis, Scene, gravest, helps
 
 SMALL_BAR_BYTES = 256 << 20
 """What every card offers before Resizable BAR (PCI Express Base Specification 7.8.6; AMD and NVIDIA default)."""
@@ -86,6 +86,29 @@ def iommu_refuses_peers(scene: Scene) -> Iterator[Diagnosis]:
             "the mode is right already: update the GPU's driver",
         ),
         not_=("a bad riser or bad memory: the access arrived whole and was not allowed",),
+    )
+
+
+@rule("iommu-refuses")
+def iommu_refuses(scene: Scene) -> Iterator[Diagnosis]:
+    """The IOMMU refused memory accesses of a device: its driver used a wrong address, or the mode does not suit it.
+
+    Why: the IOMMU lets a device reach only what its driver asked for; an access beside that is refused and logged.
+    Not: damaged memory or a damaged link: the access was whole, and was not allowed.
+    Source: drivers/iommu/amd/iommu.c, drivers/iommu/intel/dmar.c.
+    """
+    faults = list(scene.of("iommu-fault", bad=True))
+    if not faults:
+        return
+    named = [bdf for bdf in dict.fromkeys(fault.bdf for fault in faults) if bdf is not None]
+    names = ", ".join(scene.machine.short(bdf) for bdf in named[:6])
+    yield Diagnosis(
+        rule="", key="iommu:other", title="the IOMMU refuses memory accesses" + (f" of {names}" if names else ""),
+        where=names or "a device that the log does not name", cause="driver", sure="possible",
+        because=tuple(dict.fromkeys(
+            f"{fault.event.count} x {fault.event.says}" for fault in faults))[:4],
+        events=indices(faults), severity=gravest(faults), help=helps(faults)[:4],
+        not_=("bad memory: the access was not allowed, and nothing was written",),
     )
 
 

@@ -17,13 +17,20 @@ DROPPED_LABELS = frozenset(("SDES", "DLP", "Inaccessible"))
 """Uncorrectable bits of a link that is going or gone."""
 DAMAGE_LABELS = SIGNAL_LABELS | DROPPED_LABELS | {"ECRC", "Undefined"}
 
-LOST = ("gpu-lost", "device-inaccessible", "device-not-ready")
+LOST = ("gpu-lost", "device-lost", "device-inaccessible", "device-not-ready")
 LOST_XIDS = ("79",)
 """GPU has fallen off the bus."""
 START_FAILED = (
-    "nvidia-init-fail", "amdgpu-init-fail", "ib-test-fail", "ring-test-fail", "psp-fail", "amdgpu-resume-fail")
+    "nvidia-init-fail", "amdgpu-init-fail", "ib-test-fail", "ring-test-fail", "psp-fail", "amdgpu-resume-fail",
+    "kfd-device-fail")
 HUNG = (
-    "amdgpu-ring-timeout", "amdgpu-reset", "amdgpu-ring-reset", "amdgpu-ip-hung", "amdgpu-mes-fail", "amdgpu-smu-fail")
+    "amdgpu-ring-timeout", "amdgpu-reset", "amdgpu-ring-reset", "amdgpu-ip-hung", "amdgpu-mes-fail", "amdgpu-smu-fail",
+    "amdgpu-queue-hang", "gpu-hang")
+CARD_MEMORY = ("ecc-errors", "amdgpu-ras-ue", "amdgpu-ras-ce", "amdgpu-ras-poison", "amdgpu-ras-bad-pages")
+CARD_MEMORY_XIDS = frozenset(("48", "63", "64", "92", "94", "95", "171", "172"))
+"""Errors of a GPU's own memory (NVIDIA's Xid catalogue)."""
+HARDWARE_ERRORS = ("ghes-pcie", "ghes-memory", "ghes-other", "aer-fatal", "mce", "dpc", "edac-ue")
+"""After which a kernel may stop at once."""
 
 RESEAT = "power off, reseat the card and both ends of its riser, check the card's power plugs, power on"
 SWAP = (
