@@ -30,6 +30,7 @@ ALIKE = 4
 """From so many rows on that differ in their device alone, they are one row."""
 MOST_PROBLEMS = 20
 MOST_RESIDUE = 5
+MOST_HARMLESS = 4
 MOST_PIECES = 6
 _WORD_COLUMNS = 7
 
@@ -49,9 +50,8 @@ def triage_text(triage: Triage, style: Style) -> str:
     harmless = [problem for problem in triage.problems if problem not in triage.faults]
     if harmless:
         lines.append("")
-        for problem in harmless:
-            lines += wrap(f"no fault: {problem.title} ({problem.sure}; boxcheck explain triage.{problem.rule})", style,
-                          "", "  ")
+        for problem in harmless[:MOST_HARMLESS]:
+            lines += wrap(f"no fault: {problem.title}", style, "", "  ")
     if triage.unjudged:
         lines += ["", *wrap(
             f"causes were looked for among the gravest events only; {triage.unjudged} were left out", style)]
@@ -225,7 +225,8 @@ def _residue(triage: Triage, style: Style) -> Iterator[str]:
     lines = sum(item.count for item in triage.residue) + triage.residue_dropped
     yield ""
     yield from wrap(
-        f"{lines} line{'' if lines == 1 else 's'} that sound like trouble and are not known here (not judged)", style)
+        "1 line that sounds like trouble and is not known here (not judged)" if lines == 1 else
+        f"{lines} lines that sound like trouble and are not known here (not judged)", style)
     shown = triage.residue if style.verbose else triage.residue[:MOST_RESIDUE]
     for item in shown:
         place = f"{triage.sources[item.source].name}:" if len(triage.sources) > 1 else "line "

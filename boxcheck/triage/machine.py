@@ -103,6 +103,7 @@ class Machine:
                 self.unplaced.append(device)
             else:
                 self._put(msgspec.structs.replace(device, bdf=twin), -1)
+        self._trust_reporters()
         behind: dict[tuple[str, int], Bdf] = {}
         for bdf, known in self.devices.items():
             if known.device.secondary_bus:
@@ -115,6 +116,17 @@ class Machine:
             above = self.parent(bdf)
             if above is not None:
                 self._children.setdefault(above, []).append(bdf)
+
+    def _trust_reporters(self) -> None:
+        """A port that reports the errors of one bus only, of its device 0, is taken for the port right above it: a
+        port has one device below, number 0. Of more there is a switch between, and nobody knows which port of it."""
+        buses: dict[Bdf, set[str]] = {}
+        for bdf, port in self._reporters.items():
+            buses.setdefault(port, set()).add(bdf.rsplit(":", 1)[0])
+        self._reporters = {
+            bdf: port for bdf, port in self._reporters.items()
+            if len(buses[port]) == 1 and bdf.rsplit(":", 1)[1].startswith("00.") and port.rsplit(":", 1)[0]
+            != bdf.rsplit(":", 1)[0]}
 
     def _twin(self, device: Device) -> Bdf | None:
         """The address under which a device without one is known by its UUID or serial."""

@@ -75,6 +75,14 @@ def test_who_reports_an_error_stands_in_for_the_topology() -> None:
     assert found.gpus() == (CARD,)
 
 
+def test_a_port_that_reports_for_a_whole_tree_is_above_nobody_in_particular() -> None:
+    far, other = Bdf("0000:07:04.0"), Bdf("0000:04:01.0")
+    port = Bdf("0000:00:1d.0")
+    found = machine(heard=((far, port, False), (other, port, False)))
+    assert found.link(far) == far
+    assert found.link(other) == other
+
+
 def test_a_dmesg_names_the_port_and_the_boot_lines_the_card(tmp_path: Path) -> None:
     found = told(tmp_path, BUSES + aer(500.0, "0000:40:01.1", 6, "BadTLP"))
     assert found.problems[0].where == "root port 40:01.1 > RTX 4090 41:00.0"
