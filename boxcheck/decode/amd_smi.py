@@ -164,6 +164,8 @@ def _flat(value: Mapping[str, Any]) -> Rows:
 def _scalar(item: Any) -> str | None:
     """The text of one value. `value` within `value` is a hostile document's."""
     if isinstance(item, dict):
+        if isinstance(item.get("value"), dict):
+            return None
         value, unit = _scalar(item.get("value")), item.get("unit")
         return None if value is None else f"{value} {unit}" if isinstance(unit, str) else value
     if isinstance(item, bool) or not isinstance(item, (str, int, float)):

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from boxcheck.decode.klog.events import Event
 from boxcheck.decode.nvidia_smi_flat import gpu_line, is_row, rows_of
 from boxcheck.decode.nvidia_smi_forms import csv_fields, csv_gpus, is_xml, listed_gpu, table_gpus, versions, xml_gpus
-from boxcheck.decode.nvidia_smi_gpu import SmiGpu, gpu_of
+from boxcheck.decode.nvidia_smi_gpu import SmiGpu, count, gpu_of
 from boxcheck.decode.nvidia_smi_messages import is_tail, message
 from boxcheck.decode.text import clean_text
 from boxcheck.triage.evidence import Device, DeviceBar, DeviceLink, Evidence, Section, at_line, fields_of
@@ -111,8 +111,11 @@ def _joined(lines: Sequence[str]) -> Sequence[str]:
 
 def _gpus(variant: str, lines: Sequence[str]) -> tuple[list[SmiGpu], Mapping[str, str]]:
     if variant == QUERY:
-        return [gpu_of(rows, offset, bus or None) for offset, bus, rows in rows_of(lines)
-                if bus or rows], _box(lines, " : ")
+        blocks = [(offset, bus, rows) for offset, bus, rows in rows_of(lines) if bus or rows]
+        # The text numbers no GPU, and lists them in nvidia-smi's order; with -i, fewer than are attached.
+        whole = _attached(lines) == len(blocks)
+        return [gpu_of(rows, offset, bus or None, place if whole else None)
+                for place, (offset, bus, rows) in enumerate(blocks)], _box(lines, " : ")
     if variant == XML:
         return list(xml_gpus(lines)), _box(lines, ">")
     if variant == TABLE:
@@ -127,6 +130,14 @@ def _gpus(variant: str, lines: Sequence[str]) -> tuple[list[SmiGpu], Mapping[str
     if variant.startswith(CSV):
         return list(csv_gpus(lines)), {}
     return [], {}
+
+
+def _attached(lines: Sequence[str]) -> int | None:
+    for line in lines[:40]:
+        name, _, value = line.partition(":")
+        if name.strip() == "Attached GPUs":
+            return count(value)
+    return None
 
 
 def _box(lines: Sequence[str], mark: str) -> Mapping[str, str]:

@@ -1,0 +1,158 @@
+"""nvidia-smi, topo and nvlink: what begins an output, what belongs to it, and values that are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from boxcheck.decode.nvidia_smi_forms import csv_fields, listed_gpu
+from boxcheck.decode.nvidia_smi_gpu import count, lanes, number, pci_ids, refusal
+from boxcheck.decode.nvidia_smi_messages import message
+from boxcheck.triage.cut import cut
+from boxcheck.triage.evidence import Evidence, Section
+from boxcheck.triage.tools import device_query, nvidia_smi, nvidia_topo
+
+CORPUS = Path(__file__).parents[1] / "corpus" / "nvidia-smi"
+
+
+def text(name: str) -> str:
+    return (CORPUS / f"{name}.txt").read_text()
+
+
+def only(written: str) -> Evidence:
+    sections, _ = cut(written)
+    assert len(sections) == 1
+    reader, section = sections[0]
+    return reader.read(section)
+
+
+@pytest.mark.parametrize(("line", "variant"), [
+    ("==============NVSMI LOG==============", "nvidia-smi -q"), ("GPU 00000000:41:00.0", "nvidia-smi -q"),
+    ("GPU 0000:41:00.0", "nvidia-smi -q"), ("        GPU Link Info", "nvidia-smi -q"),
+    ("| NVIDIA-SMI 418.87.00    Driver Version: 418.87.00    CUDA Version: 10.1     |", "nvidia-smi"),
+    ("<nvidia_smi_log>", "nvidia-smi -q -x"),
+    ("GPU 0: NVIDIA H200 (UUID: GPU-00000000-0000-0000-0000-000000000000)", "nvidia-smi -L"),
+    ("name, pci.bus_id, memory.total [MiB]", "nvidia-smi --query-gpu, 3 fields"),
+    ("Failed to initialize NVML: Driver/library version mismatch", "nvidia-smi message"),
+    ("NVRM: GPU 0000:41:00.0: RmInitAdapter failed! (0x26:0x56:1463)", None),
+    ("[  123.4] NVRM: GPU 00000000:41:00.0", None),
+    ("GPU 0000:41:00.0: something", None), ("I ran NVIDIA-SMI 570 yesterday", None),
+    ("name, age, city", None), ("No devices were found on the second machine", None),
+    ("the log says Failed to initialize NVML, more or less: what now", None),
+    ("[   12.0] NVRM: Failed to initialize NVML: nothing", None),
+])
+def test_beginnings(line: str, variant: str | None) -> None:
+    assert nvidia_smi.begins(line) == variant
+
+
+@pytest.mark.parametrize(("line", "variant"), [
+    ("\tGPU0\tGPU1\tCPU Affinity\tNUMA Affinity\tGPU NUMA ID", "nvidia-smi topo -m"),
+    ("\t[4mGPU0\tCPU Affinity\tNUMA Affinity\tGPU NUMA ID[0m", "nvidia-smi topo -m"),
+    ("        GPU0    mlx5_0  CPU Affinity", "nvidia-smi topo -m"), (" \tGPU0\tGPU1\t", "nvidia-smi topo -p2p"),
+    ("GPU0 GPU0", None), ("GPU0", None), ("NVRM: GPU0 GPU1 are fine", None), ("GPU0 is lost and GPU1 too", None),
+])
+def test_beginnings_of_matrices(line: str, variant: str | None) -> None:
+    assert nvidia_topo.begins(line) == variant
+
+
+@pytest.mark.parametrize(("written", "wanted"), [
+    ("16x", 16), ("8", 8), ("0x", None), ("3x", None), ("-8x", None), ("N/A", None), (None, None), ("", None),
+    ("1" * 400, None), ("nan", None),
+])
+def test_lanes(written: str | None, wanted: int | None) -> None:
+    assert lanes(written) == wanted
+
+
+@pytest.mark.parametrize(("written", "wanted"), [
+    ("12", 12), ("12 MiB", 12), ("0", 0), ("-1", None), ("1.5", None), ("18446744073709551615", None), ("inf", None),
+])
+def test_counts(written: str, wanted: int | None) -> None:
+    assert count(written) == wanted
+
+
+def test_numbers() -> None:
+    assert number("35.50 W") == 35.5
+    assert number("-7 C") == -7
+    assert number("W 35") is None
+    assert pci_ids("0x268410DE") == (0x10DE, 0x2684)
+    assert pci_ids("0x2684") == (None, None)
+
+
+@pytest.mark.parametrize(("written", "wanted"), [
+    ("[GPU requires reset]", "GPU requires reset"), ("Unknown Error", "Unknown Error"), ("ERR!", "ERR!"),
+    ("GPU is lost", "GPU is lost"), ("[N/A]", None), ("[Not Supported]", None), ("N/A", None), ("P0", None),
+])
+def test_what_refuses_and_what_is_merely_absent(written: str, wanted: str | None) -> None:
+    assert refusal(written) == wanted
+
+
+def test_a_header_needs_two_names_that_are_known() -> None:
+    assert csv_fields("index, name, pci.bus_id") == ["index", "name", "pci.bus_id"]
+    assert csv_fields("memory.total [MiB], uuid") == ["memory.total", "uuid"]
+    assert csv_fields("index, colour, taste, smell, weight, age, town, street, number, code") == []
+    assert csv_fields("[N/A], name, index") == []
+
+
+def test_processes_and_pages_are_no_gpus() -> None:
+    written = ("timestamp, gpu_name, gpu_bus_id, gpu_uuid, pid, process_name\n"
+               "2026/06/26 11:59:44.371, NVIDIA H200, 00000000:01:00.0, GPU-0, 2165, python\n")
+    assert only(written).devices == ()
+
+
+def test_lines_are_those_of_the_file() -> None:
+    found = only("one\ntwo\n" + text("q-replays"))
+    lines = ("one\ntwo\n" + text("q-replays")).splitlines()
+    assert lines[found.events[0].line - 1] == "GPU 00000000:01:00.0"
+    assert lines[found.devices[0].line - 1] == "GPU 00000000:01:00.0"
+
+
+def test_two_outputs_after_each_other_are_two() -> None:
+    sections, _ = cut(text("q-replays") + text("q-replays") + text("table-sound") + text("table-sound"))
+    assert [section.variant for _, section in sections] == ["nvidia-smi -q"] * 2 + ["nvidia-smi"] * 2
+
+
+def test_what_a_device_says_for_the_join() -> None:
+    device = only(text("q-width-alone")).devices[0]
+    assert (device.bdf, device.vendor, device.device, device.index) == ("0000:01:00.0", 0x10DE, 0x2684, 0)
+    assert device.link is not None
+    assert device.link.under_load is True
+    assert (device.link.width, device.link.max_width, device.link.speed_gts) == (8, 16, 16.0)
+    assert (device.vram_bytes, device.bars[0].size_bytes) == (24564 << 20, 32768 << 20)
+    assert device.more["part"] == "rtx4090"
+
+
+def test_numbers_only_where_all_gpus_are_listed() -> None:
+    """`nvidia-smi -q -i 2` lists one of them."""
+    whole = text("q-width-one-of-four")
+    assert [device.index for device in only(whole).devices] == [0, 1, 2, 3]
+    part = whole.split("GPU 00000000:61:00.0")[0]
+    assert [device.index for device in only(part).devices] == [None, None, None]
+
+
+def test_it_says_what_it_cannot_tell() -> None:
+    assert any("under load" in note for note in only(text("q-idle-gen1")).notes)
+    assert any("does not show the PCIe link" in note for note in only(text("table-sound")).notes)
+    assert any("no count of memory errors" in note for note in only(text("table-sound")).notes)
+    assert any("only a verified copy" in note for note in only(text("p2p-allowed")).notes)
+    assert any("runs no computation" in note for note in only(text("devicequery-peers")).notes)
+
+
+def test_an_output_of_nothing_says_nothing() -> None:
+    for reader, variant in ((nvidia_smi, "nvidia-smi -q"), (nvidia_smi, "nvidia-smi -q -x"), (nvidia_smi, "nvidia-smi"),
+                            (nvidia_topo, "nvidia-smi topo -m"), (nvidia_topo, "nvidia-smi topo -p2p"),
+                            (device_query, "deviceQuery")):
+        found = reader.read(Section(variant=variant, lines=("", "x"), first_line=1))
+        assert (found.devices, found.events) == ((), ())
+
+
+def test_a_message_that_a_kernel_log_quotes_is_the_logs() -> None:
+    assert message("NVRM: Unable to determine the device handle for GPU 0000:41:00.0: Unknown Error") is None
+    assert message("Unable to determine the device handle for gpu 0000:41:00.0: GPU is lost.  Reboot") is not None
+
+
+def test_names_come_clean() -> None:
+    assert listed_gpu("GPU 0: NVIDIA \x1b[31mH200 (UUID: GPU-00000000-0000)") is not None
+    found = nvidia_smi.read(Section(variant="nvidia-smi -L", first_line=1, lines=(
+        "GPU 0: NVIDIA \x1b[31mH200 (UUID: GPU-00000000-0000)",)))
+    assert found.devices[0].name == "NVIDIA [31mH200"
