@@ -165,7 +165,8 @@ VMM_KEYS = frozenset((
     "NUMANode", "IOMMUGroup", "DTNode",
 ))  # fmt: skip
 _TAILS = re.compile(
-    r"\(rev [0-9a-f]{2}\)(?: \(prog-if .{2,80}\))?$|\(prog-if [0-9a-f]{2}|\[[0-9a-f]{4}:[0-9a-f]{4}\]$"
+    r"\(rev [0-9a-f]{2}\)(?: \(prog-if .{2,80}\))?$|\(prog-if(?: |$)|^[0-9a-f]{2} \[.{2,60}\]\)$"
+    r"|\[[0-9a-f]{4}:[0-9a-f]{4}\]$"
     r"|\[size=\d|<\?>$|bytes, MaxReadReq|\bunlimited\b|<\d{1,3}(?:ns|us)\b|^[0-9a-f]{8,16}-[0-9a-f]{8,16}\b"
     r"|^(?:MSI|IntMsgNum) \d{1,2}$|^Latency L[01]|OBFF |^\[[A-Z][A-Z0-9]\] [A-Z]|^BAR=\d offset="
     r"|^multiplier=|CommonMode\w{0,16}=|^Interrupt Message Num|\bde-?emphasis\b|-\d(?:\.\d)?dB|^Slot #\d"

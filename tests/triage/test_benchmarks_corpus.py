@@ -52,6 +52,27 @@ def test_a_flattened_and_quoted_text_says_the_same(path: Path) -> None:
     assert ours["readings"] == theirs["readings"]
 
 
+def wrapped(text: str, columns: int) -> str:
+    """As a mailer breaks lines, at the last blank before a column."""
+    out = []
+    for line in text.split("\n"):
+        while len(line) > columns and line.rfind(" ", 0, columns) > 0:
+            at = line.rfind(" ", 0, columns)
+            out.append(line[:at])
+            line = line[at + 1:]
+        out.append(line)
+    return "\n".join(out)
+
+
+@pytest.mark.parametrize("columns", [72, 76, 80])
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_text_that_a_mailer_wrapped_has_the_same_events(path: Path, columns: int) -> None:
+    evidence = plain(one(wrapped(path.read_text(), columns)))
+    theirs = json.loads(expected_of(path).read_text())
+    assert [(event["kind"], event["bdf"], event["labels"], event["severity"]) for event in evidence["events"]] == [
+        (event["kind"], event["bdf"], event["labels"], event["severity"]) for event in theirs["events"]]
+
+
 if __name__ == "__main__":
     for file in FILES:
         expected_of(file).write_text(json.dumps(plain(one(file.read_text())), indent=1) + "\n")

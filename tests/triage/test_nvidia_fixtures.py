@@ -174,7 +174,8 @@ def test_rocm_smi() -> None:
 ])
 def test_dmidecode(name: str, board: str, cpu: str, memory: str, wanted: list[str]) -> None:
     found, log = read(f"linuxhw-DMI/{name}.dmidecode")
-    assert len(found) == 1 and not log.strip()
+    assert len(found) == 1
+    assert not log.strip()
     assert (found[0].box["board"], found[0].box["cpu"], found[0].box["memory"]) == (board, cpu, memory)
     assert [event.kind for event in found[0].events] == wanted
     assert {event.severity for event in found[0].events} <= {"info"}

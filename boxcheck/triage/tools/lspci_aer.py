@@ -98,7 +98,8 @@ def _correctable(scene: Scene, function: LspciFunction, advisory: list[LspciFunc
     own = tuple(name for name in status if name not in SIGNAL and name != ADVISORY)
     if own:
         yield event(function, "aer-correctable", "warn", "firmware",
-                    f"{who} corrected an error of its own ({listed(own)}) {_SINCE}", labels=own)
+                    f"{who} corrected an error of its own ({listed(own)}) {_SINCE}", labels=own,
+                    help=("look for a firmware update of the device; the link is not at fault",))
     if ADVISORY in status:
         advisory.append(function)
 

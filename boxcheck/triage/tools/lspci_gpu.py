@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from boxcheck.decode.klog.events import Event
 from boxcheck.decode.lspci import LspciFunction, LspciRegion
-from boxcheck.triage.tools.lspci_event import GIB, MIB, event, listed, size
+from boxcheck.triage.tools.lspci_event import GIB, MIB, called, event, listed, size
 from boxcheck.triage.tools.lspci_scene import Gpu, Scene, short
 
 SLACK = 0.9
@@ -60,7 +60,7 @@ def _others_gone(scene: Scene) -> Iterator[Event]:
             continue
         yield event(
             function, "device-lost", "warn", "signal",
-            f"{function.class_name or 'a device'} {short(bdf)} does not answer: its registers read as all ones",
+            f"{called(scene, function)} does not answer: its registers read as all ones",
             labels=("all ones",), help=("power off and on; a device that only sleeps (D3cold) reads so too",))
 
 

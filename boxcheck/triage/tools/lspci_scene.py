@@ -18,6 +18,7 @@ MAX_DEPTH = 64
 """Bridges above a function. The longest chain of a real machine is under 12; a loop of bus numbers ends here."""
 VIRTUAL_PORTS = frozenset(((0x1B36, 0x000C), (0x1B36, 0x000E), (0x15AD, 0x07A0)))
 """Ports that a hypervisor makes up (QEMU root port and bridge, VMware): their link registers say nothing."""
+_VIRTUAL_NAMES = ("Red Hat, Inc. QEMU", "VMware")
 _DOWNSTREAM = frozenset(("root-port", "downstream-port", "pci-to-pcie-bridge"))
 _RDNA = ("gfx10", "gfx11", "gfx12")
 """Architectures whose cards carry a switch of their own."""
@@ -144,7 +145,7 @@ class Scene:
         """Every downstream port that shows link registers, in the order of the text."""
         found = []
         for bdf, port in self.functions.items():
-            if port.port_type not in _DOWNSTREAM or port.gone or (port.vendor, port.device) in VIRTUAL_PORTS:
+            if port.port_type not in _DOWNSTREAM or port.gone or _is_virtual(port):
                 continue
             if port.width is None and port.speed_gts is None:
                 continue
@@ -205,6 +206,10 @@ class Scene:
             if gpus:
                 ends.add(bridge)
         return frozenset(ends)
+
+
+def _is_virtual(port: LspciFunction) -> bool:
+    return (port.vendor, port.device) in VIRTUAL_PORTS or (port.name or "").startswith(_VIRTUAL_NAMES)
 
 
 def is_virtual_function(function: LspciFunction) -> bool:
