@@ -124,6 +124,32 @@ def test_an_escape_inside_json_does_not_come_through() -> None:
     assert event.text.isprintable()
 
 
+LONG = "words of no interest " * 400
+"""More than a line of the kernel may have."""
+
+
+@pytest.mark.parametrize("size", [333, 1_000_000])
+def test_a_long_record_is_read_whole(size: int) -> None:
+    """A program's long message that repeats the kernel's is not the kernel's; the kernel's behind a long field is."""
+    before, after = {"CMDLINE": LONG, **RECORD}, {**RECORD, "CMDLINE": LONG}
+    assert [event.first for event in read(as_json(before, OTHER).encode(), size).events] == [12.345678]
+    assert [event.first for event in read(as_json(OTHER, after).encode(), size).events] == [12.345678]
+    assert read(as_json(OTHER, {**PROGRAM, "MESSAGE": LONG + XID}, {"CMDLINE": LONG + XID, **PROGRAM}).encode(), size).events == ()
+    assert read(as_json(OTHER, {**PROGRAM, "MESSAGE": (LONG + XID) * 20}).encode(), size).events == ()
+    cut = as_json(OTHER, {**PROGRAM, "MESSAGE": LONG + XID, "REST": LONG})
+    assert read(cut[:-1000].encode(), size).events == ()
+
+
+@pytest.mark.parametrize("size", [333, 1_000_000])
+def test_a_long_line_of_a_program_is_the_programs(size: int) -> None:
+    head = "Sep 19 16:18:02 box gpu-watch[4242]: "
+    other = "Sep 19 16:18:02 box kernel: usb 1-1: an ordinary line\n"
+    assert read((other + head + LONG + XID + "\n" + other).encode(), size).events == ()
+    assert read((other + head + (LONG + XID) * 3 + "\n" + other).encode(), size).events == ()
+    (event,) = read((other + head + LONG + XID + "\n" + other.replace("usb 1-1: an ordinary line", XID)).encode(), size).events
+    assert (event.count, event.line) == (1, 3)
+
+
 def test_what_is_cut_or_broken_between_records_is_no_end() -> None:
     text = as_export(OTHER, RECORD)
     assert len(read(text[30:].encode()).events) == 1

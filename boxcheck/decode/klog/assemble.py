@@ -18,6 +18,8 @@ from .words import Rx, normal_bdf
 
 MAX_LINE_CHARACTERS = 4096
 """Of one line. printk's own records end at 1 KiB (LOG_LINE_MAX) and a command line at 2 KiB (COMMAND_LINE_SIZE)."""
+MAX_RECORD_CHARACTERS = 64 * 1024
+"""Of one record of a journal as JSON: the message is one of twenty fields, and a program's may be long."""
 _MAX_REMEMBERED = 4096
 _MAX_REMEMBERED_BYTES = 512
 """Of one body. Few messages are longer, and 4096 of them stay below 10 MB."""
@@ -110,6 +112,11 @@ def assemble(buffer: bytes, here: int, number: int) -> tuple[Line, int]:
     """The message whose line begins at `here`, with the pieces that a mailer wrapped; and where the next begins."""
     text, after = _line_at(buffer, here)
     line = read_line(text, number)
+    if not line.headed and len(text) > MAX_LINE_CHARACTERS:
+        # A record that was cut, or text that looks like one. The kernel's are short.
+        line.message = line.message[:MAX_LINE_CHARACTERS]
+        line.foreign = True
+        return line, after
     first_number = number
     if not line.headed and text:
         # The beginning may be on the lines before, which had no word of interest.
@@ -168,11 +175,24 @@ def _same_shape(buffer: bytes, one: int, two: int) -> bool:
 
 def _line_at(buffer: bytes, at: int) -> tuple[str, int]:
     """The clean text of the line at `at`, without its end, and where the next line begins."""
-    end = buffer.find(b"\n", at, at + MAX_LINE_CHARACTERS)
+    limit = MAX_RECORD_CHARACTERS if buffer.startswith(b'{"', at) else MAX_LINE_CHARACTERS
+    end = buffer.find(b"\n", at, at + limit)
     if end < 0:
-        end = min(len(buffer), at + MAX_LINE_CHARACTERS)
-        return clean_text(buffer[at:end].rstrip(b"\r"), MAX_LINE_CHARACTERS), end
-    return clean_text(buffer[at:end].rstrip(b"\r"), MAX_LINE_CHARACTERS), end + 1
+        end = min(len(buffer), at + limit)
+        return clean_text(buffer[at:end].rstrip(b"\r"), limit), end
+    return clean_text(buffer[at:end].rstrip(b"\r"), limit), end + 1
+
+
+def head_of_long_line(buffer: bytes, floor: int, at: int) -> int | None:
+    """Where to read on in a line that has no end within reach of the word at `at`: a record of a journal from its
+    beginning, other text from `floor`. None where a program of user space wrote the line."""
+    before = buffer.rfind(b"\n", max(0, at - MAX_RECORD_CHARACTERS), at)
+    if before < 0 and at > MAX_RECORD_CHARACTERS:
+        return floor
+    if buffer.startswith(b'{"', before + 1):
+        return before + 1
+    line = read_line(clean_text(buffer[before + 1:before + 200], 200), 0)
+    return None if line.foreign else floor
 
 
 def _line_before(buffer: bytes, at: int) -> int | None:

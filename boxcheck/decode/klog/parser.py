@@ -18,7 +18,7 @@ from boxcheck.decode.text import clean_text
 from . import notes
 from .anchors import ANCHORS, BOOT, FAMILIES
 from .asides import Residue
-from .assemble import MAX_LINE_CHARACTERS, Assembler
+from .assemble import MAX_LINE_CHARACTERS, MAX_RECORD_CHARACTERS, Assembler, head_of_long_line
 from .bootfacts import BootFacts
 from .envelope import Line, read_line
 from .events import Event, KernelLog
@@ -265,12 +265,15 @@ class LogParser:
         bits, lengths, own = self._masks, self._lengths, self._own_words
         find, rfind = buffer.find, buffer.rfind
         stop = start
+        listed = False
+        """Whether the line that ends at `stop` is among them."""
         if self._residue is not None and self._base + start == 0:
             # The level of the first line has no line end before it.
             heads.append(0)
             masks.append(_RESIDUE_BIT)
             stop = find(b"\n", 0, MAX_LINE_CHARACTERS)
             stop = stop if stop >= 0 else MAX_LINE_CHARACTERS
+            listed = True
         # A word of the residue begins with the line end before its line.
         for first, index in self._scanner.find(buffer, max(start - 1, 0), len(buffer)):
             if index >= own:
@@ -278,15 +281,23 @@ class LogParser:
                     also.append((first, index - own))
                 continue
             at = first + lengths[index] - 1
-            if at >= stop or not heads:
+            if at >= stop:
                 floor = max(stop, at - MAX_LINE_CHARACTERS)
-                head = rfind(b"\n", floor, at)
-                head = floor if head < 0 else head + 1
-                tail = find(b"\n", at, at + MAX_LINE_CHARACTERS)
-                stop = tail if tail >= 0 else at + MAX_LINE_CHARACTERS
-                heads.append(head)
-                masks.append(bits[index])
-            else:
+                reach = MAX_LINE_CHARACTERS
+                head = rfind(b"\n", floor, at) + 1
+                whole: int | None = head
+                if head == 0:
+                    head = floor
+                    whole = head_of_long_line(buffer, floor, at) if floor > 0 else floor
+                    if whole is not None and floor > whole >= stop:
+                        head, reach = whole, MAX_RECORD_CHARACTERS
+                tail = find(b"\n", at, at + reach)
+                stop = tail if tail >= 0 else at + reach
+                listed = whole is not None
+                if listed:
+                    heads.append(head)
+                    masks.append(bits[index])
+            elif listed:
                 masks[-1] |= bits[index]
         return heads, masks, also
 
