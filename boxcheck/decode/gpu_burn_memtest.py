@@ -8,7 +8,7 @@ aborted. cuda_memtest reads a wrong word once more: right the second time is a f
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -123,12 +123,27 @@ def _listed(found: re.Match[str], line: int) -> Tested:
                   device=int(found[4], 16) if real else None)
 
 
+def _records(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """(line, text) of each line with cuda_memtest's prefix, joined with what a mailer wrapped off it."""
+    record, start = "", 0
+    for here, raw in enumerate(lines):
+        line = raw.strip()[:512]
+        if CUDA.match(line):
+            if record:
+                yield start, record
+            record, start = line, here
+        elif record and line and len(record) < 512:
+            record = f"{record} {line}"
+    if record:
+        yield start, record
+
+
 def parse_cuda(lines: Sequence[str]) -> Memtest:
     """Facts of cuda_memtest's text. Never raises."""
     tested: dict[int, Tested] = {}
     text, at = "", 0
-    for here, raw in enumerate(lines):
-        found = CUDA.match(raw.strip()[:512])
+    for here, line in _records(lines):
+        found = CUDA.match(line)
         if found is None or (int(found[1]) not in tested and len(tested) >= MAX_DEVICES):
             continue
         index, says = int(found[1]), found[2]

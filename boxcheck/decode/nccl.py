@@ -31,6 +31,7 @@ FAILURE = re.compile(
     r"\S{1,80}: Test (?:NCCL failure|CUDA failure|failure|timeout)\b.{0,120}|.{0,80}unhandled (?:cuda|system) error")
 TEST = re.compile(r"# Collective test starting: (\S{1,80})")
 MAX_RANKS = 4096
+_RANK_HEAD = re.compile(r"#?\s{0,3}Rank\s{1,4}[0-9]{1,5} ")
 _ROOT = re.compile(r"-?[0-9]{1,6}")
 
 
@@ -114,7 +115,7 @@ def parse(lines: Sequence[str]) -> Collective:
                 rate = number(words[at]) if at < len(words) else None
                 if rate is not None and (best is None or rate > best):
                     best = rate
-        elif (found := RANK.match(line)) and len(ranks) < MAX_RANKS:
+        elif (found := RANK.match(line) or _wrapped_rank(lines, here, line)) and len(ranks) < MAX_RANKS:
             ranks.append(Rank(rank=int(found[1]), host=clean_text(found[2]), device=int(found[3]), bdf=_bdf(found[4]),
                               name=clean_text(found[5].strip()), line=here))
         elif found := BOUNDS.match(line):
@@ -131,6 +132,13 @@ def parse(lines: Sequence[str]) -> Collective:
         best_bus_gbs=best, average_bus_gbs=average,
         average_failed=average_failed, average_line=average_line, out_of_bounds=bounds, bounds_failed=bounds_failed,
         bounds_line=bounds_line, failure=failure, failure_line=failure_line, cut=bounds is None)
+
+
+def _wrapped_rank(lines: Sequence[str], here: int, line: str) -> re.Match[str] | None:
+    """A rank whose line was wrapped before or within the card's name."""
+    if _RANK_HEAD.match(line) is None or here + 1 >= len(lines):
+        return None
+    return RANK.match(f"{line} {lines[here + 1].strip()[:100]}")
 
 
 def _rest(line: str) -> bool:

@@ -18,12 +18,14 @@ from boxcheck.decode.text import clean_text
 from boxcheck.model import Bdf
 
 DEVICE = re.compile(
-    r"Device: ([0-9]{1,3}), (.{1,80}?), pciBusID: ([0-9a-f]{1,2}), pciDeviceID: ([0-9a-f]{1,2}), "
-    r"pciDomainID: ?([0-9a-f]{1,8})")
+    r"Device: ([0-9]{1,3}), (.{1,80}?), pciBusID: ([0-9a-f]{1,2}), pciDeviceID: ([0-9a-f]{1,2})"
+    r"(?:, pciDomainID: ?([0-9a-f]{1,8}))?")
 ACCESS = re.compile(r"Device=([0-9]{1,3}) (CAN|CANNOT) Access Peer Device=([0-9]{1,3})")
 TITLE = re.compile(
-    r"(?:(Uni|Bi)directional )?P2P=(Enabled|Disabled) (Bandwidth|Latency)(?: \(P2P (Writes|Reads)\))? Matrix "
-    r"\((GB/s|us)\)")
+    r"(?:(Uni|Bi)directional )?P2P=(Enabled|Disabled) (Bandwidth|Latency)(?: \(P2P (Writes|Reads)\))?"
+    r"(?: Matrix(?: \((?:GB/s|us)\))?)?$")
+TITLE_REST = re.compile(r"(?:Matrix )?\((?:GB/s|us)\)|\(P2P (?:Writes|Reads)\) Matrix \((?:GB/s|us)\)")
+"""What a mailer may have wrapped off a title."""
 CONNECTIVITY = "P2P Connectivity Matrix"
 FAILURE = re.compile(r"Cuda failure .{1,120}")
 MAX_MATRICES = 64
@@ -77,7 +79,7 @@ def parse(lines: Sequence[str]) -> P2pTest:
         line = lines[at].strip()[:512]
         here, at = at, at + 1
         if found := DEVICE.match(line):
-            bdf = Bdf(f"{int(found[5], 16):04x}:{int(found[3], 16):02x}:{int(found[4], 16):02x}.0")
+            bdf = Bdf(f"{int(found[5] or '0', 16):04x}:{int(found[3], 16):02x}:{int(found[4], 16):02x}.0")
             devices.setdefault(int(found[1]), Device(int(found[1]), clean_text(found[2]), bdf, here))
         elif (found := ACCESS.match(line)) and len(said) < MAX_SIDE * MAX_SIDE:
             access_line = here if access_line < 0 else access_line
@@ -103,6 +105,7 @@ def parse(lines: Sequence[str]) -> P2pTest:
 def _matrices(lines: Sequence[str], at: int, title: re.Match[str], here: int, into: list[Matrix]) -> int:
     """The one or two matrices under a title (latency: as the GPU and as the CPU saw it); returns where they end."""
     latency = title[3] == "Latency"
+    at += at < len(lines) and TITLE_REST.fullmatch(lines[at].strip()) is not None
     kinds: tuple[Literal["bandwidth", "gpu-latency", "cpu-latency"], ...] = (
         ("gpu-latency", "cpu-latency") if latency else ("bandwidth",))
     for kind in kinds:

@@ -68,6 +68,8 @@ def parse(lines: Sequence[str]) -> Sample:
     access_line, copies_line, pageable, direction = 0, 0, False, None
     for here, raw in enumerate(lines):
         line = raw.strip()[:512]
+        if line.startswith(("Peer access from", "> Peer access from")) and " : " not in line:
+            line = f"{line} {lines[here + 1].strip()[:200]}" if here + 1 < len(lines) else line  # a mailer wrapped it
         if found := PEER.match(line):
             access_line = access_line or here
             if len(access) < MAX_PEERS:

@@ -21,6 +21,7 @@ STREAM = re.compile(
     r"STREAM_([A-Z]{3,6})_(float|double)_gpu_([0-9]{1,3})_buffer_[0-9]{1,16}_block_[0-9]{1,5}\s{1,8}(\S{1,16})"
     r"\s{1,8}(\S{1,12})")
 STREAM_DEVICE = re.compile(r"Device ([0-9]{1,3}): \"(.{1,80}?)\".{0,160}= ([0-9.]{1,12}) GB/s PEAK")
+_WRAPPED = re.compile(r"STREAM_[A-Z]{3,6}_|Device [0-9]{1,3}: \"")
 CHECKED = re.compile(r"Check data: (Yes|No)")
 WRONG = re.compile(r"CheckBuf::? ?Memory check failed")
 MAX_GPUS = 256
@@ -50,6 +51,8 @@ def parse(lines: Sequence[str]) -> SuperBench:
     copy_line, stream_line, checked, wrong = -1, -1, None, None
     for here, raw in enumerate(lines):
         line = raw.strip()[:512]
+        if here + 1 < len(lines) and _WRAPPED.match(line) and not STREAM.match(line) and not STREAM_DEVICE.match(line):
+            line = f"{line} {lines[here + 1].strip()[:200]}"
         if (found := COPY.match(line)) and (rate := number(found[7])) is not None:
             copy_line = here if copy_line < 0 else copy_line
             source, target = (int(name[3:]) if name[3:].isdigit() else None for name in (found[1], found[3]))

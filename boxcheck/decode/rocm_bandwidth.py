@@ -95,6 +95,9 @@ def parse(lines: Sequence[str]) -> Run:
             if table is not None:
                 rates.append(Rates(both_ways=found[1] == "Bi", cells=table.cells, line=here, cut=table.cut))
                 at = table.end
+    if any(one.bdf is not None for one in devices.values()):
+        # Where one has an address, all GPUs have: whatever has none is a processor, by any name.
+        devices = {index: msgspec.structs.replace(one, gpu=one.bdf is not None) for index, one in devices.items()}
     access, access_line = tables.get("access", ((), 0))
     validation, validation_line = tables.get("validation", ((), 0))
     return Run(version=version, devices=tuple(devices.values()), access=access, access_line=access_line,

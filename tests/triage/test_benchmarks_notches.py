@@ -138,3 +138,17 @@ def test_the_reason_for_no_peer_access_is_the_cards() -> None:
     assert "stock driver" in no_peer_reason(["NVIDIA GeForce RTX 2080 Ti"])[0]
     assert "stock driver" not in no_peer_reason(["NVIDIA RTX A6000"])[0]
     assert "HSA_AMD_P2P" in no_peer_reason(["Radeon RX 7900 XTX"])[0]
+
+
+def test_pairs_of_different_cards_are_not_compared_and_the_account_says_so() -> None:
+    text = corpus("p2p", "gpu2-gen3-x4.txt").replace("Device: 2, NVIDIA GeForce RTX 4090", "Device: 2, NVIDIA GeForce RTX 5090")
+    evidence = one(text)
+    assert "p2p-slow" not in [event.kind for event in evidence.events]
+    assert any("not compared" in note for note in evidence.notes)
+
+
+def test_all_pairs_low_of_three_cards_are_a_setting_and_of_two_may_be_a_link() -> None:
+    two = one(corpus("p2p", "both-x4.txt")).events[0]
+    assert (two.labels, two.severity, two.cause) == (("all",), "warn", None)
+    three = one(corpus("p2p", "patched-sound.txt").replace("24.30", " 6.60").replace("21.10", " 6.30")).events[0]
+    assert (three.labels, three.severity, three.cause) == (("all",), "info", "config")

@@ -17,6 +17,7 @@ from boxcheck.decode.gpu_burn_memtest import (
 )
 from boxcheck.decode.klog.events import Event
 from boxcheck.triage.evidence import Device, Evidence, Section, at_line
+from boxcheck.triage.tools.matrix_cards import is_card_name
 from boxcheck.triage.tools.matrix_judge import Gpu, make
 
 _VULKAN = re.compile(r"https://github\.com/GpuZelenograd/memtest_vulkan|memtest_vulkan(?: v[0-9]|:)|"
@@ -24,10 +25,17 @@ _VULKAN = re.compile(r"https://github\.com/GpuZelenograd/memtest_vulkan|memtest_
 _CUDA = re.compile(r"Running cuda memtest, version|ERROR: \(.{1,80}\) [0-9]{1,10} errors found in block")
 _BELONGS = re.compile(
     r"To finish testing use Ctrl\+C|Tester (?:console|worker) logging|Override index|\(first device will|"
-    r"\.\.\.(?:first|testing)|[0-9]{1,12} iteration\. |Errors address range: |values range: |0x0 0x1  ?0x2|"
+    r"\.\.\.(?:first|testing)|[0-9]{1,12} iteration\. |Errors address range: |values range: |"
+    r"(?:bit-level )?(?:stats )?table:$|0x0 0x1  ?0x2|0x[0-9A-F](?:[ |]{1,3}0x[0-9A-F]){0,16}$|"
     r"(?:SinglIdx|TogglCnt|1sInValu)|0x[1-9A-F]\? |"
-    r"LAST ERROR at |Extended endless test|use Ctrl\+C to stop|received user interruption|Runtime error: |due to: |"
+    r"\([0-9.]{1,14}%\)|checked: |[0-9.]{1,10}GB|LAST ERROR at |Extended endless test|use Ctrl\+C to stop|"
+    r"received user interruption|Runtime error: |due to: |"
     r"press any key|written: |logging finished at|Verbose feature enabled|(?:[0-9|. km]{1,100}$)|\^C$")
+_CUDA_REST = re.compile(
+    r"(?:global )?(?:memory )?size=[0-9]{1,15}|serial=|(?:(?:errors )?found )?in block|(?:error, )?expected value=|"
+    r"(?:current )?value=0x|diff=0x|\(?second_read=|expect=0x|(?:diff )?with expected|expected value=")
+_PROSE = ("Standard 5-minute test PASSed! Just press Ctrl+C unless you plan long test run. Extended endless test "
+          "started; testing more than 2 hours is usually unneeded use Ctrl+C to stop it when you decide it's enough")
 _SOFTWARE = re.compile(r"llvmpipe|lavapipe|SwiftShader", re.IGNORECASE)
 
 
@@ -42,8 +50,9 @@ def begins(line: str) -> str | None:
 def belongs(variant: str, line: str) -> bool:
     line = line.strip()
     if variant == "cuda_memtest":
-        return CUDA.match(line) is not None or re.fullmatch(r"(?:0x[0-9a-f]{1,16}\s*){1,64}", line) is not None
-    return bool(begins(line) == "memtest_vulkan" or FOUND.match(line) or SELECTED.match(line) or _BELONGS.match(line))
+        return bool(CUDA.match(line) or _CUDA_REST.match(line) or re.fullmatch(r"(?:0x[0-9a-f]{1,16}\s*){1,64}", line))
+    return bool(begins(line) == "memtest_vulkan" or FOUND.match(line) or SELECTED.match(line) or _BELONGS.match(line)
+                or is_card_name(line) or (len(line) > 3 and " ".join(line.split()) in _PROSE))
 
 
 def read(section: Section) -> Evidence:

@@ -16,6 +16,17 @@ _RTX = re.compile(r"\bGeForce (RTX [2-9]0[0-9]0|GTX 16[0-9]0)\b")
 _FABRIC = re.compile(r"SXM|NVL|GH200|GB200|HBM3|\bB200|\bB300|Instinct|\bMI[0-9]{2,3}")
 
 
+_CARD_WORD = re.compile(
+    r"NVIDIA|GeForce|RTX|GTX|Quadro|Tesla|AMD|Radeon|Instinct|RX|XTX?|GRE|Ti|SUPER|PRO|Pro|VII|Graphics|Blackwell|Ada|"
+    r"Generation|Workstation|Server|Edition|Max-Q|Laptop|GPU|PCIe|[A-Z]{0,2}[0-9]{2,5}[A-Z]{0,3}")
+
+
+def is_card_name(line: str) -> bool:
+    """Whether a line is nothing but (the rest of) a card's name: what a mailer wraps off the end of a line."""
+    words = line.split() if len(line) < 80 else []
+    return all(map(_CARD_WORD.fullmatch, words)) and not all(word.isdigit() for word in words)
+
+
 def _key(name: str) -> str:
     return " ".join(word for word in _WORD.findall(name.lower()[:128]) if word not in _FILLER)
 

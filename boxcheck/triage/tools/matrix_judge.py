@@ -129,6 +129,14 @@ def judge_pairs(matrices: Sequence[Measured], gpus: Gpus) -> list[Event]:
     return [event for _, event in found.values()][:MAX_EVENTS]
 
 
+def uncompared(gpus: Gpus) -> tuple[str, ...]:
+    """A note for boxes whose cards are of several kinds: their pairs are not held against each other."""
+    names = [gpu.name for gpu in gpus.values()]
+    if len(set(names)) > 1 and one_link(names) is None:
+        return ("slow pairs: the cards have different links, so their copies are not compared",)
+    return ()
+
+
 def _slow_gpu(gpu: Gpu, value: float, peers: float, matrix: Measured, link: Link | None) -> Event:
     return make(
         "p2p-slow", "warn",
@@ -163,11 +171,13 @@ def _slow_groups(groups: Sequence[Sequence[int]], between: float, peers: float, 
 
 
 def _all_slow(value: float, expected: float, matrix: Measured, link: Link) -> Event:
+    # Of two GPUs one can be on a bad link; that all links of three or more are equally bad is a setting or the board.
+    few = len(matrix.cells) < 3
     return make(
-        "p2p-slow", "warn",
+        "p2p-slow", "warn" if few else "info",
         f"GPUs copy at {gbs(value)} GB/s between them, {link} cards can do about {gbs(expected)} "
         f"({value / expected:.0%}; {matrix.words}){_fit(value, link, False)}", matrix.line, labels=("all",),
-        help=(read_under_load(None),
+        cause=None if few else "config", help=(read_under_load(None),
               "no pair is better, so it is one slow link of two GPUs, or a setting or the board for all: link speed "
               "and bifurcation in the BIOS, ACS, IOMMU"))
 

@@ -8,6 +8,7 @@ from boxcheck.decode.klog.events import Event
 from boxcheck.decode.matrix import number
 from boxcheck.decode.nccl import AVERAGE, BOUNDS, FAILURE, HEAD, RANK, ROW, Collective, parse
 from boxcheck.triage.evidence import Device, Evidence, Section, at_line
+from boxcheck.triage.tools.matrix_cards import is_card_name
 from boxcheck.triage.tools.matrix_judge import WRONG_COPY, make
 
 _BELONGS = re.compile(
@@ -15,7 +16,10 @@ _BELONGS = re.compile(
     r"# (?:GPU memory usage|error|Blocking|Parallel Init|Per-Iteration|Reducing maxBytes)|"
     r"#wrong|\(us\)|\(GB/s\)|(?:time|algbw|busbw)\s|out-of-place|in-place|"
     r"\.\. \S{1,80} pid [0-9]{1,9}: Test failure|rccl-tests: Version|NCCL version|RCCL version|"
-    r"nvidia-ib|(?:invalid|minBytes|warmup|graph:|validation:|agg iters)")
+    r"[0-9]{1,12} (?:iters|agg iters|maxBytes|step|warmup|validation|graph)\b|error\s|"
+    r"(?:minBytes|maxBytes|step:|warmup|iters:|agg iters|graph:|validation:)")
+_RANK_REST = re.compile(r"(?:#?\s*Rank\s{1,4}[0-9]{1,5} |(?:on\s{1,12}\S{1,80} )?device\s{1,4}[0-9]{1,3} \[|"
+                        r"\[(?:0x)?[0-9a-f]{2,4}[0-9a-f:.]{0,12}\] |failure common\.cu|'unhandled|NCCL_DEBUG=INFO)")
 
 
 def begins(line: str) -> str | None:
@@ -27,7 +31,8 @@ def begins(line: str) -> str | None:
 
 def belongs(variant: str, line: str) -> bool:
     line = line.strip()
-    if begins(line) or ROW.match(line) or AVERAGE.match(line) or FAILURE.match(line) or _BELONGS.match(line):
+    if begins(line) or is_card_name(line) or any(
+            one.match(line) for one in (_RANK_REST, ROW, AVERAGE, FAILURE, _BELONGS)):
         return True
     words = line.split() if len(line) < 200 else []
     return bool(words) and all(word in ("N/A", "none", "sum", "-1") or number(word) is not None for word in words)

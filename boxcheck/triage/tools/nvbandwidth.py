@@ -10,6 +10,7 @@ from boxcheck.decode.klog.events import Event
 from boxcheck.decode.matrix import heading, is_row
 from boxcheck.decode.nvbandwidth import DESCRIPTION, NAME, Bandwidths, Test, parse, parse_json
 from boxcheck.triage.evidence import Device, Evidence, Section, at_line
+from boxcheck.triage.tools.matrix_cards import is_card_name
 from boxcheck.triage.tools.matrix_judge import (
     WRONG_COPY,
     Gpu,
@@ -21,6 +22,7 @@ from boxcheck.triage.tools.matrix_judge import (
     judge_latency,
     judge_pairs,
     make,
+    uncompared,
 )
 
 _BEGINS = re.compile(
@@ -31,7 +33,7 @@ _BELONGS = re.compile(
     rf"|Device [0-9]{{1,3}}: |Process [0-9]{{1,4}} \(|Running {NAME}\.?$|Waiv(?:ing|ed)\b|Waived?: |Passed|Not Found"
     rf"|(?:SUM|MIN|MAX|AVG|&&&& PERF) {NAME} |Sample [0-9]{{1,3}}: |NOTE: Th(?:is tool|e reported)"
     r"|Invalid value when checking|Current offset|ASSERT in expression|(?:ERROR|Error): |\[CUDA_ERROR_|NVML_ERROR: "
-    r"|Aborted \(core dumped\)|double free")
+    r"|\([0-9a-f]{8}:[0-9a-f]{2}:[0-9a-f]{2}\)$|Aborted \(core dumped\)|double free")
 _HOSTNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _PROSE = ("NOTE: This tool reports current measured bandwidth on your system. Additional system-specific tuning may "
           "be required to achieve maximal peak bandwidth. NOTE: The reported results may not reflect the full "
@@ -50,7 +52,8 @@ def begins(line: str) -> str | None:
 def belongs(variant: str, line: str) -> bool:
     line = line.strip()
     return bool(_BELONGS.match(line) or DESCRIPTION.match(line) or is_row(line) or heading(line)
-                or _HOSTNAME.fullmatch(line) or (len(line) > 8 and " ".join(line.split()) in _PROSE))
+                or _HOSTNAME.fullmatch(line) or is_card_name(line)
+                or (len(line) > 8 and " ".join(line.split()) in _PROSE))
 
 
 def read(section: Section) -> Evidence:
@@ -78,7 +81,7 @@ def _evidence(found: Bandwidths, line: Callable[[int], int]) -> Evidence:
     tool = "nvbandwidth" + (f" {found.version}" if found.version else "") + (
         f", driver {found.driver}" if found.driver else "")
     measured = any(test.cells for test in found.tests)
-    notes = ((_UNVERIFIED,) if measured else ("any bandwidth: no test has a result here",))
+    notes = ((_UNVERIFIED, *uncompared(gpus)) if measured else ("any bandwidth: no test has a result here",))
     box = {"driver": found.driver} if found.driver else {}
     return Evidence(tool=tool, devices=devices, events=tuple(events), notes=notes, readings=_readings(found), box=box)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from boxcheck.decode.klog.events import Event
 from boxcheck.decode.matrix import heading, is_row
-from boxcheck.decode.p2p_test import ACCESS, CONNECTIVITY, DEVICE, FAILURE, TITLE, Matrix, P2pTest, parse
+from boxcheck.decode.p2p_test import ACCESS, CONNECTIVITY, DEVICE, FAILURE, TITLE, TITLE_REST, Matrix, P2pTest, parse
 from boxcheck.triage.evidence import Device, Evidence, Section, at_line
 from boxcheck.triage.tools.matrix_judge import (
     Gpu,
@@ -18,12 +18,14 @@ from boxcheck.triage.tools.matrix_judge import (
     judge_p2p_gain,
     judge_pairs,
     make,
+    uncompared,
 )
 
 _HEAD = "[P2P (Peer-to-Peer) GPU Bandwidth Latency Test]"
 _PROSE = ("***NOTE: In case a device doesn't have P2P access to other one, it falls back to normal memcopy procedure. "
           "So you can see lesser Bandwidth (GB/s) and unstable Latency (us) in those cases. NOTE: The CUDA Samples are "
           "not meant for performance measurements. Results may vary when GPU Boost is enabled.")
+_WRAPPED = re.compile(r"Device: [0-9]{1,3}, .{1,100}|(?:pciBusID|pciDeviceID|pciDomainID): ?[0-9a-f]{1,8}")
 _UNVERIFIED = "whether the data arrived: this test copies zeros and compares nothing; simpleP2P does"
 _STAGED = "P2P: pairs without peer access are copied through the host in the P2P=Enabled matrices too"
 
@@ -38,8 +40,8 @@ def begins(line: str) -> str | None:
 def belongs(variant: str, line: str) -> bool:
     line = line.strip()
     return bool(begins(line) or is_row(line) or heading(line) or FAILURE.match(line)
-                or (len(line) > 6 and " ".join(line.split()) in _PROSE)
-                or re.fullmatch(r"pciDomainID: ?[0-9a-f]{1,8}|Matrix \((?:GB/s|us)\)", line))
+                or (len(line) > 4 and " ".join(line.split()) in _PROSE)
+                or TITLE_REST.fullmatch(line) or _WRAPPED.match(line))
 
 
 def read(section: Section) -> Evidence:
@@ -47,7 +49,7 @@ def read(section: Section) -> Evidence:
     gpus = {one.index: Gpu(index=one.index, name=one.name, bdf=one.bdf) for one in found.devices}
     devices = tuple(Device(line=at_line(section, one.line), bdf=one.bdf, name=one.name, index=one.index)
                     for one in found.devices)
-    notes = [_UNVERIFIED]
+    notes = [_UNVERIFIED, *uncompared(gpus)]
     if any(not can for _, _, can in found.access):
         notes.append(_STAGED)
     if found.cut:

@@ -20,6 +20,7 @@ _BELONGS = re.compile(
     r"writing to GPU[0-9]{1,3}\.\.\.|Copy data back to host|Disabling peer access|"
     r"Shutting down|Test (?:passed|failed)|Result = (?:PASS|FAIL)|Running on\.\.\.|"
     r"Device [0-9]{1,3}: |(?:Quick|Range|Shmoo) Mode|Transfer Size \(Bytes\)|[0-9]{1,12}\s+[0-9.]{1,12}$|\.{3,}$|"
+    r".{0,60}\(GPU[0-9]{1,3}\)(?: -> .{0,60})? : (?:Yes|No)$|(?:> ?)?Peer access from |"
     r"NOTE: The CUDA Samples|CUDA error at |Peer to Peer access is not available")
 _PROSE = ("NOTE: The CUDA Samples are not meant for performance measurements. "
           "Results may vary when GPU Boost is enabled.")

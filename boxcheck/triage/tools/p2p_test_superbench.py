@@ -13,7 +13,8 @@ from boxcheck.triage.tools.matrix_judge import WRONG_COPY, Gpu, HostCopies, Meas
 
 SLOW_SHARE = 0.9
 """Of the median GPU's VRAM bandwidth."""
-_STREAM_HEAD = re.compile(r"STREAM Benchmark$|Buffer size\(bytes\): |Number of (?:warm up runs|loops): ")
+_STREAM_HEAD = re.compile(r"STREAM_|Device [0-9]{1,3}: \"|.{0,60}GB/s PEAK\b|[0-9. ]{1,30}$|STREAM Benchmark$|"
+                          r"Buffer size\(bytes\): |Number of (?:warm up runs|loops): ")
 _UNVERIFIED = "whether the data arrived: gpu_copy compares it only with --check_data, which the log does not show"
 
 

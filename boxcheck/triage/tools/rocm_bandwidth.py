@@ -24,7 +24,8 @@ from boxcheck.triage.tools.matrix_judge import (
 
 _BELONGS = re.compile(
     r"Launch Command is: |Device (?:Index|Type|Name|UUID)|Device\s+BDF:|Allocatable Memory Size|Data Size\s|"
-    r"[0-9]{1,8} (?:Bytes|KB|MB)\s+[0-9.]|(?:\([^)]{1,60}\)|-[aAv])$|\.{3,}$")
+    r"[0-9]{1,8} (?:Bytes|KB|MB)\s+[0-9.]|(?:\([^)]{1,60}\)|-[aAv]\)?)$|"
+    r"\(?rocm_bandwidth\b|\+ rocm|GPU-(?:XX|[0-9a-f]{16}),|[0-9a-f]{2}:[0-9a-f]{1,2}\.[0-7]$|\.{3,}$")
 
 
 def begins(line: str) -> str | None:

@@ -26,7 +26,7 @@ MAX_SIDE = 256
 
 _REST = re.compile(
     r"(?:\[[GC]PU::|bidirectional:|h2d::?|d2h::?|GFLOPS|Target|met:|TRUE|FALSE|true|false|"
-    r"peers:|distance:|duration:|pass:|"
+    r"[0-9]{1,9} met: |[0-9]{1,6}\.[0-9]{10}$|peers:|distance:|duration:|pass:|"
     r"[0-9.]{1,12}\s{1,4}(?:GBps|secs?|-)|secs?$|GBps|[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\]|-\s{1,4}[0-9])")
 _NOTES = {
     "targets": "that a card is as fast as it should be: RVS's targets are set by hand, about half of a sound Radeon's",
