@@ -71,10 +71,9 @@ class _Reader:
         self.complaints: list[str] = []
         self.flavours: set[str] = set()
         self.truncated = False
-        self.runs = 0
         self._block: Block | None = None
         self._group: int | None = None
-        self._in_run: set[Bdf] = set()
+        self.in_runs: list[set[Bdf]] = []
         self._length = 0
         """Of the line before, to tell a broken line from a stray word."""
 
@@ -130,10 +129,9 @@ class _Reader:
             self._block = Block(number, bdf)  # a place to put its lines; nobody looks at it again
             return
         if bdf is not None:
-            if bdf in self._in_run or self.runs == 0:
-                self.runs += 1
-                self._in_run.clear()
-            self._in_run.add(bdf)
+            if not self.in_runs or bdf in self.in_runs[-1]:
+                self.in_runs.append(set())
+            self.in_runs[-1].add(bdf)
         self._block = Block(number, bdf)
         self.blocks.append(self._block)
 
@@ -280,6 +278,14 @@ def _function(block: Block) -> LspciFunction:
     return LspciFunction(line=block.line, bdf=block.bdf, **facts)
 
 
+def _vanished(runs: list[set[Bdf]]) -> tuple[Bdf, ...]:
+    """What a later list lacks, unless it is no list of the whole machine (`lspci -s`, a paste cut short)."""
+    if len(runs) < 2:
+        return ()
+    last, before = runs[-1], runs[-2]
+    return tuple(sorted(before - last)) if len(last) >= 4 and 2 * len(before & last) >= len(before) else ()
+
+
 def _joined(lines: list[str]) -> list[str]:
     """Regions with their broken ends: a line that does not begin one is the rest of the one before."""
     found: list[str] = []
@@ -317,7 +323,8 @@ def parse(lines: Iterable[str]) -> LspciDump:
                 tree_parent=node.parent, secondary_bus=node.secondary_bus, subordinate_bus=node.subordinate_bus)
     return LspciDump(
         functions=(*found.values(), *nameless),
-        runs=reader.runs,
+        runs=len(reader.in_runs),
+        vanished=_vanished(reader.in_runs),
         changes=tuple(change for readings in runs.values() if len(readings) > 1 for change in changes_of(readings)),
         complaints=tuple(reader.complaints),
         flavours=frozenset(reader.flavours),

@@ -153,6 +153,8 @@ class LspciDump(msgspec.Struct, frozen=True, kw_only=True):
     runs: int = 0
     """How often the text starts over with an address that it already had, plus one; 0 for no function."""
     changes: tuple[LspciChange, ...] = ()
+    vanished: tuple[Bdf, ...] = ()
+    """Functions of an earlier run that the last one does not list, where that one lists most of what came before."""
     complaints: tuple[str, ...] = ()
     """What pcilib and lspci wrote on standard error, cleaned; a few of them."""
     flavours: frozenset[str] = frozenset()

@@ -476,3 +476,20 @@ def test_a_hypervisors_ports_are_not_judged() -> None:
 def test_what_pcilib_complained_of_is_passed_on() -> None:
     evidence = read("pcilib: sysfs_read_vpd: read failed: No such device", *box())
     assert any("sysfs_read_vpd" in note for note in evidence.notes)
+
+
+def test_a_window_whose_register_is_empty() -> None:
+    card = nvidia("41:00.0", speed=16).replace("18000000000 (64-bit, prefetchable) [size", "18000000000 (64-bit, prefetchable) [virtual] [size")
+    event = one(*box(card), kind="bar-lost")
+    assert (event.severity, event.bar) == ("warn", 1)
+    assert events(*box(nvidia("41:00.0", speed=16)), kind="bar-lost") == []
+
+
+def test_a_gpu_that_the_second_list_lacks() -> None:
+    rest = "\n".join(f"00:0{k}.0 Host bridge: Intel Corporation Device 09a2" for k in range(4))
+    card = "\n41:00.0 VGA compatible controller: NVIDIA Corporation AD102 [GeForce RTX 4090] (rev a1)\n"
+    event = one(rest + card, rest, kind="gpu-lost")
+    assert (event.severity, event.labels) == ("warn", ("not listed",))
+    assert events(rest + card, rest + card, kind="gpu-lost") == []
+    # A second list of a few functions is none of the machine.
+    assert events(rest + card, "00:01.0 Host bridge: Intel Corporation Device 09a2", kind="gpu-lost") == []

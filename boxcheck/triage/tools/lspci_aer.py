@@ -152,8 +152,8 @@ def _source(scene: Scene, function: LspciFunction) -> Iterator[Event]:
         if not source:
             continue
         sender = Bdf(requester_bdf(source, domain))
-        own = " itself" if sender == function.bdf else ""
-        says = f"root port {short(function.bdf)} keeps {short(sender)}{own} as the sender of {kind} error message"
+        whom = "itself" if sender == function.bdf else "this device"
+        says = f"root port {short(function.bdf)} keeps {whom} as the sender of {kind} error message"
         if received:
             says += ", and nobody has cleared it"
         mild = label == "ERR_COR"

@@ -7,7 +7,7 @@ from typing import Any
 
 from boxcheck.decode.klog.events import Cause, Event, Severity
 from boxcheck.decode.lspci import LspciFunction
-from boxcheck.triage.tools.lspci_scene import Gpu, Scene, short
+from boxcheck.triage.tools.lspci_scene import Gpu, Scene
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -47,10 +47,13 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+_PORTS = {"root-port": "root port", "upstream-port": "switch", "downstream-port": "switch port"}
+
+
 def kind_of(function: LspciFunction) -> str:
-    """What a function is, for people: `NVMe drive`, `network card`, `switch`, `device`."""
-    if function.port_type == "upstream-port":
-        return "switch"
+    """What a function is, for people: `NVMe drive`, `network card`, `root port`, `device`."""
+    if function.port_type in _PORTS:
+        return _PORTS[function.port_type]
     code = (function.class_code or 0) >> 8
     words = {0x0108: "NVMe drive", 0x0604: "bridge"}
     return words.get(code) or {0x02: "network card", 0x01: "storage controller", 0x03: "graphics device"}.get(
@@ -58,17 +61,13 @@ def kind_of(function: LspciFunction) -> str:
 
 
 def called(scene: Scene, function: LspciFunction) -> str:
-    """`RTX 4090 41:00.0`, `NVMe drive 04:00.0`, `this device` where the text names none."""
+    """`the RTX 4090`, `the NVMe drive`, `a device` where the text names none. Who shows an event shows its address."""
     if function.bdf is None:
-        return "this device"
+        return "a device"
     gpu = scene.gpu_at.get(function.bdf)
-    if gpu is not None:
-        return f"{gpu.name} {short(gpu.bdf)}"
-    return f"{kind_of(function)} {short(function.bdf)}"
+    return f"the {gpu.name}" if gpu is not None else f"the {kind_of(function)}"
 
 
 def gpus_text(gpus: tuple[Gpu, ...]) -> str:
-    """`RTX 4090 41:00.0`, `4 GPUs`."""
-    if len(gpus) == 1:
-        return f"{gpus[0].name} {short(gpus[0].bdf)}"
-    return f"{len(gpus)} GPUs"
+    """`the RTX 4090`, `4 GPUs`."""
+    return f"the {gpus[0].name}" if len(gpus) == 1 else f"{len(gpus)} GPUs"

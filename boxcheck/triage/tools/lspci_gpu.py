@@ -35,9 +35,16 @@ _DRIVERS = {0x10DE: ("nvidia",), 0x1002: ("amdgpu",), 0x8086: ("i915", "xe")}
 
 def gpu_events(scene: Scene) -> Iterator[Event]:
     """Every judgement of a GPU, by address, then of other devices that are gone, then of ACS."""
+    vanished = frozenset(scene.dump.vanished)
     for gpu in scene.gpus:
         if gpu.function.gone:
             yield _gone(gpu)
+            continue
+        if gpu.bdf in vanished:
+            yield event(
+                gpu.function, "gpu-lost", "warn", None,
+                f"the {gpu.name} stands in an earlier list of this text and not in the last one",
+                labels=("not listed",), help=("was it taken out? If not: sudo dmesg | grep -iE 'pciehp|fallen|lost'",))
             continue
         yield from _bars(gpu)
         yield from _driver(scene, gpu)
@@ -50,7 +57,7 @@ def _gone(gpu: Gpu) -> Event:
     help = tuple(step.format(bdf=gpu.bdf) for step in _GONE_HELP)
     return event(
         gpu.function, "gpu-lost", "fail", "signal",
-        f"{gpu.name} {short(gpu.bdf)} does not answer: its registers read as all ones", labels=("all ones",), help=help)
+        f"the {gpu.name} does not answer: its registers read as all ones", labels=("all ones",), help=help)
 
 
 def _others_gone(scene: Scene) -> Iterator[Event]:
@@ -76,11 +83,16 @@ def _bars(gpu: Gpu) -> Iterator[Event]:
     if gpu.integrated:
         return
     function = gpu.function
-    who = f"{gpu.name} {short(gpu.bdf)}"
+    who = f"the {gpu.name}"
     vram = vram_region(gpu)
     for region in function.regions:
-        lost = region.state in ("ignored", "unassigned", "broken")
-        if not lost:
+        if region.state == "virtual" and region.memory:
+            yield event(
+                function, "bar-lost", "warn", "firmware",
+                f"the register behind memory window {region.index} of {who} is empty: the card was reset, or lost "
+                "power, and nobody restored it", labels=(f"BAR {region.index}",), bar=region.index,
+                help=("reboot; if it comes back, read what reset the card: sudo dmesg | grep -iE 'reset|AER|DPC'",))
+        if region.state not in ("ignored", "unassigned", "broken"):
             continue
         if not region.memory:
             yield event(
@@ -103,7 +115,7 @@ def _small(gpu: Gpu, region: LspciRegion, window: int) -> Iterator[Event]:
     offered = max(
         (most for bar in bars or () if bar.bar == region.index for most in bar.supported_sizes_bytes), default=0)
     memory = int(gpu.part.vram_gib * GIB) if gpu.part is not None and gpu.part.vram_gib else None
-    who = f"{gpu.name} {short(gpu.bdf)}"
+    who = f"the {gpu.name}"
     if memory is None:
         if window > SMALL or offered <= window:
             return
@@ -127,7 +139,7 @@ def _small(gpu: Gpu, region: LspciRegion, window: int) -> Iterator[Event]:
 
 def _driver(scene: Scene, gpu: Gpu) -> Iterator[Event]:
     function = gpu.function
-    who = f"{gpu.name} {short(gpu.bdf)}"
+    who = f"the {gpu.name}"
     driver = function.driver
     wanted = _DRIVERS.get(function.vendor or 0, ())
     if driver is None:
@@ -168,7 +180,7 @@ def _atomics(scene: Scene, gpu: Gpu) -> Iterator[Event]:
         return
     yield event(
         function, "atomics-unsupported", "warn", "config",
-        f"PCIe atomics of {gpu.name} {short(gpu.bdf)} do not reach memory: {blocker}",
+        f"PCIe atomics of the {gpu.name} do not reach memory: {blocker}",
         help=("move the card to a slot of the processor; switches and chipset slots often do not route atomics",
               "`sudo dmesg | grep -i atomic`: whether ROCm minds depends on the card's generation"))
 

@@ -122,7 +122,7 @@ def _alone(scene: Scene, gpu: Gpu) -> Iterator[Event]:
     function = gpu.function
     if gpu.has_own_switch:
         return
-    who = f"{gpu.name} {short(gpu.bdf)}"
+    who = f"the {gpu.name}"
     more = {"speed_gts": function.speed_gts, "width": function.width}
     if function.width == 0:
         yield event(
@@ -174,13 +174,12 @@ def _nameless(function: LspciFunction) -> Iterator[Event]:
 def _port(scene: Scene, link: Link) -> Iterator[Event]:
     """A port that holds its link down, or that feels a card and has no link."""
     port = link.port
-    name = f"port {short(port.bdf)}"
     slot = slot_text(port)
     if port.dpc_triggered:
         reason = _LOST_REASONS.get(port.dpc_reason if port.dpc_reason is not None else -1, "an error")
         yield event(
             port, "dpc", "fail", "signal",
-            f"{name} holds its link down (Downstream Port Containment) after {reason}",
+            f"the port{slot} holds its link down (Downstream Port Containment) after {reason}",
             labels=(f"reason {port.dpc_reason}",),
             help=("read the kernel log around it: sudo dmesg | grep -E 'DPC|AER'",
                   "a reboot, or power off and on, releases it; then look at what hangs below"))
@@ -192,7 +191,7 @@ def _port(scene: Scene, link: Link) -> Iterator[Event]:
         return
     yield event(
         port, "link-down", "warn" if port.hot_plug else "info", "signal",
-        f"{name}{slot} feels a card (PresDet+) and has no link to it (DLActive-)"
+        f"the port{slot} feels a card (PresDet+) and has no link to it (DLActive-)"
         + ("" if port.hot_plug else "; without hot-plug support some slots always say that a card is there"),
         labels=(f"slot {port.slot_number}",) if port.slot_number else (),
         help=("an empty slot with closed presence pins looks the same: is a card in it?",
