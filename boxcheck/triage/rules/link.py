@@ -21,7 +21,11 @@ from boxcheck.triage.rules.words import (
     sign_text,
     times_text,
 )
-from boxcheck.triage.scene import Diagnosis, Scene, gravest, helps
+from boxcheck.triage.scene import Diagnosis, Scene, apart_seconds, gravest, helps
+
+
+SAME_SECONDS = 1.0
+"""An error message climbs from the device to the root port; each port on the way logs it within milliseconds."""
 
 
 @rule("link-dropped")
@@ -165,19 +169,23 @@ def refused_requests(scene: Scene) -> Iterator[Diagnosis]:
     Source: PCI Express Base Specification 6.2.3.2 (error classes), drivers/pci/pcie/err.c (recovery).
     """
     signs = scene.of(*AER, bad=True, where=lambda item: not is_signal(item) and item.kind not in CORRECTED)
-    recovery = scene.of("aer-recovery-failed", bad=True)
-    for link in links_of((*signs, *recovery)):
-        mine = [sighting for sighting in (*signs, *recovery) if sighting.link == link]
-        lead = mine[0]
-        says = lead.event.says
+    waiting = [*signs, *scene.of("aer-recovery-failed", bad=True)]
+    while waiting:
+        lead = waiting[0]
+        mine = [sighting for sighting in waiting if sighting is lead or sighting.link == lead.link is not None or (
+            (apart := apart_seconds(lead, sighting)) is not None and apart <= SAME_SECONDS)]
+        waiting = [sighting for sighting in waiting if sighting not in mine]
+        named = [bdf for bdf in dict.fromkeys(sighting.bdf for sighting in mine) if bdf is not None]
+        links = {sighting.link for sighting in mine}
+        damaged = any(is_signal(item) and item.link in links for item in scene.all)
+        name = scene.machine.short(named[0]) if named else "a device"
         yield Diagnosis(
-            rule="", key=f"request:{link}", title=f"{link_name(scene, link)}: {says}",
-            where=scene.machine.where(lead.bdf or link), cause=lead.event.cause,
-            sure="likely" if lead.labels else "possible",
+            rule="", key=f"request:{named[0] if named else ''}", title=f"{name}: {lead.event.says.split(': ')[0]}",
+            where=scene.machine.where(named[0]) if len(named) == 1 else ", ".join(map(scene.machine.short, named[:6])),
+            cause=lead.event.cause, sure="likely" if lead.labels else "possible",
             because=tuple(dict.fromkeys(sign_text(sighting) for sighting in mine))[:5], events=indices(mine),
             severity=gravest(mine), help=helps(mine)[:5],
-            not_=("damaged packets on this link, as far as this evidence goes",) if not any(
-                is_signal(item) and scene.on_link(item, link) for item in scene.all) else (),
+            not_=() if damaged else ("damaged packets on this link, as far as this evidence goes",),
         )
 
 
