@@ -77,6 +77,15 @@ _OTHERS = frozenset((
     "multiprocessor count", "copy engine count", "encoder count", "decoder count", "ofa count", "jpg count",
     "extra slot", "violations", "power state",
 ))
+_TAIL = re.compile(r"(?:GPU-[0-9a-f-]{8,40}|[\d.]{1,24}|[\d.]{1,12} ?(?:MiB|W|C|MHz|KB/s|%|us|mV|bank\(s\))|\d{1,5}x"
+                   r"|[0-9a-f]{4,12}(?:-[0-9a-f]{4,12}){1,4}|(?:\d{1,2} )?\d\d:\d\d:\d\d \d{4}"
+                   r"|N/A|None|(?:Not )?Active|Enabled|Disabled|Yes|No|Error|lost|reset)$")
+_DEPRECATED = "requested functionality has been deprecated"
+_CARD_WORDS = frozenset((
+    "nvidia", "geforce", "rtx", "gtx", "quadro", "tesla", "titan", "ti", "super", "ada", "generation", "blackwell",
+    "laptop", "gpu", "d", "pcie", "nvl", "workstation", "edition", "server", "max-q", "lovelace", "hbm3", "hbm3e",
+    "pro",
+))
 _GPU = re.compile(r" *GPU ((?:[0-9A-Fa-f]{4,8}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])$")
 _NEAR_ROW = re.compile(r" {4,24}[A-Za-z][\w ./()-]{0,60}? *: \S")
 
@@ -87,6 +96,32 @@ def gpu_line(line: str) -> str | None:
         return None
     found = _GPU.match(line.rstrip()[:64])
     return found[1] if found is not None else None
+
+
+def is_tail(line: str) -> bool:
+    """Whether the line is the end of a value that a mailer broke off: a UUID, a number, the end of a card's name."""
+    text = line.strip()[:100]
+    if _TAIL.match(text) or (len(text) > 9 and _DEPRECATED.endswith(text.lower())):
+        return True
+    words = text.lower().split()
+    if words and all(re.fullmatch(r"[a-z]{2,12}_\d{1,3}", word) for word in words):
+        return True  # atomics: FETCHADD_32 SWAP_64
+    return 0 < len(words) <= 7 and words[0] != "gpu" and any(word in _CARD_WORDS for word in words) and all(
+        word in _CARD_WORDS or re.fullmatch(r"[a-z]{0,2}\d{2,4}[a-z]{0,2}|\d{1,3}gb|sxm\d", word) for word in words)
+
+
+def joined(lines: Sequence[str]) -> list[str]:
+    """The rows as they were printed: ends that were broken off go back, and leave an empty line."""
+    whole = list(lines)
+    last = -1
+    for at, line in enumerate(whole):
+        if ":" in line:
+            last = at
+        elif last >= 0 and at - last <= 2 and " ".join(line.split()).lower() not in HEADS and is_tail(line):
+            whole[last], whole[at] = f"{whole[last].rstrip()} {line.strip()}"[:600], ""
+        elif line.strip():
+            last = -1
+    return whole
 
 
 def is_row(line: str) -> bool:
@@ -109,7 +144,7 @@ def rows_of(lines: Sequence[str]) -> Iterator[tuple[int, str, Mapping[str, str]]
     """(line, bus address, rows) of each GPU, in order. A GPU without its line (the text was cut) has the address ''."""
     blocks: list[tuple[int, str, list[str]]] = []
     head: list[str] = []
-    for offset, line in enumerate(lines):
+    for offset, line in enumerate(joined(lines)):
         bus = gpu_line(line)
         if bus is not None:
             if len(blocks) >= MOST_GPUS:

@@ -15,6 +15,10 @@ DEVICE = re.compile(r"(?:GPU|NIC)\d{1,3}$|(?:mlx5|bnxt_re|hfi1|irdma|rocep|ibp|m
 PATHS = re.compile(r"(?:X|SYS|NODE|PHB|PXB|PIX|SOC|NV\d{1,3}|C2C|PSB)$")
 STATUS = ("X", "OK", "CNS", "GNS", "TNS", "NS", "U", "DR")
 _CPUS = re.compile(r"[\d,-]{1,400}$")
+_HEAD_TAILS = ("Affinity NUMA Affinity GPU NUMA ID", "CPU Affinity NUMA Affinity GPU NUMA ID",
+               "NUMA Affinity GPU NUMA ID",
+               "Affinity GPU NUMA ID", "GPU NUMA ID", "NUMA ID", "ID", "Affinity NUMA Affinity", "Affinity",
+               "CPU Affinity NUMA Affinity", "NUMA Affinity")
 MOST_DEVICES = 128
 MOST_ROWS = 512
 
@@ -56,6 +60,8 @@ def head(line: str) -> tuple[tuple[str, ...], bool] | None:
         return None
     names, mark, _ = plain(line[:4000]).partition("CPU Affinity")
     words = names.split()
+    if words and words[-1] == "CPU":  # a mailer broke the line here
+        words, mark = words[:-1], "CPU"
     if not words or len(words) > MOST_DEVICES or not words[0].startswith("GPU"):
         return None
     if not all(DEVICE.match(word) for word in words) or len(set(words)) != len(words):
@@ -63,36 +69,52 @@ def head(line: str) -> tuple[tuple[str, ...], bool] | None:
     return (tuple(words), True) if mark else (tuple(words), False) if len(words) > 1 else None
 
 
-def row(line: str, affinities: bool) -> list[str] | None:
+def is_cell(word: str) -> bool:
+    return word in STATUS or PATHS.match(word) is not None
+
+
+def row(line: str) -> list[str] | None:
     """The words of a row, None for another line."""
     words = plain(line[:4000]).split()
     if len(words) < 2 or not DEVICE.match(words[0]):
         return None
-    fits = PATHS.match if affinities else lambda word: word in STATUS
-    return words if fits(words[1]) else None
+    return words if is_cell(words[1]) else None
+
+
+def tail(line: str) -> list[str] | None:
+    """The words of a row's end that a mailer broke off, None for another line."""
+    words = plain(line[:4000]).split()
+    if words and all(is_cell(word) or _CPUS.match(word) or word == "N/A" for word in words):
+        return words
+    return [] if words and " ".join(words) in _HEAD_TAILS else None
 
 
 def matrix(lines: Sequence[str]) -> Matrix | None:
     """The first matrix of a text."""
     columns: tuple[str, ...] = ()
-    affinities = False
     cells: dict[str, tuple[str, ...]] = {}
     cpus: dict[str, str] = {}
     nodes: dict[str, int] = {}
     at = 0
     short = False
+    rows: list[list[str]] = []
     for offset, line in enumerate(lines):
         found = head(line)
         if found is not None:
             if columns:
                 break
-            (columns, affinities), at = found, offset
+            columns, at = found[0], offset
             continue
-        words = row(line, affinities) if columns and len(cells) < MOST_ROWS else None
-        if words is None:
+        if not columns or len(rows) >= MOST_ROWS:
             continue
+        words, more = row(line), None
+        if words is not None:
+            rows.append(words)
+        elif rows and (more := tail(line)) is not None and len(rows[-1]) < 4 * MOST_DEVICES:
+            rows[-1] = [*rows[-1], *more]
+    for words in rows:
         own = tuple(words[1:1 + len(columns)])
-        kept = tuple(cell for cell in own if PATHS.match(cell) or cell in STATUS)
+        kept = tuple(cell for cell in own if is_cell(cell))
         short = short or len(kept) < len(columns) or kept != own
         cells.setdefault(words[0], kept if kept == own else own[:_agreeing(own)])
         rest = words[1 + len(columns):]
@@ -108,6 +130,6 @@ def matrix(lines: Sequence[str]) -> Matrix | None:
 
 def _agreeing(cells: Sequence[str]) -> int:
     for number, cell in enumerate(cells):
-        if not PATHS.match(cell) and cell not in STATUS:
+        if not is_cell(cell):
             return number
     return len(cells)

@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from boxcheck.decode.klog.events import Event
-from boxcheck.decode.nvidia_smi_flat import gpu_line, is_row, rows_of
+from boxcheck.decode.nvidia_smi_flat import gpu_line, is_row, is_tail, rows_of
 from boxcheck.decode.nvidia_smi_forms import csv_fields, csv_gpus, is_xml, listed_gpu, table_gpus, versions, xml_gpus
 from boxcheck.decode.nvidia_smi_gpu import SmiGpu, count, gpu_of
-from boxcheck.decode.nvidia_smi_messages import is_tail, message
+from boxcheck.decode.nvidia_smi_messages import is_tail as is_rest
+from boxcheck.decode.nvidia_smi_messages import message
 from boxcheck.decode.text import clean_text
 from boxcheck.triage.evidence import Device, DeviceBar, DeviceLink, Evidence, Section, at_line, fields_of
 from boxcheck.triage.tools import nvidia_smi_messages, nvidia_smi_nvlink
@@ -54,9 +55,9 @@ def belongs(variant: str, line: str) -> bool:
     if message(text) is not None:
         return True
     if variant == MESSAGE:
-        return is_tail(text)
+        return is_rest(text)
     if variant == QUERY:
-        return _TITLE.match(text) is None and is_row(line)
+        return _TITLE.match(text) is None and (is_row(line) or is_tail(text))
     if variant == TABLE:
         return _TABLE.match(text) is None and (
             text.startswith(("|", "+-", "+=")) or text.endswith(("|", "-+")) or _BORDER.issuperset(text))
@@ -190,8 +191,10 @@ def _notes(section: Section, gpus: Sequence[SmiGpu]) -> Iterator[str]:
         yield "the link's speed was not read under load: nvidia-smi -q -d PCIE while a training runs"
     if any(gpu.replays is None and gpu.width is not None for gpu in gpus) and variant in (QUERY, XML):
         yield "no replay counter is shown: damaged packets would not be seen here; the kernel log and lspci tell AER"
-    if all(gpu.ecc_uncorrected_volatile is None and gpu.remap_failed is None and gpu.retired_pending is None
-           for gpu in gpus):
-        yield "it shows no count of memory errors, so it says nothing about them"
+    silent = [gpu for gpu in gpus if gpu.ecc_uncorrected_volatile is None and gpu.remap_failed is None
+              and gpu.retired_pending is None]
+    if silent:
+        whose = "" if len(silent) == len(gpus) else f" of {', '.join(gpu.bdf or gpu.name or '' for gpu in silent[:8])}"
+        yield f"it shows no count of memory errors{whose}, so it says nothing about them"
     if any(gpu.mig for gpu in gpus):
         yield "MIG is on: utilisation is not told for the whole GPU"

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from boxcheck.decode.klog.events import Event
-from boxcheck.decode.nvidia_topo import LEGEND, Matrix, head, matrix, row
+from boxcheck.decode.nvidia_topo import LEGEND, STATUS, Matrix, head, matrix, row, tail
 from boxcheck.decode.text import clean_text
 from boxcheck.triage.evidence import Device, Evidence, Section, at_line
 
@@ -39,7 +39,7 @@ def belongs(variant: str, line: str) -> bool:
     """Whether the line is a row of the matrix or of its legend."""
     if head(line) is not None:
         return False
-    return row(line, variant == TOPOLOGY) is not None or line.strip() in ("Legend:", "NIC Legend:") or (
+    return row(line) is not None or tail(line) is not None or line.strip() in ("Legend:", "NIC Legend:") or (
         LEGEND.match(line[:200]) is not None)
 
 
@@ -48,12 +48,14 @@ def read(section: Section) -> Evidence:
     found = matrix(section.lines)
     if found is None or (section.variant == PEERS and not found.pairs()):
         return Evidence(tool=section.variant)
+    # Where a mailer broke the head, its columns of affinities are on another line; the cells tell.
+    ways = section.variant == TOPOLOGY or any(cell not in STATUS for _, _, cell in found.pairs())
     line = at_line(section, found.offset)
     text = clean_text(section.lines[found.offset].strip())
-    events = tuple(_far(found, line, text) if section.variant == TOPOLOGY else _peers(found, line, text))
-    name = "topology" if section.variant == TOPOLOGY else "peer_to_peer"
+    events = tuple(_far(found, line, text) if ways else _peers(found, line, text))
+    name = "topology" if ways else "peer_to_peer"
     return Evidence(
-        tool=section.variant,
+        tool=TOPOLOGY if ways else PEERS,
         devices=tuple(
             Device(line=line, index=int(gpu[3:]), vendor=0x10DE, numa_node=found.numa_affinity[gpu])
             for gpu in found.gpus if gpu in found.numa_affinity),
