@@ -161,7 +161,7 @@ def _population(channels: Sequence[Channel], event: Any) -> Iterator[Event]:
               "the BMC's event log names a module that failed training")
     if len(empty) == 1 and len(filled) >= CHANNELS_TO_TELL:
         yield event("memory-missing", "warn", f"memory channel {empty[0].name} is empty, the other {len(filled)} are "
-                    "filled: its module is dead, or was never fitted", "memory", reseat, (empty[0].name,))
+                    "filled: its module is dead, or was never fitted", "memory", reseat, (f"channel {empty[0].name}",))
     elif empty and filled:
         yield event("memory-population", "info",
                     f"{len(filled)} of {len(channels)} memory channels are filled, empty: "
@@ -172,7 +172,7 @@ def _population(channels: Sequence[Channel], event: Any) -> Iterator[Event]:
     short = [name for name, number in counts.items() if number < most]
     if not empty and len(short) == 1 and len(filled) > CHANNELS_TO_TELL:
         yield event("memory-missing", "warn", f"memory channel {short[0]} has a module less than the other "
-                    f"{len(filled) - 1}", "memory", reseat, (short[0],))
+                    f"{len(filled) - 1}", "memory", reseat, (f"channel {short[0]}",))
 
 
 def _speed(fitted: Sequence[Module], event: Any) -> Iterator[Event]:
