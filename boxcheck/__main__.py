@@ -2,24 +2,77 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from types import FrameType
+
+_asked: list[int] = []
+"""Signals that asked this process to end."""
 
 
 def main() -> None:
     """Runs the command line; `--version` alone answers without importing anything else."""
+    _open_streams()
     if sys.argv[1:] == ["--version"]:
         from boxcheck import __version__
 
-        print(f"boxcheck {__version__}")
+        try:
+            print(f"boxcheck {__version__}", flush=True)
+        except OSError as error:
+            print(f"error: standard output: {os.strerror(error.errno or 0).lower()}", file=sys.stderr)
+            os._exit(2)  # without another try to write at exit
         return
+    import signal
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):  # nohup has SIGHUP ignored
+            signal.signal(number, _end)
+    try:
+        _run()
+    except BaseException:  # what the signal raised may have been made into something else on its way
+        if not _asked:
+            raise
+        _end_programs()
+        print("interrupted before a verdict", file=sys.stderr)
+        sys.exit(128 + _asked[0])
+
+
+def _run() -> None:
     import atexit
     import gc
 
     gc.set_threshold(100_000, 50, 50)  # modules and facts are many, small and all kept; walking over them costs 5 %
     atexit.register(gc.freeze)  # nor is there a use in walking over all of them once more when everything ends: 7 %
+    if os.geteuid() == 0 and "SUDO_UID" in os.environ:
+        sys.dont_write_bytecode = True  # root's files in a user's checkout, which that user could not remove
     from boxcheck.cli import run
 
     run()
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    """Ends the process as an exception does: what is being written is taken back on the way out."""
+    import signal
+
+    signal.signal(number, signal.SIG_DFL)  # the next one ends it at once
+    _asked.append(number)
+    raise KeyboardInterrupt
+
+
+def _end_programs() -> None:
+    programs = sys.modules.get("boxcheck.host.programs")
+    if programs is not None:
+        programs.end_started()
+
+
+def _open_streams() -> None:
+    """A standard stream that was closed becomes /dev/null. Else the next file to be opened takes its number, and what
+    is printed goes there."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            mode = "r" if number == 0 else "w"
+            stream = os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8", closefd=False)
+            setattr(sys, name, stream)
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ def capture(
     _leave(body(out, redact, sysroot))
 
 
-@app.command()
+@app.command(short_help="Say what pasted logs and tool outputs mean, what to do.")
 def triage(
     files: Annotated[list[str] | None, typer.Argument(
         metavar="FILE|-...", help="Saved or pasted text, packed or not, a folder of it, or a capture; - reads standard "
@@ -310,9 +310,8 @@ def run() -> None:
         code = 2
     except typer.Exit as leave:
         code = leave.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        print("interrupted before a verdict", file=sys.stderr)
-        code = 130
+    except typer.Abort:  # typer's word for it
+        raise KeyboardInterrupt from None
     except BrokenPipeError:
         # The reader went away (`| head`). Python would complain once more while flushing at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -330,7 +329,8 @@ def _unexpected(error: Exception) -> int:
         show()
         return usage
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT):
-        _say(f"{error.filename or 'output'}: {os.strerror(error.errno).lower()}", "choose another place to write to")
+        place = error.filename or "standard output"
+        _say(f"{place}: {os.strerror(error.errno).lower()}", "choose another place to write to")
         return 2
     from boxcheck.profile import ProfileError
 

@@ -33,12 +33,14 @@ def capture(out: str, redact: bool, sysroot: str | None) -> int:
 
 def _recorded() -> tuple[Members, list[str], ExitCode]:
     from boxcheck.engine.inspect import read_facts
+    from boxcheck.engine.installation import refuse_shared
     from boxcheck.engine.wake import read_under_load
     from boxcheck.host.evidence import collect
     from boxcheck.host.live import LiveHost
     from boxcheck.host.write import members_of
 
     host = LiveHost()
+    refuse_shared(host.who())
     read_under_load(host)
     facts = read_facts(host)
     collect(host)

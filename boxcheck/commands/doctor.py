@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -43,9 +44,12 @@ def open_host(sysroot: str | None) -> Host:
         from boxcheck.host.capture import CaptureHost
 
         return CaptureHost(sysroot)
+    from boxcheck.engine.installation import refuse_shared
     from boxcheck.host.live import LiveHost
 
-    return LiveHost()
+    host = LiveHost()
+    refuse_shared(host.who())
+    return host
 
 
 def choose(patterns: Sequence[str], without: Sequence[str]) -> tuple[Check, ...]:
@@ -113,6 +117,10 @@ def doctor(options: Options) -> int:
     to_stdout = [name for name in ("json", "jsonl", "junit", "ocptv") if getattr(options, name) == "-"]
     if len(to_stdout) > 1:
         raise UsageError(f"--{to_stdout[0]} - and --{to_stdout[1]} - both want standard output", "write one to a file")
+    named = [place for place in (options.json, options.jsonl, options.junit, options.ocptv) if place not in (None, "-")]
+    for place in named:
+        if sum(os.path.realpath(place) == os.path.realpath(other) for other in named) > 1 and not os.path.exists(place):
+            raise UsageError(f"{place}: two reports want this file", "give each its own")
     from boxcheck.report.progress import announce
 
     with announce(options):

@@ -1,13 +1,15 @@
 """The record of a doctor run on a live machine: the account as JSON, in the state directory of whoever asked.
 
-Under sudo it belongs to the invoking user. A record that cannot be written is said on standard error and costs nothing
-else.
+Under sudo it is written as the invoking user: it belongs to them, and no link in their home leads root astray. A record
+that cannot be written is said on standard error and costs nothing else.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import msgspec
@@ -15,24 +17,7 @@ import msgspec
 from boxcheck.account import Account
 from boxcheck.host import Host
 from boxcheck.model import Unread
-
-
-def _home(host: Host) -> tuple[str, int | None, int | None]:
-    """State directory, and owner where it is not this process."""
-    who = host.who()
-    if not isinstance(who, Unread) and who.root and who.invoked_by:
-        import pwd
-
-        try:
-            entry = pwd.getpwuid(who.invoked_by)
-        except KeyError:
-            pass
-        else:
-            return os.path.join(entry.pw_dir, ".local", "state"), entry.pw_uid, entry.pw_gid
-    state = os.environ.get("XDG_STATE_HOME")
-    if state and os.path.isabs(state):
-        return state, None, None
-    return os.path.join(os.path.expanduser("~"), ".local", "state"), None, None
+from boxcheck.usage import UsageError
 
 
 def save_record(account: Account, host: Host) -> Account:
@@ -40,32 +25,74 @@ def save_record(account: Account, host: Host) -> Account:
     from boxcheck.report.json import run_json
     from boxcheck.report.output import write_output
 
-    base, uid, gid = _home(host)
+    base, uid, gid = _state_directory(host)
     stamp = datetime.fromtimestamp(account.started, UTC).strftime("%Y-%m-%dT%H%M%SZ")
     folder = os.path.join(base, "boxcheck", "runs")
     path = os.path.join(folder, f"{stamp}-doctor.json")
     try:
-        _make(folder, uid, gid)
-        write_output(path, run_json(account, with_facts=False))
-        os.chmod(path, 0o600)
-        if uid is not None and gid is not None:
-            os.chown(path, uid, gid, follow_symlinks=False)
+        with _as_user(uid, gid):
+            _make(folder)
+            write_output(path, run_json(account, with_facts=False), mode=0o600)
+    except UsageError as error:
+        print(f"the record was not saved: {error}", file=sys.stderr)
+        return account
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
         print(f"the record was not saved: {error.filename or path}: {reason}", file=sys.stderr)
         return account
-    shown = path.replace(os.path.expanduser("~"), "~", 1) if path.startswith(os.path.expanduser("~") + "/") else path
+    home = os.path.expanduser("~")
+    shown = path.replace(home, "~", 1) if home != "/" and path.startswith(home + "/") else path
     return msgspec.structs.replace(account, record=shown)
 
 
-def _make(folder: str, uid: int | None, gid: int | None) -> None:
-    """Makes the folders that are missing, owned by the user they are for."""
+def _state_directory(host: Host) -> tuple[str, int | None, int | None]:
+    """State directory, and its owner where that is not this process."""
+    who = host.who()
+    if not isinstance(who, Unread) and who.root and who.invoked_by:
+        import pwd
+
+        with contextlib.suppress(KeyError):
+            entry = pwd.getpwuid(who.invoked_by)
+            return os.path.join(entry.pw_dir, ".local", "state"), entry.pw_uid, entry.pw_gid
+    state = os.environ.get("XDG_STATE_HOME")
+    if state and os.path.isabs(state):
+        return state, None, None
+    return os.path.join(os.path.expanduser("~"), ".local", "state"), None, None
+
+
+@contextlib.contextmanager
+def _as_user(uid: int | None, gid: int | None) -> Iterator[None]:
+    """Opens, makes and renames files as that user while the body runs."""
+    if uid is None or gid is None:
+        yield
+        return
+    groups = os.getgroups()
+    os.setgroups([gid])
+    os.setegid(gid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
+def _make(folder: str) -> None:
+    """Makes the folders that are missing, for their owner alone; not the home above them, which may be `/nonexistent`
+    on purpose, nor anything below a home that nobody knows."""
+    if not os.path.isabs(folder):
+        raise FileNotFoundError(2, "no home directory", folder)
     missing: list[str] = []
     here = folder
     while not os.path.isdir(here) and here != os.path.dirname(here):
         missing.append(here)
         here = os.path.dirname(here)
+    if folder.endswith(HOME_PART) and len(missing) > HOME_PART.count("/"):
+        raise FileNotFoundError(2, "no such directory", missing[HOME_PART.count("/")])
     for path in reversed(missing):
         os.mkdir(path, 0o700)
-        if uid is not None and gid is not None:
-            os.chown(path, uid, gid, follow_symlinks=False)
+
+
+HOME_PART = "/.local/state/boxcheck/runs"
+"""What is made in a home; what is above is not ours to make."""

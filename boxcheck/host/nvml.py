@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from boxcheck.host.programs import STARTED
 from boxcheck.model import Unread
 
 TIMEOUT_SECONDS = 9.0
@@ -28,11 +29,14 @@ def ask_nvml() -> dict[str, Any] | Unread:
         [sys.executable, "-P", script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         start_new_session=True, close_fds=True,
     )
+    STARTED.add(process.pid)
     try:
         out, _ = process.communicate(timeout=TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()  # a process that hangs inside the driver does not die of it; it is left behind
         return Unread(f"NVML gave no answer within {TIMEOUT_SECONDS:g} s", "timeout")
+    finally:
+        STARTED.discard(process.pid)
     if process.returncode != 0 or len(out) > OUTPUT_LIMIT_BYTES:
         return Unread(f"NVML's process ended with status {process.returncode}", "error")
     try:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 OUTPUT_LIMIT_BYTES = 16 << 20
 ERROR_LIMIT_BYTES = 64 << 10
+STARTED: set[int] = set()
+"""Sessions of programs that were started and have not been ended: no signal of a terminal reaches them."""
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/rocm/bin"
 
 
@@ -42,9 +44,13 @@ def run_program(
     except (OSError, ValueError) as error:
         words, kind = from_errno_name(errno_name(getattr(error, "errno", None)))
         return Unread(f"{one_line(program)}: {words}", kind)
+    STARTED.add(process.pid)
     with process:
-        out, err, why = _drain(process, began + timeout_seconds, limit_bytes)
-        _kill(process.pid)
+        try:
+            out, err, why = _drain(process, began + timeout_seconds, limit_bytes)
+        finally:
+            _kill(process.pid)
+            STARTED.discard(process.pid)
         if why == "time":
             return Unread(f"{argv[0]} did not end within {timeout_seconds:g} s", "timeout")
         if why == "size":
@@ -96,6 +102,12 @@ def _ends(process: subprocess.Popen[bytes], deadline: float) -> str:
     except subprocess.TimeoutExpired:
         return "time"
     return ""
+
+
+def end_started() -> None:
+    """Ends what is still running, when boxcheck itself is told to end."""
+    while STARTED:
+        _kill(STARTED.pop())
 
 
 def _kill(group: int) -> None:

@@ -5,28 +5,50 @@ from __future__ import annotations
 import os
 import sys
 
+from boxcheck.usage import UsageError
 
-def write_output(place: str, data: str) -> None:
-    """Writes `data` to a file or, for `-`, to standard output. OSError when the file cannot be written."""
-    if place == "-":
-        sys.stdout.write(data if data.endswith("\n") else data + "\n")
-        sys.stdout.flush()
-        return
-    if not os.path.isdir(os.path.dirname(os.path.abspath(place))):
-        raise FileNotFoundError(2, "no such directory", os.path.dirname(os.path.abspath(place)))
+HELP = "choose another place to write to"
+
+
+def write_output(place: str, data: str, mode: int = 0o666) -> None:
+    """Writes `data` to a file or, for `-`, to standard output. UsageError when the file cannot be written.
+
+    `mode` is what a new file may have at most; the umask takes from it.
+    """
+    text = data if data.endswith("\n") else data + "\n"
+    try:
+        if place == "-":
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        else:
+            _write_file(place, text, mode)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = "standard output" if place == "-" else str(error.filename or place)
+        raise UsageError(f"{where}: {os.strerror(error.errno or 0).lower()}", HELP) from None
+
+
+def _write_file(place: str, text: str, mode: int) -> None:
+    folder = os.path.dirname(os.path.abspath(place))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(2, "no such directory", folder)
     if os.path.exists(place) and not os.path.isfile(place):  # /dev/stderr, a named pipe
         with open(place, "w", encoding="utf-8") as stream:
-            stream.write(data)
+            stream.write(text)
         return
-    beside = f"{place}.{os.getpid()}.part"
+    real = os.path.realpath(place)  # a link to a file stays a link
+    beside = f"{real}.{os.getpid()}.part"
     try:
-        with open(beside, "w", encoding="utf-8") as stream:
-            stream.write(data if data.endswith("\n") else data + "\n")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with os.fdopen(os.open(beside, flags, mode), "w", encoding="utf-8") as stream:
+            stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(beside, place)
-    except OSError as error:
+        os.replace(beside, real)
+    except BaseException as error:
         if os.path.exists(beside):
             os.unlink(beside)
-        error.filename = place
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = place, None
         raise

@@ -116,6 +116,40 @@ def test_a_full_disk_is_one_clear_error(capture: dict[str, str]) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_place_that_is_a_directory_is_one_clear_error(capture: dict[str, str], tmp_path: Path) -> None:
+    done = boxcheck("doctor", "--sysroot", capture["wopr-7x4090"], "--json", str(tmp_path))
+    assert (done.returncode, done.stderr.splitlines()[0]) == (2, f"error: {tmp_path}: is a directory")
+
+
+def test_two_reports_for_one_new_file_are_a_usage_error(capture: dict[str, str], tmp_path: Path) -> None:
+    place = str(tmp_path / "out")
+    done = boxcheck("doctor", "--sysroot", capture["wopr-7x4090"], "--json", place, "--junit", place)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (2, f"error: {place}: two reports want this file")
+    assert not os.path.exists(place)
+
+
+@pytest.mark.parametrize(
+    "words", [("--version",), ("doctor", "--help"), ("checks",), ("explain", "pcie.link-width"), ("capture", "--script"),
+              ("profile", "list")])
+def test_a_full_disk_behind_standard_output_is_one_clear_error(words: tuple[str, ...]) -> None:
+    if not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "boxcheck", *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == "error: standard output: no space left on device"
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_changes_no_verdict(capture: dict[str, str], closed: str) -> None:
+    script = f"{sys.executable} -m boxcheck doctor -q --sysroot {capture['wopr-7x4090+riser-x8']} {closed}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "broke" not in done.stderr
+
+
 def test_a_closed_pipe_is_quiet(capture: dict[str, str]) -> None:
     script = f"{sys.executable} -m boxcheck doctor -vv --sysroot {capture['wopr-7x4090']} | head -1"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120)

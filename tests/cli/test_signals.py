@@ -1,0 +1,100 @@
+"""Ctrl-C and kill: one line, the exit code of the signal, and nothing left behind, at whatever moment they come."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from boxcheck.host import programs
+from tests.boxes import build
+
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+SLOW = """
+import sys
+sys.argv = ["boxcheck", *sys.argv[1:]]
+import boxcheck.__main__ as program
+import boxcheck.engine.inspect as inspect
+import boxcheck.commands.doctor as doctor
+from boxcheck.host.programs import run_program, SEARCH_PATH
+
+def reading(host, wanted=None):
+    print("reading", file=sys.stderr, flush=True)
+    run_program(["sleep", "60"], 50.0)
+    raise AssertionError("nobody ended it")
+
+doctor.read_facts = reading
+inspect.read_facts = reading
+program.main()
+"""
+
+
+def sleepers() -> set[int]:
+    found = set()
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal():
+            try:
+                words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if words[1:2] == [b"60"] and words[0].endswith(b"sleep"):
+                found.add(int(entry))
+    return found
+
+
+@pytest.mark.parametrize("number", CODES)
+@pytest.mark.parametrize("words", [("doctor",), ("capture", "out.tar.gz")])
+def test_a_signal_while_reading(tmp_path: Path, number: signal.Signals, words: tuple[str, ...]) -> None:
+    before = sleepers()
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "PYTHONPATH": str(Path(__file__).parents[2])})
+    assert process.stderr is not None
+    while process.stderr.readline() != "reading\n":
+        assert process.poll() is None
+    deadline = time.monotonic() + 10
+    while not sleepers() - before and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert sleepers() - before
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (CODES[number], "", "interrupted before a verdict\n")
+    assert not sleepers() - before
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_a_signal_at_any_moment_gives_no_traceback(tmp_path: Path, number: signal.Signals) -> None:
+    box = str(build("wopr-7x4090").write_tar(tmp_path / "box.tar"))
+    for delay in (0.06, 0.1, 0.15, 0.2):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "boxcheck", "doctor", "--sysroot", box, "--json", str(tmp_path / "out.json")],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(delay)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+        # Before the first line of ours the interpreter ends as it likes: by the signal.
+        assert process.returncode in (0, CODES[number], -number) or "frozen site" in err, err
+        assert not [path for path in tmp_path.iterdir() if path.name not in ("box.tar", "out.json")]
+        if process.returncode == CODES[number]:
+            assert err.endswith("interrupted before a verdict\n")
+            assert "Traceback" not in err
+
+
+def test_what_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"trap '' HUP; {sys.executable} -c 'import signal, sys; sys.argv = [\"boxcheck\", \"--help\"];"
+         " import boxcheck.__main__ as m\ntry: m.main()\nexcept SystemExit: pass\n"
+         "print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)'"], capture_output=True, text=True, timeout=60)
+    assert done.stdout.endswith("True\n"), done.stderr
+
+
+def test_programs_that_ended_are_not_remembered() -> None:
+    programs.run_program(["true"], 10.0)
+    assert not programs.STARTED
