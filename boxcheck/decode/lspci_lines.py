@@ -172,6 +172,12 @@ _TAILS = re.compile(
     r"|^multiplier=|CommonMode\w{0,16}=|^Interrupt Message Num|\bde-?emphasis\b|-\d(?:\.\d)?dB|^Slot #\d"
     r"|^(?:\d{1,4}[MGTPE]B ?){1,40}$|^\[(?:disabled|virtual)\]|^x\d{1,2}(?: \(|,|$)|^[0-9a-f]{4}$"
     r"|^\((?:ok|downgraded|overdriven|strange)\)|^EmergencyPower|Not Supported,?$")
+_ENDS = re.compile(
+    r"\(rev$|^\[?[A-Za-z0-9 ]{1,40}\]?\)$|^(?:unsupported|[Ss]upported,|Disabled,|preshoot|0dB preshoot)$"
+    r"|^\d{1,2}(?: \d{1,2}){0,31}$|^[\w-]{1,40}=\w{1,16}$|^(?:MaxEETLPPrefixes|PhantFunc|IntMsg) \d|^Width x\d|^bytes$"
+    r"|^TriggerExt:|^(?:RP )?PIO ErrPtr:"
+    r"|^(?:node \d{1,3}, )?(?:IOMMU )?group \d{1,5}$|^\S{0,20} ?-r[0-9a-f]{2} \"|^\"\"( \"\")?$")
+"""Short ends of lines that a mailer broke."""
 _INDENTED = re.compile(r"(?:\t\t| {12,40}(?![-+\\|<])(?!.{0,60} : ))\s{0,40}\S")
 """Registers and what belongs to them stand this deep, until a mailer or a forum takes the blanks away."""
 _NAME_WORDS = re.compile(
@@ -216,9 +222,9 @@ def is_continuation(text: str) -> bool:
     """A clean line that goes on with what the line before it began, as lspci or a mailer broke it."""
     if len(text) > 300:
         return False
-    if _TAILS.search(text) is not None:
+    if _TAILS.search(text) is not None or _ENDS.search(text) is not None:
         return True
-    if 16 <= len(text) <= 80 and _NAME_WORDS.search(text) and not _SENTENCE.search(text):
+    if 8 <= len(text) <= 80 and _NAME_WORDS.search(text) and not _SENTENCE.search(text):
         # The middle of a long name, broken twice: nearly all its words are names or numbers.
         words = text.split()
         if 3 * sum(not word[0].islower() or word[-1].isdigit() for word in words) >= 2 * len(words):

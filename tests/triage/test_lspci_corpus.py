@@ -7,6 +7,7 @@ how many devices, words of the notes. Each event kind has a text on which it fir
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ import pytest
 from boxcheck.triage.cut import cut
 from boxcheck.triage.evidence import Evidence
 from boxcheck.triage.tools import lspci
+
+from .lspci_text import flattened, wrapped
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "lspci"
 FILES = sorted(CORPUS.glob("*.txt"))
@@ -38,6 +41,20 @@ def test_a_text_of_the_corpus(path: Path) -> None:
         assert any(words in note for note in evidence.notes), (words, evidence.notes)
     if "tool" in expected:
         assert evidence.tool == expected["tool"]
+
+
+def _told(text: str) -> list[tuple[str, str, str | None, tuple[str, ...]]]:
+    return [(event.kind, event.severity, event.bdf, event.labels)
+            for reader, section in cut(text)[0] if reader is lspci  # type: ignore[comparison-overlap]
+            for event in reader.read(section).events]
+
+
+@pytest.mark.parametrize("shape", [flattened, wrapped, lambda text: "".join(f"> {line}\n" for line in text.splitlines()),
+                                   lambda text: text.replace("\n", "\r\n")], ids=["flattened", "mailed", "quoted", "crlf"])
+@pytest.mark.parametrize("path", [path for path in FILES if "tree" not in path.stem], ids=lambda path: path.stem)
+def test_the_way_it_was_pasted_changes_nothing(path: Path, shape: Callable[[str], str]) -> None:
+    text = path.read_text()
+    assert _told(shape(text)) == _told(text)
 
 
 def test_no_text_is_without_its_expectation() -> None:

@@ -92,6 +92,19 @@ def test_a_card_without_its_port_cannot_tell_a_narrow_slot_from_a_fault(width: i
     assert "not in this text" in event.says
 
 
+def test_a_card_whose_registers_are_hidden_is_judged_by_the_database() -> None:
+    card = "41:00.0 VGA compatible controller [0300]: NVIDIA Corporation AD102 [10de:2684] (rev a1)\n\tCapabilities: <access denied>"
+    assert one(*box(card, width=8), kind="link-width").severity == "fail"
+    assert events(*box(card, width=8, lanes=8), kind="link-width") == []
+    assert events(*box(card.replace("2684", "ffff"), width=8), kind="link-width") == []
+
+
+def test_a_port_alone_cannot_tell_what_is_below() -> None:
+    event = one(bridge("40:01.1", 0x41, slot=slot_lines(3), width=4), kind="link-width")
+    assert (event.severity, event.bdf, event.labels) == ("info", PORT, ("x4 of x16",))
+    assert events(bridge("40:01.1", 0x41, slot=slot_lines(3), width=16)) == []
+
+
 def test_a_card_that_reports_no_lanes() -> None:
     assert one(nvidia("41:00.0", width=0), kind="link-width").severity == "warn"
 

@@ -28,7 +28,10 @@ def link_events(scene: Scene) -> Iterator[Event]:
     judged: set[Bdf] = set()
     for link in scene.links:
         yield from _port(scene, link)
-        if link.below is None or link.below.gone:
+        if link.below is None:
+            yield from _below_unseen(link)
+            continue
+        if link.below.gone:
             continue
         if link.below.bdf is not None:
             judged.add(link.below.bdf)
@@ -57,8 +60,6 @@ def _subject(link: Link) -> tuple[Bdf | None, str]:
 def _pair(scene: Scene, link: Link) -> Iterator[Event]:
     below = link.below
     assert below is not None
-    if below.width is None and below.max_width is None:
-        return
     bdf, name = _subject(link)
     who = name or called(scene, below)
     if (link.port.width in LEGAL_WIDTHS and below.width in LEGAL_WIDTHS and link.port.width != below.width):
@@ -73,8 +74,29 @@ def _pair(scene: Scene, link: Link) -> Iterator[Event]:
         yield from _pair_speed(scene, link, below, bdf, who)
 
 
+def _lanes(link: Link, below: LspciFunction) -> int | None:
+    """How many lanes the lower end has: its own register, else what the database knows of the card."""
+    if below.max_width is not None or len(link.gpus) != 1:
+        return below.max_width
+    gpu = link.gpus[0]
+    return gpu.part.link_width if gpu.part is not None and gpu.bdf == below.bdf else None
+
+
+def _below_unseen(link: Link) -> Iterator[Event]:
+    """A port that has a link, in a text that does not show what is below it (`lspci -s`)."""
+    port = link.port
+    width, most = port.width, port.max_width
+    if width not in LEGAL_WIDTHS or most not in LEGAL_WIDTHS or width is None or most is None or width >= most:
+        return
+    yield event(
+        port, "link-width", "info", None,
+        f"the port{slot_text(port)} trained x{width} of its x{most}; what hangs below, and how many lanes it has, is "
+        "not in this text", labels=(f"x{width} of x{most}",), width=width, speed_gts=port.speed_gts, capable_width=most,
+        help=("sudo lspci -vvv, whole, shows both ends",))
+
+
 def _pair_width(link: Link, below: LspciFunction, bdf: Bdf | None, who: str) -> Iterator[Event]:
-    capable = _best(link.port.max_width, below.max_width)
+    capable = _best(link.port.max_width, _lanes(link, below))
     width = link.port.width if link.port.width in LEGAL_WIDTHS else below.width
     if width not in LEGAL_WIDTHS or capable is None or width is None or width >= capable:
         return
