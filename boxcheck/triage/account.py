@@ -26,6 +26,7 @@ _NVIDIA_KINDS = ("xid", "gpu-lost", "nvidia-init-fail")
 _AMD_KINDS = ("ib-test-fail", "ring-test-fail", "psp-fail")
 _GPU_DRIVER = re.compile(r"(?:nvidia|amdgpu|nouveau|radeon|xe) [0-9a-fA-F]{2,8}:")
 """A message that one of these drivers' devices is the subject of: `nvidia 0000:07:00.0: AMD-Vi: ...`."""
+_GPU_NUMBER = re.compile(r"gpu(\d{1,3})")
 _VENDORS = {"nvidia": 0x10DE, "amd": 0x1002}
 
 
@@ -166,13 +167,28 @@ def _placed(sightings: Sequence[Sighting], machine: Machine) -> Iterable[Sightin
         family = _family(sighting)
         if bdf is None and family is not None:
             known = {gpu for gpu in machine.gpus() if machine.vendor(gpu) in (None, _VENDORS[family])}
-            candidates = named[sighting.source, family] | known
+            near = sighting.event.near
+            candidates = {near} if near is not None else named[sighting.source, family] | known
             if len(candidates) == 1:
                 bdf, assumed = next(iter(candidates)), True
+        if bdf is None and not sighting.log and sighting.labels:
+            bdf = _numbered(sighting.labels[0], machine)
+            assumed = bdf is not None
         if bdf is not None:
             event = msgspec.structs.replace(sighting.event, bdf=bdf) if assumed else sighting.event
             sighting = msgspec.structs.replace(sighting, event=event, link=machine.link(bdf), assumed=assumed)
         yield sighting
+
+
+def _numbered(label: str, machine: Machine) -> Bdf | None:
+    """The GPU that a tool calls `gpu3`, where another tool gives the address of GPU 3. Tools may count mixed cards in
+    another order, so only cards of one model are taken for each other."""
+    found = _GPU_NUMBER.fullmatch(label)
+    if found is None:
+        return None
+    by_index = {known.device.index: bdf for bdf, known in machine.devices.items() if known.device.index is not None}
+    models = {machine.model(bdf) for bdf in by_index.values()}
+    return by_index.get(int(found[1])) if len(models) == 1 else None
 
 
 def _family(sighting: Sighting) -> str | None:

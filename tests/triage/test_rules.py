@@ -133,8 +133,17 @@ CASES: dict[str, tuple[str, str]] = {
         BUSES + aer(99.0, "0000:40:01.1", *TLP)
         + lines("NVRM: GPU 0000:41:00.0: RmInitAdapter failed! (0x22:0x56:894)"),
     ),
-    "alone": (
+    "drive-does-not-answer": (
         BUSES + lines("nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0xffff"),
+        BUSES + lines("nvme nvme0: 8/0/0 default/read/poll queues"),
+    ),
+    "wrong-copies": (corpus("rocm-bandwidth/validation-one-gpu.txt"), corpus("rocm-bandwidth/validation-passed.txt")),
+    "power-cut": (
+        BUSES + corpus("klog/gpu-power-cable-missing.log"),
+        BUSES + lines("NVRM: GPU 0000:41:00.0: RmInitAdapter failed! (0x22:0x56:894)"),
+    ),
+    "alone": (
+        BUSES + lines("watchdog: BUG: soft lockup - CPU#12 stuck for 22s! [kworker/12:1:345]"),
         BUSES + fell(500.0, "41"),
     ),
 }

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.triage.machine import bus_of
 from boxcheck.triage.rules import rule
-from boxcheck.triage.rules.links import direction, goes_with, link_name, links_of, trouble
+from boxcheck.triage.rules.links import direction, link_name, links_of, trouble
 from boxcheck.triage.rules.words import (
     AER,
     CORRECTED,
@@ -22,7 +21,6 @@ from boxcheck.triage.rules.words import (
     times_text,
 )
 from boxcheck.triage.scene import Diagnosis, Scene, apart_seconds, gravest, helps
-
 
 SAME_SECONDS = 1.0
 """An error message climbs from the device to the root port; each port on the way logs it within milliseconds."""
@@ -50,7 +48,7 @@ def link_dropped(scene: Scene) -> Iterator[Diagnosis]:
             continue
         aftermath = [
             sighting for sighting in scene.free
-            if sighting.kind in ("aer-recovery-failed", *AER) and scene.on_link(sighting, link)]
+            if sighting.kind in ("aer-recovery-failed", "amdgpu-pci-error", *AER) and scene.on_link(sighting, link)]
         yield Diagnosis(
             rule="", key=f"link:{link}", title=f"{link_name(scene, link)} dropped its link",
             where=scene.machine.where(link), cause="signal", sure="likely",
@@ -88,6 +86,7 @@ def damaged_link(scene: Scene) -> Iterator[Diagnosis]:
             continue
         slow = [sighting for sighting in scene.of("p2p-slow", "copy-slow", "bw-limited")
                 if sighting.link == link and sighting.bdf is not None]
+        slow += [sighting for sighting in scene.of("amdgpu-pci-error", "link-replays") if sighting.link == link]
         damaged = [sighting for sighting in group if is_signal(sighting)]
         trained = [sighting for sighting in group if sighting.kind in LINK_TROUBLE]
         name = link_name(scene, link)
@@ -97,7 +96,7 @@ def damaged_link(scene: Scene) -> Iterator[Diagnosis]:
             title = f"{name}: {trained[0].event.says}"
         because = [sign_text(sign) for sign in group[:5]]
         because += [text for sign in damaged if (text := direction(scene, sign)) is not None][:2]
-        because += [f"it is slow, too: {sighting.event.says}" for sighting in slow[:2]]
+        because += [f"beside it: {sighting.event.says}" for sighting in slow[:2]]
         if scene.machine.slot(link) is None and not scene.machine.below(link):
             because.append(
                 "the evidence does not say which slot this is; sudo lspci -vvv of the same machine beside it would")
@@ -169,7 +168,7 @@ def refused_requests(scene: Scene) -> Iterator[Diagnosis]:
     Source: PCI Express Base Specification 6.2.3.2 (error classes), drivers/pci/pcie/err.c (recovery).
     """
     signs = scene.of(*AER, bad=True, where=lambda item: not is_signal(item) and item.kind not in CORRECTED)
-    waiting = [*signs, *scene.of("aer-recovery-failed", bad=True)]
+    waiting = [*signs, *scene.of("aer-recovery-failed", "amdgpu-pci-error", bad=True)]
     while waiting:
         lead = waiting[0]
         mine = [sighting for sighting in waiting if sighting is lead or sighting.link == lead.link is not None or (
@@ -187,29 +186,3 @@ def refused_requests(scene: Scene) -> Iterator[Diagnosis]:
             severity=gravest(mine), help=helps(mine)[:5],
             not_=() if damaged else ("damaged packets on this link, as far as this evidence goes",),
         )
-
-
-@rule("drive-link")
-def drive_link(scene: Scene) -> Iterator[Diagnosis]:
-    """A drive timed out, and its link shows errors: look at its slot before its flash.
-
-    Why: a drive whose packets are damaged answers late or not at all.
-    Not: the drive's flash, first.
-    Source: PCI Express Base Specification 6.2; drivers/nvme/host/pci.c (a timeout says nothing of why).
-    """
-    for slow in scene.of("nvme-timeout", "nvme-reset"):
-        if slow.bdf is None:
-            continue
-        link = scene.machine.link(slow.bdf)
-        signs = [sighting for sighting in scene.all
-                 if scene.on_link(sighting, link) and is_signal(sighting) and goes_with(sighting, slow)]
-        if signs:
-            yield Diagnosis(
-                rule="", key=f"drive:{slow.bdf}",
-                title=f"the drive at {bus_of(slow.bdf)} does not answer, and its link shows errors",
-                where=scene.machine.where(slow.bdf), cause="signal", sure="likely",
-                because=(*(f"{times_text(sign)}{at_text(sign.bdf)}" for sign in signs[:3]), slow.event.says),
-                events=(slow.index,), severity=slow.event.severity,
-                help=("power off, reseat the drive or its adapter and cable", *slow.event.help),
-                not_=("worn flash, first: a worn drive does not damage packets",),
-            )

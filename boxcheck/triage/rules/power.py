@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from boxcheck.model import Bdf
 from boxcheck.triage.machine import bus_of
 from boxcheck.triage.rules import rule
-from boxcheck.triage.rules.words import AER, DROPPED_LABELS, LINK_TROUBLE, indices, lost_gpu
-from boxcheck.triage.scene import Diagnosis, Scene, Sighting, apart_seconds, gravest, span_text
+from boxcheck.triage.rules.words import AER, DROPPED_LABELS, LINK_TROUBLE, gpu_failed, indices, lost_gpu
+from boxcheck.triage.scene import Diagnosis, Scene, Sighting, apart_seconds, gravest, helps, span_text
 
 TOGETHER_SECONDS = 1.0
 """Two GPUs on two slots share nothing but supply, board and driver; a second is longer than a kernel needs to notice
@@ -69,6 +69,30 @@ def _several(scene: Scene, group: list[Sighting]) -> Diagnosis:
         ),
         not_=() if shared is not None else ("one bad riser or card: they share none of these",),
     )
+
+
+@rule("power-cut")
+def power_cut(scene: Scene) -> Iterator[Diagnosis]:
+    """A card or a slot says itself that its power is missing.
+
+    Why: the driver reads the card's sense pins, the port its slot's fuse: nothing is inferred.
+    Not: the driver, the riser's data lanes or the GPU.
+    Source: NVIDIA's open kernel modules (power cable messages); PCI Express Base Specification 6.7.1.8 (power fault).
+    """
+    signs = scene.of("gpu-power-cable", "slot-power-fault", bad=True)
+    for link in dict.fromkeys(sighting.link for sighting in signs):
+        mine = [sighting for sighting in signs if sighting.link == link]
+        with_it = [sighting for sighting in scene.free if link is not None and sighting.link == link and (
+            gpu_failed(scene, sighting) or sighting.kind in LINK_TROUBLE)]
+        bdf = mine[0].bdf
+        yield Diagnosis(
+            rule="", key=f"power-cut:{bdf or ''}", title=f"{scene.machine.name(bdf) if bdf else 'a card'} lacks power",
+            where=scene.machine.where(bdf) if bdf is not None else "a card that the log does not name", cause="power",
+            sure="certain", because=tuple(dict.fromkeys(sighting.event.says for sighting in (*mine, *with_it)))[:4],
+            events=indices(mine, with_it), severity=gravest(mine), help=helps(mine)[:4] or (
+                "power off, check every power plug of the card and its cable at the supply",),
+            not_=("the driver", "the riser's data lanes"),
+        )
 
 
 def _near(one: Sighting, other: Sighting) -> bool:

@@ -9,7 +9,8 @@ from boxcheck.triage.rules import rule
 from boxcheck.triage.rules.words import indices
 from boxcheck.triage.scene import Diagnosis, Scene, Sighting, Sure, gravest, helps
 
-_WRONG = ("wrong-results", "validation-failed")
+_WRONG = ("wrong-results",)
+_WRONG_COPIES = ("validation-failed",)
 _SLOW = ("p2p-slow", "copy-slow", "slow")
 
 
@@ -23,7 +24,7 @@ def _subject(scene: Scene, sighting: Sighting) -> str:
 
 @rule("wrong-results")
 def wrong_results(scene: Scene) -> Iterator[Diagnosis]:
-    """A program computed or copied wrong values: one card alone is that card, several at once are what they share.
+    """A program computed wrong values: one card alone is that card, several at once are what they share.
 
     Why: a card whose memory or core is bad is wrong wherever it sits. Several cards that are wrong in one run share the
     supply, the heat and the driver, and rarely all have bad memory.
@@ -46,6 +47,31 @@ def wrong_results(scene: Scene) -> Iterator[Diagnosis]:
         rule="", key="wrong:" + ("" if several else names[0]), title=title, where=", ".join(names[:8]), cause=cause,
         sure=sure, because=tuple(because), events=indices(list(wrong)), severity=gravest(wrong), help=helps(wrong)[:5],
         not_=("a link whose counters stand still: it repeats damaged packets, and they arrive right",),
+    )
+
+
+@rule("wrong-copies")
+def wrong_copies(scene: Scene) -> Iterator[Diagnosis]:
+    """A copy arrived wrong: between GPUs the IOMMU, ACS or the driver's peer-to-peer patch before the hardware.
+
+    Why: a packet that is damaged on the wire is sent again. What arrives wrong went to a wrong address, was read before
+    it was there, or was wrong where it came from.
+    Not: a link with errors, first: those are repaired or reported.
+    Source: PCI Express Base Specification 3.6.3 (LCRC and replay); aikitoria/open-gpu-kernel-modules issue 25 (peer
+    copies wrong under a translating IOMMU).
+    """
+    wrong = list(scene.of(*_WRONG_COPIES, bad=True))
+    if not wrong:
+        return
+    named = [bdf for bdf in dict.fromkeys(sighting.bdf for sighting in wrong) if bdf is not None]
+    yield Diagnosis(
+        rule="", key="wrong-copies:", title="copies arrived wrong",
+        where=", ".join(map(scene.machine.short, named[:8])) or "the copies that the test names", cause="config",
+        sure="possible", because=tuple(dict.fromkeys(sighting.event.says for sighting in wrong[:5])),
+        events=indices(wrong), severity=gravest(wrong), help=tuple(dict.fromkeys((
+            "look at the IOMMU's mode and ACS: sudo boxcheck doctor iommu acs; with a peer-to-peer patch of the driver,"
+            " boot once with the IOMMU off", *helps(wrong))))[:5],
+        not_=("damaged packets: they are sent again, and arrive right",),
     )
 
 
