@@ -25,6 +25,13 @@ def examined(tmp_path_factory: pytest.TempPathFactory) -> tuple[Account, Host]:
     return examine(Options(sysroot=str(folder), checks=("env",)))
 
 
+@pytest.fixture(autouse=True)
+def without_sudo(monkeypatch: pytest.MonkeyPatch, examined: tuple[Account, Host]) -> None:
+    """Not the login of the capture, which would name a user of this machine."""
+    who = Who(name="me", uid=os.geteuid(), gid=os.getegid(), groups=(), root=os.geteuid() == 0)
+    monkeypatch.setattr(type(examined[1]), "who", lambda self: who)
+
+
 @pytest.fixture
 def behind_sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: tuple[Account, Host]) -> Path:
     """Root behind sudo, and the home of who called."""
