@@ -54,6 +54,7 @@ _PREAMBLE = re.compile(r"# dmidecode \d\.\d{1,2}|Getting SMBIOS data from |SMBIO
                        r"|Table at 0x[0-9A-F]{4,16}\.?$|\d{1,5} structures occupying \d{1,7} bytes\.?$"
                        r"|# SMBIOS implementations newer|# fully supported by this version|Scanning /dev/mem"
                        r"|Wrong DMI structures|Invalid entry length|Table is unreachable|Reading SMBIOS/DMI data")
+_WORD = re.compile(r"[A-Za-z0-9<(\[]")
 _SIZE = re.compile(r"(\d{1,7}) (bytes|kB|MB|GB|TB|KiB|MiB|GiB|TiB)$")
 _SPEED = re.compile(r"(\d{1,6}) (?:MT/s|MHz)$")
 _BITS = re.compile(r"(\d{1,5}) bits$")
@@ -129,12 +130,12 @@ def is_start(line: str) -> bool:
 def is_row(line: str) -> bool:
     """Whether the line is one of dmidecode's."""
     text = line[:400].strip()
-    if is_start(text) or _NUMBERED.match(text) or _LIST.match(text):
+    if line.startswith(("\t", "   ")) and _WORD.match(text):
         return True
     found = _ROW.match(text)
     if found is not None and (found[1].lower() in NAMES or _NUMBERED_ROW.match(found[1])):
         return True
-    return line.startswith(("\t", "   ")) and re.match(r"[A-Za-z0-9<(\[]", text) is not None
+    return is_start(text) or _NUMBERED.match(text) is not None or _LIST.match(text) is not None
 
 
 def structures(lines: Sequence[str]) -> list[Structure]:
