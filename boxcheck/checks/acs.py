@@ -46,7 +46,7 @@ def redirect(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> Iter
     What to do: BIOS setup: ACS off (on AMD servers under NBIO). Else clear the bits at every boot:
     `sudo setpci -s <port> ECAP_ACS+6.w=0000`, for root ports and switch ports alike.
     Not a fault: on a machine for virtual machines, where ACS keeps guests apart: `--goal vm`.
-    By hand: lspci -vv -s <port> | grep ACSCtl
+    By hand: sudo lspci -vv -s <port> | grep ACSCtl
     """
     judged = [gpu for gpu in wanted_gpus(gpus, want) if gpu.slot_link is not None]
     if gpus.unreadable is not None:
@@ -105,7 +105,7 @@ def route(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> Iterato
     Why it matters: ROCm refuses a card whose atomics do not reach memory (`PCIE atomic ops is not supported`).
     What to do: move the card to a slot that hangs on the processor, not on the chipset or an old switch.
     Not a fault: NVIDIA cards and tinygrad's own driver do not need them.
-    By hand: lspci -vv -s <port> | grep AtomicOps
+    By hand: sudo lspci -vv -s <port> | grep AtomicOps
     """
     judged = False
     for gpu, link in slot_links(gpus, links, want):

@@ -109,7 +109,7 @@ def live(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Profile) -
     What to do: BIOS setup, PCIe AER (or "AER reporting mechanism"): OS first. No such setting: boot with
     `pcie_ports=native`. Remove pci=noaer and pcie_ports=compat from the kernel command line.
     Not a fault: of the link. Consumer boards often keep AER in firmware.
-    By hand: ls /sys/bus/pci_express/drivers/aer; lspci -vv -s <port> | grep -E 'DevCtl|CEMsk|RootCmd'
+    By hand: ls /sys/bus/pci_express/drivers/aer; sudo lspci -vv -s <port> | grep -E 'DevCtl|CEMsk|RootCmd'
     """
     judged = False
     silences: dict[str, list[tuple[Gpu, Link]]] = {}

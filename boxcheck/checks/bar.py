@@ -61,7 +61,7 @@ def full_vram(gpus: Gpus, links: Links, amdgpu: Amdgpu, want: Profile) -> Iterat
     What to do: BIOS setup: Above 4G Decoding on, Resizable BAR (Smart Access Memory) on, CSM off. On some cards the
     VBIOS must be updated first.
     Not a fault: for work on one card alone the small window costs little.
-    By hand: lspci -vv -s <gpu> | grep -E 'Region [01]|BAR [01]: current size'
+    By hand: sudo lspci -vv -s <gpu> | grep -E 'Region [01]|BAR [01]: current size'
     """
     judged = _judged(gpus, want)
     if not judged:
@@ -129,7 +129,7 @@ def unassigned(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     Why it matters: the driver cannot reach the card and refuses to load for it.
     What to do: BIOS setup: Above 4G Decoding on, a larger MMIO high size; or boot with `pci=realloc`.
     Not a fault: I/O port windows without an address are harmless; expansion ROMs too.
-    By hand: cat /sys/bus/pci/devices/<gpu>/resource; dmesg | grep -E "can't assign|no space"
+    By hand: cat /sys/bus/pci/devices/<gpu>/resource; sudo dmesg | grep -E "can't assign|no space"
     """
     judged = _judged(gpus, want)
     if not judged:
@@ -230,7 +230,7 @@ def bridge_window(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) ->
     Why it matters: what lies outside the window of a bridge is not reachable through it.
     What to do: BIOS setup: a larger MMIO high size; or boot with `pci=realloc`.
     Not a fault: a bridge above a card whose BAR has no address at all; that is bar.unassigned.
-    By hand: lspci -vv -s <port> | grep 'Prefetchable memory behind bridge'
+    By hand: sudo lspci -vv -s <port> | grep 'Prefetchable memory behind bridge'
     """
     judged = _judged(gpus, want)
     if not judged:

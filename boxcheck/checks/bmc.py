@@ -46,8 +46,8 @@ def present(bmc: Bmc, want: Profile) -> Iterator[Finding]:
 
     Why it matters: without it nobody sees the supplies, the fans and the log of hardware errors, and a hung box cannot
     be restarted from afar.
-    What to do: `modprobe ipmi_si ipmi_devintf`. Where the board shows no controller at all, cut mains for a minute: a
-    BMC that hung starts again with standby power.
+    What to do: `sudo modprobe ipmi_si ipmi_devintf`. Where the board shows no controller at all, cut mains for a
+    minute: a BMC that hung starts again with standby power.
     Not a fault: desktop boards have none.
     By hand: ls /dev/ipmi0; sudo ipmitool mc info
     """
@@ -89,8 +89,8 @@ def sel_critical(bmc: Bmc, want: Profile) -> Iterator[Finding]:
 
     Why it matters: the BMC logs what the operating system never sees: mains lost on one supply, a fan that stopped, a
     memory or bus error before boot.
-    What to do: deal with what it names, save the log (`ipmitool sel elist`), clear it (`ipmitool sel clear`), and see
-    whether it comes again.
+    What to do: deal with what it names, save the log (`sudo ipmitool sel elist`), clear it
+    (`sudo ipmitool sel clear`), and see whether it comes again.
     Not a fault: old events of work on the box; the log keeps them until somebody clears it.
     By hand: sudo ipmitool sel elist
     """

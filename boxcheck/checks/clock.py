@@ -20,7 +20,7 @@ def synchronized(clock: Clock, container: Container, want: Profile) -> Iterator[
 
     Why it matters: reports and logs of several boxes do not line up; certificates and package signatures fail when the
     clock is off by much.
-    What to do: `timedatectl set-ntp true`, or install chrony; a box without a network needs neither.
+    What to do: `sudo timedatectl set-ntp true`, or install chrony; a box without a network needs neither.
     Not a fault: inside a container, whose clock is the host's.
     By hand: timedatectl | grep synchronized
     """

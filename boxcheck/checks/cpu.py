@@ -220,7 +220,7 @@ def numa_balancing(cpu: Cpu, want: Profile) -> Iterator[Finding]:
 
     Why it matters: it unmaps pages to see who touches them; on a box with several nodes that stalls GPU work that has
     the memory pinned or mapped. AMD's tuning guides switch it off.
-    What to do: `sysctl kernel.numa_balancing=0`, and put it into /etc/sysctl.d/.
+    What to do: `sudo sysctl kernel.numa_balancing=0`, and put it into /etc/sysctl.d/.
     Not a fault: on a box with one NUMA node it does nothing, whatever its value.
     By hand: cat /proc/sys/kernel/numa_balancing; ls -d /sys/devices/system/node/node*
     """

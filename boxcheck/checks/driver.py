@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from boxcheck.checks.places import wanted_gpus
+from boxcheck.checks.steps import INITRAMFS
 from boxcheck.checks.versions import demanded, judged_version
 from boxcheck.checks.wording import listed, not_read
 from boxcheck.decode.version import parse_numbers
@@ -134,7 +135,7 @@ def _bind_help(gpu: Gpu, alike: list[Gpu]) -> str:
 NOUVEAU_HELP = (
     "install NVIDIA's driver where it is missing",
     "printf 'blacklist nouveau\\noptions nouveau modeset=0\\n' | sudo tee /etc/modprobe.d/blacklist-nouveau.conf",
-    "sudo update-initramfs -u (Fedora: sudo dracut -f), then reboot",
+    INITRAMFS,
 )
 
 

@@ -168,7 +168,7 @@ def lockdown(kernel: Kernel, want: Profile) -> Iterator[Finding]:
     Why it matters: under lockdown root may not write PCI registers or map BARs, and unsigned modules are refused.
     Drivers in user space (tinygrad's) cannot work, setpci cannot retrain a link, and a driver built by DKMS
     loads only with an enrolled key.
-    What to do: switch Secure Boot off in the BIOS, or enrol the key that signs your modules (mokutil --import).
+    What to do: switch Secure Boot off in the BIOS, or enrol the key of your modules (sudo mokutil --import FILE).
     Not a fault: for a box that uses its distribution's signed driver; then this is information.
     By hand: cat /sys/kernel/security/lockdown; mokutil --sb-state
     """
@@ -188,7 +188,7 @@ def lockdown(kernel: Kernel, want: Profile) -> Iterator[Finding]:
             yield marginal(
                 BOX, f"lockdown is {mode}: unsigned modules are refused, PCI registers cannot be written",
                 evidence=evidence, cause="lockdown:", title="the kernel is locked down",
-                help=("switch Secure Boot off in the BIOS, or enrol the key of your modules: mokutil --import",),
+                help=("BIOS setup: Secure Boot off, or enrol the key of your modules: sudo mokutil --import FILE",),
                 notes=("commands that change PCI registers (setpci) will not work",))
         case mode:
             yield passed(BOX, f"lockdown is {mode}: unsigned modules are refused", evidence=evidence)

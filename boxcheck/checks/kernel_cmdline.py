@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from boxcheck.checks.steps import GRUB_FILE, GRUB_RUN
+from boxcheck.checks.steps import GRUB_FILE, GRUB_RUN, INITRAMFS
 from boxcheck.checks.strix import GTT_MISSPELT
 from boxcheck.checks.wording import listed, not_read
 from boxcheck.decode.cmdline import CommandLine
@@ -143,7 +143,7 @@ def _kept_out(settings: ModuleSettings, want: Profile) -> Iterator[Finding]:
             yield marginal(
                 Subject("module", name=module), f"{module} is blacklisted in {place}", evidence=(place,),
                 cause=f"driver:{module.partition('_')[0]}",
-                help=(f"take `blacklist {module}` out of {place}, run update-initramfs -u (or dracut -f), reboot",))
+                help=(f"take `blacklist {module}` out of {place}", INITRAMFS))
 
 
 ALL_VISIBLE = frozenset({"amdgpu", "ttm", "amdttm"})
@@ -174,7 +174,7 @@ def cmdline_unknown(kernel: Kernel, settings: ModuleSettings, logs: KernelLogs, 
     that its owner believes in.
     What to do: correct the spelling, or take it out. `modinfo -p <module>` lists what a module knows.
     Not a fault: words meant for the boot loader or user space (BOOT_IMAGE, splash, systemd.*, rd.*).
-    By hand: dmesg | grep -iE 'unknown (parameter|kernel command line)'
+    By hand: sudo dmesg | grep -iE 'unknown (parameter|kernel command line)'
     """
     if isinstance(kernel.command_line, Unread) and settings.modprobe_unread is not None:
         yield not_read(BOX, kernel.command_line, evidence=(COMMAND_LINE,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from boxcheck.checks.kernel import kernel_subject
-from boxcheck.checks.steps import P2P_KERNEL
+from boxcheck.checks.steps import INITRAMFS, P2P_KERNEL
 from boxcheck.checks.wording import judged, listed, not_read
 from boxcheck.decode.version import snapshot_date
 from boxcheck.model import BOX, Finding, Subject, Unread
@@ -29,8 +29,8 @@ def dkms(kernel: Kernel, dkms: Dkms, gpus: Gpus, want: Profile) -> Iterator[Find
     """A module that DKMS manages is not installed for the running kernel.
 
     Why it matters: after a kernel upgrade a driver that could not be built is simply missing, and the GPU has none.
-    What to do: install the headers of the running kernel and build: `sudo apt install linux-headers-$(uname -r) &&
-    sudo dkms autoinstall`; the reason of a failed build is in /var/lib/dkms/<module>/<version>/build/make.log.
+    What to do: install the headers of the running kernel and build:
+    `sudo apt install linux-headers-$(uname -r) && sudo dkms autoinstall`; the reason of a failed build is in /var/lib/dkms/<module>/<version>/build/make.log.
     Not a fault: of the GPU. A driver that is loaded from elsewhere (a distribution's prebuilt module) works.
     By hand: dkms status
     """
@@ -109,7 +109,7 @@ def firmware_package(packages: Packages, want: Profile) -> Iterator[Finding]:
         yield judged(
             subject, date, bound, f"{name} {version}, denied is {listed(bound.must or bound.should)}",
             cause="firmware-package:", title=f"{name} {date} breaks this box",
-            help=(f"install a newer {name}, rebuild the initramfs (update-initramfs -u, or dracut -f), reboot",),
+            help=(f"install a newer {name}", INITRAMFS,),
         )
 
 

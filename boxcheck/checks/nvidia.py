@@ -168,7 +168,7 @@ def row_remap(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Iterator
 
     Why it matters: rows are replaced after uncorrectable errors. The spare ones are few; when replacing fails the
     card is at its end.
-    What to do: pending: reset the GPU (nvidia-smi -r) or reboot, then look again. Failed: have the card replaced.
+    What to do: pending: reset the GPU (sudo nvidia-smi -r) or reboot, then look again. Failed: have the card replaced.
     Not a fault: a card that keeps no such record, as many GeForce cards; rows that were replaced in time.
     By hand: nvidia-smi -q -d ROW_REMAPPER,PAGE_RETIREMENT,ECC
     """

@@ -79,7 +79,7 @@ def link_width(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     swap card and riser one at a time to tell them apart.
     Not a fault: a slot that is wired or set to fewer lanes; say so in the profile, `[[slot]] label = ... width = 8`.
     On cards with a switch of their own (RDNA) the GPU's own link is on the card and always full: the slot's is judged.
-    By hand: cat /sys/bus/pci/devices/<port>/{current,max}_link_width; lspci -vv -s <port> | grep -E 'LnkCap|LnkSta'
+    By hand: cat /sys/bus/pci/devices/<port>/{current,max}_link_width; sudo lspci -vv -s <port> | grep Lnk
     """
     judged = False
     for gpu, link in slot_links(gpus, links, want):
@@ -281,7 +281,7 @@ def link_down(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     parts are a riser that is dead or plugged in halfway, missing power on the card, or a missing clock or reset.
     What to do: check the card's power leads, reseat the riser at both ends, try the card without the riser.
     Not a fault: an empty slot; a slot that firmware switched off on purpose shows no presence.
-    By hand: lspci -vv -s <port> | grep -E 'LnkSta|SltSta'      (PresDet+ with DLActive-)
+    By hand: sudo lspci -vv -s <port> | grep -E 'LnkSta|SltSta'      (PresDet+ with DLActive-)
     """
     if links.unreadable is not None:
         yield unknown(BOX, f"not read: {links.unreadable.why}")

@@ -28,7 +28,7 @@ def speed_disable(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) ->
     Why it matters: a card that rested at a low speed can then stay there while it works.
     What to do: find the tool or rule that set it (link margining tools do); a reboot clears it.
     Not a fault: some firmware sets it on purpose; then the speed under load tells.
-    By hand: lspci -vv -s <port> | grep 'SpeedDis'
+    By hand: sudo lspci -vv -s <port> | grep 'SpeedDis'
     """
     judged = False
     for gpu, link in slot_links(gpus, links, want):
@@ -62,7 +62,7 @@ def aspm(gpus: Gpus, links: Links, pci: PciInventory, runtime: PcieRuntime, want
     What to do: `pcie_aspm=off` on the kernel command line, or
     `echo performance | sudo tee /sys/module/pcie_aspm/parameters/policy` until the next boot.
     Not a fault: on a laptop or an APU, where it saves battery.
-    By hand: lspci -vv -s <port> | grep -E 'LnkCtl:.*ASPM'
+    By hand: sudo lspci -vv -s <port> | grep -E 'LnkCtl:.*ASPM'
     """
     judged = False
     for gpu, link in slot_links(gpus, links, want):
@@ -102,7 +102,7 @@ def payload(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> Itera
     Why it matters: packets larger than a port takes are errors; smaller ones than it could take cost bandwidth.
     What to do: boot with `pci=pcie_bus_safe`, or `pci=pcie_bus_perf` for the largest that each path takes.
     Not a fault: a path on which all ports agree on 128 bytes is slow, and right.
-    By hand: lspci -vv -s <port> | grep MaxPayload
+    By hand: sudo lspci -vv -s <port> | grep MaxPayload
     """
     judged = False
     for gpu, link in slot_links(gpus, links, want):
@@ -127,7 +127,7 @@ def payload(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> Itera
             yield marginal(
                 subject, f"payload sizes differ on the path: {text}", cause=f"link-payload:{link.id}",
                 where=where(link, gpu, links, want), title=f"payload sizes differ on the path to {subject}",
-                help=("boot with pci=pcie_bus_safe; lspci -vv shows MaxPayload of every port afterwards",),
+                help=("boot with pci=pcie_bus_safe; sudo lspci -vv shows MaxPayload of every port afterwards",),
             )
         else:
             yield passed(subject, f"payload of {next(iter(sizes.values()), '?')} bytes on the whole path")
@@ -141,7 +141,7 @@ def slot_power(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     Why it matters: a card may keep to the limit that the port announces and stay slow, or not start.
     What to do: BIOS setup: slot power limit to 75 W or Auto.
     Not a fault: the limit covers the slot's own pins; leads from the supply are not counted.
-    By hand: lspci -vv -s <port> | grep PowerLimit
+    By hand: sudo lspci -vv -s <port> | grep PowerLimit
     """
     bound = want.limit(SLOT_POWER)
     if bound is None:
@@ -211,7 +211,7 @@ def containment(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> I
     Why it matters: the port holds its link down, so nothing below it answers, until software releases it.
     What to do: look at the kernel log for the error that triggered it; power off, check the card's power and riser.
     Not a fault: `RP PIO log size 0 is invalid` in the log; it says nothing about errors.
-    By hand: lspci -vv -s <port> | grep DpcSta
+    By hand: sudo lspci -vv -s <port> | grep DpcSta
     """
     if pci.unreadable is not None:
         yield unknown(BOX, f"not read: {pci.unreadable.why}")

@@ -41,7 +41,7 @@ def lane_errors(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> I
     Why it matters: one lane points at one pair of contacts: dirt on a finger, a bent pin, a cable that is nicked.
     What to do: power off, clean the edge connector with isopropyl alcohol, reseat card and riser.
     Not a fault: lanes that logged an error while the link trained at boot; the bits stay until they are cleared.
-    By hand: lspci -vv -s <port> | grep LaneErrStat
+    By hand: sudo lspci -vv -s <port> | grep LaneErrStat
     """
     judged = False
     for gpu, link in slot_links(gpus, links, want):
@@ -85,7 +85,7 @@ def equalisation(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> 
     again, or that never finished, has too little margin; next it falls back a generation.
     What to do: a shorter riser, one with a redriver or retimer, or another slot.
     Not a fault: a link that runs at 2.5 GT/s because its card rests still shows the phases of its last training.
-    By hand: lspci -vv -s <port> | grep -E 'EqualizationComplete|Phy16Sta'
+    By hand: sudo lspci -vv -s <port> | grep -E 'EqualizationComplete|Phy16Sta'
     """
     judged = False
     for gpu, link in slot_links(gpus, links, want):

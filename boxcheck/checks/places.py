@@ -85,7 +85,7 @@ def reseat(link: Link, want: Profile) -> tuple[str, str]:
     apart."""
     return (
         f"power off, reseat the card and both ends of {path_name(link, want)}, power on; with the card busy, run: "
-        "boxcheck doctor pcie aer",
+        "boxcheck doctor pcie aer  (cured when that ends in PARTIAL with nothing failed)",
         "not cured: move the card alone to another slot. The fault moves with it: the card; it stays: riser or slot; "
         "then swap only the riser",
     )

@@ -85,7 +85,7 @@ def shm(limits: ProcessLimits, want: Profile) -> Iterator[Finding]:
 
     Why it matters: NCCL, RCCL and data loaders pass data through it; a container's default of 64 MiB makes them die
     with "bus error" or "no space left on device".
-    What to do: `docker run --shm-size=16g` or `--ipc=host`; outside of containers, mount /dev/shm larger.
+    What to do: `docker run --shm-size=16g` or `--ipc=host`; outside of containers, a larger mount of /dev/shm.
     Not a fault: what is free in it at the moment; its size is judged.
     By hand: df -h /dev/shm
     """

@@ -200,7 +200,7 @@ def gtt_unknown_param(
     'gtt_size' ignored`) and leaves the GPU half of the memory.
     What to do: spell it as the help says.
     Not a fault: of kernel or driver.
-    By hand: cat /proc/cmdline; dmesg | grep 'unknown parameter'
+    By hand: cat /proc/cmdline; sudo dmesg | grep 'unknown parameter'
     """
     dead = [one for one in settings.asked if f"{one.module}.{one.parameter}" in GTT_MISSPELT]
     found = shared(gpus, amdgpu, memory, settings, want)

@@ -1,0 +1,119 @@
+"""Every command that doctor prints runs as it is printed: boxcheck's own parse, and what needs root says sudo."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+import typer
+from typer.core import TyperGroup
+
+from boxcheck.cli import app
+from boxcheck.registry import CHECKS, discover
+from boxcheck.report.wrapping import commands
+from tests.boxes import BOXES, MUTATIONS
+from tests.boxes.verdicts import judge_box
+
+NEED_ROOT = (
+    r"mdadm\b", r"dmidecode\b", r"dmesg\b", r"update-grub\b", r"grub2-mkconfig\b", r"update-initramfs\b", r"dracut\b",
+    r"modprobe \w", r"usermod\b", r"groupadd\b", r"systemctl (?:enable|start|restart)\b", r"nvme smart-log\b",
+    r"ipmitool\b", r"smartctl\b", r"apt(?:-get)? (?:install|remove|update)\b", r"apt-mark hold\b", r"dnf (?:install|upgrade)\b",
+    r"sysctl \w+\.\w+=", r"cpupower frequency-set\b", r"setpci -", r"nvidia-modprobe\b", r"udevadm (?:control|trigger)\b",
+    r"mount [-/]", r"tuned-adm profile\b", r"timedatectl set-ntp\b", r"update-alternatives --config\b", r"tee /(?:sys|etc)/",
+    r"tee -a /etc/", r"nvidia-smi -(?:pm|pl|r|i \S+ -pl)\b", r"dkms (?:install|autoinstall|build)\b", r"lspci -vv", r"reboot$",
+    r"sed -i", r"mokutil --import",
+)
+"""Beginnings of commands that fail, or show half, for an ordinary user."""
+BOXES_EACH = [*BOXES, *(f"{mutation.bases[0]}+{name}" for name, mutation in MUTATIONS.items())]
+
+
+USAGE_ERROR = typer.BadParameter.__mro__[1]
+"""What typer raises for an option that does not exist, too; it has no public name."""
+
+
+@cache
+def printed() -> tuple[str, ...]:
+    """All texts with commands in them: help and notes of every built box, and what the catalogue says of each check."""
+    discover()
+    texts = {line for check in CHECKS.values() for line in check.text.splitlines()}
+    for name in BOXES_EACH:
+        for finding in judge_box(name)[0].findings:
+            texts.update((*finding.help, *finding.notes))
+    return tuple(sorted(texts))
+
+
+def found() -> Iterator[tuple[str, str]]:
+    """Text and command."""
+    for text in printed():
+        for start, end in commands(text):
+            yield text, text[start:end]
+
+
+def simple(command: str) -> Iterator[list[str]]:
+    """The words of each command of a line."""
+    words: list[str] = []
+    for word in (*shlex.shlex(command, posix=True, punctuation_chars=";&|"), ";"):
+        if word.strip(";&|"):
+            words.append(word)
+        elif words:
+            yield words[1:] if words[0] in ("do", "then") else words
+            words = []
+
+
+def test_what_needs_root_says_sudo() -> None:
+    wrong = {f"{' '.join(words)}   in   {text}" for text, command in found() for words in simple(command)
+             if any(re.match(pattern, " ".join(words)) for pattern in NEED_ROOT)}
+    assert wrong == set()
+
+
+def parsed(words: list[str]) -> None:
+    """Raises a usage error where the command line does not take them."""
+    here = typer.main.get_command(app)
+    context = typer.Context(here, info_name="boxcheck")
+    while isinstance(here, TyperGroup):
+        name, *words = words or [""]
+        below = here.get_command(context, name)
+        if below is None:
+            raise typer.BadParameter(f"no command {name}")
+        here = below
+        context = typer.Context(here, parent=context, info_name=name)
+    here.parse_args(context, words)
+
+
+def test_every_command_of_boxcheck_is_one() -> None:
+    seen = set()
+    for text, command in found():
+        for words in simple(command):
+            if "boxcheck" in words:
+                seen.add(" ".join(words))
+                try:
+                    parsed(words[words.index("boxcheck") + 1:])
+                except USAGE_ERROR as error:
+                    pytest.fail(f"{' '.join(words)}: {error}, in: {text}")
+    assert {"boxcheck doctor pcie aer", "boxcheck doctor log -v", "boxcheck profile draft"} <= seen
+
+
+@pytest.mark.parametrize("words", [["riser", "PCIE3"], ["doctor", "--fast"], ["profile", "edit"]])
+def test_what_is_no_command_is_refused(words: list[str]) -> None:
+    with pytest.raises(USAGE_ERROR):
+        parsed(words)
+
+
+def test_subsets_say_what_to_expect() -> None:
+    """Part of the checks is no verdict: exit code 3, and PARTIAL where all of it passed."""
+    steps = [text for text, command in found() if re.match(r"boxcheck doctor (?!log -v)\w", command) and "sudo clears" not in text]
+    assert steps
+    for step in steps:
+        assert "PARTIAL" in step, step
+
+
+def test_a_shell_takes_every_command() -> None:
+    """`sh -n` reads and does not run. `<port>` and the like stand for what only the reader knows."""
+    lines = sorted({re.sub(r"<[a-z]+>", "X", command).replace("{", "").replace("}", "") for _, command in found()})
+    assert len(lines) > 100
+    wrong = [line for line in lines if subprocess.run(["sh", "-n", "-c", line], capture_output=True).returncode]
+    assert wrong == []
