@@ -17,9 +17,11 @@ from boxcheck.probes.links import Links
 from boxcheck.probes.pci import PciFunction, PciInventory
 from boxcheck.probes.pcie_aer import Aer
 from boxcheck.triage.evidence import Device, DeviceBar, DeviceLink, Evidence
+from boxcheck.triage.judged import findings_of
 from boxcheck.triage.logdevices import LogDevices
 from boxcheck.triage.reading import SourceReading, log_text
 
+MOST_FINDINGS = 500
 _BOOTS = ((0, "this boot"), (-1, "the boot before"))
 
 
@@ -48,9 +50,11 @@ def read_capture(place: str, index: int, since: float | datetime | None = None) 
         devices = tuple(
             _device(function, links if isinstance(links, Links) else None, aer if isinstance(aer, Aer) else None)
             for function in inventory.functions.values())
-        reading.take(Evidence(tool=f"capture: {len(devices)} PCI functions", devices=devices, notes=(
-            f"boxcheck doctor --sysroot {clean_text(place, 200)} judges the whole capture",)), 1)
-        reading.pieces.append(f"a capture of a machine: {len(devices)} PCI functions")
+        profile, wrong = findings_of(host)
+        reading.take(Evidence(
+            tool=f"capture: {len(devices)} PCI functions", devices=devices, events=tuple(wrong)[:MOST_FINDINGS], notes=(
+                f"what passes, and what could not be read: boxcheck doctor --sysroot {clean_text(place, 200)}",)), 1)
+        reading.pieces.append(f"a capture of a machine: {len(devices)} PCI functions, judged as {profile}")
     if not reading.pieces:
         reading.complaints.append("a capture of a machine, without PCI functions or a kernel log: boxcheck doctor "
                                   f"--sysroot {clean_text(place, 200)} says what it holds")

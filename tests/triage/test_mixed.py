@@ -121,3 +121,23 @@ def test_a_built_box_through_lspci(box: str, rule: str | None, words: str, tmp_p
 def test_the_boot_lines_of_a_log_serve_an_lspci_without_bridges(tmp_path: Path) -> None:
     found = told(tmp_path, BUSES + aer(500.0, "0000:40:01.1", 6, "BadTLP"), SMI)
     assert found.problems[0].where.endswith("RTX 4090 41:00.0 (serial 1324417)")
+
+
+@pytest.mark.parametrize(("box", "kinds"), [
+    ("wopr-7x4090", set()), ("wopr-7x4090+riser-x8", {"link-width"}), ("tinybox-red", set()), ("laptop", set()),
+])
+def test_a_capture_brings_what_doctor_finds_wrong(box: str, kinds: set[str], tmp_path: Path) -> None:
+    build(box).write_dir(tmp_path / "box")
+    found = triage([str(tmp_path / "box")])
+    assert {sighting.kind for sighting in found.events if sighting.bad} == kinds
+    assert found.recognised
+    assert any("doctor --sysroot" in note for note in found.notes)
+
+
+def test_a_capture_and_a_later_log_are_one_machine(tmp_path: Path) -> None:
+    build("wopr-7x4090+riser-x8").write_dir(tmp_path / "box")
+    log = tmp_path / "later.log"
+    log.write_text(aer(3000.0, "0000:40:01.1", 6, "BadTLP") + fell(3500.0, "41"))
+    found = triage([str(tmp_path / "box"), str(log)])
+    assert rules(found) == ["link-took-the-gpu"]
+    assert found.problems[0].where == "root port 40:01.1 > slot PCIE3 > RTX 4090 41:00.0"

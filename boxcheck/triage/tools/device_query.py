@@ -18,10 +18,11 @@ _MEMORY = re.compile(r"Total amount of global memory: .{1,40}\((\d{1,16}) bytes\
 _CAPABILITY = re.compile(r"CUDA Capability Major/Minor version number: *(\d{1,2}\.\d)$")
 _DRIVER = re.compile(r"CUDA Driver Version / Runtime Version *(\d{1,2}\.\d{1,2}) / (\d{1,2}\.\d{1,2})$")
 _FAILED = re.compile(r"cudaGetDeviceCount returned (\d{1,5})$")
-_PEER = re.compile(r"> Peer access from .{1,96} \(GPU(\d{1,3})\) -> .{1,96} \(GPU(\d{1,3})\) : (Yes|No)$")
+_PEER = re.compile(r"(?:> )?Peer access from .{1,96} \(GPU(\d{1,3})\) -> .{1,96} \(GPU(\d{1,3})\) : (Yes|No)$")
 _ASIDE = ("deviceQuery", "CUDA Device Query", "Detected ", "-> ", "Result = ", "< Default", "< Exclusive",
           "< Prohibited", "CUDA Driver Version /", "CUDA Capability Major", "Total amount of ", "GPU Max Clock rate",
-          "Memory Clock rate", "Memory Bus Width", "L2 Cache Size", "Maximum ", "Total shared memory", "Total number of",
+          "Memory Clock rate", "Memory Bus Width", "L2 Cache Size", "Maximum ", "Total shared memory",
+          "Total number of",
           "Warp size", "Max dimension size", "Texture alignment", "Concurrent copy and", "Run time limit on",
           "Integrated GPU sharing", "Support host page", "Alignment requirement", "Device has ECC", "Device supports ",
           "Device PCI Domain", "Supports ", "Compute Mode:")
