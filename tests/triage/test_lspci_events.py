@@ -506,3 +506,37 @@ def test_a_gpu_that_the_second_list_lacks() -> None:
     assert events(rest + card, rest + card, kind="gpu-lost") == []
     # A second list of a few functions is none of the machine.
     assert events(rest + card, "00:01.0 Host bridge: Intel Corporation Device 09a2", kind="gpu-lost") == []
+
+
+def test_a_slow_link_on_the_card_itself_is_not_told() -> None:
+    assert events(rdna_card(0x41, "40:01.1", inner={"speed": 2.5})) == []
+    assert one(rdna_card(0x41, "40:01.1", inner={"width": 8}), kind="link-width").severity == "warn"
+
+
+@pytest.mark.parametrize(("words", "instead"), [
+    ("AtomicOpsCap: Routing+", "AtomicOpsCap: Routing-"), ("AtomicOpsCtl: EgressBlck-", "AtomicOpsCtl: EgressBlck+")])
+def test_a_switch_that_stops_atomics(words: str, instead: str) -> None:
+    text = rdna_card(0x41, "40:01.1", card={"request": "ReqEn-"})
+    assert words in text
+    assert events(text, kind="atomics-unsupported") == []
+    assert "port 42:00.0" in one(text.replace(words, instead), kind="atomics-unsupported").says
+
+
+def test_who_counts_is_asked_at_the_slot_and_not_on_the_card() -> None:
+    def silent(**links: dict[str, object]) -> bool:
+        text = rdna_card(0x41, "40:01.1", **links)  # type: ignore[arg-type]
+        text = text.replace("\tKernel driver in use: pcieport", "\n".join(aer()) + "\n\tKernel driver in use: pcieport")
+        return any("nobody counts" in note for note in read(text).notes)
+
+    assert silent(slot={"corr": "-"})
+    assert not silent(inner={"corr": "-"})
+    assert not silent()
+
+
+@pytest.mark.parametrize("instead", [
+    ("bytes, Disabled-", "bytes, Disabled+"), ("(Slot+)", "(Slot-)"), ("LLActRep+", "LLActRep-")])
+def test_a_port_that_was_switched_off_or_cannot_tell_is_silent(instead: tuple[str, str]) -> None:
+    text = bridge("40:01.1", 0x41, slot=slot_lines(3), **DEAD)  # type: ignore[arg-type]
+    assert instead[0] in text
+    assert one(text, kind="link-down")
+    assert events(text.replace(*instead), kind="link-down") == []

@@ -207,7 +207,7 @@ def _port(scene: Scene, link: Link) -> Iterator[Event]:
                   "a reboot, or power off and on, releases it; then look at what hangs below"))
         return
     alive = link.below is not None and not link.below.gone
-    if not port.presence or False or port.dll_active is not False or alive:
+    if not port.presence or not port.dll_reporting or port.dll_active is not False or alive:
         return
     if port.slot_implemented is False or port.link_disabled or port.power_off or link.below is not None:
         return
