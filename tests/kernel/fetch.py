@@ -22,7 +22,7 @@ from pathlib import Path
 from tests.kernel.cache import Unavailable, cache, check_machine, check_space, only_one
 from tests.kernel.initramfs import write_modules
 
-FORMAT = 1
+FORMAT = 2
 """Raise when what is kept in the cache changes its form: an older cache is fetched anew."""
 
 QEMU = "qemu-system-x86_64"
@@ -123,6 +123,8 @@ def _fetch() -> Bench:
     if shutil.which("apt-get") is None:
         raise Unavailable("nothing was fetched before, and there is no apt-get to fetch with")
     check_space(cache())
+    if known() is None:
+        shutil.rmtree(cache() / "kernels", ignore_errors=True)
     apt = Apt(cache() / "apt")
     apt.update()
     names = newest_kernels(apt.kernels())

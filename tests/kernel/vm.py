@@ -32,7 +32,7 @@ from tests.kernel.qmp import Monitor, MonitorError
 CHECKOUT = Path(__file__).resolve().parents[2]
 GUEST = Path(__file__).parent / "guest"
 BOOT_SECONDS = 60.0
-BASE_CMDLINE = "console=ttyS0 panic=-1 quiet"
+BASE_CMDLINE = "console=ttyS0 panic=-1 quiet log_buf_len=4M"
 PR_SET_PDEATHSIG = 1
 SERIAL, AGENT, MONITOR = "console", "agent", "monitor"
 
@@ -288,6 +288,11 @@ class Guest:
     def sh(self, script: str, limit: float = 30) -> str:
         """Output of a script of busybox's shell; raises where it fails."""
         return self.run("/bench/busybox", "sh", "-c", script, limit=limit).ok()
+
+    def load(self, module: str) -> None:
+        """Loads a module and what it needs; what is loaded already stays."""
+        self.sh(f"while read -r name; do [ -e /sys/module/$name ] || /bench/busybox insmod /bench/mods/$name.ko; done "
+                f"</bench/mods/{module}.order; [ -e /sys/module/{module} ]")
 
     def boxcheck(self, *words: str, limit: float = 120, user: Sequence[int] | None = None,
                  env: Mapping[str, str] | None = None) -> Done:
