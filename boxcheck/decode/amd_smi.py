@@ -175,6 +175,38 @@ def _scalar(item: Any) -> str | None:
     return str(item)[:200]
 
 
+def json_access(value: Any) -> Mapping[str, Mapping[str, str]]:
+    """Address or name -> address or name -> `ENABLED` or `DISABLED`, of `amd-smi topology --json`.
+
+    Since ROCm 6.3 each GPU has `links`, a list; before, `link_accessibility`, by `gpu_1`.
+    """
+    if isinstance(value, dict):
+        value = value.get("gpu_data")
+    found: dict[str, dict[str, str]] = {}
+    for one in value[:MOST_GPUS] if isinstance(value, list) else ():
+        if not isinstance(one, dict) or not isinstance(one.get("gpu"), int):
+            continue
+        own = _text(one.get("bdf")) or f"gpu_{one['gpu']}" if abs(one["gpu"]) < 1000 else ""
+        row: dict[str, str] = {}
+        links, access = one.get("links"), one.get("link_accessibility")
+        for link in links[:MOST_GPUS] if isinstance(links, list) else ():
+            if not isinstance(link, dict):
+                continue
+            name, state = _text(link.get("bdf")), _text(link.get("link_status"))
+            if name and state:
+                row[name] = state
+        for name, state in list(access.items())[:MOST_GPUS] if isinstance(access, dict) else ():
+            if _text(name) and _text(state):
+                row[name] = state
+        if row and own:
+            found[own if links is not None else f"gpu_{one['gpu']}"] = row
+    return found
+
+
+def _text(value: Any) -> str | None:
+    return value[:48] if isinstance(value, str) else None
+
+
 def json_gpus(value: Any) -> list[AmdGpu]:
     """The GPUs of `amd-smi ... --json`: a list, or an object with `gpu_data`; [] for any other JSON."""
     if isinstance(value, dict):

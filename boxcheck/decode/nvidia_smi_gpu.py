@@ -224,7 +224,7 @@ def gpu_of(rows: Mapping[str, str], offset: int, bus: str | None = None, index: 
         ecc_uncorrected_volatile=values.get("ecc_uncorrected_volatile"), ecc_uncorrected=values.get("ecc_uncorrected"),
         sram_threshold_exceeded=flag(rows.get("ecc errors/aggregate/sram threshold exceeded")),
         retired_double=count(rows.get("retired pages/double bit ecc")),
-        retired_pending=_bool(values.get("retired_pending")),
+        retired_pending=_bool(values.get("retired_pending", flag(rows.get("retired pages/pending")))),
         remapped_corrected=values.get("remapped_corrected"), remapped_uncorrected=values.get("remapped_uncorrected"),
         remap_pending=_bool(values.get("remap_pending")), remap_failed=_bool(values.get("remap_failed")),
         unrepairable=flag(rows.get("ecc errors/unrepairable memory")),

@@ -62,6 +62,23 @@ def test_rocm_smi_json() -> None:
     assert sound.events == ()
 
 
+@pytest.mark.parametrize(("state", "wanted"), [("DISABLED", [("p2p-unavailable", 2)]), ("ENABLED", [])])
+@pytest.mark.parametrize("new", [False, True], ids=["link_accessibility", "links"])
+def test_topology_as_json(new: bool, state: str, wanted: list[tuple[str, int]]) -> None:
+    addresses = ["0000:03:00.0", "0000:0c:00.0"]
+    value: Any = [
+        {"gpu": own, "bdf": address, "links": [
+            {"gpu": other, "bdf": there, "weight": 40, "link_status": "ENABLED" if other == own else state,
+             "link_type": "PCIE"} for other, there in enumerate(addresses)]} if new else
+        {"gpu": own, "bdf": address, "link_accessibility": {
+            f"gpu_{other}": "ENABLED" if other == own else state for other in (0, 1)}}
+        for own, address in enumerate(addresses)]
+    found = amd_smi.read_json(value)
+    assert found is not None
+    assert [(event.kind, event.count) for event in found.events] == wanted
+    assert [device.bdf for device in found.devices] == addresses
+
+
 @pytest.mark.parametrize("value", [
     None, 1, "x", [], {}, [1, 2], {"gpu_data": 3}, {"gpu_data": [[]]}, [{"gpu": "0"}], [{"gpu": 0}], {"card": {}},
     {"card0": []}, {"card0": {}}, [{"gpu": 10 ** 300, "pcie": {}}], {"events": []}, {"schema": "boxcheck.run/1"},

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from boxcheck.decode.amd_smi import VERSION, box_gpus, gpu_head, gpus, is_row, json_gpus, tables
+from boxcheck.decode.amd_smi import VERSION, box_gpus, gpu_head, gpus, is_row, json_access, json_gpus, tables
 from boxcheck.decode.amd_smi_gpu import AmdGpu
 from boxcheck.decode.klog.events import Event
 from boxcheck.decode.klog.words import normal_bdf
@@ -57,7 +57,8 @@ def read(section: Section) -> Evidence:
         return Evidence(tool="amd-smi", events=tuple(_refused(section)))
     if section.variant == TOPOLOGY:
         found = tables(section.lines)
-        return Evidence(tool=TOPOLOGY, events=tuple(_topology(section, found)),
+        line, text = at_line(section, 0), clean_text(section.lines[0].strip())
+        return Evidence(tool=TOPOLOGY, events=tuple(_topology(found, line, text)),
                         readings={"topology": {name: {row: dict(cells) for row, cells in rows.items()}
                                                for name, rows in found.items()}} if found else {})
     listed = list(box_gpus(section.lines)) if section.variant == TABLE else gpus(section.lines)
@@ -81,10 +82,13 @@ def read_json(value: Any) -> Evidence | None:
     found = json_gpus(value)
     if not found:
         return None
+    access = json_access(value)
     return Evidence(
         tool="amd-smi --json", devices=tuple(device(gpu, 1) for gpu in found),
         events=tuple([event for gpu in found for event in events(gpu, 1, f"GPU: {gpu.index}")] + list(
-            mixed(found, 1, ""))), notes=tuple(_notes(found)))
+            mixed(found, 1, "")) + list(_topology({"access": access}, 1, ""))),
+        notes=() if access else tuple(_notes(found)),
+        readings={"topology": {"access": {row: dict(cells) for row, cells in access.items()}}} if access else {})
 
 
 def _refused(section: Section) -> Iterator[Event]:
@@ -99,8 +103,7 @@ def _refused(section: Section) -> Iterator[Event]:
                 return
 
 
-def _topology(section: Section, found: Mapping[str, Mapping[str, Mapping[str, str]]]) -> Iterator[Event]:
-    line, text = at_line(section, 0), clean_text(section.lines[0].strip())
+def _topology(found: Mapping[str, Mapping[str, Mapping[str, str]]], line: int, text: str) -> Iterator[Event]:
     closed = [(a, b) for a, row in found.get("access", {}).items() for b, cell in row.items()
               if a != b and cell == "DISABLED"]
     if closed:
@@ -108,7 +111,7 @@ def _topology(section: Section, found: Mapping[str, Mapping[str, Mapping[str, st
             kind="p2p-unavailable", severity="info", cause="config", labels=("access",), count=len(closed), line=line,
             bdf=normal_bdf(closed[0][0]) if len(closed) <= 2 else None, text=text,
             says="the driver allows no direct access between "
-                 + ", ".join(f"{a} and {b}" for a, b in closed[:3]) + (", ..." if len(closed) > 3 else ""),
+                 + clean_text(", ".join(f"{a} and {b}" for a, b in closed[:3])) + (", ..." if len(closed) > 3 else ""),
             help=("needs Resizable BAR on each card, and the IOMMU off or in passthrough (iommu=pt)",
                   "boxcheck doctor --goal rocm  checks both"))
     kinds = {cell for row in found.get("link type", {}).values() for cell in row.values()} - {"SELF"}

@@ -182,6 +182,9 @@ def device(gpu: SmiGpu, line: int) -> Device:
 def _notes(section: Section, gpus: Sequence[SmiGpu]) -> Iterator[str]:
     if section.cut_short:
         yield "the output was too long to be read whole: GPUs at its end may be missing"
+    attached = _attached(section.lines) if section.variant == QUERY else None
+    if attached is not None and attached != len(gpus):
+        yield f"{attached} GPUs are attached, the text lists {len(gpus)}: it is cut, or -i chose them"
     if not gpus or section.variant in (MESSAGE, LIST):
         return
     variant = section.variant.partition(",")[0]

@@ -33,6 +33,8 @@ _GONE = ("power the machine off and on, the GPU does not come back without",
          "sudo dmesg | grep -E 'NVRM|AER|Xid'  shows what its link did in the seconds before")
 _MODULES = ("SXM", "HBM3", "H200", "B200", "GB200", "GB300")
 """In names of modules on a baseboard, which have no slot that could be narrower by design."""
+_CARDS = ("PCIe", "NVL")
+"""In names of cards that are called like the modules: `NVIDIA H200 NVL`."""
 _VGPU = re.compile(r"-\d{1,3}[QCAB]$")
 """Ends of vGPU profiles' names: `NVIDIA A10-12Q`."""
 
@@ -132,7 +134,12 @@ def _width(gpu: SmiGpu, gpus: Sequence[SmiGpu]) -> Iterator[Judged]:
     alike = [other for other in gpus if other is not gpu and other.name == gpu.name and other.width is not None]
     wider = sum(other.width >= gpu.width_max for other in alike if other.width is not None)
     narrow = 1 + len(alike) - wider
-    module = any(word in (gpu.name or "") for word in _MODULES)
+    name = gpu.name or ""
+    if "Laptop" in name or "Max-Q" in name:
+        yield Judged(gpu=gpu, kind="link-width", severity="info", width=gpu.width, capable_width=gpu.width_max,
+                     says=f"the link is x{gpu.width} of x{gpu.width_max}, as many laptops are wired")
+        return
+    module = any(word in name for word in _MODULES) and not any(word in name for word in _CARDS)
     certain = module or gpu.width <= 2 or (wider >= 2 and wider > narrow)
     why = (f"{wider} of the same card run x{gpu.width_max} here" if wider >= 2 and wider > narrow
            else "a module has no narrower slot" if module

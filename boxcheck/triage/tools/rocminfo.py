@@ -71,7 +71,7 @@ def read(section: Section) -> Evidence:
     gpus = [agent for agent in found if agent.gpu]
     processors = [agent for agent in found if not agent.gpu]
     for gpu in gpus:
-        judged += _memory(gpu, processors, section)
+        judged += _memory(gpu, processors, section, shared=sum(_of_processor(other) for other in gpus) == 1)
     ended = any("*** Done ***" in line for line in section.lines[-3:])
     if processors and not gpus and ended:
         judged.append(Event(
@@ -109,15 +109,20 @@ def _failures(section: Section) -> Iterator[Event]:
             break
 
 
-def _memory(gpu: Agent, processors: Sequence[Agent], section: Section) -> Iterator[Event]:
-    apu = gpu.of_processor or gpu.isa in APUS
+def _of_processor(gpu: Agent) -> bool:
+    return bool(gpu.of_processor or gpu.isa in APUS)
+
+
+def _memory(gpu: Agent, processors: Sequence[Agent], section: Section, shared: bool) -> Iterator[Event]:
+    """`shared`: it alone shares the processors' memory. Each of several (MI300A) has a part of its own."""
+    apu = _of_processor(gpu)
     have = gpu.memory_bytes
     memory = sum(agent.memory_bytes or 0 for agent in processors)
     line, text = at_line(section, gpu.offset), clean_text(section.lines[gpu.offset].strip())
     gib = 1 << 30
     if have is None:
         return
-    if apu and memory and have < APU_SHARE * memory:
+    if apu and shared and memory and have < APU_SHARE * memory:
         yield Event(
             kind="apu-memory", bdf=gpu.bdf, severity="info", cause="config", line=line, text=text, size_bytes=have,
             says=f"the GPU may use {have / gib:.1f} GiB of {memory / gib:.1f} GiB of memory",
@@ -133,7 +138,7 @@ def _memory(gpu: Agent, processors: Sequence[Agent], section: Section) -> Iterat
 
 
 def _device(gpu: Agent, line: int) -> Device:
-    apu = bool(gpu.of_processor or gpu.isa in APUS)
+    apu = _of_processor(gpu)
     return Device(
         line=line, bdf=gpu.bdf, name=gpu.name, vendor=AMD, device=gpu.chip, driver="amdgpu", uuid=gpu.uuid,
         vram_bytes=None if apu else gpu.memory_bytes,
