@@ -27,7 +27,7 @@ from .words import BDF, Rx, normal_bdf
 _DIMM = ("find the DIMM (its label is in the message), read its counters, swap it with another one",)
 _COOL = ("check coolers, fans and the air flow",)
 _HUNG = ("read the call trace that follows; a GPU or disk that does not answer is the usual reason",)
-_DISK = ("read the drive's health (nvme smart-log), check its slot and its PCIe errors",)
+_DISK = ("read the drive's health (sudo nvme smart-log), check its slot and its PCIe errors",)
 
 # "... on LABEL (details", and without a label "on unknown memory ( page".
 _EDAC = Rx(r"EDAC (MC\d{1,3}): (\d{1,9}) (CE|UE) (.{0,300})")
