@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from boxcheck.decode.klog import KernelLog, LogParser, parse_log
+from boxcheck.decode.klog.envelope import read_line
 from boxcheck.decode.klog.residue import MAX_ENTRIES
+from boxcheck.decode.text import clean_text
+
+CORPUS = Path(__file__).parents[1] / "corpus" / "klog"
 
 AER = (
     "pcieport 0000:00:03.1: AER: Correctable error message received from 0000:00:00.0",
@@ -176,3 +182,40 @@ def test_a_line_that_stands_for_several_counts_so(text: str, count: int) -> None
 
 def test_a_program_that_repeats_itself_is_no_kernel() -> None:
     assert read(f"Sep 19 16:18:02 box foo[4]: message repeated 3 times: [ {XID}]\n").events == ()
+
+
+COMPANIONS = {
+    "DPC: ERR_FATAL detected": ("pcieport 0000:5f:00.0: DPC: containment event, status:0x1f05 source:0x6000",
+                                "pcieport 0000:5f:00.0: DPC: ERR_FATAL detected"),
+    "------------[ cut here ]------------": ("WARNING: CPU: 3 PID: 99 at drivers/foo/bar.c:120 frob+0x12/0x40 [foo]",
+                                             "------------[ cut here ]------------"),
+}
+
+
+@pytest.mark.parametrize("words", COMPANIONS)
+def test_a_line_that_only_goes_with_an_event_is_listed_when_it_stands_alone(words: str) -> None:
+    event, companion = (f"<4>[   11.000000] {line}\n" for line in COMPANIONS[words])
+    between = "".join(f"<6>[   11.000000] usb 1-1: ordinary {n}\n" for n in range(60))
+    for text, listed in ((event + companion, 0), (companion + event, 0), (companion, 1), (companion + between + event, 1),
+                         (event + between + companion, 1), (companion * 100, 100)):
+        log = read(text)
+        assert sum(entry.count for entry in log.residue) == listed
+        assert log.dump_lines == (text.count(companion) if not listed else 0)
+
+
+def test_little_of_what_the_corpus_holds_is_left_over() -> None:
+    """Every line of it put at warning level: the families tell what they took, of records of several lines too."""
+    lines = left = 0
+    for path in sorted(CORPUS.glob("*.log")):
+        if path.name.startswith("benign"):
+            continue
+        text = path.read_bytes().decode("utf-8", "replace")
+        raised = []
+        for raw in text.splitlines():
+            line = read_line(clean_text(raw, 2000), 1)
+            raised.append(f"<4>[{line.seconds or 5.0:12.6f}] {line.message}" if line.headed and not line.foreign else raw)
+        lines += len(raised)
+        left += sum(entry.count for entry in read("\n".join(raised) + "\n").residue)
+    if not lines:
+        pytest.skip("no corpus beside this test")
+    assert left < 0.05 * lines, (left, lines)

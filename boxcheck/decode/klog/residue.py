@@ -45,7 +45,7 @@ _ERROR = Rx(
 _DUMP = Rx(
     r"^(?:Call Trace:|Modules linked in:|Code: |Hardware name: |CPU: \d+ (?:UID: \d+ )?PID: |RIP:? |RSP:? |EIP: "
     r"|R[A-Z0-9]{2}: |[CDEFGS]S: |CR[0-9]: |PKRU: |FS: |CS: |DR\d: |IP: \[|PGD |Stack:|task: "
-    r"|Call Trace|</?(?:TASK|IRQ|NMI|#DF)>|---\[ |-{8,}|={8,}|Workqueue: |Comm: |irq event stamp"
+    r"|Call Trace|</?(?:TASK|IRQ|NMI|#DF)>|---\[ |={8,}|Workqueue: |Comm: |irq event stamp"
     r"|(?:hard|soft)irqs last|Tainted: |Unloaded tainted|\? ?[\w.]{1,80}\+0x|\[<[0-9a-f]{4,16}>\]"
     r"|[\w.]{1,80}\+0x[0-9a-f]{1,8}/0x|[0-9a-f]{8,16} [0-9a-f]{8,16}"
     r"|Supported: |note: .{1,60} exited with|ORIG_RAX|Kernel Offset: |x\d{1,2}\s?: |pc : |lr : |sp : |pstate: "
@@ -57,13 +57,22 @@ _DUMP_LINES = 200
 _VARIES = re.compile(r"\b(?:0x)?[0-9a-fA-F]{6,}\b|0x[0-9a-fA-F]{1,16}|\d+")
 
 _COMPANIONS = (
-    "handling fault status reg", "[fault reason ", "GPU Board Serial Number", "A GPU crash dump has been created",
-    "DPC: unmasked uncorrectable error", "Process information: process ", "oom-kill:constraint=", "oom_reaper: reaped",
+    "handling fault status reg", "[fault reason ", "GPU Board Serial Number", "GPU serial number is",
+    "A GPU crash dump has been created", "DPC: unmasked uncorrectable error", "DPC: ERR_",
+    "Process information: process ", "oom-kill:constraint=", "oom_reaper: reaped", "invoked oom-killer",
     "[Hardware Error]: Corrected error", "[Hardware Error]: Deferred error", "[Hardware Error]: Uncorrected",
-    "[Hardware Error]: Error Addr", "[Hardware Error]: IPID", "[Hardware Error]: cache level", "[Hardware Error]: TSC ",
-    "[Hardware Error]: PROCESSOR ", "[Hardware Error]: RIP ", "Run the above through 'mcelog",
+    "[Hardware Error]: Error Addr", "[Hardware Error]: IPID", "[Hardware Error]: cache level",
+    "[Hardware Error]: TSC ", "[Hardware Error]: PROCESSOR ", "[Hardware Error]: RIP ",
+    "Run the above through 'mcelog", "HANDLING MCE MEMORY ERROR", "BERT: Error records", "] RxErr", "] BadTLP",
+    "] BadDLLP", "in page starting at address", "Faulty UTCL2 client", "GPU fault detected", "ring reset",
+    "finishing device", "amdgpu_device_ip_init failed", "No hardware hang detected", "[ cut here ]", "#PF: ",
+    "Trigger a crash", "Dazed and confused", "faulty power saving mode", "Disabling IRQ #",
+    "Disabling lock debugging",
 )
-"""Lines that come with an event of a family and add nothing to it; they count as lines of its dump."""
+"""Lines that come with an event and add nothing to it: beside one, they count as lines of its dump."""
+_BESIDE_LINES = 40
+"""So near is beside, on either side."""
+_MOST_PENDING = 64
 _COMMON = (
     "Cannot find any crtc or sizes", "invalid SUBNQN field", "Shutdown timeout set to", "could not be reserved",
     "ACPI BIOS Error (bug)", "ACPI BIOS Warning (bug)", "ACPI Error: ", "ACPI Warning: ",
@@ -72,7 +81,7 @@ _COMMON = (
     "hpet", "pmd_set_huge", "core: CPUID", "resource sanity check", "caller ", "pnp ", "system 00:", "usbhid",
     "hid-generic", "Bluetooth: ", "cfg80211: ", "bpf: ", "systemd[1]: ", "loop: module", "block device autoloading",
     "device-mapper: core: CONFIG_IMA", "spl: loading out-of-tree", "module license", "taints kernel",
-    "module verification failed", "Disabling lock debugging", "MDS CPU bug", "TAA: ", "MMIO Stale Data", "RETBleed",
+    "module verification failed", "MDS CPU bug", "TAA: ", "MMIO Stale Data", "RETBleed",
     "Spectre", "SRBDS", "Speculative Return", "SRSO", "floppy", "Invalid PCCT", "ERST: ", "[Firmware Bug]",
     "[Firmware Warn]", "usb: port power management", "Warning: PCIe ACS overrides enabled", "kauditd_printk_skb",
     "overlayfs: ", "process '", "nf_conntrack: ", "can't derive routing", "PCI INT ", "not using NPIV", "ata_id",
@@ -106,10 +115,15 @@ class ResidueLines:
         self.dropped = 0
         self.dump_lines = 0
         self._head_line = -_DUMP_LINES
+        self._taken_line = -_BESIDE_LINES - 1
+        self._pending: list[tuple[Line, int]] = []
+        """Companions whose event may still come."""
 
     def head(self, number: int) -> None:
         """A family took this line: a dump after it is its."""
-        self._head_line = number
+        self._head_line = self._taken_line = number
+        if self._pending:
+            self._settle(number)
 
     def read(self, line: Line, boot: int, stamped: bool) -> None:
         """Take in one line that no family took. Without an envelope in a log that has them (`stamped`) it is prose."""
@@ -125,12 +139,30 @@ class ResidueLines:
                 return
         elif _ERROR.search(message) is None:
             return
-        if (line.number - self._head_line < _DUMP_LINES and _DUMP.match(message) is not None) or any(
-            words in message for words in _COMPANIONS
-        ):
+        if line.number - self._head_line < _DUMP_LINES and _DUMP.match(message) is not None:
             self.dump_lines += 1
             return
-        self._head_line = line.number
+        if not any(words in message for words in _COMPANIONS):
+            self._head_line = line.number
+            self._keep(line, boot)
+        elif line.number - self._taken_line <= _BESIDE_LINES:
+            self.dump_lines += 1
+        else:
+            if len(self._pending) >= _MOST_PENDING:
+                self._settle(None)
+            self._pending.append((line, boot))
+
+    def _settle(self, taken: int | None) -> None:
+        """Companions beside the line `taken` are of its event; the others have none."""
+        for line, boot in self._pending:
+            if taken is not None and taken - line.number <= _BESIDE_LINES:
+                self.dump_lines += 1
+            else:
+                self._keep(line, boot)
+        self._pending.clear()
+
+    def _keep(self, line: Line, boot: int) -> None:
+        message = line.message
         key = (boot, _VARIES.sub("#", message[:_MAX_TEXT]))
         entry = self._entries.get(key)
         if entry is None:
@@ -161,6 +193,7 @@ class ResidueLines:
 
     def entries(self) -> list[tuple[Residue, str | None]]:
         """What was found, the gravest and the uncommon first; with the wall time of each entry's last line."""
+        self._settle(None)
         order = sorted(self._entries.values(),
                        key=lambda entry: (entry.common, 4 if entry.level is None else entry.level, entry.line))
         return [(
