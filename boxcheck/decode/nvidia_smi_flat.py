@@ -155,10 +155,29 @@ def rows_of(lines: Sequence[str]) -> Iterator[tuple[int, str, Mapping[str, str]]
                 blocks[-1][2].append(line)
         elif len(head) < MOST_ROWS:
             head.append(line)
-    if not blocks:
-        blocks = [(0, "", head)]
+    if not blocks or any(" ".join(line.partition(":")[0].split()).lower() in _ONCE for line in head):
+        blocks = [*((offset, "", block) for offset, block in _headless(head)), *blocks][:MOST_GPUS]
     for offset, bus, block in blocks:
         yield offset, bus, _rows(block) if bus else _flat(block)
+
+
+_ONCE = ("product name", "gpu link info", "pcie generation", "link width", "replays since reset")
+"""Heads and rows that a GPU has once."""
+
+
+def _headless(lines: Sequence[str]) -> list[tuple[int, list[str]]]:
+    """What grep found, without the lines that name the GPUs: where one of `_ONCE` comes again, it is another GPU's."""
+    blocks: list[tuple[int, list[str]]] = [(0, [])]
+    seen: set[str] = set()
+    for offset, line in enumerate(lines):
+        name = " ".join(line.partition(":")[0].split()).lower()
+        if name in seen and len(blocks) < MOST_GPUS:
+            blocks.append((offset, []))
+            seen.clear()
+        if name in _ONCE:
+            seen.add(name)
+        blocks[-1][1].append(line)
+    return blocks
 
 
 def _rows(block: Sequence[str]) -> Mapping[str, str]:

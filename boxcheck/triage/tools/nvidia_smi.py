@@ -26,8 +26,8 @@ QUERY, XML, TABLE, LIST, CSV, MESSAGE = (
 MOST_EVENTS = 2000
 _TITLE = re.compile(r"=+ ?NVSMI LOG ?=+$")
 _TABLE = re.compile(r"\|? ?NVIDIA-SMI +[\d.]{3,24}[ |]")
-_EXCERPTS = re.compile(r"(?:GPU Link Info|PCIe Generation|(?:Replays Since Reset|Replay Number Rollovers) +: \S+"
-                       r"|Product Name +: (?:NVIDIA|GeForce|Tesla|Quadro|TITAN) .{1,60})$")
+_EXCERPTS = re.compile(r"(?:GPU Link Info|PCIe Generation|Link Width"
+                       r"|(?:Replays Since Reset|Replay Number Rollovers) +: \S+|Product Name +: (?:NVIDIA|GeForce|Tesla|Quadro|TITAN) .{1,60})$")
 """Lines from the midst of the long text that are unmistakable: people paste what grep found."""
 _BORDER = frozenset("+-=| ")
 
