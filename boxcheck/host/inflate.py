@@ -9,6 +9,9 @@ from typing import IO, Any, Protocol
 
 GZIP, BZIP2, XZ, ZSTANDARD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
 CHUNK_BYTES = 1 << 18
+STREAM_LIMIT = 50_000
+"""Compressed streams one after another in a file. bgzip, which makes the most, has one for each 64 KiB: 16 384 of them
+in what may be unpacked at all. Empty ones unpack to nothing, so that no other bound meets them."""
 DICTIONARY_LIMIT_BYTES = 1 << 27
 """Memory that a decompressor may take for its window: `zstd --ultra -22` needs 128 MiB, nothing common needs more."""
 
@@ -78,6 +81,7 @@ class _Decompressed(Plain):
         self._magic = magic
         self._make, self._errors = _decompressor(magic)
         self._machine = self._make()
+        self._streams = 1
         self._rest = b""
 
     def _more(self) -> bytes:
@@ -88,6 +92,9 @@ class _Decompressed(Plain):
                     rest += self._raw.read(CHUNK_BYTES)
                 if not rest.startswith(self._magic):
                     return b""
+                self._streams += 1
+                if self._streams > STREAM_LIMIT:
+                    raise InflateError(f"is made of more than {STREAM_LIMIT} compressed streams")
                 self._machine, self._rest = self._make(), rest
             hungry = getattr(self._machine, "needs_input", True)  # zlib has no such word
             data = (self._rest or self._raw.read(CHUNK_BYTES)) if hungry else b""

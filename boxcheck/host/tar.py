@@ -30,6 +30,9 @@ KEPT_LIMIT_BYTES = 256 << 20
 MEMBER_LIMIT = 600_000
 """A machine of 10 000 PCI functions has 300 000 files that doctor may read."""
 
+DIRECTORY_LIMIT = 300_000
+"""One member of 62 components makes as many directories, so that members alone bound nothing."""
+
 NAME_LIMIT_BYTES = 8192
 COMPLAINT_LIMIT = 100
 BLOCK = 512
@@ -148,6 +151,8 @@ class TarTree:
             above = self._directory(head)
             if above is None or above.setdefault(intern(name), "dir") != "dir":
                 return None
+            if len(self._listings) >= DIRECTORY_LIMIT:
+                raise InflateError(f"holds more than {DIRECTORY_LIMIT} directories")
             known = self._listings[intern(path)] = {}
         return known
 

@@ -11,12 +11,14 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import zstandard
 
 from boxcheck.engine.inspect import read_facts
+from boxcheck.host import inflate as inflate_module
 from boxcheck.host import tar as tar_module
 from boxcheck.host.capture import CaptureHost
 from boxcheck.host.tree import CaptureError
@@ -124,8 +126,27 @@ def test_bombs_end_after_a_fixed_amount_of_work(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(tar_module, "MEMBER_LIMIT", 100)
     many = tar([member(f"sys/{number}") for number in range(101)])
     assert "holds more than 100 files" in refused(many, tmp_path / "box")
+    monkeypatch.setattr(tar_module, "MEMBER_LIMIT", 1000)
+    monkeypatch.setattr(tar_module, "DIRECTORY_LIMIT", 2000)
+    deep = tar([member(f"{number}/{'a/' * 50}b") for number in range(50)])
+    assert "holds more than 2000 directories" in refused(deep, tmp_path / "box")
     monkeypatch.setattr(tar_module, "KEPT_LIMIT_BYTES", 1 << 20)
     assert "holds more than 1 MiB of files" in refused(tar([member("sys/a", bytes(2 << 20))]), tmp_path / "box")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstandard.compress])
+def test_streams_that_unpack_to_nothing_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes],
+) -> None:
+    """Each costs a decompressor and a copy of what follows; none of the other bounds meets one."""
+    monkeypatch.setattr(inflate_module, "STREAM_LIMIT", 50)
+    whole = pack(tar([member("proc/cmdline", b"quiet")]))
+    place = tmp_path / "box"
+    place.write_bytes(pack(b"") * 40 + whole)
+    assert CaptureHost(str(place)).read("/proc/cmdline") == b"quiet"
+    if pack is zstandard.compress:
+        return  # its library passes over empty frames by itself, 40 MB of them in half a second
+    assert "is made of more than 50 compressed streams" in refused(pack(b"") * 60 + whole, place)
 
 
 def test_memory_stays_bounded_whatever_is_in_it(tmp_path: Path) -> None:
@@ -150,6 +171,7 @@ def test_memory_stays_bounded_whatever_is_in_it(tmp_path: Path) -> None:
         ),
         "pax": header(b"x", b"77777777777", b"x") + bytes(1 << 20),
         "long": header(b"x", b"77777777777", b"L") + bytes(1 << 20),
+        "deep": tar([member(f"{number:06}/{'a/' * 50}b") for number in range(9_000)]),
         "many": tar([member(f"sys/{number:06}") for number in range(100_000)]),
         "large": tar([member("sys/a", b"x" * (63 << 20)), member("sys/b", b"y" * (65 << 20))]),
     }
