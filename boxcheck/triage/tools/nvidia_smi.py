@@ -26,8 +26,11 @@ QUERY, XML, TABLE, LIST, CSV, MESSAGE = (
 MOST_EVENTS = 2000
 _TITLE = re.compile(r"=+ ?NVSMI LOG ?=+$")
 _TABLE = re.compile(r"\|? ?NVIDIA-SMI +[\d.]{3,24}[ |]")
+_TABLE_ROW = re.compile(r"\|\s{0,4}\d{1,3}\s+\S.{0,60}\|\s{0,6}[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]"
+                        r"\s{1,8}(?:On|Off|N/A|ERR!)\s{0,4}\|")
 _EXCERPTS = re.compile(r"(?:GPU Link Info|PCIe Generation|Link Width"
-                       r"|(?:Replays Since Reset|Replay Number Rollovers) +: \S+|Product Name +: (?:NVIDIA|GeForce|Tesla|Quadro|TITAN) .{1,60})$")
+                       r"|(?:Replays Since Reset|Replay Number Rollovers) +: \S+"
+                       r"|Product Name +: (?:NVIDIA|GeForce|Tesla|Quadro|TITAN) .{1,60})$")
 """Lines from the midst of the long text that are unmistakable: people paste what grep found."""
 _BORDER = frozenset("+-=| ")
 
@@ -37,7 +40,7 @@ def begins(line: str) -> str | None:
     text = line[:2000].strip()
     if message(text) is not None:
         return MESSAGE
-    if _TABLE.match(text):
+    if _TABLE.match(text) or _TABLE_ROW.match(text):
         return TABLE
     if _TITLE.match(text) or gpu_line(line) is not None or _EXCERPTS.match(text):
         return QUERY

@@ -45,8 +45,9 @@ _FAILURES: tuple[tuple[str, str, Severity, Cause | None, str, tuple[str, ...]], 
 
 
 def begins(line: str) -> str | None:
-    """The variant, when this line begins an output of rocminfo."""
-    return VARIANT if _STARTS.match(_plain(line)) is not None else None
+    """The variant, when this line begins an output of rocminfo, or an agent of one that was cut."""
+    text = _plain(line)
+    return VARIANT if _STARTS.match(text) is not None or re.fullmatch(r"Agent \d{1,3}", text) is not None else None
 
 
 def belongs(variant: str, line: str) -> bool:
