@@ -347,8 +347,9 @@ def _meaning(account: Account, quiet: bool) -> str:
         return f"{verdict.reason}: see the problems above." if verdict.problems else f"{verdict.reason}: see above."
     if verdict.reason.startswith("no profile"):
         return (
-            f"Nothing can pass: {verdict.reason}. It was judged by what holds for any box. `boxcheck profile list` "
-            "shows the known boxes; choose one with --profile, or --profile generic."
+            f"Nothing can pass: {verdict.reason}. It was judged by what holds for any box. "
+            f"`{command_line('profile', 'list')}` shows the known boxes; choose one with --profile, or --profile "
+            "generic."
         )
     if verdict.partial:
         said = verdict.reason.partition("; `boxcheck doctor`")[0]  # the next line says which command
