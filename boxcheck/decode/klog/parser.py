@@ -1,8 +1,8 @@
 """From the bytes of a kernel log to its events.
 
 Most lines of a log are of no interest, so none is looked at until one of a hundred words (`anchors.ANCHORS`) was found
-in it: the words are searched for in whole blocks (`scan`). A family of messages is imported, and its patterns compiled,
-when its first word is found. Memory is bounded: blocks of 256 KiB, folded events.
+in it: the words are searched for in whole blocks (`marks`). A family of messages is imported, and its patterns
+compiled, when its first word is found. Memory is bounded: blocks of 256 KiB, folded events.
 """
 
 from __future__ import annotations
@@ -16,56 +16,27 @@ from typing import TYPE_CHECKING, cast
 from boxcheck.decode.text import clean_text
 
 from . import notes
-from .anchors import ANCHORS, BOOT, FAMILIES
 from .asides import Residue
-from .assemble import MAX_LINE_CHARACTERS, MAX_RECORD_CHARACTERS, Assembler, head_of_long_line
+from .assemble import MAX_LINE_CHARACTERS, Assembler
 from .bootfacts import BootFacts
+from .boots import Boots
 from .envelope import Line, read_line
 from .events import Event, KernelLog
 from .family import Family
 from .intake import Intake
 from .ledger import Ledger
-from .scan import Scanner
-from .words import Rx
+from .marks import ARRAY_BIT, BOOT_BIT, FAMILY_OF_BIT, NOTE_BIT, OWN_BITS, PART_BIT, REPEAT_BIT, RESIDUE_BIT, Marks
 
 if TYPE_CHECKING:
     from .residue import ResidueLines
 
 MAX_LINES = 5_000_000
 _BLOCK_BYTES = 256 * 1024
-_QUICKEN_WORK = 6_000_000
-"""Bytes times words from which the scanner's automaton pays for its import and making, 2 ms: 40 KB for 140 words."""
 _KEPT_BEFORE, _KEPT_AFTER = 3, 4
 """Lines kept on both sides of a cut between blocks, for lines that a mailer wrapped."""
 _MAX_PENDING = 4 * _BLOCK_BYTES
 _EDGE_LINES = 200
-_HEADER_LINES = 20
 _EDGE_BYTES = 64 * 1024
-
-# What a line may be of interest for, one bit each: the families, then what the parser reads itself.
-_NAMES = (*FAMILIES, BOOT, "note", "repeat", "part", "array", "residue")
-_BITS = {name: 1 << index for index, name in enumerate(_NAMES)}
-_FAMILY_BITS = tuple(_BITS[name] for name in FAMILIES)
-_ALL_FAMILIES = sum(_FAMILY_BITS) | _BITS[BOOT]
-_BOOT_BIT, _NOTE_BIT, _REPEAT_BIT, _PART_BIT, _ARRAY_BIT, _RESIDUE_BIT = (
-    _BITS[name] for name in (BOOT, "note", "repeat", "part", "array", "residue"))
-_OWN_BITS = _NOTE_BIT | _REPEAT_BIT | _PART_BIT | _ARRAY_BIT
-
-_BOOT_MARK = Rx(r"-- (?:Boot [0-9a-f]{32}|Reboot) --")
-_PART = Rx(r"^(?:Panic|Oops|Emergency|Shutdown|Restart|Halt|Poweroff|Unknown)#(\d{1,6}) Part(\d{1,6})\b")
-
-
-def _words(residue: Sequence[bytes]) -> dict[bytes, int]:
-    """Each word that is looked for, and what for."""
-    bits: dict[bytes, int] = {}
-    tables: list[tuple[str, Sequence[bytes]]] = [(name, [word.encode() for word in words]) for name, words in ANCHORS]
-    tables += [("note", notes.WORDS), ("repeat", (notes.REPEAT_WORD,)), ("part", (b" Part",)),
-               ("array", (b'"MESSAGE":[',)), ("residue", residue)]
-    for name, words in tables:
-        for word in words:
-            bits[word] = bits.get(word, 0) | _BITS[name]
-    return bits
-
 
 class LogParser:
     """Reads a log that comes in pieces. `feed` them in order, then `finish` once.
@@ -89,11 +60,7 @@ class LogParser:
             from .residue import WORDS, ResidueLines
 
             self._residue, residue_words = ResidueLines(), WORDS
-        words = _words(residue_words)
-        self._masks = [*words.values(), *(0 for _ in also)]
-        self._own_words = len(words)
-        self._scanner = Scanner((*words, *also))
-        self._lengths = [len(word) for word in self._scanner.words]
+        self._marks = Marks(residue_words, also)
         self._intake = Intake()
         self._assembler = Assembler()
         self._ledger = Ledger()
@@ -116,10 +83,7 @@ class LogParser:
         """All families that asked lately."""
         self._previous: tuple[Line, int] | None = None
         """The line that was looked at last, and what for."""
-        self._boots = 0
-        self._boot_id: str | None = None
-        self._part: tuple[int, int] | None = None
-        """Crash number and part of the pstore record that is being read; its parts come last one first."""
+        self._boots = Boots()
         self._seen_any = False
         self._truncated = False
         self._stamped = False
@@ -155,7 +119,7 @@ class LogParser:
         rest = self._residue
         return KernelLog(
             events=events, facts=self._boot_facts.facts(), lines=self._line - 1, first_seconds=self._head,
-            last_seconds=last, boots=max(self._boots, 1) if self._seen_any else 0, stamped=self._stamped,
+            last_seconds=last, boots=max(self._boots.count, 1) if self._seen_any else 0, stamped=self._stamped,
             timed=self._timed, truncated=self._truncated or self._ledger.dropped > 0,
             suppressed=self._notes.suppressed(), residue=left, residue_dropped=rest.dropped if rest is not None else 0,
             dump_lines=rest.dump_lines if rest is not None else 0, before_since=early, since_unknown=unknown,
@@ -252,61 +216,12 @@ class LogParser:
                 return line.seconds
         return None
 
-    def _marked(self, buffer: bytes, start: int) -> tuple[list[int], list[int], list[tuple[int, int]]]:
-        """The lines from `start` on that hold a word, what each is of interest for, and the words asked for beside.
-
-        A line without an end counts as one for each `MAX_LINE_CHARACTERS` of it.
-        """
-        if (self._base + len(buffer)) * len(self._lengths) > _QUICKEN_WORK:
-            self._scanner.quicken()
-        heads: list[int] = []
-        masks: list[int] = []
-        also: list[tuple[int, int]] = []
-        bits, lengths, own = self._masks, self._lengths, self._own_words
-        find, rfind = buffer.find, buffer.rfind
-        stop = start
-        listed = False
-        """Whether the line that ends at `stop` is among them."""
-        if self._residue is not None and self._base + start == 0:
-            # The level of the first line has no line end before it.
-            heads.append(0)
-            masks.append(_RESIDUE_BIT)
-            stop = find(b"\n", 0, MAX_LINE_CHARACTERS)
-            stop = stop if stop >= 0 else MAX_LINE_CHARACTERS
-            listed = True
-        # A word of the residue begins with the line end before its line.
-        for first, index in self._scanner.find(buffer, max(start - 1, 0), len(buffer)):
-            if index >= own:
-                if first >= start:
-                    also.append((first, index - own))
-                continue
-            at = first + lengths[index] - 1
-            if at >= stop:
-                floor = max(stop, at - MAX_LINE_CHARACTERS)
-                reach = MAX_LINE_CHARACTERS
-                head = rfind(b"\n", floor, at) + 1
-                whole: int | None = head
-                if head == 0:
-                    head = floor
-                    whole = head_of_long_line(buffer, floor, at) if floor > 0 else floor
-                    if whole is not None and floor > whole >= stop:
-                        head, reach = whole, MAX_RECORD_CHARACTERS
-                tail = find(b"\n", at, at + reach)
-                stop = tail if tail >= 0 else at + reach
-                listed = whole is not None
-                if listed:
-                    heads.append(head)
-                    masks.append(bits[index])
-            elif listed:
-                masks[-1] |= bits[index]
-        return heads, masks, also
-
     def _scan(self, buffer: bytes, start: int, end: int) -> int:
         """Read the lines of interest between `start` and `end`, and those that a family asked for, in order.
 
         Returns where it stopped, which is past `end` when the last message went on there.
         """
-        heads, masks, also = self._marked(buffer, start)
+        heads, masks, also = self._marks.lines(buffer, start, self._base)
         count, find = buffer.count, buffer.find
         read = self._assembler.read
         index, position, number = 0, start, self._line
@@ -368,14 +283,16 @@ class LogParser:
 
     def _dispatch(self, line: Line, mask: int) -> None:
         if line.boot_id is not None:
-            self._boot_of_journal(line.boot_id)
-        if mask & _OWN_BITS:
+            border = self._boots.record(line.boot_id)
+            if border is not None:
+                self._next_boot(border)
+        if mask & OWN_BITS:
             line, mask = self._read_own(line, mask)
         self._previous = (line, mask)
         if line.foreign:
             return
         ledger = self._ledger
-        if mask & _BOOT_BIT:
+        if mask & BOOT_BIT:
             self._read_boot(line)
         readers = self._readers.get(mask)
         if readers is None:
@@ -391,17 +308,16 @@ class LogParser:
         if rest is not None:
             if ledger.taken == line.number:
                 rest.head(line.number)
-            elif mask & _RESIDUE_BIT:
+            elif mask & RESIDUE_BIT:
                 rest.read(line, self._ledger.boot, self._stamped)
 
     def _families_of(self, mask: int) -> tuple[tuple[int, Family], ...]:
         found: list[tuple[int, Family]] = []
-        for bit in _FAMILY_BITS:
+        for bit, (module, name) in FAMILY_OF_BIT.items():
             if not mask & bit:
                 continue
             family = self._families.get(bit)
             if family is None:
-                module, name = FAMILIES[_NAMES[bit.bit_length() - 1]]
                 factory = getattr(import_module(f"{__package__}.{module}"), name)
                 family = self._families[bit] = cast(Family, factory())
             found.append((bit, family))
@@ -409,20 +325,18 @@ class LogParser:
 
     def _read_own(self, line: Line, mask: int) -> tuple[Line, int]:
         """What the log says of itself. Returns the line that is to be read on, and for what."""
-        if mask & _ARRAY_BIT and line.boot_id is None and not line.headed:
-            mask &= ~_ARRAY_BIT
-        elif mask & _ARRAY_BIT:
+        if mask & ARRAY_BIT and line.boot_id is None and not line.headed:
+            mask &= ~ARRAY_BIT
+        elif mask & ARRAY_BIT:
             # Its words were hidden in numbers.
-            text = line.message.encode()
-            for _, index in self._scanner.find(text, 0, len(text)):
-                mask |= self._masks[index]
-        if mask & _NOTE_BIT and self._notes.read(line, self._ledger.boot):
-            mask &= ~_RESIDUE_BIT
-        if mask & _PART_BIT:
-            found = _PART.search(line.message)
-            if found is not None:
-                self._next_part(int(found[1]), int(found[2]))
-        again = notes.repeated(line.message) if mask & _REPEAT_BIT else None
+            mask |= self._marks.mask_of(line.message.encode())
+        if mask & NOTE_BIT and self._notes.read(line, self._ledger.boot):
+            mask &= ~RESIDUE_BIT
+        if mask & PART_BIT:
+            border = self._boots.part(line)
+            if border is not None:
+                self._next_boot(border)
+        again = notes.repeated(line.message) if mask & REPEAT_BIT else None
         if again is not None:
             line, mask = self._repeat(line, mask, *again)
         return line, mask
@@ -442,55 +356,33 @@ class LogParser:
         else:
             return line, 0
         self._ledger.times = times
-        self._dispatch(message, mask & ~_OWN_BITS)
+        self._dispatch(message, mask & ~OWN_BITS)
         self._ledger.times = 0
         return message, 0
 
     # Boots
 
     def _read_boot(self, line: Line) -> None:
-        message = line.message
-        if _BOOT_MARK.search(message) is not None:
-            # `-- Boot` stands before every boot, also the first, `-- Reboot --` (older) between two.
-            self._next_boot("Reboot" in message or self._boots > 0 or line.number > 2)
+        border = self._boots.journal_mark(line)
+        if border is not None:
+            self._next_boot(border)
             return
-        if "Linux version " in message and message.startswith("Linux version ") and line.boot_id is None:
-            # The first boot's own beginning is no border, nor is the line after a journal's border.
-            self._next_boot(self._part is None and (self._boot_facts.facts().from_boot or self._before_boot(line)))
+        if "Linux version " in line.message:
+            border = self._boots.first_line(line, self._head, self._boot_facts.facts().from_boot)
+            if border is not None:
+                self._next_boot(border)
         self._boot_facts.read(line, self._ledger)
-
-    def _boot_of_journal(self, boot_id: str) -> None:
-        """A record of a journal names its boot."""
-        if boot_id != self._boot_id:
-            self._next_boot(self._boot_id is not None)
-            self._boot_id = boot_id
-
-    def _next_part(self, crash: int, part: int) -> None:
-        """A part of a pstore record begins. Of one crash they come last one first."""
-        if self._part is not None and crash <= self._part[0] and part <= self._part[1]:
-            self._next_boot(True)
-        self._part = (crash, part)
-
-    def _before_boot(self, line: Line) -> bool:
-        """Whether lines of an earlier boot came before this "Linux version" line: time ran there already."""
-        if self._boots > 0:
-            return False
-        if self._head is None or line.seconds is None:
-            # Wall time only: a journal of one boot begins with this line, after a header at most.
-            return line.number > _HEADER_LINES
-        return self._head > line.seconds + 1.0
 
     def _next_boot(self, border: bool) -> None:
         """A boot begins; with `border`, one was read before it, and what it left open is closed."""
+        self._boots.begin(border)
         if not border:
-            self._boots = max(self._boots, 1)
             return
         for family in self._families.values():
             family.finish(self._ledger)
         self._hot.clear()
         self._hot_until = 0
-        self._boots = max(self._boots, 1) + 1
-        self._ledger.boot = self._boots - 1
+        self._ledger.boot = self._boots.count - 1
         self._boot_facts = BootFacts()
 
 
