@@ -11,7 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from boxcheck.checks.places import link_evidence, link_subject, reseat, short, slot_links, unjudged, where
+from boxcheck.checks.places import (
+    link_evidence,
+    link_subject,
+    reseat,
+    short,
+    slot_links,
+    unjudged,
+    wanted_gpus,
+    where,
+)
 from boxcheck.checks.steps import GRUB_FILE, GRUB_RUN
 from boxcheck.checks.wording import duration, listed
 from boxcheck.decode.pci_aer import AER_CORRECTABLE
@@ -168,15 +177,18 @@ def correctable(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Pro
     out, and a Rollover means that the same packet failed four times in a row.
     What to do: reseat the riser at both ends. Errors at 16 GT/s that are gone at 8 GT/s
     speak for the riser.
+    On cards with a switch of their own (RDNA) the link on the card is told as well where it counted errors: no riser is
+    in it, so they are the card's. So is the uplink of a switch that several cards share.
     Not a fault: a few receiver errors while the link trained at boot. Advisory non-fatal errors (NonFatalErr) are
     software's and are not counted here.
     By hand: cat /sys/bus/pci/devices/<port>/aer_dev_correctable, and the same at the card
     """
-    judged = False
+    judged: set[Bdf] = set()
     for gpu, link in slot_links(gpus, links, want):
-        judged = True
+        judged.add(link.id)
         yield _judge_correctable(gpu, link, gpus, links, aer, pci, want)
-    yield from unjudged(gpus, want, judged)
+    yield from unjudged(gpus, want, bool(judged))
+    yield from _elsewhere(gpus, links, aer, want, judged)
 
 
 class _Counts(msgspec.Struct, frozen=True):
@@ -260,6 +272,28 @@ def _judge_correctable(
                 title=f"the link of {subject} had errors that nobody counted", help=_silence_help(silent),
             )
         return unknown(subject, f"0 counted, and that proves nothing: {silent}", evidence=evidence)
+    return _told(gpu, link, counts, links, aer, want)
+
+
+def _elsewhere(gpus: Gpus, links: Links, aer: Aer, want: Profile, judged: set[Bdf]) -> Iterator[Finding]:
+    """Errors of the other links between the processor and a GPU: above a switch, and on a card with one of its own.
+    Nothing where none was counted: what is required is said of the slot links."""
+    for gpu in wanted_gpus(gpus, want):
+        for link in links.chain(gpu.bdf):
+            if link.id in judged:
+                continue
+            judged.add(link.id)
+            counts = _counts(link, aer)
+            if counts.port or counts.card:
+                yield _told(gpu, link, counts, links, aer, want)
+
+
+def _told(gpu: Gpu, link: Link, counts: _Counts, links: Links, aer: Aer, want: Profile) -> Finding:
+    """The finding on a link with errors."""
+    slot = link.id == gpu.slot_link
+    subject, evidence = link_subject(link, gpu if slot or link.on_card else None), _link_evidence(link)
+    port, card = counts.port, counts.card
+    total = sum(port.values()) + sum(card.values())
     place = where(link, gpu, links, want)
     ends = []
     if port:
@@ -275,9 +309,15 @@ def _judge_correctable(
     if port.keys() | card.keys() == {"Timeout"}:
         helps = ("boot once with pcie_aspm=off: a link that wakes too slowly also times out", *helps)
         excluded = ("damaged packets (neither end counted any)",)
+    title = f"the link of {link_name(link, subject)} makes errors"
+    if link.on_card:
+        title = f"the link on the card of {subject} makes errors"
+        helps = ("no riser is in this link: move the card alone to another slot; errors that move with it are its own",)
+        excluded = (*excluded, "the riser or the slot (this link is on the card)")
+        says = f"{says}, on the card itself"
     options = {
         "measured": Quantity(total, "errors"), "limit": want.limit(BER), "evidence": evidence,
-        "cause": f"link:{link.id}", "where": place, "title": f"the link of {link_name(link, subject)} makes errors",
+        "cause": f"link:{link.id}", "where": place, "title": title,
         "notes": notes, "help": helps, "not_": excluded,
     }
     if port.get("Rollover") or card.get("Rollover"):

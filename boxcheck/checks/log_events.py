@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
-from boxcheck.checks.places import where
+from boxcheck.checks.places import short, where
 from boxcheck.checks.steps import cost
 from boxcheck.checks.wording import decided, duration, not_read
 from boxcheck.decode.klog import Event, KernelLog
@@ -88,7 +88,9 @@ class Scene(msgspec.Struct, frozen=True):
 
 def _said(scene: Scene, event: Event) -> str:
     count = event.count + event.suppressed
-    least = "at least " if event.suppressed or event.multiple else ""
+    log = scene.logs.this_boot
+    lost = not isinstance(log, Unread) and cut(log, "this boot") is not None
+    least = "at least " if event.suppressed or event.multiple or (lost and count > 1) else ""
     often = "" if count == 1 and not least else f", {least}{count} x"
     when = scene.ago(event)
     last = "last " if count > 1 and when.endswith("ago") else ""
@@ -190,7 +192,10 @@ def _finding(scene: Scene, group: Sequence[Event], cause: str, title: str | None
     worst = sorted(group, key=lambda event: (GRAVITY[event.severity].rank, event.line))
     outcome = GRAVITY[worst[0].severity]
     bdf = group[0].bdf
-    said = [_said(scene, event) for event in worst[:MOST_WORDS]]
+    # Both ends of a link make one finding; the same words of both are told apart by their addresses.
+    several = len({event.bdf for event in worst}) > 1
+    said = [(f"at {short(event.bdf)}: " if several and event.bdf else "") + _said(scene, event)
+            for event in worst[:MOST_WORDS]]
     more = len(worst) - MOST_WORDS
     helps = dict.fromkeys(step for event in sorted(worst, key=lambda event: cost(event.help)) for step in event.help)
     return decided(
