@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import StrEnum
 from typing import Annotated, NoReturn
 
@@ -290,9 +291,8 @@ def _leave(code: int) -> NoReturn:
 
 
 def _say(message: str, help: str = "") -> None:
-    print(f"error: {message}", file=sys.stderr)
-    if help:
-        print(f"help: {help}", file=sys.stderr)
+    with suppress(OSError):  # a full disk behind standard error does not change what went wrong
+        print(f"error: {message}", *([f"help: {help}"] if help else []), sep="\n", file=sys.stderr, flush=True)
 
 
 def run() -> None:
@@ -326,7 +326,8 @@ def _unexpected(error: Exception) -> int:
 
     show, usage = getattr(error, "show", None), getattr(error, "exit_code", None)
     if callable(show) and isinstance(usage, int):  # the parser's own errors; typer has moved their classes before
-        show()
+        with suppress(OSError):
+            show()
         return usage
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT):
         place = error.filename or "standard output"

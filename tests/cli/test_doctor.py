@@ -141,6 +141,23 @@ def test_a_full_disk_behind_standard_output_is_one_clear_error(words: tuple[str,
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(("words", "code"), [(("doctor", "--nonsense"), 2), (("doctor", "nothing"), 2), (("explain", "x"), 2)])
+def test_a_full_disk_behind_standard_error_changes_no_exit_code(words: tuple[str, ...], code: int) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "boxcheck", *words], stdout=subprocess.PIPE, stderr=full, timeout=120)
+    assert (done.returncode, done.stdout) == (code, b"")
+
+
+@pytest.mark.parametrize("columns", [40, 50, 60, 70])
+def test_the_link_table_drops_columns_where_it_is_narrow(capture: dict[str, str], columns: int) -> None:
+    lines = boxcheck("doctor", "--sysroot", capture["wopr-7x4090+riser-x8"], COLUMNS=str(columns)).stdout.splitlines()
+    first = next(index for index, line in enumerate(lines) if line.startswith("  slot "))
+    rows = lines[first:lines.index("", first)]
+    assert sum("GT/s" in row for row in rows) == 7
+    assert all(len(row) <= columns for row in rows)
+    assert [row.strip() for row in rows if "want" in row]
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_a_closed_stream_changes_no_verdict(capture: dict[str, str], closed: str) -> None:
     script = f"{sys.executable} -m boxcheck doctor -q --sysroot {capture['wopr-7x4090+riser-x8']} {closed}"
