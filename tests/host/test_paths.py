@@ -153,7 +153,8 @@ def test_links_agree_with_the_system(parts: list[str], data: st.DataObject) -> N
             return
         found = Resolver(targets.get).resolve(path)
         if found is None:
-            with pytest.raises(OSError, match=r"symbolic links"):
+            # The system stops at a directory that is not there, before the loop behind it (`l/b/../l`).
+            with pytest.raises(OSError, match=r"symbolic links|No such file"):
                 os.stat(path)
         else:
             assert found == expected or not os.path.exists(path)
