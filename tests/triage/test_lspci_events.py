@@ -255,6 +255,7 @@ def test_advisory_errors_never_count_against_a_link() -> None:
     ("CmpltTO", "", "", "aer-nonfatal", "fail"),
     ("CmpltTO", "CmpltTO", "", "aer-nonfatal", "warn"),
     ("CmpltTO", "", "AdvNonFatalErr", "aer-nonfatal", "warn"),
+    ("SDES", "", "AdvNonFatalErr", "aer-fatal", "fail"),
     ("UnsupReq", "", "", "aer-nonfatal", "info"),
     ("UnsupReq CmpltTO", "", "", "aer-nonfatal", "fail"),
 ])
@@ -315,6 +316,9 @@ def test_a_card_that_the_database_lacks_is_judged_by_what_it_offers() -> None:
     assert one(*box(small), kind="bar-small").severity == "warn"
     full = nvidia("41:00.0", name=unknown, speed=16, vram="[size=256M]", current="256MB", rebar="64MB 128MB 256MB")
     assert events(*box(full), kind="bar-small") == []
+    # A window can be offered larger than the memory: 8 GiB of 8 GiB is whole.
+    whole = nvidia("41:00.0", name=unknown, speed=16, vram="[size=8G]", current="8GB", rebar="256MB 8GB 16GB")
+    assert events(*box(whole), kind="bar-small") == []
 
 
 @pytest.mark.parametrize("place", ["<ignored>", "<unassigned>"])
@@ -373,6 +377,15 @@ def test_a_gpu_that_fell_off_the_bus(card: str) -> None:
     assert "RTX 4090" in found[0].says
     audio = "41:00.1 Audio device: NVIDIA Corporation AD102 High Definition Audio Controller (rev ff)"
     assert [event.kind for event in events(*box(card), audio)] == ["gpu-lost"]
+
+
+def test_a_lost_card_keeps_the_revision_that_names_it() -> None:
+    lost = "43:00.0 VGA compatible controller: Advanced Micro Devices, Inc. [AMD/ATI] Navi 31 [Radeon RX 7900 XT/7900 XTX] (rev ff)"
+    evidence = read(rdna_card(0x41, "40:01.1"), lost)
+    (event,) = [event for event in evidence.events if event.kind == "gpu-lost"]
+    assert "RX 7900 XTX" in event.says
+    assert next(device for device in evidence.devices if device.bdf == "0000:43:00.0").more["part"] == "rx7900xtx"
+    assert read(lost).devices[0].more.get("part") is None
 
 
 def test_another_device_that_does_not_answer() -> None:

@@ -90,7 +90,7 @@ class Scene:
     def _parents(self) -> Iterator[tuple[Bdf, Bdf]]:
         buses: dict[tuple[str, int], Bdf] = {}
         for bdf, function in self.functions.items():
-            if function.secondary_bus and not function.gone:
+            if function.secondary_bus:
                 buses.setdefault((bdf[:-8], function.secondary_bus), bdf)
         for bdf, function in self.functions.items():
             parent = function.tree_parent or buses.get((bdf[:-8], int(bdf[-7:-5], 16)))
