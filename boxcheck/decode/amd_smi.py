@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from boxcheck.decode.amd_smi_gpu import AmdGpu, amd_gpu
+from boxcheck.decode.text import clean_text
 
 MOST_GPUS = 128
 MOST_ROWS = 1500
@@ -31,6 +32,7 @@ _GPU = re.compile(r"GPU: (\d{1,3})$")
 _ROW = re.compile(r"([A-Z][A-Z0-9_ /.-]{1,47}):(?: (.{0,300}))?$")
 _LEVEL = re.compile(r"\d{1,2}: \([\d.]{1,5} GT/s, \d{1,2}\)$")
 _TABLE = re.compile(r"([A-Z][A-Z -]{2,40}) TABLE:$")
+_CELL = re.compile(r"[A-Za-z0-9/,.-]{1,16}$")
 _ADDRESS = re.compile(r"[0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]")
 _BOX_FIRST = re.compile(r"\| ?([0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7])\s+(\S.{0,40}?)\s*\|(.{1,80}?)\|$")
 _BOX_SECOND = re.compile(r"\|\s*(\d{1,3})\s+\S.{0,60}?\|(.{1,80}?)(\d{1,9})/(\d{1,9}) MB\s*\|$")
@@ -143,7 +145,8 @@ def tables(lines: Sequence[str]) -> Mapping[str, Mapping[str, Mapping[str, str]]
             columns = words
         elif columns and len(found.get(title, ())) < MOST_GPUS:
             found.setdefault(title, {})[words[0].lower()] = {
-                column.lower(): cell for column, cell in zip(columns, words[1:], strict=False)}
+                column.lower(): cell if _CELL.match(cell) else "?"
+                for column, cell in zip(columns, words[1:], strict=False)}
     return found
 
 
@@ -204,7 +207,7 @@ def json_access(value: Any) -> Mapping[str, Mapping[str, str]]:
 
 
 def _text(value: Any) -> str | None:
-    return value[:48] if isinstance(value, str) else None
+    return clean_text(value, 48) if isinstance(value, str) else None
 
 
 def json_gpus(value: Any) -> list[AmdGpu]:

@@ -124,6 +124,12 @@ def number(text: str | None) -> float | None:
     return float(found[0]) if found is not None else None
 
 
+def amount(text: str | None) -> float | None:
+    """A number of something that is never negative."""
+    value = number(text)
+    return value if value is not None and value >= 0 else None
+
+
 def count(text: str | None) -> int | None:
     """A whole number that is not negative."""
     value = number(text)
@@ -192,7 +198,7 @@ def gpu_of(rows: Mapping[str, str], offset: int, bus: str | None = None, index: 
     power = ("gpu power readings/", "power readings/")
 
     def watts(*names: str) -> float | None:
-        return number(_first(rows, *(f"{section}{name}" for section in power for name in names)))
+        return amount(_first(rows, *(f"{section}{name}" for section in power for name in names)))
 
     def celsius(*names: str) -> float | None:
         return number(_first(rows, *(f"temperature/{name}" for name in names)))
@@ -209,10 +215,10 @@ def gpu_of(rows: Mapping[str, str], offset: int, bus: str | None = None, index: 
         width=lanes(rows.get(_WIDTH + "current")), width_max=lanes(rows.get(_WIDTH + "max")),
         replays=count(rows.get("pci/replays since reset")), rollovers=count(rows.get("pci/replay number rollovers")),
         performance_state=int(state[1]) if state is not None else None,
-        utilization_percent=number(rows.get("utilization/gpu")),
-        memory_mib=number(_first(rows, "fb memory usage/total", "memory usage/total")),
-        memory_used_mib=number(_first(rows, "fb memory usage/used", "memory usage/used")),
-        bar1_mib=number(rows.get("bar1 memory usage/total")),
+        utilization_percent=amount(rows.get("utilization/gpu")),
+        memory_mib=amount(_first(rows, "fb memory usage/total", "memory usage/total")),
+        memory_used_mib=amount(_first(rows, "fb memory usage/used", "memory usage/used")),
+        bar1_mib=amount(rows.get("bar1 memory usage/total")),
         temperature_celsius=celsius("gpu current temp", "gpu"),
         shutdown_celsius=celsius("gpu shutdown temp"), slowdown_celsius=celsius("gpu slowdown temp"),
         margin_celsius=celsius("gpu t.limit temp"), slowdown_margin_celsius=celsius("gpu slowdown t.limit temp"),

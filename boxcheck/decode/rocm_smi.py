@@ -22,6 +22,7 @@ _HARDWARE = re.compile(r"(\d{1,3})\s+(?:\d{1,3}\s+)?(?:0x)?([0-9a-f]{4})\s+.{0,1
                        r"((?:[0-9A-Fa-f]{4}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])(?=\s|$)")
 _BOARD = re.compile(r"\s(1\d\d-[\w.-]{3,24})\s")
 _PEER = re.compile(r"GPU(\d{1,3})\s+(\S.{0,4000})")
+_CELL = re.compile(r"[A-Za-z0-9/,.-]{1,16}$")
 _WATTS = re.compile(r"(?<=\s)(\d{1,4}\.\d)W(?=\s|$)")
 _CELSIUS = re.compile(r"(?<=\s)([\d.]{1,6}) ?°?[cC](?=\s|$)")
 _PERCENT = re.compile(r"(?<=\s)([\d.]{1,5})%")
@@ -146,7 +147,7 @@ def peers(lines: Sequence[str]) -> Mapping[str, Mapping[str, list[str]]]:
         row = _PEER.match(text) if "between two gpus" in title or "accessibility" in title else None
         if row is None:
             continue
-        cells = row[2].split()[:MOST_GPUS]
+        cells = [cell if _CELL.match(cell) else "?" for cell in row[2].split()[:MOST_GPUS]]
         if cells[0].startswith("GPU"):
             continue
         matrix = found.setdefault(title, {})

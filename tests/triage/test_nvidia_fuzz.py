@@ -7,6 +7,7 @@ runs each property that many times.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Sequence
@@ -91,12 +92,16 @@ def check(found: Evidence, lines: Sequence[str], first: int) -> None:
     for event in found.events:
         assert first <= event.line < first + len(lines)
         assert event.says
+        assert "\x1b" not in "".join(event.labels)
         assert "\x1b" not in event.says + event.text
         assert event.count >= 1
     for device in found.devices:
         assert first <= device.line < first + len(lines)
         assert device.vram_bytes is None or device.vram_bytes >= 0
-        assert "\x1b" not in f"{device.name}{device.serial}{device.slot}{device.more}"
+        assert "\x1b" not in f"{device.name}{device.serial}{device.uuid}{device.slot}"
+        assert not any("\x1b" in str(value) for value in device.more.values())
+    told = json.dumps([dict(found.readings), dict(found.box), found.notes, found.tool])
+    assert "\\u001b" not in told
 
 
 @pytest.mark.parametrize("name", sorted(READERS))

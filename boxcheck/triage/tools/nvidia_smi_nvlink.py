@@ -30,7 +30,8 @@ def belongs(text: str) -> bool:
 def events(section: Section) -> list[Event]:
     """One for each GPU whose links are down while others are up, and for modules whose links are all down."""
     found: list[Event] = []
-    name, index, line, text = "", 0, 0, ""
+    # Links before the first GPU's line are of one that was cut off.
+    name, index, line, text = "", -1, at_line(section, 0), clean_text(section.lines[0].strip())
     down: list[str] = []
     up = 0
 
@@ -40,7 +41,8 @@ def events(section: Section) -> list[Event]:
             return
         all_ = not up
         found.append(Event(
-            kind="nvlink-down", labels=(f"GPU {index}", *sorted(set(down))[:18]), severity="fail" if all_ else "warn",
+            kind="nvlink-down", severity="fail" if all_ else "warn",
+            labels=(*((f"GPU {index}",) if index >= 0 else ()), *sorted(set(down))[:18]),
             cause="signal", says="none of its NVLinks is up" if all_ else
             f"{len(down)} of {len(down) + up} NVLinks are down", help=_HELP, line=line, text=text))
 
