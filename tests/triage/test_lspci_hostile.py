@@ -114,7 +114,8 @@ def test_time_grows_with_the_text_and_no_faster(shape: str) -> None:
     small, large = SHAPES[shape](1_000), SHAPES[shape](16_000)
     read(small)
     base = max(min(_seconds(lambda: read(small)) for _ in range(3)), 0.002)
-    taken = _seconds(lambda: read(large))
+    # The machine may be busy with something else: the best of a few counts, and the first that is quick enough is enough.
+    taken = next((seconds for _ in range(4) if (seconds := _seconds(lambda: read(large))) < 50 * base), 50 * base)
     assert taken < 50 * base, f"{taken:.3f} s against {base:.4f} s"
 
 
