@@ -41,6 +41,8 @@ class Slot:
     """Number of the host bridge's bus."""
     filled: bool = True
     switch: bool = False
+    hotplug: bool = True
+    """Whether the kernel may take the card out and in. Most boards' slots cannot."""
 
     @property
     def gpu(self) -> str:
@@ -82,7 +84,7 @@ class Topology:
             words += ["-device", f"pxb-pcie,id=px{bus:x},bus=pcie.0,bus_nr={bus}{node}"]
         for slot in self.slots:
             words += ["-device", f"pcie-root-port,id={slot.port},bus=px{slot.bus:x},chassis=1,slot={slot.number + 1},"
-                      "x-speed=16,x-width=16"]
+                      f"x-speed=16,x-width=16,hotplug={'on' if slot.hotplug else 'off'}"]
             if slot.filled:
                 words += card(slot)
         return words
@@ -143,16 +145,16 @@ TINYBOX_RED = Topology("tinybox-red", slots((0x40, 3), (0x80, 3), switch=True), 
 POLLING = "pciehp.pciehp_poll_mode=1 pciehp.pciehp_poll_time=1"
 """QEMU raises no interrupt for what is written into its memory, so the kernel must look by itself."""
 HOTPLUG = Topology(
-    "hotplug", (*slots((0x40, 5)), Slot(5, 0x40, filled=False), Slot(6, 0x40, filled=False)), cmdline=POLLING)
+    "hotplug", (*slots((0x40, 4)), Slot(4, 0x40, hotplug=False), Slot(5, 0x40, filled=False), Slot(6, 0x40, filled=False)),
+    cmdline=POLLING)
 ONE_GPU = Topology("one", slots((0x40, 1)))
 NOAER = replace(ONE_GPU, name="noaer", cmdline="pci=noaer")
-COMPAT = replace(ONE_GPU, name="compat", cmdline="pcie_ports=compat")
+COMPAT = replace(ONE_GPU, name="compat", cmdline="pcie_ports=compat iommu=pt amd_iommu=pt")
 INTEL_IOMMU: Sequence[str] = ("-device", "intel-iommu,intremap=on")
 NUMA_TRANSLATING = Topology(
     "numa-translating", slots((0x40, 2), (0x80, 2)), nodes={0x40: 0, 0x80: 1}, extra=tuple(INTEL_IOMMU),
     cmdline="intel_iommu=on")
 PASS_THROUGH = Topology("passthrough", slots((0x40, 2)), extra=tuple(INTEL_IOMMU), cmdline="intel_iommu=on iommu=pt")
-NO_IOMMU = Topology("no-iommu", slots((0x40, 2)), cmdline="iommu=pt amd_iommu=pt pci=nomsi")
 
 ALL = {topology.name: topology for topology in (
-    WOPR, TINYBOX_RED, HOTPLUG, ONE_GPU, NOAER, COMPAT, NUMA_TRANSLATING, PASS_THROUGH, NO_IOMMU)}
+    WOPR, TINYBOX_RED, HOTPLUG, ONE_GPU, NOAER, COMPAT, NUMA_TRANSLATING, PASS_THROUGH)}
