@@ -99,6 +99,7 @@ class Cutter:
         self._blanks: list[int] = []
         self._characters = 0
         self._cut_short = False
+        self._ends_here = False
 
     def feed(self, block: bytes) -> None:
         """Take in the next piece, cut anywhere."""
@@ -168,12 +169,15 @@ class Cutter:
                 return at
             self._number += 1
             at += len(raw) + 1
+            if self._ends_here:
+                self._close()
+                return at
         return at
 
     def _line(self, raw: bytes) -> bool:
         """Takes one line into the open section; False when it is not its own, and the section is closed."""
         assert self._reader is not None
-        first = not self._lines
+        first, kept = not self._lines, False
         for line in _parts(raw):
             if not line.strip():
                 if len(self._blanks) >= BLANK_LINES:
@@ -183,10 +187,14 @@ class Cutter:
                     self._blanks.append(self._number)
                 continue
             if not first and not self._reader.belongs(self._variant, line):
+                if kept:
+                    # The line began as the section's own: it is used up, and the section ends with it.
+                    self._ends_here = True
+                    return True
                 self._close()
                 return False
             self._keep(line)
-            first = False
+            first, kept = False, True
         return True
 
     def _keep(self, line: str) -> None:
@@ -205,7 +213,7 @@ class Cutter:
     def _open(self, reader: Reader, variant: str) -> None:
         self._reader, self._variant, self._first = reader, variant, self._number
         self._lines, self._numbers, self._blanks = [], [], []
-        self._characters, self._cut_short = 0, False
+        self._characters, self._cut_short, self._ends_here = 0, False, False
 
     def _close(self) -> None:
         """Hands the section over and gives the log as many empty lines, the blank ones at its end among them."""
