@@ -93,14 +93,16 @@ def _subset(findings: Sequence[Finding], left_out: int) -> str:
         by_check[finding.check] = min(known, finding.outcome, key=lambda outcome: outcome.rank)
     came: Counter[Outcome] = Counter(outcome for outcome in by_check.values() if outcome is not Outcome.SKIP)
     total, number = came.total(), came[Outcome.PASS]
+    skipped = len(by_check) - total
+    others = f", {skipped} {'does' if skipped == 1 else 'do'} not arise on this box" if skipped else ""
     if not total:
         said = "what was run does not arise on this box"
     elif number == total:
-        said = f"what was run passed ({number} of {total} check{'' if total == 1 else 's'})"
+        said = f"what was run passed ({number} of {total} check{'' if total == 1 else 's'}{others})"
     else:
-        others = ((Outcome.FAIL, "not required failed"), (Outcome.MARGINAL, "marginal"), (Outcome.UNKNOWN, "not read"))
-        rest = ", ".join(f"{came[outcome]} {word}" for outcome, word in others if came[outcome])
-        said = f"what was run and is required did not fail ({number} of {total} checks passed, {rest})"
+        graver = ((Outcome.FAIL, "not required failed"), (Outcome.MARGINAL, "marginal"), (Outcome.UNKNOWN, "not read"))
+        rest = ", ".join(f"{came[outcome]} {word}" for outcome, word in graver if came[outcome])
+        said = f"what was run and is required did not fail ({number} of {total} checks passed, {rest}{others})"
     were = "check was" if left_out == 1 else "checks were"
     return (f"{said}; this is no verdict on the box: {left_out} required {were} not run; "
             "`boxcheck doctor` gives one")
