@@ -59,13 +59,21 @@ def entry(check: Check) -> str:
 
 def event_page() -> dict[Path, str]:
     """The kinds of events in a kernel log, and the catalogue of Xid numbers."""
-    lines = [HEAD, "# Events of the kernel log\n\n", (
+    from boxcheck.triage.kinds import TOOL_SECTIONS
+
+    lines = [HEAD, "# Events\n\n", (
+        "What `boxcheck triage` calls what it finds; `--only KIND` takes these words. First those of kernel logs, which\n"
+        "also `boxcheck doctor` judges, then those that only the output of a tool shows.\n\n"
         "`fail`: a machine without a fault never logs it. `warn`: rare there, a matter of how often. `info`: worth\n"
         "knowing. `benign`: harmless, and often mistaken for a fault. Where a kind has several, the wording decides.\n"
     )]
     for section, kinds in SECTIONS.items():
         lines.append(f"\n## {section}\n\n| kind | what happened | severity |\n|---|---|---|\n")
         lines.extend(f"| `{name}` | {kind.title} | {', '.join(kind.severities)} |\n" for name, kind in kinds.items())
+    lines.append("\n# Events in the output of tools\n")
+    for section, titles in TOOL_SECTIONS.items():
+        lines.append(f"\n## {section} (tools)\n\n| kind | what it says |\n|---|---|\n")
+        lines.extend(f"| `{name}` | {title} |\n" for name, title in titles.items())
     lines.append("\n## Xid numbers\n\nWhom to look at first is the likeliest, not the proven, origin.\n\n"
                  "| Xid | meaning | first look at | severity | what to do |\n|---|---|---|---|---|\n")
     by_entry: dict[Xid, list[int]] = {}
