@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from boxcheck.judge import ExitCode
-from boxcheck.usage import UsageError
+from boxcheck.usage import UsageError, nearest
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +57,28 @@ def _standard_input() -> tuple[str, ...]:
 def _patterns(only: Sequence[str]) -> tuple[str, ...]:
     """Kinds as given: several in one word may be parted by commas; `aer` means `aer*`."""
     words = [word.strip() for text in only for word in text.split(",")]
-    return tuple(word if set(word) & set("*?[") else f"{word}*" for word in words if word)
+    patterns = tuple(word if set(word) & set("*?[") else f"{word}*" for word in words if word)
+    for word, pattern in zip((word for word in words if word), patterns, strict=True):
+        if not _names_a_kind(pattern):
+            # A slip of the pen would leave everything out, and look like a log without a fault.
+            from boxcheck.triage.kinds import ALL_KINDS
+
+            raise UsageError(f"no kind of event is called {word!r}", nearest(word, ALL_KINDS) or (
+                "docs/reference/events.md lists them; 'aer' means all that begin with it"))
+    return patterns
+
+
+def _names_a_kind(pattern: str) -> bool:
+    from fnmatch import fnmatchcase
+
+    from boxcheck.triage.kinds import ALL_KINDS
+
+    if any(fnmatchcase(kind, pattern) for kind in ALL_KINDS):
+        return True
+    from boxcheck.registry import CHECKS, discover
+
+    discover()  # a capture's events are named after doctor's checks
+    return any(fnmatchcase(id.replace(".", "-"), pattern) for id in CHECKS)
 
 
 def _write(found: object, options: Options) -> None:
