@@ -141,7 +141,8 @@ def group(findings: Sequence[Finding]) -> tuple[tuple[Problem, ...], dict[int, i
     assigned: dict[int, int] = {}
     for cause in sorted(members, key=gravity):
         indices = sorted(
-            members[cause], key=lambda index: (findings[index].cause != cause, findings[index].outcome.rank))
+            members[cause], key=lambda index: (
+                findings[index].cause != cause, findings[index].outcome.rank, not findings[index].blocker))
         for index in indices:
             assigned[index] = len(problems)
         problems.append(_problem(cause, [findings[index] for index in indices], tuple(indices)))
@@ -155,7 +156,8 @@ def _problem(cause: str, found: Sequence[Finding], indices: tuple[int, ...]) -> 
     name = f"slot {lead.subject.slot}" if lead.subject.slot else str(lead.subject)
     title = next((text.format(name=name) for checks, text in TITLES.get(kind, ()) if checks <= fired), None)
     if title is None:
-        title = next((finding.title for finding in found if finding.title), None) or f"{name}: {lead.says}"
+        own = lead.says if lead.subject.kind == "box" else f"{name}: {lead.says}"
+        title = next((finding.title for finding in found if finding.title), None) or own
     return Problem(
         id=cause, title=title, where=_where(cause, found),
         outcome=min((finding.outcome for finding in found), key=lambda outcome: outcome.rank),

@@ -73,3 +73,11 @@ def test_the_cheapest_is_first_and_one_finding_keeps_its_order() -> None:
     assert steps_of(bad("a.b", "x:a", "swap it", "then look"), bad("a.c", "x:a", "cat /proc/mdstat", "swap it")) == (
         "cat /proc/mdstat", "swap it", "then look")
     assert len(steps_of(bad("a.b", "x:a", *(f"step {number}" for number in range(9))))) == 6
+
+
+def test_what_is_required_leads_and_the_box_is_not_named() -> None:
+    advisory = Finding(check="a.b", subject=Subject("box"), outcome=Outcome.FAIL, says="too few", cause="x:a", help=("a",))
+    required = Finding(check="a.c", subject=Subject("box"), outcome=Outcome.FAIL, says="none at all", cause="x:a",
+                       help=("b",), blocker=True)
+    (problem,), _ = group([advisory, required])
+    assert (problem.title, problem.findings) == ("none at all", (1, 0))

@@ -235,10 +235,13 @@ def _judge_levels(
     able_width = min(able_width, slot.width) if slot is not None and slot.width else able_width
     able_speed = min(able_speed, slot.speed_gts) if slot is not None and slot.speed_gts else able_speed
     says = f"the driver's highest link level is x{width} {speed:g} GT/s"
+    target = link.downstream.target_speed_gts
+    uncapped = isinstance(target, float) and target >= able_speed
     if speed < able_speed or width < able_width:
         return marginal(
             gpu.subject, f"{says}, card and slot can do x{able_width} {able_speed:g} GT/s",
             evidence=(*evidence, *link_evidence(link, "max_link_speed", "max_link_width")),
             cause=f"link:{link.id}", where=where(link, gpu, links, want),
-            help=("BIOS setup: look at the speed and the width of this slot", *reseat(link, want)))
+            help=reseat(link, want) if uncapped else (
+                "BIOS setup: look at the speed and the width of this slot", *reseat(link, want)))
     return passed(gpu.subject, says, evidence=evidence)

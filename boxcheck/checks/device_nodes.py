@@ -59,11 +59,12 @@ def _judge(
     """What an attempt to open a node came to."""
     found = access(node, nodes)
     evidence = (node.path,)
+    named = "" if subject.name == node.path else f"{node.path}: "
     match found.state:
         case "open":
-            return passed(subject, f"{node.path}: {found.says}", evidence=evidence)
+            return passed(subject, f"{named}{found.says}", evidence=evidence)
         case "as-root":
-            return passed(subject, f"{node.path}: {found.says}", evidence=evidence,
+            return passed(subject, f"{named}{found.says}", evidence=evidence,
                           notes=("run this once without sudo to see whether you may open it",))
         case "unread":
             return unknown(subject, f"not read: {found.says}", evidence=evidence,
@@ -74,13 +75,14 @@ def _judge(
                 title=f"{node.path} does not exist", help=(*in_container(container), *missing_help))
         case "broken":
             return failed(
-                subject, f"{found.says}: no matter of permission", evidence=evidence, cause=f"node:{node.path}",
+                subject, f"{found.says.removeprefix(f'{subject.name}: ')}: no matter of permission",
+                evidence=evidence, cause=f"node:{node.path}",
                 title=f"{node.path} exists and cannot be opened",
                 help=("sudo dmesg | tail -30  says why the driver refuses",
-                      "power the machine off and on when a GPU hung"))
+                      "a GPU hung: power the machine off and on"))
     cause = f"node-group:{found.group}" if found.group else f"node:{node.path}"
     return failed(
-        subject, f"{node.path}: {found.says}", evidence=(*evidence, "/etc/group"), cause=cause,
+        subject, f"{named}{found.says}", evidence=(*evidence, "/etc/group"), cause=cause,
         title=_denied_title(found), help=remedy(found, nodes), not_=("a driver fault: the node is there",))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from boxcheck.checks.places import wanted_gpus
 from boxcheck.checks.steps import INITRAMFS
-from boxcheck.checks.versions import demanded, judged_version
+from boxcheck.checks.versions import demanded, judged_version, wish
 from boxcheck.checks.wording import listed, not_read
 from boxcheck.decode.version import parse_numbers
 from boxcheck.model import BOX, Finding, Subject, Unread
@@ -186,7 +186,7 @@ def amdgpu_loaded(gpus: Gpus, amdgpu: Amdgpu, settings: ModuleSettings, want: Pr
             yield passed(subject, f"amdgpu {amdgpu.version} is loaded, built apart from the kernel", evidence=evidence)
         else:
             yield judged_version(
-                subject, amdgpu.version, numbers, bound, f"amdgpu {amdgpu.version}, profile asks for {demanded(bound)}",
+                subject, amdgpu.version, numbers, bound, f"amdgpu {amdgpu.version}, {wish(bound)}",
                 evidence=(f"{MODULE}/version",), cause="driver:amdgpu", help=("update amdgpu-dkms, then reboot",))
 
 
@@ -226,7 +226,7 @@ def rocm(rocm: Rocm, gpus: Gpus, want: Profile) -> Iterator[Finding]:
     elif bound is not None and numbers is not None and chosen.version is not None:
         yield judged_version(
             subject, chosen.version, numbers, bound,
-            f"ROCm {chosen.version} in {chosen.path}, profile asks for {demanded(bound)}", evidence=evidence,
+            f"ROCm {chosen.version} in {chosen.path}, {wish(bound)}", evidence=evidence,
             cause="rocm:", title=f"ROCm {chosen.version} is too old for this box",
             help=("install the newer ROCm from AMD's repository, remove the old one",))
     versions = {install.version for install in with_hip}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.checks.versions import demanded, judged_version, version_outcome
+from boxcheck.checks.versions import demanded, judged_version, version_outcome, wish
 from boxcheck.checks.wording import listed, not_read
 from boxcheck.decode.version import KernelRelease, parse_numbers, parse_release, release_order
 from boxcheck.model import BOX, Finding, Outcome, Subject, Unread
@@ -73,7 +73,7 @@ def _judge_version(kernel: Kernel, amdgpu: Amdgpu, want: Profile, release: Kerne
     if kernel.upstream is not None and (stable := parse_release(kernel.upstream)) is not None:
         numbers = max(numbers, stable.numbers)
         shown = f"{release.text} (Linux {kernel.upstream})"
-    says = f"kernel {shown}, profile asks for {demanded(bound)}"
+    says = f"kernel {shown}, {wish(bound)}"
     outcome = version_outcome(numbers, bound)
     if outcome is not Outcome.PASS:
         if release.flavour == "oem" and oem is not None and version_outcome(numbers, oem) is Outcome.PASS:

@@ -30,7 +30,8 @@ def dkms(kernel: Kernel, dkms: Dkms, gpus: Gpus, want: Profile) -> Iterator[Find
 
     Why it matters: after a kernel upgrade a driver that could not be built is simply missing, and the GPU has none.
     What to do: install the headers of the running kernel and build:
-    `sudo apt install linux-headers-$(uname -r) && sudo dkms autoinstall`; the reason of a failed build is in /var/lib/dkms/<module>/<version>/build/make.log.
+    `sudo apt install linux-headers-$(uname -r) && sudo dkms autoinstall`; why a build failed is in
+    /var/lib/dkms/<module>/<version>/build/make.log.
     Not a fault: of the GPU. A driver that is loaded from elsewhere (a distribution's prebuilt module) works.
     By hand: dkms status
     """

@@ -141,7 +141,7 @@ def _errors(memory: Memory, dmi: Dmi, want: Profile, uncorrected: bool) -> Itera
     make = failed if uncorrected else marginal
     word = "uncorrected" if uncorrected else "corrected"
     board = dmi.board_name if isinstance(dmi.board_name, str) else None
-    counted = 0
+    errors = 0
     unread: Unread | None = None
     controllers = memory.edac if isinstance(memory.edac, tuple) else ()
     for controller in controllers:
@@ -153,7 +153,7 @@ def _errors(memory: Memory, dmi: Dmi, want: Profile, uncorrected: bool) -> Itera
         for label, (module, count) in placed.items():
             yield make(
                 Subject("dimm", label),
-                f"{count} {word} errors at {module.location or module.name}{_since(controller)}, limit 0",
+                f"{counted(count, f'{word} error')} at {module.location or module.name}{_since(controller)}, limit 0",
                 measured=Quantity(count, "errors"), evidence=(f"{EDAC}/{controller.name}/{module.name}",),
                 cause=dimm_cause(label), title=f"memory module {label} makes errors", help=_help(label, uncorrected))
         rest = total - sum(count for _, count in placed.values())
@@ -164,10 +164,10 @@ def _errors(memory: Memory, dmi: Dmi, want: Profile, uncorrected: bool) -> Itera
                 measured=Quantity(rest, "errors"), cause=f"memory-errors:{controller.name}",
                 evidence=(f"{EDAC}/{controller.name}/{'ue' if uncorrected else 'ce'}_count",),
                 title=f"memory controller {controller.name} counts {word} errors", help=_help(None, uncorrected))
-        counted += max(total, total - rest)
+        errors += max(total, total - rest)
     if unread is not None:
         yield not_read(BOX, unread, evidence=(EDAC,))
-    elif not counted:
+    elif not errors:
         yield passed(
             BOX, f"0 {word} errors{_since(controllers[0])}", measured=Quantity(0, "errors"), evidence=(EDAC,))
 

@@ -44,6 +44,12 @@ def _missing(entries: Sequence[object], there: Counter[str]) -> list[str]:
     return missing
 
 
+def _shown(entry: str, there: Counter[str]) -> str:
+    """`2 of 8086:1563 or 14e4:16d8`, as they were found."""
+    card = parse_card(entry)
+    return entry if card is None else f"{sum(there[pci_id] for pci_id in card[0])} of {' or '.join(card[0])}"
+
+
 @check("nic.present", reads=[Network], limits=[CARDS, PORTS])
 def present(network: Network, want: Profile) -> Iterator[Finding]:
     """A network card or port that the box has is not there.
@@ -92,4 +98,5 @@ def _cards(bound: Limit, there: Counter[str], notes: tuple[str, ...]) -> Finding
                 BOX, f"missing: {listed(missing)}", measured=Quantity(len(missing), "cards"), limit=bound,
                 evidence=("/sys/bus/pci/devices",), cause="nic-missing:", title="a network card is missing",
                 help=HELP)
-    return passed(BOX, f"all of {listed(wish_of(bound))}", measured=Quantity(0, "cards"), limit=bound, notes=notes)
+    here = listed(_shown(str(entry), there) for entry in wish_of(bound))
+    return passed(BOX, f"every network card is there: {here}", measured=Quantity(0, "cards"), limit=bound, notes=notes)

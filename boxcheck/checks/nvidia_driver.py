@@ -8,7 +8,7 @@ from typing import Any
 
 from boxcheck.checks.driver import LOAD_HELP, NOT_LOADED, NOUVEAU_HELP, on_own_driver
 from boxcheck.checks.log_events import incomplete
-from boxcheck.checks.versions import demanded, judged_version
+from boxcheck.checks.versions import judged_version, wish
 from boxcheck.checks.wording import decided, judged, listed, not_read, shown, wish_of
 from boxcheck.decode.version import parse_numbers
 from boxcheck.model import BOX, Finding, Limit, Outcome, Subject, Unread
@@ -94,7 +94,7 @@ def nvidia_loaded(gpus: Gpus, nvidia: Nvidia, settings: ModuleSettings, want: Pr
         yield passed(MODULE, f"nvidia {nvidia.version} is loaded", evidence=evidence)
     else:
         yield judged_version(
-            MODULE, nvidia.version, numbers, bound, f"nvidia {nvidia.version}, profile asks for {demanded(bound)}",
+            MODULE, nvidia.version, numbers, bound, f"nvidia {nvidia.version}, {wish(bound)}",
             evidence=evidence, cause="driver:nvidia", title=f"NVIDIA driver {nvidia.version} is too old for this box",
             help=("install the newer driver, then reboot",))
 

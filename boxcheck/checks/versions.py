@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from boxcheck.checks.wording import decided
+from boxcheck.checks.wording import decided, wants
 from boxcheck.decode.version import Numbers, at_least, parse_numbers
 from boxcheck.model import Finding, Limit, Outcome, Quantity, Subject
 
@@ -26,6 +26,11 @@ def demanded(limit: Limit) -> str:
     if limit.must is not None and limit.should is not None:
         return f"{limit.must} or later, better {limit.should}"
     return f"{limit.must if limit.must is not None else limit.should} or later"
+
+
+def wish(limit: Limit) -> str:
+    """The same with who wants it: `profile requires 6.1 or later, better 6.5`."""
+    return f"{wants(limit)} {demanded(limit)}"
 
 
 def judged_version(subject: Subject, text: str, numbers: Numbers, limit: Limit, says: str, **options: Any) -> Finding:
