@@ -38,7 +38,8 @@ _BOX_FIRST = re.compile(r"\| ?([0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-
 _BOX_SECOND = re.compile(r"\|\s*(\d{1,3})\s+\S.{0,60}?\|(.{1,80}?)(\d{1,9})/(\d{1,9}) MB\s*\|$")
 _HEAT = re.compile(r"(\d{1,3}) ?°C")
 _ECC = re.compile(r"(?:°C|N/A)\s+(\d{1,9})\s+\S+(?: W)?$")
-VERSION = re.compile(r"\| ?AMD-SMI ([\w.+]{3,40}) .{0,8}?amdgpu version: (\S{1,24})\s+ROCm version: (\S{1,16})")
+VERSION = re.compile(r"\| ?AMD-SMI ([\w.+]{3,40}) .{0,8}?amdgpu version: ([\w.+-]{1,24})\s+"
+                     r"ROCm version: ([\w./+-]{1,16})")
 
 
 def gpu_head(line: str) -> int | None:
