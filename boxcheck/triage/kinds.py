@@ -27,7 +27,7 @@ TOOL_SECTIONS: dict[str, dict[str, str]] = {
         "hot": "a GPU above 95 °C in a burn-in",
         "gpu-asleep": "a GPU was asleep when it was read",
         "gpus-differ": "cards of one name differ in VBIOS or power limit",
-        "power-limit": "a power limit below the card's default",
+        "power-limit-set": "a power limit below the card's default",
         "throttled": "a GPU was slowed down, with the reason",
         "ecc-errors": "a GPU's memory had errors",
         "inforom-corrupt": "a card's information memory is damaged",

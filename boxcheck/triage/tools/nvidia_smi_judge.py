@@ -282,7 +282,7 @@ def _clocks(gpu: SmiGpu) -> Iterator[Judged]:
                      says="its power limit holds the clock, as it does under full load")
     limit, usual = gpu.power_limit_watts, gpu.power_default_watts
     if limit is not None and usual is not None and 0 < limit < 0.95 * usual:
-        yield Judged(gpu=gpu, kind="power-limit", severity="info", cause="config",
+        yield Judged(gpu=gpu, kind="power-limit-set", severity="info", cause="config",
                      says=f"its power limit is {limit:g} W, the card's own {usual:g} W",
                      help=("meant or left over: sudo nvidia-smi -pl sets it",))
 
