@@ -72,7 +72,7 @@ def write_reports(account: Account, options: Options) -> None:
         return  # data was asked for and nobody watches
     from boxcheck.report.text import account_text, plain
 
-    stream.write(plain(account) if options.plain else account_text(account, style_for(options, stream)))
+    stream.write(plain(account, options.quiet) if options.plain else account_text(account, style_for(options, stream)))
     stream.flush()
     for crash in account.crashes:
         sys.stderr.write(f"boxcheck itself broke in {crash.where}; --json holds the traceback; please report it\n")

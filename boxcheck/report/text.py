@@ -357,9 +357,9 @@ def _meaning(account: Account, quiet: bool) -> str:
     return f"Not a pass: {verdict.reason}."
 
 
-def plain(account: Account) -> str:
-    """`outcome check subject says`, gravest first, then by check and subject; the verdict last."""
-    lines = [
+def plain(account: Account, quiet: bool = False) -> str:
+    """`outcome check subject says`, gravest first, then by check and subject; the verdict last, alone when quiet."""
+    lines = [] if quiet else [
         f"{finding.outcome.value} {finding.check} {str(finding.subject).replace(' ', '-')} {finding.says}"
         for finding in sorted(
             account.verdict.findings, key=lambda item: (item.outcome.rank, item.check, str(item.subject)))

@@ -198,6 +198,8 @@ def test_plain_is_one_finding_a_line_and_the_verdict_last(capture: dict[str, str
     lines = boxcheck("doctor", "--plain", "--sysroot", capture["wopr-7x4090+riser-x8"]).stdout.splitlines()
     assert lines[0] == "fail pcie.link-width PCIE3 trained x8, x16 required"
     assert lines[-1] == "verdict fail 1 required check failed"
+    quiet = boxcheck("doctor", "--plain", "-q", "--sysroot", capture["wopr-7x4090+riser-x8"]).stdout.splitlines()
+    assert quiet == lines[-1:]
 
 
 def test_a_capture_is_judged_alike_wherever_it_is(capture: dict[str, str], tmp_path: Path) -> None:
