@@ -66,7 +66,7 @@ def test_every_kind_fires_somewhere_and_every_event_can_help() -> None:
     events = [event for path in FILES for event in read(path).events]
     assert {event.kind for event in events} == {
         "acs-redirect", "aer-correctable", "aer-fatal", "aer-nonfatal", "atomics-unsupported", "bar-assign-fail",
-        "bar-small", "device-lost", "dpc", "driver-missing", "driver-other", "evidence-disagrees", "gpu-lost",
+        "bar-lost", "bar-small", "device-lost", "dpc", "driver-missing", "driver-other", "evidence-disagrees", "gpu-lost",
         "lane-errors", "link-down", "link-ends-disagree", "link-speed", "link-width", "lspci-changed"}
     for event in events:
         assert not event.says.endswith(".")
