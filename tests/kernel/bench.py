@@ -31,6 +31,7 @@ class Finding:
     says: str
     bdf: str | None
     cause: str | None
+    """Id of its problem."""
     raw: dict[str, object] = field(repr=False, compare=False, default_factory=dict)
 
 
@@ -171,7 +172,9 @@ class Machine:
     # --- what boxcheck says
 
     def doctor(self, *words: str, user: Sequence[int] | None = None) -> Account:
-        return account(self.guest.boxcheck("doctor", "--no-wake", "--json", "-", *words, user=user))
+        """`user`: groups of the unprivileged user that asks; None for root."""
+        env = {} if user is None else {"XDG_STATE_HOME": "/tmp/of-tester"}
+        return account(self.guest.boxcheck("doctor", "--no-wake", "--json", "-", *words, user=user, env=env))
 
     def capture(self, name: str, user: Sequence[int] | None = None) -> Path:
         """`boxcheck capture` in the guest; the file on the host."""
@@ -192,7 +195,8 @@ def account(done: Done) -> Account:
 def account_of(text: str, exit: int, spent: float) -> Account:
     whole = json.loads(text)
     findings = tuple(
-        Finding(item["check"], item["outcome"], item["says"], item["subject"].get("bdf"), item.get("cause"), item)
+        Finding(item["check"], item["outcome"], item["says"], item["subject"].get("bdf"),
+                None if item["problem"] is None else whole["problems"][item["problem"]]["id"], item)
         for item in whole["findings"])
     return Account(exit, spent, findings, tuple(whole["problems"]), whole["verdict"], whole)
 

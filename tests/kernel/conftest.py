@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -36,13 +37,41 @@ def whole_bench(bench: Bench) -> Bench:
     return bench
 
 
-@pytest.fixture(scope="module")
-def machine(request: pytest.FixtureRequest, whole_bench: Bench) -> Iterator[Machine]:
-    """The machine that the module names in TOPOLOGY, or the one that a test's parameter names (with @6.1 for the kernel
-    of that series). Booted once for all tests that use it."""
-    name, _, series = str(getattr(request, "param", None) or request.module.TOPOLOGY).partition("@")
+class Held:
+    """The machine that runs. A module that wants the same one after another finds it as that left it."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.stack = ExitStack()
+        self.machine: Machine | None = None
+
+    def get(self, bench: Bench, wanted: str) -> Machine:
+        if self.machine is None or self.name != wanted:
+            self.close()
+            name, _, series = wanted.partition("@")
+            self.machine = self.stack.enter_context(boot(bench, ALL[name], series or None))
+            self.name = wanted
+        return self.machine
+
+    def close(self) -> None:
+        self.machine = None
+        self.stack.close()
+
+
+@pytest.fixture(scope="session")
+def held() -> Iterator[Held]:
+    found = Held()
     try:
-        with boot(whole_bench, ALL[name], series or None) as found:
-            yield found
+        yield found
+    finally:
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def machine(request: pytest.FixtureRequest, whole_bench: Bench, held: Held) -> Machine:
+    """The machine that the module names in TOPOLOGY, or the one that a test's parameter names (with @6.1 for the kernel
+    of that series). Booted once for all tests that use it one after the other."""
+    try:
+        return held.get(whole_bench, str(getattr(request, "param", None) or request.module.TOPOLOGY))
     except Unavailable as why:
         pytest.skip(f"kernel bench: {why}")

@@ -30,13 +30,13 @@ def test_empty_slots_are_no_fault_and_a_card_whose_link_is_down_is(machine: Mach
     found = machine.doctor("pcie.link-down", "inventory", "--profile", "wopr-7x4090")
     down = {item.bdf: (item.outcome, item.says) for item in found.of("pcie.link-down")}
     assert down == {port: ("fail", "a card is present, its link is down"), None: ("pass", "4 slots with a card whose link is up")}
+    assert found.one("inventory.gpu-lost", machine.bdf("g0")).outcome == "pass"
     assert found.one("inventory.gpu-count").says == "4 x RTX 4090 answer, profile names 7: 3 missing"
 
 
 def test_a_card_that_is_gone_between_two_readings(machine: Machine) -> None:
     """All ones: the kernel still lists the card with the identity that it had, and its link reads as x63."""
     card = machine.bdf("g0")
-    assert machine.doctor("inventory.gpu-lost").one("inventory.gpu-lost", card).outcome == "pass"
     before = machine.all_ones("g0")
     assert machine.text("g0", "current_link_width") == "63"
     assert machine.text("g0", "vendor") == "0x10de"
@@ -47,14 +47,13 @@ def test_a_card_that_is_gone_between_two_readings(machine: Machine) -> None:
     passed = {item.check for item in found.findings if item.bdf == card and item.outcome == "pass"}
     assert passed & {"pcie.link-width", "pcie.link-speed", "aer.live", "aer.correctable", "aer.uncorrectable"} == set()
     machine.answers_again("g0", before)
-    assert machine.doctor("inventory.gpu-lost").one("inventory.gpu-lost", card).outcome == "pass"
 
 
 def test_a_card_that_goes_while_doctor_reads(machine: Machine) -> None:
     """At any moment of the reading: doctor ends, breaks nothing, and never says that all is well of a card of which a part
     was read as all ones."""
     card = machine.bdf("g0")
-    for delay in (0.2, 0.6, 1.0, 1.4):
+    for delay in (0.3, 0.8, 1.3):
         machine.guest.send(120, boxcheck=["doctor", "--no-wake", "--json", "-", "pcie", "aer", "inventory"], user=None, env={})
         time.sleep(delay)
         before = machine.all_ones("g0")
@@ -102,13 +101,12 @@ def test_a_card_that_is_pulled_while_a_capture_is_taken(machine: Machine) -> Non
 def test_a_card_that_is_taken_out_in_order(machine: Machine) -> None:
     """The attention button: the kernel waits five seconds, and removes the card without any error."""
     card = machine.bdf("g3")
-    before = machine.doctor("log.pcie-fatal")
     machine.guest.monitor.ask("device_del", id="g3")
     assert machine.wait(f"! {exists(machine, card)}", 20)
     after = machine.doctor("log.pcie-fatal", "pcie.link-down", "inventory")
     assert [item.says for item in after.of("inventory.gpu-lost") if item.bdf == card] == []
     told = {item.bdf for item in after.of("log.pcie-fatal") if item.outcome not in ("pass", "skip")}
-    assert told == {item.bdf for item in before.of("log.pcie-fatal") if item.outcome not in ("pass", "skip")}
+    assert told == {machine.bdf("rp1"), machine.bdf("rp2")}, "those that were pulled"
 
 
 def test_a_card_that_is_put_in(machine: Machine) -> None:

@@ -9,7 +9,7 @@ from tests.kernel.bench import PCI, Machine
 WORDS = {"noaer": "pci=noaer", "compat": "pcie_ports=compat"}
 
 
-@pytest.mark.parametrize("machine", ["noaer", "compat"], indirect=True)
+@pytest.mark.parametrize("machine", ["compat", "noaer"], indirect=True)
 def test_zero_is_unknown_and_never_a_pass(machine: Machine) -> None:
     """The counter files are there and read 0, whatever happens."""
     word = WORDS[machine.topology.name]
@@ -18,7 +18,7 @@ def test_zero_is_unknown_and_never_a_pass(machine: Machine) -> None:
     machine.inject("g0", "BAD_TLP", 5)
     assert machine.counters("g0") == {}
     assert not machine.wait(f"grep -q '^[A-Za-z]* [1-9]' {PCI}/{card}/aer_dev_correctable", 1)
-    found = machine.doctor("aer", "kernel.cmdline-lint")
+    found = machine.doctor("aer")
     for check in ("aer.correctable", "aer.uncorrectable"):
         said = found.one(check, card)
         assert said.outcome in ("unknown", "marginal"), said
@@ -26,7 +26,6 @@ def test_zero_is_unknown_and_never_a_pass(machine: Machine) -> None:
     live = found.one("aer.live")
     assert live.outcome == "marginal"
     assert word in live.says
-    assert any(word in item.says for item in found.of("kernel.cmdline-lint") if item.outcome in ("marginal", "fail"))
 
 
 @pytest.mark.parametrize("machine", ["compat"], indirect=True)

@@ -99,8 +99,6 @@ def test_lanes_and_speed_lost_while_the_box_runs(machine: Machine) -> None:
     assert speed[4].outcome == "fail"
     assert "target is capped at 2.5 GT/s" in speed[4].says
     assert [speed[slot].outcome for slot in (0, 1, 2, 5, 6)] == ["pass"] * 5
-    after = machine.doctor("pcie.link-width", "pcie.link-speed")
-    assert set(after.outcomes("pcie.link-width") + after.outcomes("pcie.link-speed")) == {"pass"}
 
 
 def test_every_class_at_each_end_is_counted_and_told(machine: Machine) -> None:
@@ -111,7 +109,8 @@ def test_every_class_at_each_end_is_counted_and_told(machine: Machine) -> None:
         assert machine.settled(f"g{slot}", "correctable", EACH) == {name: EACH, "TOTAL_ERR_COR": EACH}
         assert machine.settled(f"rp{slot}", "correctable", EACH + slot) == {name: EACH + slot, "TOTAL_ERR_COR": EACH + slot}
         assert machine.root_total(f"rp{slot}", "cor") == 2 * EACH + slot
-    found = machine.doctor("aer")
+    found = machine.doctor("aer", "pcie.link-width", "pcie.link-speed")
+    assert set(found.outcomes("pcie.link-width") + found.outcomes("pcie.link-speed")) == {"pass"}, "full again"
     for slot, (_, name) in enumerate(CLASSES, 1):
         said = found.one("aer.correctable", machine.bdf(f"g{slot}"))
         assert said.says.startswith(
@@ -127,13 +126,9 @@ def test_spaced_errors_are_counted_to_the_last(machine: Machine) -> None:
     machine.inject("g6", "BAD_DLLP", MANY)
     assert machine.settled("g6", "correctable", MANY) == {"BadDLLP": MANY, "TOTAL_ERR_COR": MANY}
     assert machine.root_total("rp6", "cor") == MANY
-    said = machine.doctor("aer.correctable").one("aer.correctable", machine.bdf("g6"))
-    assert said.says.startswith(f"{MANY} BadDLLP at the card"), said.says
-    assert said.outcome == "fail"
-    assert "errors per bit" in said.says
 
 
-def test_a_burst_is_counted_short(machine: Machine, record_property: pytest.FixtureRequest) -> None:
+def test_a_burst_is_counted_short(machine: Machine) -> None:
     """Errors that arrive while one is handled share its message: counters are a lower bound, and doctor says them as they
     are. No more is ever counted than happened."""
     before = machine.counters("g6")
@@ -143,10 +138,7 @@ def test_a_burst_is_counted_short(machine: Machine, record_property: pytest.Fixt
     assert 0 < after["BadTLP"] <= MANY
     assert after["BadDLLP"] == before["BadDLLP"]
     assert after["TOTAL_ERR_COR"] - before["TOTAL_ERR_COR"] <= after["BadTLP"]
-    assert machine.root_total("rp6", "cor") <= 2 * MANY
-    said = machine.doctor("aer.correctable").one("aer.correctable", machine.bdf("g6"))
-    assert f"{after['BadTLP']} BadTLP" in said.says
-    assert f"{MANY} BadDLLP" in said.says
+    assert MANY < machine.root_total("rp6", "cor") <= 2 * MANY
 
 
 def test_errors_back_to_back_share_one_message(machine: Machine) -> None:
@@ -158,9 +150,15 @@ def test_errors_back_to_back_share_one_message(machine: Machine) -> None:
     machine.guest.monitor.ask("cont")
     assert machine.settled("g0", "correctable", 3) == {"BadDLLP": 1, "Rollover": 1, "Timeout": 1, "TOTAL_ERR_COR": 1}
     assert machine.root_total("rp0", "cor") == total + 1
-    said = machine.doctor("aer.correctable").one("aer.correctable", machine.bdf("g0"))
+    found = machine.doctor("aer.correctable")
+    said = found.one("aer.correctable", machine.bdf("g0"))
     assert said.says.startswith("1 BadDLLP, 1 Rollover, 1 Timeout at the card")
     assert said.outcome == "fail"
+    # And what came before, as the kernel counted it.
+    said = found.one("aer.correctable", machine.bdf("g6"))
+    assert said.says.startswith(f"{machine.counters('g6')['BadTLP']} BadTLP, {MANY} BadDLLP at the card"), said.says
+    assert said.outcome == "fail"
+    assert "errors per bit" in said.says
 
 
 def test_uncorrected_errors(machine: Machine) -> None:
@@ -187,6 +185,9 @@ def test_uncorrected_errors(machine: Machine) -> None:
     silent = found.of("aer.live")
     assert any(item.outcome == "marginal" and "2 GPU links are not counted: the card does not report correctable errors"
                in item.says for item in silent), silent
+    for name in ("g1", "rp1"):
+        assert any(f"at {address(machine, name)}: corrected PCIe error (RxErr)" in item.says
+                   for item in found.of("log.aer-correctable", machine.bdf("g1")))
     fatal = {item.bdf for item in found.of("log.pcie-fatal") if item.outcome == "fail"}
     assert {machine.bdf("g3"), machine.bdf("g4")} <= fatal
 
@@ -225,19 +226,5 @@ def told(found: Account) -> dict[tuple[str, str], str]:
 def test_a_capture_is_judged_the_same_on_the_host(machine: Machine) -> None:
     path = machine.capture("wopr.tar.gz")
     there, here = told(machine.doctor()), told(judged_on_host(path))
-    assert there.keys() == here.keys()
-    assert {key: (there[key], here[key]) for key in there if there[key] != here[key]} == {}
-
-
-def test_a_capture_by_the_script_under_busybox(machine: Machine) -> None:
-    """The shell script, with busybox's programs and nothing else. What it cannot take is unknown on the host, never better
-    than what boxcheck said on the machine."""
-    guest = machine.guest
-    script = CHECKOUT / "boxcheck/data/boxcheck-capture.sh"
-    guest.sh("mkdir -p /tmp/applets && /bench/busybox --install -s /tmp/applets 2>/dev/null; ls /tmp/applets | grep -q cat")
-    done = guest.run("/bench/busybox", "sh", str(script), "/out/script.tar.gz", limit=90, env={"PATH": "/tmp/applets"})
-    assert done.exit == 0, done.err
-    there = told(machine.doctor("pcie", "aer", "inventory", "iommu", "acs"))
-    here = told(judged_on_host(guest.folder / "out/script.tar.gz", "pcie", "aer", "inventory", "iommu", "acs"))
     assert there.keys() == here.keys()
     assert {key: (there[key], here[key]) for key in there if there[key] != here[key]} == {}

@@ -148,7 +148,7 @@ HOTPLUG = Topology(
     "hotplug", (*slots((0x40, 4)), Slot(4, 0x40, hotplug=False), Slot(5, 0x40, filled=False), Slot(6, 0x40, filled=False)),
     cmdline=POLLING)
 ONE_GPU = Topology("one", slots((0x40, 1)))
-NOAER = replace(ONE_GPU, name="noaer", cmdline="pci=noaer")
+NOAER = Topology("noaer", slots((0x40, 1), switch=True), identity=RX_7900_XTX, cmdline="pci=noaer")
 COMPAT = replace(ONE_GPU, name="compat", cmdline="pcie_ports=compat iommu=pt amd_iommu=pt")
 INTEL_IOMMU: Sequence[str] = ("-device", "intel-iommu,intremap=on")
 NUMA_TRANSLATING = Topology(
