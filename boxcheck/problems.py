@@ -155,6 +155,7 @@ def _problem(cause: str, found: Sequence[Finding], indices: tuple[int, ...]) -> 
     fired = frozenset(finding.check for finding in found)
     name = f"slot {lead.subject.slot}" if lead.subject.slot else str(lead.subject)
     title = next((text.format(name=name) for checks, text in TITLES.get(kind, ()) if checks <= fired), None)
+    own_findings = [finding for finding in found if _key(finding.cause or "")[0] == kind]
     if title is None:
         own = lead.says if lead.subject.kind == "box" else f"{name}: {lead.says}"
         title = next((finding.title for finding in found if finding.title), None) or own
@@ -163,7 +164,7 @@ def _problem(cause: str, found: Sequence[Finding], indices: tuple[int, ...]) -> 
         outcome=min((finding.outcome for finding in found), key=lambda outcome: outcome.rank),
         findings=indices,
         help=_steps(kind, found),
-        not_=_unique(text for finding in found for text in finding.not_),
+        not_=_unique(text for finding in (own_findings or found) for text in finding.not_),
     )
 
 

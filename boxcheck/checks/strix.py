@@ -122,6 +122,8 @@ def _judge_usable(one: Shared, memory: Memory, bound: Limit) -> Finding:
         asked = f"asked for by {one.pages_asked}"
     elif not isinstance(total, Unread) and abs(limit_bytes * 2 - total) > total // 20:
         asked = "set by something else than command line and modprobe.d"
+    if isinstance(one.carve_out_bytes, int) and usable == one.carve_out_bytes and usable > limit_bytes:
+        asked = f"that is what the BIOS keeps for it, {one.ttm} gives out {size(limit_bytes)}"
     says = f"programs on the GPU may use {size(usable)}, profile asks for {wish_of(bound):g} GiB; {asked}"
     if not isinstance(one.card, Unread) and isinstance(one.card.gtt_bytes, int) and one.card.gtt_bytes > limit_bytes:
         says = (f"the GTT is {size(one.card.gtt_bytes)}, but {one.ttm} gives out {size(limit_bytes)} only, "

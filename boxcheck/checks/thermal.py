@@ -226,14 +226,19 @@ def _throttled(device: LinkCooling, links: Links, gpus: Gpus, want: Profile) -> 
             return not_read(subject, value, evidence=(device.path,))
     if not isinstance(target, float) or not isinstance(top, float) or target >= top:
         return None
-    most = "?" if isinstance(device.max_state, Unread) else device.max_state
+    zones = listed(device.zones)
+    says = f"its target speed is {target:g} of {top:g} GT/s, and thermal zone {zones} may lower it"
+    excluded: tuple[str, ...] = ("the riser or the card",)
+    if device.hot:
+        says = f"slowed down to {target:g} of {top:g} GT/s: thermal zone {zones} is at its trip point"
+        excluded = ("a BIOS speed cap (the zone is hot, and lowers the target)", *excluded)
     return marginal(
-        subject, f"slowed down to {target:g} GT/s by thermal zone {listed(device.zones)}: its cooling device is at "
-        f"state {device.state} of {most}, must be 0", evidence=(device.path, "/sys/class/thermal"),
-        measured=Quantity(device.state), cause=f"link-throttled:{device.port}",
+        subject, says, evidence=(device.path, "/sys/class/thermal"), measured=Quantity(target, "GT/s"),
+        cause=f"link-throttled:{device.port}",
         where=where(link, gpu, links, want) if link else None,
         title=f"the platform slows the link of {f'slot {link.slot}' if link and link.slot else port} down to "
         "stay cool",
-        help=(f"grep . /sys/class/thermal/thermal_zone*/{{type,temp}} shows how hot {listed(device.zones)} is: give it "
-              "air", f"echo 0 | sudo tee {device.path} lets the link run until the zone is hot again"),
-        not_=("a BIOS speed cap (the thermal framework set the target)", "the riser or the card"))
+        help=(f"grep . /sys/class/thermal/thermal_zone*/{{type,temp}} shows how hot {zones} is: give it air",
+              f"echo 0 | sudo tee {device.path} lets the link run until the zone is hot again",
+              *(() if device.hot else ("still slow: BIOS setup: link speed of the slot to Auto",))),
+        not_=excluded)

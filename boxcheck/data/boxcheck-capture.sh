@@ -125,7 +125,7 @@ paths='
 /sys/class/nvme/* . address cntlid firmware_rev model numa_node serial state transport >device
 /sys/class/nvme/*/nvme* size
 /sys/class/thermal . >*
-/sys/class/thermal/* . >cdev* cur_state max_state mode policy temp trip_point_*_temp trip_point_*_type type
+/sys/class/thermal/* . >cdev* cdev*_trip_point cur_state max_state mode policy temp trip_point_*_temp trip_point_*_type type
 /sys/dev/block >*
 /sys/devices/system/clocksource/clocksource0 available_clocksource current_clocksource
 /sys/devices/system/cpu isolated kernel_max online possible present

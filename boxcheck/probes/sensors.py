@@ -1,7 +1,8 @@
 """Temperatures, fans and power caps that drivers show through hwmon, and links that the thermal framework slows down.
 
 Reads   /sys/class/hwmon/hwmon*/{name,temp*_*,fan*_*,power1_*}, gpu_busy_percent of amdgpu,
-        /sys/class/thermal/cooling_device*/{type,cur_state,max_state}, thermal_zone*/{type,cdev*}   (any user)
+        /sys/class/thermal/cooling_device*/{type,cur_state,max_state},
+        /sys/class/thermal/thermal_zone*/{type,temp,cdev*,trip_point_*_temp}                  (any user)
 Since   power1_cap_default Linux 5.14; PCIe_Port_Link_Speed cooling devices 6.13
 Absent  hwmon of NVIDIA cards: their driver has none, NVML gives these readings. hwmon of the processor where k10temp or
         coretemp is not loaded, and in virtual machines.
@@ -102,6 +103,8 @@ class LinkCooling(msgspec.Struct, frozen=True):
     path: str
     zones: tuple[str, ...] | Unread = ()
     """Names of the thermal zones that may slow this port down; looked for where some state is above 0."""
+    hot: bool | None = None
+    """Whether one of these zones is at or above the trip point that slows this port down; None where no zone tells."""
 
 
 class Sensors(msgspec.Struct, frozen=True):
@@ -240,12 +243,18 @@ def _link_cooling(host: Host) -> tuple[tuple[LinkCooling, ...] | Unread, Unread 
         return tuple(found), unread
     bound = _bound_zones(host, numbered(names, "thermal_zone"))
     return tuple(
-        msgspec.structs.replace(one, zones=bound if isinstance(bound, Unread) else tuple(
-            zone for device, zone in bound if device == one.path.split("/")[-2])) for one in found), unread
+        msgspec.structs.replace(one, zones=bound) if isinstance(bound, Unread) else
+        _with_zones(one, [zone for zone in bound if zone[0] == one.path.split("/")[-2]]) for one in found), unread
 
 
-def _bound_zones(host: Host, names: Sequence[str]) -> tuple[tuple[str, str], ...] | Unread:
-    """Cooling device and the zone that it is bound to, by the links `cdev0`, `cdev1` ... of each zone."""
+def _with_zones(one: LinkCooling, zones: Sequence[tuple[str, str, bool | None]]) -> LinkCooling:
+    heat = [hot for _, _, hot in zones if hot is not None]
+    return msgspec.structs.replace(one, zones=tuple(name for _, name, _ in zones), hot=any(heat) if heat else None)
+
+
+def _bound_zones(host: Host, names: Sequence[str]) -> tuple[tuple[str, str, bool | None], ...] | Unread:
+    """Cooling device, the zone that it is bound to by one of the links `cdev0`, `cdev1` ... of each zone, and whether
+    that zone is hot."""
     found = []
     for name in names:
         entries = host.entries(f"{THERMAL}/{name}")
@@ -258,8 +267,18 @@ def _bound_zones(host: Host, names: Sequence[str]) -> tuple[tuple[str, str], ...
             target = host.target(f"{THERMAL}/{name}/{entry}")
             if isinstance(target, Unread):
                 return target
-            found.append((target.rsplit("/", 1)[-1], kind if isinstance(kind, str) else name))
+            found.append((target.rsplit("/", 1)[-1], kind if isinstance(kind, str) else name,
+                          _hot(host, f"{THERMAL}/{name}", entry)))
     return tuple(found)
+
+
+def _hot(host: Host, zone: str, device: str) -> bool | None:
+    """Whether a zone is at or above the trip point at which it uses a cooling device (thermal/sysfs-api.rst)."""
+    trip = integer(host, f"{zone}/{device}_trip_point")
+    if isinstance(trip, Unread) or trip < 0:  # -1: no trip point
+        return None
+    now, bound = integer(host, f"{zone}/temp"), integer(host, f"{zone}/trip_point_{trip}_temp")
+    return None if isinstance(now, Unread) or isinstance(bound, Unread) else now >= bound
 
 
 @probe("sensors", Sensors)

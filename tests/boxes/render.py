@@ -199,7 +199,9 @@ def _cooling(machine: Machine, out: Tree) -> None:
             zone = f"/sys/devices/virtual/thermal/thermal_zone{number}"
             out.put(f"{zone}/type", machine.thermal_zones[function.bdf])
             out.put(f"{zone}/temp", 97000)
+            out.put(f"{zone}/trip_point_1_temp", 95000)
             out.link(f"{zone}/cdev0", here)
+            out.put(f"{zone}/cdev0_trip_point", 1)
             out.link(f"/sys/class/thermal/thermal_zone{number}", zone)
         number += 1
 

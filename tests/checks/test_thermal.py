@@ -113,7 +113,14 @@ def test_a_link_slowed_down_to_stay_cool(changes: dict[str, Any], wanted: str) -
     assert outcomes(found) == [wanted]
     if wanted == "marginal":
         assert found[0].cause == f"link-throttled:{PORT}"
-        assert any("BIOS" in text for text in found[0].not_)
+        assert not any("BIOS" in text for text in found[0].not_)  # the zone is not known to be hot
+
+
+@pytest.mark.parametrize(("hot", "excluded"), [(True, True), (False, False), (None, False)])
+def test_a_bios_cap_is_excluded_where_the_zone_is_hot(hot: bool | None, excluded: bool) -> None:
+    (finding,) = slowed(hot=hot)
+    assert any("BIOS" in text for text in finding.not_) is excluded
+    assert any("BIOS" in step for step in finding.help) is not excluded
 
 
 @pytest.mark.parametrize(("target", "wanted"), [(8.0, "marginal"), (16.0, "pass"), (None, "pass"), (DENIED, "unknown")])

@@ -78,10 +78,17 @@ def test_links_that_the_thermal_framework_can_slow_down(tmp_path: Path) -> None:
         made.put(f"{zones}{number}/type", kind)
         made.link(f"{zones}{number}/cdev0", f"/sys/class/thermal/cooling_device{device}")
         made.put(f"{zones}{number}/cdev0_trip_point", "1")
+        made.put(f"{zones}{number}/trip_point_1_temp", "95000")
+        made.put(f"{zones}{number}/temp", "95000")
         made.link(f"/sys/class/thermal/thermal_zone{number}", f"{zones}{number}")
     found = fact(Sensors, made, tmp_path).link_cooling
     assert isinstance(found, tuple)
-    assert [(one.port, one.state, one.max_state, one.zones) for one in found] == [("0000:40:01.1", 1, 3, ("acpitz",))]
+    assert [(one.port, one.state, one.max_state, one.zones, one.hot) for one in found] == [
+        ("0000:40:01.1", 1, 3, ("acpitz",), True)]
+    made.put(f"{zones}0/temp", "94999")
+    found = fact(Sensors, made, tmp_path).link_cooling
+    assert isinstance(found, tuple)
+    assert found[0].hot is False
     made.put("/sys/class/thermal/cooling_device10/cur_state", "0")  # nothing to explain, so nobody looks
     found = fact(Sensors, made, tmp_path).link_cooling
     assert isinstance(found, tuple)
