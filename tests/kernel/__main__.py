@@ -21,8 +21,8 @@ def _pytest(words: list[str]) -> int:
 
 def main(words: list[str]) -> int:
     match words:
-        case ["fetch"]:
-            bench = fetch(refresh=True)
+        case ["fetch", *more] if more in ([], ["--refresh"]):
+            bench = fetch(refresh=bool(more))
             print(f"QEMU {bench.qemu_version}; kernels {', '.join(kernel.release for kernel in bench.kernels)}")
         case ["smoke", *more]:
             return _pytest([str(HERE / "test_smoke.py"), *more])
@@ -33,7 +33,7 @@ def main(words: list[str]) -> int:
 
             return record(more)
         case _:
-            print("usage: python -m tests.kernel fetch | smoke | run [pytest's words] | record [SCENARIO...]",
+            print("usage: python -m tests.kernel fetch [--refresh] | smoke | run [pytest's words] | record [SCENARIO...]",
                   file=sys.stderr)
             return 2
     return 0

@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -100,9 +99,9 @@ def known() -> Bench | None:
         if held.pop("format") != FORMAT:
             return None
         found = Bench(held["qemu"], held["qemu_version"], tuple(Kernel(**kernel) for kernel in held["kernels"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        there = [Path(found.qemu), *(path for kernel in found.kernels for path in (kernel.image, kernel.modules))]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    there = [Path(found.qemu), *(path for kernel in found.kernels for path in (kernel.image, kernel.modules))]
     return found if found.kernels and all(path.exists() for path in there) else None
 
 
@@ -288,8 +287,3 @@ def codename() -> str:
         if line.startswith("VERSION_CODENAME="):
             return line.partition("=")[2].strip('"')
     raise Unavailable("/etc/os-release names no release of Debian (VERSION_CODENAME)")
-
-
-def main() -> None:
-    bench = fetch(refresh=True)
-    print(f"QEMU {bench.qemu_version}, kernels {', '.join(kernel.release for kernel in bench.kernels)}", file=sys.stderr)

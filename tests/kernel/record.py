@@ -3,6 +3,7 @@
     python -m tests.kernel record                 # all scenarios on all kernels that are fetched
     python -m tests.kernel record errors          # one scenario
     python -m tests.kernel record --dry           # compare, write nothing
+    python -m tests.kernel record --again         # judge what is kept once more, without a guest
 
 Before a capture takes its place, it is compared with the one that is kept of the same scenario and series, else of the
 next older series: files that came or went, labels of the counters, wordings of the kernel log, and what boxcheck makes of it.
@@ -87,17 +88,23 @@ def take(bench: Bench, kernel: Kernel, scenario: str) -> bytes:
 
 
 def neutral(data: bytes) -> bytes:
-    """The same archive, always the same bytes for the same content, host paths replaced."""
-    swaps = [(str(path).encode(), name) for path, name in (
+    """The same archive, always the same bytes for the same content: without the /usr of the machine that ran the bench,
+    which the guest borrows, and with its paths replaced."""
+    swaps = [(str(path).encode(), instead) for path, instead in (
         (cache(), b"/bench-cache"), (CHECKOUT, b"/checkout"), (Path(sys.prefix), b"/venv"),
         (Path(sys.base_prefix), b"/python"))]
     out = io.BytesIO()
     with tarfile.open(fileobj=io.BytesIO(data)) as old, tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as new:
         for member in sorted(old.getmembers(), key=lambda item: item.name):
+            name = member.name.removeprefix("./")
+            if name.startswith("usr/"):
+                continue
             file = old.extractfile(member) if member.isfile() else None
             body = file.read() if file else b""
-            for path, name in swaps:
-                body = body.replace(path, name)
+            if name.startswith("boxcheck/") and name.endswith(".jsonl"):
+                body = b"".join(line for line in body.splitlines(keepends=True) if b'"/usr/' not in line)
+            for path, instead in swaps:
+                body = body.replace(path, instead)
             member.size, member.mtime, member.pax_headers = len(body), 0, {}
             new.addfile(member, io.BytesIO(body))
     return gzip.compress(out.getvalue(), mtime=0)
@@ -150,6 +157,9 @@ def index() -> dict[str, dict[str, object]]:
 
 
 def record(words: Sequence[str]) -> int:
+    if "--again" in words:
+        again()
+        return 0
     dry = "--dry" in words
     wanted = [word for word in words if not word.startswith("-")] or list(SCENARIOS)
     unknown = [word for word in wanted if word not in SCENARIOS]
@@ -178,6 +188,16 @@ def record(words: Sequence[str]) -> int:
                 part.unlink(missing_ok=True)
             older = kept if kept.exists() else older
     return 0
+
+
+def again() -> None:
+    """Neutral bytes and findings of all kept captures once more: after a change of boxcheck's words, or of `neutral`."""
+    found = index()
+    for name, entry in found.items():
+        kept = KEPT / name
+        kept.write_bytes(neutral(kept.read_bytes()))
+        entry["findings"] = findings(kept)
+    INDEX.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def report(scenario: str, kernel: Kernel, against: Path | None, lines: Sequence[str]) -> None:

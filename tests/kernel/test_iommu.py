@@ -43,3 +43,15 @@ def test_passing_through_suits_every_goal(machine: Machine) -> None:
         assert found.one("iommu.translating").outcome == "pass"
         said = found.one("iommu.cmdline")
         assert (said.outcome, said.says) == ("pass", "iommu=pt and intel_iommu=on, as it is")
+
+
+@pytest.mark.parametrize("machine", ["passthrough"], indirect=True)
+def test_errors_of_the_kernels_own_injector(machine: Machine) -> None:
+    """aer_inject gives the kernel registers that say so; all behind them is the same as with an error from outside."""
+    machine.inject_inside("g0", correctable=1 << 6)
+    assert machine.settled("g0", "correctable", 1) == {"BadTLP": 1, "TOTAL_ERR_COR": 1}
+    machine.inject_inside("rp1", correctable=1 << 12 | 1 << 0)
+    assert machine.settled("rp1", "correctable", 2) == {"RxErr": 1, "Timeout": 1, "TOTAL_ERR_COR": 1}
+    found = machine.doctor("aer.correctable")
+    assert found.one("aer.correctable", machine.bdf("g0")).says.startswith("1 BadTLP at the card")
+    assert found.one("aer.correctable", machine.bdf("g1")).says.startswith("1 RxErr, 1 Timeout at the port")

@@ -34,6 +34,7 @@ GUEST = Path(__file__).parent / "guest"
 BOOT_SECONDS = 60.0
 BASE_CMDLINE = "console=ttyS0 panic=-1 quiet log_buf_len=4M"
 PR_SET_PDEATHSIG = 1
+FOLDER = "boxcheck-bench-"
 SERIAL, AGENT, MONITOR = "console", "agent", "monitor"
 
 TESTER = 1000
@@ -74,6 +75,14 @@ def _die_with_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def _sweep() -> None:
+    """Removes folders of benches that were killed outright. Called under the lock of the one guest."""
+    for path in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
+        pid = path.name.removeprefix(FOLDER).split("-")[0]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def _binds() -> tuple[list[str], dict[str, str]]:
     """Host paths that the guest sees, and symbolic links at the root (/bin -> usr/bin)."""
     wanted = [Path("/usr"), Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.executable)).parents[1],
@@ -110,6 +119,7 @@ class Guest:
         self._number = 0
         self._buffer = b""
         self._stack = contextlib.ExitStack()
+        self.boot_limit_seconds = BOOT_SECONDS
         self.boot_seconds = 0.0
         self.monitor: Monitor
         self.memory: Memory
@@ -130,7 +140,8 @@ class Guest:
 
     def _start(self) -> None:
         compileall.compile_dir(str(CHECKOUT / "boxcheck"), quiet=2)
-        self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="boxcheck-bench-")))
+        _sweep()
+        self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{FOLDER}{os.getpid()}-")))
         (self.folder / "out").mkdir()
         (self.folder / "out").chmod(0o777)
         (self.folder / "initrd").write_bytes(self.kernel.modules.read_bytes() + self._overlay())
@@ -150,7 +161,7 @@ class Guest:
 
     def wait_for_boot(self, began: float | None = None) -> None:
         began = time.monotonic() if began is None else began
-        answer = self._answer(seconds(BOOT_SECONDS), "boot")
+        answer = self._answer(seconds(self.boot_limit_seconds), "boot")
         if "ready" not in answer:
             raise GuestError(f"the guest began with {answer}")
         self.boot_seconds = time.monotonic() - began
