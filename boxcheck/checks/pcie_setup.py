@@ -189,7 +189,11 @@ def power_state(gpus: Gpus, want: Profile) -> Iterator[Finding]:
     for gpu in judged:
         state = gpu.function.power_state
         evidence = (f"/sys/bus/pci/devices/{gpu.bdf}/power_state",)
-        if state is None or state in ("unknown", "error"):
+        if state == "unknown":
+            # What a kernel says of a card that no driver has ever bound (drivers/pci/pci.c, pci_power_name).
+            yield unknown(gpu.subject, "the kernel knows no power state of it: no driver has bound it",
+                          evidence=evidence)
+        elif state is None or state == "error":
             yield unknown(gpu.subject, "its power state was not read", evidence=evidence)
         elif state == "D0":
             yield passed(gpu.subject, "awake (D0)", evidence=evidence)

@@ -119,7 +119,7 @@ def members(data: bytes) -> dict[str, bytes]:
 def shape(files: Mapping[str, bytes]) -> dict[str, set[str]]:
     """What can change between kernels, without what changes between boots: addresses, numbers, times."""
     log = files.get("var/log/dmesg", b"").decode("utf-8", "replace")
-    wording = {re.sub(r"0x[0-9a-f]+|\b[0-9a-f]*\d[0-9a-f]*\b", "#", BDF.sub("BDF", line.partition("] ")[2]))
+    wording = {re.sub(r"0x[0-9a-f]+|\b[0-9a-f]*\d[0-9a-f]*\b", "#", BDF.sub("BDF", line.partition("] ")[2].strip()))
                for line in log.splitlines() if re.search(r"AER|pciehp|_OSC|PCIe Bus Error|DMAR|iommu:", line)}
     labels: set[str] = set()
     for path, body in files.items():

@@ -229,7 +229,13 @@ class Guest:
 
     def _connect_monitor(self) -> None:
         self._connect(MONITOR).close()
-        self.monitor = Monitor(self.folder / MONITOR, seconds(30))
+        try:
+            self.monitor = Monitor(self.folder / MONITOR, seconds(30))
+        except (OSError, ValueError, MonitorError) as error:
+            # Its sockets are open before it has looked at the devices it was asked for.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(seconds(5))
+            raise GuestError(f"QEMU ended: {self.qemu_errors() or error}") from None
         self._stack.callback(self.monitor.close)
 
     def _end(self) -> None:
