@@ -56,6 +56,8 @@ TITLES: Mapping[str, tuple[tuple[frozenset[str], str], ...]] = {
         (frozenset({"pcie.link-width", "pcie.link-speed"}), "the path of {name} is damaged"),
         (frozenset({"pcie.link-width", "aer.correctable"}), "the path of {name} is damaged"),
         (frozenset({"pcie.link-speed", "aer.correctable"}), "the path of {name} is damaged"),
+        (frozenset({"aer.live", "log.firmware-first"}), "the firmware reported errors of {name}, and the kernel counts "
+         "none"),
     ),
 }
 """Title where the given checks all fired on one cause; first match wins. Else the gravest finding speaks."""

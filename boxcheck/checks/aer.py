@@ -28,6 +28,7 @@ from boxcheck.decode.pci_config import ConfigSpace
 from boxcheck.model import BOX, Bdf, Finding, Quantity, Subject, Unread
 from boxcheck.poisson import link_bits, lower
 from boxcheck.probes.gpus import Gpu, Gpus
+from boxcheck.probes.kernel_log import KernelLogs
 from boxcheck.probes.links import Link, Links
 from boxcheck.probes.pci import PciInventory
 from boxcheck.probes.pcie_aer import SIGNAL, Aer, unnamed
@@ -48,7 +49,10 @@ def _link_evidence(link: Link) -> tuple[str, ...]:
     return link_evidence(link, "aer_dev_correctable")
 
 
-def silence(link: Link, links: Links, aer: Aer, pci: PciInventory) -> str | None | Unread:
+TOLD_BY_FIRMWARE = "the log holds an error of it that the firmware reported: the firmware handles its errors first"
+
+
+def silence(link: Link, links: Links, aer: Aer, pci: PciInventory, logs: KernelLogs) -> str | None | Unread:
     """Why nobody counts errors of this link; None when both ends are known to be counted; Unread when unknown.
 
     The words name the part that an end plays and no address, so that one cause of many links reads the same on each.
@@ -65,6 +69,8 @@ def silence(link: Link, links: Links, aer: Aer, pci: PciInventory) -> str | None
         return aer.service_ports
     if root not in aer.service_ports:
         return "the kernel's AER service is not bound to the root port: the firmware keeps AER"
+    if told_by_firmware(link, logs):
+        return TOLD_BY_FIRMWARE
     hidden: Unread | None = None
     for end, part in ((link.downstream, "the port"), (link.upstream, "the card")):
         if end is None:
@@ -81,6 +87,16 @@ def silence(link: Link, links: Links, aer: Aer, pci: PciInventory) -> str | None
         elif blind is not None:
             return blind
     return hidden
+
+
+def told_by_firmware(link: Link, logs: KernelLogs) -> bool:
+    """Whether this boot's log holds a firmware-first record (APEI, GHES) of an end of this link. Such an error never
+    reaches the kernel's counters."""
+    log = logs.this_boot
+    if isinstance(log, Unread):
+        return False
+    ends = {link.downstream.bdf} | ({link.upstream.bdf} if link.upstream is not None else set())
+    return any(event.kind == "ghes-pcie" and event.bdf in ends for event in log.events)
 
 
 def _blind(bdf: Bdf, part: str, pci: PciInventory) -> str | None | Unread:
@@ -109,8 +125,10 @@ def _blind(bdf: Bdf, part: str, pci: PciInventory) -> str | None | Unread:
     return None
 
 
-@check("aer.live", reads=[Gpus, Links, Aer, PciInventory], needs=["root"])
-def live(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Profile) -> Iterator[Finding]:
+@check("aer.live", reads=[Gpus, Links, Aer, PciInventory, KernelLogs], needs=["root"])
+def live(
+    gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, logs: KernelLogs, want: Profile,
+) -> Iterator[Finding]:
     """Nobody counts the errors of a GPU's link, so that zero proves nothing.
 
     Why it matters: the counter files exist whenever the device can report, also where the firmware kept error reporting
@@ -125,7 +143,7 @@ def live(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Profile) -
     for gpu, link in slot_links(gpus, links, want):
         judged = True
         subject = link_subject(link, gpu)
-        silent = silence(link, links, aer, pci)
+        silent = silence(link, links, aer, pci, logs)
         evidence = (*LIVE_EVIDENCE, *link_evidence(link, "config"))
         if isinstance(silent, Unread):
             yield unknown(subject, f"whether errors are counted was not read: {silent.why}", evidence=evidence,
@@ -154,8 +172,10 @@ def _silent(why: str, found: Sequence[tuple[Gpu, Link]], links: Links, want: Pro
         names = sorted((str(link_subject(link, gpu)) for gpu, link in found), key=lambda name: (len(name), name))
         subject, place = BOX, listed(names, most=16)
     ends = tuple(path for _, link in found for path in link_evidence(link, "config"))
+    # That the firmware reported this link's error is the same happening as the error.
+    cause = f"link:{link.id}" if why == TOLD_BY_FIRMWARE and len(found) == 1 else "aer-silent:"
     return marginal(
-        subject, f"errors of {whose} are not counted: {why}", evidence=(*LIVE_EVIDENCE, *ends), cause="aer-silent:",
+        subject, f"errors of {whose} are not counted: {why}", evidence=(*LIVE_EVIDENCE, *ends), cause=cause,
         title=f"errors of {whose} are not counted", where=place, help=_silence_help(why),
         not_=("a clean link (nobody looked)",))
 
@@ -169,8 +189,10 @@ def _silence_help(silent: str) -> tuple[str, ...]:
     return ("reboot; if it stays so, firmware or a tool switched reporting off at this end",)
 
 
-@check("aer.correctable", reads=[Gpus, Links, Aer, PciInventory], limits=[BER], needs=["root"])
-def correctable(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Profile) -> Iterator[Finding]:
+@check("aer.correctable", reads=[Gpus, Links, Aer, PciInventory, KernelLogs], limits=[BER], needs=["root"])
+def correctable(
+    gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, logs: KernelLogs, want: Profile,
+) -> Iterator[Finding]:
     """A GPU's link repairs damaged packets.
 
     Why it matters: each damaged packet is sent again. A link that repairs often is one warm afternoon from dropping
@@ -186,9 +208,9 @@ def correctable(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Pro
     judged: set[Bdf] = set()
     for gpu, link in slot_links(gpus, links, want):
         judged.add(link.id)
-        yield _judge_correctable(gpu, link, gpus, links, aer, pci, want)
+        yield _judge_correctable(gpu, link, gpus, links, aer, pci, logs, want)
     yield from unjudged(gpus, want, bool(judged))
-    yield from _elsewhere(gpus, links, aer, want, judged)
+    yield from _elsewhere(gpus, links, aer, pci, logs, want, judged)
 
 
 class _Counts(msgspec.Struct, frozen=True):
@@ -239,11 +261,11 @@ def counts_text(counts: Mapping[str, int]) -> str:
 
 
 def _judge_correctable(
-    gpu: Gpu, link: Link, gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Profile
+    gpu: Gpu, link: Link, gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, logs: KernelLogs, want: Profile,
 ) -> Finding:
     subject = link_subject(link, gpu)
     evidence = _link_evidence(link)
-    silent = silence(link, links, aer, pci)
+    silent = silence(link, links, aer, pci, logs)
     counts = _counts(link, aer)
     port, card = counts.port, counts.card
     total = sum(port.values()) + sum(card.values())
@@ -265,17 +287,28 @@ def _judge_correctable(
                            evidence=evidence, needs_root=silent.kind == "permission")
         raw = _raw_status(link, pci)
         if raw and not gpu.gone:
-            text = "; ".join(f"{end}: {', '.join(names)}" for end, names in raw.items())
-            return marginal(
-                subject, f"link errors stand in the status register ({text}) and nobody counts them",
-                evidence=link_evidence(link, "config"), cause=f"link:{link.id}", where=where(link, gpu, links, want),
-                title=f"the link of {subject} had errors that nobody counted", help=_silence_help(silent),
-            )
+            return _standing(gpu, link, raw, silent, links, want)
         return unknown(subject, f"0 counted, and that proves nothing: {silent}", evidence=evidence)
     return _told(gpu, link, counts, links, aer, want)
 
 
-def _elsewhere(gpus: Gpus, links: Links, aer: Aer, want: Profile, judged: set[Bdf]) -> Iterator[Finding]:
+def _standing(
+    gpu: Gpu, link: Link, raw: Mapping[str, tuple[str, ...]], silent: str, links: Links, want: Profile
+) -> Finding:
+    """The finding on a link whose errors nobody counts and clears, so that they stand in the registers."""
+    subject = link_subject(link, gpu)
+    text = "; ".join(f"{end}: {', '.join(names)}" for end, names in raw.items())
+    which = "the link on the card of" if link.on_card else "the link of"
+    return marginal(
+        subject, f"link errors stand in the status register ({text}) and nobody counts them",
+        evidence=link_evidence(link, "config"), cause=f"link:{link.id}", where=where(link, gpu, links, want),
+        title=f"{which} {subject} had errors that nobody counted", help=_silence_help(silent),
+    )
+
+
+def _elsewhere(
+    gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, logs: KernelLogs, want: Profile, judged: set[Bdf],
+) -> Iterator[Finding]:
     """Errors of the other links between the processor and a GPU: above a switch, and on a card with one of its own.
     Nothing where none was counted: what is required is said of the slot links."""
     for gpu in wanted_gpus(gpus, want):
@@ -284,8 +317,11 @@ def _elsewhere(gpus: Gpus, links: Links, aer: Aer, want: Profile, judged: set[Bd
                 continue
             judged.add(link.id)
             counts = _counts(link, aer)
+            silent = silence(link, links, aer, pci, logs)
             if counts.port or counts.card:
                 yield _told(gpu, link, counts, links, aer, want)
+            elif isinstance(silent, str) and not gpu.gone and (raw := _raw_status(link, pci)):
+                yield _standing(gpu, link, raw, silent, links, want)
 
 
 def _told(gpu: Gpu, link: Link, counts: _Counts, links: Links, aer: Aer, want: Profile) -> Finding:

@@ -17,6 +17,7 @@ from boxcheck.checks.steps import READ_THE_LOG
 from boxcheck.checks.wording import counted, not_read
 from boxcheck.model import Bdf, Finding, Quantity, Subject, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
+from boxcheck.probes.kernel_log import KernelLogs
 from boxcheck.probes.links import Link, Links
 from boxcheck.probes.pci import PciInventory
 from boxcheck.probes.pcie_aer import Aer, unnamed
@@ -89,8 +90,10 @@ def _total_files(root: Bdf) -> tuple[str, ...]:
     return tuple(f"/sys/bus/pci/devices/{root}/aer_rootport_total_err_{kind}" for kind in KINDS)
 
 
-@check("aer.uncorrectable", reads=[Gpus, Links, Aer, PciInventory], needs=["root"])
-def uncorrectable(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: Profile) -> Iterator[Finding]:
+@check("aer.uncorrectable", reads=[Gpus, Links, Aer, PciInventory, KernelLogs], needs=["root"])
+def uncorrectable(
+    gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, logs: KernelLogs, want: Profile,
+) -> Iterator[Finding]:
     """A link or a device had an error that could not be repaired.
 
     Why it matters: a packet was lost. SDES means that the link dropped; CmpltTO that a device stopped answering; both
@@ -112,7 +115,7 @@ def uncorrectable(gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, want: P
             if id != link.id and not other.on_card and (id == root or root in links.above.get(id, ()))
         ]
         roots[root] = alone
-        yield _judge_link(gpu, link, unclaimed(root, below, aer), alone, links, aer, pci, want)
+        yield _judge_link(gpu, link, unclaimed(root, below, aer), alone, links, aer, pci, logs, want)
     yield from unjudged(gpus, want, bool(roots))
     for bdf, counters in aer.counters.items():
         if bdf in on_gpu_path:
@@ -147,6 +150,7 @@ def _judge_root(root: Bdf, stray: Unclaimed | Unread, gpu_below: bool) -> Iterat
 
 def _judge_link(
     gpu: Gpu, link: Link, stray: Unclaimed | Unread, alone: bool, links: Links, aer: Aer, pci: PciInventory,
+    logs: KernelLogs,
     want: Profile,
 ) -> Finding:
     """`alone`: no other link is below this one's root port, so what the root port counted is of this link."""
@@ -191,7 +195,7 @@ def _judge_link(
     if hidden is not None:
         seen = f"{so_far}, but " if texts else ""
         return not_read(subject, Unread(f"{seen}{hidden.why}", hidden.kind), evidence=evidence)
-    silent = silence(link, links, aer, pci)
+    silent = silence(link, links, aer, pci, logs)
     if isinstance(silent, Unread):
         return unknown(subject, f"{so_far}, but whether anybody counts was not read: {silent.why}", evidence=evidence,
                        needs_root=silent.kind == "permission")

@@ -68,7 +68,7 @@ def xid(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[F
         yield skip
         return
     yield from judge_events(
-        scene, ("xid", "sxid"), "no Xid but those of faulty programs", _gpu_cause,
+        scene, ("xid", "sxid", "gsp-timeout", "nvidia-uvm-fatal"), "no Xid but those of faulty programs", _gpu_cause,
         title=lambda scene, events: f"{_name(scene, events)} reported Xid {_xids(events)}")
 
 
@@ -100,7 +100,8 @@ def device_not_ready(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) 
     By hand: sudo dmesg | grep -E 'not ready|D3cold'
     """
     scene = Scene(logs, gpus, links, want)
-    yield from judge_events(scene, ("device-not-ready", "device-inaccessible"), "every device woke up", _link_cause)
+    yield from judge_events(
+        scene, ("device-not-ready", "device-inaccessible", "device-lost"), "every device woke up", _link_cause)
 
 
 @check("log.amdgpu-init", reads=READS, needs=NEEDS)
@@ -119,7 +120,7 @@ def amdgpu_init(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> It
         return
     yield from judge_events(
         scene, ("amdgpu-init-fail", "ib-test-fail", "ring-test-fail", "psp-fail", "firmware-load-fail",
-                "amdgpu-resume-fail"), "amdgpu started every GPU it found", _driver_cause,
+                "amdgpu-resume-fail", "kfd-device-fail"), "amdgpu started every GPU it found", _driver_cause,
         title=lambda scene, events: f"amdgpu could not start {_name(scene, events)}")
 
 
@@ -159,7 +160,8 @@ def amdgpu_reset(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> I
         yield skip
         return
     yield from judge_events(
-        scene, ("amdgpu-reset", "amdgpu-ring-reset", "amdgpu-mes-fail", "amdgpu-smu-fail", "amdgpu-ip-hung"),
+        scene, ("amdgpu-reset", "amdgpu-ring-reset", "amdgpu-mes-fail", "amdgpu-smu-fail", "amdgpu-ip-hung",
+                "amdgpu-queue-hang"),
         "no GPU was reset", _gpu_cause, title=lambda scene, events: f"{_name(scene, events)} hung and was reset")
 
 
@@ -178,7 +180,8 @@ def amdgpu_ring_timeout(logs: KernelLogs, gpus: Gpus, links: Links, want: Profil
         yield skip
         return
     yield from judge_events(
-        scene, ("amdgpu-ring-timeout", "amdgpu-page-fault", "amdgpu-ras-ue", "amdgpu-ras-ce"), "no work hung on a GPU",
+        scene, ("amdgpu-ring-timeout", "amdgpu-page-fault", "amdgpu-ras-ue", "amdgpu-ras-ce", "amdgpu-ras-poison",
+                "amdgpu-ras-bad-pages"), "no work hung on a GPU",
         _gpu_cause, title=lambda scene, events: f"work hung on {_name(scene, events)}")
 
 
@@ -215,7 +218,7 @@ def bar_assignment(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) ->
     """
     scene = Scene(logs, gpus, links, want)
     yield from judge_events(
-        scene, ("bar-assign-fail", "bar-resize-fail"), "every memory window found its place",
+        scene, ("bar-assign-fail", "bar-resize-fail", "bar-write-fail"), "every memory window found its place",
         lambda scene, events: f"bar:{events[0].bdf or ''}")
 
 

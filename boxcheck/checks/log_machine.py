@@ -77,6 +77,24 @@ def thermal(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterat
         scene, ("thermal",), "nothing became too hot", lambda scene, events: f"thermal:{events[0].bdf or 'cpu'}")
 
 
+@check("log.power", reads=READS, needs=NEEDS)
+def power(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
+    """A card or a slot reported that its power is missing.
+
+    Why it matters: the driver reads the card's own sense pins, the port the fuse of its slot: nothing is inferred. Such
+    a card does not start, or stops under load.
+    What to do: power off; check every power plug of that card and its cable at the supply; a slot that cuts out: take
+    the card out and look for a short.
+    Not a fault: of the driver or the riser's data lanes.
+    By hand: sudo dmesg | grep -iE 'power cable|power fault'
+    """
+    scene = Scene(logs, gpus, links, want)
+    yield from judge_events(
+        scene, ("gpu-power-cable", "slot-power-fault"), "no card and no slot lacks power",
+        lambda scene, events: f"gpu-power:{events[0].bdf or ''}",
+        title=lambda scene, events: f"{scene.subject(events[0].bdf)} lacks power")
+
+
 @check("log.nvme", reads=READS, needs=NEEDS)
 def nvme(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """An NVMe drive did not answer in time, or had to be reset.
@@ -91,7 +109,7 @@ def nvme(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[
     log = logs.this_boot
     names = {} if isinstance(log, Unread) else {bdf: name for name, bdf in log.facts.nvme_functions}
     yield from judge_events(
-        scene, ("nvme-timeout", "nvme-reset"), "every NVMe drive answered in time",
+        scene, ("nvme-timeout", "nvme-reset", "disk-io-error"), "every NVMe drive answered in time",
         lambda scene, events: f"nvme:{names.get(bdf, bdf) if (bdf := events[0].bdf) else ''}",
         title=lambda scene, events: f"{names.get(events[0].bdf or Bdf(''), 'an NVMe drive')} did not answer in time")
 
@@ -109,5 +127,5 @@ def lockup(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterato
     """
     scene = Scene(logs, gpus, links, want)
     yield from judge_events(
-        scene, ("lockup", "oops", "kernel-panic", "nmi"), "nothing was stuck and nothing crashed",
+        scene, ("lockup", "oops", "kernel-panic", "nmi", "gpu-hang"), "nothing was stuck and nothing crashed",
         lambda scene, events: "lockup:", key=lambda event: event.kind)

@@ -95,6 +95,13 @@ _log(
     ),
 )
 _log(
+    "gpu-power-cable",
+    *NVIDIA,
+    area="a card reported that its power cables are missing",
+    slot="PCIE3",
+    lines=("NVRM: GPU {bdf}: GPU does not have the necessary power cables connected.",),
+)
+_log(
     "soft-lockup",
     *BOXES_ALL,
     area="a CPU was stuck",

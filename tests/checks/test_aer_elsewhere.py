@@ -9,6 +9,7 @@ from boxcheck.profile import load_profile
 from tests.boxes import machine
 from tests.boxes.machine import Machine
 from tests.boxes.mutations import gpu_of
+from tests.boxes.pci_extended import Aer
 from tests.boxes.verdicts import host
 
 
@@ -32,3 +33,13 @@ def test_advisory_errors_on_the_card_are_not() -> None:
     box = machine("tinybox-red")
     gpu_of(box).count({"NonFatalErr": 7})
     assert {item.outcome for item in judged(box, "tinybox-red")} == {Outcome.PASS}
+
+
+def test_errors_on_the_card_that_nobody_counts_stand_in_its_registers() -> None:
+    """pci=noaer: counters read 0 for ever, and the bit stays set (tests/boxes/recorded/noaer-*.tar.gz)."""
+    box = machine("tinybox-red+noaer")
+    gpu_of(box).need(Aer).correctable_status = 1 << 6
+    found = [item for item in judged(box, "tinybox-red") if item.outcome is Outcome.MARGINAL]
+    assert [item.title for item in found] == ["the link on the card of GPU 2 had errors that nobody counted"]
+    gpu_of(box).need(Aer).correctable_status = 1 << 13
+    assert {item.outcome for item in judged(box, "tinybox-red")} == {Outcome.UNKNOWN}

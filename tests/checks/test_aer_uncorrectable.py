@@ -15,6 +15,7 @@ import pytest
 from boxcheck.engine.inspect import Facts, read_facts
 from boxcheck.model import Bdf, Finding, Unread
 from boxcheck.probes.gpus import Gpus
+from boxcheck.probes.kernel_log import KernelLogs
 from boxcheck.probes.links import Links
 from boxcheck.probes.pci import PciInventory
 from boxcheck.probes.pcie_aer import Aer, RootTotals
@@ -29,7 +30,7 @@ SOUND = RootTotals(0, 0, 0)
 
 @cache
 def facts(name: str) -> Facts:
-    return read_facts(host(build(name)), (Gpus, Links, Aer, PciInventory))
+    return read_facts(host(build(name)), (Gpus, Links, Aer, PciInventory, KernelLogs))
 
 
 def of(name: str, kind: Any) -> Any:
@@ -46,7 +47,7 @@ def judged(
     counters = {bdf: msgspec.structs.replace(one, **dict(counts.get(bdf, {})) if counts else {})
                 for bdf, one in aer.counters.items()}
     changed = msgspec.structs.replace(aer, root_totals={**aer.root_totals, **(totals or {})}, counters=counters)
-    return judge("aer.uncorrectable", of(box, Gpus), of(box, Links), changed, of(box, PciInventory))
+    return judge("aer.uncorrectable", of(box, Gpus), of(box, Links), changed, of(box, PciInventory), of(box, KernelLogs))
 
 
 def bad(found: list[Finding]) -> list[tuple[str, str]]:
