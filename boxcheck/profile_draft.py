@@ -116,7 +116,7 @@ def _drives(facts: Facts) -> Any:
 
 
 MEASURES: Mapping[str, Measure] = {
-    "link.width": lambda facts: _least(link.width for link in slot_links(facts)),
+    "link.width": lambda facts: _least(link.capable_width for link in slot_links(facts)),
     "link.speed_gts": lambda facts: _least(link.capable_speed_gts for link in slot_links(facts)),
     "cpu.model": lambda facts: None if (model := _of(Cpu, "model")(facts)) is None else [model],
     "cpu.cores": _of(Cpu, "cores"),
@@ -127,7 +127,8 @@ MEASURES: Mapping[str, Measure] = {
     "memory.ecc": _ecc,
     "disk.nvme_count": _drives,
 }
-"""Limit -> what this machine has. The speed of a link is what both of its ends can do: an idle link runs slower."""
+"""Limit -> what this machine has. Speed and width of a link are what both of its ends can do: an idle link runs slower,
+and one that lost lanes would pass a draft of what it has left."""
 
 
 def measured(facts: Facts) -> dict[str, Any]:

@@ -134,3 +134,16 @@ def test_a_draft_of_this_machine_loads(tmp_path: Path, capsys: Capture) -> None:
     path = tmp_path / "draft.toml"
     path.write_text(capsys.readouterr().out)
     load_profile(str(path))
+
+
+@pytest.mark.parametrize(("box", "failed"), [("wopr-7x4090", set()), ("wopr-7x4090+riser-x8", {"pcie.link-width"})])
+def test_a_box_with_a_bad_riser_does_not_pass_its_own_draft(
+    box: str, failed: set[str], tmp_path: Path, capsys: Capture,
+) -> None:
+    path = build(box).write_tar(tmp_path / "box.tar.gz")
+    assert commands.profile_draft(str(path)) == 0
+    draft = tmp_path / "draft.toml"
+    draft.write_text(capsys.readouterr().out)
+    want = load_profile(str(draft))
+    verdict = inspect_facts(read_facts(host(build(box))), want, choose_checks(()))
+    assert {finding.check for finding in verdict.findings if finding.outcome == "fail" and finding.blocker} == failed
