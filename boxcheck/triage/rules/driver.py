@@ -104,7 +104,7 @@ def gpu_hung(scene: Scene) -> Iterator[Diagnosis]:
             cause, sure = "driver", "possible"
         name = scene.machine.name(bdf) if bdf is not None else "an AMD GPU"
         yield Diagnosis(
-            rule="", key=f"gpu-hung:{bdf or ''}", title=f"{name} hung" + (" and was lost" if after else ""),
+            rule="", key=f"gpu-hung:{bdf or ''}", title=f"{name} hung" + _end(after),
             where=scene.machine.where(bdf) if bdf is not None else "a GPU that the log does not name",
             cause=cause, sure=sure,  # type: ignore[arg-type]
             because=tuple(because), events=indices(mine, faults, after), severity=gravest([*mine, *after]),
@@ -112,6 +112,12 @@ def gpu_hung(scene: Scene) -> Iterator[Diagnosis]:
             not_=("its link, as far as this evidence goes: no port reports an error for it",)
             if bdf is not None and not _link_errors(scene, bdf) else (),
         )
+
+
+def _end(after: list[Sighting]) -> str:
+    if any(is_lost(sighting) for sighting in after):
+        return " and was lost"
+    return " and did not come back" if after else ""
 
 
 def _link_errors(scene: Scene, bdf: Bdf) -> bool:

@@ -102,7 +102,7 @@ def device_lost(scene: Scene) -> Iterator[Diagnosis]:
         names = ", ".join(scene.machine.short(bdf) for bdf in named[:6])
         yield Diagnosis(
             rule="", key=f"device-lost:{named[0] if named else ''}",
-            title=f"{names or 'a device'} does not answer" if len(named) < 3 else f"{len(named)} devices do not answer",
+            title=f"{names or 'a device'} does not answer" if len(named) < 2 else f"{len(named)} devices do not answer",
             where=scene.machine.where(named[0]) if len(named) == 1 else names, cause="power",
             sure="likely" if asleep or signs else "possible",
             because=tuple(dict.fromkeys((

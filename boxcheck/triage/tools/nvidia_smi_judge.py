@@ -147,7 +147,7 @@ def _width(gpu: SmiGpu, gpus: Sequence[SmiGpu]) -> Iterator[Judged]:
            else "the slot may have fewer lanes than the card")
     yield Judged(
         gpu=gpu, kind="link-width", severity="fail" if certain else "warn", cause="signal",
-        says=f"the link is x{gpu.width}, the card can x{gpu.width_max}; {why}", width=gpu.width,
+        says=f"the link is x{gpu.width}, the card can do x{gpu.width_max}; {why}", width=gpu.width,
         capable_width=gpu.width_max,
         speed_gts=GENERATION_GTS.get(gpu.generation or 0),
         help=("sudo lspci -vv of the port above the card tells what the slot can (LnkCap) and has (LnkSta)",
