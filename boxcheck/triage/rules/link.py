@@ -50,7 +50,8 @@ def link_dropped(scene: Scene) -> Iterator[Diagnosis]:
             sighting for sighting in scene.free
             if sighting.kind in ("aer-recovery-failed", "amdgpu-pci-error", *AER) and scene.on_link(sighting, link)]
         yield Diagnosis(
-            rule="", key=f"link:{link}", title=f"{link_name(scene, link)} dropped" + (" its link" if scene.machine.slot(link) else ""),
+            rule="", key=f"link:{link}",
+            title=f"{link_name(scene, link)} dropped" + (" its link" if scene.machine.slot(link) else ""),
             where=scene.machine.where(link), cause="signal", sure="likely",
             because=tuple(sign_text(sign) for sign in mine[:5]),
             events=indices(group, aftermath), severity=gravest(group),

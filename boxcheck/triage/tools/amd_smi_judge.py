@@ -84,7 +84,7 @@ def events(gpu: AmdGpu, line: int, text: str) -> Iterator[Event]:
         at_rest = gpu.link_level == 0 and not gpu.at_work
         yield found(
             "link-width", "info" if at_rest else "fail" if gpu.width <= 2 else "warn", "the link is "
-            f"x{gpu.width}, the card can x{lanes:g}" + ("; this is the lowest of its power states, read it under load"
+            f"x{gpu.width}, the card can do x{lanes:g}" + ("; this is the lowest of its power states, read it under load"
                                                         if at_rest else "; the slot may have fewer lanes"),
             None if at_rest else "signal", _RESEAT)
     speed = gpu.speed_max_gts or GENERATION_GTS.get(int(_agreed(gpu, "link_generation") or 0))
