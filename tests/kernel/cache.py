@@ -23,6 +23,9 @@ NEEDED_FREE_MIB = 1500
 GUEST_MIB = 1024
 HOST_MIB = GUEST_MIB + 300
 
+_HELD: set[str] = set()
+"""Locks of this process."""
+
 
 class Unavailable(Exception):
     """Why the bench cannot run here, in one line."""
@@ -61,8 +64,14 @@ def check_space(where: Path) -> None:
 
 @contextmanager
 def only_one(name: str) -> Iterator[None]:
-    """Holds a lock of the cache: one guest at a time, one fetch at a time. Waits for the other one."""
+    """Holds a lock of the cache: one guest at a time, one fetch at a time. Waits for another process that holds it."""
+    if name in _HELD:
+        raise RuntimeError(f"this process runs a {name} already, and would wait for itself")
     cache().mkdir(parents=True, exist_ok=True)
     with open(cache() / f"{name}.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        _HELD.add(name)
+        try:
+            yield
+        finally:
+            _HELD.discard(name)

@@ -67,6 +67,12 @@ def held() -> Iterator[Held]:
         found.close()
 
 
+@pytest.fixture
+def alone(held: Held) -> None:
+    """No machine runs: for a test that boots one of its own."""
+    held.close()
+
+
 @pytest.fixture(scope="module")
 def machine(request: pytest.FixtureRequest, whole_bench: Bench, held: Held) -> Machine:
     """The machine that the module names in TOPOLOGY, or the one that a test's parameter names (with @6.1 for the kernel

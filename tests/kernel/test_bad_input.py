@@ -80,6 +80,7 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.usefixtures("alone")
 def test_a_boot_that_hangs_fails_in_its_time_and_is_gone(bench: Bench) -> None:
     guest = Guest(bench, bench.kernel(), ONE_GPU.arguments(), "init=/nothing")
     guest.boot_limit_seconds = 0.5
@@ -89,6 +90,7 @@ def test_a_boot_that_hangs_fails_in_its_time_and_is_gone(bench: Bench) -> None:
     assert not guest.folder.exists()
 
 
+@pytest.mark.usefixtures("alone")
 def test_words_that_qemu_does_not_know_are_told_in_its_own(bench: Bench) -> None:
     guest = Guest(bench, bench.kernel(), ["-device", "no-such-card"])
     with pytest.raises(GuestError, match=r"no-such-card"), guest:
@@ -96,11 +98,14 @@ def test_words_that_qemu_does_not_know_are_told_in_its_own(bench: Bench) -> None
     assert not guest.folder.exists()
 
 
+@pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_bench_that_is_stopped_takes_its_guest_with_it(bench: Bench, number: signal.Signals) -> None:
     """After Ctrl-C nothing is left; after a kill the folder is, until the next guest starts."""
     script = textwrap.dedent("""
-        import time
+        import signal, time
+        # A job in the background of a script is born with Ctrl-C switched off.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         from tests.kernel.fetch import known
         from tests.kernel.topology import ONE_GPU
         from tests.kernel.vm import Guest
