@@ -64,7 +64,7 @@ def plain(triage: Triage) -> str:
     rows = []
     for sighting in triage.events:
         event = sighting.event
-        device = triage.machine.short(event.bdf) if event.bdf is not None else "-"
+        device = triage.machine_of(sighting).short(event.bdf) if event.bdf is not None else "-"
         rows.append(f"{event.severity} {event.kind} {device} x{event.count} {event.says}")
     rows += [f"residue {triage.sources[item.source].name}:{item.line} x{item.count} {item.text}"
              for item in triage.residue]
@@ -87,10 +87,11 @@ def _head(triage: Triage, style: Style) -> Iterator[str]:
         yield from wrap(f"{source.name}: {text}", style, "  ", "    ")
         for complaint in source.complaints[:3]:
             yield from wrap(complaint, style, "    note  ", " " * 10)
-    box = triage.machine.box
-    known = [f"{word}{box[name]}" for name, word in _BOX if box.get(name)]
-    if known:
-        yield from wrap("machine: " + " · ".join(dict.fromkeys(known)), style, "  ", "    ")
+    for number, machine in enumerate(triage.machines, 1):
+        known = [f"{word}{machine.box[name]}" for name, word in _BOX if machine.box.get(name)]
+        which = f"machine {number}" if len(triage.machines) > 1 else "machine"
+        if known:
+            yield from wrap(f"{which}: " + " · ".join(dict.fromkeys(known)), style, "  ", "    ")
     if triage.only:
         yield from wrap(f"only {', '.join(triage.only)}: {triage.other_kinds} other events are left out", style, "  ")
     if triage.before_since:
@@ -167,7 +168,7 @@ def _device(triage: Triage, sighting: Sighting) -> str:
     bdf = sighting.bdf
     if bdf is None:
         return ""
-    slot = triage.machine.slot(bdf)
+    slot = triage.machine_of(sighting).slot(bdf)
     return f"{slot} {bus_of(bdf)}" if slot and not slot.isdigit() else bus_of(bdf)
 
 

@@ -27,7 +27,6 @@ def triage_json(triage: Triage) -> str:
 
 
 def triage_object(triage: Triage) -> dict[str, Any]:
-    machine = triage.machine
     return {
         "schema": SCHEMA,
         "tool": {"name": "boxcheck", "version": __version__, "commit": source_commit()},
@@ -39,8 +38,11 @@ def triage_object(triage: Triage) -> dict[str, Any]:
              "holds": list(source.pieces), "complaints": list(source.complaints)} for source in triage.sources],
         "events": [_event(sighting, triage) for sighting in triage.events],
         "problems": [_problem(problem) for problem in triage.problems],
-        "devices": [_device(device) for device in triage.devices],
-        "machine": dict(machine.box),
+        "devices": [
+            {**_device(device), "machine": number}
+            for number, machine in enumerate(triage.machines) for device in machine.all_devices()],
+        "machine": dict(triage.machines[0].box) if triage.machines else {},
+        "machines": [dict(machine.box) for machine in triage.machines],
         "readings": [dict(reading) for reading in triage.readings],
         "residue": [
             {"file": triage.sources[item.source].name, "line": item.line, "text": item.text, "count": item.count,
@@ -63,8 +65,9 @@ def _event(sighting: Sighting, triage: Triage) -> dict[str, Any]:
     event: Event = sighting.event
     fields = {name: plain(getattr(event, name)) for name in Event.__struct_fields__}
     kept = {name: value for name, value in fields.items() if name in _ALWAYS or value not in (None, "", [], 0, False)}
-    slot = triage.machine.slot(event.bdf) if event.bdf is not None else None
-    return {**kept, "file": sighting.file, "slot": slot, "link": sighting.link, "assumed": sighting.assumed}
+    slot = triage.machine_of(sighting).slot(event.bdf) if event.bdf is not None else None
+    return {**kept, "file": sighting.file, "slot": slot, "link": sighting.link, "assumed": sighting.assumed,
+            "machine": sighting.machine}
 
 
 def _problem(problem: Diagnosis) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import msgspec
 from boxcheck.model import Bdf
 from boxcheck.triage.evidence import Device
 from boxcheck.triage.machine import Machine, join
+from boxcheck.triage.machines import sort_out
 from boxcheck.triage.reading import SourceReading, read_source
 from boxcheck.triage.rules import diagnose
 from boxcheck.triage.scene import GRAVITY, Diagnosis, Scene, Sighting
@@ -62,7 +63,8 @@ class Triage(msgspec.Struct, frozen=True, kw_only=True):
     """In the order of the evidence; `Sighting.index` is the position here."""
     problems: tuple[Diagnosis, ...]
     """Gravest first."""
-    machine: Machine
+    machines: tuple[Machine, ...]
+    """Usually one. `Sighting.machine` is the position here."""
     residue: tuple[Leftover, ...]
     residue_dropped: int
     notes: tuple[str, ...]
@@ -80,8 +82,11 @@ class Triage(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def devices(self) -> tuple[Device, ...]:
         """All devices with an address, in order, then those without."""
-        known = self.machine.devices
-        return (*(known[bdf].device for bdf in sorted(known)), *self.machine.unplaced)
+        return tuple(device for machine in self.machines for device in machine.all_devices())
+
+    def machine_of(self, sighting: Sighting) -> Machine:
+        """The machine that an event is of."""
+        return self.machines[sighting.machine]
 
     @property
     def faults(self) -> tuple[Diagnosis, ...]:
@@ -105,27 +110,36 @@ class Triage(msgspec.Struct, frozen=True, kw_only=True):
 def triage(places: Sequence[str], *, since: float | datetime | None = None, only: Sequence[str] = ()) -> Triage:
     """Reads all sources, joins them and looks for causes. UsageError for a source that cannot be read as text."""
     began, started = time.monotonic(), time.time()
-    readings = [read_source(place, index, since) for index, place in enumerate(places)]
-    sightings = list(_sightings(readings))
-    machine = _machine(readings, sightings)
-    sightings = list(_placed(sightings, machine))
+    readings = [reading for place in places for reading in read_source(place, since)]
+    for index, reading in enumerate(readings):
+        reading.index = index
+    machines: list[Machine] = []
+    sightings: list[Sighting] = []
+    for number, members in enumerate(sort_out(readings)):
+        seen = list(_sightings(members, number))
+        machines.append(_machine(members, seen))
+        sightings += _placed(seen, machines[-1])
+    sightings.sort(key=lambda sighting: sighting.source)
     wanted = _wanted(sightings, only)
     kept = [msgspec.structs.replace(sighting, index=index) for index, sighting in enumerate(wanted)]
     judged = sorted(kept, key=lambda sighting: GRAVITY.index(sighting.event.severity))[:MOST_JUDGED]
-    problems = tuple(diagnose(Scene(sorted(judged, key=lambda sighting: sighting.index), machine)))
+    judged.sort(key=lambda sighting: sighting.index)
+    problems = [
+        diagnosis for number, machine in enumerate(machines)
+        for diagnosis in diagnose(Scene([one for one in judged if one.machine == number], machine))]
     return Triage(
         started=started, elapsed_seconds=time.monotonic() - began, sources=tuple(map(_found, readings)),
         events=tuple(kept), problems=tuple(sorted(
             problems, key=lambda problem: (GRAVITY.index(problem.severity), problem.events[:1]))),
-        machine=machine, residue=tuple(_residue(readings)),
+        machines=tuple(machines), residue=tuple(_residue(readings)),
         residue_dropped=sum(reading.log.residue_dropped for reading in readings if reading.log is not None),
-        notes=tuple(dict.fromkeys(_notes(readings, machine))), readings=tuple(_measured(readings)),
+        notes=tuple(dict.fromkeys(_notes(readings, machines))), readings=tuple(_measured(readings)),
         before_since=sum(reading.log.before_since for reading in readings if reading.log is not None),
         other_kinds=len(sightings) - len(kept), unjudged=len(kept) - len(judged), only=tuple(only),
     )
 
 
-def _sightings(readings: Iterable[SourceReading]) -> Iterable[Sighting]:
+def _sightings(readings: Iterable[SourceReading], machine: int) -> Iterable[Sighting]:
     """All events, those of tools with those of logs, each happening once though two sources tell it."""
     seen: set[tuple[object, ...]] = set()
     for reading in readings:
@@ -138,7 +152,7 @@ def _sightings(readings: Iterable[SourceReading]) -> Iterable[Sighting]:
                     continue
                 seen.add(key)
             yield Sighting(
-                index=-1, event=event, source=reading.index, file=reading.name, log=log,
+                index=-1, event=event, source=reading.index, machine=machine, file=reading.name, log=log,
                 first=moment(event.first), last=moment(event.last))
 
 
@@ -217,8 +231,11 @@ def _residue(readings: Iterable[SourceReading]) -> Iterable[Leftover]:
             yield Leftover(source=reading.index, line=item.line, text=item.text, count=item.count, level=item.level)
 
 
-def _notes(readings: Iterable[SourceReading], machine: Machine) -> Iterable[str]:
-    yield from machine.disputes
+def _notes(readings: Iterable[SourceReading], machines: Sequence[Machine]) -> Iterable[str]:
+    if len(machines) > 1:
+        yield f"what was given is of {len(machines)} machines, by host, board or cards; nothing is joined between them"
+    for machine in machines:
+        yield from machine.disputes
     for reading in readings:
         if reading.log is not None and reading.log.since_unknown:
             yield (f"{reading.name}: {reading.log.since_unknown} events or lines carry no time of the kind that --since"

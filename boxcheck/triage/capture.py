@@ -25,10 +25,10 @@ MOST_FINDINGS = 500
 _BOOTS = ((0, "this boot"), (-1, "the boot before"))
 
 
-def read_capture(place: str, index: int, since: float | datetime | None = None) -> SourceReading:
+def read_capture(place: str, since: float | datetime | None = None) -> SourceReading:
     """Reads a folder or tar of a machine's own files. CaptureError for one that cannot be used."""
     host = CaptureHost(place)
-    reading = SourceReading(name=clean_text(place, 200), index=index, complaints=list(host.complaints[:5]))
+    reading = SourceReading(name=clean_text(place, 200), index=0, complaints=list(host.complaints[:5]))
     logs: list[bytes] = []
     for boot, _ in _BOOTS:
         text = host.kernel_log(boot)  # type: ignore[arg-type]

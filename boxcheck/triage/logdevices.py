@@ -37,6 +37,8 @@ class LogDevices:
 
     def __init__(self) -> None:
         self._found: dict[Bdf, Device] = {}
+        self.moved = False
+        """Two boots of the log have different devices at one address."""
 
     def see(self, data: bytes) -> None:
         """Take in some whole lines."""
@@ -44,6 +46,9 @@ class LogDevices:
             for found in _DEVICE.finditer(data):
                 bdf = normal_bdf(found[1].decode())
                 if bdf is not None and (bdf in self._found or len(self._found) < MOST_DEVICES):
+                    before = self._found.get(bdf)
+                    self.moved = self.moved or (
+                        before is not None and before.device not in (None, int(found[3], 16)))
                     self._found[bdf] = Device(
                         line=1, bdf=bdf, vendor=int(found[2], 16), device=int(found[3], 16),
                         class_code=int(found[4], 16),

@@ -231,6 +231,10 @@ class Machine:
                     waiting.append(child)
         return tuple(found)
 
+    def all_devices(self) -> tuple[Device, ...]:
+        """The devices with an address, in order, then those without."""
+        return (*(self.devices[bdf].device for bdf in sorted(self.devices)), *self.unplaced)
+
     # GPUs and names
 
     def is_gpu(self, bdf: Bdf) -> bool:

@@ -15,6 +15,7 @@ from boxcheck.decode.klog.envelope import read_line
 from boxcheck.decode.text import clean_text
 from boxcheck.triage.cut import Cutter, Reader
 from boxcheck.triage.evidence import Evidence, Section
+from boxcheck.triage.hosts import Feed, Hosts
 from boxcheck.triage.input import STANDARD_INPUT, Source, blocks, is_capture
 from boxcheck.triage.logdevices import LogDevices
 from boxcheck.triage.times import clock_text
@@ -35,6 +36,8 @@ class SourceReading(msgspec.Struct, kw_only=True):
 
     name: str
     index: int
+    host: str | None = None
+    """The host that syslog's envelopes name."""
     lines: int = 0
     log: KernelLog | None = None
     """None where no line of a kernel log was in it."""
@@ -58,33 +61,60 @@ class SourceReading(msgspec.Struct, kw_only=True):
         self.evidence_lines.append(line)
 
 
-def read_source(place: str, index: int, since: float | datetime | None = None) -> SourceReading:
-    """Reads a file, standard input (`-`) or a capture to its end."""
+def read_source(place: str, since: float | datetime | None = None) -> list[SourceReading]:
+    """Reads a file, standard input (`-`) or a capture to its end. Several readings for a log of several hosts; their
+    `index` is for the caller to set."""
     if is_capture(place):
         from boxcheck.triage.capture import read_capture
 
-        return read_capture(place, index, since)
-    source = Source(name="standard input" if place == STANDARD_INPUT else clean_text(place, 200), index=index)
-    reading = SourceReading(name=source.name, index=index, complaints=source.complaints)
+        return [read_capture(place, since)]
+    source = Source(name="standard input" if place == STANDARD_INPUT else clean_text(place, 200), index=0)
+    reading = SourceReading(name=source.name, index=0, complaints=source.complaints)
     stream = blocks(source, place)
     first = next(stream, b"")
     if _JSON.match(first) and not _is_journal(first):
         first, complete = _gathered(first, stream)
         if complete and _read_json(first, reading):
-            return reading
-    _read_text(chain((first,), stream), reading, since)
-    return reading
+            return [reading]
+    return [reading, *_read_text(chain((first,), stream), reading, since)]
 
 
-def _read_text(stream: Iterable[bytes], reading: SourceReading, since: float | datetime | None) -> None:
-    parser = LogParser(None, residue=True, since=since)
-    sample, devices = Sample(), LogDevices()
+class _HostLog:
+    """The log of one host, while it is read."""
+
+    def __init__(self, since: float | datetime | None) -> None:
+        self.parser = LogParser(None, residue=True, since=since)
+        self.sample, self.devices = Sample(), LogDevices()
+
+    def feed(self, data: bytes) -> None:
+        self.sample.see(data)
+        self.devices.see(data)
+        self.parser.feed(data)
+
+    def close(self, reading: SourceReading) -> None:
+        """Puts what was found into the reading."""
+        found = self.parser.finish()
+        if self.sample.kernel_lines or found.events or found.facts.kernel_release or found.facts.command_line:
+            reading.log = found
+            reading.pieces.append(log_text(found))
+            reading.machine = self.devices.evidence(found)
+        if self.devices.moved:
+            reading.complaints.append(
+                "boots of this log have different cards at one address; names are those of the last boot")
+
+
+def _read_text(
+    stream: Iterable[bytes], reading: SourceReading, since: float | datetime | None
+) -> list[SourceReading]:
+    """Reads a text into `reading`; further readings are those of other hosts in it."""
+    logs: list[_HostLog] = []
     ended = True
 
-    def log(data: bytes) -> None:
-        sample.see(data)
-        devices.see(data)
-        parser.feed(data)
+    def make() -> Feed:
+        logs.append(_HostLog(since))
+        return logs[-1].feed
+
+    hosts = Hosts(make)
 
     def take(reader: Reader, section: Section) -> None:
         if len(reading.evidence) >= MOST_PIECES:
@@ -92,7 +122,7 @@ def _read_text(stream: Iterable[bytes], reading: SourceReading, since: float | d
             return
         reading.take(reader.read(section), section.first_line)
 
-    cutter = Cutter(log, take)
+    cutter = Cutter(hosts.feed, take)
     for block in stream:
         reading.lines += block.count(b"\n")
         ended = block.endswith(b"\n") if block else ended
@@ -101,14 +131,18 @@ def _read_text(stream: Iterable[bytes], reading: SourceReading, since: float | d
     if reading.crowded:
         reading.complaints.append(f"more than {MOST_PIECES} outputs of tools; the rest was left out")
     reading.lines += 0 if ended else 1
-    found = parser.finish()
-    if sample.kernel_lines or found.events or found.facts.kernel_release or found.facts.command_line:
-        reading.log = found
-        reading.pieces.append(log_text(found))
-        told = devices.evidence(found)
-        if told is not None:
-            reading.machine = told
+    others = []
+    for number, (host, log) in enumerate(zip(hosts, logs, strict=True)):
+        mine = reading if number == 0 else SourceReading(name="", index=0, lines=reading.lines)
+        mine.host = host
+        log.close(mine)
+        others += [mine] if number else []
     reading.pieces += list(dict.fromkeys(piece.tool for piece in reading.evidence))
+    if others:
+        name = reading.name
+        for mine in (reading, *others):
+            mine.name = f"{name} (host {clean_text(mine.host or '?', 60)})"
+    return others
 
 
 # JSON as a whole

@@ -24,6 +24,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     """In `Triage.events`."""
     event: Event
     source: int
+    machine: int = 0
     file: str = ""
     """Name of the source."""
     log: bool = True
