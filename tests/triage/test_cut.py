@@ -56,7 +56,7 @@ def test_progress_that_overwrites_itself_is_several_lines_of_one_number() -> Non
 def test_a_line_that_begins_as_the_section_s_and_ends_as_something_else_is_used_up() -> None:
     """Found by fuzzing: it was begun again for ever."""
     text = BURN + "20.0%  proc'd: 200 (50000 Gflop/s)   errors: 0   temps: 61 C\rprose of no tool\n" + LOG * 2
-    sections, log = cut(text)
+    _, log = cut(text)
     assert log.decode().splitlines()[-1] == LOG.strip()
     assert log.count(b"\n") == text.count("\n")
     begins = "Using compare file: compare.ptx\rprose of no tool\n"
