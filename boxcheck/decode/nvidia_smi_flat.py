@@ -88,6 +88,10 @@ _CARD_WORDS = frozenset((
 ))
 _GPU = re.compile(r" *GPU ((?:[0-9A-Fa-f]{4,8}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])$")
 _NEAR_ROW = re.compile(r" {4,24}[A-Za-z][\w ./()-]{0,60}? *: \S")
+_NEW_ROW = re.compile(r"[A-Z][\w./()-]{0,24}(?: [A-Z0-9(][\w./()-]{0,24}){0,6} {1,40}: \S")
+"""A row of a name that is not known, its indentation lost: `Name In Capitals : value`. Logs write `Name: value`."""
+_NEAR_HEAD = re.compile(r"(?: {4,24}|\t{1,6})[A-Z][\w./()+-]{0,32}(?: [\w./()+-]{1,32}){0,6}$")
+_NEW_HEAD = re.compile(r"[A-Z][\w/()+-]{1,24}(?: [A-Z][\w/()+-]{0,24}){1,5}$")
 
 
 def gpu_line(line: str) -> str | None:
@@ -124,6 +128,16 @@ def joined(lines: Sequence[str]) -> list[str]:
     return whole
 
 
+def is_new_head(line: str) -> bool:
+    """Whether this may be the head of a section that is not known yet: a name alone, indented or all in capitals. Each
+    driver adds some."""
+    bare = line[:200].rstrip()
+    if len(bare) > 160 or bare.endswith(".") or not (_NEAR_HEAD.match(bare) or _NEW_HEAD.match(bare)):
+        return False
+    plain = " ".join(bare.split()).lower()
+    return plain not in HEADS and plain not in _NESTED and not is_tail(line)
+
+
 def is_row(line: str) -> bool:
     """Whether this is a line of the long text: a head, a GPU, or `Name : value` of a name that it has, or in its
     layout."""
@@ -137,7 +151,7 @@ def is_row(line: str) -> bool:
         return False
     if plain in _OTHERS or plain in OWN or plain in HEADS:
         return name.endswith(" ") or colon == " : "
-    return _NEAR_ROW.match(line) is not None
+    return _NEAR_ROW.match(line) is not None or _NEW_ROW.match(line) is not None
 
 
 def rows_of(lines: Sequence[str]) -> Iterator[tuple[int, str, Mapping[str, str]]]:
@@ -203,6 +217,9 @@ def _flat(block: Sequence[str]) -> Mapping[str, str]:
                 of_mig = name == "mig device" or of_mig
             elif name in _NESTED:
                 section = f"{above}/{name}"
+            elif is_new_head(line):
+                # Its rows are none of the section's before it.
+                section = above = f"? {name}"
             continue
         if name == "accounting mode":
             of_mig = False  # the row after the last MIG device, whose sections are named like the GPU's own

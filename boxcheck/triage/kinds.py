@@ -20,7 +20,7 @@ TOOL_SECTIONS: dict[str, dict[str, str]] = {
         "numa": "how GPUs and processors belong together",
     },
     "Cards": {
-        "gpu-missing": "a tool finds no GPU",
+        "gpu-missing": "a tool finds no GPU, or fewer than there are",
         "gpu-unreadable": "one or two readings of a GPU were refused",
         "gpu-reset-needed": "a GPU asks for a reset",
         "gpu-hot": "a GPU near its limit",

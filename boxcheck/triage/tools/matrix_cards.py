@@ -9,6 +9,12 @@ from functools import cache
 from boxcheck.decode.matrix_link import Link
 from boxcheck.profile import GpuPart, load_gpus
 
+CLASS = 0x030200
+"""Class of a GPU for tools that list nothing else and print no class: 3D controller, whether or not it has outputs."""
+NVIDIA, AMD = 0x10DE, 0x1002
+_AMD_NAME = re.compile(r"\b(?:AMD|Radeon|Instinct|Vega|gfx[0-9a-f]{3,4})\b")
+_NVIDIA_NAME = re.compile(r"\b(?:NVIDIA|GeForce|Tesla|Quadro|RTX|GTX|TITAN|GRID)\b")
+
 _WORD = re.compile(r"[a-z0-9]+")
 _FILLER = frozenset(("nvidia", "geforce", "tesla", "quadro", "amd", "ati", "radeon", "tm", "r", "graphics",
                      "generation", "edition", "gpu"))
@@ -19,6 +25,13 @@ _FABRIC = re.compile(r"SXM|NVL|GH200|GB200|HBM3|\bB200|\bB300|Instinct|\bMI[0-9]
 _CARD_WORD = re.compile(
     r"NVIDIA|GeForce|RTX|GTX|Quadro|Tesla|AMD|Radeon|Instinct|RX|XTX?|GRE|Ti|SUPER|PRO|Pro|VII|Graphics|Blackwell|Ada|"
     r"Generation|Workstation|Server|Edition|Max-Q|Laptop|GPU|PCIe|[A-Z]{0,2}[0-9]{2,5}[A-Z]{0,3}")
+
+
+def vendor_named(name: str | None) -> int | None:
+    """PCI vendor id by the name that a tool prints, None where the name does not tell."""
+    if not name:
+        return None
+    return AMD if _AMD_NAME.search(name) else NVIDIA if _NVIDIA_NAME.search(name) else None
 
 
 def is_card_name(line: str) -> bool:

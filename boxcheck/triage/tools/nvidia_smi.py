@@ -10,15 +10,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from boxcheck.decode.klog.events import Event
-from boxcheck.decode.nvidia_smi_flat import gpu_line, is_row, is_tail, rows_of
+from boxcheck.decode.nvidia_smi_flat import gpu_line, is_new_head, is_row, is_tail, rows_of
 from boxcheck.decode.nvidia_smi_forms import csv_fields, csv_gpus, is_xml, listed_gpu, table_gpus, versions, xml_gpus
-from boxcheck.decode.nvidia_smi_gpu import SmiGpu, count, gpu_of
+from boxcheck.decode.nvidia_smi_gpu import SmiGpu, gpu_of
 from boxcheck.decode.nvidia_smi_messages import is_tail as is_rest
 from boxcheck.decode.nvidia_smi_messages import message
 from boxcheck.decode.text import clean_text
 from boxcheck.triage.evidence import Device, DeviceBar, DeviceLink, Evidence, Section, at_line, fields_of
-from boxcheck.triage.tools import nvidia_smi_messages, nvidia_smi_nvlink
+from boxcheck.triage.tools import TOOLS, nvidia_smi_messages, nvidia_smi_nvlink
+from boxcheck.triage.tools.matrix_cards import CLASS
 from boxcheck.triage.tools.nvidia_smi_judge import GENERATION_GTS, judge, part
+from boxcheck.triage.tools.nvidia_smi_whole import attached, ends_within_a_gpu, in_order, missing, table_ends
 
 QUERY, XML, TABLE, LIST, CSV, MESSAGE = (
     "nvidia-smi -q", "nvidia-smi -q -x", "nvidia-smi", "nvidia-smi -L", "nvidia-smi --query-gpu", "nvidia-smi message")
@@ -33,6 +35,8 @@ _EXCERPTS = re.compile(r"(?:GPU Link Info|PCIe Generation|Link Width"
                        r"|Product Name +: (?:NVIDIA|GeForce|Tesla|Quadro|TITAN) .{1,60})$")
 """Lines from the midst of the long text that are unmistakable: people paste what grep found."""
 _BORDER = frozenset("+-=| ")
+_OTHERS = tuple(word for tool in TOOLS if tool.module != "nvidia_smi" for word in tool.anchors)
+"""Words on lines that may begin another tool's output."""
 
 
 def begins(line: str) -> str | None:
@@ -60,7 +64,8 @@ def belongs(variant: str, line: str) -> bool:
     if variant == MESSAGE:
         return is_rest(text)
     if variant == QUERY:
-        return _TITLE.match(text) is None and (is_row(line) or is_tail(text))
+        return _TITLE.match(text) is None and (is_row(line) or is_tail(text) or (
+            is_new_head(line) and not any(word in line for word in _OTHERS)))
     if variant == TABLE:
         return _TABLE.match(text) is None and (
             text.startswith(("|", "+-", "+=")) or text.endswith(("|", "-+")) or _BORDER.issuperset(text))
@@ -81,7 +86,8 @@ def _is_csv_row(variant: str, line: str) -> bool:
 def read(section: Section) -> Evidence:
     """The GPUs of a section and what is wrong with them. Never raises."""
     lines = _joined(section.lines) if section.variant == TABLE else section.lines
-    gpus, box = _gpus(section.variant, lines)
+    gpus, box, cut = _gpus(section.variant, lines)
+    told = attached(lines) if section.variant in (QUERY, XML) else None
     events: list[Event] = []
     for offset, found in ((at, said) for at, line in enumerate(lines) if (said := message(line)) is not None):
         event = nvidia_smi_messages.event(found, at_line(section, offset), clean_text(lines[offset].strip()))
@@ -89,6 +95,7 @@ def read(section: Section) -> Evidence:
             events.append(event)
         if len(events) >= MOST_EVENTS:
             break
+    unanswered = len({event.bdf or event.line for event in events if event.kind == "gpu-lost"})
     if section.variant == LIST:
         events += nvidia_smi_nvlink.events(section)
     for judged in judge(gpus):
@@ -96,11 +103,28 @@ def read(section: Section) -> Evidence:
             break
         offset = min(judged.gpu.offset, len(lines) - 1)
         events.append(judged.event(at_line(section, offset), clean_text(lines[offset].strip())))
+    if (fewer := missing(section, told, len(gpus), unanswered, cut)) is not None:
+        events.append(fewer)
     driver = f", driver {box['driver']}" if "driver" in box else ""
     return Evidence(
         tool=section.variant.partition(",")[0] + driver,
         devices=tuple(device(gpu, at_line(section, gpu.offset)) for gpu in gpus), events=tuple(events),
-        notes=tuple(_notes(section, gpus)), box=box, readings={"gpus": len(gpus)} if gpus else {})
+        notes=tuple(_notes(section, gpus, fewer is not None and fewer.severity == "info")), box=box,
+        readings=_readings(section, gpus, told[0] if told is not None else None))
+
+
+def _readings(section: Section, gpus: Sequence[SmiGpu], told: int | None) -> dict[str, int | bool]:
+    """How many GPUs are listed, and whether that is known to be all of them."""
+    shown: dict[str, int | bool] = {} if told is None else {"attached_gpus": told}
+    if not gpus:
+        return shown
+    if section.cut_short:
+        whole = False
+    elif section.variant in (QUERY, XML):
+        whole = told == len(gpus)
+    else:
+        whole = in_order(gpus) and (section.variant != TABLE or table_ends(section.lines, gpus))
+    return {**shown, "gpus": len(gpus), "whole": whole}
 
 
 def _joined(lines: Sequence[str]) -> Sequence[str]:
@@ -113,35 +137,30 @@ def _joined(lines: Sequence[str]) -> Sequence[str]:
     return whole
 
 
-def _gpus(variant: str, lines: Sequence[str]) -> tuple[list[SmiGpu], Mapping[str, str]]:
+def _gpus(variant: str, lines: Sequence[str]) -> tuple[list[SmiGpu], Mapping[str, str], bool]:
+    """The GPUs, facts of the box, and whether the text stops within the last GPU."""
     if variant == QUERY:
         blocks = [(offset, bus, rows) for offset, bus, rows in rows_of(lines) if bus or rows]
         # The text numbers no GPU, and lists them in nvidia-smi's order; with -i, fewer than are attached.
-        whole = _attached(lines) == len(blocks)
+        told = attached(lines)
+        whole = told is not None and told[0] == len(blocks)
         return [gpu_of(rows, offset, bus or None, place if whole else None)
-                for place, (offset, bus, rows) in enumerate(blocks)], _box(lines, " : ")
+                for place, (offset, bus, rows) in enumerate(blocks)], _box(lines, " : "), ends_within_a_gpu(
+                    [rows for _, _, rows in blocks])
     if variant == XML:
-        return list(xml_gpus(lines)), _box(lines, ">")
+        return list(xml_gpus(lines)), _box(lines, ">"), not any("</nvidia_smi_log>" in line for line in lines[-3:])
     if variant == TABLE:
         found: dict[str, str] = {}
         for line in lines[:3]:
             found.update(versions(line))
-        return list(table_gpus(lines)), found
+        return list(table_gpus(lines)), found, False
     if variant == LIST:
         listed = [(offset, one) for offset, line in enumerate(lines) if (one := listed_gpu(line)) is not None][:256]
         return [SmiGpu(offset=offset, index=one[0], name=clean_text(one[1], 96), uuid=one[2])
-                for offset, one in listed], {}
+                for offset, one in listed], {}, False
     if variant.startswith(CSV):
-        return list(csv_gpus(lines)), {}
-    return [], {}
-
-
-def _attached(lines: Sequence[str]) -> int | None:
-    for line in lines[:40]:
-        name, _, value = line.partition(":")
-        if name.strip() == "Attached GPUs":
-            return count(value)
-    return None
+        return list(csv_gpus(lines)), {}, False
+    return [], {}, False
 
 
 def _box(lines: Sequence[str], mark: str) -> Mapping[str, str]:
@@ -168,7 +187,7 @@ def device(gpu: SmiGpu, line: int) -> Device:
             under_load=gpu.at_work)
     bars = (DeviceBar(index=1, size_bytes=int(gpu.bar1_mib) << 20),) if gpu.bar1_mib is not None else ()
     return Device(
-        line=line, bdf=gpu.bdf, name=gpu.name, vendor=gpu.vendor or 0x10DE, device=gpu.device,
+        line=line, bdf=gpu.bdf, name=gpu.name, vendor=gpu.vendor or 0x10DE, device=gpu.device, class_code=CLASS,
         subsystem_vendor=gpu.subsystem_vendor, subsystem_device=gpu.subsystem_device, driver="nvidia",
         index=gpu.index, serial=gpu.serial, uuid=gpu.uuid, link=link, bars=bars,
         vram_bytes=int(gpu.memory_mib) << 20 if gpu.memory_mib is not None else None,
@@ -182,12 +201,12 @@ def device(gpu: SmiGpu, line: int) -> Device:
             ("mig", gpu.mig), ("persistence", gpu.persistence))))
 
 
-def _notes(section: Section, gpus: Sequence[SmiGpu]) -> Iterator[str]:
+def _notes(section: Section, gpus: Sequence[SmiGpu], fewer: bool) -> Iterator[str]:
+    """`fewer`: than are attached, for a reason that is no fault."""
     if section.cut_short:
         yield "the output was too long to be read whole: GPUs at its end may be missing"
-    attached = _attached(section.lines) if section.variant == QUERY else None
-    if attached is not None and attached != len(gpus):
-        yield f"{attached} GPUs are attached, the text lists {len(gpus)}: it is cut, or -i chose them"
+    if fewer:
+        yield "some of the attached GPUs are not in the text: it is cut, or -i chose what it shows"
     if not gpus or section.variant in (MESSAGE, LIST):
         return
     variant = section.variant.partition(",")[0]
