@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.bench import Account, Machine, account_of
+from tests.kernel.cache import Unavailable, asked
+from tests.kernel.fetch import fetch, known
 from tests.kernel.vm import CHECKOUT
 
 TOPOLOGY = "wopr"
@@ -37,9 +39,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def kernels() -> list[str]:
-    from tests.kernel.fetch import known
-
-    bench = known()
+    try:
+        bench = fetch() if asked() else known()
+    except Unavailable:
+        bench = None  # the fixture says why
     return [f"{TOPOLOGY}@{kernel.series}" for kernel in bench.kernels[::-1]] if bench else [TOPOLOGY]
 
 
