@@ -66,6 +66,9 @@ def explain(id: str, profile: str | None) -> int:
     if id.startswith(TRIAGE):
         sys.stdout.write(rule_explanation(id.removeprefix(TRIAGE), columns))
         return 0
+    if id not in CHECKS and (text := event_explanation(id, columns)):
+        sys.stdout.write(text)
+        return 0
     if id not in CHECKS:
         raise UsageError(f"no check is called {id!r}", nearest(id, CHECKS) or "boxcheck checks lists them all")
     sys.stdout.write(explanation(CHECKS[id], load_profile(profile) if profile else None, columns))
@@ -111,6 +114,35 @@ def rule_explanation(id: str, columns: int = 96) -> str:
     lines = [f"{TRIAGE}{id}", ""]
     for paragraph in paragraphs(RULES[id].text):
         lines += [*wrapped(paragraph, columns, "  "), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def event_explanation(id: str, columns: int = 96) -> str:
+    """The text of `boxcheck explain KIND` and `boxcheck explain xid.79`; empty for a word that is neither."""
+    from boxcheck.decode.klog.kinds import KINDS
+    from boxcheck.decode.klog.xids import XIDS
+    from boxcheck.triage.kinds import TOOL_KINDS
+
+    word, dot, number = id.partition(".")
+    lines = [id, ""]
+    if word == "xid" and dot and number.isdecimal() and len(number) < 6:
+        entry = XIDS.get(int(number))
+        if entry is None:
+            return ""
+        lines += [*wrapped(f"{entry.says} ({entry.severity})", columns, "  "), ""]
+        lines += wrapped(entry.blame or "not told", columns, "  first look at  ", " " * 17)
+        lines += wrapped(entry.help, columns, "  what to do     ", " " * 17)
+    elif id in KINDS:
+        kind = KINDS[id]
+        lines += [*wrapped(f"An event of the kernel log: {kind.title}.", columns, "  "), ""]
+        lines += wrapped(", ".join(kind.severities) + " (the wording decides)" if len(kind.severities) > 1
+                         else kind.severities[0], columns, "  severity  ", " " * 12)
+        if id == "xid":
+            lines += wrapped("boxcheck explain xid.79 tells what one number means", columns, "  numbers   ", " " * 12)
+    elif id in TOOL_KINDS:
+        lines += wrapped(f"An event in the output of a tool: {TOOL_KINDS[id]}.", columns, "  ")
+    else:
+        return ""
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -93,7 +93,9 @@ def _head(triage: Triage, style: Style) -> Iterator[str]:
         if known:
             yield from wrap(f"{which}: " + " · ".join(dict.fromkeys(known)), style, "  ", "    ")
     if triage.only:
-        yield from wrap(f"only {', '.join(triage.only)}: {triage.other_kinds} other events are left out", style, "  ")
+        grave = f", {triage.other_faults} of them fail" if triage.other_faults else ""
+        yield from wrap(
+            f"only {', '.join(triage.only)}: {triage.other_kinds} other events are left out{grave}", style, "  ")
     if triage.before_since:
         yield from wrap(f"{triage.before_since} events or lines before --since are left out", style, "  ")
 
@@ -128,9 +130,10 @@ def _timeline(triage: Triage, style: Style) -> Iterator[str]:
     if quiet:
         kinds = ", ".join(dict.fromkeys(
             sighting.kind for sighting in sorted(triage.events, key=lambda item: GRAVITY.index(item.event.severity))
-            if not sighting.bad))
+            if not sighting.bad and sighting.kind != "harmless"))
         what = "1 event that is" if quiet == 1 else f"{quiet} events that are"
-        yield from wrap(f"{what} no fault by {'itself' if quiet == 1 else 'themselves'}: {kinds} (-v shows them)",
+        named = f": {kinds}" if kinds else ""
+        yield from wrap(f"{what} no fault by {'itself' if quiet == 1 else 'themselves'}{named} (-v shows them)",
                         style, "  ", "  ")
 
 
@@ -181,6 +184,7 @@ def _row(sighting: Sighting, when: str, device: str, when_width: int, width: int
         until = f", last at {clock_text(event.last)}"
     hidden = f", {event.suppressed} more suppressed by the kernel" if event.suppressed else ""
     process = f" ({event.process})" if event.process else ""
+    process += " (which card it is, is assumed)" if sighting.assumed else ""
     place = f" [{sighting.file}:{event.line}]" if style.verbose else ""
     narrow = style.columns < 72
     head = f"  {_WORDS[event.severity]:<{_WORD_COLUMNS}}{when:<{when_width}}  {device:<{width}}  "
@@ -206,9 +210,11 @@ def _problem(triage: Triage, problem: Diagnosis, number: int, style: Style) -> I
     else:
         for line in wrap(f"{title} ({problem.sure})", style, "", "  "):
             yield style.bold(line)
-    if problem.where:
-        yield from wrap(problem.where, style, "  where   ", " " * 10)
-    yield from wrap(CAUSES[problem.cause], style, "  cause   ", " " * 10)
+    machine = triage.machine_of(triage.events[problem.events[0]])
+    host = f"{machine.host}: " if machine.host and len(triage.machines) > 1 else ""
+    if problem.where or host:
+        yield from wrap(f"{host}{problem.where}", style, "  where   ", " " * 10)
+    yield from wrap(problem.part or CAUSES[problem.cause], style, "  cause   ", " " * 10)
     for position, text in enumerate(problem.because):
         yield from wrap(text, style, "  because " if position == 0 else " " * 10, " " * 12)
     yield from numbered(problem.help, style)
@@ -274,6 +280,8 @@ def _closing(triage: Triage, style: Style) -> Iterator[str]:
         word, outcome = "NOTHING", Outcome.PASS
         meaning = ("Nothing in what was given is a fault. That is no verdict on the machine: what was not given was not"
                    " looked at.")
+        if triage.only or triage.before_since:
+            meaning = "Nothing that --only and --since leave is a fault; they do not leave everything (see above)."
     yield style.word(outcome, word) + style.text(f"   events: {tally}")
     yield from wrap(meaning, style, "  ")
     if not style.quiet:

@@ -11,6 +11,7 @@ from boxcheck import __version__
 from boxcheck.decode.klog import Event
 from boxcheck.report.facts import plain
 from boxcheck.report.summary import source_commit
+from boxcheck.report.triage import CAUSES
 from boxcheck.triage.account import Triage
 from boxcheck.triage.evidence import Device
 from boxcheck.triage.scene import Diagnosis, Sighting
@@ -51,6 +52,7 @@ def triage_object(triage: Triage) -> dict[str, Any]:
         "notes": list(triage.notes),
         "before_since": triage.before_since,
         "other_kinds": triage.other_kinds,
+        "other_faults": triage.other_faults,
     }
 
 
@@ -73,7 +75,8 @@ def _event(sighting: Sighting, triage: Triage) -> dict[str, Any]:
 def _problem(problem: Diagnosis) -> dict[str, Any]:
     return {
         "id": problem.key, "rule": problem.rule, "title": problem.title, "where": problem.where,
-        "severity": problem.severity, "cause": problem.cause, "sure": problem.sure, "because": list(problem.because),
+        "severity": problem.severity, "cause": problem.cause, "part": problem.part or CAUSES[problem.cause],
+        "sure": problem.sure, "because": list(problem.because),
         "events": list(problem.events), "help": list(problem.help), "not": list(problem.not_),
     }
 

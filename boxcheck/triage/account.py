@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -11,24 +10,17 @@ from typing import Any
 
 import msgspec
 
-from boxcheck.model import Bdf
+from boxcheck.decode.klog import KernelLog
 from boxcheck.triage.evidence import Device
-from boxcheck.triage.machine import Machine, join
+from boxcheck.triage.machine import Machine
 from boxcheck.triage.machines import sort_out
+from boxcheck.triage.placing import place
 from boxcheck.triage.reading import SourceReading, read_source
 from boxcheck.triage.rules import diagnose
 from boxcheck.triage.scene import GRAVITY, Diagnosis, Scene, Sighting
-from boxcheck.triage.times import moment
 
 MOST_JUDGED = 2000
 """Different events among which causes are looked for, the gravest first. Rules compare events with each other."""
-
-_NVIDIA_KINDS = ("xid", "gpu-lost", "nvidia-init-fail")
-_AMD_KINDS = ("ib-test-fail", "ring-test-fail", "psp-fail")
-_GPU_DRIVER = re.compile(r"(?:nvidia|amdgpu|nouveau|radeon|xe) [0-9a-fA-F]{2,8}:")
-"""A message that one of these drivers' devices is the subject of: `nvidia 0000:07:00.0: AMD-Vi: ...`."""
-_GPU_NUMBER = re.compile(r"gpu(\d{1,3})")
-_VENDORS = {"nvidia": 0x10DE, "amd": 0x1002}
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +67,8 @@ class Triage(msgspec.Struct, frozen=True, kw_only=True):
     """Events and residue that --since left out."""
     other_kinds: int
     """Events that --only left out."""
+    other_faults: int = 0
+    """Those of them that fail."""
     unjudged: int = 0
     """Events beyond those among which causes were looked for."""
     only: tuple[str, ...] = ()
@@ -116,9 +110,9 @@ def triage(places: Sequence[str], *, since: float | datetime | None = None, only
     machines: list[Machine] = []
     sightings: list[Sighting] = []
     for number, members in enumerate(sort_out(readings)):
-        seen = list(_sightings(members, number))
-        machines.append(_machine(members, seen))
-        sightings += _placed(seen, machines[-1])
+        machine, seen = place(members, number)
+        machines.append(machine)
+        sightings += seen
     sightings.sort(key=lambda sighting: sighting.source)
     wanted = _wanted(sightings, only)
     kept = [msgspec.structs.replace(sighting, index=index) for index, sighting in enumerate(wanted)]
@@ -133,83 +127,13 @@ def triage(places: Sequence[str], *, since: float | datetime | None = None, only
             problems, key=lambda problem: (GRAVITY.index(problem.severity), problem.events[:1]))),
         machines=tuple(machines), residue=tuple(_residue(readings)),
         residue_dropped=sum(reading.log.residue_dropped for reading in readings if reading.log is not None),
-        notes=tuple(dict.fromkeys(_notes(readings, machines))), readings=tuple(_measured(readings)),
+        notes=tuple(dict.fromkeys(_notes(readings, machines, since))), readings=tuple(_measured(readings)),
         before_since=sum(reading.log.before_since for reading in readings if reading.log is not None),
-        other_kinds=len(sightings) - len(kept), unjudged=len(kept) - len(judged), only=tuple(only),
+        other_kinds=len(sightings) - len(kept),
+        other_faults=sum(one.event.severity == "fail" for one in sightings) - sum(
+            one.event.severity == "fail" for one in kept),
+        unjudged=len(kept) - len(judged), only=tuple(only),
     )
-
-
-def _sightings(readings: Iterable[SourceReading], machine: int) -> Iterable[Sighting]:
-    """All events, those of tools with those of logs, each happening once though two sources tell it."""
-    seen: set[tuple[object, ...]] = set()
-    for reading in readings:
-        logged = [(event, True) for event in (reading.log.events if reading.log is not None else ())]
-        shown = [(event, False) for piece in reading.evidence for event in piece.events]
-        for event, log in (*logged, *shown):
-            if log and event.first is not None:
-                key = (event.kind, event.bdf, event.labels, event.first, event.last, event.count)
-                if key in seen:
-                    continue
-                seen.add(key)
-            yield Sighting(
-                index=-1, event=event, source=reading.index, machine=machine, file=reading.name, log=log,
-                first=moment(event.first), last=moment(event.last))
-
-
-def _machine(readings: Sequence[SourceReading], sightings: Iterable[Sighting]) -> Machine:
-    pieces = [(piece, reading.index) for reading in readings for piece in reading.evidence]
-    pieces += [(reading.machine, reading.index) for reading in readings if reading.machine is not None]
-    heard: list[tuple[Bdf, Bdf | None, bool]] = []
-    for sighting in sightings:
-        event = sighting.event
-        if event.bdf is not None:
-            gpu = _family(sighting) is not None or _GPU_DRIVER.match(event.text) is not None
-            heard.append((event.bdf, event.reporter or event.limited_at, gpu))
-    return join(pieces, heard)
-
-
-def _placed(sightings: Sequence[Sighting], machine: Machine) -> Iterable[Sighting]:
-    """The sightings at their links. What a GPU's driver says without an address is about the one GPU that it can mean.
-    """
-    named = {
-        (sighting.source, _family(sighting)): set[Bdf]() for sighting in sightings if _family(sighting) is not None}
-    for sighting in sightings:
-        if sighting.bdf is not None and _family(sighting) is not None:
-            named[sighting.source, _family(sighting)].add(sighting.bdf)
-    for sighting in sightings:
-        bdf, assumed = sighting.bdf, False
-        family = _family(sighting)
-        if bdf is None and family is not None:
-            known = {gpu for gpu in machine.gpus() if machine.vendor(gpu) in (None, _VENDORS[family])}
-            near = sighting.event.near
-            candidates = {near} if near is not None else named[sighting.source, family] | known
-            if len(candidates) == 1:
-                bdf, assumed = next(iter(candidates)), True
-        if bdf is None and not sighting.log and sighting.labels:
-            bdf = _numbered(sighting.labels[0], machine)
-            assumed = bdf is not None
-        if bdf is not None:
-            event = msgspec.structs.replace(sighting.event, bdf=bdf) if assumed else sighting.event
-            sighting = msgspec.structs.replace(sighting, event=event, link=machine.link(bdf), assumed=assumed)
-        yield sighting
-
-
-def _numbered(label: str, machine: Machine) -> Bdf | None:
-    """The GPU that a tool calls `gpu3`, where another tool gives the address of GPU 3. Tools may count mixed cards in
-    another order, so only cards of one model are taken for each other."""
-    found = _GPU_NUMBER.fullmatch(label)
-    if found is None:
-        return None
-    by_index = {known.device.index: bdf for bdf, known in machine.devices.items() if known.device.index is not None}
-    models = {machine.model(bdf) for bdf in by_index.values()}
-    return by_index.get(int(found[1])) if len(models) == 1 else None
-
-
-def _family(sighting: Sighting) -> str | None:
-    """Whose GPU an event is about, by its kind."""
-    if sighting.kind in _NVIDIA_KINDS:
-        return "nvidia"
-    return "amd" if sighting.kind.startswith("amdgpu-") or sighting.kind in _AMD_KINDS else None
 
 
 def _wanted(sightings: list[Sighting], only: Sequence[str]) -> list[Sighting]:
@@ -231,17 +155,25 @@ def _residue(readings: Iterable[SourceReading]) -> Iterable[Leftover]:
             yield Leftover(source=reading.index, line=item.line, text=item.text, count=item.count, level=item.level)
 
 
-def _notes(readings: Iterable[SourceReading], machines: Sequence[Machine]) -> Iterable[str]:
+def _notes(
+    readings: Iterable[SourceReading], machines: Sequence[Machine], since: float | datetime | None
+) -> Iterable[str]:
     if len(machines) > 1:
         yield f"what was given is of {len(machines)} machines, by host, board or cards; nothing is joined between them"
     for machine in machines:
         yield from machine.disputes
     for reading in readings:
+        if reading.log is not None and _ends_before(reading.log, since):
+            yield f"{reading.name}: the log ends before the time that --since names"
         if reading.log is not None and reading.log.since_unknown:
             yield (f"{reading.name}: {reading.log.since_unknown} events or lines carry no time of the kind that --since"
                    " names, and are kept")
         for piece in reading.evidence:
             yield from piece.notes
+
+
+def _ends_before(log: KernelLog, since: float | datetime | None) -> bool:
+    return isinstance(since, float) and log.last_seconds is not None and log.last_seconds < since
 
 
 def _measured(readings: Iterable[SourceReading]) -> Iterable[Mapping[str, Any]]:

@@ -67,6 +67,7 @@ def gather(places: Sequence[str]) -> list[str]:
                 from None
         except ValueError:
             raise UsageError("a file's name holds a null character", "name the file that holds the text") from None
+        _refuse_endless(place, mode)
         if stat.S_ISDIR(mode) and not is_capture(place):
             inside = sorted(_files_below(place))
             if not inside:
@@ -75,6 +76,18 @@ def gather(places: Sequence[str]) -> list[str]:
         else:
             found.append(place)
     return list(dict.fromkeys(found))
+
+
+def _refuse_endless(place: str, mode: int) -> None:
+    """UsageError for what never ends. A pipe is waited for, and said to be."""
+    if os.path.realpath(place) in ("/proc/kmsg", "/dev/kmsg"):
+        raise UsageError(f"{place} is read for ever", "give what it holds now: sudo dmesg | boxcheck triage -")
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
+        if os.path.realpath(place).startswith(("/dev/pts/", "/dev/tty")) or place in ("/dev/stdin", "/dev/fd/0"):
+            return
+        raise UsageError(f"{place} is no file of text but a device", "name the file that holds the text")
+    if stat.S_ISFIFO(mode) and place not in ("/dev/stdin", "/dev/fd/0"):
+        print(f"waiting for {place} to be written", file=sys.stderr)
 
 
 def _files_below(folder: str) -> Iterator[str]:
@@ -94,7 +107,7 @@ def _files_below(folder: str) -> Iterator[str]:
 
 def is_capture(place: str) -> bool:
     """Whether it is a tree of a machine's own files (sys, proc, boxcheck): a folder, or a tar of it, packed or not."""
-    if place == STANDARD_INPUT:
+    if place == STANDARD_INPUT or not (os.path.isdir(place) or os.path.isfile(place)):
         return False
     if os.path.isdir(place):
         names = set(os.listdir(place))
@@ -161,8 +174,9 @@ def _text(source: Source, stream: Plain) -> Iterator[bytes]:
     try:
         head = stream.read(CHUNK_BYTES)
         _refuse_other_files(source, head)
-        if head[:2] in _UTF16:
-            decode = codecs.getincrementaldecoder("utf-16")("replace").decode
+        wide = "utf-16" if head[:2] in _UTF16 else _unmarked_utf16(head)
+        if wide is not None:
+            decode = codecs.getincrementaldecoder(wide)("replace").decode
             while head:
                 yield decode(head).encode("utf-8", "replace")
                 head = stream.read(CHUNK_BYTES)
@@ -177,6 +191,16 @@ def _text(source: Source, stream: Plain) -> Iterator[bytes]:
     except OSError as error:
         why = os.strerror(error.errno or 0).lower()
         source.complaints.append(f"reading it failed ({why}); what came before was read")
+
+
+def _unmarked_utf16(head: bytes) -> str | None:
+    """The byte order of UTF-16 without its mark: half of the bytes of English text are zero, all on one side."""
+    sample = head[:4096]
+    even, odd = sample[::2].count(0), sample[1::2].count(0)
+    most = len(sample) // 2 * 0.8
+    if len(sample) < 8 or b"\n" not in sample or (even < most and odd < most) or min(even, odd) > len(sample) * 0.05:
+        return None
+    return "utf-16-le" if odd > even else "utf-16-be"
 
 
 def _refuse_other_files(source: Source, head: bytes) -> None:

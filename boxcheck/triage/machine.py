@@ -61,6 +61,8 @@ class Machine:
         self.unplaced: list[Device] = []
         """Devices that no evidence gives an address for, and that are no other device's twin by UUID or serial."""
         self.box: dict[str, str] = {}
+        self.host: str | None = None
+        """Its name, where a log's envelopes have it."""
         self.disputes: list[str] = []
         """Where pieces of evidence contradict each other."""
         self._reporters: dict[Bdf, Bdf] = {}
@@ -128,6 +130,10 @@ class Machine:
             if len(buses[port]) == 1 and bdf.rsplit(":", 1)[1].startswith("00.") and port.rsplit(":", 1)[0]
             != bdf.rsplit(":", 1)[0]}
 
+    def by_mark(self, device: Device) -> Bdf | None:
+        """The address of the device with this UUID or serial."""
+        return self._twin(device)
+
     def _twin(self, device: Device) -> Bdf | None:
         """The address under which a device without one is known by its UUID or serial."""
         for mark in (device.uuid, device.serial):
@@ -193,27 +199,42 @@ class Machine:
         return known.device.vendor, known.device.device
 
     def link(self, bdf: Bdf) -> Bdf:
-        """The link that a device's errors are about, named by the port above it; `bdf` itself for a port that has
-        something below, and where nothing is known.
-
-        A card's own switch (RDNA: 1002:1478 over 1002:1479) counts as the card: its link is the slot's.
-        """
+        """The link that a device's own errors are about, named by the port above it; `bdf` itself for a port that has
+        something below, and where nothing is known."""
         known = self.devices.get(bdf)
         if known is not None and not self._looks_up(bdf, known.device):
             return bdf
-        above = self.parent(bdf)
-        if above is None:
-            return bdf
-        ids = self._ids(above)
-        if ids in ON_CARD_DOWNSTREAM or ids in ON_CARD_UPSTREAM:
-            return self.link(above)
-        return above
+        return self.parent(bdf) or bdf
+
+    def slot_link(self, bdf: Bdf) -> Bdf:
+        """The link of the slot that a device's card sits in. A card's own switch (RDNA: 1002:1478 over 1002:1479)
+        belongs to the card: the slot's link is the one above it."""
+        link = self.link(bdf)
+        while self.on_card(link):
+            above = self.parent(link)
+            if above is None:
+                break
+            link = self.link(above) if self._ids(above) in ON_CARD_UPSTREAM else above
+        return link
+
+    def on_card(self, link: Bdf) -> bool:
+        """Whether a link runs between a card's own switch and its GPU."""
+        return self._ids(link) in ON_CARD_DOWNSTREAM
+
+    def is_root_port(self, bdf: Bdf) -> bool:
+        """Whether nothing is above it, as far as the evidence goes, and something is below."""
+        known = self.devices.get(bdf)
+        if known is not None and known.device.port_type is not None:
+            return known.device.port_type == "root-port"
+        return self.parent(bdf) is None and bool(self._children.get(bdf))
 
     def _looks_up(self, bdf: Bdf, device: Device) -> bool:
         """Whether the link that it speaks of is the one above: an endpoint, or the upstream port of a switch."""
         ids = self._ids(bdf)
-        if ids in ON_CARD_UPSTREAM or ids in ON_CARD_DOWNSTREAM:
+        if ids in ON_CARD_UPSTREAM:
             return True
+        if ids in ON_CARD_DOWNSTREAM:
+            return False
         if device.port_type is not None:
             return device.port_type not in ("root-port", "downstream-port")
         is_bridge = device.secondary_bus is not None or (
@@ -244,10 +265,19 @@ class Machine:
             return known.device.class_code >> 8 in DISPLAY_CLASSES and known.device.vendor in (None, *GPU_VENDORS)
         return bdf in self._gpus or (known is not None and known.part is not None)
 
+    def is_other(self, bdf: Bdf) -> bool:
+        """Whether it is known to be a device that is neither a GPU nor a bridge: a network card, a drive."""
+        return self._is_endpoint(bdf) and not self.is_gpu(bdf)
+
     def vendor(self, bdf: Bdf) -> int | None:
         """PCI vendor id, None where no evidence has it."""
         known = self.devices.get(bdf)
         return known.device.vendor if known is not None else None
+
+    def driver(self, bdf: Bdf) -> str | None:
+        """The driver that holds it, None where no evidence says."""
+        known = self.devices.get(bdf)
+        return known.device.driver if known is not None else None
 
     def gpus(self) -> tuple[Bdf, ...]:
         """Addresses of all GPUs, in order."""
@@ -297,7 +327,7 @@ class Machine:
 
     def where(self, bdf: Bdf) -> str:
         """The chain as a builder would walk it: `root port 40:01.1 > slot PCIE3 > RTX 4090 41:00.0 (serial 4417)`."""
-        link = self.link(bdf)
+        link = self.slot_link(bdf)
         end = bdf if bdf != link else self.gpu_of(link)
         if end is None:
             children = sorted(self.below(link))
@@ -328,7 +358,10 @@ def slot_words(slot: str) -> str:
 def join(pieces: Iterable[tuple[Evidence, int]], heard: Iterable[tuple[Bdf, Bdf | None, bool]]) -> Machine:
     """The machine behind pieces of evidence (each with its source) and events (device, reporting port, is a GPU)."""
     machine = Machine()
-    for evidence, source in sorted(pieces, key=lambda piece: _rank(piece[0].tool)):
+    # Of two runs of lspci the later one is the machine as it is now.
+    order = list(enumerate(pieces))
+    order.sort(key=lambda entry: (_rank(entry[1][0].tool), -entry[0] if entry[1][0].tool.startswith("lspci") else 0))
+    for _, (evidence, source) in order:
         machine.add(evidence, source)
     for bdf, reporter, gpu in heard:
         machine.heard(bdf, reporter, gpu=gpu)

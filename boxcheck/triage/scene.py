@@ -9,6 +9,7 @@ import msgspec
 
 from boxcheck.decode.klog.events import Cause, Event, Severity
 from boxcheck.model import Bdf
+from boxcheck.triage.evidence import Device
 from boxcheck.triage.machine import Machine
 
 Sure = Literal["certain", "likely", "possible"]
@@ -32,6 +33,8 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     first: float | None = None
     last: float | None = None
     """On the scale of its log; see `boxcheck.triage.times`."""
+    card: Device | None = None
+    """What the same output says of the card that it numbers, where the event itself has no address."""
     assumed: bool = False
     """Its text names no device, and `event.bdf` is the only one that it can be about."""
     link: Bdf | None = None
@@ -72,6 +75,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity
     help: tuple[str, ...]
     not_: tuple[str, ...] = ()
+    part: str = ""
+    """What to look at, where the cause's usual words would name the wrong part."""
 
 
 class Scene:

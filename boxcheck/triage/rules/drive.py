@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from boxcheck.triage.machine import bus_of
 from boxcheck.triage.rules import rule
 from boxcheck.triage.rules.links import goes_with
-from boxcheck.triage.rules.words import at_text, indices, is_signal, times_text
+from boxcheck.triage.rules.words import at_text, counted, indices, is_lost, is_signal, times_text
 from boxcheck.triage.scene import Diagnosis, Scene, gravest, helps
 
 _DRIVE = ("nvme-timeout", "nvme-reset", "disk-io-error")
@@ -49,13 +49,23 @@ def drive_does_not_answer(scene: Scene) -> Iterator[Diagnosis]:
     Source: drivers/nvme/host/pci.c (nvme_timeout, nvme_reset_work); block/blk-core.c.
     """
     group = scene.of(*_DRIVE, bad=True)
+    addresses = {label: one.bdf for one in scene.all if one.bdf is not None for label in one.labels
+                 if label.startswith("nvme")}
     for name in dict.fromkeys(_drive(sighting.bdf, sighting.labels) for sighting in group):
         mine = [sighting for sighting in group if _drive(sighting.bdf, sighting.labels) == name]
-        bdf = mine[0].bdf
+        bdf = addresses.get(name) or mine[0].bdf
+        lost = [sighting for sighting in scene.free if is_lost(sighting) and sighting not in mine]
+        own = [one for one in lost if bdf is not None and one.bdf == bdf]
+        if bdf is None and len({_drive(one.bdf, one.labels) for one in group}) == 1:
+            # The log names one drive by its number and one by its address.
+            own = [one for one in lost if one.event.text.startswith("nvme ") and one.bdf is not None]
+            bdf = own[0].bdf if len({one.bdf for one in own}) == 1 else None
+        mine += own if bdf is not None else []
+        lead = min(mine, key=lambda sighting: (sighting.event.severity != "fail", sighting.index))
         yield Diagnosis(
             rule="", key=f"drive:{name}", title=f"the drive {name} does not answer as it should",
-            where=scene.machine.where(bdf) if bdf is not None else name, cause=mine[0].event.cause, sure="possible",
-            because=tuple(dict.fromkeys(f"{sighting.event.count} x {sighting.event.says}" for sighting in mine))[:4],
+            where=scene.machine.where(bdf) if bdf is not None else name, cause=lead.event.cause, sure="possible",
+            because=tuple(dict.fromkeys(counted(sighting) for sighting in mine))[:4],
             events=indices(mine), severity=gravest(mine), help=helps(mine)[:5],
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from boxcheck.model import Bdf
 from boxcheck.triage.rules import rule
-from boxcheck.triage.rules.words import HUNG, START_FAILED, indices, is_lost, is_signal, times_text
+from boxcheck.triage.rules.words import HUNG, START_FAILED, counted, indices, is_lost, is_signal, wake_of
 from boxcheck.triage.scene import Diagnosis, Scene, Sighting, gravest, helps, not_after, same_log
 
 PROGRAM_XIDS = frozenset(("13", "31", "43", "45", "68", "69"))
@@ -83,9 +83,17 @@ def gpu_hung(scene: Scene) -> Iterator[Diagnosis]:
     Source: drivers/gpu/drm/amd/amdgpu/amdgpu_device.c (amdgpu_device_gpu_recover), mes_v11_0.c, smu_cmn.c.
     """
     hangs = [sighting for sighting in scene.free if sighting.kind in HUNG]
-    for card in _cards([sighting for sighting in hangs if sighting.bad]):
-        mine = [sighting for sighting in hangs if _card(sighting.bdf) in (card, None)]
-        faults = [sighting for sighting in scene.of("amdgpu-page-fault") if _card(sighting.bdf) in (card, None)]
+    named = [sighting for sighting in hangs if sighting.bad and sighting.bdf is not None]
+    cards = _cards(named) if named else _cards([sighting for sighting in hangs if sighting.bad])
+    if len(cards) > 1:
+        cards += [None] if any(sighting.bad and sighting.bdf is None for sighting in hangs) else []
+    for card in cards:
+        # What names no card goes with the only one that hung, and with none where there are several.
+        whose = (card, None) if len(cards) == 1 else (card,)
+        mine = [sighting for sighting in hangs if _card(sighting.bdf) in whose]
+        if _never_started(scene, card, mine):
+            continue
+        faults = [sighting for sighting in scene.of("amdgpu-page-fault") if _card(sighting.bdf) in whose]
         faults = [fault for fault in faults if any(same_log(fault, hang) for hang in mine)]
         before = [fault for fault in faults if any(not_after(fault, hang) for hang in mine)]
         after = [sighting for sighting in scene.free if _card(sighting.bdf) == card and card is not None and (
@@ -114,6 +122,14 @@ def gpu_hung(scene: Scene) -> Iterator[Diagnosis]:
         )
 
 
+def _never_started(scene: Scene, card: str | None, hangs: list[Sighting]) -> bool:
+    """Whether the card's firmware did not answer while its driver was starting it: no work ran on it yet."""
+    started = any(sighting.kind in ("amdgpu-ring-timeout", "amdgpu-reset", "amdgpu-ring-reset") for sighting in hangs)
+    return not started and any(
+        _card(sighting.bdf) in (card, None) and any(same_log(sighting, hang) for hang in hangs)
+        for sighting in scene.of("amdgpu-init-fail", bad=True))
+
+
 def _end(after: list[Sighting]) -> str:
     if any(is_lost(sighting) for sighting in after):
         return " and was lost"
@@ -121,7 +137,7 @@ def _end(after: list[Sighting]) -> str:
 
 
 def _link_errors(scene: Scene, bdf: Bdf) -> bool:
-    link = scene.machine.link(bdf)
+    link = scene.machine.slot_link(bdf)
     return any(scene.on_link(sighting, link) and is_signal(sighting) for sighting in scene.all)
 
 
@@ -137,6 +153,8 @@ def gpu_did_not_start(scene: Scene) -> Iterator[Diagnosis]:
     failed = list(scene.of(*START_FAILED, bad=True))
     if not failed:
         return
+    failed += [sighting for sighting in scene.of(*HUNG, bad=True) if any(
+        _card(sighting.bdf) in (_card(one.bdf), None) for one in failed)]
     cards = [card for card in _cards(failed) if card is not None]
     named = [bdf for bdf in dict.fromkeys(sighting.bdf for sighting in failed) if bdf is not None]
     names = ", ".join(scene.machine.short(bdf) for bdf in named[:8])
@@ -152,7 +170,17 @@ def gpu_did_not_start(scene: Scene) -> Iterator[Diagnosis]:
         title=f"{len(cards)} GPUs did not start" if len(cards) > 1 else f"{names or 'a GPU'} did not start",
         where=scene.machine.where(named[0]) if len(named) == 1 else names or "a GPU that the log does not name",
         cause="firmware" if not one_of_many else None, sure="possible", because=tuple(because),
-        events=indices(failed), severity=gravest(failed), help=helps(failed)[:6],
+        events=indices(failed), severity=gravest(failed), help=_start_steps(failed, len(cards)),
+    )
+
+
+def _start_steps(failed: list[Sighting], cards: int) -> tuple[str, ...]:
+    if cards < 2:
+        return helps(failed)[:6]
+    return (
+        "power the machine off and on (a warm reboot may leave firmware hung)",
+        "update kernel, linux-firmware and the driver together, to versions that know these cards",
+        "read the first error of the first card in the log: what follows repeats it",
     )
 
 
@@ -167,14 +195,14 @@ def gsp_timeout(scene: Scene) -> Iterator[Diagnosis]:
     signs = list(scene.of("xid", labels=GSP_XIDS)) + list(scene.of("gsp-timeout"))
     for card in _cards(signs):
         mine = [sighting for sighting in signs if _card(sighting.bdf) == card]
-        after = [sighting for sighting in scene.of("xid", "nvidia-init-fail")
-                 if _card(sighting.bdf) == card and any(not_after(sign, sighting) for sign in mine)]
+        after = [sighting for sighting in scene.of("xid", "nvidia-init-fail") if sighting not in mine
+                 and _card(sighting.bdf) == card and any(not_after(sign, sighting) for sign in mine)]
         bdf = mine[0].bdf
         name = scene.machine.name(bdf) if bdf is not None else "a GPU"
         yield Diagnosis(
             rule="", key=f"gsp:{bdf or ''}", title=f"{name}: its GSP does not answer",
             where=scene.machine.where(bdf) if bdf is not None else "a GPU that the log does not name", cause="firmware",
-            sure="likely", because=tuple(f"{times_text(sign)}: {sign.event.says}" for sign in (*mine, *after)[:4]),
+            sure="likely", because=tuple(dict.fromkeys(counted(sign) for sign in (*mine, *after)))[:4],
             events=indices(mine, after), severity=gravest(mine), help=helps([*mine, *after])[:5],
             not_=("a riser or slot, as far as this evidence goes: no port reports an error for it",)
             if bdf is not None and not _link_errors(scene, bdf) else (),
@@ -190,7 +218,9 @@ def program_faults(scene: Scene) -> Iterator[Diagnosis]:
     Not: proof that the GPU is sound: bad memory can show itself so, mostly on one GPU only and with any program.
     Source: NVIDIA's Xid catalogue (13, 31, 43, 45: user application).
     """
-    signs = [sighting for sighting in scene.of("xid", labels=PROGRAM_XIDS)]
+    graver = [sighting for sighting in scene.of("xid", bad=True) if not set(sighting.labels) & PROGRAM_XIDS]
+    wake = wake_of(scene, graver)
+    signs = [sighting for sighting in scene.of("xid", labels=PROGRAM_XIDS) if sighting not in wake]
     if not signs:
         return
     cards = _cards(signs)
@@ -198,10 +228,11 @@ def program_faults(scene: Scene) -> Iterator[Diagnosis]:
         f"program {sign.event.process}" for sign in signs if sign.event.process))[:3]
     where = ", ".join(dict.fromkeys(scene.machine.short(sign.bdf) for sign in signs if sign.bdf is not None))
     yield Diagnosis(
-        rule="", key="program:", title="a program failed on " + (f"{len(cards)} GPUs" if len(cards) > 1 else "a GPU"),
+        rule="", key="program:",
+        title="a program failed on " + (f"{len(cards)} GPUs" if len(cards) > 1 else where or "a GPU"),
         where=where or "a GPU that the log does not name", cause="driver",
         sure="likely" if len(cards) > 1 or len(names) == 1 else "possible",
-        because=(*dict.fromkeys(f"{times_text(sign)}: {sign.event.says}" for sign in signs[:4]), *names),
+        because=(*dict.fromkeys(counted(sign) for sign in signs[:4]), *names),
         events=indices(signs), severity=gravest(signs),
         help=("run the program under compute-sanitizer; run another one on the same GPU",
               "always the same GPU, whatever runs: test its memory (boxcheck doctor nvidia shows its ECC counters)"),

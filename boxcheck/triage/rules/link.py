@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from boxcheck.model import Bdf
 from boxcheck.triage.rules import rule
-from boxcheck.triage.rules.links import direction, link_name, links_of, trouble
+from boxcheck.triage.rules.links import direction, is_training, link_name, links_of, trouble
 from boxcheck.triage.rules.words import (
     AER,
     CORRECTED,
     DROPPED_LABELS,
     LINK_TROUBLE,
     READ_BOTH_ENDS,
-    RESEAT,
     SWAP,
     at_text,
     indices,
     is_signal,
+    reseat,
     sign_text,
     times_text,
 )
-from boxcheck.triage.scene import Diagnosis, Scene, apart_seconds, gravest, helps
+from boxcheck.triage.scene import Diagnosis, Scene, Sighting, Sure, apart_seconds, gravest, helps
 
+CHECKSUM_LABELS = frozenset(("BadTLP", "BadDLLP", "Rollover", "ECRC"))
 SAME_SECONDS = 1.0
 """An error message climbs from the device to the root port; each port on the way logs it within milliseconds."""
 
@@ -37,7 +39,8 @@ def link_dropped(scene: Scene) -> Iterator[Diagnosis]:
     community's reports of Surprise Down on Blackwell cards that ended with pcie_port_pm=off.
     """
     signs = tuple(
-        sighting for sighting in scene.free if sighting.bad and (
+        # A bit that a tool found standing dates from nobody knows when; with what else the link shows it is damage.
+        sighting for sighting in scene.free if sighting.bad and (sighting.log or sighting.kind == "dpc") and (
             (sighting.kind in AER and bool(set(sighting.labels) & DROPPED_LABELS))
             or (sighting.kind == "aer-fatal" and not sighting.labels)
             or sighting.kind in ("dpc",) or (sighting.kind == "link-down" and sighting.event.severity == "fail")))
@@ -103,10 +106,28 @@ def damaged_link(scene: Scene) -> Iterator[Diagnosis]:
                 "the evidence does not say which slot this is; sudo lspci -vvv of the same machine beside it would")
         yield Diagnosis(
             rule="", key=f"link:{link}", title=title, where=scene.machine.where(link), cause="signal",
-            sure="certain" if damaged else "likely", because=tuple(dict.fromkeys(because)),
-            events=indices(group, slow), severity=gravest(group), help=(RESEAT, READ_BOTH_ENDS, SWAP),
-            not_=("a driver or an application: they cannot change bits on the wire",) if damaged else (),
+            sure=_sureness(damaged), because=tuple(dict.fromkeys(because)),
+            events=indices(group, slow), severity=gravest(group),
+            help=(reseat(scene, link), READ_BOTH_ENDS, *(() if scene.machine.on_card(link) else (SWAP,))),
+            not_=_not_damage(scene, link, damaged),
         )
+
+
+def _sureness(damaged: list[Sighting]) -> Sure:
+    """Certain where a checksum failed; less where receivers only lost symbols, and least while links trained."""
+    if damaged and all(is_training(sign) for sign in damaged):
+        return "possible"
+    return "certain" if any(set(sign.labels) & CHECKSUM_LABELS for sign in damaged) else "likely"
+
+
+def _not_damage(scene: Scene, link: Bdf, damaged: list[Sighting]) -> tuple[str, ...]:
+    if not damaged:
+        return ()
+    if scene.machine.on_card(link):
+        return ("the riser or the slot: this link is on the card itself", "a driver or an application")
+    if all(is_training(sign) for sign in damaged):
+        return ("proof of a fault: a few receiver errors while links train are usual",)
+    return ("a driver or an application: they cannot change bits on the wire",)
 
 
 @rule("timeout-alone")

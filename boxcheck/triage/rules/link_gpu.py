@@ -7,20 +7,24 @@ from collections.abc import Iterator
 from boxcheck.model import Bdf
 from boxcheck.triage.machine import bus_of
 from boxcheck.triage.rules import rule
-from boxcheck.triage.rules.links import direction, goes_with, trouble
+from boxcheck.triage.rules.links import direction, goes_with, is_training, trouble
 from boxcheck.triage.rules.words import (
+    AER,
     DROPPED_LABELS,
+    LINK_TROUBLE,
     READ_BOTH_ENDS,
-    RESEAT,
     SWAP,
     gpu_failed,
     indices,
     is_lost,
     is_signal,
+    reseat,
     sign_text,
+    wake_of,
 )
 from boxcheck.triage.scene import Diagnosis, Scene, Sighting, Sure, apart_seconds, gravest, not_after, span_text
 
+FALL_SECONDS = 2.0
 GUESS_SECONDS = 60.0
 """A port and a GPU of which no evidence says that they belong together: only this near is it worth a guess."""
 
@@ -37,18 +41,33 @@ def link_took_the_gpu(scene: Scene) -> Iterator[Diagnosis]:
     for failed in [sighting for sighting in scene.free if gpu_failed(scene, sighting) and sighting.bdf is not None]:
         if failed not in scene.free or failed.bdf is None:
             continue
-        link = scene.machine.link(failed.bdf)
-        signs = [sign for sign in trouble(scene, link) if goes_with(sign, failed)]
+        link = scene.machine.slot_link(failed.bdf)
+        signs = [sign for one in dict.fromkeys((scene.machine.link(failed.bdf), link))
+                 for sign in trouble(scene, one) if goes_with(sign, failed)]
         guessed = not signs
         if guessed:
             signs = _guess(scene, failed)
-        if not signs:
+        if not signs or all(is_training(sign) for sign in signs):
             continue
         with_it = [
             sighting for sighting in scene.free
             if sighting.bdf is not None and scene.machine.same_card(sighting.bdf, failed.bdf)
             and (gpu_failed(scene, sighting) or is_lost(sighting))]
+        with_it += wake_of(scene, [failed, *with_it])
+        with_it += _same_fall(scene, failed, signs)
         yield _took(scene, link if not guessed else signs[0].link or link, failed, signs, with_it, guessed)
+
+
+def _same_fall(scene: Scene, failed: Sighting, signs: list[Sighting]) -> list[Sighting]:
+    """What the ports of these links reported within a second or two of the loss: requests that nobody answered any
+    more, devices that were not brought back."""
+    links = {sign.link for sign in signs} | {failed.link}
+    found = []
+    for sighting in scene.of(*AER, "aer-recovery-failed", "link-down"):
+        apart = apart_seconds(failed, sighting)
+        if sighting.link in links and apart is not None and apart <= FALL_SECONDS:
+            found.append(sighting)
+    return found
 
 
 def _guess(scene: Scene, failed: Sighting) -> list[Sighting]:
@@ -69,8 +88,10 @@ def _took(
 ) -> Diagnosis:
     assert failed.bdf is not None
     gpu = scene.machine.name(failed.bdf)
-    because = [sign_text(sign) for sign in signs[:4]]
-    apart = apart_seconds(signs[0], failed)
+    # Lanes or speed that a link lost are the strongest fact, and a bit that stands since nobody knows when the weakest.
+    order = sorted(signs, key=lambda sign: (sign.kind not in LINK_TROUBLE, not sign.log, sign.index))
+    because = [sign_text(sign) for sign in order[:4]]
+    apart = next((one for sign in signs if (one := apart_seconds(sign, failed)) is not None), None)
     when = f", {span_text(apart)} after the first sign" if apart is not None else ""
     because.append(f"then {gpu}: {failed.event.says}{when}")
     if guessed:
@@ -81,7 +102,7 @@ def _took(
     steps = (
         "power off; check the card's power plugs, then reseat the card and both ends of its riser; power on",
         READ_BOTH_ENDS, SWAP,
-    ) if dropped else (RESEAT, READ_BOTH_ENDS, SWAP)
+    ) if dropped else (reseat(scene, link), READ_BOTH_ENDS, SWAP)
     return Diagnosis(
         rule="", key=f"link:{link}", title=f"the link of {gpu} failed, and the GPU with it",
         where=scene.machine.where(link if not guessed else failed.bdf), cause="signal", sure=sure,

@@ -25,6 +25,8 @@ def trouble(scene: Scene, link: Bdf) -> tuple[Sighting, ...]:
 
 def link_name(scene: Scene, link: Bdf) -> str:
     """`slot PCIE3`, or by its port where no slot is known."""
+    if scene.machine.on_card(link):
+        return f"the link on the card at {bus_of(link)}"
     slot = scene.machine.slot(link)
     if slot is not None:
         return f"slot {slot}"
@@ -48,9 +50,26 @@ def direction(scene: Scene, sighting: Sighting) -> str | None:
     return f"{what} received them, so packets from the processor to {what} are damaged"
 
 
+LONG_AGO_SECONDS = 3600.0
+"""A link that fails under load shows it in its last hour; an error of days ago says little of today's loss."""
+TRAINING_SECONDS = 60.0
+FEW = 3
+
+
+def is_training(sign: Sighting) -> bool:
+    """A few receiver errors in the first minute: links that train make them, and no packet was lost."""
+    return (
+        sign.log and sign.labels == ("RxErr",) and sign.event.count <= FEW and isinstance(sign.event.last, float)
+        and sign.event.last <= TRAINING_SECONDS and not sign.event.suppressed)
+
+
 def goes_with(sign: Sighting, failed: Sighting) -> bool:
-    """Whether a sign of the link goes with a failure: not after it, or in other evidence without a time."""
+    """Whether a sign of the link goes with a failure: not after it and not long before, or in other evidence without a
+    time."""
     if not sign.log or sign.source != failed.source:
         return not sign.log
     apart = apart_seconds(sign, failed)
-    return not_after(sign, failed) or (apart is not None and apart <= 1.0)
+    if apart is None:
+        return not_after(sign, failed)
+    since_last = failed.first - sign.last if failed.first is not None and sign.last is not None else apart
+    return (not_after(sign, failed) and since_last <= LONG_AGO_SECONDS) or apart <= 1.0

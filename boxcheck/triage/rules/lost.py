@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from boxcheck.model import Bdf
+from boxcheck.triage.machine import bus_of
 from boxcheck.triage.rules import rule
 from boxcheck.triage.rules.words import (
     AER,
@@ -14,6 +16,7 @@ from boxcheck.triage.rules.words import (
     is_signal,
     lost_gpu,
     sign_text,
+    wake_of,
 )
 from boxcheck.triage.scene import Diagnosis, Scene, Sighting, apart_seconds, gravest, not_after, same_log
 
@@ -40,7 +43,8 @@ def gpu_lost(scene: Scene) -> Iterator[Diagnosis]:
             sighting for sighting in scene.free
             if sighting not in mine and any(same_log(sighting, one) for one in mine) and (
                 (card is not None and _card(sighting) == card and sighting.kind in ("xid", *AER, *START_FAILED))
-                or (sighting.kind in AER and sighting.link in links))]
+                or (sighting.kind in (*AER, "aer-recovery-failed", "amdgpu-pci-error") and sighting.link in links))]
+        around += [sighting for sighting in wake_of(scene, mine) if sighting not in around]
         bdf = mine[0].bdf
         name = scene.machine.name(bdf) if bdf is not None else "a GPU"
         yield Diagnosis(
@@ -48,7 +52,7 @@ def gpu_lost(scene: Scene) -> Iterator[Diagnosis]:
             where=scene.machine.where(bdf) if bdf is not None else "a GPU that the text does not name", cause="power",
             sure="possible", because=tuple(dict.fromkeys((
                 *(sighting.event.says for sighting in mine[:3]), *(sign_text(sighting) for sighting in around[:3]),
-                _no_damage(around)))),
+                _no_damage(scene, around)))),
             events=indices(mine, around), severity=gravest(mine),
             help=(
                 "power the machine off and on; the GPU does not come back without",
@@ -97,7 +101,8 @@ def device_lost(scene: Scene) -> Iterator[Diagnosis]:
         links = {sighting.link for sighting in group} | {sighting.bdf for sighting in group}
         signs = [sighting for sighting in scene.free if sighting.bad and sighting.kind in LINK_TROUBLE
                  and any(not_after(sighting, one) and _near(sighting, one) for one in group)]
-        asleep = any("D3" in sighting.event.text or "resume" in sighting.event.text for sighting in group)
+        # A device that is dead reads as D3cold as well, so that word alone says nothing of sleep.
+        asleep = any("after resume" in sighting.event.text for sighting in group)
         named = [bdf for bdf in dict.fromkeys(sighting.bdf for sighting in group) if bdf is not None]
         names = ", ".join(scene.machine.short(bdf) for bdf in named[:6])
         yield Diagnosis(
@@ -107,14 +112,21 @@ def device_lost(scene: Scene) -> Iterator[Diagnosis]:
             sure="likely" if asleep or signs else "possible",
             because=tuple(dict.fromkeys((
                 *(sign_text(sighting) for sighting in signs[:2]), *(sighting.event.says for sighting in group[:3]),
-                *(("it was asleep (D3cold) or being reset just before",) if asleep else ())))),
+                *(("it was being woken up just before",) if asleep else
+                  ("a device without power, and one that is dead, both read as D3cold",) if any(
+                      "D3cold" in sighting.event.text for sighting in group) else ())))),
             events=indices(group, [sign for sign in signs if sign.link in links or len(signs) == 1]),
             severity=gravest(group), help=(
                 "power the machine off and on: the device may not come back without",
-                *(("keep it awake: boot with pcie_port_pm=off, or echo on > its power/control",) if asleep else ()),
+                *((f"keep it awake: boot with pcie_port_pm=off, or echo on | sudo tee {_control(named)}",)
+                  if asleep else ()),
                 "update the BIOS and the device's firmware", "then check its seat, riser and power plugs"),
             not_=("an application",),
         )
+
+
+def _control(named: list[Bdf]) -> str:
+    return f"/sys/bus/pci/devices/{named[0] if named else 'ADDRESS'}/power/control"
 
 
 def _one_fall(scene: Scene, one: Sighting, other: Sighting) -> bool:
@@ -132,9 +144,14 @@ def _near(one: Sighting, other: Sighting) -> bool:
     return apart is not None and apart <= FALL_SECONDS
 
 
-def _no_damage(around: list[Sighting]) -> str:
+def _no_damage(scene: Scene, around: list[Sighting]) -> str:
     if any(is_signal(sighting) for sighting in around):
         return "the errors of its link came after the loss, so they may be its wake"
+    stray = next((one for one in scene.all if is_signal(one) and one.bdf is not None
+                  and not scene.machine.below(one.bdf) and not scene.machine.is_gpu(one.bdf)), None)
+    if stray is not None and stray.bdf is not None:
+        return (f"{bus_of(stray.bdf)} reports damaged packets, and the evidence does not say what hangs below it: sudo"
+                " lspci -vvv would")
     return "no damaged packet of its link is in what was given, so power comes before the riser"
 
 

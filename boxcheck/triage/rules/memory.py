@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from boxcheck.triage.rules import rule
-from boxcheck.triage.rules.words import CARD_MEMORY, CARD_MEMORY_XIDS, indices
+from boxcheck.triage.rules.words import CARD_MEMORY, CARD_MEMORY_XIDS, counted, indices, wake_of
 from boxcheck.triage.scene import Diagnosis, Scene, apart_seconds, gravest, helps
 
 _MEMORY = ("edac-ce", "edac-ue", "memory-failure", "ghes-memory")
@@ -25,6 +25,7 @@ def card_memory(scene: Scene) -> Iterator[Diagnosis]:
     for card in dict.fromkeys(sighting.bdf.rsplit(".", 1)[0] if sighting.bdf else None for sighting in signs):
         mine = [sighting for sighting in signs
                 if (sighting.bdf.rsplit(".", 1)[0] if sighting.bdf else None) == card]
+        mine += wake_of(scene, mine)
         bdf = mine[0].bdf
         name = scene.machine.name(bdf) if bdf is not None else "a GPU"
         yield Diagnosis(
@@ -57,6 +58,6 @@ def memory_module(scene: Scene) -> Iterator[Diagnosis]:
         where=", ".join(places[:6]) or "a DIMM that the log does not name", cause="memory",
         sure="certain" if uncorrected or signs else "likely",
         because=tuple(dict.fromkeys(
-            f"{sighting.event.count} x {sighting.event.says}" for sighting in group))[:5],
+            counted(sighting) for sighting in group))[:5],
         events=indices(group), severity=gravest(group), help=helps(group)[:4], not_=("a GPU or its riser",),
     )

@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from boxcheck.model import Bdf
 from boxcheck.triage.machine import bus_of
 from boxcheck.triage.rules import rule
-from boxcheck.triage.rules.words import AER, DROPPED_LABELS, LINK_TROUBLE, gpu_failed, indices, lost_gpu
+from boxcheck.triage.rules.words import (
+    AER,
+    DROPPED_LABELS,
+    LINK_TROUBLE,
+    UNCORRECTED,
+    gpu_failed,
+    indices,
+    lost_gpu,
+    wake_of,
+)
 from boxcheck.triage.scene import Diagnosis, Scene, Sighting, apart_seconds, gravest, helps, span_text
 
 TOGETHER_SECONDS = 1.0
@@ -46,12 +55,15 @@ def _several(scene: Scene, group: list[Sighting]) -> Diagnosis:
     gpus = sorted({sighting.bdf for sighting in group if sighting.bdf is not None})
     shared = _shared_port(scene, gpus)
     times = [sighting.first for sighting in group if sighting.first is not None]
-    within = span_text(max(times) - min(times)) if times else "a second"
-    links = {machine.link(gpu) for gpu in gpus} | set(gpus)
+    within = span_text(max(times) - min(times)) if times and max(times) - min(times) >= 0.05 else "the same second"
+    links = {link for gpu in gpus for link in (machine.link(gpu), machine.slot_link(gpu))} | set(gpus)
     trail = [
         sighting for sighting in scene.free
-        if sighting not in group and any(_near(one, sighting) for one in group) and sighting.link in links
-        and (sighting.kind in LINK_TROUBLE or (sighting.kind in AER and set(sighting.labels) & DROPPED_LABELS))]
+        if sighting not in group and any(_near(one, sighting) for one in group)
+        and (sighting.link in links or (sighting.link is not None and not machine.below(sighting.link)))
+        and (sighting.kind in (*LINK_TROUBLE, "aer-recovery-failed") or (sighting.kind in AER and (
+            set(sighting.labels) & DROPPED_LABELS or sighting.kind in UNCORRECTED)))]
+    trail += wake_of(scene, group)
     names = ", ".join(machine.short(gpu) for gpu in gpus)
     because = [f"{len(gpus)} GPUs were lost within {within}: {names}"]
     if shared is not None:

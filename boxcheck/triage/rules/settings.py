@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from boxcheck.triage.machine import bus_of
 from boxcheck.triage.rules import rule
-from boxcheck.triage.rules.words import START_FAILED, indices
+from boxcheck.triage.rules.words import START_FAILED, counted, indices
 from boxcheck.triage.scene import Diagnosis, Scene, gravest, helps
 
 SMALL_BAR_BYTES = 256 << 20
@@ -74,7 +74,7 @@ def iommu_refuses_peers(scene: Scene) -> Iterator[Diagnosis]:
         where=", ".join(scene.machine.short(bdf) for bdf in named), cause="config",
         sure="likely" if others else "possible",
         because=(
-            f"{count} faults of {', '.join(bus_of(bdf) for bdf in named)}",
+            f"{count} refused access{'' if count == 1 else 'es'} of {', '.join(bus_of(bdf) for bdf in named)}",
             "several GPUs are in the machine, so copies between them are the usual reason" if others else
             "one GPU only is known here: a driver that uses a wrong address looks the same",
         ),
@@ -106,7 +106,7 @@ def iommu_refuses(scene: Scene) -> Iterator[Diagnosis]:
         rule="", key="iommu:other", title="the IOMMU refuses memory accesses" + (f" of {names}" if names else ""),
         where=names or "a device that the log does not name", cause="driver", sure="possible",
         because=tuple(dict.fromkeys(
-            f"{fault.event.count} x {fault.event.says}" for fault in faults))[:4],
+            counted(fault) for fault in faults))[:4],
         events=indices(faults), severity=gravest(faults), help=helps(faults)[:4],
         not_=("bad memory: the access was not allowed, and nothing was written",),
     )
@@ -121,17 +121,20 @@ def atomics_unsupported(scene: Scene) -> Iterator[Diagnosis]:
     Not: a broken card.
     Source: drivers/gpu/drm/amd/amdkfd/kfd_device.c (kfd_is_pci_atomics_supported); PCI Express 6.15.
     """
-    for sighting in scene.of("atomics-unsupported", bad=True):
-        bdf = sighting.bdf
-        yield Diagnosis(
-            rule="", key=f"atomics:{bdf or ''}", title="the slot of an AMD GPU does not carry atomic operations",
-            where=scene.machine.where(bdf) if bdf is not None else "a GPU that the log does not name", cause="config",
-            sure="likely", because=(sighting.event.says,), events=(sighting.index,),
-            severity=sighting.event.severity,
-            help=("move the card to a slot of the processor, not of the chipset, with no switch between",
-                  *sighting.event.help),
-            not_=("a broken card",),
-        )
+    signs = list(scene.of("atomics-unsupported", bad=True))
+    if not signs:
+        return
+    named = [bdf for bdf in dict.fromkeys(sighting.bdf for sighting in signs) if bdf is not None]
+    yield Diagnosis(
+        rule="", key="atomics:", title="the slot of an AMD GPU does not carry atomic operations" if len(named) < 2 else
+        f"the slots of {len(named)} AMD GPUs do not carry atomic operations",
+        where=scene.machine.where(named[0]) if len(named) == 1 else ", ".join(map(scene.machine.short, named))
+        or "a GPU that the log does not name", cause="config", sure="likely",
+        because=tuple(dict.fromkeys(sighting.event.says for sighting in signs))[:4], events=indices(signs),
+        severity=gravest(signs), help=(
+            "move the card to a slot of the processor, not of the chipset, with no switch between", *helps(signs))[:4],
+        not_=("a broken card",),
+    )
 
 
 @rule("capped-link")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from boxcheck.decode.klog.aer_bits import SIGNAL_LABELS
 from boxcheck.model import Bdf
 from boxcheck.triage.machine import bus_of
-from boxcheck.triage.scene import Scene, Sighting
+from boxcheck.triage.scene import Scene, Sighting, apart_seconds, not_after
 
 CORRECTED = ("aer-correctable",)
 UNCORRECTED = ("aer-nonfatal", "aer-fatal")
@@ -26,12 +28,16 @@ START_FAILED = (
 HUNG = (
     "amdgpu-ring-timeout", "amdgpu-reset", "amdgpu-ring-reset", "amdgpu-ip-hung", "amdgpu-mes-fail", "amdgpu-smu-fail",
     "amdgpu-queue-hang", "gpu-hang")
+WAKE_XIDS = frozenset(("43", "45", "154"))
+WAKE_SECONDS = 60.0
 CARD_MEMORY = ("ecc-errors", "amdgpu-ras-ue", "amdgpu-ras-ce", "amdgpu-ras-poison", "amdgpu-ras-bad-pages")
 CARD_MEMORY_XIDS = frozenset(("48", "63", "64", "92", "94", "95", "171", "172"))
 """Errors of a GPU's own memory (NVIDIA's Xid catalogue)."""
 HARDWARE_ERRORS = ("ghes-pcie", "ghes-memory", "ghes-other", "aer-fatal", "mce", "dpc", "edac-ue")
 """After which a kernel may stop at once."""
 
+RESEAT_DEVICE = (
+    "power off, reseat the device, its cable or its adapter (a part that is soldered on cannot be), power on")
 RESEAT = "power off, reseat the card and both ends of its riser, check the card's power plugs, power on"
 SWAP = (
     "not cured: move the card alone to another slot. The fault moves with it: the card; it stays: riser or slot; then "
@@ -45,6 +51,30 @@ def is_signal(sighting: Sighting) -> bool:
         return False
     return bool(set(sighting.labels) & DAMAGE_LABELS) or (
         sighting.kind in ("aer-fatal",) and not sighting.labels)
+
+
+def reseat(scene: Scene, link: Bdf) -> str:
+    """The first step at a link: of a card in a slot, of a card's own switch, of anything else."""
+    machine = scene.machine
+    if machine.on_card(link):
+        return "the link runs between the card's own switch and its GPU: nothing to reseat; swap the card to confirm"
+    return RESEAT if machine.is_gpu(link) or any(machine.is_gpu(bdf) for bdf in machine.below(link)) or (
+        not machine.below(link) and not machine.is_other(link)) else RESEAT_DEVICE
+
+
+def wake_of(scene: Scene, events: Iterable[Sighting]) -> list[Sighting]:
+    """What NVIDIA's driver says of the same card in the minute after a graver event: channels that were stopped (43,
+    45), the change of the recovery action (154), its GSP's slowness. They are that event's wake."""
+    causes = list(events)
+    wakes = (*scene.of("xid", labels=WAKE_XIDS), *scene.of("gsp-slow"))
+    return [sighting for sighting in wakes if any(_wakes(scene, event, sighting) for event in causes)]
+
+
+def _wakes(scene: Scene, event: Sighting, after: Sighting) -> bool:
+    if after is event or after.bdf is None or event.bdf is None or not scene.machine.same_card(after.bdf, event.bdf):
+        return False
+    apart = apart_seconds(event, after)
+    return not_after(event, after) and (apart is None or apart <= WAKE_SECONDS)
 
 
 def is_lost(sighting: Sighting) -> bool:
@@ -73,6 +103,13 @@ def sign_text(sighting: Sighting) -> str:
         says = says.split(": ", 1)[1]
     named = times_text(sighting) if sighting.kind in AER else sighting.kind.replace("-", " ")
     return f"{named}{at_text(sighting.bdf)}: {says}"
+
+
+def counted(sighting: Sighting) -> str:
+    """`3 x Xid 31: ...`: what it says, with its count where it is not one."""
+    event = sighting.event
+    least = "at least " if event.multiple or event.suppressed else ""
+    return f"{least}{event.count} x {event.says}" if event.count > 1 or least else event.says
 
 
 def times_text(sighting: Sighting) -> str:

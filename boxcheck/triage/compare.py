@@ -1,0 +1,101 @@
+"""What only two pieces of evidence of one machine show together: a GPU that one lists and the other does not, a device
+that changed between two lspci runs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+from boxcheck.decode.klog.events import Event
+from boxcheck.model import Bdf
+from boxcheck.triage.evidence import Device, Evidence
+from boxcheck.triage.machine import Machine, bus_of
+from boxcheck.triage.reading import SourceReading
+
+_VENDOR_TOOLS = (("nvidia-smi", 0x10DE, "NVIDIA"), ("rocm-smi", 0x1002, "AMD"), ("amd-smi", 0x1002, "AMD"))
+_FOREIGN_DRIVERS = ("vfio-pci", "pci-stub")
+_NO_FAULT_DRIVERS = "held by another driver on purpose"
+
+
+def compared(readings: Sequence[SourceReading], machine: Machine) -> Iterator[tuple[int, Event]]:
+    """(source, event) for everything of that kind."""
+    yield from _missing(readings, machine)
+    yield from _changed(readings, machine)
+
+
+# A GPU that a tool of its vendor does not list
+
+def _missing(readings: Sequence[SourceReading], machine: Machine) -> Iterator[tuple[int, Event]]:
+    for reading in readings:
+        for piece, line in zip(reading.evidence, reading.evidence_lines, strict=True):
+            vendor, name = next(((vendor, name) for tool, vendor, name in _VENDOR_TOOLS if piece.tool.startswith(tool)),
+                                (0, ""))
+            count = piece.readings.get("gpus")
+            if not vendor or not piece.readings.get("whole") or not isinstance(count, int):
+                continue
+            known = [gpu for gpu in machine.gpus() if machine.vendor(gpu) == vendor]
+            listed = {device.bdf or machine.by_mark(device) for device in piece.devices}
+            absent = [gpu for gpu in known if gpu not in listed]
+            if len(known) <= count or not absent:
+                continue
+            named = absent if None not in listed else []
+            yield reading.index, _not_listed(piece, line, name, len(known), count, named, machine)
+
+
+def _not_listed(
+    piece: Evidence, line: int, vendor: str, known: int, count: int, absent: Sequence[Bdf], machine: Machine
+) -> Event:
+    tool = piece.tool.split(",")[0]
+    which = f": {', '.join(machine.short(gpu) for gpu in absent)} is not among them" if absent else ""
+    held = [gpu for gpu in absent if machine.driver(gpu) in _FOREIGN_DRIVERS]
+    on_purpose = bool(absent) and len(held) == len(absent)
+    return Event(
+        kind="gpu-missing", bdf=absent[0] if len(absent) == 1 else None, labels=tuple(map(bus_of, absent)) or (tool,),
+        count=1, cause=None, severity="info" if on_purpose else "fail",
+        says=f"the machine has {known} {vendor} GPUs and {tool} lists {count}{which}"
+        + (f" ({_NO_FAULT_DRIVERS})" if on_purpose else ""),
+        help=() if on_purpose else (
+            "read the kernel log for this address: did it fall off the bus, or did its driver not start?",
+            "sudo lspci -vvv -s <address>: `rev ff` is a card that no longer answers; another driver holds it",
+        ), line=line)
+
+
+# Two runs of lspci
+
+def _changed(readings: Sequence[SourceReading], machine: Machine) -> Iterator[tuple[int, Event]]:
+    runs = [(reading.index, line, piece) for reading in readings
+            for piece, line in zip(reading.evidence, reading.evidence_lines, strict=True)
+            if piece.tool.startswith("lspci") and piece.readings.get("whole")]
+    for (_, _, before), (source, line, after) in itertools.pairwise(runs):
+        old, new = _by_address(before), _by_address(after)
+        if len(old.keys() & new.keys()) * 2 < max(len(old), 1):
+            continue
+        for bdf in sorted(old.keys() - new.keys()):
+            if machine.is_gpu(bdf):
+                yield source, Event(
+                    kind="gpu-lost", bdf=bdf, labels=("not listed any more",), cause="signal", severity="fail",
+                    says="the GPU is in an earlier lspci and not in the later one", line=line, help=(
+                        "not taken out on purpose: power off, check its power plugs, reseat card and riser",
+                        "read the kernel log for the moment it went"))
+        for bdf in sorted(old.keys() & new.keys()):
+            words = _difference(old[bdf], new[bdf])
+            if words:
+                yield source, Event(
+                    kind="lspci-changed", bdf=bdf, labels=(words,), cause=None, severity="info",
+                    says=f"between the two lspci runs: {words}", line=line)
+
+
+def _by_address(piece: Evidence) -> dict[Bdf, Device]:
+    return {device.bdf: device for device in piece.devices if device.bdf is not None}
+
+
+def _difference(old: Device, new: Device) -> str:
+    before, after = old.link, new.link
+    if before is None or after is None:
+        return ""
+    parts = []
+    if before.width and after.width and before.width != after.width:
+        parts.append(f"x{before.width} became x{after.width}")
+    if before.speed_gts and after.speed_gts and before.speed_gts != after.speed_gts:
+        parts.append(f"{before.speed_gts:g} GT/s became {after.speed_gts:g} GT/s")
+    return ", ".join(parts)
