@@ -18,9 +18,11 @@ from boxcheck.triage.placing import place
 from boxcheck.triage.reading import SourceReading, read_source
 from boxcheck.triage.rules import diagnose
 from boxcheck.triage.scene import GRAVITY, Diagnosis, Scene, Sighting
+from boxcheck.triage.times import clock_text
 
 MOST_JUDGED = 2000
 """Different events among which causes are looked for, the gravest first. Rules compare events with each other."""
+EARLY_SECONDS = 60.0
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +165,9 @@ def _notes(
     for machine in machines:
         yield from machine.disputes
     for reading in readings:
+        if reading.log is not None and _lost_its_start(reading.log):
+            yield (f"{reading.name}: the log begins {clock_text(reading.log.first_seconds)} after boot; counts are of what"
+                   " is in it, and what came before may hold the cause")
         if reading.log is not None and _ends_before(reading.log, since):
             yield f"{reading.name}: the log ends before the time that --since names"
         if reading.log is not None and reading.log.since_unknown:
@@ -170,6 +175,12 @@ def _notes(
                    " names, and are kept")
         for piece in reading.evidence:
             yield from piece.notes
+
+
+def _lost_its_start(log: KernelLog) -> bool:
+    """Whether events of this log may have others before them that it no longer holds."""
+    late = log.first_seconds is not None and log.first_seconds > EARLY_SECONDS
+    return late and not log.facts.from_boot and any(event.severity in ("fail", "warn") for event in log.events)
 
 
 def _ends_before(log: KernelLog, since: float | datetime | None) -> bool:
