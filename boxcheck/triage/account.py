@@ -166,8 +166,8 @@ def _notes(
         yield from machine.disputes
     for reading in readings:
         if reading.log is not None and _lost_its_start(reading.log):
-            yield (f"{reading.name}: the log begins {clock_text(reading.log.first_seconds)} after boot; counts are of what"
-                   " is in it, and what came before may hold the cause")
+            yield (f"{reading.name}: the log begins {clock_text(reading.log.first_seconds)} after boot; counts are of"
+                   " what is in it, and what came before may hold the cause")
         if reading.log is not None and _ends_before(reading.log, since):
             yield f"{reading.name}: the log ends before the time that --since names"
         if reading.log is not None and reading.log.since_unknown:
