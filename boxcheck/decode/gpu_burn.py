@@ -3,7 +3,8 @@
 One progress line overwrites the last with carriage returns; in a file they stand in one line, or one after the other.
 Each names for all GPUs in turn the products computed, the rate, the errors since the last summary, and temperatures.
 `errors` is an int that overflows into negative numbers; of a worker that died (`DIED!`, products -1) it is garbage.
-A GPU that computed nothing ends as `OK`. The exit status is 0 whatever was found (issue 12).
+A GPU that computed nothing ends as `OK`. The exit status is 0 whatever was found (issue 12). A worker that ends says
+why on standard error, without its number.
 """
 
 from __future__ import annotations
@@ -19,12 +20,35 @@ import msgspec
 from boxcheck.decode.text import clean_text
 
 LISTED = re.compile(r"GPU ([0-9]{1,3}): ([^:]{1,80}?) \(UUID: (GPU-[0-9a-f-]{8,40})\)")
+_UUID = re.compile(r"GPU-[0-9a-f-]{8,40}")
 PROGRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9])?%\s{1,8}proc'd:")
 VERDICT = re.compile(r"GPU ([0-9]{1,3}): (OK|FAULTY)\b")
 TESTED = re.compile(r"Tested ([0-9]{1,3}) GPUs:")
 SECONDS = re.compile(r"Burning for ([0-9]{1,8}) sec")
 PROBLEM = re.compile(r"(Couldn't init (?:a GPU test|CUDA)|Failure during compute|No clients are alive|No CUDA devices|"
                      r"Error in \"|read\[[0-9]{1,3}\] error|Low mem for result)")
+WORKER = re.compile(r"(?:Couldn't init a GPU test|Failure during compute): ?(.*)")
+_SOURCE = re.compile(r" ?\(?gpu_burn-drv\.cpp:[0-9]{1,5}\):? ?")
+BLAMELESS = (
+    "out of memory", "the resource allocation failed", "no CUDA-capable device is detected", "invalid device ordinal",
+    "file not found", "device kernel image is invalid", "no kernel image is available for execution on the device",
+    "the provided PTX was compiled with an unsupported toolchain", "PTX JIT compiler library not found",
+    "a PTX JIT compilation failed", "named symbol not found", "all CUDA-capable devices are busy or unavailable",
+    "CUDA driver version is insufficient for CUDA runtime version",
+    "system has unsupported display driver / cuda driver combination",
+    "forward compatibility was attempted on non supported HW", "Not enough devices for USEDEV",
+    "Low mem for result. aborting", "MPS server is not ready to accept new MPS client requests",
+    "CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA_ERROR_NO_DEVICE", "CUDA_ERROR_INVALID_DEVICE",
+    "CUDA_ERROR_FILE_NOT_FOUND", "CUDA_ERROR_INVALID_IMAGE", "CUDA_ERROR_NO_BINARY_FOR_GPU", "CUDA_ERROR_NOT_FOUND",
+)
+"""Reasons of the CUDA driver and of cuBLAS (older gpu_burn prints their names) by which a worker ends without
+any fault of the card: nothing is free, or program, driver and card do not fit together."""
+_FAULTS = (
+    "unspecified launch failure", "the launch timed out and was terminated", "an illegal memory access was encountered",
+    "uncorrectable ECC error encountered", "unknown error", "an illegal instruction was encountered",
+    "misaligned address", "hardware stack error", "Invalid access of peer GPU memory over nvlink or a hardware error",
+    "the function failed to launch on the GPU", "an internal operation failed", "initialization error",
+)
 _MARK = re.compile(
     r"[0-9]{1,3}(?:\.[0-9])?%\s{1,8}proc'd:|Summary at:|Killing processes|Tested [0-9]{1,3} GPUs|No clients are alive|"
     r"Couldn't init|Failure during compute|Freed memory|Initialized device|Results are ")
@@ -66,15 +90,54 @@ class Burned(msgspec.Struct, kw_only=True):
 
 class Burn(msgspec.Struct, frozen=True, kw_only=True):
     names: dict[int, tuple[str, str]]
-    """index -> (name, UUID), as `nvidia-smi -L` lists them at the start."""
+    """nvidia-smi's index -> (name, UUID): gpu_burn runs `nvidia-smi -L` at its start, which knows nothing of
+    CUDA_VISIBLE_DEVICES and of -i."""
+    name_lines: dict[str, int]
+    """UUID -> line."""
     gpus: dict[int, Burned]
+    """By CUDA's number."""
     seconds: int | None
     tested: int | None
     problems: tuple[tuple[int, str], ...]
     """(line, text): init failed, a CUDA call failed."""
 
+    @property
+    def numbered(self) -> int | None:
+        """How many GPUs it ran on, None where the text does not tell."""
+        return self.tested if self.tested is not None else len(self.gpus) or None
+
+    @property
+    def one_order(self) -> bool:
+        """Whether GPU 0 of gpu_burn is the first of the list: none was chosen, and CUDA, which counts the fastest card
+        first, has no faster one (issue 1: nvidia-smi's K40m, M4000 are 1 and 0 there)."""
+        models = {name for name, _ in self.names.values()}
+        return len(models) == 1 and self.numbered in (None, len(self.names))
+
 
 _Gpus = Callable[[int], Burned | None]
+
+
+def reason(problem: str) -> str | None:
+    """Why a worker ended, without the place in gpu_burn's source; None for a problem of another sort."""
+    found = WORKER.match(problem)
+    return _SOURCE.sub(": ", found[1]).strip() if found is not None else None
+
+
+def blameless(problem: str) -> bool:
+    """Whether a worker's last words say that no fault of a card ended it. Without a word of why, only a kernel file
+    that could not be loaded does: it lies beside the program, or does not."""
+    said = (reason(problem) or "").lower().rstrip(" .:\"")
+    if any(said.endswith(words.lower()) for words in BLAMELESS):
+        return True
+    return said.endswith("load module")
+
+
+def is_reason_tail(line: str) -> bool:
+    """Whether the line is the end of a reason that a mailer broke off."""
+    text = line.strip()[:200]
+    if _SOURCE.match(text):
+        return True
+    return len(text) > 3 and any(words.endswith(text.rstrip(".")) for words in (*BLAMELESS, *_FAULTS))
 
 
 def parse(lines: Sequence[str]) -> Burn:
@@ -109,6 +172,11 @@ def parse(lines: Sequence[str]) -> Burn:
             seconds = int(found[1])
         elif len(problems) < 64 and (found := PROBLEM.search(line)):
             problems.append((here, clean_text(line[found.start():])))
+        elif problems and here - problems[-1][0] <= 2 and len(problems[-1][1]) < 400 and is_reason_tail(line):
+            problems[-1] = (problems[-1][0], f"{problems[-1][1]} {clean_text(line)}")
+    name_lines: dict[str, int] = {}
+    for found in _UUID.finditer(text[:_MAX_SEGMENT]):
+        name_lines.setdefault(found[0], line_of(found.start()))
     for found in LISTED.finditer(" ".join(text[:_MAX_SEGMENT].split())):
         names.setdefault(int(found[1]), (clean_text(found[2]), found[3]))
     marks = list(_MARK.finditer(text))
@@ -117,7 +185,8 @@ def parse(lines: Sequence[str]) -> Burn:
             end = marks[at + 1].start() if at + 1 < len(marks) else len(text)
             segment = text[mark.end():min(end, mark.end() + _MAX_SEGMENT)]
             _progress(segment, line_of(mark.start()), gpu)
-    return Burn(names=names, gpus=dict(sorted(gpus.items())), seconds=seconds, tested=tested, problems=tuple(problems))
+    return Burn(names=names, name_lines=name_lines, gpus=dict(sorted(gpus.items())), seconds=seconds, tested=tested,
+                problems=tuple(problems))
 
 
 def _progress(segment: str, line: int, gpu: _Gpus) -> None:

@@ -15,6 +15,7 @@ from boxcheck.decode.text import clean_text
 from boxcheck.triage.cut import Cutter, Reader
 from boxcheck.triage.evidence import Evidence, Section
 from boxcheck.triage.tools import TOOLS
+from boxcheck.triage.tools.gpu_burn import runs
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "fixtures"
@@ -31,7 +32,9 @@ def cut(text: str) -> list[tuple[str, Section]]:
     log: list[bytes] = []
 
     def take(reader: Reader, section: Section) -> None:
-        found.append((str(getattr(reader, "__name__", "")).rsplit(".", 1)[-1], section))
+        name = str(getattr(reader, "__name__", "")).rsplit(".", 1)[-1]
+        # gpu_burn begins with the output of nvidia-smi -L, whose reader hands it on.
+        found.append(("gpu_burn" if name == "nvidia_smi" and runs(section.lines) else name, section))
 
     cutter = Cutter(log.append, take)
     cutter.feed(text.encode())
@@ -57,7 +60,9 @@ def plain(evidence: Evidence) -> dict[str, Any]:
     return {
         "tool": evidence.tool,
         "devices": [{key: value for key in ("bdf", "name", "index", "uuid", "serial", "line")
-                     if (value := getattr(device, key)) is not None} for device in evidence.devices],
+                     if (value := getattr(device, key)) is not None} | {
+                         key: device.more[key] for key in ("cuda_index", "hip_index") if key in device.more}
+                    for device in evidence.devices],
         "events": [{"kind": event.kind, "severity": event.severity, "cause": event.cause, "bdf": event.bdf,
                     "labels": list(event.labels), "count": event.count, "line": event.line, "says": event.says}
                    for event in evidence.events],

@@ -30,6 +30,7 @@ PAIRS = [
     ("gpu-burn", "one-faulty.txt", "sound.txt", "wrong-results"),
     ("gpu-burn", "overflow-faulty.txt", "sound.txt", "wrong-results"),
     ("gpu-burn", "died.txt", "never-started.txt", "worker-died"),
+    ("gpu-burn", "launch-failure.txt", "no-memory.txt", "worker-died"),
     ("gpu-burn", "ok-without-work.txt", "sound.txt", "not-tested"),
     ("gpu-burn", "slow.txt", "slow-notch.txt", "slow"),
     ("gpu-burn", "hot.txt", "slow-notch.txt", "hot"),

@@ -13,6 +13,7 @@ from boxcheck.decode.klog.words import normal_bdf
 from boxcheck.decode.text import clean_text
 from boxcheck.triage.evidence import Evidence, Section, at_line
 from boxcheck.triage.tools.amd_smi_judge import device, events, mixed
+from boxcheck.triage.tools.listing import ends_alike, in_order, listing
 
 TEXT, TOPOLOGY, TABLE, REFUSAL = "amd-smi", "amd-smi topology", "amd-smi (table)", "amd-smi message"
 MOST_EVENTS = 1000
@@ -74,7 +75,17 @@ def read(section: Section) -> Evidence:
     return Evidence(
         tool=f"amd-smi {version[1]}" if version is not None else "amd-smi",
         devices=tuple(device(gpu, at_line(section, gpu.offset)) for gpu in listed), events=tuple(judged),
-        notes=tuple(_notes(listed)), box=box)
+        notes=tuple(_notes(listed)), box=box, readings=listing(listed, whole=_whole(section, listed)))
+
+
+def _whole(section: Section, listed: Sequence[AmdGpu]) -> bool:
+    """Whether all GPUs that amd-smi has are in the text; `-g` chooses one of them."""
+    if section.cut_short or not in_order([gpu.index for gpu in listed]):
+        return False
+    if section.variant == TABLE:
+        return bool(listed) and _BOX.match(section.lines[0].strip()) is not None and any(
+            line.lstrip().startswith("+") for line in section.lines[listed[-1].offset + 1:])
+    return ends_alike(section.lines, [gpu.offset for gpu in listed])
 
 
 def read_json(value: Any) -> Evidence | None:
@@ -88,7 +99,8 @@ def read_json(value: Any) -> Evidence | None:
         events=tuple([event for gpu in found for event in events(gpu, 1, f"GPU: {gpu.index}")] + list(
             mixed(found, 1, "")) + list(_topology({"access": access}, 1, ""))),
         notes=() if access else tuple(_notes(found)),
-        readings={"topology": {"access": {row: dict(cells) for row, cells in access.items()}}} if access else {})
+        readings=listing(found, whole=len(found) > 1 and in_order([gpu.index for gpu in found])) | (
+            {"topology": {"access": {row: dict(cells) for row, cells in access.items()}}} if access else {}))
 
 
 def _refused(section: Section) -> Iterator[Event]:

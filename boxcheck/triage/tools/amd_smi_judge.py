@@ -13,8 +13,8 @@ from boxcheck.decode.amd_smi_gpu import AmdGpu
 from boxcheck.decode.klog.events import Cause, Event, Severity
 from boxcheck.profile import GpuPart, load_gpus, part_of
 from boxcheck.triage.evidence import Device, DeviceBar, DeviceLink, fields_of
+from boxcheck.triage.tools.matrix_cards import AMD, CLASS
 
-AMD = 0x1002
 GENERATION_GTS = {1: 2.5, 2: 5.0, 3: 8.0, 4: 16.0, 5: 32.0, 6: 64.0}
 SMALL_BAR_BYTES = 256 << 20
 MEMORY_SHARE = 0.9
@@ -53,6 +53,7 @@ def device(gpu: AmdGpu, line: int) -> Device:
     bars = (DeviceBar(index=0, size_bytes=visible),) if visible else ()
     return Device(
         line=line, bdf=gpu.bdf, name=gpu.name, vendor=gpu.vendor or AMD, device=gpu.device, revision=gpu.revision,
+        class_code=CLASS,
         subsystem_vendor=gpu.subsystem_vendor, subsystem_device=gpu.subsystem_device, driver="amdgpu",
         index=gpu.index, serial=gpu.serial, uuid=gpu.uuid, numa_node=gpu.numa_node, link=link, bars=bars,
         vram_bytes=gpu.vram_bytes,

@@ -9,6 +9,8 @@ from boxcheck.decode.klog.events import Cause, Event, Severity
 from boxcheck.decode.klog.words import packed_bdf
 from boxcheck.decode.text import clean_text
 from boxcheck.triage.evidence import Device, Evidence, Section, at_line, fields_of
+from boxcheck.triage.tools.listing import listing
+from boxcheck.triage.tools.matrix_cards import CLASS, NVIDIA
 
 VARIANT = "deviceQuery"
 MOST_GPUS = 256
@@ -70,9 +72,9 @@ def read(section: Section) -> Evidence:
             bdf = packed_bdf(int(values["bus"]) << 8 & 0xFF00 | int(values["device"]) << 3 & 0xF8,
                              f"{int(values['domain']):04x}")
         devices.append(Device(
-            line=at_line(section, open_[0]), index=open_[1], name=clean_text(open_[2]), vendor=0x10DE, bdf=bdf,
+            line=at_line(section, open_[0]), name=clean_text(open_[2]), vendor=NVIDIA, bdf=bdf, class_code=CLASS,
             driver="nvidia", vram_bytes=int(values["memory"]) if "memory" in values else None,
-            more=fields_of((("compute_capability", values.get("capability")),))))
+            more=fields_of((("cuda_index", open_[1]), ("compute_capability", values.get("capability"))))))
 
     for offset, line in enumerate(section.lines):
         text = line.strip()[:400]
@@ -88,8 +90,10 @@ def read(section: Section) -> Evidence:
         elif (driver := _DRIVER.match(text)) is not None:
             box["cuda"] = driver[1]
     close()
-    return Evidence(tool=VARIANT, devices=tuple(devices), events=tuple(_events(section)), box=box, notes=(
-        "deviceQuery runs no computation: it shows that CUDA has the GPU, not that it works",) if devices else ())
+    return Evidence(
+        tool=VARIANT, devices=tuple(devices), events=tuple(_events(section)), box=box, readings=listing(devices),
+        notes=("deviceQuery runs no computation: it shows that CUDA has the GPU, not that it works",)
+        if devices else ())
 
 
 def _events(section: Section) -> Iterator[Event]:

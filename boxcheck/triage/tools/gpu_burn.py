@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from boxcheck.decode.gpu_burn import LISTED, PROBLEM, PROGRESS, SECONDS, Burn, Burned, parse
+from boxcheck.decode.gpu_burn import (
+    LISTED,
+    PROBLEM,
+    PROGRESS,
+    SECONDS,
+    WORKER,
+    Burn,
+    Burned,
+    blameless,
+    is_reason_tail,
+    parse,
+    reason,
+)
 from boxcheck.decode.klog.events import Event
 from boxcheck.triage.evidence import Device, Evidence, Section, at_line
+from boxcheck.triage.tools.listing import listing
+from boxcheck.triage.tools.matrix_cards import NVIDIA
 from boxcheck.triage.tools.matrix_judge import make
+from boxcheck.triage.tools.runtime_device import runtime_device
 
 SLOW_SHARE = 0.9
 """Of the median of equal cards under the same load; 5 % is usual between samples (stas00/ml-engineering)."""
@@ -24,7 +39,8 @@ _BEGINS = re.compile(r"Using compare file: |Burning for [0-9]{1,8} sec|Run lengt
 _BELONGS = re.compile(
     r"Results are [0-9]{1,12} bytes each|Summary at:|Killing processes|Freed memory for dev|Uninitted cublas|done$|"
     r"Using compare file|Initialized device|GPU [0-9]{1,3}: |GPU-[0-9a-f-]{8,40}\)|"
-    r".{1,60}\(UUID:$|No clients are alive|Could not invoke nvidia-smi")
+    r".{1,60}\(UUID:$|No clients are alive|Could not invoke nvidia-smi|"
+    r"[0-9MBofitusing (),]{0,60}using (?:FLOATS|DOUBLES)\b")
 _PIECE = re.compile(r"(?:-?[0-9]{1,20}|\(?[0-9]{1,12}|--|-|C|Gflop/s\)|\(?(?:WARNING|DIED)!\)-?|errors:|temps:|proc'd:|"
                     r"[0-9.]{1,6}%|\([0-9]{1,12}|Gflop/s\)-?)")
 _NOTES = (
@@ -37,6 +53,11 @@ POWER_OR_MEMORY = (
     "nvidia-smi -pl) or heat",
     "the fault stays with the slot when cards are swapped: riser, slot or their supply; `dmesg | grep -iE 'xid|aer'`",
 )
+DIED = (
+    "`dmesg | grep -iE 'xid|nvrm|aer|oom'`: Xid 79 is a GPU that is gone, 13, 31 and 48 name the kind of fault, "
+    "oom-killer is none of the GPU's", *POWER_OR_MEMORY[1:])
+NOT_RUN = ("free the GPU's memory (`nvidia-smi` lists who holds it), look for compare.fatbin or compare.ptx beside the "
+           "program, and build it for this card and driver: `make COMPUTE=...`",)
 
 
 def begins(line: str) -> str | None:
@@ -48,23 +69,45 @@ def belongs(variant: str, line: str) -> bool:
     line = line.strip()
     if _BELONGS.match(line) or begins(line) or LISTED.match(line) or SECONDS.search(line) or PROBLEM.match(line):
         return True
+    if is_reason_tail(line):
+        return True
     words = line.split() if len(line) <= 4096 else []
     return bool(words) and all(map(_PIECE.fullmatch, words))  # the rest of a progress line that was wrapped
 
 
+def runs(lines: Sequence[str]) -> bool:
+    """Whether an output of `nvidia-smi -L` is the first thing that gpu_burn prints: its own lines follow."""
+    return any(begins(line) is not None for line in lines)
+
+
 def read(section: Section) -> Evidence:
     found = parse(section.lines)
-    devices = tuple(Device(line=at_line(section, 0), name=name, uuid=uuid, index=index)
-                    for index, (name, uuid) in sorted(found.names.items()))
     notes = list(_NOTES)
+    if found.names and not found.one_order:
+        chosen = found.numbered is not None and found.numbered != len(found.names)
+        why = f"it ran on {found.numbered} (CUDA_VISIBLE_DEVICES or -i chose)" if chosen else (
+            "of several models, and CUDA puts the fastest first")
+        notes.append(f"which card is its GPU 0: {len(found.names)} are listed, {why}")
     if found.seconds is not None and found.seconds < SHORT_SECONDS:
         notes.append(f"stability: it ran for {found.seconds} s, and heat needs ten minutes to settle")
     if found.gpus and all(one.products is None for one in found.gpus.values()):
         notes.append("whether anything was computed: no progress line is here, and OK is said of idle GPUs too")
     if found.gpus and all(one.faulty is None for one in found.gpus.values()):
         notes.append("the verdict: its last lines are missing")
-    return Evidence(tool="gpu_burn", devices=devices, events=tuple(_events(found, section)), notes=tuple(notes),
-                    readings=_readings(found))
+    return Evidence(tool="gpu_burn", devices=tuple(_devices(found, section)), events=tuple(_events(found, section)),
+                    notes=tuple(notes), readings=listing(found.names) | _readings(found))
+
+
+def _devices(found: Burn, section: Section) -> Iterator[Device]:
+    """The cards of the list. Where gpu_burn's numbers are not the list's, the numbers come without a card."""
+    for index, (name, uuid) in sorted(found.names.items()):
+        yield runtime_device(line=at_line(section, found.name_lines.get(uuid, 0)), name=name, uuid=uuid, vendor=NVIDIA,
+                             index=index if found.one_order else None)
+    if found.names and not found.one_order:
+        models = {name for name, _ in found.names.values()}
+        for index, one in found.gpus.items():
+            yield runtime_device(line=at_line(section, one.line), vendor=NVIDIA, index=index,
+                                 name=next(iter(models)) if len(models) == 1 else None)
 
 
 def _readings(found: Burn) -> dict[str, Any]:
@@ -87,14 +130,31 @@ def _events(found: Burn, section: Section) -> list[Event]:
             says = f"GPU {one.index} reached {one.hottest_celsius} C"
             events.append(make("hot", "warn", says, at_line(section, one.line), labels=(f"gpu{one.index}",),
                                help=("airflow: fans, dust, the card above it; then `nvidia-smi -q -d TEMPERATURE`",)))
-    seen: set[str] = set()
+    return events + _problems(found, section)
+
+
+def _problems(found: Burn, section: Section) -> list[Event]:
+    """What it said on standard error, where no progress line shows whose worker died of it."""
+    events = []
+    dead = any(one.died for one in found.gpus.values())
+    seen: set[tuple[str, bool]] = set()
     for offset, text in found.problems:
-        kind = text.split(":")[0][:24]
-        if kind not in seen and not kind.startswith(("read[", "No clients")):
-            seen.add(kind)
-            events.append(make("tool-error", "warn", "gpu_burn could not run on every GPU, or stopped within the run",
-                               at_line(section, offset), labels=(kind,), text=text,
-                               help=("`dmesg | grep -iE 'nvrm|xid'`, and look for compare.fatbin beside the program",)))
+        kind, why = text.split(":")[0][:24], reason(text)
+        faulty = why is not None and not blameless(text)
+        if kind.startswith("read[") or (faulty and dead) or (kind, faulty) in seen:
+            continue
+        if kind.startswith("No clients") and (dead or any(WORKER.match(said) for _, said in found.problems)):
+            continue
+        seen.add((kind, faulty))
+        line = at_line(section, offset)
+        if faulty or kind.startswith("No clients"):
+            says = ("all workers of gpu_burn died" if why is None else "a worker of gpu_burn died") + (
+                f": {why[:120]}" if why else "")
+            events.append(make("worker-died", "fail", says, line, text=text, help=DIED,
+                               labels=("gpu0",) if found.numbered == 1 else ("worker",)))
+        else:
+            events.append(make("tool-error", "warn", "gpu_burn could not run on every GPU, or stopped within the run"
+                               + (f": {why[:120]}" if why else ""), line, labels=(kind,), text=text, help=NOT_RUN))
     return events
 
 
@@ -114,23 +174,29 @@ def _wrong(found: Burn, section: Section) -> list[Event]:
 
 
 def _died(found: Burn, section: Section) -> list[Event]:
+    """Workers that died. What they computed is not known to be right, and a kernel that does not launch is a fault of
+    card, driver or power, so it fails, but for those whose last words name another reason."""
+    dead = [one for one in found.gpus.values() if one.died and one.died_line is not None]
+    words = [text for _, text in found.problems if WORKER.match(text)]
+    faults = list(dict.fromkeys(reason(text) or "" for text in words if not blameless(text)))
+    # The words carry no number: they excuse only where each that did no work has its own.
+    idle = sum((one.products or 0) <= 0 for one in dead)
+    excused = not faults and len(words) >= idle
+    working = not faults and any(text.startswith("Failure during") for text in words)
+    why = f": {faults[0][:120]}" if len(faults) == 1 and faults[0] else ""
     events = []
-    for one in found.gpus.values():
-        if not one.died or one.died_line is None:
-            continue
+    for one in dead:
         worked = (one.products or 0) > 0
-        line = at_line(section, one.died_line)
-        if worked:
-            events.append(make(
-                "worker-died", "fail", f"the worker of GPU {one.index} died after it had computed", line,
-                labels=(f"gpu{one.index}",),
-                help=("`dmesg | grep -iE 'xid|nvrm|aer|oom'`: Xid 79 is a GPU that is gone, 13, 31 and 48 name the "
-                      "kind of fault, oom-killer is none of the GPU's", *POWER_OR_MEMORY[1:])))
+        line = at_line(section, one.died_line or 0)
+        if not (working if worked else excused):
+            when = "after it had computed" if worked else "before it computed anything"
+            events.append(make("worker-died", "fail", f"the worker of GPU {one.index} died {when}{why}", line,
+                               labels=(f"gpu{one.index}",), help=DIED))
         else:
-            events.append(make(
-                "tool-error", "warn", f"the worker of GPU {one.index} died before it computed anything, so it was not "
-                "tested; its error count is no count", line, labels=(f"gpu{one.index}", "died"),
-                help=("`dmesg | grep -iE 'nvrm|xid'`, and look for compare.fatbin beside the program",)))
+            says = f"the worker of GPU {one.index} ended " + (
+                "within the run, by its own words through no fault of the card" if worked else
+                "before it computed anything, so it was not tested; its error count is no count")
+            events.append(make("tool-error", "warn", says, line, labels=(f"gpu{one.index}", "died"), help=NOT_RUN))
     return events
 
 

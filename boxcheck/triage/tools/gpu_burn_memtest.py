@@ -16,9 +16,11 @@ from boxcheck.decode.gpu_burn_memtest import (
     parse_vulkan,
 )
 from boxcheck.decode.klog.events import Event
-from boxcheck.triage.evidence import Device, Evidence, Section, at_line
+from boxcheck.triage.evidence import Evidence, Section, at_line
+from boxcheck.triage.tools.listing import listing
 from boxcheck.triage.tools.matrix_cards import is_card_name
 from boxcheck.triage.tools.matrix_judge import Gpu, make
+from boxcheck.triage.tools.runtime_device import runtime_device
 
 _VULKAN = re.compile(r"https://github\.com/GpuZelenograd/memtest_vulkan|memtest_vulkan(?: v[0-9]|:)|"
                      r"Standard 5-minute test|Error found\. Mode ")
@@ -58,9 +60,9 @@ def belongs(variant: str, line: str) -> bool:
 def read(section: Section) -> Evidence:
     found = (parse_cuda if section.variant == "cuda_memtest" else parse_vulkan)(section.lines)
     seen = found.listed or found.tested
-    devices = tuple(Device(line=at_line(section, one.line), bdf=one.bdf, name=one.name or None,
-                           index=one.index if found.tool == "cuda_memtest" else None, device=one.device,
-                           serial=one.serial, vram_bytes=one.vram_bytes)
+    devices = tuple(runtime_device(line=at_line(section, one.line), bdf=one.bdf, name=one.name or None,
+                                   index=one.index if found.tool == "cuda_memtest" else None, device=one.device,
+                                   serial=one.serial, vram_bytes=one.vram_bytes)
                     for one in seen if one.index >= 0 and not _SOFTWARE.search(one.name))
     notes = []
     if found.verdict is None and not any(one.finished or one.reports for one in found.tested):
@@ -68,7 +70,7 @@ def read(section: Section) -> Evidence:
     if found.tool == "memtest_vulkan":
         notes.append("memory that it could not allocate, and the link: it tests one GPU's own memory")
     return Evidence(tool=found.tool, devices=devices, events=tuple(_events(found, section)), notes=tuple(notes),
-                    readings=_readings(found))
+                    readings=listing(devices) | _readings(found))
 
 
 def _readings(found: Memtest) -> dict[str, Any]:

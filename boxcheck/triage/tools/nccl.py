@@ -8,8 +8,10 @@ from boxcheck.decode.klog.events import Event
 from boxcheck.decode.matrix import number
 from boxcheck.decode.nccl import AVERAGE, BOUNDS, FAILURE, HEAD, RANK, ROW, Collective, parse
 from boxcheck.triage.evidence import Device, Evidence, Section, at_line
+from boxcheck.triage.tools.listing import listing
 from boxcheck.triage.tools.matrix_cards import is_card_name
 from boxcheck.triage.tools.matrix_judge import WRONG_COPY, make
+from boxcheck.triage.tools.runtime_device import runtime_device
 
 _BELONGS = re.compile(
     r"#$|# Using devices|#\s+(?:size|\(B\)|out-of-place)|# Collective test concluded|"
@@ -42,7 +44,7 @@ def read(section: Section) -> Evidence:
     found = parse(section.lines)
     devices: dict[tuple[str, int], Device] = {}
     for rank in found.ranks:
-        devices.setdefault((rank.host, rank.device), Device(
+        devices.setdefault((rank.host, rank.device), runtime_device(
             line=at_line(section, rank.line), bdf=rank.bdf, name=rank.name, index=rank.device))
     hosts = {rank.host for rank in found.ranks}
     notes = []
@@ -60,9 +62,10 @@ def read(section: Section) -> Evidence:
         ("average_bus_gigabytes_per_second", found.average_bus_gbs),
         ("best_bus_gigabytes_per_second", found.best_bus_gbs), ("rows", found.rows), ("wrong_elements", found.wrong),
         ("out_of_bounds", found.out_of_bounds)) if value is not None}
+    listed = tuple(devices.values()) if len(hosts) < 2 else ()
     return Evidence(tool="nccl-tests" + (f", {found.test}" if found.test else ""),
-                    devices=tuple(devices.values()) if len(hosts) < 2 else (),
-                    events=tuple(_events(found, section)), notes=tuple(notes), readings=readings)
+                    devices=listed, events=tuple(_events(found, section)), notes=tuple(notes),
+                    readings=listing(listed) | readings)
 
 
 def _events(found: Collective, section: Section) -> list[Event]:

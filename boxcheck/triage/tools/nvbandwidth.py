@@ -9,7 +9,8 @@ from typing import Any
 from boxcheck.decode.klog.events import Event
 from boxcheck.decode.matrix import heading, is_row
 from boxcheck.decode.nvbandwidth import DESCRIPTION, NAME, Bandwidths, Test, parse, parse_json
-from boxcheck.triage.evidence import Device, Evidence, Section, at_line
+from boxcheck.triage.evidence import Evidence, Section, at_line
+from boxcheck.triage.tools.listing import listing
 from boxcheck.triage.tools.matrix_cards import is_card_name
 from boxcheck.triage.tools.matrix_judge import (
     WRONG_COPY,
@@ -24,6 +25,7 @@ from boxcheck.triage.tools.matrix_judge import (
     make,
     uncompared,
 )
+from boxcheck.triage.tools.runtime_device import runtime_device
 
 _BEGINS = re.compile(
     rf"nvbandwidth Version: |(?:Running|Waiving) {NAME}\.|SUM {NAME} [0-9]|memcpy (?:CE|SM|local) .{{0,90}}\(GB/s\)$"
@@ -68,7 +70,7 @@ def read_json(value: object) -> Evidence | None:
 
 def _evidence(found: Bandwidths, line: Callable[[int], int]) -> Evidence:
     gpus = {device.index: Gpu(index=device.index, name=device.name, bdf=device.bdf) for device in found.devices}
-    devices = tuple(Device(line=line(device.line), bdf=device.bdf, name=device.name, index=device.index)
+    devices = tuple(runtime_device(line=line(device.line), bdf=device.bdf, name=device.name, index=device.index)
                     for device in found.devices)
     events = [*_failures(found, line), *_copies(found, gpus, line)]
     if found.waived:
@@ -83,7 +85,8 @@ def _evidence(found: Bandwidths, line: Callable[[int], int]) -> Evidence:
     measured = any(test.cells for test in found.tests)
     notes = ((_UNVERIFIED, *uncompared(gpus)) if measured else ("any bandwidth: no test has a result here",))
     box = {"driver": found.driver} if found.driver else {}
-    return Evidence(tool=tool, devices=devices, events=tuple(events), notes=notes, readings=_readings(found), box=box)
+    return Evidence(tool=tool, devices=devices, events=tuple(events), notes=notes,
+                    readings=listing(devices) | _readings(found), box=box)
 
 
 def _readings(found: Bandwidths) -> dict[str, Any]:

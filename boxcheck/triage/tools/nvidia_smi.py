@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+import msgspec
+
 from boxcheck.decode.klog.events import Event
 from boxcheck.decode.nvidia_smi_flat import gpu_line, is_new_head, is_row, is_tail, rows_of
 from boxcheck.decode.nvidia_smi_forms import csv_fields, csv_gpus, is_xml, listed_gpu, table_gpus, versions, xml_gpus
@@ -17,10 +19,11 @@ from boxcheck.decode.nvidia_smi_messages import is_tail as is_rest
 from boxcheck.decode.nvidia_smi_messages import message
 from boxcheck.decode.text import clean_text
 from boxcheck.triage.evidence import Device, DeviceBar, DeviceLink, Evidence, Section, at_line, fields_of
-from boxcheck.triage.tools import TOOLS, nvidia_smi_messages, nvidia_smi_nvlink
+from boxcheck.triage.tools import TOOLS, gpu_burn, nvidia_smi_messages, nvidia_smi_nvlink
+from boxcheck.triage.tools.listing import in_order, listing
 from boxcheck.triage.tools.matrix_cards import CLASS
 from boxcheck.triage.tools.nvidia_smi_judge import GENERATION_GTS, judge, part
-from boxcheck.triage.tools.nvidia_smi_whole import attached, ends_within_a_gpu, in_order, missing, table_ends
+from boxcheck.triage.tools.nvidia_smi_whole import attached, ends_within_a_gpu, missing, table_ends
 
 QUERY, XML, TABLE, LIST, CSV, MESSAGE = (
     "nvidia-smi -q", "nvidia-smi -q -x", "nvidia-smi", "nvidia-smi -L", "nvidia-smi --query-gpu", "nvidia-smi message")
@@ -72,7 +75,8 @@ def belongs(variant: str, line: str) -> bool:
     if variant == XML:
         return not text.startswith(("<?xml", "<!DOCTYPE")) and is_xml(text)
     if variant == LIST:
-        return listed_gpu(line) is not None or nvidia_smi_nvlink.belongs(text)
+        # gpu_burn prints the list first: what follows is its own.
+        return listed_gpu(line) is not None or nvidia_smi_nvlink.belongs(text) or gpu_burn.belongs("gpu_burn", line)
     return _is_csv_row(variant, line[:20_000])
 
 
@@ -95,6 +99,9 @@ def read(section: Section) -> Evidence:
             events.append(event)
         if len(events) >= MOST_EVENTS:
             break
+    if section.variant == LIST and gpu_burn.runs(lines):
+        burnt = gpu_burn.read(section)
+        return msgspec.structs.replace(burnt, events=(*events, *burnt.events))
     unanswered = len({event.bdf or event.line for event in events if event.kind == "gpu-lost"})
     if section.variant == LIST:
         events += nvidia_smi_nvlink.events(section)
@@ -116,15 +123,13 @@ def read(section: Section) -> Evidence:
 def _readings(section: Section, gpus: Sequence[SmiGpu], told: int | None) -> dict[str, int | bool]:
     """How many GPUs are listed, and whether that is known to be all of them."""
     shown: dict[str, int | bool] = {} if told is None else {"attached_gpus": told}
-    if not gpus:
-        return shown
     if section.cut_short:
         whole = False
     elif section.variant in (QUERY, XML):
         whole = told == len(gpus)
     else:
-        whole = in_order(gpus) and (section.variant != TABLE or table_ends(section.lines, gpus))
-    return {**shown, "gpus": len(gpus), "whole": whole}
+        whole = in_order([gpu.index for gpu in gpus]) and (section.variant != TABLE or table_ends(section.lines, gpus))
+    return shown | listing(gpus, whole=whole)
 
 
 def _joined(lines: Sequence[str]) -> Sequence[str]:

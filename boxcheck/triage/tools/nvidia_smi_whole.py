@@ -27,11 +27,6 @@ def attached(lines: Sequence[str]) -> tuple[int, int] | None:
     return None
 
 
-def in_order(gpus: Sequence[SmiGpu]) -> bool:
-    """Whether they are numbered 0, 1, 2 ..., none left out."""
-    return [gpu.index for gpu in gpus] == list(range(len(gpus)))
-
-
 def table_ends(lines: Sequence[str], gpus: Sequence[SmiGpu]) -> bool:
     """Whether the table has its head and a border below the last GPU."""
     if not gpus or not any("NVIDIA-SMI" in line[:40] for line in lines[:3]):

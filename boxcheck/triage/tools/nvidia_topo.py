@@ -13,6 +13,7 @@ from boxcheck.decode.klog.events import Event
 from boxcheck.decode.nvidia_topo import LEGEND, STATUS, Matrix, head, matrix, row, tail
 from boxcheck.decode.text import clean_text
 from boxcheck.triage.evidence import Device, Evidence, Section, at_line
+from boxcheck.triage.tools.listing import listing
 
 TOPOLOGY, PEERS = "nvidia-smi topo -m", "nvidia-smi topo -p2p"
 
@@ -60,8 +61,9 @@ def read(section: Section) -> Evidence:
             Device(line=line, index=int(gpu[3:]), vendor=0x10DE, numa_node=found.numa_affinity[gpu])
             for gpu in found.gpus if gpu in found.numa_affinity),
         events=events, notes=tuple(_notes(section, found)),
-        readings={name: {"devices": list(found.columns),
-                         "rows": {key: list(cells) for key, cells in found.cells.items()}}})
+        readings=listing(found.gpus, whole=not found.short and not section.cut_short) | {
+            name: {"devices": list(found.columns),
+                   "rows": {key: list(cells) for key, cells in found.cells.items()}}})
 
 
 def _far(found: Matrix, line: int, text: str) -> Iterator[Event]:

@@ -8,7 +8,8 @@ from typing import Any
 from boxcheck.decode.klog.events import Event
 from boxcheck.decode.matrix import heading, is_row
 from boxcheck.decode.p2p_test import ACCESS, CONNECTIVITY, DEVICE, FAILURE, TITLE, TITLE_REST, Matrix, P2pTest, parse
-from boxcheck.triage.evidence import Device, Evidence, Section, at_line
+from boxcheck.triage.evidence import Evidence, Section, at_line
+from boxcheck.triage.tools.listing import listing
 from boxcheck.triage.tools.matrix_judge import (
     Gpu,
     Gpus,
@@ -20,6 +21,7 @@ from boxcheck.triage.tools.matrix_judge import (
     make,
     uncompared,
 )
+from boxcheck.triage.tools.runtime_device import runtime_device
 
 _HEAD = "[P2P (Peer-to-Peer) GPU Bandwidth Latency Test]"
 _PROSE = ("***NOTE: In case a device doesn't have P2P access to other one, it falls back to normal memcopy procedure. "
@@ -47,7 +49,7 @@ def belongs(variant: str, line: str) -> bool:
 def read(section: Section) -> Evidence:
     found = parse(section.lines)
     gpus = {one.index: Gpu(index=one.index, name=one.name, bdf=one.bdf) for one in found.devices}
-    devices = tuple(Device(line=at_line(section, one.line), bdf=one.bdf, name=one.name, index=one.index)
+    devices = tuple(runtime_device(line=at_line(section, one.line), bdf=one.bdf, name=one.name, index=one.index)
                     for one in found.devices)
     notes = [_UNVERIFIED, *uncompared(gpus)]
     if any(not can for _, _, can in found.access):
@@ -55,7 +57,7 @@ def read(section: Section) -> Evidence:
     if found.cut:
         notes.append("all pairs: a matrix is cut off here")
     return Evidence(tool="p2pBandwidthLatencyTest", devices=devices, events=tuple(_events(found, gpus, section)),
-                    notes=tuple(notes), readings=_readings(found))
+                    notes=tuple(notes), readings=listing(devices) | _readings(found))
 
 
 def _words(matrix: Matrix) -> str:

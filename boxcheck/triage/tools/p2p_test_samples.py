@@ -7,8 +7,10 @@ from typing import Any
 
 from boxcheck.decode.klog.events import Event
 from boxcheck.decode.p2p_test_samples import DIRECTION, MEMORY, PEER, SHMOO, WAIVED, WRONG, Sample, parse
-from boxcheck.triage.evidence import Device, Evidence, Section, at_line
+from boxcheck.triage.evidence import Evidence, Section, at_line
+from boxcheck.triage.tools.listing import listing
 from boxcheck.triage.tools.matrix_judge import WRONG_COPY, Gpu, HostCopies, judge_access, judge_host, make
+from boxcheck.triage.tools.runtime_device import runtime_device
 
 _SIMPLE = re.compile(r"\[\S{0,200}simpleP2P\] - Starting|Checking GPU\(s\) for support of peer to peer|"
                      r"(?:> ?)?Peer access from .{1,80}\(GPU[0-9]|(?:cuda|hip)MemcpyPeer / |"
@@ -48,7 +50,7 @@ def belongs(variant: str, line: str) -> bool:
 def read(section: Section) -> Evidence:
     found = parse(section.lines)
     gpus = {index: Gpu(index=index, name=name) for index, name in found.names.items()}
-    devices = tuple(Device(line=at_line(section, 0), name=name, index=index)
+    devices = tuple(runtime_device(line=at_line(section, 0), name=name, index=index)
                     for index, name in sorted(found.names.items()))
     events = [*_failures(found, section),
               *judge_access([(row, column) for row, column, can in found.access if not can], len(found.access), gpus,
@@ -67,7 +69,7 @@ def read(section: Section) -> Evidence:
     if found.passed is None and found.waived_line is None:
         notes.append("the outcome: its last lines are missing")
     return Evidence(tool=section.variant, devices=devices, events=tuple(events), notes=tuple(notes),
-                    readings=_readings(found))
+                    readings=listing(devices) | _readings(found))
 
 
 def _readings(found: Sample) -> dict[str, Any]:

@@ -8,8 +8,10 @@ from typing import Any
 
 from boxcheck.decode.klog.events import Event
 from boxcheck.decode.p2p_test_superbench import CHECKED, COPY, STREAM, STREAM_DEVICE, WRONG, SuperBench, parse
-from boxcheck.triage.evidence import Device, Evidence, Section, at_line
+from boxcheck.triage.evidence import Evidence, Section, at_line
+from boxcheck.triage.tools.listing import listing
 from boxcheck.triage.tools.matrix_judge import WRONG_COPY, Gpu, HostCopies, Measured, judge_host, judge_pairs, make
+from boxcheck.triage.tools.runtime_device import runtime_device
 
 SLOW_SHARE = 0.9
 """Of the median GPU's VRAM bandwidth."""
@@ -35,7 +37,7 @@ def belongs(variant: str, line: str) -> bool:
 def read(section: Section) -> Evidence:
     found = parse(section.lines)
     gpus = {index: Gpu(index=index, name=name) for index, name in found.names.items()}
-    devices = tuple(Device(line=at_line(section, found.stream_line), name=name, index=index)
+    devices = tuple(runtime_device(line=at_line(section, found.stream_line), name=name, index=index)
                     for index, name in sorted(found.names.items()))
     notes = []
     if found.pairs or found.to_gpu or found.to_host:
@@ -43,7 +45,7 @@ def read(section: Section) -> Evidence:
     if found.checked is False:
         notes.append("whether the data is right: the run says `Check data: No`")
     return Evidence(tool=section.variant, devices=devices, events=tuple(_events(found, gpus, section)),
-                    notes=tuple(notes), readings=_readings(found))
+                    notes=tuple(notes), readings=listing(devices) | _readings(found))
 
 
 def _readings(found: SuperBench) -> dict[str, Any]:

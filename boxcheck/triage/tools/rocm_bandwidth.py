@@ -9,6 +9,8 @@ from boxcheck.decode.klog.events import Event
 from boxcheck.decode.matrix import Cells, heading, is_row
 from boxcheck.decode.rocm_bandwidth import ACCESS, BANNER, DEVICE, DISTANCE, RATE, VALIDATION, VERSION, Run, parse
 from boxcheck.triage.evidence import Device, Evidence, Section, at_line
+from boxcheck.triage.tools.listing import listing
+from boxcheck.triage.tools.matrix_cards import AMD, CLASS
 from boxcheck.triage.tools.matrix_judge import (
     WRONG_COPY,
     Gpu,
@@ -46,6 +48,7 @@ def read(section: Section) -> Evidence:
     gpus = {one.index: Gpu(index=one.index, name=one.name, bdf=one.bdf) for one in found.devices if one.gpu}
     # Its numbers count the processors too, so they are none of another tool's.
     devices = tuple(Device(line=at_line(section, one.line), bdf=one.bdf, name=one.name, uuid=one.uuid,
+                           vendor=AMD, class_code=CLASS,
                            more={"rocm_bandwidth_test_number": one.index})
                     for one in found.devices if one.gpu)
     processors = {one.name for one in found.devices if not one.gpu}
@@ -58,7 +61,8 @@ def read(section: Section) -> Evidence:
         notes.append("all pairs: a matrix is cut off here")
     return Evidence(
         tool="rocm_bandwidth_test" + (f" {found.version}" if found.version else ""), devices=devices,
-        events=tuple(_events(found, gpus, section)), notes=tuple(notes), readings=_readings(found),
+        events=tuple(_events(found, gpus, section)), notes=tuple(notes),
+        readings=listing(devices) | _readings(found),
         box={"cpu": processors.pop()} if len(processors) == 1 else {})
 
 

@@ -12,6 +12,7 @@ from boxcheck.decode.rocm_smi import banner, gpu_line, gpus, is_table_row, json_
 from boxcheck.decode.text import clean_text
 from boxcheck.triage.evidence import Evidence, Section, at_line
 from boxcheck.triage.tools.amd_smi_judge import device, events, mixed
+from boxcheck.triage.tools.listing import in_order, listing
 
 TEXT = "rocm-smi"
 MOST_EVENTS = 1000
@@ -66,7 +67,15 @@ def read(section: Section) -> Evidence:
     return Evidence(
         tool=TEXT, devices=tuple(device(gpu, at_line(section, gpu.offset)) for gpu in found), events=judged,
         notes=tuple(_notes(found, bool(matrices), section.cut_short)),
-        readings={"topology": {title: dict(rows) for title, rows in matrices.items()}} if matrices else {})
+        readings=listing(found, whole=_whole(section, found)) | (
+            {"topology": {title: dict(rows) for title, rows in matrices.items()}} if matrices else {}))
+
+
+def _whole(section: Section, found: Sequence[AmdGpu]) -> bool:
+    """Whether all GPUs that rocm-smi has are in the text; `-d` chooses one of them."""
+    text = [line[:200].strip() for line in section.lines]
+    return (not section.cut_short and len(found) > 1 and in_order([gpu.index for gpu in found])
+            and any(map(_START.match, text[:4])) and any("End of ROCm SMI Log" in line for line in text))
 
 
 def read_json(value: Any) -> Evidence | None:
@@ -77,7 +86,8 @@ def read_json(value: Any) -> Evidence | None:
     return Evidence(
         tool=f"{TEXT} --json", devices=tuple(device(gpu, 1) for gpu in found),
         events=tuple([event for gpu in found for event in events(gpu, 1, f"GPU[{gpu.index}]")] + list(
-            mixed(found, 1, ""))), notes=tuple(_notes(found, False, False)))
+            mixed(found, 1, ""))), notes=tuple(_notes(found, False, False)),
+        readings=listing(found, whole=len(found) > 1 and in_order([gpu.index for gpu in found])))
 
 
 def _events(section: Section, found: Sequence[AmdGpu]) -> tuple[Event, ...]:

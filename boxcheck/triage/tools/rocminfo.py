@@ -15,9 +15,9 @@ from boxcheck.decode.rocminfo import Agent, agents, is_row
 from boxcheck.decode.text import clean_text
 from boxcheck.profile import load_gpus
 from boxcheck.triage.evidence import Device, Evidence, Section, at_line, fields_of
+from boxcheck.triage.tools.matrix_cards import AMD, CLASS
 
 VARIANT = "rocminfo"
-AMD = 0x1002
 _STARTS = re.compile(r"(?:ROCk module (?:version \S{1,24} )?is loaded|HSA System Attributes"
                      r"|ROCk module is NOT loaded.{0,60}|Unable to open /dev/kfd read-write: .{1,60}"
                      r"|hsa api call failure at(?::| line) .{1,200})$")
@@ -74,6 +74,7 @@ def read(section: Section) -> Evidence:
     for gpu in gpus:
         judged += _memory(gpu, processors, section, shared=sum(_of_processor(other) for other in gpus) == 1)
     ended = any("*** Done ***" in line for line in section.lines[-3:])
+    begun = any(_plain(line).startswith(("ROCk module", "HSA System Attributes")) for line in section.lines[:4])
     if processors and not gpus and ended:
         judged.append(Event(
             kind="gpu-missing", severity="warn", cause=None, line=at_line(section, processors[0].offset),
@@ -88,7 +89,8 @@ def read(section: Section) -> Evidence:
     return Evidence(
         tool=VARIANT, devices=tuple(_device(gpu, at_line(section, gpu.offset)) for gpu in gpus), events=tuple(judged),
         notes=tuple(notes), box=box,
-        readings={"agents": len(found), "gpus": len(gpus)} if found else {})
+        readings={"agents": len(found), "gpus": len(gpus), "whole": begun and ended and not section.cut_short}
+        if found else {})
 
 
 def _failures(section: Section) -> Iterator[Event]:
@@ -141,7 +143,7 @@ def _memory(gpu: Agent, processors: Sequence[Agent], section: Section, shared: b
 def _device(gpu: Agent, line: int) -> Device:
     apu = _of_processor(gpu)
     return Device(
-        line=line, bdf=gpu.bdf, name=gpu.name, vendor=AMD, device=gpu.chip, driver="amdgpu", uuid=gpu.uuid,
-        vram_bytes=None if apu else gpu.memory_bytes,
+        line=line, bdf=gpu.bdf, name=gpu.name, vendor=AMD, device=gpu.chip, class_code=CLASS, driver="amdgpu",
+        uuid=gpu.uuid, vram_bytes=None if apu else gpu.memory_bytes,
         more=fields_of((("arch", gpu.isa), ("hsa_node", gpu.node), ("compute_units", gpu.compute_units),
                         ("usable_memory_bytes", gpu.memory_bytes if apu else None))))

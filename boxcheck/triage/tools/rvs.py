@@ -10,6 +10,8 @@ from boxcheck.decode.klog.events import Event
 from boxcheck.decode.matrix import Cells
 from boxcheck.decode.rvs import ERROR, RECORD, Copy, Rvs, parse
 from boxcheck.triage.evidence import Device, Evidence, Section, at_line
+from boxcheck.triage.tools.listing import listing
+from boxcheck.triage.tools.matrix_cards import AMD, CLASS
 from boxcheck.triage.tools.matrix_judge import (
     Gpu,
     HostCopies,
@@ -54,7 +56,8 @@ def belongs(variant: str, line: str) -> bool:
 
 def read(section: Section) -> Evidence:
     found = parse(section.lines)
-    devices = tuple(Device(line=at_line(section, gpu.line), bdf=gpu.bdf, more={"kfd_gpu_id": gpu.id})
+    devices = tuple(Device(line=at_line(section, gpu.line), bdf=gpu.bdf, vendor=AMD, class_code=CLASS,
+                           more={"kfd_gpu_id": gpu.id})
                     for gpu in found.gpus if gpu.bdf is not None)
     notes = []
     if any(verdict.module == "gst" for verdict in found.verdicts):
@@ -65,7 +68,7 @@ def read(section: Section) -> Evidence:
     if unmeasured:
         notes.append(f"{unmeasured} of the copies: they were not measured")
     return Evidence(tool="rvs", devices=devices, events=tuple(_events(found, section)), notes=tuple(notes),
-                    readings=_readings(found))
+                    readings=listing(found.gpus) | _readings(found))
 
 
 def _readings(found: Rvs) -> dict[str, Any]:
