@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from boxcheck.decode.klog import LogParser, parse_log
-from boxcheck.decode.klog.envelope import begins_message, read_line, wrapped
+from boxcheck.decode.klog.envelope import begins_message, clean_line, read_line, wrapped
 
 MESSAGE = "NVRM: Xid (PCI:0000:41:00): 79, pid=0, GPU has fallen off the bus."
 
@@ -42,6 +42,28 @@ ENVELOPES: dict[str, tuple[float | None, str | None]] = {
     "<6>1 2026-09-01T22:25:29.123456+02:00 box kernel - - - {}": (None, "2026-09-01T22:25:29.123456+02:00"),
     "1756765529.123456 box kernel: {}": (None, "1756765529.123456"),
     "[   12.345678] box kernel: {}": (12.345678, None),
+    "[Thu Feb 29 13:47:22 2024 <    0.000120>] {}": (None, "Thu Feb 29 13:47:22 2024"),
+    "[   12.345678]<3> {}": (12.345678, None),
+    "kernel: {}": (None, None),
+    "box kernel: {}": (None, None),
+    "box kernel - {}": (None, None),
+    "02/29/24 13:47:22 box kernel: {}": (None, "02/29/24 13:47:22"),
+    "13:47:22 {}": (None, "13:47:22"),
+    "13:47:22.123456 kernel: {}": (None, "13:47:22.123456"),
+    "kern.log:Sep 19 16:18:02 box kernel: {}": (None, "Sep 19 16:18:02"),
+    "/var/log/kern.log.1:12:2026-09-01T22:25:29.123456+02:00 box kernel: [   12.345678] {}": (
+        12.345678, "2026-09-01T22:25:29.123456+02:00"),
+    "./a/dmesg.txt-[   12.345678] {}": (12.345678, None),
+    "17:[   12.345678] {}": (12.345678, None),
+    "box-1  | [   12.345678] {}": (12.345678, None),
+    "2026-09-01T22:25:29.123456789Z stdout F [   12.345678] {}": (12.345678, "2026-09-01T22:25:29.123456789Z"),
+    "- [   12.345678] {}": (12.345678, None),
+    "* [   12.345678] {}": (12.345678, None),
+    "`[   12.345678] {}`": (12.345678, None),
+    "\x1b[32m[   12.345678] \x1b[0m\x1b[33m{}\x1b[0m": (12.345678, None),
+    "[32m[   12.345678] [0m[33m{}[0m": (12.345678, None),
+    "^[[32m[   12.345678] ^[[0m{}^[[m": (12.345678, None),
+    "Sep 19 16:18:02 box kernel: \x1b[0;1;31m\x1b[0;1;38;5;185m{}\x1b[0m": (None, "Sep 19 16:18:02"),
     "[2026-06-22 21:55:31.352444][5975153.869131] {}": (5975153.869131, "2026-06-22 21:55:31.352444"),
     "> > [   12.345678] {}": (12.345678, None),
     "   [   12.345678] {}": (12.345678, None),
@@ -53,7 +75,7 @@ ENVELOPES: dict[str, tuple[float | None, str | None]] = {
 @pytest.mark.parametrize("envelope", ENVELOPES)
 def test_the_message_is_found_in_its_envelope(envelope: str) -> None:
     text = envelope.format(MESSAGE)
-    line = read_line(text, 1)
+    line = read_line(clean_line(text.encode(), 4096), 1)
     assert (line.seconds, line.stamp, line.foreign) == (*ENVELOPES[envelope], False)
     for ending in ("", "\n", "\r\n"):
         log = parse_log(text + ending)
@@ -61,6 +83,28 @@ def test_the_message_is_found_in_its_envelope(envelope: str) -> None:
         assert (event.kind, event.bdf, event.xid, event.line, log.lines) == ("xid", "0000:41:00.0", 79, 1, 1)
         assert event.first == (line.stamp if line.seconds is None else line.seconds)
         assert log.stamped == (envelope != "{}")
+
+
+DEVICE = "amdgpu 0000:0b:00.0: amdgpu: ring gfx_0.0.0 timeout, signaled seq=12345, emitted seq=12347"
+
+
+@pytest.mark.parametrize("envelope", (*ENVELOPES, "[   12.345678] [drm] {}", "(nobody: knows this) {}", "log | x={}"))
+def test_the_device_is_found_behind_any_prefix(envelope: str) -> None:
+    (event,) = parse_log(envelope.format(DEVICE)).events
+    assert (event.kind, event.bdf, event.labels) == ("amdgpu-ring-timeout", "0000:0b:00.0", ("gfx_0.0.0",))
+
+
+@pytest.mark.parametrize("text", [
+    "AER: error message received from 0000:41:00.0: no driver", "x" * 200 + " amdgpu 0000:0b:00.0: late",
+    "Capabilities: [150 v2] for 0000:41:00.0: x", "iommu: Adding device 0000:0b:00.0 to group 1",
+])
+def test_an_address_that_is_no_devices_own_is_none(text: str) -> None:
+    assert read_line(text, 1).bdf is None
+
+
+def test_a_name_before_no_envelope_stays() -> None:
+    for text in ("kern.log: nothing", "box | nothing", "13:47:22 hello there", "11/20/24 nothing", "- nothing"):
+        assert not read_line(text, 1).headed
 
 
 def test_levels_are_read() -> None:

@@ -185,8 +185,8 @@ def test_a_program_that_repeats_itself_is_no_kernel() -> None:
 
 
 COMPANIONS = {
-    "DPC: ERR_FATAL detected": ("pcieport 0000:5f:00.0: DPC: containment event, status:0x1f05 source:0x6000",
-                                "pcieport 0000:5f:00.0: DPC: ERR_FATAL detected"),
+    "KGQ disable failed": ("amdgpu 0000:0b:00.0: amdgpu: ring gfx_0.0.0 timeout, signaled seq=1, emitted seq=2",
+                           "[drm:gfx_v10_0_hw_fini [amdgpu]] *ERROR* KGQ disable failed"),
     "------------[ cut here ]------------": ("WARNING: CPU: 3 PID: 99 at drivers/foo/bar.c:120 frob+0x12/0x40 [foo]",
                                              "------------[ cut here ]------------"),
 }

@@ -20,10 +20,12 @@ from collections import deque
 from boxcheck.model import Bdf
 
 from .aer_bits import CORRECTABLE, CORRECTABLE_NAMES, MEANING, SIGNAL_LABELS, UNCORRECTABLE, cause_of, labels_of
-from .aer_lines import KIND, Bit, BusError, Received, Status, SuppressedCalls, Unrecovered, look
+from .aer_lines import KIND, Bit, BusError, NoWayBack, Received, Status, SuppressedCalls, Unrecovered, look
+from .beside import Beside
 from .envelope import Line
 from .events import Severity
 from .ledger import Fold, Ledger
+from .steps import CABLES, COUNTERS
 from .words import forget_oldest, normal_bdf, packed_bdf
 
 _RECORD_LINES = 12
@@ -36,11 +38,11 @@ _FIND_DEVICE = 40
 KINDS = ("aer-correctable", "aer-nonfatal", "aer-fatal")
 
 _RESEAT = (
-    "read the error counters of both ends of this link, twice, with load between (aer_dev_correctable)",
-    "reseat card and riser of this slot, then try a shorter riser",
+    COUNTERS, "reseat card and riser of this slot, then try a shorter riser",
 )
 _ASPM = ("boot once with pcie_aspm=off; if it stops, it is link power management and no damage", *_RESEAT)
-_DROPPED = ("check the card's power cables and the seat of card and riser", "look for a lost GPU at the same time")
+_DROPPED = (CABLES, "look for a lost GPU at the same time")
+_LOST_BELOW = ("power the machine off and on; the devices stay unusable until then",)
 _SOFTWARE = ("look at what the device's driver logged around this time", "update driver and firmware of the device")
 
 
@@ -82,7 +84,8 @@ class Aer:
         self._received: dict[Bdf | None, _Received] = {}
         self._recent: deque[_Received] = deque(maxlen=8)
         self._last_fold: Fold | None = None
-        self._waiting_suppressed: tuple[int, Line] | None = None
+        self._waiting_suppressed = 0
+        self._no_way_back = Beside(_FIND_DEVICE, _book_no_way_back)
 
     follow = re.compile(rb"\[ ?\d{1,2}\] [A-Za-z]|Error of this|TLP Header")
     """What the lines after a record's head hold, those without a word that the family is called for anyway."""
@@ -104,15 +107,19 @@ class Aer:
             return self._message_received(line, said, out)
         elif isinstance(said, SuppressedCalls):
             self._suppressed(line, said, out)
+        elif isinstance(said, NoWayBack):
+            self._no_way_back.see(line, out)
         elif isinstance(said, Unrecovered):
+            self._no_way_back.event(line.number, None)
             fold = out.add("aer-recovery-failed", line, bdf=line.bdf)
             if fold.fresh:
                 fold.describe("fail", "driver", "the devices below this port could not be brought back after an error",
-                              ("power the machine off and on; the devices stay unusable until then",))
+                              _LOST_BELOW)
         return 0
 
     def _bus_error(self, line: Line, said: BusError, out: Ledger) -> int:
         bdf = line.bdf
+        self._no_way_back.event(line.number, None)
         before = self._open.pop(bdf, None)
         if before is not None:
             self._book(before, out)
@@ -179,6 +186,7 @@ class Aer:
         if before is not None and not before.used and not _same_moment(before.line, line):
             self._book_bare(before, out)
         received = _Received(line, said.kind, port, requester, said.multiple)
+        self._no_way_back.event(line.number, None)
         forget_oldest(self._received, _MANY_OPEN)
         self._received[port] = received
         self._recent.append(received)
@@ -188,7 +196,7 @@ class Aer:
         name, count = said
         if name.startswith(("aer_", "pcie_aer", "pci_aer")):
             # The limit is kept per device, and its message comes just before the record that it lets through.
-            self._waiting_suppressed = (count, line)
+            self._waiting_suppressed += count
             return
         for prefix, kind in _SUPPRESSED_KINDS:
             if prefix in name:
@@ -233,9 +241,9 @@ class Aer:
 
     def _settle(self, fold: Fold) -> None:
         self._last_fold = fold
-        if self._waiting_suppressed is not None:
-            fold.suppressed += self._waiting_suppressed[0]
-            self._waiting_suppressed = None
+        if self._waiting_suppressed:
+            fold.suppressed += self._waiting_suppressed
+            self._waiting_suppressed = 0
 
     def finish(self, out: Ledger) -> None:
         """Book what is still open, and let the events of one device explain each other."""
@@ -248,11 +256,20 @@ class Aer:
         self._open.clear()
         self._received.clear()
         self._recent.clear()
-        if self._waiting_suppressed is not None and self._last_fold is not None:
+        if self._last_fold is not None:
             self._settle(self._last_fold)
-        self._waiting_suppressed = None
+        self._waiting_suppressed = 0
+        self._no_way_back.finish(out)
         self._last_fold = None
         _relate(out)
+
+
+def _book_no_way_back(line: Line, out: Ledger) -> None:
+    """Said after an error that was not corrected, whose own lines are missing."""
+    fold = out.add("aer-recovery-failed", line, bdf=line.bdf, labels=("no callback",))
+    if fold.fresh:
+        fold.describe("fail", "driver", "after a PCIe error the device's driver could not bring it back: it has no code"
+                      " for that", _LOST_BELOW)
 
 
 _SUPPRESSED_KINDS = (

@@ -75,11 +75,15 @@ class Unrecovered(NamedTuple):
     """The devices below could not be brought back."""
 
 
+class NoWayBack(NamedTuple):
+    """The driver of the device has no code for errors, so that nothing below the port is brought back."""
+
+
 class Continued(NamedTuple):
     """Belongs to a record, and tells nothing that counts here."""
 
 
-AerLine = BusError | Status | Bit | Received | SuppressedCalls | Unrecovered | Continued
+AerLine = BusError | Status | Bit | Received | SuppressedCalls | Unrecovered | NoWayBack | Continued
 
 
 def _kind(word: str | None, gravity: str | None) -> str:
@@ -116,6 +120,8 @@ def _look(message: str) -> AerLine | None:
         return None
     if "device recovery failed" in message:
         return Unrecovered()
+    if "can't recover (no error_detected callback)" in message:
+        return NoWayBack()
     if "callbacks suppressed" in message:
         found = _SUPPRESSED.search(message)
         return SuppressedCalls(found[1], int(found[2])) if found is not None else None

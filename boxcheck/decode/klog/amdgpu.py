@@ -7,7 +7,8 @@
     amdgpu 0000:0a:00.0: amdgpu: Fatal error during GPU init
 
 The second `amdgpu:` came with 5.8 and went with 7.0; old DRM_ERROR lines name no device. A reset is several lines and
-one event; its method, whether VRAM was lost and how it ended are its labels.
+one event; its method, whether VRAM was lost and how it ended are its labels. Of a log that begins within a reset the
+end is enough. What is added about queues that cannot be taken back is told where no event beside it says so already.
 Sources: drivers/gpu/drm/amd/amdgpu (amdgpu_job.c, amdgpu_device.c, mes_v11_0.c, amdgpu_ib.c, amdgpu_ras.c,
 amdgpu_psp.c); the messages of one line are in `amdgpu_rules`.
 """
@@ -18,7 +19,8 @@ from collections import deque
 
 from boxcheck.model import Bdf
 
-from .amdgpu_rules import HANG, RULES, START
+from .amdgpu_rules import FIRMWARE, HANG, RULES, START
+from .beside import Beside
 from .envelope import Line
 from .family import apply
 from .ledger import Fold, Ledger
@@ -34,12 +36,17 @@ _RESET_FAILED = Rx(
 _PROCESS = Rx(r"[Pp]rocess(?: information: process)? {1,2}([\w./:-]{1,64}) pid ([1-9]\d{0,8})\b")
 _PROCESS_LINES = 3
 """The process stands on a line of its own after the ring timeout or page fault."""
-_FOLLOWS = (
-    "hardware queue from MES", "MES might be in unrecoverable", "ailed to evict ", "ailed to quiesce KFD",
-    "ailed to remove queue", "ailed to unmap legacy queue", "cp might be in an unrecoverable",
+_QUEUE_HELD = ("queue from MES", "MES might be in unrecoverable", "cp might be in an unrecoverable")
+"""What the driver adds when a queue cannot be taken from a GPU: its scheduler, or the GPU, does not let go of it."""
+_QUEUE_FOLLOWS = (
+    "ailed to evict ", "ailed to quiesce KFD", "ailed to remove queue", "ailed to unmap legacy queue",
+    "suspend all gangs", "resume all gangs", "uspending all queues failed",
 )
-"""What the driver adds when a queue cannot be taken from a GPU that hangs."""
+"""What follows from it. By themselves they may mean a program that is gone as well."""
+_QUEUE_EVENTS = ("amdgpu-mes-fail", "amdgpu-queue-hang", "amdgpu-ring-timeout", "amdgpu-ip-hung")
 _QUEUE_LINES = 12
+_WEDGED = "device wedged, "
+_REVIVED_LINES = 40
 _NEAR_LINES = 12
 """Lines on both sides within which amdgpu's lines name the device that one without it means."""
 _MANY_ORPHANS = 256
@@ -61,10 +68,12 @@ _MANY_OPEN = 1024
 
 
 class _Reset:
-    __slots__ = ("ended", "line", "lost", "method")
+    __slots__ = ("begun", "ended", "line", "lost", "method")
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, begun: bool) -> None:
         self.line = line
+        self.begun = begun
+        """False: the log has no beginning of it."""
         self.method: str | None = None
         self.lost = False
         self.ended: str | None = None
@@ -87,18 +96,36 @@ class Amdgpu:
         self._starts: dict[Bdf | None, _Start] = {}
         self._wants_process: tuple[Fold, int] | None = None
         self._near = _Near()
+        self._queue_held = Beside(_QUEUE_LINES, self._book_queue)
+        self._queue_follows = Beside(_QUEUE_LINES, self._book_queue)
+        self._revived = Beside(_REVIVED_LINES, _book_wedged)
 
     def read(self, line: Line, out: Ledger) -> int:
         """Take in one line."""
         self._near.see(line)
+        self._revived.expire(line.number, out)
+        self._queue_held.expire(line.number, out)
+        self._queue_follows.expire(line.number, out)
         message = line.message
         if self._wants_process is not None and "rocess " in message:
             self._process(line, out)
+        if _WEDGED in message:
+            if "needs recovery" in message:
+                _book_wedged(line, out)
+            else:
+                self._revived.see(line, out)
+            return 0
+        if any(words in message for words in _QUEUE_HELD):
+            self._queue_follows.event(line.number, line.bdf)
+            self._queue_held.see(line, out)
+            return 0
         if "reset" in message or "VRAM is lost" in message or "Recovery Failed" in message:
             if _BEGIN in message:
                 self._close_reset(line.bdf, out)
                 forget_oldest(self._resets, _MANY_OPEN)
-                self._resets[line.bdf] = _Reset(line)
+                self._resets[line.bdf] = _Reset(line, True)
+                self._queue_follows.event(line.number, line.bdf)
+                self._revived.event(line.number, line.bdf)
                 out.take(line)
                 return 0
             if self._reset_progress(line, out):
@@ -111,11 +138,19 @@ class Amdgpu:
                 return 0
         if "hardware error" in message and "detected" in message and _ras(line, out):
             return 0
+        if "kiq" in message and " test failed (" in message and self._in_reset(line):
+            # Of a GPU that hangs and is about to be reset, nothing answers.
+            out.take(line)
+            return 0
         fold = apply(RULES, line, out)
         if fold is None:
-            if any(words in message for words in _FOLLOWS):
-                out.take(line)
+            if any(words in message for words in _QUEUE_FOLLOWS):
+                self._queue_follows.see(line, out)
             return 0
+        if fold.kind in _QUEUE_EVENTS:
+            self._queue_follows.event(line.number, line.bdf)
+            if fold.kind in ("amdgpu-mes-fail", "amdgpu-queue-hang"):
+                self._queue_held.event(line.number, line.bdf)
         if fold.bdf is None:
             self._near.miss(fold, line)
         if fold.kind in ("amdgpu-ring-timeout", "amdgpu-page-fault") and "process" not in fold.details:
@@ -141,32 +176,78 @@ class Amdgpu:
         ring = _RING_RESET.search(message)
         if ring is not None:
             fold = out.add("amdgpu-ring-reset", line, bdf=line.bdf, labels=(ring[1], ring[2].lower()))
+            self._revived.event(line.number, line.bdf)
             if fold.fresh:
                 went = "was reset alone" if ring[2].lower() == "succeeded" else "could not be reset alone"
                 fold.describe("warn", "driver", f"ring {ring[1]} {went}", HANG)
             return True
-        reset = self._resets.get(line.bdf)
-        if reset is None or line.number - reset.line.number > _RESET_LINES:
-            return False
+        failed = _RESET_FAILED.search(message) is not None
+        done = not failed and _RESET_DONE.search(message) is not None
+        lost = "VRAM is lost due to GPU reset" in message
         method = _METHOD.search(message)
-        if _RESET_FAILED.search(message) is not None:
-            reset.ended = "failed"
-        elif _RESET_DONE.search(message) is not None:
-            reset.ended = reset.ended or "succeeded"
-        elif "VRAM is lost" in message:
-            reset.lost = True
-        elif "soft reset failed" in message:
+        if "soft reset failed" in message and not failed and not done:
             # It goes on with a full one.
-            pass
+            return self._open_reset(line) is not None
+        if not (failed or done or lost) and method is None:
+            return False
+        reset = self._open_reset(line, ending=failed or done)
+        if reset is None:
+            self._close_reset(line.bdf, out)
+            forget_oldest(self._resets, _MANY_OPEN)
+            reset = self._resets[line.bdf] = _Reset(line, False)
+        if failed:
+            reset.ended = "failed"
+        elif done:
+            reset.ended = reset.ended or "succeeded"
+        elif lost:
+            reset.lost = True
         elif method is not None:
             reset.method = reset.method or method[1].upper().replace(" ", "")
-        else:
-            return False
+        if failed or done or lost:
+            self._queue_follows.event(line.number, line.bdf)
+            self._revived.event(line.number, line.bdf)
         return True
+
+    def _open_reset(self, line: Line, ending: bool = False) -> _Reset | None:
+        """The reset that a line goes on with. One that names no device goes on with the latest; an end may be far."""
+        reset = self._resets.get(line.bdf)
+        if reset is None and line.bdf is None and self._resets:
+            reset = self._resets[next(reversed(self._resets))]
+        if reset is None or (ending and reset.ended is None):
+            return reset
+        return reset if line.number - reset.line.number <= _RESET_LINES else None
+
+    def _in_reset(self, line: Line) -> bool:
+        """Whether a reset of this line's GPU has begun and its method has not been told yet."""
+        reset = self._open_reset(line)
+        return reset is not None and reset.method is None and reset.ended is None
+
+    def _book_queue(self, line: Line, out: Ledger) -> None:
+        """A queue was not taken back, and no message beside it says what happened."""
+        message = line.message
+        if "MES" in message:
+            fold = out.add("amdgpu-mes-fail", line, bdf=line.bdf, labels=("queue",))
+            if fold.fresh:
+                fold.describe("fail", "firmware", "the GPU's scheduler firmware (MES) did not give a queue back",
+                              FIRMWARE)
+        elif "cp might be" in message:
+            fold = out.add("amdgpu-queue-hang", line, bdf=line.bdf)
+            if fold.fresh:
+                fold.describe("fail", "driver", "the GPU did not let go of a program's queue", HANG)
+        else:
+            fold = out.add("amdgpu-queue-hang", line, bdf=line.bdf, labels=("evict",))
+            if fold.fresh:
+                fold.describe("warn", "driver", "the driver could not take a program's queues off the GPU: it hangs, or"
+                              " the program was gone", HANG)
+        if fold.bdf is None:
+            self._near.miss(fold, line)
 
     def _close_reset(self, bdf: Bdf | None, out: Ledger) -> None:
         reset = self._resets.pop(bdf, None)
         if reset is None:
+            return
+        if not reset.begun and reset.ended is None and not reset.lost:
+            # The method alone is also what the driver says when it starts or wakes a GPU.
             return
         labels = [word for word in (reset.method, reset.ended) if word]
         if reset.lost:
@@ -212,6 +293,9 @@ class Amdgpu:
                 fold.describe("fail", "firmware", f"the driver could not start the GPU{where}", START)
         self._starts.clear()
         self._wants_process = None
+        self._queue_held.finish(out)
+        self._queue_follows.finish(out)
+        self._revived.finish(out)
         self._near.settle()
 
 
@@ -253,6 +337,18 @@ class _Near:
         self._found.clear()
         self._orphans.clear()
         self._named.clear()
+
+
+def _book_wedged(line: Line, out: Ledger) -> None:
+    """What DRM says when a driver gives a GPU up, or has just revived it (drm_dev_wedged_event, drm_drv.c)."""
+    recovered = "needs recovery" not in line.message
+    fold = out.add("gpu-hang", line, bdf=line.bdf, labels=("recovered" if recovered else "wedged",))
+    if not fold.fresh:
+        return
+    if recovered:
+        fold.describe("warn", "driver", "a GPU hung and was revived by a reset", HANG)
+    else:
+        fold.describe("fail", "driver", "a GPU hung and its driver could not revive it", START)
 
 
 def _ras(line: Line, out: Ledger) -> bool:

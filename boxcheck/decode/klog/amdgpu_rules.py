@@ -8,24 +8,19 @@ amdkfd (kfd_device.c, kfd_device_queue_manager.c, kfd_int_process_v9.c).
 from __future__ import annotations
 
 from .family import Rule
+from .steps import BEFORE, CABLES, COLD, GPU_OFF, LOAD, PROGRAM, UPDATE
 from .words import Rx
 
-HANG = (
-    "update kernel and linux-firmware; look at the program that ran",
-    "if it needs load and any program does it, check power and temperature of this GPU",
-)
-_FIRMWARE = ("update linux-firmware and the kernel together, then power the machine off and on",)
-START = ("power the machine off and on, a warm reboot may keep the GPU's firmware hung", "update linux-firmware")
+HANG = (UPDATE, PROGRAM, LOAD)
+FIRMWARE = (UPDATE, COLD)
+START = (COLD, UPDATE)
 _ATOMICS = (
     "move the card to a slot of the CPU; every port between it and the CPU must route atomic operations",
 )
 _COOL = ("check the GPU's fans, its heat sink and the air in front of it",)
 _REPLACE = ("reset the GPU and run a VRAM test; replace the card when they return",)
 _TTM = ("set ttm.pages_limit (in 4 KiB pages) and drop amdgpu.gttsize",)
-_GONE = (
-    "power the machine off and on, the GPU does not come back without",
-    "check the card's power cables, its seat and its riser; look for PCIe errors of its port just before",
-)
+_GONE = (GPU_OFF, CABLES, BEFORE)
 
 RULES = (
     Rule(" timeout, but soft recovered", "amdgpu-ring-timeout", "warn", "driver",
@@ -33,24 +28,25 @@ RULES = (
          Rx(r"ring (?P<label>[\w.]{2,40}) timeout, but (?P<label2>soft recovered)")),
     Rule(" timeout", "amdgpu-ring-timeout", "fail", "driver", "work on ring {label} hung", HANG,
          Rx(r"ring (?P<label>[\w.]{2,40}) timeout(?:,|$)")),
-    Rule("MES", "amdgpu-mes-fail", "fail", "firmware", "the GPU's scheduler firmware (MES) did not answer", _FIRMWARE,
-         Rx(r"MES(?:\(\d\))? failed to resp\w+(?: to)?(?: msg=(?P<label>[\w() ,-]{1,40}?))?(?:\.|$)")),
+    Rule("MES", "amdgpu-mes-fail", "fail", "firmware", "the GPU's scheduler firmware (MES) did not answer", FIRMWARE,
+         Rx(r"MES(?:\(\d{1,2}(?:, ?\d{1,2})?\))? failed to resp\w+(?: to)?"
+            r"(?: msg=(?P<label>[\w() ,-]{1,40}?))?(?:\.|$)")),
     Rule("MES ring buffer is full", "amdgpu-mes-fail", "fail", "firmware",
-         "the GPU's scheduler firmware (MES) takes no more work", _FIRMWARE, label="ring buffer full"),
+         "the GPU's scheduler firmware (MES) takes no more work", FIRMWARE, label="ring buffer full"),
     Rule("SMU: I'm not done", "amdgpu-smu-fail", "fail", "firmware",
-         "the GPU's power firmware (SMU) did not finish a command", _FIRMWARE),
+         "the GPU's power firmware (SMU) did not finish a command", FIRMWARE),
     Rule("SMU: No response", "amdgpu-smu-fail", "fail", "firmware",
-         "the GPU's power firmware (SMU) did not answer", _FIRMWARE),
+         "the GPU's power firmware (SMU) did not answer", FIRMWARE),
     Rule("send message 0x", "amdgpu-smu-fail", "fail", "firmware",
-         "the GPU's power firmware (SMU) refused or lost a command", _FIRMWARE,
+         "the GPU's power firmware (SMU) refused or lost a command", FIRMWARE,
          Rx(r"[Ff]ailed to send message 0x[0-9a-f]{1,4},? response 0x")),
     Rule("failed send message", "amdgpu-smu-fail", "fail", "firmware",
-         "the GPU's power firmware (SMU) refused or lost a command", _FIRMWARE,
+         "the GPU's power firmware (SMU) refused or lost a command", FIRMWARE,
          Rx(r"failed send message: *(?P<label>\w{2,60})")),
     Rule("SMU may be not in the right state", "amdgpu-smu-fail", "fail", "firmware",
-         "the GPU's power firmware (SMU) is not in a state to take commands", _FIRMWARE, label="wrong state"),
+         "the GPU's power firmware (SMU) is not in a state to take commands", FIRMWARE, label="wrong state"),
     Rule("Failed to export SMU metrics table", "amdgpu-smu-fail", "warn", "firmware",
-         "the GPU's power firmware (SMU) gave no sensor readings", _FIRMWARE, label="no metrics"),
+         "the GPU's power firmware (SMU) gave no sensor readings", FIRMWARE, label="no metrics"),
     Rule("SMU: response:0xFFFFFFFF", "gpu-lost", "fail", "signal",
          "the GPU answers only ones: it is off the bus", _GONE),
     Rule("is hung!", "amdgpu-ip-hung", "fail", "driver", "the GPU's {label} block is hung", HANG,
@@ -66,11 +62,11 @@ RULES = (
          START,
          Rx(r"(?:resume|suspend) of IP block <(?P<label>\w{2,40})> failed")),
     Rule("page fault", "amdgpu-page-fault", "warn", "driver", "a program touched GPU memory that is not mapped",
-         ("look at the program that ran; without any program, update kernel and firmware",),
+         (PROGRAM, UPDATE),
          Rx(r"\[(?P<label>gfxhub|mmhub|vmhub)[\w.]{0,6}\].{0,24}page fault"
             r"(?:.{0,80}process (?P<process>[\w./:-]{1,64} pid [1-9]\d{0,8}))?")),
     Rule("VM fault (", "amdgpu-page-fault", "warn", "driver", "a program touched GPU memory that is not mapped",
-         ("look at the program that ran; without any program, update kernel and firmware",),
+         (PROGRAM, UPDATE),
          Rx(r"VM fault \(0x[0-9a-f]{1,4}, vmid \d{1,3}(?:, pasid \d{1,6})?\)"
             r"(?: for process (?P<process>[\w./:-]{1,64} pid [1-9]\d{0,8}))?"), label="vm"),
     Rule("fence wait loop timeout expired", "amdgpu-queue-hang", "fail", "driver",
@@ -99,7 +95,7 @@ RULES = (
     Rule("PSP ", "psp-fail", "fail", "firmware", "the GPU's security processor (PSP) failed: {label}", START,
          Rx(r"\bPSP (?P<label>(?:firmware loading|create ring|load \w{2,12}|tmr|load tmr) ?(?:init )?failed)")),
     Rule("psp gfx command", "psp-command-fail", "warn", "firmware",
-         "the GPU's security processor (PSP) refused firmware ({label})", _FIRMWARE,
+         "the GPU's security processor (PSP) refused firmware ({label})", FIRMWARE,
          Rx(r"psp gfx command (?P<label>LOAD_IP_FW|SETUP_TMR|LOAD_TOC|AUTOLOAD_RLC)\(0x[0-9A-Fa-f]{1,4}\) failed")),
     Rule("psp gfx command", "psp-command-fail", "info", "firmware",
          "the GPU's security processor (PSP) refused a command ({label}), of an optional part most often", (),

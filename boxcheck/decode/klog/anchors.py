@@ -29,16 +29,16 @@ ANCHORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("link", (
         "containment event", "RP PIO log", "error containment", "lot(", "Link Active not", "downstream link",
         "PCIe bandwidth", "power state", "giving up", "PCIe link lost", "Power fault", "No bus number",
-        "hotplug command",
+        "hotplug command", "DPC: unmasked", "DPC: ERR_", "DPC: RP PIO error", "unknown header type",
         "OS doesn't have ASPM", "disabling ASPM on", "_OSC failed (", "VPD access failed",
     )),
     ("bars", (
         " assign", "no space", "resizing BAR", "resize BAR", "large BAR", "can't enable device", "can't reserve [",
-        "error updating (",
+        "error updating (", "Some PCI device resources",
     )),
     ("nvidia", (
         "NVRM: ", "SXid (", "NVSwitch ", ": probe of ", "probe with driver ", "device handle for GPU",
-        "uvm encountered", "for GPU progress", "power cables connected", "invalid context, skip",
+        "GPU_IS_LOST", "uvm encountered", "for GPU progress", "power cables connected", "invalid context, skip",
     )),
     ("amdgpu", (
         " timeout", " reset", "MES", "SMU: ", "IB test", "is hung!", " test failed (", "of IP block", "GPU init",
@@ -46,7 +46,8 @@ ANCHORS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "PSP ", "psp gfx", "firmware load for", "VRAM", "ib ring test", "VM fault (", "send message", "SMU may be",
         "SMU metrics", "NOT added due", "supported in kfd", "shutdown due to GPU", "securedisplay TA",
         "ATHUB_INTERRUPT", "RAS poison", "Poison is", "RAS records:", "PCI error: det", "Recovery Failed",
-        "module parameter is dep", "but TTM size", "fallback timer", "verdrive is",
+        "module parameter is dep", "but TTM size", "fallback timer", "verdrive is", "device wedged", "cp might be in",
+        "ailed to evict", "quiesce KFD", "all gangs", "all queues failed",
     )),
     ("iommu", ("Event logged", "DMAR: [", "DMAR:[", "Completion-Wait", "Invalidation Time-out")),
     ("machine", (
@@ -56,7 +57,10 @@ ANCHORS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "after probe fail", "after reset fail", "expedited stall", "workqueue lockup", "for more than",
         "ower limit noti", "HARDWARE PROTECTION", "Trigger a crash", "taints kernel", "ainting kernel", " Tainted: ",
         "i2c timeout error", "ucsi_ccg", "ACPI BIOS E", "ACPI Error: ", "flip_done timed", "nobody cared (",
-        "GPU HANG: ", "error, dev nvme",
+        "GPU HANG: ", "error, dev nvme", "hardware memory error", "MCE broadcast", "host controller not resp",
+        "health compromised", "ndervoltage detected", "SCHED_ERROR", "bus: MMIO ", ": version magic '",
+        ": Unknown symbol", "insufficient power", "to read EDID", "IOMMU perf counter", "Generic Failure",
+        "V2 : WARNING", "uncleanly shut down",
     )),
     (BOOT, (
         "_OSC", "PCI Root Bridge [", "enabled with IRQ", "nknown parameter", "nvalid for parameter", "Unknown option",

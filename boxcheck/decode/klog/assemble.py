@@ -11,9 +11,7 @@ from __future__ import annotations
 import functools
 import re
 
-from boxcheck.decode.text import clean_text
-
-from .envelope import Line, Split, begins_message, read_line, wrapped
+from .envelope import Line, Split, begins_message, clean_line, read_line, wrapped
 from .words import Rx, normal_bdf
 
 MAX_LINE_CHARACTERS = 4096
@@ -85,12 +83,12 @@ class Assembler:
         known = self._known[shape]
         parts = known.get(body)
         if parts is None:
-            if len(body) > _MAX_REMEMBERED_BYTES or (body[:1] == b"[" and body[1:2] in b" TC0123456789"):
+            if len(body) > _MAX_REMEMBERED_BYTES or (body[:1] in b"[<" and body[1:2] in b" TC0123456789"):
                 return None
-            if shape == 4 and b"kernel" not in body:
-                line = Line(number, clean_text(body, MAX_LINE_CHARACTERS).strip())
+            if shape == 4 and b"kernel" not in body and b"^[[" not in body:
+                line = Line(number, clean_line(body, MAX_LINE_CHARACTERS).strip())
             else:
-                line = read_line(clean_text(buffer[here:stop].rstrip(b"\r"), MAX_LINE_CHARACTERS), number)
+                line = read_line(clean_line(buffer[here:stop].rstrip(b"\r"), MAX_LINE_CHARACTERS), number)
                 if line.foreign or (line.level, line.seconds, line.stamp) != (level, seconds, stamp):
                     return None
             parts = (line.message, line.split())
@@ -179,8 +177,8 @@ def _line_at(buffer: bytes, at: int) -> tuple[str, int]:
     end = buffer.find(b"\n", at, at + limit)
     if end < 0:
         end = min(len(buffer), at + limit)
-        return clean_text(buffer[at:end].rstrip(b"\r"), limit), end
-    return clean_text(buffer[at:end].rstrip(b"\r"), limit), end + 1
+        return clean_line(buffer[at:end].rstrip(b"\r"), limit), end
+    return clean_line(buffer[at:end].rstrip(b"\r"), limit), end + 1
 
 
 def head_of_long_line(buffer: bytes, floor: int, at: int) -> int | None:
@@ -191,7 +189,7 @@ def head_of_long_line(buffer: bytes, floor: int, at: int) -> int | None:
         return floor
     if buffer.startswith(b'{"', before + 1):
         return before + 1
-    line = read_line(clean_text(buffer[before + 1:before + 200], 200), 0)
+    line = read_line(clean_line(buffer[before + 1:before + 200], 200), 0)
     return None if line.foreign else floor
 
 

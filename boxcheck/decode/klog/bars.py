@@ -15,6 +15,7 @@ from __future__ import annotations
 from .envelope import Line
 from .events import Severity
 from .ledger import Fold, Ledger
+from .steps import ABOVE_4G, CABLES
 from .words import Rx, forget_oldest, size_text
 
 _NEW = Rx(r"(?:(VF BAR|BAR|ROM|bridge window) ?(\d{1,2})?) ?\[(io|mem)([^\]]{0,80})\](?:[^:]{0,40})?: *(.{0,60})")
@@ -26,10 +27,8 @@ _RESIZE = Rx(r"(?:Problem resizing|Failed to resize) BAR ?(\d)")
 _TAKEN = Rx(r"BAR (\d{1,2})(?: \[[^\]]{0,80}\])?: can't reserve")
 
 _PORTS = ("boot with pci=realloc; a bridge with I/O ports left for it is needed above the device",)
-_ABOVE_4G = (
-    "in the BIOS: enable Above 4G Decoding and Resizable BAR, and raise the MMIO High size where it has one",
-    "or boot with pci=realloc",
-)
+_REALLOC = "boot with pci=realloc"
+_ABOVE_4G = (ABOVE_4G, _REALLOC)
 
 
 def _name(kind: str, index: str | None, flavour: str, flags: str) -> tuple[str, int | None]:
@@ -65,6 +64,12 @@ class Bars:
         message = line.message
         if "can't enable device" in message:
             _not_enabled(line, out)
+            return 0
+        if "resources are unassigned" in message:
+            fold = out.add("bar-assign-fail", line, bdf=line.bdf, labels=("unassigned",))
+            if fold.fresh:
+                fold.describe("info", "config", "some device got less address space than it asked for: other lines of"
+                              " the same boot name it", (_REALLOC,))
             return 0
         if "assigned" in message and not self._failed:
             # Every boot has hundreds of these.
@@ -166,7 +171,7 @@ def _not_usable(line: Line, out: Ledger) -> None:
         fold = out.add("bar-write-fail", line, bdf=line.bdf)
         if fold.fresh:
             fold.describe("fail", "signal", "the device does not keep the address written to it: it does not answer",
-                          ("power the machine off and on; check the seat of card and riser and its power cables",))
+                          ("power the machine off and on", CABLES))
         return
     found = _TAKEN.search(line.message)
     labels = (f"BAR {int(found[1])}",) if found is not None else ()

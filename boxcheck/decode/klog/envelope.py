@@ -11,13 +11,21 @@
     Sep 19 16:18:02 host kernel: [n] msg     syslog, journalctl -o short
     2026-09-19T16:18:02+00:00 host kernel: msg   journalctl -o short-iso, rsyslog
     {"MESSAGE":"msg", ...}                   journalctl -o json
-    > [   12.345678] msg                     quoted mail; +/- of a diff
+    > [   12.345678] msg                     quoted mail; +/- of a diff; bullets and backticks of a page
+    kern.log:12:Sep 19 16:18:02 host kernel: msg     grep -H -n, and node names
+    box-1  | msg, ...Z stdout F msg          docker compose logs, a container's log
+    host kernel: msg, 16:18:02 msg           a time stamp that somebody cut, all of it or its date
+
+Colours that dmesg and journalctl add are taken out. Where nothing of this fits, a driver with its device is looked for
+within the first words.
 
 Read by shape, never by kernel version. A line of a user-space program in a journal is marked `foreign`.
 Sources: kernel/printk/printk.c (print_prefix, msg_print_ext_header), dmesg(1), systemd's logs-show.c.
 """
 
 from __future__ import annotations
+
+import re
 
 import msgspec
 
@@ -26,11 +34,16 @@ from boxcheck.model import Bdf
 
 from .words import BDF, Rx, normal_bdf
 
-_QUOTE = Rx(r"[\s>|]*(?:[+-](?=[\[a-z<]))?")
+_QUOTE = Rx(r"[\s>|]*(?:[+-](?=[\[a-z<])|[-*\u2022] (?=\S))?(?P<code>`{0,3})")
+_COLOUR = Rx(r"(?:\^\[|#033|\\x1b|\\u001b|\\033|\\e|\u241b)?\[\d{1,3}(?:;\d{1,3}){0,8}[mK]|\^\[\[[mK]")
+"""A colour whose escape character was cleaned away, or was spelled out by who saved it."""
+_COLOURED = Rx(r"\[\d{1,3}(?:;\d{1,3}){0,8}[mK]")
+_ESCAPED_COLOUR = re.compile(rb"\x1b\[[0-9;]{0,40}[mK]")
 _LEVEL = Rx(r"<(\d{1,3})>(?:1 (?=\d{4}-))?")
 _SECONDS = Rx(r"\[\s*(\d{1,10}\.\d{1,9})(?:[,@]\d{1,3})?(?:\s*<\s*[\d.]+>)?\]:?\s?")
 _CALLER = Rx(r"\[\s*[TC]\d+[^\]]{0,40}\]\s?")
-_CTIME = Rx(r"\[([^\[\]\d]{2,12} +[^\[\]\d]{2,10} +\d{1,2} \d\d:\d\d:\d\d \d{4})\]:?\s?")
+_CTIME = Rx(
+    r"\[([^\[\]\d]{2,12} +[^\[\]\d]{2,10} +\d{1,2} \d\d:\d\d:\d\d \d{4})(?:\s{0,2}<\s{0,12}[\d.]{1,20}>)?\]:?\s?")
 _HUMAN = Rx(r"\[([A-Z][a-z]{2}\d{1,2} \d\d:\d\d|\s*\+\d+\.\d+)\]\s?")
 _ISO = Rx(r"(\[?)(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?: ?(?:Z|[+-]\d\d:?\d\d))?)(\]?):?\s?")
 _KMSG = Rx(r"(\d{1,4}),(\d+),(\d{1,18}),[-+c][^;]{0,80};")
@@ -42,10 +55,27 @@ _TAG = Rx(r"([\w./@-]{1,60})(?:\[(\d+)\])?: ?")
 # Host, program, process id, message id, data. `host kernel: [12.3] [drm] msg` is none: a colon, a bracket.
 _RFC5424 = Rx(r"([\w.:-]{1,80}) ([\w./@-]{1,60}) [\w.-]{1,60} \S{1,60} (?:-|\[[^\]]{0,400}\]) ")
 _HOST_KERNEL = Rx(r"[\w.-]{1,80} (kernel)(?:\[\d+\])?: ?")
-# A node's name stands before another envelope: `Capabilities: [150 v2]` of lspci is none.
-_NODE = Rx(r"[\w.-]{1,80}:\s?(?=\[ {0,12}\d{1,10}\.\d|\[\d{4}-|kern\s*:|<\d)")
+_KERNEL = Rx(r"(?:[\w.-]{1,80} )?kernel(?:(?:\[\d{1,7}\])?: ?| - (?:- - )?)")
+"""A syslog's head whose time stamp was cut, with its host or without."""
+_SLASHED = Rx(r"(\d{1,4}/\d{1,2}/\d{2,4} \d\d:\d\d:\d\d(?:\.\d{1,9})?) ")
+_CLOCK = Rx(
+    rf"(\d\d:\d\d:\d\d(?:\.\d{{1,9}})?) {{1,3}}(?=(?:[\w.-]{{1,80}} )?kernel(?:\[\d{{1,7}}\])?: |[\w-]{{2,24}} {BDF}\b"
+    r"|NVRM: |nvme nvme\d|\[drm)")
+"""A time of day before what only a kernel writes: before other words it is a chat."""
+_CONTAINER = Rx(r"(?:stdout|stderr) [FP] ")
+# The name of a node, file or container stands before another envelope: `Capabilities: [150 v2]` of lspci is none.
+_ENVELOPE = (
+    r"(?=\[ {0,12}\d{1,10}\.\d|\[\d{4}-|\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:|kern\s{0,4}:|<\d"
+    r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:|\d{4}-\d\d-\d\d[T ]\d\d:|\d{1,4},\d{1,19},\d{1,18},)")
+_NODE = Rx(rf"[\w./~@+-]{{1,120}}(?:[:-](?:\d{{1,9}}[:-])?\s?| {{1,40}}\| ){_ENVELOPE}")
 _FACILITY = Rx(r"(?:kern|user|daemon|syslog|auth)\s{0,4}:\s{0,6}([a-z]{3,7})\s{0,4}:\s?")
 _DEVICE = Rx(rf"(?:(\S{{1,40}}) )?({BDF})(?: [\w.-]{{1,24}})?: ?")
+_SLOT_WITHIN = Rx(r":[0-9a-fA-F]{2}\.[0-7](?: [\w.-]{1,24})?: ")
+_DEVICE_WITHIN = Rx(
+    rf"(?:^|[\s\]:|=\"'`(])(?!(?:from|to|of|at|by|for|on|with|and|function|port) )([a-z][\w-]{{1,24}}) "
+    rf"({BDF})(?: [\w.-]{{1,24}})?: ")
+_FIRST_WORDS = 160
+"""So far into a message a driver with its device is looked for, behind words that nobody knows."""
 _LEVELS = {
     "emerg": 0, "alert": 1, "crit": 2, "err": 3, "error": 3, "warn": 4, "warning": 4, "notice": 5, "info": 6,
     "debug": 7,
@@ -59,7 +89,7 @@ Split = tuple[str | None, Bdf | None, str]
 class Line:
     """One message with what its envelope said of it."""
 
-    __slots__ = ("_split", "boot_id", "foreign", "headed", "level", "message", "number", "seconds", "stamp")
+    __slots__ = ("_split", "boot_id", "foreign", "headed", "level", "message", "number", "quoted", "seconds", "stamp")
 
     def __init__(
         self, number: int, message: str = "", seconds: float | None = None, stamp: str | None = None,
@@ -78,6 +108,8 @@ class Line:
         """A user-space program wrote it."""
         self.headed = headed
         """An envelope was there. False: a bare message, or the rest of a line that a mailer wrapped."""
+        self.quoted = False
+        """Somebody quotes the message within a sentence."""
         self.boot_id: str | None = None
         """Which boot the journal says it is of."""
         self._split = split
@@ -90,7 +122,7 @@ class Line:
     def split(self) -> Split:
         """Driver, device and the rest of the message."""
         if self._split is None:
-            found = _DEVICE.match(self.message)
+            found = _DEVICE.match(self.message) or _device_within(self.message)
             if found is None:
                 self._split = (None, None, self.message)
             else:
@@ -119,9 +151,23 @@ class Line:
             self._split = (driver, bdf, rest)
 
 
+def _device_within(message: str) -> re.Match[str] | None:
+    """A driver with its device behind other words."""
+    if _SLOT_WITHIN.pattern.search(message, 0, _FIRST_WORDS) is None:
+        return None
+    return _DEVICE_WITHIN.pattern.search(message, 0, _FIRST_WORDS)
+
+
+def clean_line(raw: bytes, limit: int) -> str:
+    """Bytes of a log as clean text, without the colours that dmesg and journalctl give a terminal."""
+    return clean_text(_ESCAPED_COLOUR.sub(b"", raw) if b"\x1b" in raw else raw, limit)
+
+
 def read_line(text: str, number: int) -> Line:
     """Take one line of clean text apart. Never fails: a line without an envelope is all message."""
     line = Line(number)
+    if _COLOURED.search(text) is not None or "^[[" in text:
+        text = _COLOUR.pattern.sub("", text)
     at = 0
     # The commonest shape first, without looking for anything else.
     found = _SECONDS.match(text)
@@ -132,6 +178,8 @@ def read_line(text: str, number: int) -> Line:
         if text.startswith("[", at):
             caller = _CALLER.match(text, at)
             at = caller.end() if caller is not None else at
+        elif text.startswith("<", at):
+            at = _peel(text, at, line)
         inner = _HOST_KERNEL.match(text, at)
         line.message = text[inner.end() if inner is not None else at:].strip()
         return line
@@ -147,6 +195,8 @@ def read_line(text: str, number: int) -> Line:
         at = after
         line.headed = True
     line.message = text[at:].strip()
+    if quote is not None and quote["code"]:
+        line.message = line.message.rstrip("`")
     return line
 
 
@@ -165,7 +215,15 @@ def _peel(text: str, at: int, line: Line) -> int:
         return _peel_digits(text, at, line)
     if first.isalpha():
         return _peel_word(text, at, line)
-    return at
+    return _end_of(_NODE, text, at) if first in _PATH else at
+
+
+_PATH = frozenset("/.~")
+
+
+def _end_of(shape: Rx, text: str, at: int) -> int:
+    found = shape.match(text, at)
+    return found.end() if found is not None else at
 
 
 def _peel_bracket(text: str, at: int, line: Line) -> int:
@@ -198,12 +256,16 @@ def _peel_digits(text: str, at: int, line: Line) -> int:
         line.stamp = found[2]
         # A decimal comma is util-linux's: dmesg names no host.
         return found.end() if "," in found[2] else _peel_host(text, found.end(), line)
-    found = _UNIX.match(text, at)
+    for shape in (_UNIX, _SLASHED):
+        found = shape.match(text, at)
+        if found is not None:
+            line.stamp = found[1]
+            return _peel_host(text, found.end(), line)
+    found = _CLOCK.match(text, at)
     if found is not None:
         line.stamp = found[1]
-        return _peel_host(text, found.end(), line)
-    found = _NODE.match(text, at)
-    return found.end() if found is not None else at
+        return found.end()
+    return _end_of(_NODE, text, at)
 
 
 def _peel_word(text: str, at: int, line: Line) -> int:
@@ -216,8 +278,8 @@ def _peel_word(text: str, at: int, line: Line) -> int:
     if found is not None and found[1] in _LEVELS:
         line.level = _LEVELS[found[1]]
         return found.end()
-    found = _NODE.match(text, at)
-    return found.end() if found is not None else at
+    after = _end_of(_KERNEL, text, at)
+    return after if after > at else _end_of(_NODE, text, at)
 
 
 def _peel_host(text: str, at: int, line: Line) -> int:
@@ -230,6 +292,9 @@ def _peel_host(text: str, at: int, line: Line) -> int:
     if structured is not None:
         line.foreign = structured[2] not in ("kernel", "-")
         return structured.end()
+    container = _CONTAINER.match(text, at)
+    if container is not None:
+        return container.end()
     tag = _TAG.match(text, at)
     if tag is not None and tag[1] == "kernel":
         return tag.end()

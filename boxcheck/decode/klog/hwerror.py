@@ -24,9 +24,11 @@ from __future__ import annotations
 from boxcheck.model import Bdf
 
 from .aer_bits import CORRECTABLE, UNCORRECTABLE, cause_of, label_of, labels_of
+from .beside import Beside
 from .envelope import Line
 from .events import Cause, Severity
 from .ledger import Fold, Ledger
+from .steps import BMC, DIMM
 from .words import Rx, forget_oldest, normal_bdf
 
 _GHES = Rx(r"(?:\{(\d{1,6})\})?\[Hardware Error\]: *(.*)")
@@ -49,10 +51,10 @@ _SEVERITY_WORDS = (
 )
 _UC, _PCC, _DEFERRED = 1 << 61, 1 << 57, 1 << 44
 
-_FIRMWARE_FIRST = (
-    "firmware handles PCIe errors itself on this machine, so AER counters may stay at zero; read the BMC's event log",
-)
-_DIMM = ("read the DIMM's counters (/sys/devices/system/edac/mc), then swap it with another one",)
+_FIRMWARE_FIRST = (BMC, "do not trust AER counters that stay at zero: here firmware takes the errors first")
+_DIMM = (DIMM,)
+_MCE_EXPLAINED = Rx(r"Machine check: ([A-Z][\w ,/()-]{3,80})$")
+_MCE_HELP = ("note which core and bank it is, then test with stock clocks and memory speed",)
 
 
 class _Section:
@@ -75,6 +77,7 @@ class HardwareErrors:
         self._status_lines: dict[Bdf | None, tuple[Line, list[str]]] = {}
         self._logged: list[Line] = []
         self._last_mce: Fold | None = None
+        self._explained = Beside(_RECORD_LINES, _book_explained)
         self._lost = ""
         """What the machine check read last says of the processor's state, at the end of its words."""
 
@@ -165,15 +168,15 @@ class HardwareErrors:
                 named = f" at {labels[0]}" if labels else ""
                 what = fields.get("error_type", "").partition(",")[2].strip()
                 what = f" ({what})" if what else ""
-                says = f"firmware reported a {gravity} memory error{_when(record)}{named}{what}"
+                says = f"firmware reported {_a(gravity)} memory error{_when(record)}{named}{what}"
                 fold.describe(severity, "memory", says, _DIMM)
         else:
             labels = (kind_of_section,) if kind_of_section else ()
             fold = out.add("ghes-other", section.line, labels=labels)
             if fold.wants(severity):
                 what = kind_of_section or "no section type"
-                fold.describe(severity, None, f"firmware reported a {gravity} error{_when(record)}: {what}",
-                              ("read the BMC's event log for the same moment",))
+                fold.describe(severity, None, f"firmware reported {_a(gravity)} error{_when(record)}: {what}",
+                              (BMC,))
 
     def _book_pcie(self, section: _Section, severity: Severity, gravity: str, when: str, out: Ledger) -> None:
         bdf = normal_bdf(section.fields.get("device_id", "").split(",")[0].split(" ")[0])
@@ -199,6 +202,13 @@ class HardwareErrors:
         same = recent is not None and line.number - recent <= _DEVICE_LINES
         open_here = any(normal_bdf(section.fields.get("device_id")) == bdf for section in self._sections.values())
         if found is None or same or open_here:
+            return 0
+        if not int(found[1], 16) & ~int(found[2], 16):
+            # Firmware handed over a record in which no error is set, or none that the device may report.
+            fold = out.add("ghes-pcie", line, bdf=bdf, labels=("no bits",))
+            if fold.fresh:
+                fold.describe("info", None, "firmware reported the device's errors, and none that it may report is set",
+                              (BMC,))
             return 0
         self._status_lines[bdf] = (line, [])
         return _DECODE_LINES
@@ -237,14 +247,18 @@ class HardwareErrors:
             # The "logged" line and this one are one event, told twice.
             if self._logged and line.number - self._logged[-1].number <= _DECODE_LINES:
                 self._logged.pop()
+            self._explained.event(line.number, None)
             fold = out.add("mce", line, labels=(f"{bank_name}{int(found[1])}", kind_of_error))
             if fold.fresh:
                 self._lost = ", the processor's state was lost" if status & _PCC and status & _UC else ""
                 severity: Severity = "fail" if kind_of_error == "UE" else "warn"
                 words = {"UE": "uncorrected", "CE": "corrected", "deferred": "deferred"}[kind_of_error]
                 fold.describe(severity, None, f"{words} machine check in {bank_name}{int(found[1])}{self._lost}",
-                              ("note which core and bank it is, then test with stock clocks and memory speed",))
+                              _MCE_HELP)
             self._last_mce = fold
+            return True
+        if "Machine check: " in message and _MCE_EXPLAINED.search(message) is not None:
+            self._explained.see(line, out)
             return True
         found = _MCE_UNIT.search(message)
         if found is not None and self._last_mce is not None:
@@ -263,6 +277,7 @@ class HardwareErrors:
 
     def _expire(self, line: Line, out: Ledger) -> None:
         """Close what is too far back to get more lines. Records of one error come in one piece."""
+        self._explained.expire(line.number, out)
         while self._logged and line.number - self._logged[0].number > _DECODE_LINES:
             self._book_logged(self._logged.pop(0), out)
         for record in [key for key, section in self._sections.items()
@@ -292,10 +307,24 @@ class HardwareErrors:
             else:
                 self._book_status(bdf, out)
         self._booked_pcie.clear()
+        self._explained.finish(out)
         self._last_mce = None
 
 
 _GRAVITY: dict[str, Severity] = {"corrected": "warn", "recoverable": "fail", "fatal": "fail", "info": "info"}
+
+
+def _book_explained(line: Line, out: Ledger) -> None:
+    """What the kernel makes of a machine check before it stops, where the record with core and bank is missing."""
+    found = _MCE_EXPLAINED.search(line.message)
+    why = found[1].lower() if found is not None else "no reason given"
+    fold = out.add("mce", line, labels=(why,))
+    if fold.fresh:
+        fold.describe("fail", None, f"machine check that the kernel could not survive: {why}", _MCE_HELP)
+
+
+def _a(gravity: str) -> str:
+    return f"an {gravity}" if gravity[:1] in ("a", "e", "i", "o", "u") else f"a {gravity}"
 
 
 def _when(record: str) -> str:
@@ -305,7 +334,7 @@ def _when(record: str) -> str:
 
 def _describe_pcie(fold: Fold, severity: Severity, gravity: str, when: str = "") -> None:
     named = f" ({', '.join(fold.labels)})" if fold.labels else ""
-    fold.describe(severity, cause_of(fold.labels), f"firmware reported a {gravity} PCIe error{when}{named}",
+    fold.describe(severity, cause_of(fold.labels), f"firmware reported {_a(gravity)} PCIe error{when}{named}",
                   _FIRMWARE_FIRST)
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from .envelope import Line
 from .family import Rule, apply
 from .ledger import Ledger
+from .steps import BEFORE, CABLES
 from .words import BDF, Rx
 
 _MODE = (
@@ -25,10 +26,7 @@ _MODE = (
 )
 _AMD_DEVICE = rf"(?:device=(?:0x)?(?P<bdf>{BDF}))?"
 
-_SILENT = (
-    "look for a lost GPU and for PCIe errors of the same device just before",
-    "check the device's power cables, its seat and its riser",
-)
+_SILENT = (BEFORE, CABLES)
 
 _RULES = (
     Rule("IOTLB_INV_TIMEOUT", "iommu-fault", "fail", "signal",

@@ -18,9 +18,11 @@ PCI Express 7.9.14.4.
 
 from __future__ import annotations
 
+from .beside import Beside
 from .envelope import Line
 from .family import Rule, apply
 from .ledger import Fold, Ledger
+from .steps import CABLES, COUNTERS
 from .words import BDF, Rx, forget_oldest, normal_bdf, packed_bdf
 
 _BANDWIDTH = Rx(
@@ -31,20 +33,21 @@ _DPC = Rx(
     r"containment event(?:, status:0x([0-9a-fA-F]{1,4}))?(?: source:0x([0-9a-fA-F]{1,4}))?"
     rf"(?:.{{0,40}}received from ({BDF}))?"
 )
+_DPC_DETECTED = Rx(
+    r"DPC: (?P<label>unmasked uncorrectable error|ERR_NONFATAL|ERR_FATAL|RP PIO error|software trigger) detected")
+_DPC_LINES = 12
 _DPC_REASONS = ("unmasked uncorrectable error", "ERR_NONFATAL", "ERR_FATAL", "extended")
 _DPC_EXTENDED = ("RP PIO error", "software trigger")
 _SLOT = Rx(r"[Ss]lot\(([^)]{1,24})\)")
 _POWER = Rx(r"change power state(?: from (\w{2,9}))?(?: to (\w{2,9}))?")
 
-_LINK_HELP = (
-    "check the card's seat, its riser and its power cables", "read the error counters of both ends of the link",
-)
-_GONE_HELP = ("power the machine off, wait, power it on; then check seat, riser and power cables of this device",)
+_LINK_HELP = (CABLES, COUNTERS)
+_GONE_HELP = ("power the machine off and on: a reboot may not bring the device back", CABLES)
 
 _RULES = (
     Rule("retraining non-functional downstream link", "link-retrain", "fail", "signal",
          "the link below {bdf} did not come up at full speed and is held at 2.5 GT/s",
-         ("reseat card and riser", "the port keeps the low target speed until the next power cycle or retrain"),
+         ("reseat card and riser, then power the machine off and on: until then the port keeps the low speed",),
          variant="try"),
     Rule("retraining failed", "link-retrain", "fail", "signal",
          "the link below {bdf} did not come up, not even at 2.5 GT/s", _LINK_HELP, variant="fail"),
@@ -57,7 +60,7 @@ _RULES = (
     Rule("PCIe link lost", "device-lost", "warn", "signal",
          "the device did not answer once: it was asleep, or is gone", _LINK_HELP, label="once"),
     Rule("Power fault", "slot-power-fault", "fail", "power", "the slot's supply cut out",
-         ("check the card's power cables and the seat of card and riser", "try the card in another slot"),
+         (CABLES, "try the card in another slot"),
          Rx(r"[Ss]lot\((?P<label>[^)]{1,24})\): Power fault|Power fault on [Ss]lot ?(?P<label2>\S{1,24})")),
     Rule("No bus number available", "bus-numbers", "warn", "config",
          "no bus number was left for what is behind this bridge, so it stays invisible",
@@ -77,9 +80,21 @@ _RULES = (
          label="ACPI _OSC"),
     Rule("VPD access failed", "harmless", "benign", "benign",
          "the device's product data could not be read, and nothing needs it", (), label="VPD"),
+    Rule("unknown header type", "device-inaccessible", "fail", "power",
+         "the device answers only ones (header type 7f), and the kernel ignores it", _GONE_HELP,
+         Rx(r"unknown header type (?:0x)?7f, ignoring device"), label="header type"),
+    Rule("unknown header type", "device-inaccessible", "fail", "signal",
+         "the device answers nonsense for its header, and the kernel ignores it", _GONE_HELP,
+         Rx(r"unknown header type \w{1,4}, ignoring device"), label="header type"),
     Rule("giving up", "device-not-ready", "fail", "power", "the device did not answer after a reset or wake-up",
          _GONE_HELP,
          pattern=Rx(r"not ready \d{1,7}ms after [\w ]{2,40}; *giving up")),
+)
+
+
+_DETECTED_RULES = (
+    Rule("DPC: ", "dpc", "fail", "signal", "the port cut the link below it off to contain an error ({label})",
+         _LINK_HELP, _DPC_DETECTED),
 )
 
 
@@ -88,16 +103,20 @@ class Links:
 
     def __init__(self) -> None:
         self._planned: dict[tuple[str | None, str], int] = {}
+        self._detected = Beside(_DPC_LINES, _book_detected)
 
     def read(self, line: Line, out: Ledger) -> int:
         """Take in one line."""
         message = line.message
+        self._detected.expire(line.number, out)
         if "error containment capabilities" in message:
             out.take(line)
         elif "available PCIe bandwidth" in message:
             _bandwidth(line, out)
         elif "containment event" in message or "RP PIO log size" in message:
             return self._dpc(line, out)
+        elif "DPC: " in message and _DPC_DETECTED.search(message) is not None:
+            self._detected.see(line, out)
         elif "lot(" in message and "Power fault" not in message and ("pciehp" in message or "Link Down" in message):
             self._slot(line, out)
         elif "change power state" in message:
@@ -135,6 +154,7 @@ class Links:
                 # The source register is valid only for an error message from below.
                 domain = bdf.partition(":")[0] if bdf else "0000"
                 source = normal_bdf(found[3]) or (packed_bdf(int(found[2], 16), domain) if found[2] else None)
+        self._detected.event(line.number, bdf)
         fold = out.add("dpc", line, bdf=bdf, labels=(reason,) if reason else ())
         if fold.fresh:
             why = f" ({reason})" if reason else ""
@@ -171,8 +191,14 @@ class Links:
                           what + (", as asked by its button" if planned else ""), () if planned else _LINK_HELP)
 
     def finish(self, out: Ledger) -> None:
-        """Nothing is kept open."""
+        """Tell what stood alone."""
         self._planned.clear()
+        self._detected.finish(out)
+
+
+def _book_detected(line: Line, out: Ledger) -> None:
+    """The second line of a containment event, whose first is missing."""
+    apply(_DETECTED_RULES, line, out)
 
 
 def _nothing_there(fold: Fold) -> None:

@@ -21,10 +21,12 @@ from boxcheck.model import Bdf
 
 from .envelope import Line
 from .family import Rule, apply
+from .harmless import HARMLESS
 from .ledger import Ledger
+from .steps import BEFORE, BMC, DIMM, PROGRAM, UPDATE
 from .words import BDF, Rx, normal_bdf
 
-_DIMM = ("find the DIMM (its label is in the message), read its counters, swap it with another one",)
+_DIMM = (DIMM,)
 _COOL = ("check coolers, fans and the air flow",)
 _HUNG = ("read the call trace that follows; a GPU or disk that does not answer is the usual reason",)
 _DISK = ("read the drive's health (sudo nvme smart-log), check its slot and its PCIe errors",)
@@ -40,7 +42,30 @@ _EDAC_WHERE = Rx(r"(?:^| )on ([^(]{1,120}?) *(?:\(|$)")
 _DRIVE = Rx(r"(?:\b(nvme\d{1,4}): | dev (nvme\d{1,4})(?:c\d{1,4})?n\d)")
 _PCI_FUNCTION = Rx(rf"nvme (nvme\d{{1,4}}): pci function ({BDF})")
 
+_REBUILD = ("rebuild the module for the running kernel (dkms autoinstall), or boot the kernel that it was built for",)
+_ODD_MODULE = r"\b(?P<label>%s[\w-]{0,24}): (?:version magic '|Unknown symbol \w{1,80})"
+_NOT_LOADED = "the module {label} does not fit the running kernel and was not loaded"
+
 _RULES = (
+    Rule("hardware memory error in ", "memory-failure", "fail", "memory",
+         "a program or the kernel read memory that is damaged", _DIMM,
+         Rx(r"Uncorrected hardware memory error in (?:user-access|copyin)"), variant="access"),
+    Rule("Sending SIGBUS to", "memory-failure", "fail", "memory", "a program was killed: its memory is damaged",
+         _DIMM, Rx(r"Memory failure: 0x[0-9a-f]{1,16}: Sending SIGBUS to (?P<process>[^ :]{1,32}:\d{1,9})"),
+         variant="killed"),
+    Rule("MCE broadcast", "mce", "fail", None, "processors did not answer to a machine check and the kernel gave up",
+         (BMC, "test with stock clocks and memory speed"),
+         Rx(r"CPUs not responding to MCE (?P<label>broadcast)")),
+    Rule("host controller not responding", "device-lost", "warn", "driver",
+         "a USB controller stopped answering, and what hangs on it is gone",
+         ("unbind and bind its driver (xhci_hcd), or reboot; update the BIOS",),
+         Rx(r"(?P<label>xHCI) host controller not responding, assume dead")),
+    Rule("health compromised", "device-lost", "fail", "firmware", "a network card's firmware stopped answering",
+         ("read what its driver (mlx5_core) logged just after", "update its firmware, power the machine off and on"),
+         Rx(r"device's health compromised - (?P<label>reached miss count)")),
+    Rule("ndervoltage detected", "undervoltage", "warn", "power", "the board's supply voltage fell too low",
+         ("use a stronger supply, or a shorter and thicker cable to it",),
+         Rx(r"hwmon\b.{0,24}: Undervoltage detected!")),
     Rule("Memory failure: 0x", "memory-failure", "fail", "memory",
          "a damaged page of memory was taken out of use", _DIMM,
          Rx(r"Memory failure: 0x[0-9a-f]{1,16}: recovery action")),
@@ -82,11 +107,11 @@ _RULES = (
          Rx(r"general protection fault(?:, |: [0-9a-f]{4} \[#)"), label="protection fault"),
     Rule("NMI: PCI system error", "nmi", "fail", "signal",
          "the chipset reported an error that nothing could mend (SERR)",
-         ("read the BMC's event log for the same moment; look for PCIe errors just before",), label="SERR"),
+         (BMC, BEFORE), label="SERR"),
     Rule("NMI: memory parity error", "nmi", "fail", "memory", "the chipset reported a memory error", _DIMM,
          label="memory parity"),
     Rule("NMI: IOCK error", "nmi", "fail", "signal", "the chipset reported an error of a card (IOCHK)",
-         ("read the BMC's event log for the same moment; look for PCIe errors just before",), label="IOCHK"),
+         (BMC, BEFORE), label="IOCHK"),
     Rule("WARNING: ", "kernel-warning", "info", "driver", "the kernel met something it did not expect at {label}", (),
          Rx(r"^WARNING: (?:CPU: \d{1,5} PID: \d{1,9} at )?(?P<label>[\w./-]{1,80}\.[chS]:\d{1,6})")),
 )
@@ -100,7 +125,7 @@ _QUIET = (
          ("look which devices share the interrupt (/proc/interrupts), and update their drivers and the BIOS",),
          Rx(r"irq (?P<label>\d{1,5}): nobody cared")),
     Rule("GPU HANG: ecode", "gpu-hang", "fail", "driver", "an Intel GPU hung",
-         ("update kernel and linux-firmware; look at the program that ran",),
+         (UPDATE, PROGRAM),
          Rx(r"GPU HANG: ecode \S{3,40}(?:, in (?P<process>[^\[]{1,40} \[\d{1,9}\]))?")),
     Rule("loading out-of-tree module taints kernel", "taint", "info", None,
          _MODULE_TAINT, (), Rx(r"(?P<label>[\w-]{1,64}): loading out-of-tree module"), variant="outside"),
@@ -108,18 +133,19 @@ _QUIET = (
          Rx(r"(?P<label>[\w-]{1,64}): module license .{1,40} taints kernel"), variant="licence"),
     Rule("ainting kernel", "taint", "info", None, _MODULE_TAINT, (),
          Rx(r"(?P<label>[\w-]{1,64}): module verification failed"), variant="signature"),
-    Rule("i2c timeout error", "harmless", "benign", "benign",
-         "the USB-C port of the card has nothing to answer it, and nothing is wrong", (),
-         Rx(r"nvidia-gpu .{1,24}i2c timeout error"), label="USB-C of the card"),
-    Rule("i2c_transfer failed", "harmless", "benign", "benign",
-         "the USB-C port of the card has nothing to answer it, and nothing is wrong", (),
-         Rx(r"ucsi_ccg .{1,16}i2c_transfer failed"), label="USB-C of the card", variant="ucsi"),
-    Rule("ACPI BIOS E", "harmless", "benign", "benign",
-         "the BIOS's tables hold a mistake that the kernel steps over, as on most boards", (), label="ACPI tables"),
-    Rule("ACPI Error: ", "harmless", "benign", "benign",
-         "the BIOS's tables hold a mistake that the kernel steps over, as on most boards", (), label="ACPI tables"),
+    Rule("SCHED_ERROR", "gpu-hang", "fail", "driver", "an NVIDIA GPU hung under the nouveau driver ({label})",
+         (UPDATE, PROGRAM), Rx(r"fifo: SCHED_ERROR [0-9a-f]{2} \[(?P<label>\w{0,24})\]")),
+    Rule(": version magic '", "nvidia-init-fail", "fail", "driver", _NOT_LOADED, _REBUILD,
+         Rx(_ODD_MODULE % "nvidia"), variant="magic"),
+    Rule(": Unknown symbol ", "nvidia-init-fail", "fail", "driver", _NOT_LOADED, _REBUILD,
+         Rx(_ODD_MODULE % "nvidia"), variant="symbol"),
+    Rule(": version magic '", "amdgpu-init-fail", "fail", "driver", _NOT_LOADED, _REBUILD,
+         Rx(_ODD_MODULE % "amd(?:gpu|kfd|ttm|kcl)"), variant="magic"),
+    Rule(": Unknown symbol ", "amdgpu-init-fail", "fail", "driver", _NOT_LOADED, _REBUILD,
+         Rx(_ODD_MODULE % "amd(?:gpu|kfd|ttm|kcl)"), variant="symbol"),
     Rule("flip_done timed out", "display-timeout", "warn", "driver", "the display did not finish a picture in time",
          ("look for a hung or lost GPU at the same moment",)),
+    *HARMLESS,
 )
 _TAINTED = Rx(r"(?:^|\s)Tainted: (\[[A-Z]\]=[A-Z_, =\[\]]{1,300}|[A-Z][A-Z ]{0,40})")
 _TAINTS = {

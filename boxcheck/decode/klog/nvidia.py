@@ -22,6 +22,7 @@ from boxcheck.model import Bdf
 from .envelope import Line
 from .family import Rule, apply
 from .ledger import Ledger
+from .steps import ABOVE_4G, BEFORE, CABLES, GPU_OFF
 from .words import BDF, Rx, normal_bdf
 from .xids import UNKNOWN, XIDS
 
@@ -40,17 +41,11 @@ _CLIENT = Rx(r"the client(?: '([^']{0,64})'(?: \(pid \d{1,9}\))?)? *has the vers
 _CLIENT_ALONE = Rx(r"NVRM: *has the version ([\d.]{3,24})")
 _MODULE = Rx(r"kernel module has the version ([\d.]{3,24})")
 
-_GONE = (
-    "power the machine off and on, the GPU does not come back without",
-    "check the card's power cables, its seat and its riser",
-    "look for PCIe errors of its port in the seconds before; two GPUs lost at once point to power",
-)
+_GONE = (GPU_OFF, CABLES, BEFORE)
 _REBOOT = ("reboot, so that the module of the installed driver is loaded", "then hold the driver's packages")
 _IRQ = ("look whether another device shares the interrupt (/proc/interrupts)", "boot with pci=msi, or update the BIOS")
 _GSP = ("update the driver; when it returns, power the machine off and on, and look for PCIe errors before it",)
-_ABOVE_4G = (
-    "in the BIOS: enable Above 4G Decoding and Resizable BAR, and raise the MMIO High size where it has one",
-)
+_ABOVE_4G = (ABOVE_4G,)
 _START = ("power the machine off and on; if it returns, move the card to another slot to tell card from slot",)
 
 _RULES = (
@@ -63,6 +58,9 @@ _RULES = (
          "the card's power cables are not all plugged in, and the driver leaves it off",
          ("plug in every power cable of the card, each on its own lead of the supply",),
          Rx(rf"GPU (?:at )?(?:PCI:)?(?P<bdf>{_BOARD}).{{0,40}}power cables")),
+    Rule("WPR2 already up", "nvidia-init-fail", "fail", "firmware",
+         "the GPU still holds the firmware of an earlier start, and the driver could not start it", _START,
+         Rx(r"unexpected (?P<label>WPR2 already up)")),
     Rule("uvm encountered global fatal error", "nvidia-uvm-fatal", "fail", "driver",
          "the driver's memory manager (UVM) gave up, and no CUDA program starts any more",
          ("reboot; look at the Xid before it for the reason",)),
@@ -139,6 +137,18 @@ _RULES = (
 )
 
 
+_LOST_RULES = (
+    Rule("GPU is lost", "gpu-lost", "fail", "signal",
+         "the driver found the GPU lost: it no longer answers over PCIe", _GONE,
+         Rx(rf"NVRM: (?:GPU (?:at )?(?:PCI:)?(?P<bdf>{_BOARD}): )?GPU is lost")),
+    Rule("NV_ERR_GPU_IS_LOST", "gpu-lost", "fail", "signal",
+         "the driver found the GPU lost: it no longer answers over PCIe", _GONE),
+)
+"""What the driver says again and again once a GPU is lost: told only where the loss itself is not in the text."""
+_LOST_BOARD = Rx(rf"NVRM: GPU (?:at )?(?:PCI:)?({_BOARD}): ")
+_MANY_LOST = 256
+_LOST_WORDS = ("NV_ERR_GPU_IS_LOST", "GPU is lost")
+_LOST_XIDS = ("79", "154")
 _MINOR_RULES = (
     Rule("rm_init_adapter failed", "nvidia-init-fail", "fail", "firmware",
          "the driver could not start the GPU, and the line with the reason is missing", _START,
@@ -163,6 +173,8 @@ class Nvidia:
         self._client: tuple[Line, str | None] | None = None
         self._named: tuple[int, Bdf | None] = (-_NAMED_LINES, None)
         self._init_line = -_INIT_LINES - 1
+        self._lost: dict[Bdf | None, Line] = {}
+        """First line about each GPU that says it is lost, which says so again and again."""
 
     def read(self, line: Line, out: Ledger) -> int:
         """Take in one line."""
@@ -186,6 +198,13 @@ class Nvidia:
             return waiting
         if "RmInitAdapter failed" in message:
             self._init_line = line.number
+        if "NVRM: " in message and any(words in message for words in _LOST_WORDS):
+            named = _LOST_BOARD.search(message)
+            bdf = normal_bdf(named[1]) if named is not None else line.bdf
+            if len(self._lost) < _MANY_LOST:
+                self._lost.setdefault(bdf, line)
+            out.take(line)
+            return waiting
         fold = apply(_RULES, line, out, fallback)
         if fold is not None and fold.kind == "bar-assign-fail" and fold.fresh:
             number = fold.labels[0].removeprefix("BAR").strip()
@@ -240,7 +259,16 @@ class Nvidia:
                           _REBOOT, client_version=client, module_version=module)
 
     def finish(self, out: Ledger) -> None:
-        """Book a mismatch whose second line never came."""
+        """Book a mismatch whose second line never came, and lost GPUs whose loss is not told."""
+        told = [fold for fold in out.of_kind("gpu-lost", "xid") if fold.boot == out.boot and (
+            fold.kind == "gpu-lost" or fold.labels[0] in _LOST_XIDS)]
+        if len(self._lost) > 1:
+            # Those that name no GPU are about those that are named.
+            self._lost.pop(None, None)
+        for bdf, line in self._lost.items():
+            if not any(bdf is None or fold.bdf in (bdf, None) for fold in told):
+                apply(_LOST_RULES, line, out, bdf)
+        self._lost.clear()
         self._init_line = -_INIT_LINES - 1
         self._book_mismatch(None, out)
 

@@ -13,14 +13,12 @@ from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
-from boxcheck.decode.text import clean_text
-
 from . import notes
 from .asides import Residue
 from .assemble import MAX_LINE_CHARACTERS, Assembler
 from .bootfacts import BootFacts
 from .boots import Boots
-from .envelope import Line, read_line
+from .envelope import Line, clean_line, read_line
 from .events import Event, KernelLog
 from .family import Family
 from .intake import Intake
@@ -200,7 +198,7 @@ class LogParser:
         while at < end and self._head_lines < _EDGE_LINES and self._head is None:
             stop = buffer.find(b"\n", at, end)
             stop = end if stop < 0 else stop
-            line = read_line(clean_text(buffer[at:min(stop, at + 400)], 400), 0)
+            line = read_line(clean_line(buffer[at:min(stop, at + 400)], 400), 0)
             self._stamped = self._stamped or line.headed
             self._timed = self._timed or line.when is not None
             self._head = line.seconds
@@ -209,7 +207,7 @@ class LogParser:
 
     def _last_seconds(self) -> float | None:
         for raw in reversed(self._tail.split(b"\n")[-_EDGE_LINES:]):
-            line = read_line(clean_text(raw[:400], 400), 0)
+            line = read_line(clean_line(raw[:400], 400), 0)
             self._stamped = self._stamped or line.headed
             self._timed = self._timed or line.when is not None
             if line.seconds is not None:

@@ -29,6 +29,8 @@ ERROR_WORDS = (
     b"ERROR", b"Error", b"error", b"FAILED", b"Failed", b"failed", b"failure", b"Failure", b"FATAL", b"Fatal", b"fatal",
     b"WARNING", b"timed out", b"imeout", b"BUG", b"Oops", b"orrupt", b"nable to", b"annot ", b"ould not ", b"hung",
     b"nvalid", b"mismatch", b"aborted", b"stuck", b"overrun", b"overflow", b"refused", b"rejected",
+    b"FAILURE", b"TIMEOUT", b"TIMED OUT", b"INVALID", b"CORRUPT", b"FAULT", b" fault", b" lost", b" LOST",
+    b"t responding", b"assume dead", b"compromised", b"efused", b"ejected", b"ismatch", b"borted",
 )
 WORDS = (*LEVEL_WORDS, *ERROR_WORDS)
 WORST_UNINTERESTING_LEVEL = 5
@@ -38,9 +40,9 @@ _MAX_TEXT = 240
 
 # With word borders, so that `errors=remount-ro` of a mount, `terror` and `Correctable error` of a family are apart.
 _ERROR = Rx(
-    r"\*ERROR\*|\b(?:[Ee]rror|ERROR|[Ff]ail(?:ed|ure)|FAILED|[Ff]atal|FATAL|WARNING|BUG|Oops|TIMEOUT"
-    r"|[Tt]imed? ?out|[Cc]orrupt(?:ed|ion)?|[Uu]nable to|[Cc]annot|[Cc]ould not|hung|[Ii]nvalid|[Mm]ismatch|aborted"
-    r"|stuck|overrun|overflow|refused|rejected)\b(?![=-])"
+    r"\*ERROR\*|\b(?:WARNING|BUG|Oops|(?i:error|fail(?:ed|ure)|fatal|timed? ?out|corrupt(?:ed|ion)?|unable to|cannot"
+    r"|could not|hung|invalid|mismatch|aborted|stuck|overrun|overflow|refused|rejected|fault|lost|not responding"
+    r"|assume dead|compromised))\b(?![=-])"
 )
 _DUMP = Rx(
     r"^(?:Call Trace:|Modules linked in:|Code: |Hardware name: |CPU: \d+ (?:UID: \d+ )?PID: |RIP:? |RSP:? |EIP: "
@@ -67,12 +69,16 @@ _COMPANIONS = (
     "] BadDLLP", "in page starting at address", "Faulty UTCL2 client", "GPU fault detected", "ring reset",
     "finishing device", "amdgpu_device_ip_init failed", "No hardware hang detected", "[ cut here ]", "#PF: ",
     "Trigger a crash", "Dazed and confused", "faulty power saving mode", "Disabling IRQ #",
-    "Disabling lock debugging",
+    "Disabling lock debugging", "KGQ disable failed", "KCQ disable failed", "failed to reg_write_reg_wait",
+    "likely in a bad state and may need to be reset", "Memory error not recovered", "HC died; cleaning up",
+    "host not responding to stop endpoint",
 )
 """Lines that come with an event and add nothing to it: beside one, they count as lines of its dump."""
 _BESIDE_LINES = 40
 """So near is beside, on either side."""
 _MOST_PENDING = 64
+_SUCCESS = ("support is initialized.",)
+"""Ends of lines that report a success, whatever their words."""
 _COMMON = (
     "Cannot find any crtc or sizes", "invalid SUBNQN field", "Shutdown timeout set to", "could not be reserved",
     "ACPI BIOS Error (bug)", "ACPI BIOS Warning (bug)", "ACPI Error: ", "ACPI Warning: ",
@@ -85,7 +91,8 @@ _COMMON = (
     "Spectre", "SRBDS", "Speculative Return", "SRSO", "floppy", "Invalid PCCT", "ERST: ", "[Firmware Bug]",
     "[Firmware Warn]", "usb: port power management", "Warning: PCIe ACS overrides enabled", "kauditd_printk_skb",
     "overlayfs: ", "process '", "nf_conntrack: ", "can't derive routing", "PCI INT ", "not using NPIV", "ata_id",
-    "irq 7: nobody", "Scanning for low memory corruption",
+    "irq 7: nobody", "Scanning for low memory corruption", "failed to read out thermal zone",
+    "EDAC amd64: Error: F0 not", "Unable to init MCE device", "device descriptor read/64, error",
 )
 """Logged by machines without a fault, as often as not. From the ordinary boots among public captures."""
 
@@ -137,7 +144,7 @@ class ResidueLines:
         if line.level is not None:
             if line.level >= WORST_UNINTERESTING_LEVEL:
                 return
-        elif _ERROR.search(message) is None:
+        elif _ERROR.search(message) is None or message.endswith(_SUCCESS):
             return
         if line.number - self._head_line < _DUMP_LINES and _DUMP.match(message) is not None:
             self.dump_lines += 1
