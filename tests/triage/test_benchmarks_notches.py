@@ -38,6 +38,8 @@ PAIRS = [
     ("rvs", "pbqt-slow-gpu.txt", "sound.txt", "p2p-slow"),
     ("rvs", "gst-missed.txt", "sound.txt", "slow"),
     ("rvs", "gst-missed.txt", "sound.txt", "test-failed"),
+    ("rvs", "gst-older-wording.txt", "gst-older-wording-notch.txt", "slow"),
+    ("rvs", "summary-table.txt", "sound.txt", "test-failed"),
     ("rvs", "gst-self-check.txt", "sound.txt", "wrong-results"),
     ("nccl", "wrong.txt", "sound.txt", "wrong-results"),
     ("nccl", "floor-missed.txt", "sound.txt", "slow"),
@@ -153,3 +155,24 @@ def test_all_pairs_low_of_three_cards_are_a_setting_and_of_two_may_be_a_link() -
     assert (two.labels, two.severity, two.cause) == (("all",), "warn", None)
     three = one(corpus("p2p", "patched-sound.txt").replace("24.30", " 6.60").replace("21.10", " 6.30")).events[0]
     assert (three.labels, three.severity, three.cause) == (("all",), "info", "config")
+
+
+@pytest.mark.parametrize(("line", "gpu", "kind"), [
+    ("[RESULT] [497544.637462] [action_1] gst 50599 Target: 5000.000000 met: FALSE", 50599, "test-failed"),
+    ("[RESULT] [ 56.1] Action name :gst-fp8, Module name :gst, GPU Id :33344, GFLOPS :312.1, Target GFLOPS: 1215000, "
+     "met: FALSE", 33344, "slow"),
+    ("[RESULT] [302017.167195] [gst-1] [GPU:: 42583] GFLOPS 41200 Target GFLOPS: 65000 met: FALSE", 42583, "slow"),
+    ("[RESULT] [302017.16719 ] [gst-1] [GPU:: 42583] GFLOPS 41200 Target GFLOPS: 65000 met: FALSE", 42583, "slow"),
+    ("[RESULT] [497544.637462] [edp_1] edp 50599 Gflops 100.0 Target stress : 900.0 met :FALSE", 50599, "slow"),
+    ("[RESULT] [497544.637462] [smqt_1]  smqt 50599 false", 50599, "test-failed"),
+])
+def test_targets_of_rvs_that_are_not_met(line: str, gpu: int, kind: str) -> None:
+    event, = one(line + "\n").events
+    assert (event.kind, event.severity) == (kind, "warn")
+    assert f"gpu{gpu}" in event.labels
+    assert not one(line.replace("FALSE", "TRUE").replace("false", "true") + "\n").events
+
+
+def test_an_action_that_failed_once_has_failed() -> None:
+    line = "[RESULT] [302017.167195] [gst-1] [GPU:: 42583] GFLOPS 41200 Target GFLOPS: 65000 met: FALSE\n"
+    assert [event.kind for event in one(line + line.replace("FALSE", "TRUE")).events] == ["slow"]

@@ -57,7 +57,7 @@ TOOLS: tuple[Tool, ...] = (
     Tool("gpu_burn_memtest", ("memtest_vulkan", "Error found. Mode ", "5-minute test", ": Bus=0x", "cuda memtest",
                               "errors found in block")),
     Tool("p2p_test_superbench", ("_by_dma", "_by_sm", "STREAM Benchmark", "STREAM_", "GB/s PEAK")),
-    Tool("rvs", ("[RESULT]", "RVS-")),
+    Tool("rvs", ("[RESULT]", "RVS-", "(RVS) Summary")),
     Tool("nccl", ("# nThread", "# Using devices", "-tests version", "# Collective test", " Pid ",
                   "Out of bounds values")),
     Tool("rocm_bandwidth", ("BandwidthTest Version", "Inter-Device ", "directional copy ", "Data Path Validation")),

@@ -8,7 +8,7 @@ from typing import Any
 
 from boxcheck.decode.klog.events import Event
 from boxcheck.decode.matrix import Cells
-from boxcheck.decode.rvs import ERROR, RECORD, Copy, Rvs, parse
+from boxcheck.decode.rvs import ERROR, RECORD, SUMMARY, Copy, Rvs, parse
 from boxcheck.triage.evidence import Device, Evidence, Section, at_line
 from boxcheck.triage.tools.listing import listing
 from boxcheck.triage.tools.matrix_cards import AMD, CLASS
@@ -28,7 +28,8 @@ MAX_SIDE = 256
 
 _REST = re.compile(
     r"(?:\[[GC]PU::|bidirectional:|h2d::?|d2h::?|GFLOPS|Target|met:|TRUE|FALSE|true|false|"
-    r"[0-9]{1,9} met: |[0-9]{1,6}\.[0-9]{10}$|peers:|distance:|duration:|pass:|"
+    r"[0-9.]{1,20},? (?:Target|met)\b|Gflops [0-9.]|(?:stress )?: ?[0-9.]{1,20}(?:,? met\b|$)|met :|:(?:TRUE|FALSE)$|"
+    r"GPU Id|Module name|[0-9]{1,9}\.(?:[0-9]{6}|[0-9]{10})$|peers:|distance:|duration:|pass:|"
     r"[0-9.]{1,12}\s{1,4}(?:GBps|secs?|-)|secs?$|GBps|[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\]|-\s{1,4}[0-9])")
 _NOTES = {
     "targets": "that a card is as fast as it should be: RVS's targets are set by hand, about half of a sound Radeon's",
@@ -46,12 +47,12 @@ _HELP = {
 
 def begins(line: str) -> str | None:
     line = line.strip()
-    return "rvs" if RECORD.match(line[:1024]) or ERROR.match(line) else None
+    return "rvs" if RECORD.match(line[:1024]) or ERROR.match(line) or SUMMARY.match(line[:200]) else None
 
 
 def belongs(variant: str, line: str) -> bool:
     line = line.strip()
-    return begins(line) is not None or _REST.match(line) is not None
+    return begins(line) is not None or _REST.match(line) is not None or line.startswith(("| ", "+=", "+-"))
 
 
 def read(section: Section) -> Evidence:
@@ -174,7 +175,7 @@ def _failed(found: Rvs, where: dict[int, Gpu], section: Section) -> list[Event]:
         line = at_line(section, verdict.line)
         labels = (verdict.module, *((f"gpu{verdict.gpu}",) if verdict.gpu is not None else ()), verdict.action)
         gpu = where.get(verdict.gpu) if verdict.gpu is not None else None
-        if verdict.module == "gst" and verdict.reached is not None and verdict.target:
+        if verdict.reached is not None and verdict.target:
             share = verdict.reached / verdict.target
             others = [other.reached for other in found.verdicts if other.reached and other.action == verdict.action]
             beside = f"; the median GPU reached {median(others):.0f}" if len(others) > 1 else ""
