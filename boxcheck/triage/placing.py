@@ -112,7 +112,7 @@ def _placed(sightings: Sequence[Sighting], machine: Machine) -> Iterator[Sightin
         bdf, assumed = sighting.bdf, False
         if bdf is None and sighting.card is not None:
             bdf = sighting.card.bdf or machine.by_mark(sighting.card)
-        if bdf is None:
+        if bdf is None and not (sighting.card is not None and sighting.card.more.get("chosen")):
             bdf = _meant(sighting, machine, spoken)
             assumed = bdf is not None
         if bdf is not None and bdf != sighting.bdf:

@@ -65,18 +65,24 @@ def test_wrong_products_are_the_card_with_that_uuid(tmp_path: Path) -> None:
         ("wrong-results", "0000:81:00.0")]
 
 
+def test_a_number_that_was_chosen_is_no_other_tools(tmp_path: Path) -> None:
+    """`CUDA_VISIBLE_DEVICES=1 ./gpu_burn` on a host with two."""
+    found = told(tmp_path, CSV + "$ CUDA_VISIBLE_DEVICES=1 ./gpu_burn 60\n" + listed((CARD, B), (CARD, A)) + burn(1))
+    assert [(sighting.kind, sighting.bdf) for sighting in found.events if sighting.bad] == [("wrong-results", None)]
+
+
 def test_numbers_of_fewer_cards_than_are_listed_mean_none_of_them() -> None:
     """`nvidia-smi -L` does not know of CUDA_VISIBLE_DEVICES and -i."""
     found = one(listed((CARD, A), (CARD, B)) + burn(1))
     assert [(device.uuid, dict(device.more)) for device in found.devices] == [
-        (A, {}), (B, {}), (None, {"cuda_index": 0})]
+        (A, {}), (B, {}), (None, {"cuda_index": 0, "chosen": True})]
     assert any("it ran on 1 (CUDA_VISIBLE_DEVICES or -i chose)" in note for note in found.notes)
 
 
 def test_of_several_models_cuda_puts_the_fastest_first() -> None:
     found = one(listed(("NVIDIA GeForce GTX 1060", A), (CARD, B)) + burn(2))
     assert [(device.uuid, dict(device.more)) for device in found.devices] == [
-        (A, {}), (B, {}), (None, {"cuda_index": 0}), (None, {"cuda_index": 1})]
+        (A, {}), (B, {}), (None, {"cuda_index": 0, "chosen": True}), (None, {"cuda_index": 1, "chosen": True})]
     assert any("fastest first" in note for note in found.notes)
 
 

@@ -106,7 +106,7 @@ def _devices(found: Burn, section: Section) -> Iterator[Device]:
     if found.names and not found.one_order:
         models = {name for name, _ in found.names.values()}
         for index, one in found.gpus.items():
-            yield runtime_device(line=at_line(section, one.line), vendor=NVIDIA, index=index,
+            yield runtime_device(line=at_line(section, one.line), vendor=NVIDIA, index=index, chosen=True,
                                  name=next(iter(models)) if len(models) == 1 else None)
 
 

@@ -77,7 +77,7 @@ def read(section: Section) -> Evidence:
         events=tuple(
             msgspec.structs.replace(found, line=at_line(section, found.line)) for found in events),
         notes=tuple(_notes(scene, section)),
-        readings=_readings(scene),
+        readings=_readings(scene, section.cut_short),
     )
 
 
@@ -170,10 +170,13 @@ def _aer(function: LspciFunction) -> dict[str, dict[str, int]] | None:
     }
 
 
-def _readings(scene: Scene) -> dict[str, Any]:
-    """The way from the root to each GPU, root first, and how many functions there are."""
+def _readings(scene: Scene, cut_short: bool) -> dict[str, Any]:
+    """The way from the root to each GPU, root first, how many functions and GPUs there are, and whether that is known
+    to be all of them."""
     chains = {gpu.bdf: [*reversed(scene.above(gpu.bdf))] for gpu in scene.gpus if scene.above(gpu.bdf)}
-    found: dict[str, Any] = {"functions": len(scene.functions), "runs": scene.dump.runs}
+    whole = scene.shows_whole_bus and not cut_short
+    found: dict[str, Any] = {"functions": len(scene.functions), "runs": scene.dump.runs, "gpus": len(scene.gpus),
+                             "whole": whole}
     return found | ({"gpu_chains": chains} if chains else {})
 
 

@@ -20,6 +20,11 @@ VIRTUAL_PORTS = frozenset(((0x1B36, 0x000C), (0x1B36, 0x000E), (0x15AD, 0x07A0))
 """Ports that a hypervisor makes up (QEMU root port and bridge, VMware): their link registers say nothing."""
 _VIRTUAL_NAMES = ("Red Hat, Inc. QEMU", "VMware")
 _DOWNSTREAM = frozenset(("root-port", "downstream-port", "pci-to-pcie-bridge"))
+FEWEST = 6
+"""Functions of a machine. A virtual one of QEMU has that many; a text with fewer was cut out."""
+_GPU_MAKERS = (0x10DE,)
+"""Whose audio, USB and bridge functions come with a GPU, so that `grep -i nvidia` shows them. AMD and Intel make the
+rest of the machine as well."""
 _RDNA = ("gfx10", "gfx11", "gfx12")
 """Architectures whose cards carry a switch of their own."""
 
@@ -174,6 +179,17 @@ class Scene:
         return any(
             self._on_card(self.functions[child], self._first(self.children.get(child, ())))
             for child in children if child in self.functions)
+
+    @cached_property
+    def shows_whole_bus(self) -> bool:
+        """Whether the text is the list of a whole machine, not what grep, -s or -d left of it: it begins with the root
+        of the first bus, has bridges, and devices that are neither bridge nor GPU."""
+        if self.nameless or self.dump.truncated or len(self.functions) < FEWEST:
+            return False
+        first = next(iter(self.functions))
+        bases = {(function.class_code or 0) >> 16 for function in self.functions.values()
+                 if function.vendor not in _GPU_MAKERS}
+        return first.endswith(":00:00.0") and 0x06 in bases and bool(bases - {0x00, 0x03, 0x06, 0x12})
 
     @cached_property
     def shows_drivers(self) -> bool:

@@ -52,7 +52,8 @@ def begins(line: str) -> str | None:
 
 def belongs(variant: str, line: str) -> bool:
     line = line.strip()
-    return begins(line) is not None or _REST.match(line) is not None or line.startswith(("| ", "+=", "+-"))
+    return begins(line) is not None or _REST.match(line) is not None or (
+        line.startswith(("| ", "+=", "+-")) and "-SMI " not in line[:16])
 
 
 def read(section: Section) -> Evidence:
