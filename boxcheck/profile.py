@@ -63,6 +63,8 @@ class GpuPart(msgspec.Struct, frozen=True, kw_only=True):
     """`sm_89`, `gfx1100`."""
     vram_gib: float | None = None
     """Nominal; 0 for an APU that shares system memory."""
+    compute_units: int | None = None
+    """Of AMD cards; None where one id and revision has several."""
     link_generation: int | None = None
     link_width: int | None = None
     board_power_watts: float | None = None

@@ -58,6 +58,8 @@ class KfdNode(msgspec.Struct, frozen=True):
     """Sum of its memory banks: what a runtime may allocate on it."""
     links: tuple[KfdLink, ...] | Unread
     unread: Unread | None = None
+    compute_units: int | None = None
+    """None for a CPU, and where the kernel does not say how many SIMDs make one."""
 
     @property
     def is_gpu(self) -> bool:
@@ -159,6 +161,7 @@ def _node(host: Host, name: str) -> KfdNode:
         gfx_target=gfx_name(values.get("gfx_target_version", 0)) if is_gpu else None,
         bdf=address(values) if is_gpu else None, render_minor=values.get("drm_render_minor") if is_gpu else None,
         memory_bytes=_memory(host, base), links=_links(host, base),
+        compute_units=values["simd_count"] // per if is_gpu and (per := values.get("simd_per_cu", 0)) > 0 else None,
     )
 
 

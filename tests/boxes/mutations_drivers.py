@@ -250,6 +250,36 @@ def wrong_card(machine: Machine) -> None:
     next(one for one in machine.nvidia if one.function is gpu).model = "NVIDIA GeForce RTX 4090 D"
 
 
+@mutation("card-crippled", RED, DEV, area="a card with the id of a 7900 XTX has 12 GiB and 40 units", slot="PCIE3")
+def card_crippled(machine: Machine) -> None:
+    card = next(one for one in machine.amd if one.function is gpu_of(machine))
+    card.vram_mib, card.compute_units = 12 * 1024 - 16, 40
+
+
+@mutation("card-units-off", RED, RED2, DEV, area="a card has half of its compute units", slot="PCIE3")
+def card_units_off(machine: Machine) -> None:
+    next(one for one in machine.amd if one.function is gpu_of(machine)).compute_units //= 2
+
+
+@mutation("card-memory-short", WOPR, GREEN, PRO, area="a card with the id of a 4090 has 8 GiB", slot="PCIE3")
+def card_memory_short(machine: Machine) -> None:
+    next(one for one in machine.nvidia if one.function is gpu_of(machine)).memory_mib = 8192
+
+
+@mutation("card-inline-ecc", WOPR, RED, GREEN, PRO, area="none: inline ECC takes a sixteenth of each card's memory",
+          healthy=True)
+def card_inline_ecc(machine: Machine) -> None:
+    for card in machine.nvidia:
+        card.memory_mib = card.memory_mib * 15 // 16
+    for other in machine.amd:
+        other.vram_mib = other.vram_mib * 15 // 16
+
+
+@mutation("card-renamed", WOPR, GREEN, PRO, area="a card with the id of a 4090 is a 3060 to its driver", slot="PCIE3")
+def card_renamed(machine: Machine) -> None:
+    next(one for one in machine.nvidia if one.function is gpu_of(machine)).model = "NVIDIA GeForce RTX 3060"
+
+
 @mutation("duplicate-serial", *RADEON, area="two GPUs report one unique id")
 def duplicate_serial(machine: Machine) -> None:
     machine.amd[1].unique_id = machine.amd[0].unique_id

@@ -76,6 +76,11 @@ def carve_out(machine: Machine) -> None:
     default_half(machine)
 
 
+@mutation("strix-8050s", STRIX, area="the processor's GPU has 32 compute units, as an 8050S, under the id of the 8060S")
+def strix_8050s(machine: Machine) -> None:
+    machine.amd[0].compute_units = 32
+
+
 @mutation("strix-iommu-on", STRIX, area="the IOMMU is on; amd_iommu=off is faster where no NPU or VFIO is used")
 def iommu_on(machine: Machine) -> None:
     machine.kernel.parameters = [one for one in machine.kernel.parameters if one != "amd_iommu=off"]
