@@ -8,9 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.checks.places import link_evidence, link_subject, reseat, seat, short, slot_links, unjudged, where
+import msgspec
+
+from boxcheck.checks.places import (
+    is_uplink,
+    link_evidence,
+    link_subject,
+    path_links,
+    reseat,
+    seat,
+    short,
+    slot_links,
+    unjudged,
+    wanted_gpus,
+    where,
+)
 from boxcheck.checks.wording import counted
-from boxcheck.model import BOX, Finding, Limit, Quantity, Unread
+from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.links import LEGAL_WIDTHS, Link, Links
 from boxcheck.profile import Profile
@@ -23,6 +37,9 @@ SPEED = limit(
     "link.speed_gts", float, "ge", "GT/s", "Speed of the slot link of every GPU, under load.",
     among=(2.5, 5.0, 8.0, 16.0, 32.0, 64.0, 128.0),
 )
+
+COLD = "D3cold"
+ASLEEP = "the card sleeps without power (D3cold), so its link was not judged"
 
 GIGABYTES_PER_SECOND_PER_LANE = {2.5: 0.25, 5.0: 0.5, 8.0: 0.985, 16.0: 1.969, 32.0: 3.938, 64.0: 7.563}
 """Raw rate of one lane and direction after line coding; 8b/10b up to 5 GT/s, 128b/130b to 32, flits at 64.
@@ -37,31 +54,41 @@ def _rate(width: int, speed_gts: float) -> str:
     return f"{width * GIGABYTES_PER_SECOND_PER_LANE.get(speed_gts, 0.0):.1f} GB/s"
 
 
-def wanted_width(link: Link, want: Profile) -> Limit | None | Unread:
-    """The slot's own width where the profile reduces it by design, else the profile's, else what both ends can do."""
+def wanted_width(link: Link, want: Profile, shared: bool = False) -> Limit | None | Unread:
+    """The slot's own width where the profile reduces it by design, else the profile's, else what both ends can do.
+
+    `shared`: the link is above a slot, at a switch. The profile's number is about slots, so such a link must have no
+    more than both of its ends can do."""
     slot = want.slot(link.slot)
-    if slot is not None and slot.width is not None:
-        return Limit(WIDTH, "ge", must=slot.width, unit="lanes", source=f"profile {want.name}, slot {slot.label}")
     set_limit = want.limit(WIDTH)
-    if set_limit is not None:
-        return set_limit
-    capable = link.capable_width
-    if capable is None or isinstance(capable, Unread):
-        return capable
-    return Limit(WIDTH, "ge", must=capable, unit="lanes", source="LnkCap of both ends of the link")
+    if slot is not None and slot.width is not None:
+        set_limit = Limit(WIDTH, "ge", must=slot.width, unit="lanes", source=f"profile {want.name}, slot {slot.label}")
+    return _wanted(link.capable_width, set_limit, WIDTH, "lanes", shared, firm=bool(want.gpus.parts))
 
 
-def wanted_speed(link: Link, want: Profile) -> Limit | None | Unread:
+def wanted_speed(link: Link, want: Profile, shared: bool = False) -> Limit | None | Unread:
+    """As `wanted_width`. What both ends can do must hold under load, of a slot's link also without a profile."""
     slot = want.slot(link.slot)
-    if slot is not None and slot.speed_gts is not None:
-        return Limit(SPEED, "ge", must=slot.speed_gts, unit="GT/s", source=f"profile {want.name}, slot {slot.label}")
     set_limit = want.limit(SPEED)
-    if set_limit is not None:
+    if slot is not None and slot.speed_gts is not None:
+        set_limit = Limit(SPEED, "ge", must=slot.speed_gts, unit="GT/s",
+                          source=f"profile {want.name}, slot {slot.label}")
+    return _wanted(link.capable_speed_gts, set_limit, SPEED, "GT/s", shared, firm=bool(want.gpus.parts) or not shared)
+
+
+def _wanted(
+    capable: float | None | Unread, set_limit: Limit | None, name: str, unit: str, shared: bool, firm: bool,
+) -> Limit | None | Unread:
+    """`firm`: whether less than both ends can do fails. Boards announce lanes that nobody wired, so of a machine that
+    no profile describes it is marginal."""
+    if set_limit is not None and not (shared and isinstance(capable, (int, float)) and capable < _bound(set_limit)):
         return set_limit
-    capable = link.capable_speed_gts
     if capable is None or isinstance(capable, Unread):
         return capable
-    return Limit(SPEED, "ge", must=capable, unit="GT/s", source="LnkCap of both ends of the link")
+    source = "LnkCap of both ends of the link"
+    if firm:
+        return Limit(name, "ge", must=capable, unit=unit, source=source)
+    return Limit(name, "ge", should=capable, unit=unit, source=source)
 
 
 def _bound(limit: Limit) -> int | float:
@@ -82,19 +109,45 @@ def link_width(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     By hand: cat /sys/bus/pci/devices/<port>/{current,max}_link_width; sudo lspci -vv -s <port> | grep Lnk
     """
     judged = False
-    for gpu, link in slot_links(gpus, links, want):
+    for gpu, link in path_links(gpus, links, want):
         judged = True
         yield _judge_width(gpu, link, links, want)
+    for gpu, link in on_card_links(gpus, links, want):
+        found = _judge_width(gpu, link, links, want)
+        if found.outcome is not Outcome.PASS:
+            yield _of_the_card(found, gpu, "width")
     yield from unjudged(gpus, want, judged)
+
+
+def on_card_links(gpus: Gpus, links: Links, want: Profile) -> Iterator[tuple[Gpu, Link]]:
+    """The links between cards' own switches and their GPUs. They are told where something is wrong with them: what is
+    required is said of the links that a hand can reach."""
+    for gpu in wanted_gpus(gpus, want):
+        if not gpu.gone and not gpu.integrated:
+            yield from ((gpu, link) for link in links.chain(gpu.bdf) if link.on_card)
+
+
+def _of_the_card(found: Finding, gpu: Gpu, what: str) -> Finding:
+    """A finding on a link that no hand can reach: the card is at fault."""
+    if found.outcome is Outcome.UNKNOWN:
+        return msgspec.structs.replace(found, says=f"the link on the card: {found.says}")
+    return msgspec.structs.replace(
+        found, says=f"the link on the card {found.says}",
+        title=f"the {what} of the link on the card in {gpu.slot or gpu.subject.name} is reduced",
+        help=("no riser is in this link: move the card alone to another slot; what moves with it is the card's own",
+              "not cured: replace the card"),
+        not_=("the riser or the slot (this link is on the card)",))
 
 
 def _judge_width(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
     subject = link_subject(link, gpu)
     evidence = link_evidence(link, "current_link_width", "max_link_width")
-    wanted = wanted_width(link, want)
+    wanted = wanted_width(link, want, is_uplink(gpu, link) or link.on_card)
     width = link.width
     if gpu.gone:
         return unknown(subject, "the card no longer answers, so its link was not judged", evidence=evidence)
+    if gpu.function.power_state == COLD:
+        return unknown(subject, ASLEEP, evidence=evidence)
     if link.upstream is not None and isinstance(width, int) and link.upstream.width != width:
         other = link.upstream.width
         why = other.why if isinstance(other, Unread) else f"the port says x{width}, the card x{other}"
@@ -110,16 +163,21 @@ def _judge_width(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
     if wanted is None:
         return unknown(subject, f"trained x{width}; neither the profile nor both ends say what it should be",
                        evidence=evidence)
+    if width is None and link.downstream.width != 0:
+        return unknown(subject, f"the port reads width {link.downstream.width}, which no link has", evidence=evidence)
     if width is None:
         return failed(
             subject, f"no working link: the port reads width {link.downstream.width}, x{_bound(wanted)} required",
             cause=_cause(link), evidence=evidence, where=where(link, gpu, links, want), limit=wanted,
         )
+    capable = link.capable_width
+    if isinstance(capable, int) and width > capable:
+        return unknown(subject, f"trained x{width}, and its ends say that they can do x{capable} at most",
+                       evidence=evidence)
     name = f"slot {link.slot}" if link.slot else str(subject)
     bound = int(_bound(wanted))
     if width >= bound:
         return compared(subject, width, wanted, f"trained x{width}, x{bound} required", evidence=evidence)
-    capable = link.capable_width
     ends: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     helps = reseat(link, want)
@@ -176,24 +234,32 @@ def link_speed(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     By hand: keep the GPU busy, then cat /sys/bus/pci/devices/<port>/current_link_speed
     """
     judged = False
-    for gpu, link in slot_links(gpus, links, want):
+    for gpu, link in path_links(gpus, links, want):
         judged = True
         yield _judge_speed(gpu, link, links, want)
+    for gpu, link in on_card_links(gpus, links, want):
+        found = _judge_speed(gpu, link, links, want)
+        at_rest = isinstance(link.under_load, Unread) and found.outcome is Outcome.UNKNOWN
+        if found.outcome is not Outcome.PASS and not at_rest:
+            yield _of_the_card(found, gpu, "speed")
     yield from unjudged(gpus, want, judged)
 
 
 def _judge_speed(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
     subject = link_subject(link, gpu)
     evidence = link_evidence(link, "current_link_speed", "max_link_speed")
-    wanted = wanted_speed(link, want)
+    wanted = wanted_speed(link, want, is_uplink(gpu, link) or link.on_card)
     place = where(link, gpu, links, want)
     if gpu.gone:
         return unknown(subject, "the card no longer answers, so its link was not judged", evidence=evidence)
+    if gpu.function.power_state == COLD:
+        return unknown(subject, ASLEEP, evidence=evidence)
     if isinstance(wanted, Unread):
         return unknown(subject, f"what the link could do was not read: {wanted.why}", evidence=evidence)
     if wanted is None:
         return unknown(subject, "neither the profile nor both ends say how fast the link should be", evidence=evidence)
     bound = float(_bound(wanted))
+    make = failed if wanted.must is not None else marginal
     at_rest = link.speed_gts
     loaded = link.under_load
     if isinstance(at_rest, Unread):
@@ -228,7 +294,7 @@ def _judge_speed(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
     shown = "an unknown speed" if speed is None else f"{speed} GT/s"
     if isinstance(capable, float) and capable < bound:
         lower, end = _lower_end(link, "speed")
-        return failed(
+        return make(
             subject, f"can run at {lower} GT/s at most, {bound} required: the {end} announces no more",
             measured=None if speed is None else Quantity(speed, "GT/s"), limit=wanted, evidence=evidence,
             cause=_cause(link), where=place, title=f"{name} can do {lower} GT/s at most",
@@ -236,7 +302,7 @@ def _judge_speed(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
             not_=("a poor signal (the speed was never offered)",),
         )
     if capped:
-        return failed(
+        return make(
             subject, f"runs at {shown} {how}, {bound} required; the port's target is capped at {target} GT/s",
             measured=None if speed is None else Quantity(speed, "GT/s"), limit=wanted, evidence=evidence,
             cause=_cause(link), where=place, title=f"{name} is capped at {target} GT/s",
@@ -247,6 +313,8 @@ def _judge_speed(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
             ),
             not_=("a riser that fell back by itself (the port was told not to go faster)",),
         )
+    if speed is None:
+        return unknown(subject, f"the kernel reads no speed of it {how} (Unknown), {bound} required", evidence=evidence)
     if isinstance(loaded, Unread):
         return unknown(
             subject, f"runs at {shown} at rest, {bound} required; cards lower their speed at rest and this one was not "
@@ -259,11 +327,11 @@ def _judge_speed(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
         excluded = (f"a BIOS speed cap (target {target} GT/s)", *excluded)
     width = link.width
     notes: tuple[str, ...] = (f"both ends can do {capable} GT/s",) if isinstance(capable, float) else ()
-    if isinstance(width, int) and speed is not None:
+    if isinstance(width, int):
         notes = (*notes, f"this link carries {_rate(width, speed)} each way at most instead of {_rate(width, bound)}")
-    return failed(
+    return make(
         subject, f"runs at {shown} under load, {bound} required",
-        measured=None if speed is None else Quantity(speed, "GT/s"), limit=wanted, evidence=evidence,
+        measured=Quantity(speed, "GT/s"), limit=wanted, evidence=evidence,
         cause=_cause(link), where=place, title=f"{name} runs at {shown}, not {bound}", notes=notes, not_=excluded,
         help=(*reseat(link, want), f"it is the riser: it must be made for {bound} GT/s"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from boxcheck.checks.pcie_signal import config_of, ends
-from boxcheck.checks.places import link_evidence, link_subject, seat, short, slot_links, unjudged, where
+from boxcheck.checks.places import link_evidence, link_subject, path_links, seat, short, slot_links, unjudged, where
 from boxcheck.checks.steps import READ_THE_LOG
 from boxcheck.checks.wording import counted
 from boxcheck.model import BOX, Finding, Quantity, Subject, Unread
@@ -31,7 +31,7 @@ def speed_disable(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) ->
     By hand: sudo lspci -vv -s <port> | grep 'SpeedDis'
     """
     judged = False
-    for gpu, link in slot_links(gpus, links, want):
+    for gpu, link in path_links(gpus, links, want):
         judged = True
         subject = link_subject(link, gpu)
         config = config_of(link.id, pci)
@@ -65,7 +65,7 @@ def aspm(gpus: Gpus, links: Links, pci: PciInventory, runtime: PcieRuntime, want
     By hand: sudo lspci -vv -s <port> | grep -E 'LnkCtl:.*ASPM'
     """
     judged = False
-    for gpu, link in slot_links(gpus, links, want):
+    for gpu, link in path_links(gpus, links, want):
         judged = True
         subject = link_subject(link, gpu)
         states: dict[str, tuple[str, ...]] = {}
@@ -148,7 +148,7 @@ def slot_power(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
         yield skipped(BOX, f"the profile sets no {SLOT_POWER}")
         return
     judged = False
-    for gpu, link in slot_links(gpus, links, want):
+    for gpu, link in path_links(gpus, links, want):
         judged = True
         subject = link_subject(link, gpu)
         least = bound.must if bound.must is not None else bound.should

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.checks.places import link_evidence, link_subject, reseat, short, slot_links, unjudged, where
+from boxcheck.checks.places import link_evidence, link_subject, path_links, reseat, short, unjudged, where
 from boxcheck.checks.wording import listed, median
 from boxcheck.decode.pci_config import ConfigSpace
 from boxcheck.model import BOX, Bdf, Finding, Quantity, Unread
@@ -48,7 +48,7 @@ def lane_errors(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> I
     By hand: sudo lspci -vv -s <port> | grep LaneErrStat
     """
     judged = False
-    for gpu, link in slot_links(gpus, links, want):
+    for gpu, link in path_links(gpus, links, want):
         judged = True
         subject = link_subject(link, gpu)
         evidence = link_evidence(link, "config")
@@ -93,7 +93,7 @@ def equalisation(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> 
     By hand: sudo lspci -vv -s <port> | grep -E 'EqualizationComplete|Phy16Sta'
     """
     judged = False
-    for gpu, link in slot_links(gpus, links, want):
+    for gpu, link in path_links(gpus, links, want):
         judged = True
         yield _judge_equalisation(gpu, link, links, pci, want)
     yield from unjudged(gpus, want, judged)
@@ -174,7 +174,7 @@ def link_flap(gpus: Gpus, links: Links, runtime: PcieRuntime, want: Profile) -> 
     if isinstance(runtime.link_changes, Unread):
         yield unknown(BOX, f"not read: {runtime.link_changes.why}")
         return
-    judged = [(gpu, link) for gpu, link in slot_links(gpus, links, want) if link.id in runtime.link_changes]
+    judged = [(gpu, link) for gpu, link in path_links(gpus, links, want) if link.id in runtime.link_changes]
     if not judged:
         yield skipped(BOX, "this kernel does not count link changes (it needs Linux 6.13)")
         return

@@ -29,6 +29,24 @@ def slot_links(gpus: Gpus, links: Links, want: Profile) -> Iterator[tuple[Gpu, L
             yield gpu, links.links[gpu.slot_link]
 
 
+def path_links(gpus: Gpus, links: Links, want: Profile) -> Iterator[tuple[Gpu, Link]]:
+    """The slot links of `slot_links`, then every link above them, once each, with the first GPU below it: a card with a
+    switch sits in a slot and on a riser like any other, and all GPUs below it hang on that."""
+    seated = list(slot_links(gpus, links, want))
+    yield from seated
+    told = {link.id for _, link in seated}
+    for gpu, link in seated:
+        for above in links.chain(link.id):
+            if above.id not in told and not above.on_card:
+                told.add(above.id)
+                yield gpu, above
+
+
+def is_uplink(gpu: Gpu, link: Link) -> bool:
+    """Whether a link on the way to a GPU lies above its slot link."""
+    return link.id != gpu.slot_link and not link.on_card
+
+
 def unjudged(gpus: Gpus, want: Profile, judged: bool, what: str = "no GPU sits in a slot of this machine"
              ) -> Iterator[Finding]:
     """What a check of slot links says beyond the links it judged: a GPU whose port could not be read is unknown, and so
@@ -46,12 +64,15 @@ def unjudged(gpus: Gpus, want: Profile, judged: bool, what: str = "no GPU sits i
 
 
 def link_subject(link: Link, gpu: Gpu | None) -> Subject:
+    """A link by its GPU. One that several GPUs share is named by its port."""
+    gpu = None if gpu is not None and is_uplink(gpu, link) else gpu
     name = f"GPU {gpu.index}" if gpu else f"port {short(link.id)}"
     return Subject("link", name=name, slot=link.slot, bdf=gpu.bdf if gpu else link.id)
 
 
 def where(link: Link, gpu: Gpu | None, links: Links, want: Profile) -> str:
-    """`root port 40:01.1 > slot PCIE3 > riser R3 > GPU 2 41:00.0`."""
+    """`root port 40:01.1 > slot PCIE3 > riser R3 > GPU 2 41:00.0`; of a link that several GPUs share, down to the
+    switch above the first of them."""
     chain = [*links.chain(link.id), link]
     parts = [f"root port {short(chain[0].id)}"]
     parts += [f"switch port {short(step.id)}" for step in chain[1:]]
@@ -61,7 +82,8 @@ def where(link: Link, gpu: Gpu | None, links: Links, want: Profile) -> str:
     if wanted is not None and wanted.riser:
         parts.append(f"riser {wanted.riser}")
     if gpu is not None:
-        parts.append(f"GPU {gpu.index} {short(gpu.bdf)}")
+        last = f"GPU {gpu.index} {short(gpu.bdf)}"
+        parts.append(f"switch above {last}" if is_uplink(gpu, link) else last)
     return " > ".join(parts)
 
 

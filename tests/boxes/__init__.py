@@ -22,6 +22,7 @@ from tests.boxes import (  # noqa: F401  they register themselves
     mutations_parts,
     mutations_strix,
     mutations_system,
+    mutations_uplinks,
 )
 from tests.boxes.machine import Machine
 from tests.boxes.mutations import MUTATIONS, Mutation
