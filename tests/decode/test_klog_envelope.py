@@ -88,7 +88,7 @@ def test_the_message_is_found_in_its_envelope(envelope: str) -> None:
 DEVICE = "amdgpu 0000:0b:00.0: amdgpu: ring gfx_0.0.0 timeout, signaled seq=12345, emitted seq=12347"
 
 
-@pytest.mark.parametrize("envelope", (*ENVELOPES, "[   12.345678] [drm] {}", "(nobody: knows this) {}", "log | x={}"))
+@pytest.mark.parametrize("envelope", [*ENVELOPES, "[   12.345678] [drm] {}", "(nobody: knows this) {}", "log | x={}"])
 def test_the_device_is_found_behind_any_prefix(envelope: str) -> None:
     (event,) = parse_log(envelope.format(DEVICE)).events
     assert (event.kind, event.bdf, event.labels) == ("amdgpu-ring-timeout", "0000:0b:00.0", ("gfx_0.0.0",))

@@ -119,7 +119,6 @@ class Aer:
 
     def _bus_error(self, line: Line, said: BusError, out: Ledger) -> int:
         bdf = line.bdf
-        self._no_way_back.event(line.number, None)
         before = self._open.pop(bdf, None)
         if before is not None:
             self._book(before, out)
@@ -227,7 +226,7 @@ class Aer:
                     fold.details["reporter"] = received.port
         if received is not None and received.multiple:
             fold.multiple = True
-        self._settle(fold)
+        self._settle(fold, record.line.number)
 
     def _book_bare(self, received: _Received, out: Ledger) -> None:
         """An error message came, and the log has no record of what it was."""
@@ -237,10 +236,11 @@ class Aer:
             _describe(fold, None)
             fold.details["requester"] = received.requester
         fold.multiple = fold.multiple or received.multiple
-        self._settle(fold)
+        self._settle(fold, received.line.number)
 
-    def _settle(self, fold: Fold) -> None:
+    def _settle(self, fold: Fold, number: int) -> None:
         self._last_fold = fold
+        self._no_way_back.event(number, None)
         if self._waiting_suppressed:
             fold.suppressed += self._waiting_suppressed
             self._waiting_suppressed = 0
@@ -257,7 +257,7 @@ class Aer:
         self._received.clear()
         self._recent.clear()
         if self._last_fold is not None:
-            self._settle(self._last_fold)
+            self._settle(self._last_fold, self._last_fold.line)
         self._waiting_suppressed = 0
         self._no_way_back.finish(out)
         self._last_fold = None

@@ -99,13 +99,14 @@ class Amdgpu:
         self._queue_held = Beside(_QUEUE_LINES, self._book_queue)
         self._queue_follows = Beside(_QUEUE_LINES, self._book_queue)
         self._revived = Beside(_REVIVED_LINES, _book_wedged)
+        self._beside = (self._queue_held, self._queue_follows, self._revived)
 
     def read(self, line: Line, out: Ledger) -> int:
         """Take in one line."""
         self._near.see(line)
-        self._revived.expire(line.number, out)
-        self._queue_held.expire(line.number, out)
-        self._queue_follows.expire(line.number, out)
+        for beside in self._beside:
+            if beside.held:
+                beside.expire(line.number, out)
         message = line.message
         if self._wants_process is not None and "rocess " in message:
             self._process(line, out)
@@ -115,7 +116,7 @@ class Amdgpu:
             else:
                 self._revived.see(line, out)
             return 0
-        if any(words in message for words in _QUEUE_HELD):
+        if ("MES" in message or "cp might be" in message) and any(words in message for words in _QUEUE_HELD):
             self._queue_follows.event(line.number, line.bdf)
             self._queue_held.see(line, out)
             return 0
@@ -293,9 +294,8 @@ class Amdgpu:
                 fold.describe("fail", "firmware", f"the driver could not start the GPU{where}", START)
         self._starts.clear()
         self._wants_process = None
-        self._queue_held.finish(out)
-        self._queue_follows.finish(out)
-        self._revived.finish(out)
+        for beside in self._beside:
+            beside.finish(out)
         self._near.settle()
 
 

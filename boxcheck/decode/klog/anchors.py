@@ -65,7 +65,8 @@ ANCHORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (BOOT, (
         "_OSC", "PCI Root Bridge [", "enabled with IRQ", "nknown parameter", "nvalid for parameter", "Unknown option",
         "Unknown boot option", "ommand line", "Linux version ", "DMI: ",
-        "Default domain type", "VRAM", "of GTT memory", "NVRM: ", "pci function ", "-- Boot ", "-- Reboot --",
+        "Default domain type", "VRAM", "of GTT memory", "NVRM: loading ", "GPU at PCI:", "Static bar1 mapped",
+        "pci function ", "-- Boot ", "-- Reboot --",
     )),
 )
 """What a line must hold to be looked at, and by whom."""

@@ -39,6 +39,18 @@ def _heads() -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     )
 
 
+@functools.cache
+def _plain() -> re.Pattern[bytes]:
+    """Beginnings of messages that no further envelope has."""
+    return re.compile(
+        rb"[a-z][\w-]{1,24} [0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]: |NVRM: [A-Z]|DMAR: ?\[[A-Z]{3}"
+        rb"|nvme nvme\d{1,3}: I/O|EDAC MC\d{1,3}: \d|mce: \[Hardware|AMD-Vi: [A-Z]")
+
+
+_MORE_TO_PEEL = (b"kernel", b"^[[", b"#033[")
+"""What may be of a second envelope, or a colour that somebody spelled out."""
+
+
 class Assembler:
     """Reads messages out of a block of text."""
 
@@ -85,7 +97,7 @@ class Assembler:
         if parts is None:
             if len(body) > _MAX_REMEMBERED_BYTES or (body[:1] in b"[<" and body[1:2] in b" TC0123456789"):
                 return None
-            if shape == 4 and b"kernel" not in body and b"^[[" not in body:
+            if (shape == 4 or _plain().match(body) is not None) and not any(word in body for word in _MORE_TO_PEEL):
                 line = Line(number, clean_line(body, MAX_LINE_CHARACTERS).strip())
             else:
                 line = read_line(clean_line(buffer[here:stop].rstrip(b"\r"), MAX_LINE_CHARACTERS), number)

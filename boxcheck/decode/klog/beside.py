@@ -25,15 +25,16 @@ class Beside:
         self._events: dict[Bdf | None, int] = {}
         """Device -> number of the latest line of an event."""
         self._latest = -lines - 1
-        self._held: list[Line] = []
+        self.held: list[Line] = []
+        """Lines that no event explains yet."""
 
     def event(self, number: int, bdf: Bdf | None) -> None:
         """An event of this device was told in line `number`, which explains what is held of it."""
         if bdf not in self._events:
             forget_oldest(self._events, _MOST_DEVICES)
         self._events[bdf] = self._latest = number
-        if self._held:
-            self._held = [line for line in self._held
+        if self.held:
+            self.held = [line for line in self.held
                           if number - line.number > self._lines or (bdf is not None and line.bdf not in (bdf, None))]
 
     def see(self, line: Line, out: Ledger) -> None:
@@ -41,9 +42,9 @@ class Beside:
         out.take(line)
         if line.number - self._before(line.bdf) <= self._lines:
             return
-        if len(self._held) >= _MOST_HELD:
-            self._book(self._held.pop(0), out)
-        self._held.append(line)
+        if len(self.held) >= _MOST_HELD:
+            self._book(self.held.pop(0), out)
+        self.held.append(line)
 
     def _before(self, bdf: Bdf | None) -> int:
         """Line of the latest event that a line of this device may go with."""
@@ -54,12 +55,12 @@ class Beside:
 
     def expire(self, number: int, out: Ledger) -> None:
         """Tell those that no event can reach any more."""
-        while self._held and number - self._held[0].number > self._lines:
-            self._book(self._held.pop(0), out)
+        while self.held and number - self.held[0].number > self._lines:
+            self._book(self.held.pop(0), out)
 
     def finish(self, out: Ledger) -> None:
         """The boot or the text is over."""
-        held, self._held = self._held, []
+        held, self.held = self.held, []
         for line in held:
             self._book(line, out)
         self._events.clear()

@@ -42,9 +42,19 @@ class Rule(NamedTuple):
     """A fixed label, when the pattern gives none."""
 
 
-_Fitting = tuple[Rule, dict[str, str | None]] | None
+class Fitting(NamedTuple):
+    """A rule that fits a message, and what its pattern found there."""
+
+    rule: Rule
+    labels: tuple[str, ...]
+    bdf: Bdf | None
+    count: int
+    process: str | None
+
+
+_Fitting = Fitting | None
 _REMEMBERED: dict[int, tuple[tuple[Rule, ...], dict[str, _Fitting]]] = {}
-"""By the identity of a table, which is kept so that no other takes it: message -> rule that fits, and its groups."""
+"""By the identity of a table, which is kept so that no other takes it: message -> what fits it."""
 _MOST_REMEMBERED = 1024
 _LONGEST_REMEMBERED = 512
 """Messages of one table, and characters of one. A flood repeats a few of them."""
@@ -71,10 +81,16 @@ def _first(rules: tuple[Rule, ...], message: str) -> _Fitting:
         if rule.needle not in message:
             continue
         if rule.pattern is None:
-            return rule, {}
+            return Fitting(rule, (rule.label,) if rule.label else (), None, 1, None)
         found = rule.pattern.search(message)
         if found is not None:
-            return rule, found.groupdict()
+            groups = found.groupdict()
+            labels = tuple(text for text in (groups.get("label"), groups.get("label2")) if text)
+            if not labels and rule.label:
+                labels = (rule.label,)
+            count = groups.get("count")
+            return Fitting(rule, labels, normal_bdf(groups.get("bdf")), int(count[:9]) if count else 1,
+                           groups.get("process"))
     return None
 
 
@@ -83,17 +99,12 @@ def apply(rules: tuple[Rule, ...], line: Line, out: Ledger, fallback: Bdf | None
     fitting = _fitting(rules, line.message)
     if fitting is None:
         return None
-    rule, groups = fitting
-    labels = tuple(text for text in (groups.get("label"), groups.get("label2")) if text)
-    if not labels and rule.label:
-        labels = (rule.label,)
-    bdf = normal_bdf(groups.get("bdf")) or line.bdf or fallback
-    count = int((groups.get("count") or "1")[:9])
+    rule, labels, named, count, process = fitting
+    bdf = named or line.bdf or fallback
     fold = out.add(rule.kind, line, bdf=bdf, labels=labels, variant=rule.variant, count=count)
     if fold.wants(rule.severity):
         label = labels[0] if labels else ""
         fold.describe(rule.severity, rule.cause, rule.says.format(label=label, bdf=bdf or "a device"), rule.help)
-        process = groups.get("process")
         if process:
             fold.details["process"] = process[:80]
     return fold

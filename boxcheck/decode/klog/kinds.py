@@ -12,7 +12,7 @@ class Kind(NamedTuple):
 
     title: str
     severities: tuple[Severity, ...]
-    """The gravest first. Which one holds is decided by the wording."""
+    """The gravest first. Which one holds is decided by the wording. Quoted within a sentence, everything is info."""
 
 
 _F: tuple[Severity, ...] = ("fail",)

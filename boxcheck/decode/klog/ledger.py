@@ -13,6 +13,7 @@ MAX_EVENTS = 20_000
 """Different events kept. A hostile log may name a million devices."""
 MAX_LABEL_CHARACTERS = 96
 MAX_QUOTED_CHARACTERS = 300
+_QUOTED = " (quoted in a sentence, so perhaps of no machine)"
 _GRAVITY: tuple[Severity, ...] = ("fail", "warn", "info", "benign")
 
 
@@ -21,7 +22,7 @@ class Fold:
 
     __slots__ = (
         "bdf", "boot", "cause", "details", "first", "fresh", "help", "kind", "labels", "last", "line", "multiple",
-        "says", "severity", "suppressed", "tallies", "text", "wall",
+        "quoted", "says", "severity", "suppressed", "tallies", "text", "wall",
     )
 
     def __init__(self, kind: str, bdf: Bdf | None, labels: tuple[str, ...], line: Line, boot: int) -> None:
@@ -35,6 +36,8 @@ class Fold:
         self.last: Stamp = line.when
         self.wall = line.stamp
         """Wall time of the last sighting, as spelled, also where `last` is seconds."""
+        self.quoted = line.quoted
+        """Somebody quotes it within a sentence: whether it happened, nobody knows."""
         self.fresh = True
         self.tallies: dict[str, tuple[int, float | None]] = {}
         self.suppressed = 0
@@ -92,9 +95,13 @@ class Fold:
 
     def event(self) -> Event:
         """The finished event."""
+        severity, says, helps = self.severity, self.says, self.help
+        if self.quoted:
+            says, helps = says + _QUOTED, ()
+            severity = "info" if severity in ("fail", "warn") else severity
         return Event(
             kind=self.kind, bdf=self.bdf, labels=self.labels, count=self.count, suppressed=self.suppressed,
-            multiple=self.multiple, cause=self.cause, severity=self.severity, says=self.says, help=self.help,
+            multiple=self.multiple, cause=self.cause, severity=severity, says=says, help=helps,
             first=self.first, last=self.last, line=self.line, boot=self.boot, text=self.text, **self.details,
         )
 
@@ -109,7 +116,7 @@ class Ledger:
         """Number of the latest line that a family understood."""
         self.times = 0
         """The line stands for so many more of its sort (`message repeated 3 times`), 0 for an ordinary one."""
-        self._folds: dict[tuple[int, str, str | None, tuple[str, ...]], Fold] = {}
+        self._folds: dict[tuple[int, str, str | None, tuple[str, ...], bool], Fold] = {}
         self._latest: dict[str, Fold] = {}
 
     def add(
@@ -120,7 +127,7 @@ class Ledger:
 
         A fresh fold wants `describe`.
         """
-        key = (self.boot, kind, bdf, labels)
+        key = (self.boot, kind, bdf, labels, line.quoted)
         fold = self._folds.get(key)
         if fold is None:
             short = tuple(label[:MAX_LABEL_CHARACTERS] for label in labels)

@@ -17,6 +17,7 @@ FAMILY_OF_BIT = {_BITS[name]: FAMILIES[name] for name in FAMILIES}
 """Bit -> (module, class)."""
 BOOT_BIT, NOTE_BIT, REPEAT_BIT, PART_BIT, ARRAY_BIT, RESIDUE_BIT = (
     _BITS[name] for name in (BOOT, "note", "repeat", "part", "array", "residue"))
+FAMILY_BITS = sum(FAMILY_OF_BIT)
 OWN_BITS = NOTE_BIT | REPEAT_BIT | PART_BIT | ARRAY_BIT
 _OWN_WORDS: tuple[tuple[str, tuple[bytes, ...]], ...] = (
     ("note", notes.WORDS), ("repeat", (notes.REPEAT_WORD,)), ("part", (PART_WORD,)), ("array", (b'"MESSAGE":[',)),
@@ -47,6 +48,11 @@ class Marks:
         for _, index in self._scanner.find(text, 0, len(text)):
             mask |= self._bits[index]
         return mask
+
+    def first_word(self, text: bytes) -> int:
+        """Where the first word of a family stands in a message, -1 for none."""
+        return min((at for at, index in self._scanner.find(text, 0, len(text))
+                    if index < self._own and self._bits[index] & FAMILY_BITS), default=-1)
 
     def lines(self, buffer: bytes, start: int, base: int) -> tuple[list[int], list[int], list[tuple[int, int]]]:
         """Where the lines from `start` on begin that hold a word, what each is for, and the words asked for beside.

@@ -17,6 +17,8 @@ src/common/nvswitch/kernel/inc/common_nvswitch.h).
 
 from __future__ import annotations
 
+import functools
+
 from boxcheck.model import Bdf
 
 from .envelope import Line
@@ -273,21 +275,31 @@ class Nvidia:
         self._book_mismatch(None, out)
 
 
+@functools.lru_cache(maxsize=1024)
+def _numbered(message: str) -> tuple[int, Bdf | None, tuple[str, ...], str] | None:
+    """Number, board, label and details of an Xid: one that comes again and again is taken apart once."""
+    found = _XID.search(message)
+    if found is None:
+        return None
+    number = int(found[2])
+    return number, _board(found[1]), (str(number),), found[3] or ""
+
+
 def _xid(line: Line, out: Ledger) -> None:
-    found = _XID.search(line.message)
+    found = _numbered(line.message)
     if found is None:
         return
-    number = int(found[2])
-    fold = out.add("xid", line, bdf=_board(found[1]), labels=(str(number),))
+    number, board, labels, details = found
+    fold = out.add("xid", line, bdf=board, labels=labels)
     if not fold.fresh:
         return
     entry = XIDS.get(number, UNKNOWN)
     says = f"Xid {number}: {entry.says}"
-    action = _ACTION.search(found[3] or "")
+    action = _ACTION.search(details)
     if action is not None:
         says = f"Xid {number}: the driver now recommends for this GPU: {action[1]}"
     fold.describe(entry.severity, entry.cause, says, (entry.help,), xid=number, blame=entry.blame)
-    process = _PROCESS.search(found[3] or "")
+    process = _PROCESS.search(details)
     if process is not None:
         words = [word for word in (process[2], process[1]) if word and word not in ("<unknown>", "0", "unknown")]
         if words:

@@ -23,7 +23,19 @@ from .events import Event, KernelLog
 from .family import Family
 from .intake import Intake
 from .ledger import Ledger
-from .marks import ARRAY_BIT, BOOT_BIT, FAMILY_OF_BIT, NOTE_BIT, OWN_BITS, PART_BIT, REPEAT_BIT, RESIDUE_BIT, Marks
+from .marks import (
+    ARRAY_BIT,
+    BOOT_BIT,
+    FAMILY_BITS,
+    FAMILY_OF_BIT,
+    NOTE_BIT,
+    OWN_BITS,
+    PART_BIT,
+    REPEAT_BIT,
+    RESIDUE_BIT,
+    Marks,
+)
+from .sentence import Sentences
 
 if TYPE_CHECKING:
     from .residue import ResidueLines
@@ -63,6 +75,7 @@ class LogParser:
         self._assembler = Assembler()
         self._ledger = Ledger()
         self._families: dict[int, Family] = {}
+        self._sentences = Sentences(self._marks.first_word)
         self._readers: dict[int, tuple[tuple[int, Family], ...]] = {}
         """The families of a mask of bits."""
         self._boot_facts = BootFacts()
@@ -292,6 +305,9 @@ class LogParser:
         ledger = self._ledger
         if mask & BOOT_BIT:
             self._read_boot(line)
+        if not line.headed and mask & FAMILY_BITS and self._sentences.quotes(line):
+            self._sentences.read(line, _classes(mask), ledger)
+            return
         readers = self._readers.get(mask)
         if readers is None:
             readers = self._readers[mask] = self._families_of(mask)
@@ -316,8 +332,7 @@ class LogParser:
                 continue
             family = self._families.get(bit)
             if family is None:
-                factory = getattr(import_module(f"{__package__}.{module}"), name)
-                family = self._families[bit] = cast(Family, factory())
+                family = self._families[bit] = _class(module, name)()
             found.append((bit, family))
         return tuple(found)
 
@@ -382,6 +397,14 @@ class LogParser:
         self._hot_until = 0
         self._ledger.boot = self._boots.count - 1
         self._boot_facts = BootFacts()
+
+
+def _class(module: str, name: str) -> type[Family]:
+    return cast("type[Family]", getattr(import_module(f"{__package__}.{module}"), name))
+
+
+def _classes(mask: int) -> list[type[Family]]:
+    return [_class(*place) for bit, place in FAMILY_OF_BIT.items() if mask & bit]
 
 
 def parse_log(text: str | bytes, *, max_lines: int | None = MAX_LINES) -> KernelLog:

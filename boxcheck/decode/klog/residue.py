@@ -29,7 +29,7 @@ ERROR_WORDS = (
     b"ERROR", b"Error", b"error", b"FAILED", b"Failed", b"failed", b"failure", b"Failure", b"FATAL", b"Fatal", b"fatal",
     b"WARNING", b"timed out", b"imeout", b"BUG", b"Oops", b"orrupt", b"nable to", b"annot ", b"ould not ", b"hung",
     b"nvalid", b"mismatch", b"aborted", b"stuck", b"overrun", b"overflow", b"refused", b"rejected",
-    b"FAILURE", b"TIMEOUT", b"TIMED OUT", b"INVALID", b"CORRUPT", b"FAULT", b" fault", b" lost", b" LOST",
+    b"FAILURE", b"TIMEOUT", b"TIMED OUT", b"INVALID", b"CORRUPT", b" FAULT", b" fault", b" lost", b" LOST",
     b"t responding", b"assume dead", b"compromised", b"efused", b"ejected", b"ismatch", b"borted",
 )
 WORDS = (*LEVEL_WORDS, *ERROR_WORDS)
