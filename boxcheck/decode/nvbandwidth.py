@@ -24,7 +24,7 @@ DESCRIPTION = re.compile(
 DEVICE = re.compile(r"Device ([0-9]{1,3}): ([^(\n\"]{1,80}?)(?:\s*\(([0-9a-f]{8}):([0-9a-f]{2}):([0-9a-f]{2})\))?\s*")
 _DEVICE_JSON = re.compile(r"([0-9]{1,3}): ([^(\n]{1,80}?)\s*\(([0-9a-f]{8}):([0-9a-f]{2}):([0-9a-f]{2})\).{0,80}")
 _RUNNING = re.compile(rf"Running ({NAME})\.?")
-_WAIVING = re.compile(rf"Waiv(?:ing|ed):? ?({NAME})?\.?")
+_WAIVING = re.compile(rf"(?i:waiv(?:ing|ed)):? ?({NAME})?\.?")
 _SUM = re.compile(rf"(?:SUM|&&&& PERF) ({NAME}) \S{{1,24}}")
 _FACT = re.compile(r"(nvbandwidth Version|CUDA Runtime Version|CUDA Driver Version|Driver Version): ?(\S{1,32})")
 _WRONG = re.compile(r"Invalid value when checking the pattern|ASSERT in expression h_errorFlag == 0")

@@ -38,7 +38,9 @@ def wrong_results(scene: Scene) -> Iterator[Diagnosis]:
     several = len(names) > 1
     cause: Cause | None = "power" if several else "memory"
     sure: Sure = "possible"
-    title = f"{len(names)} GPUs computed wrong values" if several else f"{names[0]}: {wrong[0].event.says}"
+    says = wrong[0].event.says
+    title = f"{len(names)} GPUs computed wrong values" if several else (
+        says if says.startswith(names[0]) else f"{names[0]}: {says}")
     because = [f"wrong on {', '.join(names[:16])}" + (f" and {len(names) - 16} more" if len(names) > 16 else "")]
     because += list(dict.fromkeys(sighting.event.says for sighting in wrong[:3]))
     because.append("several cards in one run share the supply, the heat and the driver" if several else

@@ -14,6 +14,7 @@ from boxcheck.decode.text import clean_text
 from boxcheck.triage.evidence import Evidence, Section, at_line
 from boxcheck.triage.tools.amd_smi_judge import device, events, mixed
 from boxcheck.triage.tools.listing import ends_alike, in_order, listing
+from boxcheck.triage.tools.steps import AMDGPU_BUILT_IN, LOAD_AMDGPU, ROCM_GOAL
 
 TEXT, TOPOLOGY, TABLE, REFUSAL = "amd-smi", "amd-smi topology", "amd-smi (table)", "amd-smi message"
 MOST_EVENTS = 1000
@@ -110,8 +111,7 @@ def _refused(section: Section) -> Iterator[Event]:
                 yield Event(
                     kind=kind, severity="fail", cause="driver", line=at_line(section, offset), says=says,
                     text=clean_text(line.strip()),
-                    help=("lsmod | grep amdgpu; sudo modprobe amdgpu; sudo dmesg | grep amdgpu  says why not",
-                          "with amdgpu built into the kernel amd-smi may say so too: ls /sys/module/amdgpu"))
+                    help=(LOAD_AMDGPU, AMDGPU_BUILT_IN))
                 return
 
 
@@ -124,8 +124,7 @@ def _topology(found: Mapping[str, Mapping[str, Mapping[str, str]]], line: int, t
             bdf=normal_bdf(closed[0][0]) if len(closed) <= 2 else None, text=text,
             says="the driver allows no direct access between "
                  + clean_text(", ".join(f"{a} and {b}" for a, b in closed[:3])) + (", ..." if len(closed) > 3 else ""),
-            help=("needs Resizable BAR on each card, and the IOMMU off or in passthrough (iommu=pt)",
-                  "boxcheck doctor --goal rocm  checks both"))
+            help=("needs Resizable BAR on each card, and the IOMMU off or in passthrough (iommu=pt)", ROCM_GOAL))
     kinds = {cell for row in found.get("link type", {}).values() for cell in row.values()} - {"SELF"}
     if kinds:
         yield Event(kind="topology", severity="info", cause=None, labels=tuple(sorted(kinds))[:8], line=line, text=text,

@@ -14,13 +14,14 @@ from boxcheck.decode.klog.events import Cause, Event, Severity
 from boxcheck.profile import GpuPart, load_gpus, part_of
 from boxcheck.triage.evidence import Device, DeviceBar, DeviceLink, fields_of
 from boxcheck.triage.tools.matrix_cards import AMD, CLASS
+from boxcheck.triage.tools.steps import COMPARE_CARDS, LARGE_BAR, PARTITIONED, RESEAT
 
 GENERATION_GTS = {1: 2.5, 2: 5.0, 3: 8.0, 4: 16.0, 5: 32.0, 6: 64.0}
 SMALL_BAR_BYTES = 256 << 20
 MEMORY_SHARE = 0.9
 HOT_JUNCTION_CELSIUS = 105.0
 """RDNA cards throttle at 110 (amdgpu's temp2_crit); instinct cards say their own limit."""
-_RESEAT = ("power off, reseat card and riser; not cured: move the card alone to another slot",
+_RESEAT = (RESEAT,
            "sudo lspci -vv of the root port and of the card's switch (1002:1478) shows both ends of the slot's link")
 
 
@@ -135,13 +136,12 @@ def _memory(gpu: AmdGpu, found: object) -> Iterator[Event]:
     if nominal and vram < MEMORY_SHARE * nominal * (1 << 30):
         yield found("memory-small", "warn",
                     f"it shows {vram / (1 << 30):.1f} GiB of memory, the card has {nominal:g} GiB", "memory",
-                     ("a partitioned card shows a part: amd-smi static --partition",
-                               "else compare with the other cards, power off and on, look again"), size_bytes=vram)
+                     (PARTITIONED, COMPARE_CARDS), size_bytes=vram)
     visible = gpu.visible_vram_bytes
     if visible is not None and visible <= SMALL_BAR_BYTES < vram:
         yield found("bar-small", "warn", f"the processor reaches {visible >> 20} MiB of its {vram >> 20} MiB: "
                     "Resizable BAR is off", "config",
-                    ("in the BIOS: enable Above 4G Decoding and Resizable BAR, disable CSM",
+                    (LARGE_BAR,
                      "ROCm needs it for direct copies between GPUs"), size_bytes=visible)
 
 

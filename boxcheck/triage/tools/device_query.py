@@ -11,6 +11,7 @@ from boxcheck.decode.text import clean_text
 from boxcheck.triage.evidence import Device, Evidence, Section, at_line, fields_of
 from boxcheck.triage.tools.listing import listing
 from boxcheck.triage.tools.matrix_cards import CLASS, NVIDIA
+from boxcheck.triage.tools.steps import NVIDIA_LOG, NVIDIA_ON_BUS, P2P_REASON
 
 VARIANT = "deviceQuery"
 MOST_GPUS = 256
@@ -33,11 +34,11 @@ _MEANINGS: dict[int, tuple[str, Severity, Cause | None, str, tuple[str, ...]]] =
     35: ("driver-mismatch", "fail", "driver", "the driver is older than this CUDA program needs",
          ("install a newer driver, or a CUDA that the driver supports (nvidia-smi shows which)",)),
     100: ("gpu-missing", "fail", None, "CUDA finds no GPU",
-          ("nvidia-smi; sudo dmesg | grep -E 'NVRM|Xid'", "CUDA_VISIBLE_DEVICES may hide them")),
+          (NVIDIA_ON_BUS, NVIDIA_LOG, "CUDA_VISIBLE_DEVICES may hide them")),
     802: ("cuda-not-ready", "fail", "driver", "CUDA waits for the NVLink switches",
           ("systemctl status nvidia-fabricmanager: it must run, in the driver's own version",)),
     999: ("cuda-failed", "fail", None, "CUDA cannot start (unknown error)",
-          ("sudo dmesg | grep -E 'NVRM|Xid'", "sudo modprobe nvidia_uvm; ls -l /dev/nvidia-uvm")),
+          (NVIDIA_LOG, "sudo modprobe nvidia_uvm; ls -l /dev/nvidia-uvm")),
 }
 
 
@@ -106,7 +107,7 @@ def _events(section: Section) -> Iterator[Event]:
             code = int(failed[1])
             kind, severity, cause, says, help_ = _MEANINGS.get(
                 code, ("cuda-failed", "fail", None, f"CUDA cannot start (error {code})",
-                       ("sudo dmesg | grep -E 'NVRM|Xid'",)))
+                       (NVIDIA_LOG,)))
             yield Event(kind=kind, severity=severity, cause=cause, labels=(str(code),), says=says, help=help_,
                         line=at_line(section, offset), text=clean_text(text))
         elif (peer := _PEER.match(text)) is not None and peer[3] == "No":
@@ -118,4 +119,4 @@ def _events(section: Section) -> Iterator[Event]:
             line=at_line(section, at), text=clean_text(section.lines[at].strip()),
             says=f"CUDA allows no direct access between {len(refused)} pairs of GPUs",
             help=("the stock driver allows none between GeForce cards of the 40 and 50 series",
-                  "nvidia-smi topo -p2p r  gives the driver's reason"))
+                  P2P_REASON))

@@ -22,6 +22,7 @@ from boxcheck.model import Bdf
 from boxcheck.probes.pcie_aer import SIGNAL
 from boxcheck.triage.tools.lspci_event import called, counted, event, listed
 from boxcheck.triage.tools.lspci_scene import Scene, short
+from boxcheck.triage.tools.steps import LOG_AROUND
 
 RECEIVED = frozenset(("RxErr", "BadTLP", "BadDLLP"))
 ADVISORY = "NonFatalErr"
@@ -31,7 +32,7 @@ _UPSTREAM = frozenset(("endpoint", "legacy-endpoint", "upstream-port", "pcie-to-
 _SINCE = "since power-on or the last clear"
 _COUNT = "`boxcheck doctor` and /sys/bus/pci/devices/{bdf}/aer_dev_correctable count; read before and after a load"
 _CLEAR = "the bits stay until cleared: `sudo setpci -s {bdf} ECAP_AER+10.l=ffffffff`, load the link, read again"
-_LOG = "read what happened around it: sudo dmesg | grep -E 'AER|DPC|NVRM|amdgpu'"
+_LOG = LOG_AROUND
 
 
 def aer_events(scene: Scene) -> Iterator[Event]:

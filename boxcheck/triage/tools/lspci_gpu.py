@@ -12,14 +12,15 @@ from boxcheck.decode.klog.events import Event
 from boxcheck.decode.lspci import LspciFunction, LspciRegion
 from boxcheck.triage.tools.lspci_event import GIB, MIB, called, event, listed, size
 from boxcheck.triage.tools.lspci_scene import Gpu, Scene, short
+from boxcheck.triage.tools.steps import CHECK_POWER, LARGE_BAR, POWER_CYCLE
 
 SLACK = 0.9
 """A card's nominal memory against its window: the driver keeps a few percent, windows are powers of two."""
 SMALL = 256 * MIB
 """What firmware gives every card when Resizable BAR is off."""
 _GONE_HELP = (
-    "power the machine off and on: a GPU that fell off the bus does not come back without",
-    "check the card's power cables, its seat and its riser; two GPUs lost at once point to power",
+    POWER_CYCLE,
+    CHECK_POWER,
     "on a laptop it may only be switched off to save power: `cat /sys/bus/pci/devices/{bdf}/power_state`",
 )
 _BAR_HELP = (
@@ -27,7 +28,7 @@ _BAR_HELP = (
     "read why: sudo dmesg | grep -E \"can't assign|no space|BAR\"",
 )
 _REBAR_HELP = (
-    "BIOS setup: Above 4G Decoding on, Resizable BAR (Smart Access Memory) on, CSM off, then boot again",
+    LARGE_BAR,
     "still small: update the card's VBIOS, then look for `can't assign` in the kernel log",
 )
 _DRIVERS = {0x10DE: ("nvidia",), 0x1002: ("amdgpu",), 0x8086: ("i915", "xe")}

@@ -18,6 +18,7 @@ from boxcheck.model import Bdf
 from boxcheck.probes.links import LEGAL_WIDTHS
 from boxcheck.triage.tools.lspci_event import RESEAT, UNDER_LOAD, called, event, gpus_text
 from boxcheck.triage.tools.lspci_scene import Gpu, Link, Scene, short
+from boxcheck.triage.tools.steps import LOG_AROUND
 
 _LOST_REASONS = {0: "an uncorrectable error at the port itself", 1: "a non-fatal error message from below",
                  2: "a fatal error message from below", 3: "a root port error or software"}
@@ -203,7 +204,7 @@ def _port(scene: Scene, link: Link) -> Iterator[Event]:
             port, "dpc", "fail", "signal",
             f"the port{slot} holds its link down (Downstream Port Containment) after {reason}",
             labels=(f"reason {port.dpc_reason}",),
-            help=("read the kernel log around it: sudo dmesg | grep -E 'DPC|AER'",
+            help=(LOG_AROUND,
                   "a reboot, or power off and on, releases it; then look at what hangs below"))
         return
     alive = link.below is not None and not link.below.gone

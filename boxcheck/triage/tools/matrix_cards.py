@@ -8,6 +8,7 @@ from functools import cache
 
 from boxcheck.decode.matrix_link import Link
 from boxcheck.profile import GpuPart, load_gpus
+from boxcheck.triage.tools.steps import P2P_REASON
 
 CLASS = 0x030200
 """Class of a GPU for tools that list nothing else and print no class: 3D controller, whether or not it has outputs."""
@@ -88,12 +89,12 @@ def no_peer_reason(names: Iterable[str | None]) -> tuple[str, str]:
     geforce = [name for name in known if _RTX.search(name)]
     if geforce:
         return ("NVIDIA's stock driver gives GeForce cards since the RTX 20 series none over PCIe",
-                "`nvidia-smi topo -p2p r` names the reason; it takes NVLink, or a driver patched for peer access")
+                "it takes NVLink, or a driver patched for peer access")
     if any("Radeon" in name or "Instinct" in name or "AMD" in name or "Vega" in name for name in known):
         return ("amdgpu gives it with CONFIG_HSA_AMD_P2P in the kernel and all of VRAM in the BAR",
                 "`zgrep HSA_AMD_P2P /proc/config.gz /boot/config-$(uname -r)`, and `boxcheck doctor --goal rocm`")
     if len(set(known)) > 1:
         return ("the driver joins no cards of different generations",
-                "`nvidia-smi topo -p2p r` names the reason for each pair")
+                P2P_REASON)
     return ("the driver, a virtual machine or the route between the slots rules it out",
-            "`nvidia-smi topo -p2p r` and `nvidia-smi topo -m` name the reason for each pair")
+            P2P_REASON)

@@ -16,6 +16,7 @@ from boxcheck.decode.matrix import SLOW_SHARE, Cells, middle, pairs_of, slow_in
 from boxcheck.decode.matrix_link import HOST_SHARE, Link, fits, fits_says
 from boxcheck.model import Bdf
 from boxcheck.triage.tools.matrix_cards import has_fabric, link_of, no_peer_reason, one_link
+from boxcheck.triage.tools.steps import SLOW_BY_DESIGN
 
 ANY_LINK = Link(5, 16)
 LATENCY_FACTOR = 5.0
@@ -77,7 +78,7 @@ def gbs(value: float) -> str:
 
 
 def read_under_load(gpu: Gpu | None) -> str:
-    where = f"sudo lspci -vvs {gpu.bdf}" if gpu and gpu.bdf else "sudo lspci -vv"
+    where = f"sudo lspci -vvs {gpu.bdf}" if gpu and gpu.bdf else "sudo lspci -vvs <address>"
     return f"read the link while the copy runs: `{where}` and the port above it, or `boxcheck doctor`"
 
 
@@ -145,8 +146,7 @@ def _slow_gpu(gpu: Gpu, value: float, peers: float, matrix: Measured, link: Link
         matrix.line, gpu=gpu, labels=(f"gpu{gpu.index}",),
         help=(read_under_load(gpu),
               SWAP,
-              "not a fault where its slot has fewer lanes by design, where it hangs on the chipset, where it is alone "
-              "on its socket, or where the others have NVLink: `nvidia-smi topo -m` or `rocm-smi --showtopo`"))
+              SLOW_BY_DESIGN))
 
 
 def _slow_pair(low: int, high: int, value: float, peers: float, matrix: Measured) -> Event:
@@ -301,7 +301,7 @@ def _slow_host(gpu: Gpu, value: float, peers: float, copy: HostCopies) -> Event:
         labels=(f"gpu{gpu.index}",),
         help=(read_under_load(gpu),
               SWAP,
-              "not a fault where its slot has fewer lanes by design, or the host's memory is on the other socket"))
+              SLOW_BY_DESIGN))
 
 
 def _half_host(gpu: Gpu, value: float, expected: float, link: Link, copy: HostCopies) -> Event:

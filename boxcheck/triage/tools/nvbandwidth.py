@@ -26,14 +26,15 @@ from boxcheck.triage.tools.matrix_judge import (
     uncompared,
 )
 from boxcheck.triage.tools.runtime_device import runtime_device
+from boxcheck.triage.tools.steps import NVIDIA_LOG, P2P_REASON
 
 _BEGINS = re.compile(
     rf"nvbandwidth Version: |(?:Running|Waiving) {NAME}\.|SUM {NAME} [0-9]|memcpy (?:CE|SM|local) .{{0,90}}\(GB/s\)$"
     r"|memory latency SM .{0,60}\(ns\)$|Device 0: (?:NVIDIA|Tesla|GeForce|Quadro|Graphics) ")
 _BELONGS = re.compile(
     rf"nvbandwidth Version: |Built from Git version: |MPI version: |CUDA (?:Runtime|Driver) Version: |Driver Version: "
-    rf"|Device [0-9]{{1,3}}: |Process [0-9]{{1,4}} \(|Running {NAME}\.?$|Waiv(?:ing|ed)\b|Waived?: |Passed|Not Found"
-    rf"|(?:SUM|MIN|MAX|AVG|&&&& PERF) {NAME} |Sample [0-9]{{1,3}}: |NOTE: Th(?:is tool|e reported)"
+    rf"|Device [0-9]{{1,3}}: |Process [0-9]{{1,4}} \(|Running {NAME}\.?$|(?i:waiv(?:ing|ed))\b|Passed"
+    rf"|Not Found|(?:SUM|MIN|MAX|AVG|&&&& PERF) {NAME} |Sample [0-9]{{1,3}}: |NOTE: Th(?:is tool|e reported)"
     r"|Invalid value when checking|Current offset|ASSERT in expression|(?:ERROR|Error): |\[CUDA_ERROR_|NVML_ERROR: "
     r"|\([0-9a-f]{8}:[0-9a-f]{2}:[0-9a-f]{2}\)$|Aborted \(core dumped\)|double free")
 _HOSTNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -79,7 +80,7 @@ def _evidence(found: Bandwidths, line: Callable[[int], int]) -> Evidence:
         events.append(make(
             "tool-waived", "info", f"tests were waived{which}; waived is not passed",
             line(found.waived_line or 0), labels=("nvbandwidth",), count=found.waived,
-            help=("tests between GPUs are waived where no pair has peer access: `nvidia-smi topo -p2p r` says why",)))
+            help=("tests between GPUs are waived where no pair has peer access", P2P_REASON)))
     tool = "nvbandwidth" + (f" {found.version}" if found.version else "") + (
         f", driver {found.driver}" if found.driver else "")
     measured = any(test.cells for test in found.tests)
@@ -113,11 +114,11 @@ def _failures(found: Bandwidths, line: Callable[[int], int]) -> list[Event]:
             events.append(make(
                 "tool-error", "warn", f"{test.name or 'a test'} ended with an error, so it says nothing of the link",
                 line(test.line), labels=(test.name or "nvbandwidth",), text=test.text,
-                help=("`dmesg | grep -iE 'nvrm|xid'`, then run that test alone with `nvbandwidth -t NAME`",)))
+                help=(NVIDIA_LOG, "then that test alone: `nvbandwidth -t NAME`",)))
     if found.error and not any(test.status in ("wrong", "error") for test in found.tests):
         events.append(make("tool-error", "warn", "nvbandwidth stopped with an error, so tests after it did not run",
                            line(found.error_line), labels=("nvbandwidth",), text=found.error,
-                           help=("`dmesg | grep -iE 'nvrm|xid'`, then each test alone with `nvbandwidth -t NAME`",)))
+                           help=(NVIDIA_LOG, "then that test alone: `nvbandwidth -t NAME`")))
     return events
 
 

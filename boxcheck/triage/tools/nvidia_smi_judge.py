@@ -14,6 +14,15 @@ import msgspec
 from boxcheck.decode.klog.events import Cause, Event, Severity
 from boxcheck.decode.nvidia_smi_gpu import SmiGpu
 from boxcheck.profile import GpuPart, load_gpus, part_of
+from boxcheck.triage.tools.steps import (
+    CHECK_POWER,
+    COMPARE_CARDS,
+    LARGE_BAR,
+    NVIDIA_LOG,
+    POWER_CYCLE,
+    RESEAT,
+    RESET_NVIDIA,
+)
 
 GENERATION_GTS = {1: 2.5, 2: 5.0, 3: 8.0, 4: 16.0, 5: 32.0, 6: 64.0, 7: 128.0}
 READ_UNDER_LOAD = "read it under load: nvidia-smi -q -d PCIE while a training runs, or sudo lspci -vv -s {bdf}"
@@ -28,9 +37,7 @@ NEAR_SHUTDOWN_CELSIUS = 3.0
 MANY_UNREADABLE = 3
 """So many refused readings of one GPU are a GPU that does not answer; a single one (fan, power) is a driver's quirk."""
 
-_GONE = ("power the machine off and on, the GPU does not come back without",
-         "check the card's power cables, its seat and its riser",
-         "sudo dmesg | grep -E 'NVRM|AER|Xid'  shows what its link did in the seconds before")
+_GONE = (POWER_CYCLE, CHECK_POWER, NVIDIA_LOG)
 _MODULES = ("SXM", "HBM3", "H200", "B200", "GB200", "GB300")
 """In names of modules on a baseboard, which have no slot that could be narrower by design."""
 _CARDS = ("PCIe", "NVL")
@@ -102,8 +109,7 @@ def _gone(gpu: SmiGpu) -> Judged | None:
     if (said := gpu.lost) is not None:
         if "reset" in said.lower():
             return Judged(gpu=gpu, kind="gpu-reset-needed", severity="fail", says="the GPU waits for a reset",
-                          help=("stop what uses it, then sudo nvidia-smi -r -i <index>; if that fails, reboot",
-                                "sudo dmesg | grep -E 'NVRM|Xid'  says why"))
+                          help=(RESET_NVIDIA, NVIDIA_LOG))
         return Judged(gpu=gpu, kind="gpu-lost", severity="fail", cause="signal",
                       says="nvidia-smi says that the GPU is lost", help=_GONE)
     refused = [row for row, said in gpu.unreadable if not said.lower().startswith(("insufficient", "not found"))]
@@ -122,7 +128,7 @@ def _unreadable(gpu: SmiGpu) -> Iterator[Judged]:
             gpu=gpu, kind="gpu-unreadable", severity="warn" if len(gpu.unreadable) > 1 else "info",
             labels=(row.rsplit("/", 1)[-1],), says=f"{row.rsplit('/', 1)[-1]} reads {said}",
             help=("read it again; known to pass by itself for power, and to be a driver's fault for fans",
-                  "where it stays: sudo dmesg | grep NVRM"))
+                  NVIDIA_LOG))
 
 
 def _width(gpu: SmiGpu, gpus: Sequence[SmiGpu]) -> Iterator[Judged]:
@@ -180,7 +186,7 @@ def _speed(gpu: SmiGpu) -> Iterator[Judged]:
 
 
 def _replays(gpu: SmiGpu) -> Iterator[Judged]:
-    help_ = ("reseat the card and its riser; not cured: move it alone to another slot",
+    help_ = (RESEAT,
              "read it twice with a load between: what matters is whether it grows")
     if gpu.rollovers:
         yield Judged(gpu=gpu, kind="link-replays", severity="fail", cause="signal", labels=("rollover",),
@@ -203,7 +209,7 @@ def _bar(gpu: SmiGpu) -> Iterator[Judged]:
         says=f"BAR1 is {gpu.bar1_mib:g} MiB for {gpu.memory_mib:g} MiB of memory" + (
             ": Resizable BAR is off" if newer else
             ", as GeForce cards before the 30 series have it" if newer is False else ""),
-        help=("in the BIOS: enable Above 4G Decoding and Resizable BAR, disable CSM",
+        help=(LARGE_BAR,
               "then sudo lspci -vv shows Region 1 as large as the memory",
               "needed for peer-to-peer between GeForce cards; copies through the host work without",
               ) if newer is not False else ("only direct copies between GPUs need more",))
@@ -227,8 +233,7 @@ def _memory(gpu: SmiGpu) -> Iterator[Judged]:
         yield Judged(
             gpu=gpu, kind="memory-small", severity="warn", cause="memory", size_bytes=int(gpu.memory_mib) << 20,
             says=f"it shows {gpu.memory_mib:g} MiB of memory, {known.name} has {known.vram_gib:g} GiB",
-            help=("compare with the other cards and with the sticker: a part of the memory may be disabled, or the "
-                  "card is not what it says", "sudo nvidia-smi -r, or power off and on, then look again"))
+            help=(COMPARE_CARDS, "a part of the memory may be disabled, or the card is not what its sticker says"))
 
 
 def _ecc(gpu: SmiGpu) -> Iterator[Judged]:
@@ -255,7 +260,7 @@ def _ecc(gpu: SmiGpu) -> Iterator[Judged]:
                     "watch it: nvidia-smi -q -d ROW_REMAPPER,ECC", gpu.ecc_uncorrected)
     if gpu.remapped_uncorrected:
         yield found("warn", "remapped", "rows of its memory were replaced after uncorrectable errors",
-                    "watch it: nvidia-smi -q -d ROW_REMAPPER", gpu.remapped_uncorrected)
+                    "watch it: nvidia-smi -q -d ROW_REMAPPER,ECC", gpu.remapped_uncorrected)
     if gpu.retired_double:
         yield found("warn", "retired", "pages of its memory were retired after double-bit errors",
                     "watch it: nvidia-smi -q -d PAGE_RETIREMENT; NVIDIA replaces a card at 60 retired pages",
@@ -306,8 +311,7 @@ def _recovery(gpu: SmiGpu) -> Iterator[Judged]:
         action = gpu.recovery_action or "Reset"
         yield Judged(gpu=gpu, kind="gpu-reset-needed", severity="fail", labels=(action,),
                      says=f"the driver asks for: {action}",
-                     help=("stop what uses the GPU, then sudo nvidia-smi -r -i <index>, or reboot where it says so",
-                           "sudo dmesg | grep -E 'NVRM|Xid'  says why"))
+                     help=(RESET_NVIDIA, NVIDIA_LOG))
 
 
 def _mixed(gpus: Sequence[SmiGpu]) -> Iterator[Judged]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from boxcheck.decode.klog.events import Cause, Event, Severity
 from boxcheck.decode.nvidia_smi_messages import Message
+from boxcheck.triage.tools.steps import CHECK_POWER, NVIDIA_LOG, NVIDIA_ON_BUS, POWER_CYCLE
 
-_GONE = ("power the machine off and on, the GPU does not come back without",
-         "check the card's power cables, its seat and its riser",
-         "look for PCIe errors of its port in the kernel log; two GPUs lost at once point to power")
+_GONE = (POWER_CYCLE, CHECK_POWER, NVIDIA_LOG)
 
 _MEANINGS: dict[str, tuple[str, Severity, Cause | None, str, tuple[str, ...]]] = {
     "no-driver": ("driver-missing", "fail", "driver", "NVIDIA's kernel module is not loaded",
@@ -18,12 +17,12 @@ _MEANINGS: dict[str, tuple[str, Severity, Cause | None, str, tuple[str, ...]]] =
                  "NVIDIA's kernel module and its library are of different versions",
                  ("reboot, so that the module of the installed driver is loaded", "then hold the driver's packages")),
     "nvml-failed": ("nvml-failed", "fail", None, "NVML could not start: {detail}",
-                    ("sudo dmesg | grep -E 'NVRM|Xid'",
+                    (NVIDIA_LOG,
                      "in a container only: restart it (a reload of systemd on the host takes its devices away)")),
     "permissions": ("nvml-failed", "warn", "config", "NVML may not open the devices",
                     ("ls -l /dev/nvidia*; run it as root to compare",)),
     "no-gpu": ("gpu-missing", "fail", None, "the driver runs and has no GPU",
-               ("lspci -nn -d 10de:  shows whether the bus has it", "sudo dmesg | grep -E 'NVRM|RmInitAdapter'")),
+               (NVIDIA_ON_BUS, NVIDIA_LOG)),
     "lost": ("gpu-lost", "fail", "signal", "nvidia-smi can no longer talk to the GPU", _GONE),
     "inforom": ("inforom-corrupt", "warn", "firmware", "the GPU's own record (infoROM) is damaged",
                 ("it computes all the same; its counts of memory errors and its serial may be wrong",

@@ -12,13 +12,14 @@ from boxcheck.decode.klog.events import Event
 from boxcheck.decode.nvidia_smi_forms import listed_gpu
 from boxcheck.decode.text import clean_text
 from boxcheck.triage.evidence import Section, at_line
+from boxcheck.triage.tools.steps import NVLINK_ERRORS
 
 _LINK = re.compile(r"Link (\d{1,3}): (?:([\d.]{1,9}) GB/s|(<inactive>|inactive))$")
 _MIG = re.compile(r"MIG \S{1,40} +Device +\d{1,3}: \(UUID: MIG-")
 _NONE_ACTIVE = "all links are inactive"
 _ASIDE = ("Device does not have or support Nvlink", "Nvlink queries are not supported",
           "NVML: Unable to retrieve NVLink", "NVLink is not supported")
-_HELP = ("nvidia-smi nvlink -e  shows the error counts", "where a switch is: systemctl status nvidia-fabricmanager",
+_HELP = (NVLINK_ERRORS, "where a switch is: systemctl status nvidia-fabricmanager",
          "reseat the bridge, or have the module looked at")
 
 

@@ -9,10 +9,11 @@ from boxcheck.decode.klog.events import Event
 from boxcheck.decode.nvidia_smi_gpu import SmiGpu, count
 from boxcheck.decode.text import clean_text
 from boxcheck.triage.evidence import Section, at_line
+from boxcheck.triage.tools.steps import NVIDIA_LOG, NVIDIA_ON_BUS
 
 _XML = re.compile(r"\s*<attached_gpus>(\d{1,6})</attached_gpus>")
 _HEAD_LINES = 40
-_HELP = ("lspci -nn -d 10de:  shows whether the bus has it", "sudo dmesg | grep -E 'NVRM|Xid'  says why it is missing",
+_HELP = (NVIDIA_ON_BUS, NVIDIA_LOG,
          "where -i chose the GPUs, the others were not asked for: nvidia-smi -q without it lists all")
 
 

@@ -14,6 +14,7 @@ from boxcheck.decode.nvidia_topo import LEGEND, STATUS, Matrix, head, matrix, ro
 from boxcheck.decode.text import clean_text
 from boxcheck.triage.evidence import Device, Evidence, Section, at_line
 from boxcheck.triage.tools.listing import listing
+from boxcheck.triage.tools.steps import NVLINK_ERRORS
 
 TOPOLOGY, PEERS = "nvidia-smi topo -m", "nvidia-smi topo -p2p"
 
@@ -85,7 +86,7 @@ def _far(found: Matrix, line: int, text: str) -> Iterator[Event]:
         yield Event(
             kind="nvlink-down", severity="warn", cause="signal", labels=tuple(sorted(links)), line=line, text=text,
             says=f"some pairs have fewer NVLinks than NV{most}: {_first(fewer)}",
-            help=("nvidia-smi nvlink -s  names the links that are down", "nvidia-smi nvlink -e  shows their errors"))
+            help=("nvidia-smi nvlink -s  names the links that are down", NVLINK_ERRORS))
     if found.gpus and len(set(found.numa_affinity.values())) > 1:
         nodes = sorted(set(found.numa_affinity.values()))
         members = {node: [gpu for gpu in found.gpus if found.numa_affinity.get(gpu) == node] for node in nodes[:16]}

@@ -22,6 +22,7 @@ from boxcheck.triage.tools.matrix_judge import (
     uncompared,
 )
 from boxcheck.triage.tools.runtime_device import runtime_device
+from boxcheck.triage.tools.steps import CUDA_LOG
 
 _HEAD = "[P2P (Peer-to-Peer) GPU Bandwidth Latency Test]"
 _PROSE = ("***NOTE: In case a device doesn't have P2P access to other one, it falls back to normal memcopy procedure. "
@@ -89,7 +90,7 @@ def _events(found: P2pTest, gpus: Gpus, section: Section) -> list[Event]:
         events.append(make(
             "tool-error", "warn", "the test stopped with a CUDA error, so it says nothing of the pairs after it",
             at_line(section, found.failure_line), labels=("p2pBandwidthLatencyTest",), text=found.failure,
-            help=("`dmesg | grep -iE 'nvrm|xid|io_page_fault'`",)))
+            help=(CUDA_LOG,)))
     return events
 
 

@@ -11,6 +11,7 @@ from boxcheck.triage.evidence import Evidence, Section, at_line
 from boxcheck.triage.tools.listing import listing
 from boxcheck.triage.tools.matrix_judge import WRONG_COPY, Gpu, HostCopies, judge_access, judge_host, make
 from boxcheck.triage.tools.runtime_device import runtime_device
+from boxcheck.triage.tools.steps import CUDA_LOG, NVIDIA_LOG, P2P_REASON
 
 _SIMPLE = re.compile(r"\[\S{0,200}simpleP2P\] - Starting|Checking GPU\(s\) for support of peer to peer|"
                      r"(?:> ?)?Peer access from .{1,80}\(GPU[0-9]|(?:cuda|hip)MemcpyPeer / |"
@@ -97,13 +98,13 @@ def _failures(found: Sample, section: Section) -> list[Event]:
             help=(*WRONG_COPY, "its bandwidth proves nothing: it was normal where all of the data was wrong")))
     elif found.passed is False:
         events.append(make("tool-error", "warn", "bandwidthTest ended with FAIL", at_line(section, found.verdict_line),
-                           labels=(section.variant,), help=("`dmesg | grep -iE 'nvrm|xid'`",)))
+                           labels=(section.variant,), help=(NVIDIA_LOG,)))
     if found.waived_line is not None:
         says = f"{section.variant} was waived: no pair of GPUs has peer access; waived is not passed"
         events.append(make("tool-waived", "info", says, at_line(section, found.waived_line), labels=(section.variant,),
-                           help=("`nvidia-smi topo -p2p r` names the reason for each pair",)))
+                           help=(P2P_REASON,)))
     if found.error is not None:
         events.append(make("tool-error", "warn", f"{section.variant} stopped with a CUDA error",
                            at_line(section, found.error_line), labels=(section.variant, "cuda"), text=found.error,
-                           help=("`dmesg | grep -iE 'nvrm|xid|io_page_fault'`",)))
+                           help=(CUDA_LOG,)))
     return events

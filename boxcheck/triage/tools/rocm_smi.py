@@ -13,6 +13,7 @@ from boxcheck.decode.text import clean_text
 from boxcheck.triage.evidence import Evidence, Section, at_line
 from boxcheck.triage.tools.amd_smi_judge import device, events, mixed
 from boxcheck.triage.tools.listing import in_order, listing
+from boxcheck.triage.tools.steps import AMDGPU_BUILT_IN, LOAD_AMDGPU, ROCM_GOAL
 
 TEXT = "rocm-smi"
 MOST_EVENTS = 1000
@@ -98,8 +99,7 @@ def _events(section: Section, found: Sequence[AmdGpu]) -> tuple[Event, ...]:
             judged.append(Event(
                 kind="driver-missing", severity="fail", cause="driver", line=at_line(section, offset),
                 text=clean_text(text), says="rocm-smi finds no amdgpu module",
-                help=("lsmod | grep amdgpu; sudo modprobe amdgpu; sudo dmesg | grep amdgpu  says why it does not load",
-                      "with amdgpu built into the kernel, older rocm-smi says so too: ls /sys/module/amdgpu")))
+                help=(LOAD_AMDGPU, AMDGPU_BUILT_IN)))
         elif "in a low-power state" in text:
             judged.append(Event(
                 kind="gpu-asleep", severity="benign", cause="benign", line=at_line(section, offset),
@@ -128,7 +128,7 @@ def _topology(section: Section) -> Iterator[Event]:
             yield Event(kind="topology", severity="info", cause=None, labels=("hops",), line=line,
                         says=f"up to {most} hops between two GPUs: they hang on different host bridges or processors",
                         text=text, help=("direct copies then cross the processor",
-                                         "boxcheck doctor --goal rocm  checks IOMMU and ACS"))
+                                         ROCM_GOAL))
 
 
 def _notes(found: Sequence[AmdGpu], matrices: bool, cut_short: bool) -> Iterator[str]:

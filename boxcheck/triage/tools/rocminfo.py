@@ -16,31 +16,33 @@ from boxcheck.decode.text import clean_text
 from boxcheck.profile import load_gpus
 from boxcheck.triage.evidence import Device, Evidence, Section, at_line, fields_of
 from boxcheck.triage.tools.matrix_cards import AMD, CLASS
+from boxcheck.triage.tools.steps import AMD_LOG, AMD_ON_BUS, COMPARE_CARDS, LOAD_AMDGPU, PARTITIONED
 
 VARIANT = "rocminfo"
 _STARTS = re.compile(r"(?:ROCk module (?:version \S{1,24} )?is loaded|HSA System Attributes"
                      r"|ROCk module is NOT loaded.{0,60}|Unable to open /dev/kfd read-write: .{1,60}"
                      r"|hsa api call failure at(?::| line) .{1,200})$")
 _MEMBER = re.compile(r"\S{1,40} is (?:not )?(?:a )?member of \"?\w{1,16}\"? group|Failed to get user name")
+_CONTAINER = "in a container: --device /dev/kfd --device /dev/dri --group-add render"
 APU_SHARE = 0.45
 """Linux gives GTT half of the memory by default; below this share the GPU has less than that."""
 
 _FAILURES: tuple[tuple[str, str, Severity, Cause | None, str, tuple[str, ...]], ...] = (
     ("ROCk module is NOT loaded", "driver-missing", "fail", "driver",
      "the amdgpu module is not loaded, or it found no GPU",
-     ("lsmod | grep amdgpu; sudo modprobe amdgpu; sudo dmesg | grep -E 'amdgpu|kfd'",
+     (LOAD_AMDGPU,
       "in WSL and in containers the module is the host's: give the container /dev/kfd and /dev/dri")),
     ("Unable to open /dev/kfd read-write: Permission denied", "kfd-permission", "warn", "config",
      "this user may not open /dev/kfd",
      ("sudo usermod -aG render,video $USER, then log in anew", "ls -l /dev/kfd; id",
-      "in a container: --device /dev/kfd --device /dev/dri --group-add render")),
+      _CONTAINER)),
     ("Unable to open /dev/kfd read-write: No such file", "driver-missing", "fail", "driver",
      "there is no /dev/kfd: amdgpu has no compute part here",
-     ("sudo dmesg | grep -i kfd  says why (PCIe atomics, an unknown GPU)", "in a container: --device /dev/kfd")),
+     (AMD_LOG, _CONTAINER)),
     ("Unable to open /dev/kfd read-write", "kfd-open", "fail", "driver", "opening /dev/kfd failed",
-     ("sudo dmesg | grep -i kfd  says why", "a GPU that was lost or pulled leaves KFD in this state: reboot")),
+     (AMD_LOG, "a GPU that was lost or pulled leaves KFD in this state: reboot")),
     ("hsa api call failure", "hsa-failure", "fail", None, "the HSA runtime could not start",
-     ("run it as root to tell permissions from the driver", "sudo dmesg | grep -E 'amdgpu|kfd' | tail -30")),
+     ("run it as root to tell permissions from the driver", AMD_LOG)),
 )
 
 
@@ -79,7 +81,7 @@ def read(section: Section) -> Evidence:
         judged.append(Event(
             kind="gpu-missing", severity="warn", cause=None, line=at_line(section, processors[0].offset),
             text=clean_text(section.lines[processors[0].offset].strip()), says="ROCm has processors and no GPU",
-            help=("lspci -nn -d 1002:  shows whether the bus has it", "sudo dmesg | grep -i kfd  says why")))
+            help=(AMD_ON_BUS, AMD_LOG)))
     box = {"cpu": clean_text(processors[0].name, 96)} if processors and processors[0].name else {}
     notes = []
     if found and not ended:
@@ -137,7 +139,7 @@ def _memory(gpu: Agent, processors: Sequence[Agent], section: Section, shared: b
         yield Event(
             kind="memory-small", bdf=gpu.bdf, severity="warn", cause="memory", line=line, text=text, size_bytes=have,
             says=f"it shows {have / gib:.1f} GiB of memory, the card has {nominal:g} GiB",
-            help=("a partitioned card shows a part; else power off and on, and look again",))
+            help=(PARTITIONED, COMPARE_CARDS))
 
 
 def _device(gpu: Agent, line: int) -> Device:
