@@ -15,7 +15,7 @@ from __future__ import annotations
 from .envelope import Line
 from .events import Severity
 from .ledger import Fold, Ledger
-from .steps import ABOVE_4G, CABLES
+from .steps import ABOVE_4G, CABLES, HOLDER
 from .words import Rx, forget_oldest, size_text
 
 _NEW = Rx(r"(?:(VF BAR|BAR|ROM|bridge window) ?(\d{1,2})?) ?\[(io|mem)([^\]]{0,80})\](?:[^:]{0,40})?: *(.{0,60})")
@@ -178,4 +178,4 @@ def _not_usable(line: Line, out: Ledger) -> None:
     fold = out.add("bar-taken", line, bdf=line.bdf, labels=labels)
     if fold.fresh:
         fold.describe("warn", "config", f"{labels[0] if labels else 'a BAR'} is held by another driver",
-                      ("/proc/iomem names who holds it; unload it (simpledrm, efifb, vfio-pci, nouveau)",))
+                      (HOLDER,))

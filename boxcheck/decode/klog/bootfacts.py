@@ -165,14 +165,14 @@ class BootFacts:
                 if fold.fresh:
                     fold.describe("warn", "config",
                                   f"module {found[1]} has no parameter {found[2]} and was not loaded because of it",
-                                  (f"modinfo -p {found[1]} lists the parameters that it has",))
+                                  (f"look the parameter up in those that the module has: modinfo -p {found[1]}",))
             return
         if len(self._ignored) < _MANY:
             self._ignored[found[1], found[2]] = None
         fold = out.add("unknown-param", line, labels=(found[1], found[2]))
         if fold.fresh:
             fold.describe("warn", "config", f"module {found[1]} has no parameter {found[2]} and ignored it",
-                          (f"modinfo -p {found[1]} lists the parameters that it has",))
+                          (f"look the parameter up in those that the module has: modinfo -p {found[1]}",))
 
     def invalid(self, line: Line, out: Ledger) -> None:
         """A parameter whose value its module does not take."""
@@ -182,7 +182,7 @@ class BootFacts:
         fold = out.add("unknown-param", line, labels=(found[1], f"{found[3]}={found[2]}"))
         if fold.fresh:
             fold.describe("warn", "config", f"{found[1]} does not take {found[2] or 'nothing'} for {found[3]}",
-                          (f"modinfo -p {found[1]} tells what the parameter takes",))
+                          (f"look up what the parameter takes: modinfo -p {found[1]}",))
 
     def option(self, line: Line, out: Ledger) -> None:
         """A word of `pci=`, `amd_iommu=` or `intel_iommu=` that nobody knows, or a boot option of an old kernel."""

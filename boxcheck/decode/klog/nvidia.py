@@ -24,7 +24,7 @@ from boxcheck.model import Bdf
 from .envelope import Line
 from .family import Rule, apply
 from .ledger import Ledger
-from .steps import ABOVE_4G, BEFORE, CABLES, GPU_OFF
+from .steps import ABOVE_4G, BEFORE, CABLES, GPU_OFF, HOLDER
 from .words import BDF, Rx, normal_bdf
 from .xids import UNKNOWN, XIDS
 
@@ -84,7 +84,7 @@ _RULES = (
          Rx(rf"GPU (?:at )?(?:PCI:)?(?P<bdf>{_BOARD})"), label="no VBIOS"),
     Rule("request_mem_region failed", "nvidia-init-fail", "fail", "config",
          "another driver holds the GPU's memory window",
-         ("lspci -k and /proc/iomem name who holds it; unload it (simpledrm, efifb, nouveau)",), label="window taken"),
+         (HOLDER,), label="window taken"),
     Rule("to allocate resized BAR1", "bar-resize-fail", "warn", "config",
          "the driver could not make the GPU's BAR1 as large as its memory", _ABOVE_4G),
     Rule("Failed to re-allocate BAR1", "bar-assign-fail", "fail", "config",
@@ -102,7 +102,7 @@ _RULES = (
          "this GPU needs the open kernel module, and the proprietary one is loaded",
          ("install the -open variant of the driver package",), label="needs the open module"),
     Rule("probe routine was not called", "nvidia-init-fail", "warn", "driver", "another driver holds the GPU",
-         ("lspci -k names the driver; nouveau must be blacklisted, vfio-pci may be meant",),
+         ("blacklist the driver that lspci -k names where it is nouveau; vfio-pci may be meant",),
          label="held by another driver"),
     Rule("probe", "nvidia-init-fail", "fail", "driver", "the driver gave up on the GPU ({label})", _START,
          pattern=Rx(rf"nvidia: probe of (?P<bdf>{BDF}) failed with error (?P<label>-?\d{{1,6}})")),

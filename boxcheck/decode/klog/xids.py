@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from .events import Cause, Severity
+from .steps import CABLES
 
 Blame = Literal["application", "driver", "gpu", "memory", "link", "nvlink", "power"]
 """Whose fault an Xid most likely is. `gpu`: the chip or its firmware; `memory`: the GPU's own memory; `link`: PCIe."""
@@ -103,7 +104,7 @@ XIDS: dict[int, Xid] = {
     **_engines("video encoder", (47, 65, 73, 142)),
     48: _memory("GPU memory had an error that ECC could not correct"),
     54: Xid("fail", "power", "the card's power connector is not plugged in or lost its supply",
-            "check the card's power cables", "power"),
+            CABLES, "power"),
     56: _gpu("the display engine failed"),
     57: Xid("fail", "memory", "the GPU's memory interface could not be set up", _INTERNAL, "memory"),
     58: Xid("fail", "memory", "the GPU's memory interface is unstable", _INTERNAL, "memory"),
