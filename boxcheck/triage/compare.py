@@ -13,6 +13,8 @@ from boxcheck.triage.machine import Machine, bus_of
 from boxcheck.triage.reading import SourceReading
 
 _VENDOR_TOOLS = (("nvidia-smi", 0x10DE, "NVIDIA"), ("rocm-smi", 0x1002, "AMD"), ("amd-smi", 0x1002, "AMD"))
+SAME_SHARE = 0.6
+"""Several cards may be lost at once; a list of one device (-s) covers nothing."""
 _FOREIGN_DRIVERS = ("vfio-pci", "pci-stub")
 _NO_FAULT_DRIVERS = "held by another driver on purpose"
 
@@ -65,15 +67,15 @@ def _not_listed(
 def _changed(readings: Sequence[SourceReading], machine: Machine) -> Iterator[tuple[int, Event]]:
     runs = [(reading.index, line, piece) for reading in readings
             for piece, line in zip(reading.evidence, reading.evidence_lines, strict=True)
-            if piece.tool.startswith("lspci") and piece.readings.get("whole")]
+            if piece.tool.startswith("lspci")]
     for (_, _, before), (source, line, after) in itertools.pairwise(runs):
         old, new = _by_address(before), _by_address(after)
-        if len(old.keys() & new.keys()) * 2 < max(len(old), 1):
-            continue
+        whole = bool(before.readings.get("whole") and after.readings.get("whole"))
         for bdf in sorted(old.keys() - new.keys()):
-            if machine.is_gpu(bdf):
+            if machine.is_gpu(bdf) and _covers(bdf, old, new):
                 yield source, Event(
-                    kind="gpu-lost", bdf=bdf, labels=("not listed any more",), cause="signal", severity="fail",
+                    kind="gpu-lost", bdf=bdf, labels=("not listed any more",), cause="signal",
+                    severity="fail" if whole else "warn",
                     says="the GPU is in an earlier lspci and not in the later one", line=line, help=(
                         "not taken out on purpose: power off, check its power plugs, reseat card and riser",
                         "read the kernel log for the moment it went"))
@@ -83,6 +85,13 @@ def _changed(readings: Sequence[SourceReading], machine: Machine) -> Iterator[tu
                 yield source, Event(
                     kind="lspci-changed", bdf=bdf, labels=(words,), cause=None, severity="info",
                     says=f"between the two lspci runs: {words}", line=line)
+
+
+def _covers(bdf: Bdf, old: dict[Bdf, Device], new: dict[Bdf, Device]) -> bool:
+    """Whether the later list shows what else the earlier one showed, so that what is absent from it is gone."""
+    card = bdf.rsplit(".", 1)[0]
+    others = {other for other in old if other.rsplit(".", 1)[0] != card}
+    return bool(others) and len(others & new.keys()) >= SAME_SHARE * len(others)
 
 
 def _by_address(piece: Evidence) -> dict[Bdf, Device]:

@@ -63,6 +63,24 @@ def test_a_gpu_that_nvidia_smi_does_not_list(tmp_path: Path) -> None:
     assert not [one for one in told(tmp_path, BUSES, LIST).events if one.kind == "gpu-missing"]
 
 
+FULL = """\
+00:00.0 Host bridge: Advanced Micro Devices, Inc. [AMD] Starship/Matisse Root Complex
+40:01.1 PCI bridge: Advanced Micro Devices, Inc. [AMD] Starship/Matisse GPP Bridge
+40:03.1 PCI bridge: Advanced Micro Devices, Inc. [AMD] Starship/Matisse GPP Bridge
+41:00.0 VGA compatible controller: NVIDIA Corporation AD102 [GeForce RTX 4090] (rev a1)
+42:00.0 VGA compatible controller: NVIDIA Corporation AD102 [GeForce RTX 4090] (rev a1)
+"""
+
+
+def test_a_gpu_that_a_later_lspci_does_not_list(tmp_path: Path) -> None:
+    without = "".join(line for line in FULL.splitlines(keepends=True) if not line.startswith("42:"))
+    for texts in ((FULL, without), (FULL + "\nAfter a night of training:\n$ lspci\n" + without,)):
+        assert [one.bdf for one in told(tmp_path, *texts).events if one.kind == "gpu-lost"] == ["0000:42:00.0"]
+    one_card = "".join(line for line in FULL.splitlines(keepends=True) if line.startswith("41:"))
+    assert not told(tmp_path, FULL, one_card).events
+    assert not told(tmp_path, FULL, FULL).events
+
+
 def test_an_error_on_the_card_itself_is_not_the_slot_s(tmp_path: Path) -> None:
     red = """\
 [    0.900001] pci 0000:00:01.1: [1022:1483] type 01 class 0x060400
