@@ -46,6 +46,11 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     profile_why: str
     """`matched by board name and 7 x 10de:2684`, `chosen with --profile` ..."""
     goal: str
+    """What it was judged for: the profile's own goal, or what `--goal` names."""
+    own_goal: str = "any"
+    """The profile's own."""
+    strict: bool = False
+    """Whether a marginal finding of a required check fails."""
     checks: tuple[str, ...]
     """Ids of the checks that were run."""
     verdict: Verdict

@@ -81,6 +81,26 @@ def _decide(
     return Outcome.PASS, "every required check passed"
 
 
+def for_goal(verdict: Verdict, asked: str, own: str) -> Verdict:
+    """The verdict where `--goal` asked for another goal than the profile's own: then nothing passes by that profile,
+    and what failed says for what. A profile whose own goal is `any` has none, so that one named adds to it."""
+    if own in (asked, "any"):
+        return verdict
+    another = f"for another goal ({asked}) than the profile's ({own})"
+    if verdict.outcome in (Outcome.PASS, Outcome.MARGINAL):
+        return msgspec.structs.replace(
+            verdict, outcome=Outcome.UNKNOWN,
+            reason=f"{verdict.reason}, but it was judged {another}: this is no verdict by the profile")
+    return msgspec.structs.replace(verdict, reason=f"{verdict.reason} (judged {another})")
+
+
+def strictly(verdict: Verdict) -> Verdict:
+    """The verdict under `--strict`, by which a marginal one fails."""
+    if verdict.outcome is not Outcome.MARGINAL:
+        return verdict
+    return msgspec.structs.replace(verdict, outcome=Outcome.FAIL, reason=f"{verdict.reason}, which --strict fails")
+
+
 LEFT_OUT = "required checks were not run"
 """Why a verdict is unknown where nothing else makes it so; `_subset` says it in full."""
 

@@ -12,7 +12,7 @@ import msgspec
 from boxcheck.account import Account
 from boxcheck.engine.inspect import Facts, choose_checks, inspect_facts, name_slots, read_facts
 from boxcheck.host import Host
-from boxcheck.judge import ExitCode, exit_code
+from boxcheck.judge import ExitCode, exit_code, for_goal, strictly
 from boxcheck.profile import GOALS, Profile, load_profile
 from boxcheck.registry import CHECKS, Check, discover
 from boxcheck.usage import UsageError, nearest
@@ -67,7 +67,7 @@ def choose(patterns: Sequence[str], without: Sequence[str]) -> tuple[Check, ...]
 
 
 def choose_profile(options: Options, facts: Facts) -> tuple[Profile, bool, str]:
-    """The profile, whether it is certain that it is the right one, and why it was chosen."""
+    """The profile with its own goal, whether it is certain that it is the right one, and why it was chosen."""
     from boxcheck.profile_detect import detect
 
     if options.profile is not None:
@@ -76,11 +76,16 @@ def choose_profile(options: Options, facts: Facts) -> tuple[Profile, bool, str]:
         detection = detect(facts)
         certain, why = detection.name is not None, detection.why
         profile = load_profile(detection.name or "generic")
-    if options.goal is not None:
-        if options.goal not in GOALS:
-            raise UsageError(f"no goal is called {options.goal!r}", f"choose one of {', '.join(GOALS)}")
-        profile = msgspec.structs.replace(profile, goal=options.goal)
     return profile, certain, why
+
+
+def with_goal(profile: Profile, goal: str | None) -> Profile:
+    """The profile for the goal that `--goal` names."""
+    if goal is None:
+        return profile
+    if goal not in GOALS:
+        raise UsageError(f"no goal is called {goal!r}", f"choose one of {', '.join(GOALS)}")
+    return msgspec.structs.replace(profile, goal=goal)
 
 
 def examine(options: Options) -> tuple[Account, Host]:
@@ -96,9 +101,13 @@ def examine(options: Options) -> tuple[Account, Host]:
 
         read_under_load(host)
     facts = read_facts(host)
-    profile, certain, why = choose_profile(options, facts)
+    own, certain, why = choose_profile(options, facts)
+    profile = with_goal(own, options.goal)
     name_slots(facts, profile)
-    verdict = inspect_facts(facts, profile, chosen, profile_certain=certain)
+    verdict = for_goal(
+        inspect_facts(facts, profile, chosen, profile_certain=certain), profile.goal, own.goal)
+    if options.strict:
+        verdict = strictly(verdict)
     from boxcheck.report.summary import account_of
 
     account = account_of(
@@ -108,7 +117,7 @@ def examine(options: Options) -> tuple[Account, Host]:
     without = (word for pattern in options.without for word in ("--except", pattern))
     named = (("--sysroot", options.sysroot), ("--profile", options.profile), ("--goal", options.goal))
     return msgspec.structs.replace(
-        account, asked=(*options.checks, *without),
+        account, asked=(*options.checks, *without), own_goal=own.goal, strict=options.strict,
         options=tuple(word for name, value in named if value is not None for word in (name, value)),
     ), host
 

@@ -65,7 +65,9 @@ def run_object(account: Account, facts: Mapping[str, Any] | None = None) -> dict
         "profile": None if account.profile is None else {
             "name": account.profile.name, "revision": account.profile.revision, "sha256": account.profile.sha256,
             "why": account.profile_why, "goal": account.goal,
+            "own_goal": account.own_goal,
         },
+        "strict": account.strict,
         "verdict": {
             "outcome": verdict.outcome.value, "reason": verdict.reason, "counts": dict(verdict.counts),
             "crashed": verdict.crashed, "device_lost": verdict.device_lost, "partial": verdict.partial,
@@ -98,7 +100,7 @@ def run_lines(account: Account) -> Iterator[str]:
     whole = run_object(account)
     head = {
         "schema": LINE_SCHEMA, "type": "start",
-        **{key: whole[key] for key in ("tool", "started", "origin", "box", "profile")},
+        **{key: whole[key] for key in ("tool", "started", "origin", "box", "profile", "strict")},
     }
     yield msgspec.json.encode(head).decode()
     for finding in whole["findings"]:

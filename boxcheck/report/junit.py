@@ -1,7 +1,7 @@
 """JUnit XML, as CI systems read it: a suite an area, a case a finding.
 
 fail -> <failure>, unknown -> <error>, skip -> <skipped>; marginal, and what the profile does not require, -> passed
-with a property and <system-out>. The last suite holds one case, the verdict: without it a run that passed nothing but
+with a property and <system-out>. With --strict, marginal and required -> <failure>. The last suite holds one case, the verdict: without it a run that passed nothing but
 what somebody chose, or that no profile could judge, would be all green.
 """
 
@@ -36,7 +36,7 @@ def junit_xml(account: Account) -> str:
     for finding in account.verdict.findings:
         by_area.setdefault(finding.check.split(".", 1)[0], []).append(finding)
     stamp = datetime.fromtimestamp(account.started, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    counts = Counter(_result(finding) for finding in account.verdict.findings)
+    counts = Counter(_result(finding, account.strict) for finding in account.verdict.findings)
     verdict, result = _verdict(account)
     counts[result] += 1
     total = len(account.verdict.findings) + 1
@@ -46,13 +46,13 @@ def junit_xml(account: Account) -> str:
         f'skipped="{counts["skipped"]}" time="{account.elapsed_seconds:.3f}">',
     ]
     for area, findings in by_area.items():
-        here = Counter(map(_result, findings))
+        here = Counter(_result(finding, account.strict) for finding in findings)
         lines.append(
             f'  <testsuite name={_attribute(area)} tests="{len(findings)}" failures="{here["failure"]}" '
             f'errors="{here["error"]}" skipped="{here["skipped"]}" timestamp="{stamp}" time="0" '
             f'hostname={_attribute(account.box)}>')
         for finding in findings:
-            lines += _case(finding)
+            lines += _case(finding, account.strict)
         lines.append("  </testsuite>")
     tally = " ".join(f'{word}="{int(result == kind)}"' for kind, word in _COUNTED)
     lines += [
@@ -81,16 +81,18 @@ def _verdict(account: Account) -> tuple[list[str], str]:
             element[result], "    </testcase>"], result
 
 
-def _result(finding: Finding) -> str:
+def _result(finding: Finding, strict: bool) -> str:
     """The element that JUnit has for it. What the profile does not require decides no build: a pass with a note."""
     if finding.outcome is Outcome.SKIP:
         return "skipped"
     if finding.blocker and finding.outcome in (Outcome.FAIL, Outcome.UNKNOWN):
         return "failure" if finding.outcome is Outcome.FAIL else "error"
+    if finding.blocker and strict and finding.outcome is Outcome.MARGINAL:
+        return "failure"
     return "passed"
 
 
-def _case(finding: Finding) -> list[str]:
+def _case(finding: Finding, strict: bool) -> list[str]:
     name = f"{finding.check.split('.', 1)[-1]}[{finding.subject}]"
     classname = f"boxcheck.{finding.check.split('.', 1)[0]}"
     lines = [f'    <testcase classname={_attribute(classname)} name={_attribute(name)} time="0">', "      <properties>"]
@@ -105,7 +107,7 @@ def _case(finding: Finding) -> list[str]:
         f"        <property name={_attribute(key)} value={_attribute(value)}/>" for key, value in properties.items()]
     lines.append("      </properties>")
     message = _attribute(finding.says)
-    result = _result(finding)
+    result = _result(finding, strict)
     if result == "failure":
         lines.append(f"      <failure message={message} type={_attribute(finding.check)}/>")
     elif result == "error":

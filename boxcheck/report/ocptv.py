@@ -48,6 +48,7 @@ def _artifacts(account: Account) -> Iterator[dict[str, Any]]:
         "parameters": {
             "profile": profile.name if profile else None, "profile_revision": profile.revision if profile else None,
             "profile_sha256": profile.sha256 if profile else None, "goal": account.goal, "stage": "inspect",
+            "strict": account.strict,
         },
         "dutInfo": {
             "dutInfoId": "box", "name": account.box or "unnamed", "hardwareInfos": hardware,
@@ -59,7 +60,7 @@ def _artifacts(account: Account) -> Iterator[dict[str, Any]]:
     for finding in account.verdict.findings:
         by_check.setdefault(finding.check, []).append(finding)
     for number, (check, findings) in enumerate(by_check.items()):
-        yield from _step(str(number), check, findings, ids)
+        yield from _step(str(number), check, findings, ids, account.strict)
     yield {"testRunArtifact": {"log": {"severity": _severity(account), "message": account.verdict.reason}}}
     yield {"testRunArtifact": {"testRunEnd": _end(account)}}
 
@@ -100,7 +101,14 @@ def _part(subject: Subject) -> tuple[str, str]:
     return subject.kind, subject.bdf or subject.slot or subject.name
 
 
-def _step(id: str, check: str, findings: list[Finding], ids: dict[tuple[str, str], str]) -> Iterator[dict[str, Any]]:
+def _decides(finding: Finding) -> bool:
+    """Whether a run that passes may not hold this finding as a diagnosis: a reader takes one FAIL for a failed run."""
+    return finding.blocker or finding.outcome in (Outcome.PASS, Outcome.MARGINAL)
+
+
+def _step(
+    id: str, check: str, findings: list[Finding], ids: dict[tuple[str, str], str], strict: bool,
+) -> Iterator[dict[str, Any]]:
     def artifact(**content: Any) -> dict[str, Any]:
         return {"testStepArtifact": {"testStepId": id, **content}}
 
@@ -116,17 +124,24 @@ def _step(id: str, check: str, findings: list[Finding], ids: dict[tuple[str, str
         if finding.outcome is Outcome.SKIP:
             yield artifact(log={"severity": "INFO", "message": f"skipped: {finding.says}"})
             continue
-        if finding.outcome is Outcome.UNKNOWN:
-            yield artifact(error={"symptom": "unread", "message": finding.says, "softwareInfoIds": []})
-        yield artifact(diagnosis={
-            "verdict": f"{check.replace('.', '-')}-{_VERDICTS[finding.outcome]}", "type": _TYPES[finding.outcome],
-            "message": finding.says, "hardwareInfoId": hardware,
-        })
+        if not _decides(finding):
+            yield artifact(log={
+                "severity": "WARNING", "message": f"not required, {finding.outcome.value}: {finding.says}"})
+        else:
+            if finding.outcome is Outcome.UNKNOWN:
+                yield artifact(error={"symptom": "unread", "message": finding.says, "softwareInfoIds": []})
+            fails = strict and finding.blocker and finding.outcome is Outcome.MARGINAL
+            yield artifact(diagnosis={
+                "verdict": f"{check.replace('.', '-')}-{_VERDICTS[finding.outcome]}",
+                "type": "FAIL" if fails else _TYPES[finding.outcome],
+                "message": finding.says, "hardwareInfoId": hardware,
+            })
         yield artifact(extension={"name": "boxcheck", "content": {
             "outcome": finding.outcome.value, "blocker": finding.blocker, "problem": finding.problem,
         }})
     outcomes = {finding.outcome for finding in findings}
-    status = "SKIP" if outcomes == {Outcome.SKIP} else "ERROR" if Outcome.UNKNOWN in outcomes else "COMPLETE"
+    unread = any(finding.blocker and finding.outcome is Outcome.UNKNOWN for finding in findings)
+    status = "SKIP" if outcomes == {Outcome.SKIP} else "ERROR" if unread else "COMPLETE"
     yield artifact(testStepEnd={"status": status})
 
 

@@ -81,7 +81,9 @@ def _head(account: Account, style: Style) -> list[str]:
     stamp = datetime.fromtimestamp(account.started, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     parts = [f"boxcheck {account.version}"]
     if account.profile is not None:
-        goal = f" goal {account.goal}" if account.goal != "any" else ""
+        goal = f" goal {account.goal}" if account.goal != "any" or account.own_goal != "any" else ""
+        if account.own_goal not in (account.goal, "any"):
+            goal += f", not its own {account.own_goal}"
         parts.append(f"profile {account.profile.name} r{account.profile.revision}{goal}")
     else:
         parts.append("no profile")
@@ -298,7 +300,7 @@ def _closing(account: Account, style: Style) -> Iterator[str]:
         yield style.text(f"  run  {again}" if account.live else "  capture the box again as root")
     words = _tallies(verdict.findings)
     word = "PARTIAL" if verdict.partial else verdict.outcome.value.upper()
-    ran = f"{len(account.checks)} checks in {account.elapsed_seconds:.1f} s"
+    ran = f"{len(account.checks)} check{'' if len(account.checks) == 1 else 's'} in {account.elapsed_seconds:.1f} s"
     yield from _summary(verdict.outcome, word, ", ".join(words), ran, style)
     yield from wrap(_meaning(account, style.quiet), style, "  ")
     if verdict.partial:
@@ -341,8 +343,10 @@ def _meaning(account: Account, quiet: bool) -> str:
         return f"Nothing that {profile.name} requires failed, but {verdict.reason}; it has not been stressed."
     if verdict.outcome is Outcome.FAIL:
         if quiet:
-            failed = dict.fromkeys(
-                finding.check for finding in verdict.findings if finding.blocker and finding.outcome is Outcome.FAIL)
+            broken = [finding for finding in verdict.findings if finding.blocker and finding.outcome is Outcome.FAIL]
+            if not broken:  # with --strict
+                broken = [one for one in verdict.findings if one.blocker and one.outcome is Outcome.MARGINAL]
+            failed = dict.fromkeys(finding.check for finding in broken)
             return f"{verdict.reason}: {', '.join(failed)}."
         return f"{verdict.reason}: see the problems above." if verdict.problems else f"{verdict.reason}: see above."
     if verdict.reason.startswith("no profile"):

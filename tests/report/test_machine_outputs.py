@@ -93,7 +93,7 @@ def test_every_output_holds_the_same_findings(account: Account) -> None:
             steps[step["testStepId"]] = step["testStepStart"]["name"]
         if "extension" in step:
             told.append((steps[step["testStepId"]], step["extension"]["content"]["outcome"]))
-        if "log" in step:
+        if step.get("log", {}).get("message", "").startswith("skipped: "):
             told.append((steps[step["testStepId"]], "skip"))
     assert sorted(told) == sorted(wanted)
 
