@@ -77,8 +77,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     slot: str | None = None
     """Name or number of its physical slot, as printed."""
     index: int | None = None
-    """The number that the driver's own tool gives it (GPU 0), which need not be the order of addresses. What programs of
-    CUDA and HIP count is in `more`, as `cuda_index` and `hip_index`: they may see fewer, in another order."""
+    """The number that the driver's own tool gives it (GPU 0), which need not be the order of addresses. What programs
+    of CUDA and HIP count is in `more`, as `cuda_index` and `hip_index`: they may see fewer, in another order."""
     serial: str | None = None
     uuid: str | None = None
     numa_node: int | None = None
