@@ -55,6 +55,8 @@ class Detection(msgspec.Struct, frozen=True):
     name: str | None
     why: str
     candidates: tuple[str, ...] = ()
+    near: tuple[str, ...] = ()
+    """Where no profile matches: those with these cards against which the fewest things speak."""
 
 
 class _Match(msgspec.Struct, frozen=True):
@@ -145,8 +147,12 @@ def detect_signs(seen: BoxSigns, profiles: Sequence[Profile]) -> Detection:
         return Detection(None, "no GPU of a known box")
     matches = [match for profile in profiles if (match := _match(seen, seen.gpus, profile)) is not None]
     if not matches:
-        return Detection(None, f"{_describe(seen)}: no GPU of a known box" if not _known_cards(seen.gpus, profiles)
-                         else f"{_describe(seen)}: no profile matches{_nearest(seen, seen.gpus, profiles)}")
+        if not _known_cards(seen.gpus, profiles):
+            return Detection(None, f"{_describe(seen)}: no GPU of a known box")
+        near = _nearest(seen, seen.gpus, profiles)
+        shown = ", ".join(f"{name} but for {_and(words)}" for name, words in list(near.items())[:MOST_NEAR])
+        return Detection(None, f"{_describe(seen)}: no profile matches{f'; near: {shown}' if shown else ''}",
+                         near=tuple(near))
     matches.sort(key=lambda match: match.score, reverse=True)
     best = matches[0]
     # A card more or less says little: what the firmware calls the board is not outvoted by the right number of them.
@@ -178,14 +184,11 @@ MOST_NEAR = 3
 """Profiles that came near, named where none matches."""
 
 
-def _nearest(seen: BoxSigns, gpus: Sequence[SeenGpu], profiles: Sequence[Profile]) -> str:
+def _nearest(seen: BoxSigns, gpus: Sequence[SeenGpu], profiles: Sequence[Profile]) -> dict[str, list[str]]:
     """The profiles with these cards that the fewest things speak against, and what these are."""
     against = {profile.name: words for profile in profiles if (words := _against(seen, gpus, profile))}
-    if not against:
-        return ""
-    fewest = min(len(words) for words in against.values())
-    near = [f"{name} but for {_and(words)}" for name, words in against.items() if len(words) == fewest]
-    return f"; near: {', '.join(near[:MOST_NEAR])}"
+    fewest = min((len(words) for words in against.values()), default=0)
+    return {name: words for name, words in against.items() if len(words) == fewest}
 
 
 def _against(seen: BoxSigns, gpus: Sequence[SeenGpu], profile: Profile) -> list[str]:

@@ -185,7 +185,7 @@ def _gpus(found: tuple[Gpu, ...]) -> Iterator[str]:
 
 
 def draft(facts: Facts) -> str:
-    """The TOML text. It loads as it stands."""
+    """The TOML text. It loads as it stands; its first line is a comment."""
     lines = list(_head(facts))
     limits = measured(facts)
     for area in dict.fromkeys(name.split(".", 1)[0] for name in limits):

@@ -12,6 +12,7 @@ import pytest
 from boxcheck.commands import profile as commands
 from boxcheck.engine.inspect import choose_checks, inspect_facts, read_facts
 from boxcheck.profile import ProfileError, load_profile, shipped_profiles
+from boxcheck.profile_doubts import comments
 from boxcheck.registry import CHECKS
 from boxcheck.report import profile as report
 from tests.boxes import BOXES, build
@@ -147,3 +148,34 @@ def test_a_box_with_a_bad_riser_does_not_pass_its_own_draft(
     want = load_profile(str(draft))
     verdict = inspect_facts(read_facts(host(build(box))), want, choose_checks(()))
     assert {finding.check for finding in verdict.findings if finding.outcome == "fail" and finding.blocker} == failed
+
+
+@pytest.mark.parametrize(("box", "near", "says"), [
+    ("wopr-7x4090+card-absent", "wopr-7x4090", "no GPU answers in slot PCIE"),
+    ("wopr-7x4090+riser-x8", "wopr-7x4090", "fail: "),
+])
+def test_a_draft_of_a_faulty_box_says_what_is_wrong_and_which_profile_is_near(
+    box: str, near: str, says: str, tmp_path: Path, capsys: Capture,
+) -> None:
+    path = build(box).write_tar(tmp_path / "box.tar.gz")
+    assert commands.profile_draft(str(path)) == 0
+    out, err = capsys.readouterr()
+    assert err.startswith(f"{near} r{load_profile(near).revision} comes with boxcheck and matches this machine")
+    assert "cure it first" in err
+    assert says in err
+    for line in err.splitlines():
+        assert f"# {line}\n" in out
+    draft = tmp_path / "draft.toml"
+    draft.write_text(out)
+    load_profile(str(draft))
+
+
+def test_a_draft_of_a_box_as_it_should_be_speaks_of_no_fault(tree: Callable[[str], str], capsys: Capture) -> None:
+    assert commands.profile_draft(tree("wopr-7x4090")) == 0
+    out, err = capsys.readouterr()
+    assert "cure it first" not in out + err
+    assert "matches this machine" in err
+
+
+def test_what_a_machine_says_ends_no_comment_of_a_draft() -> None:
+    assert comments(["one\ntwo\x1b[31m"]) == "# onetwo[31m\n"

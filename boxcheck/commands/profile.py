@@ -90,10 +90,16 @@ def profile_detect(sysroot: str | None, json: str | None) -> int:
 
 
 def profile_draft(sysroot: str | None) -> int:
-    """A profile of the machine as it is, on standard output."""
+    """A profile of the machine as it is, on standard output; what doctor finds wrong with it on standard error too."""
     from boxcheck.commands.doctor import open_host
     from boxcheck.engine.inspect import read_facts
+    from boxcheck.profile_doubts import comments, doubts_about
     from boxcheck.profile_draft import draft
 
-    write_output("-", draft(read_facts(open_host(sysroot))))
+    facts = read_facts(open_host(sysroot))
+    drafted = draft(facts)  # before the doubts: judging puts the slot names of the nearest profile on the links
+    doubts = doubts_about(facts)
+    write_output("-", drafted if not doubts else drafted.replace("\n", "\n" + comments(doubts), 1))
+    for doubt in doubts:
+        print(doubt, file=sys.stderr)
     return 0
