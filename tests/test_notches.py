@@ -375,6 +375,8 @@ NOTCHES: tuple[Notch, ...] = (
     Notch("power.psu-missing", RED, "box", supplies, ((2, "pass"), (1, "marginal"))),
     Notch("power.gpu-cap", RED, "PCIE3", amd("cap_watts"), ((327, "pass"), (326, "pass"), (325, "marginal"))),
     # Strix Halo
+    Notch("disk.raid", RED, "md0", of("raid.0.size_bytes"),
+          ((3500 * GIB, "pass"), (3500 * GIB - 512, "fail")), None),
     Notch("strix.compute-units", STRIX, "GPU 0", of("amd.0.compute_units"), ((40, "pass"), (39, "fail"))),
     Notch("strix.gpu-memory", STRIX, "GPU 0", pages,
           ((120 * GIB_PAGES, "pass"), (120 * GIB_PAGES - 1, "marginal"), (96 * GIB_PAGES, "marginal"),

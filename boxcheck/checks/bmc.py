@@ -153,6 +153,14 @@ def case_fans(bmc: Bmc, want: Profile) -> Iterator[Finding]:
                 Subject("sensor", fan.name), f"{fan.reading}, past the board's own limit ({_STATUS[fan.status]})",
                 measured=Quantity(fan.reading), evidence=evidence, cause=f"fan:{fan.name}",
                 title=f"fan {fan.name} is too slow", help=("look for a cable in it, then for its plug; replace it",))
+        elif _speed(fan) == 0:
+            fine = False
+            yield marginal(
+                Subject("sensor", fan.name), f"{fan.reading}, and the board sets no limit that calls it a fault",
+                measured=Quantity(fan.reading), evidence=evidence, cause=f"fan:{fan.name}",
+                title=f"fan {fan.name} stands still", help=(
+                    "look for a cable in it, then for its plug; replace it",
+                    f"nothing is plugged in at {fan.name}: disable that sensor in the BMC, so that others are seen"))
     if turning and fine:
         yield passed(
             SUBJECT, f"{counted(len(turning), 'fan')} within the board's limits, slowest {_slowest(turning)}",
@@ -162,9 +170,11 @@ def case_fans(bmc: Bmc, want: Profile) -> Iterator[Finding]:
 _STATUS = {"nc": "non-critical", "cr": "critical", "nr": "non-recoverable"}
 
 
-def _slowest(fans: list[BmcSensor]) -> str:
-    def speed(fan: BmcSensor) -> float:
-        head = fan.reading.split(" ", 1)[0]
-        return float(head) if head.replace(".", "", 1).isdecimal() and len(head) < 12 else float("inf")
+def _speed(fan: BmcSensor) -> float:
+    """Infinite where the reading is no number."""
+    head = fan.reading.split(" ", 1)[0]
+    return float(head) if head.replace(".", "", 1).isdecimal() and len(head) < 12 else float("inf")
 
-    return min(fans, key=speed).reading
+
+def _slowest(fans: list[BmcSensor]) -> str:
+    return min(fans, key=_speed).reading

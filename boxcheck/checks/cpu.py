@@ -182,6 +182,41 @@ def _allowed(name: str, bound: Limit) -> Outcome:
     return Outcome.MARGINAL if bound.should is not None and name not in bound.should else Outcome.PASS
 
 
+LEAST_SHARE = 0.5
+"""Of what the processor can do. Boost switched off leaves 0.65 or more of it on the processors of these boxes."""
+
+
+@check("cpu.frequency-cap", reads=[Cpu], limits=[])
+def frequency_cap(cpu: Cpu, want: Profile) -> Iterator[Finding]:
+    """The processor may not run at half of its clock, whatever the governor is.
+
+    Why it matters: a limit that a tool left behind (scaling_max_freq, `cpupower frequency-set -u`) holds under the
+    governor performance too; copies and kernel launches then take several times as long.
+    What to do: raise it to what the processor can do, and find who lowered it: tuned, TLP, a service.
+    Not a fault: boost that is switched off; a processor that is hot, which thermal.cpu judges.
+    By hand: grep . /sys/devices/system/cpu/cpufreq/policy0/{scaling,cpuinfo}_max_freq
+    """
+    evidence = tuple(f"/sys/devices/system/cpu/cpufreq/policy0/{name}_max_freq" for name in ("scaling", "cpuinfo"))
+    if want.limit(GOVERNOR) is None:
+        yield skipped(BOX_CPU, f"the profile sets no {GOVERNOR}")
+        return
+    match cpu.capped_khz:
+        case Unread() as unread:
+            yield not_read(BOX_CPU, unread, evidence=evidence)
+        case None:
+            yield skipped(BOX_CPU, "the kernel does not scale this processor's frequency")
+        case allowed, able:
+            says = f"may run at {allowed // 1000} of {able // 1000} MHz"
+            if allowed >= able * LEAST_SHARE:
+                yield passed(BOX_CPU, says, measured=Quantity(allowed // 1000, "MHz"), evidence=evidence)
+            else:
+                yield marginal(
+                    BOX_CPU, f"{says}, at least {LEAST_SHARE:.0%} expected", measured=Quantity(allowed // 1000, "MHz"),
+                    evidence=evidence, cause="cpu-frequency:", title=f"the processor is held at {allowed // 1000} MHz",
+                    help=(f"sudo cpupower frequency-set -u {able // 1000}MHz",
+                          "find who lowers it: systemctl status tuned tlp; grep -rs max_freq /etc"))
+
+
 @check("cpu.offline", reads=[Cpu])
 def offline(cpu: Cpu, want: Profile) -> Iterator[Finding]:
     """Processors that are there are switched off.

@@ -30,6 +30,7 @@ from boxcheck.probes.nvidia import PROC, Nvidia
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, marginal, passed, skipped, unknown
 
+KINDS = {"file": "plain file", "dir": "directory", "block": "block device", "fifo": "pipe"}
 READS = [DeviceNodes, Gpus, Amdgpu, Container]
 NVIDIA_CAUSE = "nvidia-nodes:"
 
@@ -59,6 +60,11 @@ def _judge(
     """What an attempt to open a node came to."""
     found = access(node, nodes)
     evidence = (node.path,)
+    if not isinstance(node.stat, Unread) and node.stat.kind not in ("char", "link"):
+        return failed(
+            subject, f"{node.path} is no character device but a {KINDS.get(node.stat.kind, node.stat.kind)}",
+            evidence=evidence, cause=f"node:{node.path}", title=f"{node.path} is no device node",
+            help=(f"sudo rm -r {node.path}; something wrote there before the driver made its node", *missing_help))
     named = "" if subject.name == node.path else f"{node.path}: "
     match found.state:
         case "open":

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from boxcheck.checks.log_events import Scene, cut, judge_events, no_vendor
 from boxcheck.checks.wording import listed, not_read
 from boxcheck.decode.klog import Event
-from boxcheck.model import BOX, Finding, Unread
+from boxcheck.model import BOX, Finding, Outcome, Unread
 from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.kernel_log import KernelLogs
 from boxcheck.probes.links import Links
@@ -96,12 +98,16 @@ def device_not_ready(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) 
     Why it matters: it sat in a power saving state that it never left, or its link did not come back.
     What to do: power off and on. It returns: keep it awake (`echo on | sudo tee
     /sys/bus/pci/devices/.../power/control`), then look at its link.
-    Not a fault: a device that refuses a power saving state; that is information.
+    Not a fault: a device that refuses a power saving state; that is information. A device that is no GPU and on no
+    GPU's way is never more than marginal here: drives and network have checks of their own.
     By hand: sudo dmesg | grep -E 'not ready|D3cold'
     """
     scene = Scene(logs, gpus, links, want)
-    yield from judge_events(
-        scene, ("device-not-ready", "device-inaccessible", "device-lost"), "every device woke up", _link_cause)
+    for finding in judge_events(
+        scene, ("device-not-ready", "device-inaccessible", "device-lost"), "every device woke up", _link_cause
+    ):
+        other = finding.outcome is Outcome.FAIL and finding.subject.kind != "gpu"
+        yield msgspec.structs.replace(finding, outcome=Outcome.MARGINAL) if other else finding
 
 
 @check("log.amdgpu-init", reads=READS, needs=NEEDS)

@@ -50,6 +50,21 @@ def ecc(memory: Memory, want: Profile) -> Iterator[Finding]:
     evidence = (TABLES, EDAC)
     bare = [] if isinstance(memory.modules, Unread) else [
         module for module in memory.modules if module.installed is True and module.check_bits == 0]
+    modes = [module.mode for one in controllers for module in one.modules]
+    if modes and all(mode == "None" for mode in modes):
+        yield decided(
+            _says_no(bound), BOX, f"EDAC says of all {len(modes)} ranks that nothing corrects them (dimm_edac_mode "
+            f"None), {wants(bound)} ECC", measured=Quantity(False), limit=bound, evidence=(EDAC,), cause="memory-ecc:",
+            title="memory has no ECC", help=("BIOS setup: ECC on",))
+        return
+    if any(one.of_hardware for one in controllers) and (memory.ecc is False or bare):
+        said = "the firmware says that memory has no error correction" if memory.ecc is False else (
+            f"{len(bare)} modules have no check bits, {bare[0].label} first")
+        yield not_read(BOX, Unread(
+            f"two readings contradict each other: {said}, and {controllers[0].driver} counts errors of it",
+            "malformed"), evidence=evidence, help=(
+                "sudo dmidecode -t 16,17 shows what the firmware says; a BIOS update may mend its table",))
+        return
     if any(one.of_hardware for one in controllers) or (controllers and memory.ecc is True and not bare):
         # amd64_edac and the Intel drivers refuse to load where ECC is off, so such a controller proves that it is on.
         yield passed(
@@ -149,6 +164,7 @@ def _errors(memory: Memory, dmi: Dmi, want: Profile, uncorrected: bool) -> Itera
         if isinstance(total, Unread):
             unread = total
             continue
+        unplaced = controller.uncorrected_unplaced if uncorrected else controller.corrected_unplaced
         placed = _by_socket(controller, memory, board, uncorrected)
         for label, (module, count) in placed.items():
             yield make(
@@ -157,6 +173,8 @@ def _errors(memory: Memory, dmi: Dmi, want: Profile, uncorrected: bool) -> Itera
                 measured=Quantity(count, "errors"), evidence=(f"{EDAC}/{controller.name}/{module.name}",),
                 cause=dimm_cause(label), title=f"memory module {label} makes errors", help=_help(label, uncorrected))
         rest = total - sum(count for _, count in placed.values())
+        if isinstance(unplaced, int):  # the kernel counts them in both; the larger number is the one not to miss
+            rest = max(rest, unplaced)
         if rest > 0:
             yield make(
                 Subject("memory", controller.name),
@@ -164,7 +182,7 @@ def _errors(memory: Memory, dmi: Dmi, want: Profile, uncorrected: bool) -> Itera
                 measured=Quantity(rest, "errors"), cause=f"memory-errors:{controller.name}",
                 evidence=(f"{EDAC}/{controller.name}/{'ue' if uncorrected else 'ce'}_count",),
                 title=f"memory controller {controller.name} counts {word} errors", help=_help(None, uncorrected))
-        errors += max(total, total - rest)
+        errors += max(total, rest, len(placed))
     if unread is not None:
         yield not_read(BOX, unread, evidence=(EDAC,))
     elif not errors:

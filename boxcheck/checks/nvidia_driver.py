@@ -9,7 +9,7 @@ from typing import Any
 from boxcheck.checks.driver import LOAD_HELP, NOT_LOADED, NOUVEAU_HELP, on_own_driver
 from boxcheck.checks.log_events import incomplete
 from boxcheck.checks.versions import judged_version, wish
-from boxcheck.checks.wording import decided, judged, listed, not_read, shown, wish_of
+from boxcheck.checks.wording import decided, judged, listed, not_read, wants, wish_of
 from boxcheck.decode.version import parse_numbers
 from boxcheck.model import BOX, Finding, Limit, Outcome, Subject, Unread
 from boxcheck.probes.gpus import Gpus
@@ -158,6 +158,12 @@ def nvidia_mismatch(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, want: Profile) -> It
     else:
         module = _SUFFIX.sub("", nvidia.version).rstrip(".")
         other = [library for library in nvidia.libraries if library.version != module]
+        if not other and not nvml.mismatch and nvml.driver is not None and _SUFFIX.sub("", nvml.driver) != module:
+            yield failed(
+                MODULE, f"the module is {nvidia.version}, NVML speaks for {nvml.driver}",
+                evidence=(*evidence, "NVML"), cause="driver-mismatch:nvidia",
+                title="NVIDIA's module and NVML are of different versions", help=help_)
+            return
         if other or nvml.mismatch:
             names = listed(dict.fromkeys(library.version for library in other)) if other else "others (NVML says so)"
             yield failed(
@@ -364,5 +370,5 @@ def nvidia_persistence(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, want: Profile) ->
         yield unknown(BOX, f"not read: nvidia-persistenced does not run, and the mode itself was not read ({why})")
         return
     yield judged(
-        BOX, on, bound, f"{says}, profile asks for {shown(wish_of(bound))}", evidence=(PERSISTENCED,),
+        BOX, on, bound, f"{says}, {wants(bound)} it {'on' if wish_of(bound) else 'off'}", evidence=(PERSISTENCED,),
         cause="nvidia-persistence:", help=("sudo systemctl enable --now nvidia-persistenced",))

@@ -170,7 +170,7 @@ def _below(
 
 @check("disk.nvme-state", reads=[Nvme])
 def state(nvme: Nvme, want: Profile) -> Iterator[Finding]:
-    """The kernel has given up on an NVMe drive.
+    """The kernel has given up on an NVMe drive, or the drive takes no data.
 
     Why it matters: its data cannot be reached until the next boot, and an array without redundancy is gone.
     What to do: read the kernel log for `nvme` and the drive's bus address; power-cycle, reseat; a drive that dies again
@@ -187,6 +187,11 @@ def state(nvme: Nvme, want: Profile) -> Iterator[Finding]:
         if isinstance(drive.state, Unread) or drive.state is None:
             why = drive.state if isinstance(drive.state, Unread) else Unread("its state is empty", "malformed")
             yield not_read(subject, why, evidence=evidence)
+        elif drive.state in HEALTHY_STATES and (broken := _unusable(drive)) is not None:
+            yield failed(
+                subject, f"is {drive.state}, and {broken}", measured=Quantity(drive.state), evidence=evidence,
+                cause=f"nvme:{drive.name}", title=f"{drive.name} cannot be written to",
+                help=(f"read the kernel log for {drive.name} and {drive.bdf}", COPY_AND_REPLACE))
         elif drive.state in HEALTHY_STATES:
             yield passed(subject, drive.state, measured=Quantity(drive.state), evidence=evidence)
         else:
@@ -195,6 +200,16 @@ def state(nvme: Nvme, want: Profile) -> Iterator[Finding]:
                 subject, f"is {drive.state}, not live", measured=Quantity(drive.state), evidence=evidence,
                 cause=f"nvme:{drive.name}", title=f"{drive.name} is {drive.state}",
                 help=(f"read the kernel log for {drive.name} and {drive.bdf}", "power-cycle the box, reseat the drive"))
+
+
+def _unusable(drive: NvmeDrive) -> str | None:
+    """What is wrong with a namespace of a drive that answers; None where nothing is."""
+    for namespace in drive.namespaces:
+        if namespace.size_bytes == 0:
+            return f"{namespace.name} has no capacity"
+        if namespace.read_only:
+            return f"{namespace.name} refuses writes"
+    return None
 
 
 @check("disk.nvme-health", reads=[Nvme], limits=[USED], needs=["root", "nvme-cli"])
@@ -244,6 +259,12 @@ def _health_of(drive: NvmeDrive, smart: SmartLog, subject: Subject, bound: Limit
             subject, f"{smart.media_errors} media errors, limit 0", measured=Quantity(smart.media_errors, "errors"),
             title=f"{drive.name} has lost data", **common,
             help=(COPY_AND_REPLACE,) if dying else ("copy what is on it; replace it when the number grows",))
+    spare, threshold = smart.spare_percent, smart.spare_threshold_percent
+    if spare is not None and threshold is not None and spare < threshold and not smart.critical_warning & 1:
+        fine = False
+        yield failed(
+            subject, f"spare {spare} %, below the drive's own threshold of {threshold} %", measured=Quantity(spare, "%"),
+            title=f"{drive.name} has no spare left", help=(COPY_AND_REPLACE,), **common)
     used = smart.used_percent
     if bound is not None and used is not None and outcome_of(used, bound) is not Outcome.PASS:
         fine = False

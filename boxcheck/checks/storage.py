@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from boxcheck.checks.raid_steps import EXAMINE, REDUNDANT, RESEAT, steps, words
+from boxcheck.checks.steps import COPY_AND_REPLACE
 from boxcheck.checks.wording import (
+    GIB,
     broken_bound,
     counted,
     decided,
@@ -26,6 +28,8 @@ from boxcheck.registry import check, failed, limit, marginal, outcome_of, passed
 MEMBERS = limit(
     "disk.raid_members", int, "ge", "drives", "Drives that are at work in the largest RAID array.", low=1, high=128,
 )
+LEVEL = limit("disk.raid_level", str, "eq", "", "Level of the largest RAID array: `raid0`, `raid5` ...")
+SIZE = limit("disk.raid_gib", float, "ge", "GiB", "Size of the largest RAID array.", low=1, high=1 << 22)
 MOUNT = limit("disk.raid_mount", str, "eq", "", "Where the RAID array must be mounted.")
 FREE = limit("disk.free_percent", float, "ge", "%", "Free space on / and on the RAID array.", low=0, high=100)
 USB_SPEED = limit(
@@ -36,6 +40,8 @@ USB_SPEED = limit(
 GOOD_STATES = frozenset({"clean", "active", "active-idle", "write-pending", "read-auto"})
 """array_state of a usable array (Documentation/admin-guide/md.rst). `read-auto` turns active with the first write."""
 NO_ARRAY = ("sudo mdadm --assemble --scan puts the array together when its drives are there", EXAMINE, RESEAT)
+WHY_READ_ONLY = ("sudo dmesg | grep -iE 'remount|I/O error|EXT4-fs|XFS'  says whether the kernel stopped writes after "
+                 "an error; then copy the data before anything else")
 BAD_MEMBERS = frozenset({"faulty", "blocked"})
 
 
@@ -72,6 +78,11 @@ def _array_findings(array: RaidArray, storage: Storage, expected: int | None) ->
             + (f"; members found: {listed(member.name for member in array.members)}" if array.members else ""),
             measured=Quantity(array.state), title=f"RAID array {array.name} is {array.state}",
             **common)
+    elif array.read_only:
+        yield failed(
+            subject, f"{level} is {array.state}, and its block device refuses writes", measured=Quantity(True),
+            title=f"RAID array {array.name} is read-only", evidence=(f"/sys/class/block/{array.name}/ro",),
+            cause=_cause(array), help=(WHY_READ_ONLY, f"sudo blockdev --setrw /dev/{array.name}"))
     elif isinstance(array.degraded, Unread):
         yield not_read(subject, array.degraded, evidence=evidence)
     elif array.degraded or bad:
@@ -97,9 +108,32 @@ def _lost_too_many(array: RaidArray) -> bool:
     return array.state not in GOOD_STATES
 
 
-@check("disk.raid", reads=[Storage], limits=[MEMBERS])
+def _kind_findings(array: RaidArray, want: Profile) -> Iterator[Finding]:
+    """Level and size of the array that the profile is about, once it is up."""
+    subject = Subject("disk", array.name)
+    level, room = want.limit(LEVEL), want.limit(SIZE)
+    help = (f"sudo mdadm --detail /dev/{array.name}, and compare with what was to be built; for another level or other "
+            "drives an array is made anew: copy its data first",)
+    if level is not None and isinstance(array.level, str):
+        yield judged(
+            subject, array.level, level, f"level {array.level}, {broken_bound(array.level, level)}", help=help,
+            evidence=(f"/sys/block/{array.name}/md/level",), cause=_cause(array),
+            title=f"RAID array {array.name} is {array.level}")
+    elif level is not None:
+        yield not_read(subject, why_not(array.level, Unread(f"{array.name} shows no level", "malformed")))
+    if room is not None and isinstance(array.size_bytes, int):
+        gib = array.size_bytes / GIB
+        yield judged(
+            subject, gib, room, f"{size(array.size_bytes)}, {broken_bound(gib, room)} GiB", help=help,
+            evidence=(f"/sys/class/block/{array.name}/size",), cause=_cause(array),
+            title=f"RAID array {array.name} is too small")
+    elif room is not None and isinstance(array.size_bytes, Unread):
+        yield not_read(subject, array.size_bytes)
+
+
+@check("disk.raid", reads=[Storage], limits=[MEMBERS, LEVEL, SIZE])
 def raid(storage: Storage, want: Profile) -> Iterator[Finding]:
-    """A RAID array is degraded, inactive, missing, or smaller than the box's.
+    """A RAID array is degraded, inactive, missing, read-only, of another level, or smaller than the box's.
 
     Why it matters: RAID 0 is gone with any one of its drives; a redundant array that lost one drive is safe until the
     next.
@@ -127,6 +161,8 @@ def raid(storage: Storage, want: Profile) -> Iterator[Finding]:
     working = max((_working(array) for array in arrays if array.state in GOOD_STATES), default=0)
     biggest = max(arrays, key=lambda array: len(array.members), default=None)
     unsure = next((why for array in arrays if (why := _unsure(array)) is not None), None)
+    if biggest is not None and biggest.state in GOOD_STATES:
+        yield from _kind_findings(biggest, want)
     if unsure is not None and outcome_of(working, bound) is not Outcome.PASS:
         yield not_read(BOX, unsure, evidence=("/proc/mdstat",))
         return
@@ -160,6 +196,11 @@ def raid_mounted(storage: Storage, container: Container, want: Profile) -> Itera
     help = (f"sudo mount {place}; refused: look at its line in /etc/fstab, and at the array in /proc/mdstat",)
     if isinstance(mount, Unread):
         yield not_read(BOX, mount, evidence=evidence)
+    elif mount is not None and mount.source.startswith("/dev/md") and mount.read_only:
+        yield decided(
+            outcome, BOX, f"{mount.source} is mounted at {place} read-only, {wants(bound)} an array to write to",
+            measured=Quantity("ro"), limit=bound, evidence=evidence, cause=_mount_cause(storage),
+            title=f"{place} is mounted read-only", help=(WHY_READ_ONLY, f"sudo mount -o remount,rw {place}"))
     elif mount is not None and mount.source.startswith("/dev/md"):
         yield passed(
             BOX, f"{mount.source} is mounted at {place}", measured=Quantity(place), limit=bound, evidence=evidence)
@@ -185,6 +226,36 @@ def _mount_cause(storage: Storage) -> str:
     if broken is not None:
         return _cause(broken)
     return "raid-mount:" if arrays else "raid:"
+
+
+DATA_KINDS = frozenset({"ext2", "ext3", "ext4", "xfs", "f2fs", "jfs"})
+"""File systems whose root is written to. Distributions that never write to theirs use btrfs, overlay, squashfs."""
+
+
+@check("disk.read-only", reads=[Storage, Container])
+def read_only(storage: Storage, container: Container, want: Profile) -> Iterator[Finding]:
+    """The root file system is mounted read-only.
+
+    Why it matters: ext4 and XFS are remounted read-only, or stop, when the disk below them fails; programs then fail
+    one by one, and the log that would say why is not written.
+    What to do: read the kernel log for the first error, copy what matters, then replace the disk. Only after a check
+    of the file system: `sudo mount -o remount,rw /`.
+    Not a fault: inside a container; on distributions that never write to their root (it is no ext4 or XFS there).
+    By hand: findmnt -no OPTIONS /
+    """
+    mount = storage.mounted_at("/")
+    evidence = ("/proc/self/mountinfo",)
+    if isinstance(mount, Unread):
+        yield not_read(BOX, mount, evidence=evidence)
+    elif mount is None or mount.kind not in DATA_KINDS or isinstance(container.container, str):
+        yield skipped(BOX, "the root file system is of a kind that may be read-only on purpose")
+    elif mount.read_only:
+        yield failed(
+            Subject("disk", "/"), f"{mount.source} ({mount.kind}) is mounted at / read-only", measured=Quantity("ro"),
+            evidence=evidence, cause="disk-read-only:/", title="the root file system is read-only",
+            help=(WHY_READ_ONLY, COPY_AND_REPLACE))
+    else:
+        yield passed(Subject("disk", "/"), f"{mount.source} is mounted at / for reading and writing", evidence=evidence)
 
 
 @check("disk.free", reads=[Storage], limits=[FREE])

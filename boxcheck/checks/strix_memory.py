@@ -15,6 +15,8 @@ amdkfd's local memory on APUs; ROCm issues 5444 and 5595; kyuz0/amd-strix-halo-t
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from boxcheck.checks.steps import GRUB_FILE, GRUB_RUN, GRUB_WRITE
@@ -31,6 +33,7 @@ CARVE_OUT = limit(
     "strix.carve_out_gib", float, "le", "GiB", "Memory that the BIOS takes for the GPU for good.", low=0, high=4096)
 GIB = 1 << 30
 MIB = 1 << 20
+_PLAIN = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}")
 APU_ARCHES = frozenset({"gfx1151"})
 SMALLEST_CARVE_OUT_BYTES = 512 * MIB
 """What the help tells to set in the BIOS (kyuz0, lhl)."""
@@ -67,7 +70,8 @@ class Shared(msgspec.Struct, frozen=True):
 
     @property
     def asked_pages_bytes(self) -> int | None:
-        pages = parse_number(self.pages_asked.value) if self.pages_asked else None
+        """None where nothing was asked, and where the kernel takes the value for no number."""
+        pages = parse_pages(self.pages_asked.value) if self.pages_asked else None
         return None if pages is None else pages * PAGE_BYTES
 
     @property
@@ -137,11 +141,18 @@ class Shared(msgspec.Struct, frozen=True):
     def _instead(self, pages: int) -> str:
         """The settings that stand in the way of `pages` and have to go."""
         old = [asked for asked in (self.pages_asked, self.pages_elsewhere)
-               if asked is not None and parse_number(asked.value) != pages]
+               if asked is not None and parse_pages(asked.value) != pages]
         if self.gttsize_asked is not None and self.asked_gtt_bytes not in (None, pages * PAGE_BYTES):
             old.append(self.gttsize_asked)
         places = [f"`{asked}`" + ("" if asked.place == COMMAND_LINE else f" of {asked.place}") for asked in old]
         return f", in place of {' and '.join(places)}" if places else ""
+
+
+def parse_pages(value: str | None) -> int | None:
+    """A number of pages as the kernel takes it (kstrtoul: decimal, 0x hex, 0 octal); None for what it refuses, which
+    is anything with a sign or with a suffix such as G."""
+    text = (value or "").strip()
+    return parse_number(text) if _PLAIN.fullmatch(text) else None
 
 
 def _room(installed_bytes: int, carve_out_bytes: int) -> int:

@@ -323,7 +323,10 @@ def _memory_speed(raw: Structure, at: int, extended_at: int, what: str) -> int |
     if isinstance(speed, Unread) or speed != 0xFFFF:
         return speed
     extended = raw.number(extended_at, 4)
-    return known(extended if extended is None else extended & 0x7FFFFFFF, what, 0)
+    if extended is None:
+        return Unread(f"the firmware gives the {what} as 0xffff (see the extended field), and has no such field",
+                      "malformed")
+    return known(extended & 0x7FFFFFFF, what, 0)
 
 
 def _ipmi(raw: Structure) -> IpmiDevice:  # 7.39

@@ -1,7 +1,8 @@
 """Processors: model, sockets, cores, threads, frequency scaling, NUMA nodes.
 
 Reads   /proc/cpuinfo, /sys/devices/system/cpu/{present,online,smt/control,amd_pstate/status}
-        /sys/devices/system/cpu/cpufreq/{boost,policy*/{scaling_governor,scaling_driver,energy_performance_preference}}
+        /sys/devices/system/cpu/cpufreq/{boost,policy*/{scaling_governor,scaling_driver,
+        scaling_max_freq,cpuinfo_max_freq,energy_performance_preference}}
         /sys/devices/system/node/node*/{cpulist,meminfo}, /proc/sys/kernel/numa_balancing           (any user)
 Absent  cpufreq in virtual machines and where the firmware scales on its own; amd_pstate on other processors.
 By hand lscpu; cat /sys/devices/system/cpu/cpufreq/policy0/scaling_governor; numactl -H
@@ -67,6 +68,8 @@ class Cpu(msgspec.Struct, frozen=True, kw_only=True):
     amd_pstate: str | None
     """`active`, `passive`, `guided`, `disable`."""
     boost: bool | None
+    capped_khz: tuple[int, int] | None | Unread = None
+    """scaling_max_freq and cpuinfo_max_freq of the domain that is held down the most. None without scaling."""
     nodes: tuple[NumaNode, ...] | Unread
     numa_balancing: int | None | Unread
     """/proc/sys/kernel/numa_balancing: 0 off, 1 on, 2 tiering. None on a kernel without it."""
@@ -159,6 +162,22 @@ def _governors(host: Host) -> tuple[Mapping[str, int] | None | Unread, str | Non
     return (dict(found) if policies else None), (policies[0] if policies else None)
 
 
+def _capped(host: Host, governors: Mapping[str, int] | None | Unread) -> tuple[int, int] | None | Unread:
+    if governors is None or isinstance(governors, Unread):
+        return governors
+    names = host.entries(f"{CPU}/cpufreq")
+    worst: tuple[int, int] | None = None
+    for name in () if isinstance(names, Unread) else numbered(names, "policy"):
+        allowed, able = (integer(host, f"{CPU}/cpufreq/{name}/{what}_max_freq") for what in ("scaling", "cpuinfo"))
+        if isinstance(allowed, Unread):
+            return allowed
+        if isinstance(able, Unread):
+            return able
+        if able > 0 and (worst is None or allowed * worst[1] < worst[0] * able):
+            worst = allowed, able
+    return worst
+
+
 @probe("cpu", Cpu)
 def cpu(host: Host) -> Cpu:
     text = host.text("/proc/cpuinfo")
@@ -181,6 +200,7 @@ def cpu(host: Host) -> Cpu:
         driver=_known(_optional(host, f"{policy}/scaling_driver")) if first else None,
         preference=_known(_optional(host, f"{policy}/energy_performance_preference")) if first else None,
         amd_pstate=_known(_optional(host, f"{CPU}/amd_pstate/status")),
+        capped_khz=_capped(host, governors),
         boost={"0": False, "1": True}.get(boost) if isinstance(boost, str) else None,
         nodes=_nodes(host),
         numa_balancing=None if isinstance(balancing, Unread) and balancing.kind == "absent" else balancing,

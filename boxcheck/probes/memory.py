@@ -1,7 +1,8 @@
 """Main memory: what the firmware lists by channel, what the kernel has of it, and what EDAC counted.
 
 Reads   /proc/meminfo; /sys/devices/system/edac/mc/mc*/{mc_name,ce_count,ue_count,ce_noinfo_count,ue_noinfo_count,
-        seconds_since_reset,{dimm,rank}*/{dimm_label,dimm_location,size,dimm_ce_count,dimm_ue_count}}      (any user)
+        seconds_since_reset,{dimm,rank}*/{dimm_label,dimm_location,dimm_edac_mode,size,dimm_ce_count,
+        dimm_ue_count}}                                                                             (any user)
         SMBIOS types 16 and 17 through the DMI probe                                                        (root)
         mem_info_vram_total of a GPU that is part of the processor                                          (any user)
 Since   the per-module files of EDAC Linux 3.6
@@ -83,6 +84,8 @@ class EdacModule(msgspec.Struct, frozen=True):
     size_mib: int | Unread
     corrected: int | Unread
     uncorrected: int | Unread
+    mode: str | None = None
+    """dimm_edac_mode: `SECDED`, `S4ECD4ED`, `None` without ECC; None where it was not read."""
 
 
 class EdacController(msgspec.Struct, frozen=True):
@@ -230,9 +233,10 @@ def _array_ecc(smbios: Smbios) -> tuple[str | Unread, bool | Unread]:
 def _edac_module(host: Host, base: str, name: str) -> EdacModule:
     label, location = words(host, f"{base}/dimm_label"), words(host, f"{base}/dimm_location")
     corrected, uncorrected = count(host, f"{base}/dimm_ce_count"), count(host, f"{base}/dimm_ue_count")
+    mode = host.text(f"{base}/dimm_edac_mode")  # its `None` is an answer, where `words` takes it for a placeholder
     return EdacModule(
         name, label if isinstance(label, str) else name, location if isinstance(location, str) else None,
-        integer(host, f"{base}/size"), corrected, uncorrected,
+        integer(host, f"{base}/size"), corrected, uncorrected, clean_text(mode, 32) if isinstance(mode, str) else None,
     )
 
 

@@ -1,6 +1,6 @@
 """NVMe drives: identity, state, size, and the drive's own account of its health.
 
-Reads   /sys/class/nvme/nvme*/{model,serial,firmware_rev,state,transport,address}, their namespaces' sizes   (any user)
+Reads   /sys/class/nvme/nvme*/{model,serial,firmware_rev,state,transport,address}, size, ro of namespaces  (any user)
         `nvme smart-log /dev/nvmeN -o json` (nvme-cli), a read-only admin command                            (root)
 Absent  /sys/class/nvme where the driver is not loaded: then there is no drive that it drives.
 By hand nvme list; sudo nvme smart-log /dev/nvme0
@@ -33,6 +33,8 @@ SMART_TIMEOUT_SECONDS = 5.0
 class Namespace(msgspec.Struct, frozen=True):
     name: str
     size_bytes: int | Unread
+    read_only: bool | None = None
+    """None where that was not read."""
 
 
 class SmartLog(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,7 +139,10 @@ def _namespaces(host: Host, name: str, inside: tuple[str, ...]) -> tuple[Namespa
     for entry in inside:
         if pattern.fullmatch(entry):
             sectors = integer(host, f"{CLASS}/{name}/{entry}/size")
-            found.append(Namespace(entry, sectors if isinstance(sectors, Unread) else sectors * SECTOR_BYTES))
+            refuses = integer(host, f"/sys/class/block/{entry}/ro")
+            found.append(Namespace(
+                entry, sectors if isinstance(sectors, Unread) else sectors * SECTOR_BYTES,
+                None if isinstance(refuses, Unread) else refuses != 0))
     return tuple(found)
 
 

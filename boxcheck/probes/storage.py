@@ -11,6 +11,7 @@ Mounts are those of this process: inside a container they are the container's.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import msgspec
 
@@ -21,6 +22,8 @@ from boxcheck.probes.attributes import integer, numbered, words
 from boxcheck.registry import probe
 
 BLOCK = "/sys/class/block"
+SECTOR_BYTES = 512
+"""Unit of `size` in sysfs, whatever the disk's own block size."""
 USB_DEVICE = re.compile(r"\d+-\d+(?:\.\d+)*")
 """Directory of a USB device: bus, then ports (`2-1`, `4-1.3`)."""
 TRANSPORTS = (("/nvme/", "NVMe"), ("/usb", "USB"), ("/ata", "SATA"), ("/virtio", "virtio"), ("/mmc", "MMC"))
@@ -41,6 +44,8 @@ class Mount(msgspec.Struct, frozen=True):
     kind: str
     device: str | None = None
     """`259:2`, major and minor number, None where the kernel's older table was read."""
+    read_only: bool = False
+    """The mount or the file system below it refuses writes."""
 
 
 class RaidMember(msgspec.Struct, frozen=True):
@@ -59,6 +64,9 @@ class RaidArray(msgspec.Struct, frozen=True, kw_only=True):
     degraded: int | None | Unread
     """Members missing; None where the kernel keeps no count for this level."""
     members: tuple[RaidMember, ...]
+    size_bytes: int | Unread = Unread("its size", "not-captured")
+    read_only: bool | None = None
+    """Writes are refused whatever the array's state (blockdev --setro); None where that was not read."""
     container: bool = False
     """Holds the metadata of firmware RAID (Intel IMSM or VROC, DDF) and never becomes active: the arrays made out of it
     are arrays of their own (md(4), external metadata)."""
@@ -107,7 +115,9 @@ def parse_mountinfo(text: str) -> tuple[Mount, ...]:
         left, dash, right = line.partition(" - ")
         fields, tail = left.split(" "), right.split(" ")
         if dash and len(fields) >= 6 and len(tail) >= 2:
-            found.append(Mount(_unescape(tail[1]), _unescape(fields[4]), clean_text(tail[0], 32), fields[2]))
+            options = {*fields[5].split(","), *(tail[2].split(",") if len(tail) > 2 else ())}
+            found.append(Mount(
+                _unescape(tail[1]), _unescape(fields[4]), clean_text(tail[0], 32), fields[2], "ro" in options))
     return tuple(found)
 
 
@@ -117,7 +127,8 @@ def parse_mounts(text: str) -> tuple[Mount, ...]:
     for line in text.splitlines():
         fields = line.split(" ")
         if len(fields) >= 4:
-            found.append(Mount(_unescape(fields[0]), _unescape(fields[1]), clean_text(fields[2], 32)))
+            found.append(Mount(_unescape(fields[0]), _unescape(fields[1]), clean_text(fields[2], 32),
+                               read_only="ro" in fields[3].split(",")))
     return tuple(found)
 
 
@@ -157,13 +168,25 @@ def parse_containers(mdstat: str) -> frozenset[str]:
 
 def _mounts(host: Host) -> tuple[Mount, ...] | Unread:
     text = host.text("/proc/self/mountinfo")
-    found: tuple[Mount, ...] | Unread = text if isinstance(text, Unread) else parse_mountinfo(text)
+    found: tuple[Mount, ...] | Unread = text if isinstance(text, Unread) else parse_mountinfo(text) or Unread(
+        "/proc/self/mountinfo names no mount", "malformed")
     for path in ("/proc/self/mounts", "/proc/mounts") if isinstance(found, Unread) else ():
         older = host.text(path)
-        if isinstance(older, str):
-            found = parse_mounts(older)
+        if isinstance(older, str) and (parsed := parse_mounts(older)):
+            found = parsed
             break
-    return found if isinstance(found, Unread) else tuple(mount for mount in found if mount.kind not in PSEUDO)
+    return found if isinstance(found, Unread) else tuple(_of_data(found))
+
+
+def _of_data(mounts: tuple[Mount, ...]) -> Iterator[Mount]:
+    """The mounts that hold data, and those of the kernel's own that cover one of them."""
+    seen: set[str] = set()
+    for mount in mounts:
+        if mount.kind not in PSEUDO:
+            seen.add(mount.path)
+            yield mount
+        elif mount.path in seen and mount.path != "/":
+            yield mount
 
 
 def _array(host: Host, name: str) -> RaidArray:
@@ -173,8 +196,11 @@ def _array(host: Host, name: str) -> RaidArray:
     degraded = integer(host, f"{base}/degraded")
     level, metadata = words(host, f"{base}/level"), words(host, f"{base}/metadata_version")
     external = isinstance(metadata, str) and re.match(r"external:\w", metadata) is not None
+    sectors, refuses = integer(host, f"{BLOCK}/{name}/size"), integer(host, f"{BLOCK}/{name}/ro")
     return RaidArray(
         name=name, level=level, state=words(host, f"{base}/array_state"),
+        size_bytes=sectors if isinstance(sectors, Unread) else sectors * SECTOR_BYTES,
+        read_only=None if isinstance(refuses, Unread) else refuses != 0,
         container=level == "container" or (external and level is None),
         disks=integer(host, f"{base}/raid_disks"),
         degraded=None if isinstance(degraded, Unread) and degraded.kind == "absent" else degraded,

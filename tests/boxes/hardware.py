@@ -24,6 +24,8 @@ class Cpu:
     scaling_driver: str = "acpi-cpufreq"
     governor: str = "performance"
     socket_name: str = "CPU1"
+    allowed_mhz: int | None = None
+    """scaling_max_freq where somebody lowered it."""
     offline: tuple[int, ...] = ()
     """Logical processors that somebody switched off."""
     smt: str = ""
@@ -226,6 +228,8 @@ class NvidiaDriver:
     open_module: bool = True
     library_version: str | None = None
     """Version of the user-space libraries; None: the module's."""
+    nvml_version: str | None = None
+    """Version of the driver that NVML speaks for; None: the module's."""
     peer_patched: bool = False
     persistence: bool = True
     package_version: str | None = None
@@ -252,6 +256,7 @@ class Drive:
     media_errors: int = 0
     percentage_used: int = 1
     spare_percent: int = 100
+    read_only: bool = False
     unsafe_shutdowns: int = 3
     partitions: tuple[str, ...] = ()
 
@@ -265,6 +270,9 @@ class Raid:
     mount: str = "/raid"
     active: bool = True
     degraded: int = 0
+    read_only: bool = False
+    """The block device refuses writes."""
+    options: str = "rw,relatime,stripe=512"
 
 
 @dataclass

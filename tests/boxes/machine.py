@@ -52,6 +52,10 @@ class Machine:
     ecc: str = "Multi-bit ECC"
     """SMBIOS type 16 Memory Error Correction."""
     edac: bool = True
+    edac_mode: str = ""
+    """dimm_edac_mode of every rank; empty: what the modules have."""
+    unplaced_uncorrected: int = 0
+    """ue_noinfo_count, which ue_count may lack."""
     slots: list[Slot] = field(default_factory=list)
     supplies: list[PowerSupply] = field(default_factory=list)
     iommu: IommuMode = "identity"
@@ -111,6 +115,8 @@ class Machine:
     bmc: bool = True
     supplies_on_bmc: bool = True
     """Server supplies report over PMBus; ATX supplies are unknown to BMC and firmware alike."""
+    fan_status: str = ""
+    """What the BMC calls every fan; empty: ok, and cr for one that stands still."""
     fan_rpm: list[int] = field(default_factory=lambda: [1400, 1400, 1300, 1300])
     bmc_events: list[str] = field(default_factory=list)
     """Events of the BMC's log, `sensor | event | Asserted`."""

@@ -250,6 +250,23 @@ def wrong_card(machine: Machine) -> None:
     next(one for one in machine.nvidia if one.function is gpu).model = "NVIDIA GeForce RTX 4090 D"
 
 
+@mutation("kfd-plain-file", *RADEON, STRIX, area="/dev/kfd is a plain file")
+def kfd_plain_file(machine: Machine) -> None:
+    machine.edits.append(lambda tree: tree.stat("/dev/kfd", 0o660, 0, machine.groups["render"], "file", "ok"))
+
+
+@mutation("nvml-version", *NVIDIA, area="NVML speaks for another version of the driver than the module")
+def nvml_version(machine: Machine) -> None:
+    assert machine.nvidia_driver is not None
+    machine.nvidia_driver.nvml_version = "550.54.14"
+
+
+@mutation("runtime-error", *CARDS, STRIX, area="the driver failed to wake a GPU up", slot="PCIE3")
+def runtime_error(machine: Machine) -> None:
+    gpu = gpu_of(machine) if machine.slots else machine.gpu_functions()[0]
+    machine.edits.append(lambda tree: tree.put(f"{gpu.path}/power/runtime_status", "error"))
+
+
 @mutation("card-crippled", RED, DEV, area="a card with the id of a 7900 XTX has 12 GiB and 40 units", slot="PCIE3")
 def card_crippled(machine: Machine) -> None:
     card = next(one for one in machine.amd if one.function is gpu_of(machine))

@@ -116,6 +116,19 @@ _log(
     lines=("amdgpu {bdf}: not ready 65535ms after resume; giving up",),
 )
 _log(
+    "gpu-over-temperature",
+    *RADEON,
+    area="a GPU passed the temperature at which it shuts down",
+    slot="PCIE3",
+    lines=("amdgpu {bdf}: amdgpu: ERROR: GPU over temperature range(SW CTF) detected!",),
+)
+_log(
+    "nic-not-ready",
+    *EPYC,
+    area="a device that is no GPU did not wake up, and came back later",
+    lines=("xhci_hcd 0000:c1:00.3: not ready 65535ms after resume; giving up",),
+)
+_log(
     "nvme-timeout",
     *BOXES_ALL,
     area="an NVMe drive did not finish a request in time",

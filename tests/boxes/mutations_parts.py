@@ -40,6 +40,16 @@ def other_cpu(machine: Machine) -> None:
     machine.cpu = Cpu("AMD EPYC 7742 64-Core Processor", cores=64, base_mhz=2250, max_mhz=3400)
 
 
+@mutation("cpu-held-down", *EPYC, area="the processor may run at 400 MHz, under the governor performance")
+def cpu_held_down(machine: Machine) -> None:
+    machine.cpu.allowed_mhz = 400
+
+
+@mutation("cpu-without-boost", *EPYC, area="none: somebody allows the processor its base clock only", healthy=True)
+def cpu_without_boost(machine: Machine) -> None:
+    machine.cpu.allowed_mhz = machine.cpu.base_mhz
+
+
 @mutation("cpus-offline", *EPYC, area="four logical processors are switched off")
 def cpus_offline(machine: Machine) -> None:
     last = machine.cpu.threads
@@ -99,6 +109,72 @@ def nvme_warm(machine: Machine) -> None:
 @mutation("nvme-hot", WOPR, RED, GREEN, DEV, STRIX, area="an NVMe drive is past its critical temperature")
 def nvme_hot(machine: Machine) -> None:
     machine.drives[0].celsius, machine.drives[0].critical_warning = 85.85, 0x02
+
+
+@mutation("nvme-read-only", RED, GREEN, area="an NVMe drive answers and refuses writes")
+def nvme_read_only(machine: Machine) -> None:
+    machine.drives[1].read_only = True
+
+
+@mutation("nvme-no-capacity", RED, GREEN, area="an NVMe drive answers and has no capacity")
+def nvme_no_capacity(machine: Machine) -> None:
+    machine.drives[1].size_bytes = 0
+
+
+@mutation("nvme-no-spare", WOPR, RED, GREEN, area="an NVMe drive has used up its spare and raises no warning")
+def nvme_no_spare(machine: Machine) -> None:
+    machine.drives[0].spare_percent = 4
+
+
+@mutation("nvme-spare-at-threshold", RED, area="none: an NVMe drive's spare is at its threshold", healthy=True)
+def nvme_spare_at(machine: Machine) -> None:
+    machine.drives[0].spare_percent = 10
+
+
+@mutation("raid-level", RED, GREEN, area="the array is a RAID 1, a quarter of the size that it was built for")
+def raid_level(machine: Machine) -> None:
+    machine.raid[0].level, machine.raid[0].size_bytes = "raid1", machine.drives[0].size_bytes
+
+
+@mutation("raid-small", RED, GREEN, area="the array has 1000 sectors")
+def raid_small(machine: Machine) -> None:
+    machine.raid[0].size_bytes = 1000 * 512
+
+
+@mutation("raid-read-only", RED, GREEN, area="the array's block device refuses writes")
+def raid_read_only(machine: Machine) -> None:
+    machine.raid[0].read_only = True
+
+
+@mutation("raid-mounted-read-only", RED, GREEN, area="the array is mounted read-only")
+def raid_mounted_read_only(machine: Machine) -> None:
+    machine.raid[0].options = "ro,relatime,stripe=512"
+
+
+@mutation("raid-covered", RED, GREEN, area="a file system in memory is mounted over the array")
+def raid_covered(machine: Machine) -> None:
+    def cover(tree: Tree) -> None:
+        info, mounts = "/proc/self/mountinfo", "/proc/self/mounts"
+        tree.put(info, tree.text(info) + "99 24 0:77 / /raid rw,relatime shared:99 - tmpfs tmpfs rw,inode64\n")
+        tree.put(mounts, tree.text(mounts) + "tmpfs /raid tmpfs rw,relatime,inode64 0 0\n")
+
+    machine.edits.append(cover)
+
+
+@mutation("root-read-only", *CARDS, STRIX, area="the root file system was remounted read-only")
+def root_read_only(machine: Machine) -> None:
+    def remount(tree: Tree) -> None:
+        for path in ("/proc/self/mountinfo", "/proc/self/mounts"):
+            lines = tree.text(path).splitlines()
+            tree.put(path, "\n".join(line.replace(" rw,relatime", " ro,relatime") if " / ext4 " in f"{line} " or (
+                " / / " in line) else line for line in lines))
+
+    machine.edits.append(remount)
+
+
+@mutation("mountinfo-garbage", RED, area="none: /proc/self/mountinfo is damaged, the older table is not", healthy=True)
+def mountinfo_garbage(machine: Machine) -> None:
+    machine.edits.append(lambda tree: tree.put("/proc/self/mountinfo", "garbage\n"))
 
 
 # Coolers

@@ -45,6 +45,18 @@ def all_memory(machine: Machine) -> None:
     _limits(machine, 33554432)
 
 
+@mutation("strix-pages-suffix", STRIX, area="ttm.pages_limit=124G is no number to the kernel, which refuses it")
+def pages_suffix(machine: Machine) -> None:
+    default_half(machine)
+    machine.kernel.parameters.append("ttm.pages_limit=124G")
+
+
+@mutation("strix-pages-negative", STRIX, area="ttm.pages_limit=-1 is no number of pages")
+def pages_negative(machine: Machine) -> None:
+    default_half(machine)
+    machine.kernel.parameters.append("ttm.pages_limit=-1")
+
+
 @mutation("strix-gtt-size-typo", STRIX, area="amdgpu.gtt_size is not a parameter, the kernel ignored it")
 def gtt_size(machine: Machine) -> None:
     default_half(machine)

@@ -148,6 +148,16 @@ def ecc_off(machine: Machine) -> None:
     machine.ecc, machine.edac = "None", False
 
 
+@mutation("edac-mode-none", *EPYC, area="EDAC says of every rank that nothing corrects it")
+def edac_mode_none(machine: Machine) -> None:
+    machine.edac_mode = "None"
+
+
+@mutation("edac-ue-unplaced", *EPYC, area="uncorrectable memory errors that are in no total and name no module")
+def edac_ue_unplaced(machine: Machine) -> None:
+    machine.unplaced_uncorrected = 5
+
+
 @mutation("edac-ce", *EPYC, area="corrected memory errors", slot="DIMM_D1")
 def edac_ce(machine: Machine) -> None:
     machine.memory[3].corrected_errors = 57
@@ -227,6 +237,11 @@ def psu_dead(machine: Machine) -> None:
 @mutation("psu-absent", RED, GREEN, area="one of two power supplies is not there")
 def psu_absent(machine: Machine) -> None:
     machine.supplies[1].present = machine.supplies[1].ok = False
+
+
+@mutation("fan-at-zero", *EPYC, area="a case fan stands still, and its BMC calls that ok")
+def fan_at_zero(machine: Machine) -> None:
+    machine.fan_rpm[2], machine.fan_status = 0, "ok"
 
 
 @mutation("fan-dead", *EPYC, area="a case fan stands still")

@@ -49,7 +49,8 @@ def _bmc(machine: Machine, out: Tree) -> None:
             state = "No Reading"
         rows.append(f"{supply.name + ' Status':<16s} | C{number}h | ok  | 10.{number} | {state}")
     out.run(["ipmitool", "sdr", "type", "Power Supply"], "".join(f"{row}\n" for row in rows))
-    fans = [f"{f'FAN{number}':<16s} | {0x40 + number:02X}h | {'ok ' if rpm else 'cr '} | 29.{number} | {rpm} RPM\n"
+    fans = [f"{f'FAN{number}':<16s} | {0x40 + number:02X}h | {machine.fan_status or ('ok' if rpm else 'cr'):3s} | "
+            f"29.{number} | {rpm} RPM\n"
             for number, rpm in enumerate(machine.fan_rpm, 1)]  # fmt: skip
     out.run(["ipmitool", "sdr", "type", "Fan"], "".join(fans))
     events = ["System Event #0x72 | Timestamp Clock Sync | Asserted", *machine.bmc_events]
@@ -77,7 +78,7 @@ def _nvml(machine: Machine, out: Tree, cards: list[NvidiaGpu]) -> None:
     peer = P2P_OK if driver.peer_patched else P2P_GPU_NOT_SUPPORTED
     matrix = [[None if one is other else peer for other in cards] for one in cards]
     out.answer("nvml", "gpus", {
-        "driver": driver.version, "nvml": f"12.{driver.version}", "cuda": 12080, "count": len(cards),
+        "driver": driver.nvml_version or driver.version, "nvml": f"12.{driver.version}", "cuda": 12080, "count": len(cards),
         "gpus": [_gpu(machine, gpu, index) for index, gpu in enumerate(cards)], "p2p_read": matrix})  # fmt: skip
     rows = [_smi_row(gpu, driver.persistence) for gpu in cards if not gpu.fallen]
     lost = [gpu for gpu in cards if gpu.fallen]

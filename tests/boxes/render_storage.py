@@ -31,11 +31,13 @@ def device_number(name: str) -> str:
     return f"259:{int(controller) * 8 + int(rest.partition('p')[2] or 0)}"
 
 
-def _block(out: Tree, home: str, name: str, size_bytes: int, rotational: int = 0) -> None:
+def _block(
+    out: Tree, home: str, name: str, size_bytes: int, rotational: int = 0, read_only: bool = False
+) -> None:
     out.put(f"{home}/dev", device_number(name))
     out.link(f"/sys/dev/block/{device_number(name)}", home)
     out.put(f"{home}/size", size_bytes // SECTOR)
-    out.put(f"{home}/ro", 0)
+    out.put(f"{home}/ro", int(read_only))
     out.put(f"{home}/removable", 0)
     out.put(f"{home}/queue/rotational", rotational)
     out.put(f"{home}/queue/logical_block_size", SECTOR)
@@ -75,7 +77,7 @@ def _nvme(machine: Machine, out: Tree, number: int, drive: Drive) -> None:
     space = f"{here}/{name}n1"
     out.put(f"{space}/wwid", f"eui.00{number:02x}25384101{number:04x}")
     out.link(f"{space}/device", here)
-    _block(out, space, f"{name}n1", drive.size_bytes)
+    _block(out, space, f"{name}n1", drive.size_bytes, read_only=drive.read_only)
     for position, partition in enumerate(drive.partitions, 1):
         size = 1 << 30 if position < len(drive.partitions) else drive.size_bytes - (1 << 30)
         _partition(out, space, f"{name}n1", partition, position, size)
@@ -150,7 +152,7 @@ def _array(out: Tree, array: Raid) -> list[str]:
         for member in present:
             out.put(f"{home}/md/dev-{member}/state", "in_sync")
             out.link(f"{home}/slaves/{member}", out.resolve(f"/sys/block/{member}"))
-        _block(out, home, array.name, array.size_bytes)
+        _block(out, home, array.name, array.size_bytes, read_only=array.read_only)
     members = " ".join(f"{member}[{position}]" for position, member in reversed(list(enumerate(present))))
     if not array.active:
         return [
@@ -215,7 +217,7 @@ def _mounts(machine: Machine, out: Tree) -> None:
     for array in machine.raid:
         if array.active:
             rows.append(
-                (device_number(array.name), array.mount, "ext4", f"/dev/{array.name}", "rw,relatime,stripe=512")
+                (device_number(array.name), array.mount, "ext4", f"/dev/{array.name}", array.options)
             )
             out.answer(
                 "statvfs",

@@ -155,7 +155,7 @@ def _cpu(machine: Machine, out: Tree) -> None:
         )
         out.put(f"{policy}/scaling_cur_freq", cpu.base_mhz * 1000)
         out.put(f"{policy}/scaling_min_freq", 1500000)
-        out.put(f"{policy}/scaling_max_freq", cpu.max_mhz * 1000)
+        out.put(f"{policy}/scaling_max_freq", (cpu.allowed_mhz or cpu.max_mhz) * 1000)
         out.put(f"{policy}/cpuinfo_min_freq", 1500000)
         out.put(f"{policy}/cpuinfo_max_freq", cpu.max_mhz * 1000)
         out.put(f"{policy}/affected_cpus", thread)
@@ -237,7 +237,7 @@ def _edac(machine: Machine, out: Tree) -> None:
         out.put(f"{here}/ce_count", sum(dimm.corrected_errors for dimm in mine))
         out.put(f"{here}/ue_count", sum(dimm.uncorrected_errors for dimm in mine))
         out.put(f"{here}/ce_noinfo_count", 0)
-        out.put(f"{here}/ue_noinfo_count", 0)
+        out.put(f"{here}/ue_noinfo_count", machine.unplaced_uncorrected if socket == 0 else 0)
         out.put(f"{here}/size_mb", sum(dimm.size_mib for dimm in mine))
         out.put(f"{here}/seconds_since_reset", int(MONOTONIC_AT_START_SECONDS) - 8)
         number = 0
@@ -250,7 +250,7 @@ def _edac(machine: Machine, out: Tree) -> None:
                 out.put(
                     f"{rank_dir}/dimm_mem_type", f"{'Registered-' if dimm.registered else 'Unbuffered-'}{dimm.kind}"
                 )
-                out.put(f"{rank_dir}/dimm_edac_mode", "SECDED" if not dimm.registered else "S4ECD4ED")
+                out.put(f"{rank_dir}/dimm_edac_mode", machine.edac_mode or ("SECDED" if not dimm.registered else "S4ECD4ED"))
                 out.put(f"{rank_dir}/dimm_dev_type", "x4")
                 out.put(f"{rank_dir}/size", dimm.size_mib // dimm.ranks)
                 out.put(f"{rank_dir}/dimm_ce_count", dimm.corrected_errors if rank == 0 else 0)

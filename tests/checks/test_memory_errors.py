@@ -24,6 +24,8 @@ UNCOUNTED = (msgspec.structs.replace(edac()[0], corrected=GONE, uncorrected=GONE
     (unread_modules(DENIED, edac=()), ECC, "unknown"),
     (memory(edac=GONE), ECC, "unknown"),
     (memory(edac=()), None, "skip"),
+    (memory(ecc=False, error_correction="None"), ECC, "unknown"),  # firmware and driver contradict each other
+    (memory(*(module(letter, check_bits=0) for letter in "ABCDEFGH")), ECC, "unknown"),
 ])
 def test_ecc(facts: Memory, limits: Any, wanted: str) -> None:
     assert outcome("memory.ecc", facts, limits=limits) == wanted
@@ -66,8 +68,8 @@ def by(driver: str | None, **counts: int) -> Any:
 
 
 @pytest.mark.parametrize(("driver", "says", "wanted"), [
-    ("F17h_M30h", False, "pass"), ("Skylake Socket#0 IMC#0", DENIED, "pass"), ("ghes_edac", True, "pass"),
-    ("ghes_edac", False, "fail"), ("ghes_edac", DENIED, "unknown"), (None, DENIED, "unknown")])
+    ("F17h_M30h", False, "unknown"), ("F17h_M30h", True, "pass"), ("Skylake Socket#0 IMC#0", DENIED, "pass"),
+    ("ghes_edac", True, "pass"), ("ghes_edac", False, "fail"), ("ghes_edac", DENIED, "unknown"), (None, DENIED, "unknown")])
 def test_only_a_driver_of_the_hardware_proves_ecc(driver: str | None, says: Any, wanted: str) -> None:
     assert outcome("memory.ecc", memory(edac=by(driver), ecc=says), limits=ECC) == wanted
     bare = memory(*(module(letter, check_bits=0) for letter in "ABCDEFGH"), edac=by("ghes_edac"), ecc=True)
