@@ -48,7 +48,7 @@ class Fitting(NamedTuple):
     rule: Rule
     labels: tuple[str, ...]
     bdf: Bdf | None
-    count: int
+    times: int
     process: str | None
 
 

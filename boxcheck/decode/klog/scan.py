@@ -7,6 +7,7 @@ way is even imported. A longer text goes through an automaton that looks for all
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -20,6 +21,17 @@ class _Automaton(Protocol):
     ) -> list[tuple[int, int, int]]: ...
 
 
+@functools.lru_cache(maxsize=8)
+def _made(words: tuple[bytes, ...]) -> _Automaton | None:
+    """The automaton of these words: a run reads several logs, and making it costs as much as reading 20 KB."""
+    try:
+        from ahocorasick_rs import BytesAhoCorasick, Implementation
+    except ImportError:
+        return None
+    automaton: _Automaton = BytesAhoCorasick(words, implementation=Implementation.DFA)
+    return automaton
+
+
 class Scanner:
     """Looks for words, all at once. Words may overlap and hold each other (` reset` in ` GPU reset`)."""
 
@@ -30,11 +42,7 @@ class Scanner:
     def quicken(self) -> bool:
         """Prepare for megabytes. Returns whether the automaton is at hand; without it, `find` stays as it is."""
         if self._automaton is None and self.words:
-            try:
-                from ahocorasick_rs import BytesAhoCorasick, Implementation
-            except ImportError:
-                return False
-            self._automaton = BytesAhoCorasick(self.words, implementation=Implementation.DFA)
+            self._automaton = _made(self.words)
         return self._automaton is not None
 
     def find(self, block: bytes, start: int, end: int) -> list[tuple[int, int]]:
