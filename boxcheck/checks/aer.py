@@ -7,29 +7,32 @@ Since boot the bits moved are not known exactly: the most that the link can have
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
+from boxcheck.checks.aer_live import link_name, root_of, silence, silence_help
+from boxcheck.checks.pcie_signal import RETRAINED, retrained
 from boxcheck.checks.places import (
     link_evidence,
     link_subject,
+    path_links,
     reseat,
     short,
-    slot_links,
     unjudged,
     wanted_gpus,
     where,
 )
-from boxcheck.checks.steps import GRUB_FILE, GRUB_RUN
-from boxcheck.checks.wording import duration, listed
+from boxcheck.checks.wording import counted, duration
 from boxcheck.decode.pci_aer import AER_CORRECTABLE
 from boxcheck.decode.pci_config import ConfigSpace
-from boxcheck.model import BOX, Bdf, Finding, Quantity, Subject, Unread
+from boxcheck.model import Bdf, Finding, Quantity, Subject, Unread
 from boxcheck.poisson import link_bits, lower
 from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.kernel_log import KernelLogs
-from boxcheck.probes.links import Link, Links
+from boxcheck.probes.links import Link, LinkEnd, Links
+from boxcheck.probes.nvme import Nvme
 from boxcheck.probes.pci import PciInventory
 from boxcheck.probes.pcie_aer import SIGNAL, Aer, unnamed
 from boxcheck.profile import Profile
@@ -49,149 +52,9 @@ def _link_evidence(link: Link) -> tuple[str, ...]:
     return link_evidence(link, "aer_dev_correctable")
 
 
-TOLD_BY_FIRMWARE = "the log holds an error of it that the firmware reported: the firmware handles its errors first"
-
-
-def silence(link: Link, links: Links, aer: Aer, pci: PciInventory, logs: KernelLogs) -> str | None | Unread:
-    """Why nobody counts errors of this link; None when both ends are known to be counted; Unread when unknown.
-
-    The words name the part that an end plays and no address, so that one cause of many links reads the same on each.
-    """
-    if isinstance(aer.disabled_by, Unread):
-        return aer.disabled_by
-    if aer.disabled_by is not None:
-        return f"{aer.disabled_by} on the kernel command line switches AER off"
-    above = aer.uncounted.get(link.downstream.bdf)
-    if above is not None and above.kind == "absent":
-        return "the port above has no AER counters"
-    root = (*links.chain(link.id), link)[0].id
-    if isinstance(aer.service_ports, Unread):
-        return aer.service_ports
-    if root not in aer.service_ports:
-        return "the kernel's AER service is not bound to the root port: the firmware keeps AER"
-    if told_by_firmware(link, logs):
-        return TOLD_BY_FIRMWARE
-    hidden: Unread | None = None
-    for end, part in ((link.downstream, "the port"), (link.upstream, "the card")):
-        if end is None:
-            continue
-        blind = _blind(end.bdf, part, pci)
-        if blind is None and end.bdf not in aer.counters:
-            # Zero counted at the other end says nothing about the packets that arrive at this one.
-            why = aer.uncounted.get(end.bdf)
-            hidden = Unread(
-                f"{part} has an AER capability, and its counters were not read"
-                + (f": {why.why}" if why is not None else ""), why.kind if why is not None else "error")
-        elif isinstance(blind, Unread):
-            hidden = blind
-        elif blind is not None:
-            return blind
-    return hidden
-
-
-def told_by_firmware(link: Link, logs: KernelLogs) -> bool:
-    """Whether this boot's log holds a firmware-first record (APEI, GHES) of an end of this link. Such an error never
-    reaches the kernel's counters."""
-    log = logs.this_boot
-    if isinstance(log, Unread):
-        return False
-    ends = {link.downstream.bdf} | ({link.upstream.bdf} if link.upstream is not None else set())
-    return any(event.kind == "ghes-pcie" and event.bdf in ends for event in log.events)
-
-
-def _blind(bdf: Bdf, part: str, pci: PciInventory) -> str | None | Unread:
-    """Why this end reports no link errors. `part` is what to call it."""
-    function = pci.functions.get(bdf)
-    if function is None:
-        return Unread(f"{short(bdf)} is not in the inventory", "error")
-    config = function.config
-    if isinstance(config, Unread):
-        return config
-    if config.all_ones:
-        return f"{part} no longer answers"
-    if isinstance(config.express, Unread):
-        return config.express
-    if config.express is not None and not config.express.dev_ctl.correctable_reporting:
-        return f"{part} does not report correctable errors (DevCtl)"
-    if isinstance(config.aer, Unread):
-        return config.aer
-    if config.aer is None:
-        return f"{part} has no AER capability"
-    masked = [name for name in config.aer.correctable_mask if name in SIGNAL]
-    if masked:
-        return f"{part} masks {', '.join(masked)}"
-    if config.aer.root is not None and not config.aer.root.correctable_interrupt:
-        return "the root port raises no interrupt for correctable errors (RootCmd)"
-    return None
-
-
-@check("aer.live", reads=[Gpus, Links, Aer, PciInventory, KernelLogs], needs=["root"])
-def live(
-    gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, logs: KernelLogs, want: Profile,
-) -> Iterator[Finding]:
-    """Nobody counts the errors of a GPU's link, so that zero proves nothing.
-
-    Why it matters: the counter files exist whenever the device can report, also where the firmware kept error reporting
-    to itself and every count stays at 0 for ever.
-    What to do: BIOS setup, PCIe AER (or "AER reporting mechanism"): OS first. No such setting: boot with
-    `pcie_ports=native`. Remove pci=noaer and pcie_ports=compat from the kernel command line.
-    Not a fault: of the link. Consumer boards often keep AER in firmware.
-    By hand: ls /sys/bus/pci_express/drivers/aer; sudo lspci -vv -s <port> | grep -E 'DevCtl|CEMsk|RootCmd'
-    """
-    judged = False
-    silences: dict[str, list[tuple[Gpu, Link]]] = {}
-    for gpu, link in slot_links(gpus, links, want):
-        judged = True
-        subject = link_subject(link, gpu)
-        silent = silence(link, links, aer, pci, logs)
-        evidence = (*LIVE_EVIDENCE, *link_evidence(link, "config"))
-        if isinstance(silent, Unread):
-            yield unknown(subject, f"whether errors are counted was not read: {silent.why}", evidence=evidence,
-                          needs_root=silent.kind == "permission")
-        elif silent is not None and gpu.gone:
-            yield unknown(subject, silent, evidence=evidence)
-        elif silent is not None:
-            silences.setdefault(silent, []).append((gpu, link))
-        else:
-            yield passed(subject, "both ends report and the kernel counts", evidence=evidence)
-    for why, found in silences.items():
-        yield _silent(why, found, links, want)
-    yield from unjudged(gpus, want, judged)
-
-
-LIVE_EVIDENCE = ("/sys/bus/pci_express/drivers/aer", "/proc/cmdline")
-
-
-def _silent(why: str, found: Sequence[tuple[Gpu, Link]], links: Links, want: Profile) -> Finding:
-    """One finding for one cause, however many links it holds for."""
-    gpu, link = found[0]
-    subject, place = link_subject(link, gpu), where(link, gpu, links, want)
-    whose = f"the link of {link_name(link, subject)}"
-    if len(found) > 1:
-        whose = f"{len(found)} GPU links"
-        names = sorted((str(link_subject(link, gpu)) for gpu, link in found), key=lambda name: (len(name), name))
-        subject, place = BOX, listed(names, most=16)
-    ends = tuple(path for _, link in found for path in link_evidence(link, "config"))
-    # That the firmware reported this link's error is the same happening as the error.
-    cause = f"link:{link.id}" if why == TOLD_BY_FIRMWARE and len(found) == 1 else "aer-silent:"
-    return marginal(
-        subject, f"errors of {whose} are not counted: {why}", evidence=(*LIVE_EVIDENCE, *ends), cause=cause,
-        title=f"errors of {whose} are not counted", where=place, help=_silence_help(why),
-        not_=("a clean link (nobody looked)",))
-
-
-def _silence_help(silent: str) -> tuple[str, ...]:
-    if "command line" in silent:
-        return (f"take that word out of {GRUB_FILE}", GRUB_RUN)
-    if "firmware" in silent:
-        return ("BIOS setup: PCIe AER (AER reporting mechanism): OS first",
-                f"no such setting: add pcie_ports=native to {GRUB_FILE}, {GRUB_RUN}")
-    return ("reboot; if it stays so, firmware or a tool switched reporting off at this end",)
-
-
-@check("aer.correctable", reads=[Gpus, Links, Aer, PciInventory, KernelLogs], limits=[BER], needs=["root"])
+@check("aer.correctable", reads=[Gpus, Links, Aer, PciInventory, KernelLogs, Nvme], limits=[BER], needs=["root"])
 def correctable(
-    gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, logs: KernelLogs, want: Profile,
+    gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, logs: KernelLogs, nvme: Nvme, want: Profile,
 ) -> Iterator[Finding]:
     """A GPU's link repairs damaged packets.
 
@@ -200,17 +63,101 @@ def correctable(
     What to do: reseat the riser at both ends. Errors at 16 GT/s that are gone at 8 GT/s
     speak for the riser.
     On cards with a switch of their own (RDNA) the link on the card is told as well where it counted errors: no riser is
-    in it, so they are the card's. So is the uplink of a switch that several cards share.
+    in it, so they are the card's. So are the links of NVMe drives, and corrected errors inside a card or a port.
     Not a fault: a few receiver errors while the link trained at boot. Advisory non-fatal errors (NonFatalErr) are
     software's and are not counted here.
     By hand: cat /sys/bus/pci/devices/<port>/aer_dev_correctable, and the same at the card
     """
     judged: set[Bdf] = set()
-    for gpu, link in slot_links(gpus, links, want):
+    for gpu, link in path_links(gpus, links, want):
         judged.add(link.id)
         yield _judge_correctable(gpu, link, gpus, links, aer, pci, logs, want)
     yield from unjudged(gpus, want, bool(judged))
     yield from _elsewhere(gpus, links, aer, pci, logs, want, judged)
+    for name, link in drive_links(nvme, links):
+        if link.id not in judged:
+            judged.add(link.id)
+            counts = _counts(link, aer, pci)
+            if counts.port or counts.card:
+                yield _told(None, link, counts, links, aer, pci, want, drive=name)
+    looked_at = {end.bdf for id in judged for end in (links.links[id].downstream, links.links[id].upstream) if end}
+    yield from _internal(looked_at, gpus, aer, pci)
+    roots = sorted({root_of(links.links[id], links) for id in judged})
+    below = by_root(pci)
+    for root in roots:
+        yield from _stray(root, below.get(root, []), aer)
+
+
+def drive_links(nvme: Nvme, links: Links) -> Iterator[tuple[str, Link]]:
+    """Each NVMe drive on PCIe with the link that it hangs on."""
+    for drive in nvme.drives:
+        link = links.slot_link(drive.bdf) if drive.bdf is not None else None
+        if link is not None:
+            yield drive.name, link
+
+
+def by_root(pci: PciInventory) -> dict[Bdf, list[Bdf]]:
+    """Root port -> itself and everything below it."""
+    found: dict[Bdf, list[Bdf]] = {}
+    for bdf in pci.functions:
+        above = [function.bdf for function in pci.ancestors(bdf)]
+        found.setdefault(above[-1] if above else bdf, []).append(bdf)
+    return found
+
+
+def _internal(ends: set[Bdf], gpus: Gpus, aer: Aer, pci: PciInventory) -> Iterator[Finding]:
+    """Corrected errors inside a device (CorrIntErr): the wire has no part in them."""
+    owners = {bdf: gpu for gpu in gpus.gpus for bdf in functions_at(gpu.bdf, pci)}
+    for bdf in sorted({bdf for end in ends for bdf in functions_at(end, pci)}):
+        counters = aer.counters.get(bdf)
+        counts = {} if counters is None or isinstance(counters.correctable, Unread) else counters.correctable
+        count, gpu = counts.get(INTERNAL, 0), owners.get(bdf)
+        if not count:
+            continue
+        name = "" if gpu is None else f" of {gpu.slot or gpu.subject.name}"
+        yield marginal(
+            gpu.subject if gpu is not None else Subject("function", name=short(bdf), bdf=bdf),
+            f"{count} corrected errors inside {short(bdf)} ({INTERNAL}) since boot",
+            measured=Quantity(count, "errors"), cause=f"function:{bdf}",
+            evidence=(f"/sys/bus/pci/devices/{bdf}/aer_dev_correctable",),
+            title=f"{short(bdf)}{name} corrects errors inside itself",
+            help=("note the count and look again after a day of load: one that grows is for the maker of the part, "
+                  "with its firmware version",),
+            not_=("the riser or the slot (the wire has no part in these)",))
+
+
+def _stray(root: Bdf, below: Iterable[Bdf], aer: Aer) -> Iterator[Finding]:
+    """Corrected errors that a root port was told of and that nothing below it shows. Its total may exceed the sum of
+    what is below by the messages of a burst (docs/explanation/kernel-facts.md)."""
+    totals = aer.root_totals.get(root)
+    if totals is None or isinstance(totals.correctable, Unread) or not totals.correctable:
+        return
+    claimed = 0
+    for bdf in below:
+        counters = aer.counters.get(bdf)
+        if counters is None:
+            continue
+        if isinstance(counters.correctable, Unread):
+            return  # said of the link that it belongs to
+        counts = counters.correctable
+        claimed += max(counts.get("TOTAL", 0), sum(count for name, count in counts.items() if name != "TOTAL"))
+    if totals.correctable <= STRAY_FACTOR * claimed:
+        return
+    shown = f"{claimed} of them" if claimed else "none of them"
+    yield marginal(
+        Subject("function", name=f"root port {short(root)}", bdf=root),
+        f"{counted(totals.correctable, 'corrected error')} at root port {short(root)}, and the devices below it show "
+        f"{shown}", evidence=(f"/sys/bus/pci/devices/{root}/aer_rootport_total_err_cor",),
+        measured=Quantity(totals.correctable - claimed, "errors"), cause=f"link:{root}",
+        where=f"somewhere below root port {short(root)}",
+        title=f"corrected errors somewhere below root port {short(root)} that nothing there shows",
+        help=("boxcheck doctor log -v  shows whom the kernel named",
+              "reboot, keep the GPUs busy, and run: boxcheck doctor pcie aer"),
+        notes=("a device that was taken out since took its own counters with it",))
+
+
+INTERNAL = "CorrIntErr"
+STRAY_FACTOR = 2
 
 
 class _Counts(msgspec.Struct, frozen=True):
@@ -223,7 +170,29 @@ class _Counts(msgspec.Struct, frozen=True):
     unread: Unread | None
 
 
-def _counts(link: Link, aer: Aer) -> _Counts:
+def functions_at(bdf: Bdf, pci: PciInventory) -> tuple[Bdf, ...]:
+    """A function and the others of its device: a card's audio function shares the link of its GPU."""
+    function = pci.functions.get(bdf)
+    if function is None or function.is_bridge:
+        return (bdf,)
+    beside = () if function.parent is None else pci.children.get(function.parent, ())
+    return (bdf, *(other for other in beside if other != bdf
+                   and pci.functions[other].slot_address == function.slot_address))
+
+
+def _beside(end: LinkEnd, aer: Aer, pci: PciInventory) -> dict[str, int]:
+    """Signal errors that the other functions of the device at an end counted. All functions log what one wire did, so
+    the highest count is the wire's."""
+    most: dict[str, int] = {}
+    for bdf in functions_at(end.bdf, pci)[1:]:
+        counters = aer.counters.get(bdf)
+        counts = {} if counters is None or isinstance(counters.correctable, Unread) else counters.correctable
+        for name in SIGNAL:
+            most[name] = max(most.get(name, 0), counts.get(name, 0))
+    return most
+
+
+def _counts(link: Link, aer: Aer, pci: PciInventory) -> _Counts:
     ends: list[dict[str, int]] = []
     strange: list[str] = []
     unread: Unread | None = None
@@ -233,7 +202,9 @@ def _counts(link: Link, aer: Aer) -> _Counts:
         if isinstance(counts, Unread):
             unread = Unread(f"aer_dev_correctable of {short(end.bdf) if end else ''}: {counts.why}", counts.kind)
             counts = {}
-        ends.append({name: counts[name] for name in SIGNAL if counts.get(name)})
+        beside = _beside(end, aer, pci) if end is not None else {}
+        most = {name: max(counts.get(name, 0), beside.get(name, 0)) for name in SIGNAL}
+        ends.append({name: count for name, count in most.items() if count})
         odd = {name: count for name, count in counts.items() if count and name not in _KNOWN}
         if unknown_kind := unnamed(counts):
             odd["of an unknown kind (TOTAL_ERR_COR)"] = unknown_kind
@@ -266,7 +237,7 @@ def _judge_correctable(
     subject = link_subject(link, gpu)
     evidence = _link_evidence(link)
     silent = silence(link, links, aer, pci, logs)
-    counts = _counts(link, aer)
+    counts = _counts(link, aer, pci)
     port, card = counts.port, counts.card
     total = sum(port.values()) + sum(card.values())
     if total == 0 and counts.strange:
@@ -289,7 +260,7 @@ def _judge_correctable(
         if raw and not gpu.gone:
             return _standing(gpu, link, raw, silent, links, want)
         return unknown(subject, f"0 counted, and that proves nothing: {silent}", evidence=evidence)
-    return _told(gpu, link, counts, links, aer, want)
+    return _told(gpu, link, counts, links, aer, pci, want)
 
 
 def _standing(
@@ -302,45 +273,53 @@ def _standing(
     return marginal(
         subject, f"link errors stand in the status register ({text}) and nobody counts them",
         evidence=link_evidence(link, "config"), cause=f"link:{link.id}", where=where(link, gpu, links, want),
-        title=f"{which} {subject} had errors that nobody counted", help=_silence_help(silent),
+        title=f"{which} {subject} had errors that nobody counted", help=silence_help(silent),
     )
 
 
 def _elsewhere(
     gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, logs: KernelLogs, want: Profile, judged: set[Bdf],
 ) -> Iterator[Finding]:
-    """Errors of the other links between the processor and a GPU: above a switch, and on a card with one of its own.
+    """Errors of the other links between the processor and a GPU: on a card with a switch of its own.
     Nothing where none was counted: what is required is said of the slot links."""
     for gpu in wanted_gpus(gpus, want):
         for link in links.chain(gpu.bdf):
             if link.id in judged:
                 continue
             judged.add(link.id)
-            counts = _counts(link, aer)
+            counts = _counts(link, aer, pci)
             silent = silence(link, links, aer, pci, logs)
             if counts.port or counts.card:
-                yield _told(gpu, link, counts, links, aer, want)
+                yield _told(gpu, link, counts, links, aer, pci, want)
             elif isinstance(silent, str) and not gpu.gone and (raw := _raw_status(link, pci)):
                 yield _standing(gpu, link, raw, silent, links, want)
 
 
-def _told(gpu: Gpu, link: Link, counts: _Counts, links: Links, aer: Aer, want: Profile) -> Finding:
-    """The finding on a link with errors."""
-    slot = link.id == gpu.slot_link
-    subject, evidence = link_subject(link, gpu if slot or link.on_card else None), _link_evidence(link)
+def _told(
+    gpu: Gpu | None, link: Link, counts: _Counts, links: Links, aer: Aer, pci: PciInventory, want: Profile,
+    drive: str | None = None,
+) -> Finding:
+    """The finding on a link with errors: of a GPU, or of a `drive`."""
+    subject, evidence = link_subject(link, gpu), _link_evidence(link)
+    if drive is not None:
+        subject = Subject("link", name=drive, slot=link.slot, bdf=link.upstream.bdf if link.upstream else link.id)
     port, card = counts.port, counts.card
     total = sum(port.values()) + sum(card.values())
-    place = where(link, gpu, links, want)
+    place = where(link, gpu, links, want) + (f" > {drive}" if drive else "")
     ends = []
     if port:
         ends.append(f"{counts_text(port)} at the port {short(link.downstream.bdf)}")
     if card and link.upstream:
-        ends.append(f"{counts_text(card)} at the card {short(link.upstream.bdf)}")
+        ends.append(f"{counts_text(card)} at the {'drive' if drive else 'card'} {short(link.upstream.bdf)}")
     says = f"{' and '.join(ends)} since boot"
     notes = (*_directions(port, card), *(f"besides: {text}" for text in counts.strange))
+    if retrained(link, pci):
+        notes = (*notes, RETRAINED)
     if counts.unread is not None:
         notes = (*notes, f"not read: {counts.unread.why}")
-    helps: tuple[str, ...] = reseat(link, want)
+    helps: tuple[str, ...] = reseat(link, want) if drive is None else (
+        f"power off, reseat {drive} and the cable or adapter between it and the board, power on",
+        f"not cured: put {drive} in another slot. The fault moves with it: the drive; it stays: slot or cable")
     excluded: tuple[str, ...] = ()
     if port.keys() | card.keys() == {"Timeout"}:
         helps = ("boot once with pcie_aspm=off: a link that wakes too slowly also times out", *helps)
@@ -351,7 +330,7 @@ def _told(gpu: Gpu, link: Link, counts: _Counts, links: Links, aer: Aer, want: P
         helps = ("no riser is in this link: move the card alone to another slot; errors that move with it are its own",)
         excluded = (*excluded, "the riser or the slot (this link is on the card)")
         says = f"{says}, on the card itself"
-    options = {
+    options: dict[str, Any] = {
         "measured": Quantity(total, "errors"), "limit": want.limit(BER), "evidence": evidence,
         "cause": f"link:{link.id}", "where": place, "title": title,
         "notes": notes, "help": helps, "not_": excluded,
@@ -359,14 +338,36 @@ def _told(gpu: Gpu, link: Link, counts: _Counts, links: Links, aer: Aer, want: P
     if port.get("Rollover") or card.get("Rollover"):
         return failed(subject, f"{says}; a Rollover is a packet that failed four times in a row", **options)
     bound = want.limit(BER)
-    rate = _proven_rate(link, max(sum(port.values()), sum(card.values())), aer)
+    most = max(sum(port.values()), sum(card.values()))
+    rate = _proven_rate(link, most, aer)
+    if rate is None and bound is not None and bound.must is not None:
+        return _without_uptime(link, most, float(bound.must), says, subject, options)
     if bound is not None and bound.must is not None and rate is not None and rate > bound.must:
         return failed(subject, f"{says}: at least {rate:.1e} errors per bit, limit {bound.must:.0e}", **options)
     return marginal(subject, says, **options)
 
 
-def link_name(link: Link, subject: Subject) -> str:
-    return f"slot {link.slot}" if link.slot else str(subject)
+def _without_uptime(
+    link: Link, count: int, bound: float, says: str, subject: Subject, options: dict[str, Any],
+) -> Finding:
+    """The finding on errors over a time or a rate that was not read: settled only where no time would change it."""
+    speed, width = link.capable_speed_gts, link.capable_width
+    bits_a_second = link_bits(speed if isinstance(speed, float) else FASTEST_GTS,
+                              width if isinstance(width, int) else 16, 1.0)
+    seconds = lower(count) / bits_a_second / bound
+    if seconds > LONGEST_SECONDS:
+        return failed(subject, f"{says}: more than {bound:.0e} errors per bit, however long the box has been up",
+                      **options)
+    if seconds <= SHORTEST_SECONDS:
+        return marginal(subject, says, **options)
+    return unknown(
+        subject, f"{says}; the time since boot or what the link can do was not read, so the rate cannot be told",
+        measured=options["measured"], evidence=options["evidence"], help=options["help"])
+
+
+FASTEST_GTS = 64.0
+SHORTEST_SECONDS, LONGEST_SECONDS = 60.0, 10 * 365 * 86400.0
+"""A box that is looked at has been up for a minute at least, and for ten years at most."""
 
 
 def _proven_rate(link: Link, count: int, aer: Aer) -> float | None:

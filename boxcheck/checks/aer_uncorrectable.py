@@ -11,14 +11,18 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from boxcheck.checks.aer import counts_text, link_name, silence
-from boxcheck.checks.places import link_evidence, link_subject, reseat, short, slot_links, unjudged, where
+from boxcheck.checks.aer import by_root, counts_text, drive_links, functions_at
+from boxcheck.checks.aer_live import link_name, root_of, silence
+from boxcheck.checks.pcie_link import on_card_links
+from boxcheck.checks.pcie_signal import config_of
+from boxcheck.checks.places import link_evidence, link_subject, path_links, reseat, short, unjudged, where
 from boxcheck.checks.steps import READ_THE_LOG
 from boxcheck.checks.wording import counted, not_read
-from boxcheck.model import Bdf, Finding, Quantity, Subject, Unread
+from boxcheck.model import Bdf, Finding, Outcome, Quantity, Subject, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.kernel_log import KernelLogs
 from boxcheck.probes.links import Link, Links
+from boxcheck.probes.nvme import Nvme
 from boxcheck.probes.pci import PciInventory
 from boxcheck.probes.pcie_aer import Aer, unnamed
 from boxcheck.profile import Profile
@@ -26,6 +30,8 @@ from boxcheck.registry import check, failed, marginal, passed, unknown
 
 KINDS = ("fatal", "nonfatal")
 REFUSED = "UnsupReq"
+LOSS = frozenset({"DLP", "SDES", "TLP", "FCP", "CmpltTO", "RxOF", "MalfTLP", "ECRC"})
+"""Errors that mean a lost link or packet. Probing the bus leaves Unsupported Request and its like in the registers."""
 REFUSED_NOTE = (
     "UnsupReq is a request that the device does not support: software or firmware that probed it, not the wire",)
 UNCLAIMED_NOTE = (
@@ -49,19 +55,6 @@ def _shown(counts: Mapping[str, int]) -> dict[str, int]:
     found = {name: count for name, count in counts.items() if count and name != "TOTAL"}
     if beyond := unnamed(counts):
         found["unnamed"] = beyond
-    return found
-
-
-def _root(link: Link, links: Links) -> Bdf:
-    return (*links.chain(link.id), link)[0].id
-
-
-def _below(pci: PciInventory) -> dict[Bdf, list[Bdf]]:
-    """Root port -> itself and everything below it."""
-    found: dict[Bdf, list[Bdf]] = {}
-    for bdf in pci.functions:
-        above = [function.bdf for function in pci.ancestors(bdf)]
-        found.setdefault(above[-1] if above else bdf, []).append(bdf)
     return found
 
 
@@ -90,9 +83,9 @@ def _total_files(root: Bdf) -> tuple[str, ...]:
     return tuple(f"/sys/bus/pci/devices/{root}/aer_rootport_total_err_{kind}" for kind in KINDS)
 
 
-@check("aer.uncorrectable", reads=[Gpus, Links, Aer, PciInventory, KernelLogs], needs=["root"])
+@check("aer.uncorrectable", reads=[Gpus, Links, Aer, PciInventory, KernelLogs, Nvme], needs=["root"])
 def uncorrectable(
-    gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, logs: KernelLogs, want: Profile,
+    gpus: Gpus, links: Links, aer: Aer, pci: PciInventory, logs: KernelLogs, nvme: Nvme, want: Profile,
 ) -> Iterator[Finding]:
     """A link or a device had an error that could not be repaired.
 
@@ -104,33 +97,138 @@ def uncorrectable(
     By hand: cat /sys/bus/pci/devices/<port>/aer_dev_{fatal,nonfatal}, and aer_rootport_total_err_{fatal,nonfatal} of
     the root port
     """
-    below = _below(pci)
-    on_gpu_path: set[Bdf] = set()
+    below = by_root(pci)
+    told: set[Bdf] = set()
     roots: dict[Bdf, bool] = {}
-    for gpu, link in slot_links(gpus, links, want):
-        on_gpu_path |= {end.bdf for end in (link.downstream, link.upstream) if end}
-        root = _root(link, links)
+    for gpu, link in path_links(gpus, links, want):
+        told.update(_ends(link, pci))
+        root = root_of(link, links)
         alone = not [
             other for id, other in links.links.items()
             if id != link.id and not other.on_card and (id == root or root in links.above.get(id, ()))
         ]
         roots[root] = alone
-        yield _judge_link(gpu, link, unclaimed(root, below, aer), alone, links, aer, pci, logs, want)
+        found = _judge_link(gpu, link, unclaimed(root, below, aer), alone, links, aer, pci, logs, want)
+        standing = _standing(link, pci) if found.outcome in (Outcome.PASS, Outcome.UNKNOWN) and not gpu.gone else ""
+        if standing:
+            yield _of_old(gpu, link, standing, links, want)
+        if not standing or found.outcome is not Outcome.PASS:
+            yield found
     yield from unjudged(gpus, want, bool(roots))
+    for gpu, link in on_card_links(gpus, links, want):
+        seen = _seen(link, aer, pci)
+        told.update(_ends(link, pci))
+        if seen.texts or seen.hidden is not None:
+            yield _on_the_card(gpu, link, seen, links, want)
+    for name, link in drive_links(nvme, links):
+        seen = _seen(link, aer, pci)
+        if seen.texts and not told.issuperset(_ends(link, pci)):
+            told.update(_ends(link, pci))
+            yield _of_a_drive(name, link, seen, links, pci, want)
     for bdf, counters in aer.counters.items():
-        if bdf in on_gpu_path:
+        if bdf in told:
             continue
         for kind, counts in (("fatal", counters.fatal), ("nonfatal", counters.nonfatal)):
-            found = {} if isinstance(counts, Unread) else _shown(counts)
-            if found:
+            shown = {} if isinstance(counts, Unread) else _shown(counts)
+            if shown:
                 yield marginal(
-                    Subject("function", name=short(bdf), bdf=bdf), f"{counts_text(found)} ({kind}) since boot",
+                    Subject("function", name=short(bdf), bdf=bdf), f"{counts_text(shown)} ({kind}) since boot",
                     evidence=(f"/sys/bus/pci/devices/{bdf}/aer_dev_{kind}",), cause=f"function:{bdf}",
                     title=f"{short(bdf)} had {kind} errors", help=(READ_THE_LOG,),
                 )
     for root in aer.root_totals:
         if not roots.get(root, False):
             yield from _judge_root(root, unclaimed(root, below, aer), gpu_below=root in roots)
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What both ends of a link counted, with the other functions of the card."""
+
+    texts: tuple[str, ...]
+    names: frozenset[str]
+    grave: bool
+    """Anything but a refused request."""
+    hidden: Unread | None
+
+
+def _ends(link: Link, pci: PciInventory) -> tuple[Bdf, ...]:
+    return (link.downstream.bdf, *(functions_at(link.upstream.bdf, pci) if link.upstream is not None else ()))
+
+
+def _seen(link: Link, aer: Aer, pci: PciInventory) -> Seen:
+    texts: list[str] = []
+    names: set[str] = set()
+    grave = False
+    hidden: Unread | None = None
+    for bdf in _ends(link, pci):
+        counters = aer.counters.get(bdf)
+        if counters is None:
+            continue
+        for kind, counts in (("fatal", counters.fatal), ("nonfatal", counters.nonfatal)):
+            if isinstance(counts, Unread):
+                hidden = Unread(f"{kind} error counters of {short(bdf)}: {counts.why}", counts.kind)
+                continue
+            found = _shown(counts)
+            if found:
+                texts.append(f"{counts_text(found)} ({kind}) at {short(bdf)}")
+                names |= found.keys()
+                grave = grave or kind == "fatal" or found.keys() != {REFUSED}
+    return Seen(tuple(texts), frozenset(names), grave, hidden)
+
+
+def _standing(link: Link, pci: PciInventory) -> str:
+    """Errors of a lost link or packet that stand in the status registers, which they do where nobody clears them."""
+    found: list[str] = []
+    for bdf in _ends(link, pci):
+        config = config_of(bdf, pci)
+        registers = None if isinstance(config, Unread) or config.all_ones else config.aer
+        if registers is None or isinstance(registers, Unread):
+            continue
+        names = [name for name in registers.uncorrectable_status if name in LOSS]
+        if names:
+            found.append(f"{', '.join(names)} at {short(bdf)}")
+    return "; ".join(found)
+
+
+def _of_old(gpu: Gpu, link: Link, standing: str, links: Links, want: Profile) -> Finding:
+    subject = link_subject(link, gpu)
+    return marginal(
+        subject, f"uncorrectable errors stand in the status register ({standing}) and no counter shows them",
+        evidence=link_evidence(link, "config"), cause=f"link:{link.id}", where=where(link, gpu, links, want),
+        title=f"the link of {link_name(link, subject)} had uncorrectable errors that nobody counted",
+        help=(READ_THE_LOG,), notes=("they may be as old as the last power-on: nobody cleared them",))
+
+
+def _on_the_card(gpu: Gpu, link: Link, seen: Seen, links: Links, want: Profile) -> Finding:
+    """Of the link between a card's own switch and its GPU: no hand can reach it."""
+    subject, text = link_subject(link, gpu), "; ".join(seen.texts)
+    evidence = link_evidence(link, "aer_dev_fatal", "aer_dev_nonfatal")
+    if not seen.texts and seen.hidden is not None:
+        return not_read(subject, seen.hidden, evidence=evidence)
+    make = failed if seen.grave else marginal
+    return make(
+        subject, f"since boot: {text}, on the card itself", evidence=evidence, cause=f"link:{link.id}",
+        where=where(link, gpu, links, want), title=f"uncorrectable errors on the card in {gpu.slot or subject.name}",
+        notes=() if seen.grave else REFUSED_NOTE,
+        help=(READ_THE_LOG, "check the card's power leads; move the card alone to another slot: errors that move with "
+              "it are its own") if seen.grave else (READ_THE_LOG,))
+
+
+def _of_a_drive(name: str, link: Link, seen: Seen, links: Links, pci: PciInventory, want: Profile) -> Finding:
+    """Of an NVMe drive. Where drives may be pulled while the box runs, a link that went down is no fault."""
+    config = config_of(link.id, pci)
+    express = None if isinstance(config, Unread) or isinstance(config.express, Unread) else config.express
+    pulled = express is not None and express.slot_cap is not None and express.slot_cap.hot_plug_surprise and (
+        seen.names <= {"SDES", "DLP", REFUSED})
+    make = failed if seen.grave and not pulled else marginal
+    return make(
+        Subject("link", name=name, slot=link.slot, bdf=link.upstream.bdf if link.upstream else link.id),
+        f"since boot: {'; '.join(seen.texts)}", evidence=link_evidence(link, "aer_dev_fatal", "aer_dev_nonfatal"),
+        cause=f"link:{link.id}", where=f"{where(link, None, links, want)} > {name}",
+        title=f"uncorrectable errors on the link of {name}",
+        notes=("this port lets drives be pulled while the box runs",) if pulled else
+        () if seen.grave else REFUSED_NOTE,
+        help=(READ_THE_LOG, f"power off, reseat {name} and the cable or adapter between it and the board, power on"))
 
 
 def _judge_root(root: Bdf, stray: Unclaimed | Unread, gpu_below: bool) -> Iterator[Finding]:
@@ -155,27 +253,12 @@ def _judge_link(
 ) -> Finding:
     """`alone`: no other link is below this one's root port, so what the root port counted is of this link."""
     subject = link_subject(link, gpu)
-    root = _root(link, links)
+    root = root_of(link, links)
     evidence = (*link_evidence(link, "aer_dev_fatal", "aer_dev_nonfatal"), *_total_files(root))
     name = link_name(link, subject)
     place = where(link, gpu, links, want)
-    texts: list[str] = []
-    names: set[str] = set()
-    grave = False
-    hidden: Unread | None = None
-    for end in (link.downstream, link.upstream):
-        counters = aer.counters.get(end.bdf) if end else None
-        if end is None or counters is None:
-            continue
-        for kind, counts in (("fatal", counters.fatal), ("nonfatal", counters.nonfatal)):
-            if isinstance(counts, Unread):
-                hidden = Unread(f"{kind} error counters of {short(end.bdf)}: {counts.why}", counts.kind)
-                continue
-            found = _shown(counts)
-            if found:
-                texts.append(f"{counts_text(found)} ({kind}) at {short(end.bdf)}")
-                names |= found.keys()
-                grave = grave or kind == "fatal" or found.keys() != {REFUSED}
+    seen = _seen(link, aer, pci)
+    texts, names, grave, hidden = list(seen.texts), seen.names, seen.grave, seen.hidden
     if alone and isinstance(stray, Unclaimed) and stray.fatal:
         texts.append(stray.text(root))
         grave = True
@@ -193,9 +276,9 @@ def _judge_link(
         )
     so_far = "; ".join(texts) or "0 counted"
     if hidden is not None:
-        seen = f"{so_far}, but " if texts else ""
-        return not_read(subject, Unread(f"{seen}{hidden.why}", hidden.kind), evidence=evidence)
-    silent = silence(link, links, aer, pci, logs)
+        head = f"{so_far}, but " if texts else ""
+        return not_read(subject, Unread(f"{head}{hidden.why}", hidden.kind), evidence=evidence)
+    silent = silence(link, links, aer, pci, logs, "uncorrectable")
     if isinstance(silent, Unread):
         return unknown(subject, f"{so_far}, but whether anybody counts was not read: {silent.why}", evidence=evidence,
                        needs_root=silent.kind == "permission")

@@ -38,6 +38,20 @@ def dead(config: ConfigSpace | Unread) -> bool:
     return not isinstance(config, Unread) and config.all_ones
 
 
+RETRAINED = "the port has retrained the link, or lowered it to keep it working, since that was last cleared (LBMS)"
+
+
+def retrained(link: Link, pci: PciInventory) -> bool:
+    """Whether the port's sticky bit of Link Bandwidth Management is set. Training at boot sets it as well, so it is a
+    note beside another sign, and never one by itself."""
+    config = config_of(link.id, pci)
+    express = config if isinstance(config, Unread) else config.express
+    status = None if express is None or isinstance(express, Unread) else express.link_sta
+    capability = None if express is None or isinstance(express, Unread) else express.link_cap
+    return not dead(config) and status is not None and capability is not None and (
+        capability.bandwidth_notification and status.bw_management)
+
+
 @check("pcie.lane-errors", reads=[Gpus, Links, PciInventory], needs=["root"])
 def lane_errors(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> Iterator[Finding]:
     """Single lanes of a GPU's link have logged errors.
@@ -68,6 +82,7 @@ def lane_errors(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> I
             text = "; ".join(f"lane {listed(numbers)} at {end}" for end, numbers in lanes.items())
             yield marginal(
                 subject, f"lane errors are logged: {text}", evidence=evidence, cause=f"link:{link.id}",
+                notes=(RETRAINED,) if retrained(link, pci) else (),
                 title=f"lane errors on the link of {subject}", where=where(link, gpu, links, want),
                 help=("at the next step, clean the edge connectors of card and riser with isopropyl alcohol",
                       *reseat(link, want)),
@@ -137,6 +152,7 @@ def _judge_equalisation(gpu: Gpu, link: Link, links: Links, pci: PciInventory, w
     if wrong:
         return marginal(
             subject, f"equalisation: {listed(wrong)}", evidence=evidence, cause=f"link:{link.id}",
+            notes=(RETRAINED,) if retrained(link, pci) else (),
             title=f"the link of {subject} trained with too little margin", where=where(link, gpu, links, want),
             help=(*reseat(link, want), "it is the riser: take a shorter one, or one with a redriver or retimer"),
         )

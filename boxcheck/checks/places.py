@@ -74,10 +74,11 @@ def where(link: Link, gpu: Gpu | None, links: Links, want: Profile) -> str:
     """`root port 40:01.1 > slot PCIE3 > riser R3 > GPU 2 41:00.0`; of a link that several GPUs share, down to the
     switch above the first of them."""
     chain = [*links.chain(link.id), link]
-    parts = [f"root port {short(chain[0].id)}"]
-    parts += [f"switch port {short(step.id)}" for step in chain[1:]]
-    if slot := in_slot(link):
-        parts.append(slot.removesuffix(" > "))
+    parts: list[str] = []
+    for number, step in enumerate(chain):
+        parts.append(f"{'switch' if number else 'root'} port {short(step.id)}")
+        if (step.slot or step is link) and (slot := in_slot(step)):
+            parts.append(slot.removesuffix(" > "))
     wanted = want.slot(link.slot)
     if wanted is not None and wanted.riser:
         parts.append(f"riser {wanted.riser}")

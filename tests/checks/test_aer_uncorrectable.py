@@ -17,6 +17,7 @@ from boxcheck.model import Bdf, Finding, Unread
 from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.kernel_log import KernelLogs
 from boxcheck.probes.links import Links
+from boxcheck.probes.nvme import Nvme
 from boxcheck.probes.pci import PciInventory
 from boxcheck.probes.pcie_aer import Aer, RootTotals
 from boxcheck.problems import group
@@ -30,7 +31,7 @@ SOUND = RootTotals(0, 0, 0)
 
 @cache
 def facts(name: str) -> Facts:
-    return read_facts(host(build(name)), (Gpus, Links, Aer, PciInventory, KernelLogs))
+    return read_facts(host(build(name)), (Gpus, Links, Aer, PciInventory, KernelLogs, Nvme))
 
 
 def of(name: str, kind: Any) -> Any:
@@ -47,7 +48,8 @@ def judged(
     counters = {bdf: msgspec.structs.replace(one, **dict(counts.get(bdf, {})) if counts else {})
                 for bdf, one in aer.counters.items()}
     changed = msgspec.structs.replace(aer, root_totals={**aer.root_totals, **(totals or {})}, counters=counters)
-    return judge("aer.uncorrectable", of(box, Gpus), of(box, Links), changed, of(box, PciInventory), of(box, KernelLogs))
+    return judge("aer.uncorrectable", of(box, Gpus), of(box, Links), changed, of(box, PciInventory), of(box, KernelLogs),
+                 of(box, Nvme))
 
 
 def bad(found: list[Finding]) -> list[tuple[str, str]]:
@@ -130,7 +132,7 @@ def test_below_a_switch_nobody_knows_whose_error_it_was() -> None:
     below = [gpu for gpu in of(SWITCH, Gpus).gpus if of(SWITCH, Links).above[gpu.bdf][0] == ROOT]
     assert len(below) == 2
     found = judged({ROOT: RootTotals(0, 0, 1)}, box=SWITCH)
-    assert sorted(outcome for outcome, _ in bad(found)) == ["fail", "unknown", "unknown"]
+    assert sorted(outcome for outcome, _ in bad(found)) == ["fail", "unknown", "unknown", "unknown"]
     finding = next(one for one in found if one.outcome == "fail")
     assert str(finding.subject) == "root port 40:01.1"
     assert finding.where == "somewhere below root port 40:01.1"

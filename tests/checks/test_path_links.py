@@ -63,7 +63,7 @@ def test_without_a_profile_a_slow_link_under_load_still_fails() -> None:
     assert outcomes(judged(box, "generic", "pcie.link-speed")) == {("pcie.link-speed", "fail")}
 
 
-@pytest.mark.parametrize("change", ["target", "aspm"])
+@pytest.mark.parametrize("change", ["target", "aspm", "errors", "reporting"])
 def test_the_link_of_a_switch_is_judged_as_a_slot_link_is(change: str) -> None:
     """The card in slot PCIE3 is a switch, and two GPUs hang on it."""
     box = machine("wopr-7x4090+switch-x16")
