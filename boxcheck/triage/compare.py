@@ -48,7 +48,8 @@ def _not_listed(
     piece: Evidence, line: int, vendor: str, known: int, count: int, absent: Sequence[Bdf], machine: Machine
 ) -> Event:
     tool = piece.tool.split(",")[0]
-    which = f": {', '.join(machine.short(gpu) for gpu in absent)} is not among them" if absent else ""
+    are = "is" if len(absent) == 1 else "are"
+    which = f": {', '.join(machine.short(gpu) for gpu in absent)} {are} not among them" if absent else ""
     held = [gpu for gpu in absent if machine.driver(gpu) in _FOREIGN_DRIVERS]
     on_purpose = bool(absent) and len(held) == len(absent)
     return Event(
