@@ -216,7 +216,7 @@ def is_kernel_line(text: str) -> bool:
         return False
     if line.seconds is not None or line.level is not None:
         return not line.message.startswith(_X_SERVER)
-    if " kernel: " in text[:160]:
+    if " kernel: " in f" {text[:160]}":
         return True
     if line.stamp is None:
         return False
