@@ -95,7 +95,7 @@ def gpu_hung(scene: Scene) -> Iterator[Diagnosis]:
             continue
         faults = [sighting for sighting in scene.of("amdgpu-page-fault") if _card(sighting.bdf) in whose]
         faults = [fault for fault in faults if any(same_log(fault, hang) for hang in mine)]
-        # Only a fault before everything else is where it began: a microcontroller that failed first leaves faults behind.
+        # Only a fault before all else is where it began: a microcontroller that failed first leaves faults behind.
         before = [fault for fault in faults if all(not_after(fault, hang) for hang in mine)]
         after = [sighting for sighting in scene.free if _card(sighting.bdf) == card and card is not None and (
             is_lost(sighting) or sighting.kind in (*START_FAILED, "amdgpu-ras"))
