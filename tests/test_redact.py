@@ -72,6 +72,38 @@ SECRETS = {
     "machine id": "6fd1e0c29b7a4385a1f04e62d8c7b913",
     "boot id": "b7e5d0c4-33a2-4f6e-8a17-5c9d1e2f3a60",
     "disk id": "nvme-Samsung_SSD_990_PRO_S6Z1NX0T512345A",
+    # What only its place, its label or its shape gives away
+    "machine id of the command line": "aa4b1c0de7f24d9b8c31f06a5e9d7b20",
+    "user in a url": "svc7deploy",
+    "password in a url": "pw7-Quolla",
+    "host in a url": "kickstart7.quollco.example",
+    "host of metadata": "mdserver.quollco.example",
+    "root over nfs": "zbigroot/boxes",
+    "name of a luks volume": "zbigcrypt",
+    "volume group": "vg_zbigstuff-root",
+    "nfs server": "quollnas01",
+    "nfs server in a log": "quolllog02",
+    "nfs export": "vol/zbigdata",
+    "exported path in a log": "export/zbighome",
+    "smb server": "filesrv9.quollco.example",
+    "smb share": "zbigshare",
+    "smb domain": "QUOLLCORP",
+    "mount point": "kowalnas-7",
+    "label of a stick": "ZBIGSTICK",
+    "label in a log": "ZbigsSecretDisk",
+    "label of btrfs": "zbigpool",
+    "name in a comment": "Oswaldina Quennell",
+    "surname": "Kowalczykowski",
+    "disk serial without a mark": "S5GXNX0R773456",
+    "gpu serial by a short label": "1324623041799",
+    "chassis serial of the log of the bmc": "CHSERQ998877",
+    "mac with dots": "6c4b.90d2.ee1f",
+    "mac without marks": "6c4b90d2ee2f",
+    "iscsi": "com.quollco:storage.lun1",
+    "tailscale": "zbigbox.tail1f2e3.ts.net",
+    "ssid": "HomeOfZbig",
+    "owner of a phone": "Oswaldinas-",
+    "wireguard key": "qUo7mFk2WzP0sJx9YbT4cVn6RgHe3LdAi8OyNw5Zt1E=",
 }
 """Everything that is planted. Each stands in several places, some in several forms."""
 
@@ -197,6 +229,56 @@ def plant(tree: Tree) -> None:
                 )
             )
         ),
+    )
+    line = tree.text("/proc/cmdline").strip()
+    tree.put(
+        "/proc/cmdline",
+        f"{line} systemd.machine_id={S['machine id of the command line']} nfsroot=198.51.100.9:/{S['root over nfs']} "
+        f"inst.ks=https://{S['user in a url']}:{S['password in a url']}@{S['host in a url']}/x "
+        f"ds=nocloud;s=http://{S['host of metadata']}/x/ rd.luks.name={S['luks uuid']}={S['name of a luks volume']} "
+        f"rd.lvm.lv=/dev/mapper/{S['volume group']}",
+    )
+    tree.append(
+        "/proc/self/mountinfo",
+        f"90 27 0:44 / /mnt/{S['mount point']} rw - nfs4 {S['nfs server']}.{S['domain']}:/{S['nfs export']} rw,addr={S['ipv4']}\n"
+        f"91 27 0:45 / /media/{S['user']}/{S['label of a stick']} rw - vfat /dev/sdc1 rw\n",
+    )
+    tree.put(
+        "/etc/fstab",
+        f"# written by {S['name in a comment']}\nUUID={S['root uuid']} /raid ext4 defaults 0 2\n"
+        f"//{S['smb server']}/{S['smb share']} /mnt/{S['mount point']} cifs username={S['user']},domain={S['smb domain']} 0 0\n"
+        f"LABEL={S['label in a log']} /x ext4 defaults 0 0\n",
+    )
+    tree.put("/etc/modprobe.d/zbig.conf", f"# by {S['name in a comment']} for {S['host']}\noptions bonding max_bonds=0\n")
+    tree.append(
+        "/var/log/dmesg",
+        "".join(
+            f"[   10.{number:06d}] {text}\n"
+            for number, text in enumerate(
+                (
+                    f"NFS: server {S['nfs server']} not responding, still trying",
+                    f"nfs: server {S['nfs server in a log']} OK",
+                    f"nfs: mount 198.51.100.9:/{S['exported path in a log']}",
+                    f"CIFS: VFS: \\\\{S['smb server']}\\{S['smb share']} Send error in SessSetup = -13",
+                    f"EXT4-fs (dm-0): mounted filesystem label {S['label in a log']}",
+                    f"BTRFS: device label {S['label of btrfs']} devid 1 transid 7 /dev/sdb",
+                    f"scsi 0:0:0:0: Direct-Access Samsung serial {S['disk serial without a mark']}",
+                    f"GPU serial: {S['gpu serial by a short label']}",
+                    f"bond0: link {S['mac with dots']} up",
+                    f"igb: mac {S['mac without marks']}",
+                    f"iscsi: target iqn.2001-04.{S['iscsi']}",
+                    f"tailscale: peer {S['tailscale']}",
+                    f"wlan0: SSID {S['ssid']}",
+                    f"usb 1-1: Product: {S['owner of a phone']}iPhone-14",
+                    f"wg0: public key {S['wireguard key']}",
+                    f"systemd[1]: user {S['surname'].lower()} logged in",
+                )
+            )
+        ),
+    )
+    tree.run(
+        ["ipmitool", "sel", "list", "again"],
+        f"   2 | 08/30/2026 | 09:01:12 | OEM record | Chassis serial {S['chassis serial of the log of the bmc']} | Asserted\n",
     )
     tree.append("/var/log/dmesg.0", f"Nov 21 02:16:33 {S['host']} kernel: usb 1-4: SerialNumber: {S['usb serial']}\n")
 
@@ -397,6 +479,16 @@ def test_what_is_no_secret_stays_as_it_is(tmp_path: Path) -> None:
         "Driver i40e 2.8.20-k firmware 8.13 0x8000aeb7 1.2879.0",
         "microcode: updated early: 0x0a001173 -> 0x0a00117a, date = 2024-02-26",
         "keymap=us vconsole.keymap=de monkey",
+        "serial8250: ttyS0 at I/O 0x3f8 (irq = 4, base_baud = 115200) is a 16550A",
+        "usbcore: registered new interface driver usbserial_generic, serial console ttyS0",
+        "usb 1-2: Product: USB3.2 Hub, Product: Virtual Keyboard and Mouse",
+        "snd_hda_intel: PCI SSID 1458a182, SSID 0x1458a182",
+        "nvme nvme0: see https://bugzilla.kernel.org/show_bug.cgi?id=1 and https://docs.nvidia.com/x",
+        "AMD-Vi: Event logged [IO_PAGE_FAULT device=41:00.0 domain=0x000c address=0xdead0000 flags=0x0000]",
+        "Machine check: machine id 7, firmware 1234.5678.9012, f00d.cafe",
+        "mount: /mnt/raid /mnt/data /raid /dev/shm, devices on /sys//devices//pci0000:00/",
+        "md/raid0: device label is gone, RPC: Registered tcp transport module.",
+        "gcc version 13.2.0 (Ubuntu 13.2.0-23ubuntu4) https://systemd.io/",
     ]
     tree.append("/var/log/dmesg", "".join(f"[   99.000001] {line}\n" for line in innocent))
     before, after = redacted_host(tree, tmp_path)

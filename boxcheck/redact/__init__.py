@@ -16,6 +16,7 @@ import msgspec
 from boxcheck.host.write import Members
 from boxcheck.redact.binary import redact_binary
 from boxcheck.redact.collect import collect, place_of, text_of
+from boxcheck.redact.patterns import MOUNTS, SETTINGS
 from boxcheck.redact.scrub import Scrubber
 from boxcheck.redact.tokens import Tokens
 
@@ -73,6 +74,10 @@ def _redacted(path: str, data: bytes, scrub: Scrubber) -> bytes:
         changed = scrub.whole(text)
     else:
         form = next((form for end, form in _FORMS if place.endswith(end)), None)
+        if form is None and MOUNTS.fullmatch(place):
+            form = Scrubber.mounts
+        elif form is None and SETTINGS.fullmatch(place):
+            form = Scrubber.settings
         changed = scrub.text(text if form is None else form(scrub, text), place)
     return data if changed == text else changed.encode("utf-8", "surrogateescape")
 

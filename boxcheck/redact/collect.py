@@ -15,7 +15,11 @@ from boxcheck.redact.patterns import (
     KEEP_UUID,
     LABELS,
     MAC,
+    MAC_DOTTED,
     MAC_NAME,
+    MOUNT_HOSTS,
+    MOUNTS,
+    NAMING,
     PACKAGES,
     PLAIN_HOSTS,
     SYSTEM_USERS,
@@ -169,6 +173,10 @@ def collect(files: Mapping[str, bytes], stored: Mapping[str, Any], names: Iterab
             text = text_of(data)
             if text is not None and len(text) > 8 and not PACKAGES.fullmatch(place):
                 _collect_texts(found, (text,))
+            if text is not None and MOUNTS.fullmatch(place):
+                for pattern in MOUNT_HOSTS:
+                    for host in pattern.findall(text):
+                        found.add_host(host)
             if text is not None and place.endswith("/uevent"):
                 for entry in UEVENT.finditer(text):
                     found.add(entry["secret"])
@@ -197,6 +205,9 @@ def _collect_people(found: Secrets, files: Mapping[str, bytes], meta: Any) -> No
             people.update((fields[0], fields[5].rsplit("/", 1)[-1]))
             for name in fields[4].split(","):
                 found.add_name(name.strip())
+                for word in name.split():
+                    if len(word) >= 4 and word.isalpha():
+                        found.add_name(word)
         else:
             found.system.add(fields[0])
     for fields in lines_of(files.get("/etc/group")):
@@ -221,6 +232,11 @@ def _collect_texts(found: Secrets, texts: Iterable[str]) -> None:
         for pattern in LABELS:
             for labelled in pattern.finditer(text) if pattern is not MAC_NAME else ():
                 found.add(labelled["secret"])
+        for pattern in NAMING:
+            for named in pattern.finditer(text):
+                found.add_name(named["secret"])
+        for dotted in MAC_DOTTED.findall(text):
+            found.add(":".join(re.findall("..", dotted.replace(".", ""))))
         for pattern in (UUID, MAC):
             for shaped in pattern.findall(text):
                 found.add(shaped)

@@ -9,6 +9,7 @@ from ipaddress import AddressValueError, IPv6Address
 from boxcheck.redact.collect import Secrets, is_person
 from boxcheck.redact.patterns import (
     BY,
+    COMMENT,
     HOST_IN_TEXT,
     IPV4,
     IPV6,
@@ -16,15 +17,22 @@ from boxcheck.redact.patterns import (
     KFD,
     LABELS,
     MAC,
+    MAC_DOTTED,
     MAC_NAME,
+    MOUNT_HOSTS,
+    MOUNT_OPTIONS,
     NQN,
     PACKAGES,
+    PLACE_IN_TEXT,
     PLAIN_HOSTS,
     PRIVATE_NET,
+    PUBLIC,
     REFERENCE,
+    SHARES,
     SYSTEM_USERS,
     TELLING,
     UEVENT,
+    URL,
     USER_IN_TEXT,
     UUID,
     VERSION_BEFORE,
@@ -78,6 +86,9 @@ class Scrubber:
             text = pattern.sub(self._in_context(PLAIN_HOSTS), text)
         for pattern in USER_IN_TEXT:
             text = pattern.sub(self._in_context(SYSTEM_USERS), text)
+        for pattern in PLACE_IN_TEXT:
+            text = pattern.sub(self._place, text)
+        text = URL.sub(self._url, text)
         for pattern in LABELS:
             text = pattern.sub(self._labelled, text)
         text = self._shapes(text)
@@ -90,6 +101,8 @@ class Scrubber:
         path = self.known(path)
         for pattern in USER_IN_TEXT[:1]:
             path = pattern.sub(self._in_context(SYSTEM_USERS), path)
+        for pattern in PLACE_IN_TEXT:
+            path = pattern.sub(self._place, path)
         for pattern in (BY, WWN, MAC_NAME):
             path = pattern.sub(self._labelled, path)
         return self._shapes(path)
@@ -131,8 +144,27 @@ class Scrubber:
 
         return replace
 
+    def _place(self, found: re.Match[str]) -> str:
+        """`/mnt/NAME`: the name, where it is no word that boxcheck knows, such as `raid` or `data`."""
+        name = found[1]
+        if name.isdigit() or name.lower() in self._tokens.issued or self.secrets.vocabulary.is_word(name):
+            return found[0]
+        return found[0][: found.start(1) - found.start()] + self._tokens.like(name.lower())
+
+    def _url(self, found: re.Match[str]) -> str:
+        return found[0] if PUBLIC.match(found["secret"]) else self._labelled(found)
+
+    def _dotted(self, found: re.Match[str]) -> str:
+        """`0011.2233.aabb`: the token of the address as it is written elsewhere, in this form."""
+        if found[0].lower() in self._tokens.issued:
+            return found[0]
+        digits = self._tokens.mac(":".join(re.findall("..", found[0].replace(".", "")))).replace(":", "")
+        token = ".".join(re.findall("....", digits))
+        self._tokens.issued.add(token.lower())
+        return token
+
     def _shapes(self, text: str) -> str:
-        return MAC.sub(self._mac, UUID.sub(self._uuid, text))
+        return MAC_DOTTED.sub(self._dotted, MAC.sub(self._mac, UUID.sub(self._uuid, text)))
 
     def _uuid(self, found: re.Match[str]) -> str:
         return found[0] if found[0].lower() in KEEP_UUID else self._tokens.of(found[0])
@@ -215,6 +247,19 @@ class Scrubber:
         if name in self.secrets.system or name == "home" or name.lower() in SYSTEM_USERS | self._tokens.issued:
             return name
         return self._tokens.like(name.lower())
+
+    def settings(self, text: str) -> str:
+        """A file that people write: no comments, which hold names and no setting."""
+        return COMMENT.sub("#", text)
+
+    def mounts(self, text: str) -> str:
+        """A table of mounts: servers, what they export, whom they let in."""
+        text = self.known(self.settings(text))
+        for pattern in (SHARES, MOUNT_OPTIONS):
+            text = pattern.sub(self._labelled, text)
+        for pattern in MOUNT_HOSTS:
+            text = pattern.sub(self._in_context(PLAIN_HOSTS), text)
+        return text
 
     def hosts(self, text: str) -> str:
         """/etc/hosts: every name that is not the same on every machine."""
