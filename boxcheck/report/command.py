@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import sys
+
+import msgspec
+
+from boxcheck.account import Account
+
+_BARE = re.compile(
+    r"(?<![\w./-])(sudo )?boxcheck(?= (?:doctor|facts|capture|triage|checks|explain|profile)\b)")
 
 
 def command_line(*words: str, root: bool = False) -> str:
@@ -22,6 +30,26 @@ def command_line(*words: str, root: bool = False) -> str:
     else:
         program = [sys.executable, "-m", "boxcheck"] if root else ["boxcheck"]
     return shlex.join([*(["sudo"] if root else []), *program, *words])
+
+
+def runnable(text: str) -> str:
+    """A text in which the commands of boxcheck's own run as they are printed; `text` itself where its name is found."""
+    return _BARE.sub(lambda found: command_line(root=found[1] is not None), text)
+
+
+def with_commands(account: Account) -> Account:
+    """The account of this machine with runnable commands in its steps and notes. Those of a capture are for the box
+    that it was taken on, where nobody knows how boxcheck is called: they stay as they are."""
+    if not account.live:
+        return account
+    verdict = account.verdict
+    findings = tuple(
+        msgspec.structs.replace(one, help=tuple(map(runnable, one.help)), notes=tuple(map(runnable, one.notes)))
+        for one in verdict.findings)
+    problems = tuple(
+        msgspec.structs.replace(one, help=tuple(map(runnable, one.help))) for one in verdict.problems)
+    return msgspec.structs.replace(
+        account, verdict=msgspec.structs.replace(verdict, findings=findings, problems=problems))
 
 
 def _shortest(called: str) -> str:

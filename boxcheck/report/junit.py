@@ -1,8 +1,9 @@
 """JUnit XML, as CI systems read it: a suite an area, a case a finding.
 
 fail -> <failure>, unknown -> <error>, skip -> <skipped>; marginal, and what the profile does not require, -> passed
-with a property and <system-out>. With --strict, marginal and required -> <failure>. The last suite holds one case, the verdict: without it a run that passed nothing but
-what somebody chose, or that no profile could judge, would be all green.
+with a property and <system-out>. With --strict, marginal and required -> <failure>. The last suite holds one case, the
+verdict: without it a run that passed nothing but what somebody chose, or that no profile could judge, would be all
+green.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import msgspec
 
 from boxcheck.account import AREAS, Account, LinkRow, area_of
 from boxcheck.model import Finding, Outcome, Problem, worst
-from boxcheck.report.command import command_line
+from boxcheck.report.command import command_line, with_commands
 from boxcheck.report.wrapping import wrapped
 
 WORDS = {
@@ -61,6 +61,7 @@ def account_text(account: Account, style: Style) -> str:
     """The whole account, ending in a line feed."""
     if style.quiet:
         return "\n".join(_closing(account, style)) + "\n"
+    account = with_commands(account)
     lines = [*_head(account, style), "", *_areas(account, style)]
     if account.link_rows:
         lines += ["", *_link_table(account, style)]

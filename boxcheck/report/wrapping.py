@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Iterator
 
 PROGRAMS = frozenset(re.findall(r"\S+", """
-    amdgpu-install apt apt-get apt-mark boxcheck cat cp cpupower dkms dmesg dmidecode dnf dpkg dpkg-query dracut du echo
+    amdgpu-install apt apt-get apt-mark blockdev boxcheck cat cp cpupower dkms dmesg dmidecode dnf dpkg dpkg-query dracut du echo
     ethtool free fuser grep groupadd grub2-mkconfig ipmitool journalctl ldconfig ls lsblk lscpu lsmod lspci lsusb mdadm
     mkdir modinfo modprobe mokutil mount newgrp numactl nvidia-modprobe nvidia-smi nvme pacman pip printf python3
     reboot rm rmmod rocm-smi rocminfo sed setpci sh smartctl sysctl systemctl tar tee timedatectl touch tuned-adm
@@ -30,7 +30,9 @@ PROSE = frozenset(re.findall(r"\S+", """
 """Words that end a command where they stand by themselves: no command that boxcheck prints has one outside quotes."""
 
 _HELD = "\x1f"  # in place of a blank within a command; no text that was cleaned holds it, and textwrap breaks at none
-_START = re.compile(r"(?:^|(?<=[\s(`]))(?:sudo )?[a-z][a-z0-9-]*(?![a-z0-9-])")
+_START = re.compile(r"(?:^|(?<=[\s(`]))(?:sudo )?(?P<folder>[\w./~+-]{0,200}/)?(?P<name>[a-z][a-z0-9-]*)(?![a-z0-9-])")
+_OWN = ("boxcheck", "python", "python3")
+"""How this program is called, which may be by its path."""
 _LOOP = re.compile(r"for [a-z]+ in [^;]*; do .*?; done")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _WORD = re.compile(r"[^ ]*")
@@ -70,7 +72,8 @@ def commands(text: str) -> Iterator[tuple[int, int]]:
     position = 0
     while match := _START.search(text, position):
         loop = _LOOP.match(text, match.start())
-        if loop is None and match.group().removeprefix("sudo ") not in PROGRAMS:
+        name = match["name"]
+        if loop is None and not (name in _OWN if match["folder"] else name in PROGRAMS):
             position = match.end()
             continue
         end = loop.end() if loop else _end(text, match.start(), match.end())
