@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from boxcheck.checks.steps import cost
 from boxcheck.model import Finding, Outcome, Problem
@@ -47,6 +48,31 @@ EXPLAINS_ALL: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("cpu-model", ("cpu-cores",)),
 )
 """Kinds whose presence anywhere on the box explains the other kinds anywhere."""
+
+PARTLESS: Mapping[str, tuple[str, ...]] = {"gpu-missing": ("link-down", "gpu-lost")}
+"""A kind whose cause without an identity is explained by others, however many parts those name: two cards whose links
+are down are the two that are missing."""
+
+
+class Common(NamedTuple):
+    exact: bool
+    """Whether the parts must say the very same; else the same checks with the same outcome will do."""
+    title: str
+    step: str
+    """What to look at first: what the parts share."""
+
+
+SHARED_AIR = "look first at what they share: the fans of the chassis, its air filter, and how warm the room is"
+COMMON: Mapping[str, Common] = {
+    "link": Common(
+        True, "{count} links alike: {says}",
+        "look first at what these links share: the PCIe settings of the BIOS (link speed, bifurcation), its version, "
+        "and one make of riser that is not made for the speed"),
+    "gpu-hot": Common(False, "{count} GPUs are hot", SHARED_AIR),
+    "hot": Common(False, "{count} parts are hot", SHARED_AIR),
+}
+SEVERAL = 3
+"""Kinds of which this many parts with one symptom are one problem: three risers do not fail alike on one day."""
 
 ALIKE = frozenset({"node"})
 """Kinds of which several with the same title are one problem: seven nodes that one group opens."""
@@ -106,6 +132,13 @@ def _merge(findings: Sequence[Finding]) -> dict[str, str]:
             named = [other for other in causes if _key(other)[0] == kind and _key(other)[1]]
             if len(named) == 1:
                 join(cause, named[0])
+        if not identity and kind in PARTLESS:
+            graver = next((other for other in causes if _key(other)[0] in PARTLESS[kind]), None)
+            if graver is not None:
+                join(cause, graver)
+    for group_ in _alike(findings, causes, joined):
+        for cause in group_[1:]:
+            join(cause, group_[0])
     titles: dict[tuple[str, str], str] = {}
     for finding in findings:
         if finding.cause in joined and finding.title and _key(finding.cause)[0] in ALIKE:
@@ -113,6 +146,23 @@ def _merge(findings: Sequence[Finding]) -> dict[str, str]:
             if first != finding.cause:
                 join(finding.cause, first)
     return {cause: _top(cause, joined) for cause in causes}
+
+
+def _alike(
+    findings: Sequence[Finding], causes: Sequence[str], joined: Mapping[str, str]
+) -> list[list[str]]:
+    """Causes of COMMON that show the same symptom on `SEVERAL` parts or more, each list in order of the findings."""
+    signs: dict[str, set[tuple[str, str, str]]] = {}
+    for finding in findings:
+        cause = finding.cause
+        if cause in joined and cause is not None and finding.outcome in _BAD and _key(cause)[0] in COMMON:
+            said = finding.says if COMMON[_key(cause)[0]].exact else ""
+            signs.setdefault(cause, set()).add((finding.check, finding.outcome.value, said))
+    groups: dict[tuple[str, frozenset[tuple[str, str, str]]], list[str]] = {}
+    for cause in causes:
+        if cause in signs and joined[cause] == cause:
+            groups.setdefault((_key(cause)[0], frozenset(signs[cause])), []).append(cause)
+    return [found for found in groups.values() if len(found) >= SEVERAL]
 
 
 def _top(cause: str, joined: Mapping[str, str]) -> str:
@@ -158,6 +208,10 @@ def _problem(cause: str, found: Sequence[Finding], indices: tuple[int, ...]) -> 
     name = f"slot {lead.subject.slot}" if lead.subject.slot else str(lead.subject)
     title = next((text.format(name=name) for checks, text in TITLES.get(kind, ()) if checks <= fired), None)
     own_findings = [finding for finding in found if _key(finding.cause or "")[0] == kind]
+    alike = {finding.cause for finding in found if _key(finding.cause or "")[0] == kind}
+    common = COMMON[kind] if kind in COMMON and len(alike) >= SEVERAL else None
+    if common is not None:
+        title = common.title.format(count=len(alike), says=lead.says)
     if title is None:
         own = lead.says if lead.subject.kind == "box" else f"{name}: {lead.says}"
         title = next((finding.title for finding in found if finding.title), None) or own
@@ -165,7 +219,7 @@ def _problem(cause: str, found: Sequence[Finding], indices: tuple[int, ...]) -> 
         id=cause, title=title, where=_where(cause, found),
         outcome=min((finding.outcome for finding in found), key=lambda outcome: outcome.rank),
         findings=indices,
-        help=_steps(kind, found),
+        help=_steps(kind, found) if common is None else (common.step, *_steps(kind, found))[:MOST_STEPS],
         not_=_unique(text for finding in (own_findings or found) for text in finding.not_),
     )
 
@@ -200,7 +254,9 @@ def _natural(text: str) -> tuple[tuple[int, str], ...]:
 
 def _where(cause: str, found: Sequence[Finding]) -> str:
     """The chain of parts that the problem's own findings name; the parts themselves where there are several."""
-    own = [finding for finding in found if finding.cause == cause] or list(found)
+    kind = _key(cause)[0]
+    own = [finding for finding in found if finding.cause == cause
+           or (kind in COMMON and _key(finding.cause or "")[0] == kind)] or list(found)
     chains = list(_unique(finding.where for finding in own if finding.where))
     names = sorted(_unique(str(finding.subject) for finding in own), key=_natural)
     if len(names) > 1 and "box" in names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
+from boxcheck.checks.pcie_signal import config_of, dead, ends
 from boxcheck.checks.places import link_evidence, link_subject, path_links, short, unjudged, where
 from boxcheck.checks.steps import GRUB_FILE, GRUB_RUN
 from boxcheck.checks.wording import listed
@@ -147,6 +148,7 @@ def live(
     to itself and every count stays at 0 for ever.
     What to do: BIOS setup, PCIe AER (or "AER reporting mechanism"): OS first. No such setting: boot with
     `pcie_ports=native`. Remove pci=noaer and pcie_ports=compat from the kernel command line.
+    Completion time-outs that are switched off are told too: what they would have reported hangs instead.
     Not a fault: of the link. Consumer boards often keep AER in firmware.
     By hand: ls /sys/bus/pci_express/drivers/aer; sudo lspci -vv -s <port> | grep -E 'DevCtl|CEMsk|RootCmd'
     """
@@ -168,9 +170,26 @@ def live(
             silences.setdefault(silent, []).append((gpu, link))
         else:
             yield passed(subject, "both ends report and the kernel counts", evidence=evidence)
+        endless = [end.bdf for end in ends(link) if not gpu.gone and _waits_for_ever(end.bdf, pci)]
+        if endless:
+            names = " and ".join(map(short, endless))
+            yield marginal(
+                subject, f"completion time-outs are switched off at {names} (DevCtl2): a request that nobody answers "
+                "hangs instead of being an error", evidence=link_evidence(link, "config"),
+                cause=f"link-timeout:{link.id}", where=where(link, gpu, links, want),
+                title=f"{names} waits for ever for an answer",
+                help=("reboot; if it is set again, look for completion timeout in the BIOS, or a tool that sets it",))
     for why, found in silences.items():
         yield _silent(why, found, links, want)
     yield from unjudged(gpus, want, judged)
+
+
+def _waits_for_ever(bdf: Bdf, pci: PciInventory) -> bool:
+    config = config_of(bdf, pci)
+    express = config if isinstance(config, Unread) else config.express
+    if express is None or isinstance(express, Unread) or dead(config) or express.dev_ctl2 is None:
+        return False
+    return express.dev_ctl2.completion_timeout_disabled
 
 
 LIVE_EVIDENCE = ("/sys/bus/pci_express/drivers/aer", "/proc/cmdline")

@@ -124,9 +124,10 @@ def _judge_size(
 
 @check("bar.unassigned", reads=[Gpus, Links])
 def unassigned(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
-    """A memory BAR of a GPU has no address: the firmware or the kernel found no room for it.
+    """A memory BAR of a GPU has no address, or the card does not answer at the one that it has.
 
     Why it matters: the driver cannot reach the card and refuses to load for it.
+    Memory decoding or bus mastering that is off under the card's own driver is told here as well.
     What to do: BIOS setup: Above 4G Decoding on, a larger MMIO high size; or boot with `pci=realloc`.
     Not a fault: I/O port windows without an address are harmless; expansion ROMs too.
     By hand: cat /sys/bus/pci/devices/<gpu>/resource; sudo dmesg | grep -E "can't assign|no space"
@@ -152,8 +153,31 @@ def unassigned(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
             )
         elif not regions:
             yield unknown(gpu.subject, "the kernel lists no memory BAR", evidence=evidence)
+        elif off := switched_off(gpu):
+            yield failed(
+                gpu.subject, f"switched off in the Command register while {gpu.driver} is bound to it: {off}",
+                evidence=evidence, cause=f"bar:{gpu.bdf}", where=where(link, gpu, links, want) if link else None,
+                title=f"{gpu.slot or gpu.subject.name} does not answer at its memory" if off.startswith(MEMORY) else
+                f"{gpu.slot or gpu.subject.name} may not reach memory by itself",
+                help=("reboot; if it is so again, read why its driver gave up: boxcheck doctor log -v",),
+            )
         else:
             yield passed(gpu.subject, f"{len(regions)} memory BARs have addresses", evidence=evidence)
+
+
+MEMORY = "memory decoding"
+MEMORY_ENABLE, BUS_MASTER = 0x2, 0x4
+DRIVERS = frozenset({"amdgpu", "nvidia", "i915", "xe", "nouveau", "radeon"})
+
+
+def switched_off(gpu: Gpu) -> str:
+    """What of memory decoding and bus mastering is off at a card that its own driver drives and that is awake. A driver
+    for guests (vfio-pci) switches both off while no guest runs, and so does a card at rest."""
+    config, function = gpu.function.config, gpu.function
+    if isinstance(config, Unread) or gpu.gone or gpu.driver not in DRIVERS or function.power_state != "D0":
+        return ""
+    off = [name for bit, name in ((MEMORY_ENABLE, MEMORY), (BUS_MASTER, "bus mastering")) if not config.command & bit]
+    return " and ".join(off)
 
 
 def lost_bars(gpu: Gpu) -> list[str]:

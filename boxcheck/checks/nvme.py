@@ -126,6 +126,12 @@ def _link_of(drive: NvmeDrive, above: Link, want: Profile) -> Iterator[Finding]:
             yield not_read(subject, why, evidence=evidence)
             return
     end = above.upstream
+    if end is not None and end.width != width:
+        differ = Unread(f"the two ends of the link do not agree: the port says x{width}, the drive x{end.width}")
+        yield not_read(subject, why_not(end.width, differ), evidence=evidence)
+        return
+    if end is not None and isinstance(end.speed_gts, float) and isinstance(speed, float):
+        speed = min(speed, end.speed_gts)
     found = [
         _below("lanes", width, above.capable_width, end.max_width if end else None, want.limit(LINK_WIDTH), "x{:g}"),
         _below("GT/s", speed, above.capable_speed_gts, end.max_speed_gts if end else None, want.limit(LINK_SPEED),
@@ -263,8 +269,8 @@ def _health_of(drive: NvmeDrive, smart: SmartLog, subject: Subject, bound: Limit
     if spare is not None and threshold is not None and spare < threshold and not smart.critical_warning & 1:
         fine = False
         yield failed(
-            subject, f"spare {spare} %, below the drive's own threshold of {threshold} %", measured=Quantity(spare, "%"),
-            title=f"{drive.name} has no spare left", help=(COPY_AND_REPLACE,), **common)
+            subject, f"spare {spare} %, below the drive's own threshold of {threshold} %",
+            measured=Quantity(spare, "%"), title=f"{drive.name} has no spare left", help=(COPY_AND_REPLACE,), **common)
     used = smart.used_percent
     if bound is not None and used is not None and outcome_of(used, bound) is not Outcome.PASS:
         fine = False

@@ -6,10 +6,12 @@ low speed counts under load, or where the port's target is capped, or where an e
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import msgspec
 
+from boxcheck.checks.pcie_signal import ends
 from boxcheck.checks.places import (
     is_uplink,
     link_evidence,
@@ -24,9 +26,10 @@ from boxcheck.checks.places import (
     where,
 )
 from boxcheck.checks.wording import counted
-from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Unread
+from boxcheck.model import BOX, Bdf, Finding, Limit, Outcome, Quantity, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.links import LEGAL_WIDTHS, Link, Links
+from boxcheck.probes.pci import PciInventory
 from boxcheck.profile import Profile
 from boxcheck.registry import check, compared, failed, limit, marginal, passed, skipped, unknown
 
@@ -139,6 +142,16 @@ def _of_the_card(found: Finding, gpu: Gpu, what: str) -> Finding:
         not_=("the riser or the slot (this link is on the card)",))
 
 
+SHARES = re.compile(r"\bshares?\b.{0,40}\blanes?\b")
+"""In the profile's note on a slot: that its lanes may go elsewhere."""
+
+
+def slot_note(link: Link, want: Profile) -> str:
+    """What the profile notes of this link's slot; empty where nothing."""
+    slot = want.slot(link.slot)
+    return "" if slot is None else slot.note
+
+
 def _judge_width(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
     subject = link_subject(link, gpu)
     evidence = link_evidence(link, "current_link_width", "max_link_width")
@@ -171,6 +184,8 @@ def _judge_width(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
             cause=_cause(link), evidence=evidence, where=where(link, gpu, links, want), limit=wanted,
         )
     capable = link.capable_width
+    if isinstance(capable, Unread) and capable.kind == "malformed":
+        return unknown(subject, f"trained x{width}, and {capable.why}", evidence=evidence)
     if isinstance(capable, int) and width > capable:
         return unknown(subject, f"trained x{width}, and its ends say that they can do x{capable} at most",
                        evidence=evidence)
@@ -180,10 +195,12 @@ def _judge_width(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
         return compared(subject, width, wanted, f"trained x{width}, x{bound} required", evidence=evidence)
     ends: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
-    helps = reseat(link, want)
+    helps: tuple[str, ...] = reseat(link, want)
     if isinstance(capable, int) and capable >= bound:
         ends = (f"both ends can do x{capable}",)
         excluded = ("a slot that is wired or bifurcated to fewer lanes (both ends announce more)",)
+        if SHARES.search(slot_note(link, want)):
+            excluded = ()  # a jumper or setting may give half of the lanes away, and the port announces all of them
     elif isinstance(capable, int):
         lower, end = _lower_end(link, "width")
         ends = (f"the {end} announces x{lower} at most",)
@@ -193,6 +210,10 @@ def _judge_width(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
             "a narrower adapter or riser between slot and card also announces less",
         )
     speed = _best_speed(link)
+    if note := slot_note(link, want):
+        ends = (f"slot {link.slot}: {note}", *ends)
+        if SHARES.search(note) and isinstance(capable, int) and capable >= bound:
+            helps = ("look in the board's manual and its BIOS setup for what takes this slot's lanes", *helps)
     if speed is not None:
         ends = (*ends, f"this link carries {_rate(width, speed)} each way at most instead of {_rate(bound, speed)}")
     return compared(
@@ -269,6 +290,9 @@ def _judge_speed(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
         if isinstance(below, Unread):
             return unknown(subject, f"link speed at the card not read: {below.why}", evidence=evidence)
         at_rest = None if below is None else min(at_rest, below)
+    capable = link.capable_speed_gts
+    if isinstance(capable, Unread) and capable.kind == "malformed":
+        return unknown(subject, f"{capable.why}, so neither is believed", evidence=evidence)
     name = f"slot {link.slot}" if link.slot else str(subject)
     target = link.downstream.target_speed_gts
     capped = isinstance(target, float) and target < bound
@@ -290,7 +314,6 @@ def _judge_speed(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
                 where=place, title=f"{name} does not hold {bound} GT/s under load", help=reseat(link, want),
             )
         return compared(subject, speed, wanted, f"runs at {speed} GT/s {how}, {bound} required", evidence=evidence)
-    capable = link.capable_speed_gts
     shown = "an unknown speed" if speed is None else f"{speed} GT/s"
     if isinstance(capable, float) and capable < bound:
         lower, end = _lower_end(link, "speed")
@@ -387,11 +410,17 @@ def link_down(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
         yield skipped(BOX, "no port of this machine can feel a card")
 
 
-@check("pcie.chain", reads=[Gpus, Links])
-def chain(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
+def silent(bdf: Bdf, pci: PciInventory) -> bool:
+    """Whether the registers of a function read all ones."""
+    return bdf in pci.functions and pci.functions[bdf].gone
+
+
+@check("pcie.chain", reads=[Gpus, Links, PciInventory])
+def chain(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> Iterator[Finding]:
     """A link above a GPU's slot is narrower or slower than the slot's own, and holds it back.
 
     Why it matters: the slowest hop between the processor and the card sets the rate, however good the slot link is.
+    A port above a card that reads all ones while the card answers is told here too: one of the two readings is wrong.
     What to do: move the card to a slot that hangs on the processor directly, or widen the switch's uplink.
     Not a fault: several cards that share one uplink by design; the rate they share is then the uplink's.
     By hand: walk up /sys/bus/pci/devices/<gpu>/.. and compare current_link_width and max_link_speed at each port.
@@ -402,6 +431,13 @@ def chain(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
         subject = link_subject(link, gpu)
         above = [step for step in links.chain(link.id) if not step.on_card]
         width, speed = link.capable_width, link.capable_speed_gts
+        dead = next((end for step in links.chain(gpu.bdf) for end in ends(step)
+                     if end.bdf != gpu.bdf and silent(end.bdf, pci)), None)
+        if dead is not None and not gpu.gone and gpu.function.power_state != COLD:
+            yield unknown(subject, f"the port {short(dead.bdf)} above the card reads all ones, as one does that no "
+                          "longer answers, while the card does answer",
+                          evidence=(f"/sys/bus/pci/devices/{dead.bdf}/config",))
+            continue
         slow = next((step for step in above if _narrower(step, width, speed)), None)
         hidden = next((value for step in above for value in (step.width, step.capable_speed_gts)
                        if isinstance(value, Unread)), None)

@@ -141,9 +141,19 @@ def slot_power(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     Why it matters: a card may keep to the limit that the port announces and stay slow, or not start.
     What to do: BIOS setup: slot power limit to 75 W or Auto.
     Not a fault: the limit covers the slot's own pins; leads from the supply are not counted.
-    By hand: sudo lspci -vv -s <port> | grep PowerLimit
+    A power fault that the port has logged is told as well; the bit stays until software clears it.
+    By hand: sudo lspci -vv -s <port> | grep -E 'PowerLimit|PwrFlt'
     """
     bound = want.limit(SLOT_POWER)
+    faulty = [(gpu, link) for gpu, link in path_links(gpus, links, want) if link.power_fault]
+    for gpu, link in faulty:
+        subject = link_subject(link, gpu)
+        yield marginal(
+            subject, "the port has seen a fault of the slot's power (SltSta PwrFlt)", cause=f"link:{link.id}",
+            evidence=link_evidence(link, "config")[:1], where=where(link, gpu, links, want),
+            title=f"the power of the slot of {subject} failed once", help=seat(link, want))
+    if bound is None and faulty:
+        return
     if bound is None:
         yield skipped(BOX, f"the profile sets no {SLOT_POWER}")
         return

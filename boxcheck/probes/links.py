@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from boxcheck.decode.pci_express import PciExpress
 from boxcheck.host import Host
 from boxcheck.model import Bdf, Unread
 from boxcheck.probes.pci import PciFunction, PciInventory, parse_speed_gts
@@ -73,6 +74,8 @@ class Link(msgspec.Struct, frozen=True):
     kernel_slot: str | None = None
     """Number under which the kernel keeps the slot (`3`, `3-1`): firmware's count, never the print on the board."""
     slot_power_watts: float | None = None
+    power_fault: bool = False
+    """SltSta, where the port has a power controller: it has seen a fault of the slot's power since that was cleared."""
 
     @property
     def id(self) -> Bdf:
@@ -157,7 +160,31 @@ def _end(function: PciFunction) -> LinkEnd:
         case Unread() as unread:
             return LinkEnd(function.bdf, unread, unread, unread, unread, target)
         case link:
-            return LinkEnd(function.bdf, link.speed_gts, link.width, link.max_speed_gts, link.max_width, target)
+            end = LinkEnd(function.bdf, link.speed_gts, link.width, link.max_speed_gts, link.max_width, target)
+            gone = isinstance(config, Unread) or config.all_ones
+            return end if registers is None or gone else _doubted(end, registers)
+
+
+def _doubted(end: LinkEnd, registers: PciExpress) -> LinkEnd:
+    """The end without what sysfs and its own registers tell differently. Both are read within moments of each other,
+    and nothing but the speed changes by itself; which of the two is wrong nobody can tell."""
+
+    def doubt(what: str, here: object, there: object) -> Unread:
+        return Unread(f"{what} of {end.bdf} is {here} in sysfs and {there} in its register", "malformed")
+
+    status, able, control = registers.link_sta, registers.link_cap, registers.link_ctl
+    if status is not None and isinstance(end.width, int) and status.width != end.width:
+        end = msgspec.structs.replace(end, width=doubt("the width", f"x{end.width}", f"x{status.width}"))
+    if control is not None and control.disabled and isinstance(end.width, int) and end.width in LEGAL_WIDTHS:
+        why = f"the link of {end.bdf} is x{end.width} in sysfs and disabled in its register (LnkCtl)"
+        end = msgspec.structs.replace(end, width=Unread(why, "malformed"))
+    if able is not None and isinstance(end.max_width, int) and able.max_width != end.max_width:
+        end = msgspec.structs.replace(
+            end, max_width=doubt("the most lanes", f"x{end.max_width}", f"x{able.max_width}"))
+    if able is not None and isinstance(end.max_speed_gts, float) and able.max_speed_gts != end.max_speed_gts:
+        end = msgspec.structs.replace(
+            end, max_speed_gts=doubt("the highest speed", f"{end.max_speed_gts} GT/s", f"{able.max_speed_gts} GT/s"))
+    return end
 
 
 def _is_downstream(function: PciFunction, depth: int) -> bool:
@@ -264,6 +291,8 @@ def links(host: Host, pci: PciInventory, slots: Slots) -> Links:
             under_load=_load(host, [function.path, *([below.path] if below else [])]),
             slot_number=express.slot_cap.number if express and express.slot_cap else None,
             slot_power_watts=express.slot_cap.power_limit_watts if express and express.slot_cap else None,
+            power_fault=bool(express and express.slot_cap and express.slot_cap.power_controller
+                             and express.slot_sta and express.slot_sta.power_fault),
         )
     for function in pci.functions.values():
         above[function.bdf] = tuple(

@@ -30,6 +30,7 @@ IORESOURCE_IO = 0x100
 IORESOURCE_MEM = 0x200
 IORESOURCE_PREFETCH = 0x2000
 IORESOURCE_MEM_64 = 0x100000
+IORESOURCE_DISABLED = 0x10000000
 IORESOURCE_UNSET = 0x20000000
 """Flags of include/linux/ioport.h as they appear in the third column of `resource`."""
 
@@ -53,8 +54,9 @@ class Region(msgspec.Struct, frozen=True):
 
     @property
     def assigned(self) -> bool:
-        """The kernel found room for it. Address 0 is never handed to a memory BAR."""
-        return not self.flags & IORESOURCE_UNSET and self.start != 0
+        """The kernel found room for it. Address 0 is never handed to a memory BAR, and a resource that the kernel has
+        disabled is decoded by nobody."""
+        return not self.flags & (IORESOURCE_UNSET | IORESOURCE_DISABLED) and self.start != 0
 
 
 class SysfsLink(msgspec.Struct, frozen=True):
