@@ -16,7 +16,8 @@ SUBJECT = Subject("bmc", "BMC")
 ATTENTION = (
     "non-recoverable", "failure detected", "ac lost", "uncorrectable", "fatal", "ierr",
     "thermal trip", "redundancy lost", "critical going", "critical stop", "os stop", "processor disabled",
-    "configuration error", "critical interrupt", "predictive failure", "power supply failure",
+    "configuration error", "critical interrupt", "predictive failure", "power supply failure", "pci perr", "pci serr",
+    "fault status",
 )
 """Parts of event texts, in lower case, that need attention when they are asserted (IPMI 2.0, tables 42-2 and 42-3)."""
 HARMLESS = ("non-critical going", "presence detected", "fully redundant")
@@ -159,8 +160,8 @@ def case_fans(bmc: Bmc, want: Profile) -> Iterator[Finding]:
                 Subject("sensor", fan.name), f"{fan.reading}, and the board sets no limit that calls it a fault",
                 measured=Quantity(fan.reading), evidence=evidence, cause=f"fan:{fan.name}",
                 title=f"fan {fan.name} stands still", help=(
-                    "look for a cable in it, then for its plug; replace it",
-                    f"nothing is plugged in at {fan.name}: disable that sensor in the BMC, so that others are seen"))
+                    f"nothing is plugged in at {fan.name}: disable that sensor in the BMC, so that others are seen",
+                    "look for a cable in it, then for its plug; replace it"))
     if turning and fine:
         yield passed(
             SUBJECT, f"{counted(len(turning), 'fan')} within the board's limits, slowest {_slowest(turning)}",

@@ -113,7 +113,8 @@ def _same_as_ours(environment: Environment, name: str, value: str) -> bool:
 def _set(name: str, value: str, place: str, wish: tuple[str, str] | None) -> Finding:
     demand = f"profile recommends {wish[0]}" if wish is not None else "should not be set"
     return marginal(
-        BOX, f"{name}={value or '(empty)'} in {place}, {demand}; it {_effect(name, value)}", measured=Quantity(value), evidence=(place,),
-        cause=f"env:{name}", title=f"{name} is set to {value}" if value else f"{name} is set to nothing",
+        BOX, f"{name}={value or '(empty)'} in {place}, {demand}; it {_effect(name, value)}", measured=Quantity(value),
+        evidence=(place,), cause=f"env:{name}",
+        title=f"{name} is set to {value}" if value else f"{name} is set to nothing",
         help=((f"export {name}={wish[0]}",) if wish is not None else (f"unset {name}",))
         + ("find who sets it: ~/.bashrc, ~/.profile, /etc/environment, /etc/profile.d, a service file",))

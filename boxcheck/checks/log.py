@@ -297,7 +297,7 @@ def firmware_first(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) ->
 
 PREVIOUS = ("xid", "gpu-lost", "amdgpu-reset", "aer-fatal", "aer-nonfatal", "dpc", "link-down", "mce", "edac-ue",
             "memory-failure", "ghes-pcie", "ghes-memory", "ghes-other", "kernel-panic", "oops", "nmi", "nvme-reset",
-            "thermal")
+            "thermal", "filesystem-error", "raid-failure")
 
 
 @check("log.previous-boot", reads=READS, needs=NEEDS)

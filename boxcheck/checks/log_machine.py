@@ -114,6 +114,25 @@ def nvme(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[
         title=lambda scene, events: f"{names.get(events[0].bdf or Bdf(''), 'an NVMe drive')} did not answer in time")
 
 
+@check("log.filesystem", reads=READS, needs=NEEDS)
+def filesystem(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
+    """The kernel found a file system damaged, stopped writing to it, or lost a drive of an array.
+
+    Why it matters: data are wrong or gone, and what is written now may be as well; datasets and checkpoints live there.
+    What to do: copy what can be read; look for errors of the drive or its link just before; replace what is at fault,
+    then check the file system unmounted.
+    Not a fault: of the file system itself, in most cases: drive, memory or link below it.
+    By hand: sudo dmesg | grep -E 'EXT4-fs error|XFS .*orruption|BTRFS (critical|error)|read-?only|Disk failure'
+    """
+    scene = Scene(logs, gpus, links, want)
+    yield from judge_events(
+        scene, ("filesystem-error", "raid-failure"), "no file system was found damaged and no array lost a drive",
+        lambda scene, events: f"filesystem:{events[0].labels[0] if events[0].labels else ''}",
+        key=lambda event: event.labels,
+        title=lambda scene, events: f"the file system on {events[0].labels[0]} is damaged"
+        if events[0].kind == "filesystem-error" and events[0].labels else "an array lost a drive")
+
+
 @check("log.lockup", reads=READS, needs=NEEDS)
 def lockup(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """A processor or a task was stuck in the kernel, the kernel crashed and went on, or the chipset raised an alarm.

@@ -159,7 +159,7 @@ def _judge_asked(one: Shared, settings: ModuleSettings) -> Finding:
     pages, gtt = one.asked_pages_bytes, one.asked_gtt_bytes
     if one.pages_asked is not None and pages is None:
         return failed(
-            one.subject, f"{one.pages_asked} in {one.pages_asked.place} is no number of pages, so the kernel refuses it",
+            one.subject, f"{one.pages_asked} in {one.pages_asked.place} is no number of pages: the kernel refuses it",
             title="the GPU's memory was asked for in a way that the kernel does not take", help=one.setting, **options)
     if pages is not None and gtt is not None and pages != gtt:
         return failed(

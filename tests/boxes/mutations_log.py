@@ -129,6 +129,33 @@ _log(
     lines=("xhci_hcd 0000:c1:00.3: not ready 65535ms after resume; giving up",),
 )
 _log(
+    "filesystem-damaged",
+    *BOXES_ALL,
+    area="the kernel found the root file system damaged and stopped writing to it",
+    lines=(
+        "EXT4-fs error (device sda2): ext4_lookup:1785: inode #131: comm python3: deleted inode referenced: 27",
+        "EXT4-fs (sda2): Remounting filesystem read-only",
+    ),
+)
+_log(
+    "raid-disk-failure",
+    *CARDS,
+    area="a striped array lost a drive",
+    lines=("md/raid0:md0: Disk failure on nvme1n1p1 detected, failing array.",),
+)
+_log(
+    "nmi-unknown",
+    *EPYC,
+    area="an NMI that nobody could place",
+    lines=("Uhhuh. NMI received for unknown reason 3d on CPU 0.", "Dazed and confused, but trying to continue"),
+)
+_log(
+    "nvme-command-error",
+    *BOXES_ALL,
+    area="an NVMe drive could not read what it stores, by the words of Linux 6.2 and later",
+    lines=("nvme0n1: I/O Cmd(0x2) @ LBA 409600, 8 blocks, I/O Error (sct 0x2 / sc 0x81) MORE DNR",),
+)
+_log(
     "nvme-timeout",
     *BOXES_ALL,
     area="an NVMe drive did not finish a request in time",

@@ -36,6 +36,8 @@ def test_present(facts: Bmc, limit: Any, wanted: str) -> None:
 
 @pytest.mark.parametrize(("events", "wanted"), [
     ((), "pass"), ((event("Presence detected"), event("Upper Non-critical going high")), "pass"),
+    ((event("PCI PERR"),), "marginal"), ((event("Fault Status"),), "marginal"),
+    ((event("Slot / Connector Ready"),), "pass"),
     ((event("Power Supply AC lost"),), "marginal"), ((event("Power Supply AC lost", asserted=False),), "pass"),
     ((event("Lower Critical going low "),), "marginal"), ((event("Uncorrectable ECC"),), "marginal"),
     ((event("Correctable ECC"),), "pass"), (DENIED, "unknown"), (GONE, "unknown")])

@@ -360,3 +360,14 @@ def test_other_boards() -> None:
     rack = decode_smbios(*esc4000a_e10())
     assert [supply.max_power_watts for supply in rack.power_supplies] == [2200, 2200]
     assert (rack.ipmi[0].interface, rack.ipmi[0].base_address, rack.ipmi[0].io) == ("KCS", 0xCA2, True)
+
+
+@pytest.mark.parametrize(("length", "wanted"), [(100, 70000), (84, "has no such field")])
+def test_a_speed_of_ffff_points_to_a_field_that_may_not_be_there(length: int, wanted: int | str) -> None:
+    device = decoded(b.memory_device(configured_speed_mts=70000, length=length))
+    speed = device.memory_devices[0].configured_speed_mts
+    if isinstance(wanted, int):
+        assert speed == wanted
+    else:
+        assert wanted in why(speed)
+        assert "0xffff" in why(speed)

@@ -60,7 +60,9 @@ ANCHORS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "GPU HANG: ", "error, dev nvme", "hardware memory error", "MCE broadcast", "host controller not resp",
         "health compromised", "ndervoltage detected", "SCHED_ERROR", "bus: MMIO ", ": version magic '",
         ": Unknown symbol", "insufficient power", "to read EDID", "IOMMU perf counter", "Generic Failure",
-        "V2 : WARNING", "uncleanly shut down",
+        "V2 : WARNING", "uncleanly shut down", "NMI received for", "hardware memory corr", "blocks, I/O Error (",
+        "EXT4-fs error", "filesystem read-only", "data corruption detect", "orruption of in-memory", ": corrupt leaf",
+        "orrupt node", "forced readonly", "Disk failure on",
     )),
     (BOOT, (
         "_OSC", "PCI Root Bridge [", "enabled with IRQ", "nknown parameter", "nvalid for parameter", "Unknown option",

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from boxcheck.model import Bdf
 
+from .disks import DISKS
 from .envelope import Line
 from .family import Rule, apply
 from .harmless import HARMLESS
@@ -53,6 +54,12 @@ _RULES = (
     Rule("Sending SIGBUS to", "memory-failure", "fail", "memory", "a program was killed: its memory is damaged",
          _DIMM, Rx(r"Memory failure: 0x[0-9a-f]{1,16}: Sending SIGBUS to (?P<process>[^ :]{1,32}:\d{1,9})"),
          variant="killed"),
+    Rule("due to hardware memory corruption", "memory-failure", "fail", "memory",
+         "a program was killed: its memory is damaged", _DIMM,
+         Rx(r"(?:MCE|Memory failure): (?:0x[0-9a-f]{1,16}: )?Killing (?P<process>[^ :]{1,32}:\d{1,9})"),
+         variant="killed"),
+    Rule("NMI received for unknown reason", "nmi", "warn", None,
+         "an alarm of the chipset that nobody could place (NMI)", (BMC, BEFORE), label="unknown reason"),
     Rule("MCE broadcast", "mce", "fail", None, "processors did not answer to a machine check and the kernel gave up",
          (BMC, "test with stock clocks and memory speed"),
          Rx(r"CPUs not responding to MCE (?P<label>broadcast)")),
@@ -160,6 +167,11 @@ _TAINTS = {
 _NVME_RULES = (
     Rule("medium error, dev nvme", "disk-io-error", "fail", "memory", "the drive could not read what it stores", _DISK,
          Rx(r"critical (?P<label2>medium) error, dev (?P<label>nvme\d{1,4})")),
+    Rule("blocks, I/O Error (sct 0x2 ", "disk-io-error", "fail", "memory", "the drive could not read what it stores",
+         _DISK, Rx(r"\b(?P<label>nvme\d{1,4})(?:c\d{1,4})?n\d{1,4}: I/O Cmd.{1,80} \(sct 0x2 / sc 0x81\)"),
+         variant="media"),
+    Rule("blocks, I/O Error (sct ", "disk-io-error", "warn", None, "a request to the drive failed", _DISK,
+         Rx(r"\b(?P<label>nvme\d{1,4})(?:c\d{1,4})?n\d{1,4}: I/O Cmd"), variant="command"),
     Rule("I/O error, dev nvme", "disk-io-error", "warn", None, "a request to the drive failed", _DISK,
          Rx(r"I/O error, dev (?P<label>nvme\d{1,4})")),
     Rule("timeout, ", "nvme-timeout", "warn", "driver", "the drive did not finish a request in time", _DISK,
@@ -217,7 +229,7 @@ class Machine:
             _taint(line, out)
         if "Trigger a crash" in message:
             self._asked_line = line.number
-        fold = apply(_RULES, line, out) or apply(_QUIET, line, out)
+        fold = apply(_RULES, line, out) or apply(DISKS, line, out) or apply(_QUIET, line, out)
         asked = line.number - self._asked_line <= _DIED_LINES
         if asked and fold is not None and fold.fresh and fold.kind in ("oops", "kernel-panic"):
             fold.describe("info", "benign", "the kernel was crashed on purpose (sysrq)")
