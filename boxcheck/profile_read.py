@@ -315,6 +315,10 @@ class Sheet:
         table = self._keys(("match",), MATCH_KEYS, "[match]")
         found: dict[str, Any] = {
             key: self._texts(("match", key), single=True) for key in MATCH_GLOBS if key in table}
+        for key in MATCH_GLOBS:
+            if table.get(key) == []:
+                self.wrong(("match", key), f"match.{key} is an empty list, which no box matches",
+                           "name at least one, or remove the line")
         if "sockets" in table:
             found["sockets"] = self._number(("match", "sockets"), 1, 64, 1)
         for name, example in MATCH_RANGES.items():

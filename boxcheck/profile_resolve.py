@@ -28,7 +28,7 @@ from boxcheck.profile import (
 from boxcheck.profile_file import read_text, show_text, tables_of
 from boxcheck.profile_read import Sheet, nearest
 from boxcheck.profile_values import show
-from boxcheck.registry import CHECKS, LIMITS, discover
+from boxcheck.registry import CHECKS, LIMITS, discover, selected
 
 
 def find(name_or_path: str) -> tuple[Path, str]:
@@ -81,10 +81,35 @@ def resolve(name_or_path: str) -> tuple[Profile, list[Mistake]]:
         notes=tuple(note for one in everything for note in one.notes),
         parts=sheet.parts, path=str(path),
     )
+    _one_board(sheet, parts)
+    _something_decides(sheet, profile)
     mistakes = sorted(sheet.mistakes, key=lambda one: one.line)
     for part in parts:
         mistakes += sorted(part.mistakes, key=lambda one: one.line)
     return msgspec.structs.replace(profile, judged=judged(profile)), mistakes
+
+
+BOARD = "memory.channels"
+"""The limit that only a part about a board sets: its sockets for memory."""
+
+
+def _one_board(sheet: Sheet, parts: Sequence[Sheet]) -> None:
+    boards = [part for part in parts if BOARD in part.limits]
+    for other in boards[1:]:
+        line = ("parts", sheet.parts.index(other.name)) if other.name in sheet.parts else ("parts",)
+        sheet.wrong(line, f"parts {boards[0].name} and {other.name} each describe a board",
+                    "a box has one: keep one of them")
+
+
+def _something_decides(sheet: Sheet, profile: Profile) -> None:
+    """A profile by which every check is advisory judges nothing, so that no box could ever pass by it."""
+    if set(profile.advisory) & set(profile.inspect):
+        return  # said where it is written
+    if not profile.advisory or any(profile.is_blocker(check) for check in CHECKS):
+        return
+    if profile.inspect or all(selected(profile.advisory, check) for check in CHECKS):
+        says = "every check is advisory, so that nothing is required and no box can pass"
+        sheet.wrong(("require", "advisory"), says, "name in require.advisory only what may fail")
 
 
 def outline(name: str) -> Profile:

@@ -259,3 +259,25 @@ def test_a_name_that_nobody_knows_is_answered_with_the_nearest() -> None:
     with pytest.raises(ProfileError, match=r'^no profile is called "wopr-7x490"$') as caught:
         load_profile("wopr-7x490")
     assert caught.value.help.startswith("did you mean wopr-7x4090?")
+
+
+@pytest.mark.parametrize(("text", "line", "says"), [
+    ("[match]\nboard = []\n", 5, "match.board is an empty list, which no box matches"),
+    ('[match]\ncpu = []\n', 5, "match.cpu is an empty list"),
+    ('[require]\ninspect = ["pcie.*"]\nadvisory = ["*"]\n', 6, "every check is advisory, so that nothing is required"),
+    ('[require]\nadvisory = ["*"]\n', 5, "every check is advisory"),
+    ('[require]\ninspect = ["pcie.aspm"]\nadvisory = ["pcie.*"]\n', 6, "every check is advisory"),
+    ('parts = ["romed8-2t", "tinybox-g4"]\n[cpu]\ncores = 32\n[[source]]\nlimit = "cpu.cores"\nfrom = "x"\n', 4,
+     "parts romed8-2t and tinybox-g4 each describe a board"),
+])
+def test_what_no_box_can_match_or_pass_is_a_mistake(text: str, line: int, says: str, tmp_path: Path) -> None:
+    mistakes = check_profile(write(tmp_path, HEAD + text))
+    assert [(one.line, one.says[:len(says)]) for one in mistakes if one.says.startswith(says)] == [(line, says)]
+
+
+@pytest.mark.parametrize("text", [
+    '[match]\nboard = ["X*"]\n', '[require]\ninspect = ["pcie.*"]\nadvisory = ["pcie.aspm", "log.*"]\n',
+    '[require]\nadvisory = ["log.*"]\n', 'parts = ["gpu-box", "romed8-2t", "amd-rdna3", "p2p"]\n',
+])
+def test_what_a_box_can_match_and_pass_is_none(text: str, tmp_path: Path) -> None:
+    assert check_profile(write(tmp_path, HEAD + text)) == []
