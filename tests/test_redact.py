@@ -553,6 +553,30 @@ def test_a_tree_of_another_tool_is_redacted_too() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("Oswaldina's iPhone", "oswaldina"),
+        ("/mnt/kowalnas", "kowalnas"),
+        ("/home/zbigniewk", "zbigniewk"),
+        ("serial AAAB111X9", "AAAB111"),
+        ("wlan SSID HomeOfZbig", "HomeOfZbig"),
+        ("https://u:p@nas.quollco.example/x", "quollco"),
+    ],
+)
+def test_a_secret_alone_in_a_file_is_found(text: str, secret: str) -> None:
+    redacted = redact_members(Members({"/sys/devices/usb1/product": text.encode()}, {}))
+    left = redacted.files["/sys/devices/usb1/product"].decode()
+    assert secret.lower() not in left.lower()
+    assert len(left) == len(text)
+
+
+@pytest.mark.parametrize("text", ["USB Receiver", "/mnt/raid", "SSID 1458a182", "serial port", "https://docs.kernel.org/PCI/x"])
+def test_what_is_none_alone_in_a_file_stays(text: str) -> None:
+    redacted = redact_members(Members({"/sys/devices/usb1/product": text.encode()}, {}))
+    assert redacted.files["/sys/devices/usb1/product"].decode() == text
+
+
+@pytest.mark.parametrize(
     "data", [b"", b"\x82", b"\x82\xff\xff", b"\x90\x05\0SN\xffabc", b"\xff" * 50, vpd("A1")[:20], bytes(300), b"\x78"]
 )
 def test_broken_vpd_keeps_its_length_and_nothing_else(data: bytes) -> None:

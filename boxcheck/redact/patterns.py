@@ -155,5 +155,7 @@ VERSIONS = re.compile(
     r"|/proc/(?:modules|iomem|ioports|interrupts|cpuinfo)|/(?:usr/)?lib/.*|/boot/.*")
 """Files of versions and of tables: no addresses of networks in them."""
 
-TELLING = re.compile(r"[.:@=]|\d|serial|uuid|host", re.I)
+TELLING = re.compile(
+    r"[.:@=]|\d|serial|uuid|host|label|ssid|/(?:home|media|mnt|srv|export|users)/|phone|ipad|macbook|imac|airpods|galaxy",
+    re.I)
 """What a text must hold for a shape or a label to be in it: most attributes of sysfs do not."""
