@@ -76,6 +76,11 @@ def nvidia(name: str) -> Callable[[Machine, Any], None]:
     return change
 
 
+def hot_at_work(built: Machine, celsius: int) -> None:
+    nvidia("core_celsius")(built, celsius)
+    nvidia("event_reasons")(built, 0)
+
+
 def resting_hot(**celsius: float) -> Callable[[Machine, Any], None]:
     """One temperature of all GPUs, so that no one stands out, and the fans turn."""
 
@@ -338,7 +343,7 @@ NOTCHES: tuple[Notch, ...] = (
     Notch("thermal.cpu", STRIX, "CPU", of("cpu_celsius"),
           ((90.0, "pass"), (90.1, "marginal"), (100.0, "marginal"), (100.1, "fail"))),
     Notch("thermal.gpu-idle", RED, "PCIE3", resting_hot(edge_celsius=0),
-          ((60.0, "pass"), (60.1, "marginal"), (95.0, "marginal"), (95.1, "fail"))),
+          ((60.0, "pass"), (60.1, "marginal"), (85.0, "marginal"), (85.1, "fail"))),
     Notch("thermal.gpu-idle", RED, "PCIE3", resting_hot(junction_celsius=0),
           ((75.0, "pass"), (75.1, "marginal"), (110.0, "marginal"), (110.1, "fail")),
           lambda value: value if value > 75.0 else 36.0),
@@ -346,7 +351,8 @@ NOTCHES: tuple[Notch, ...] = (
           ((85.0, "pass"), (85.1, "marginal"), (105.0, "marginal"), (105.1, "fail")),
           lambda value: value if value > 85.0 else 36.0),
     Notch("thermal.gpu-idle", WOPR, "PCIE3", nvidia("core_celsius"),
-          ((60, "pass"), (61, "marginal"), (95, "marginal"), (96, "fail"))),
+          ((60, "pass"), (61, "marginal"), (85, "marginal"), (86, "fail"))),
+    Notch("thermal.gpu-idle", WOPR, "PCIE3", hot_at_work, ((95, "unknown"), (96, "fail")), None),
     Notch("thermal.gpu-spread", RED, "PCIE3", amd("edge_celsius"), ((47.1, "marginal"),), lambda value: 12.1),
     Notch("thermal.gpu-spread", RED, "box", amd("edge_celsius"), ((47.0, "pass"),), lambda value: 12.0),
     Notch("thermal.critical-alarm", RED, "PCIE3", amd("junction_celsius"), ((110.0, "fail"),)),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import msgspec
+
 from boxcheck.checks.gpu_sensors import NVML_CHIP, gpu_readings, no_gpu
 from boxcheck.checks.steps import FANS
 from boxcheck.checks.wording import broken_bound, decided, judged, listed, median, not_read, why_not, wish_of
@@ -16,6 +18,10 @@ from boxcheck.registry import check, limit, outcome_of, passed, skipped
 
 EDGE = limit(
     "thermal.gpu_idle_celsius", float, "le", "°C", "Edge (AMD) or core (NVIDIA) temperature of a GPU at rest.",
+    low=20, high=120,
+)
+ANY_TIME = limit(
+    "thermal.gpu_celsius", float, "le", "°C", "Edge (AMD) or core (NVIDIA) temperature of a GPU, whatever it does.",
     low=20, high=120,
 )
 JUNCTION = limit(
@@ -40,7 +46,7 @@ def _busy(chip: Chip) -> str | None:
     return None
 
 
-@check("thermal.gpu-idle", reads=[Gpus, Sensors, Nvml], limits=[EDGE, JUNCTION, MEMORY],
+@check("thermal.gpu-idle", reads=[Gpus, Sensors, Nvml], limits=[EDGE, ANY_TIME, JUNCTION, MEMORY],
        needs=["NVML for NVIDIA cards"])
 def gpu_idle(gpus: Gpus, sensors: Sensors, nvml: Nvml, want: Profile) -> Iterator[Finding]:
     """A GPU is hot although it has nothing to do.
@@ -69,12 +75,20 @@ def gpu_idle(gpus: Gpus, sensors: Sensors, nvml: Nvml, want: Profile) -> Iterato
         if isinstance(chip, Finding):
             yield chip
         else:
-            yield from _gpu_idle(gpu, chip, bounds, shown[f"{gpu.pci_id} {gpu.revision}"])
+            here = _while_busy(bounds, want.limit(ANY_TIME)) if _busy(chip) else bounds
+            yield from _gpu_idle(gpu, chip, here, shown[f"{gpu.pci_id} {gpu.revision}"])
     for model, alike in models.items():
         never = [label for label in bounds if label in ("junction", "mem") and label not in shown[model]]
         # NVML has the core of every card and nothing else, so there the question does not arise.
         if never and shown[model] and alike[0][1].name != NVML_CHIP:
             yield skipped(BOX, f"no {alike[0][0].name} here shows a {listed(never)} temperature")
+
+
+def _while_busy(bounds: dict[str, Limit], any_time: Limit | None) -> dict[str, Limit]:
+    """The bounds of a GPU that is at work: what must hold at rest does not, what must hold always does."""
+    must = None if any_time is None else any_time.must
+    return {label: msgspec.structs.replace(bound, must=must) if label in ("edge", "core") else bound
+            for label, bound in bounds.items()}
 
 
 def _shown(chips: Iterable[Chip]) -> frozenset[str]:

@@ -12,13 +12,15 @@ from tests.checks.cards import NO_NVML, card, chip, gpu, gpus, nvidia, nvidia_bo
 from tests.checks.judging import GONE, judge, outcome, outcomes
 
 CARD = gpu()
-IDLE = {"thermal.gpu_idle_celsius": {"should": 50, "must": 95}, "thermal.gpu_junction_idle_celsius": {"should": 60}}
+IDLE = {"thermal.gpu_idle_celsius": {"should": 50, "must": 85}, "thermal.gpu_celsius": {"must": 95},
+        "thermal.gpu_junction_idle_celsius": {"should": 60}}
 SPREAD = {"thermal.gpu_spread_celsius": {"should": 12}}
 
 
 @pytest.mark.parametrize(("of", "wanted"), [
     (chip(CARD), ["pass"]), (chip(CARD, edge=50.0), ["pass"]), (chip(CARD, edge=50.1), ["marginal"]),
-    (chip(CARD, edge=95.1), ["fail"]), (chip(CARD, junction=61.0), ["marginal"]),
+    (chip(CARD, edge=85.0), ["marginal"]), (chip(CARD, edge=85.1), ["fail"]),
+    (chip(CARD, edge=95.0, busy=80), ["unknown"]), (chip(CARD, junction=61.0), ["marginal"]),
     (chip(CARD, edge=51.0, junction=61.0), ["marginal", "marginal"]),
     (chip(CARD, memory=90.0), ["pass"]),  # the profile sets no limit for it
     (chip(CARD, edge=70.0, busy=80), ["unknown"]),  # not at rest
