@@ -188,6 +188,21 @@ def _ends_early(log: KernelLog, logs: KernelLogs) -> str | None:
     return f"the kernel log is a file that may hold the start of the machine only{until}"
 
 
+GOES_ON = ("not ", "still", "refused", "it is ", "then ", "or ", "if ")
+"""How a step begins that goes on where the one before it did not cure."""
+
+
+def _steps(events: Sequence[Event]) -> tuple[str, ...]:
+    """The steps of several events, each once, cheap ones first; one that goes on stays behind the one it follows."""
+    groups: list[list[str]] = []
+    for step in dict.fromkeys(step for event in events for step in event.help):
+        if groups and step.startswith(GOES_ON):
+            groups[-1].append(step)
+        else:
+            groups.append([step])
+    return tuple(step for group in sorted(groups, key=cost) for step in group)
+
+
 def _finding(scene: Scene, group: Sequence[Event], cause: str, title: str | None) -> Finding:
     worst = sorted(group, key=lambda event: (GRAVITY[event.severity].rank, event.line))
     outcome = GRAVITY[worst[0].severity]
@@ -197,10 +212,10 @@ def _finding(scene: Scene, group: Sequence[Event], cause: str, title: str | None
     said = [(f"at {short(event.bdf)}: " if several and event.bdf else "") + _said(scene, event)
             for event in worst[:MOST_WORDS]]
     more = len(worst) - MOST_WORDS
-    helps = dict.fromkeys(step for event in sorted(worst, key=lambda event: cost(event.help)) for step in event.help)
+    helps = _steps(worst)
     return decided(
         outcome, scene.subject(bdf), "; ".join(said) + (f"; and {more} more kinds" if more > 0 else ""),
-        evidence=(LOG,), cause=cause, title=title, where=scene.place(bdf), help=tuple(helps),
+        evidence=(LOG,), cause=cause, title=title, where=scene.place(bdf), help=helps,
         notes=tuple(f"log line {event.line}: {event.text[:160]}" for event in worst[:MOST_WORDS] if event.text),
     )
 

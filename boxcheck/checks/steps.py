@@ -37,7 +37,7 @@ SAME_MODULE = "replace the module in {label} with the part number and speed of t
 LANE_SHARING = "not cured: look in the board's manual for a slot or jumper that shares the drive's lanes"
 
 COSTS = (
-    (r"\b(?:replace|swap|another slot)\b", 5), (r"\b(?:power off|reseat|power the (?:machine|box))\b", 4),
+    (r"\b(?:replace|swap|another slot)\b", 5), (r"\b(?:power off|reseat|power cables|power the (?:machine|box))\b", 4),
     (r"\bBIOS\b", 3), (r"\breboot\b", 2),
 )
 """Words of a step and what it costs to do: parts, hands in the machine, the BIOS, a reboot; all else is typing."""
