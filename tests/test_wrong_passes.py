@@ -178,7 +178,7 @@ def test_the_switch_on_an_intel_card_is_not_the_slot() -> None:
             tree[f"{folder}/config"] = bytes(config)
     verdict = judged(tree, "generic")
     widths = [finding for finding in verdict.findings if finding.check == "pcie.link-width"]
-    assert Outcome.FAIL in {finding.outcome for finding in widths}
+    assert Outcome.MARGINAL in {finding.outcome for finding in widths}  # no profile says what it should be
 
 
 def test_a_check_that_crashes_is_unknown_and_on_record(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,7 +152,8 @@ def _stray(root: Bdf, below: Iterable[Bdf], aer: Aer) -> Iterator[Finding]:
         where=f"somewhere below root port {short(root)}",
         title=f"corrected errors somewhere below root port {short(root)} that nothing there shows",
         help=("boxcheck doctor log -v  shows whom the kernel named",
-              "reboot, keep the GPUs busy, and run: boxcheck doctor pcie aer"),
+              "reboot; with the GPUs busy, run: boxcheck doctor pcie aer  (cured when that ends in PARTIAL with "
+              "nothing failed)"),
         notes=("a device that was taken out since took its own counters with it",))
 
 

@@ -178,10 +178,12 @@ def _doubted(end: LinkEnd, registers: PciExpress) -> LinkEnd:
     if control is not None and control.disabled and isinstance(end.width, int) and end.width in LEGAL_WIDTHS:
         why = f"the link of {end.bdf} is x{end.width} in sysfs and disabled in its register (LnkCtl)"
         end = msgspec.structs.replace(end, width=Unread(why, "malformed"))
-    if able is not None and isinstance(end.max_width, int) and able.max_width != end.max_width:
+    if able is not None and isinstance(end.max_width, int) and able.max_width in LEGAL_WIDTHS - {end.max_width}:
         end = msgspec.structs.replace(
             end, max_width=doubt("the most lanes", f"x{end.max_width}", f"x{able.max_width}"))
-    if able is not None and isinstance(end.max_speed_gts, float) and able.max_speed_gts != end.max_speed_gts:
+    # A reserved code says nothing; the kernel then goes by the speeds of LnkCap2 (drivers/pci/pci.c).
+    if able is not None and isinstance(end.max_speed_gts, float) and able.max_speed_gts not in (
+            None, end.max_speed_gts):
         end = msgspec.structs.replace(
             end, max_speed_gts=doubt("the highest speed", f"{end.max_speed_gts} GT/s", f"{able.max_speed_gts} GT/s"))
     return end
