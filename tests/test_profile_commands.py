@@ -10,9 +10,9 @@ import jsonschema
 import pytest
 
 from boxcheck.commands import profile as commands
+from boxcheck.commands.profile_doubts import comments
 from boxcheck.engine.inspect import choose_checks, inspect_facts, read_facts
 from boxcheck.profile import ProfileError, load_profile, shipped_profiles
-from boxcheck.profile_doubts import comments
 from boxcheck.registry import CHECKS
 from boxcheck.report import profile as report
 from tests.boxes import BOXES, build

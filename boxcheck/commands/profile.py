@@ -92,8 +92,8 @@ def profile_detect(sysroot: str | None, json: str | None) -> int:
 def profile_draft(sysroot: str | None) -> int:
     """A profile of the machine as it is, on standard output; what doctor finds wrong with it on standard error too."""
     from boxcheck.commands.doctor import open_host
+    from boxcheck.commands.profile_doubts import comments, doubts_about
     from boxcheck.engine.inspect import read_facts
-    from boxcheck.profile_doubts import comments, doubts_about
     from boxcheck.profile_draft import draft
 
     facts = read_facts(open_host(sysroot))
