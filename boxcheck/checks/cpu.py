@@ -190,7 +190,7 @@ LEAST_SHARE = 0.5
 def frequency_cap(cpu: Cpu, want: Profile) -> Iterator[Finding]:
     """The processor may not run at half of its clock, whatever the governor is.
 
-    Why it matters: a limit that a tool left behind (scaling_max_freq, `cpupower frequency-set -u`) holds under the
+    Why it matters: a limit that a tool left behind (scaling_max_freq) holds under the
     governor performance too; copies and kernel launches then take several times as long.
     What to do: raise it to what the processor can do, and find who lowered it: tuned, TLP, a service.
     Not a fault: boost that is switched off; a processor that is hot, which thermal.cpu judges.
