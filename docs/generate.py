@@ -62,8 +62,8 @@ def event_page() -> dict[Path, str]:
     from boxcheck.triage.kinds import TOOL_SECTIONS
 
     lines = [HEAD, "# Events\n\n", (
-        "What `boxcheck triage` calls what it finds; `--only KIND` takes these words. First those of kernel logs, which\n"
-        "also `boxcheck doctor` judges, then those that only the output of a tool shows.\n\n"
+        "What `boxcheck triage` calls what it finds; `--only KIND` takes these words. First those of kernel logs,\n"
+        "which also `boxcheck doctor` judges, then those that only the output of a tool shows.\n\n"
         "`fail`: a machine without a fault never logs it. `warn`: rare there, a matter of how often. `info`: worth\n"
         "knowing. `benign`: harmless, and often mistaken for a fault. Where a kind has several, the wording decides.\n"
     )]
