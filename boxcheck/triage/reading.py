@@ -28,6 +28,8 @@ _SAMPLE_LINES = 400
 _JSON = re.compile(rb"\s*(?:\{|\[\s*[\[{])")
 _X_SERVER = ("(II) ", "(WW) ", "(EE) ", "(==) ", "(--) ", "(**) ", "(!!) ", "(++) ", "X.Org ")
 """Xorg.0.log has seconds in brackets, too."""
+_TAG_ALONE = re.compile(r"kernel: (?![ \d])")
+"""Syslog's tag where somebody cut the host's name off; `kernel:   6.1.0` in a table of facts is none."""
 _JOURNAL_KEYS = frozenset(("MESSAGE", "__CURSOR", "__REALTIME_TIMESTAMP", "_TRANSPORT"))
 
 
@@ -216,7 +218,7 @@ def is_kernel_line(text: str) -> bool:
         return False
     if line.seconds is not None or line.level is not None:
         return not line.message.startswith(_X_SERVER)
-    if " kernel: " in f" {text[:160]}":
+    if " kernel: " in text[:160] or _TAG_ALONE.match(text):
         return True
     if line.stamp is None:
         return False

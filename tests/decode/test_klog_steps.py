@@ -11,7 +11,7 @@ from boxcheck.decode.klog import parse_log
 CORPUS = Path(__file__).parents[1] / "corpus" / "klog"
 _SMALL = frozenset(("a", "an", "and", "at", "by", "for", "in", "is", "it", "its", "of", "on", "or", "the", "then", "to", "with"))
 VERBS = frozenset((
-    "add", "ask", "blacklist", "boot", "check", "do", "drop", "find", "fix", "give", "hold", "if", "in", "install", "load", "look",
+    "add", "ask", "blacklist", "boot", "check", "copy", "do", "drop", "find", "fix", "give", "hold", "if", "in", "install", "load", "look",
     "lower", "make", "move", "nothing", "note", "plug", "power", "raise", "read", "reboot", "rebuild", "replace", "reseat",
     "reset", "run", "set", "swap", "test", "then", "try", "unbind", "unload", "update", "use",
 ))

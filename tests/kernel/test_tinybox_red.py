@@ -18,10 +18,14 @@ def test_the_hop_in_the_slot_is_judged_and_not_the_one_on_the_card(machine: Mach
     assert (machine.text("rp1", "current_link_width"), machine.text("g1", "current_link_width")) == ("8", "16")
     assert (machine.text("rp2", "current_link_width"), machine.text("g2", "current_link_width")) == ("16", "4")
     found = machine.doctor("pcie", "inventory.gpu-count", "--profile", "generic")
-    width = [found.one("pcie.link-width", machine.bdf(f"g{slot}")) for slot in range(6)]
+    width = [found.of("pcie.link-width", machine.bdf(f"g{slot}"))[0] for slot in range(6)]
     assert [item.outcome for item in width] == ["pass", "fail", "pass", "pass", "pass", "pass"]
     assert width[1].says == "trained x8, x16 required"
     assert width[1].cause == f"link:{machine.bdf('rp1')}"
+    # The card's own link is told too, as its own, beside the slot's that is whole.
+    own = found.of("pcie.link-width", machine.bdf("g2"))[1]
+    assert (own.outcome, own.says) == ("marginal", "the link on the card trained x4, x16 required")
+    assert own.cause == f"link:{machine.bdf('d2')}"
     speed = [found.one("pcie.link-speed", machine.bdf(f"g{slot}")) for slot in range(6)]
     assert [item.outcome for item in speed] == ["pass", "pass", "pass", "pass", "unknown", "pass"]
     assert speed[4].says.startswith("runs at 8.0 GT/s at rest, 16.0 required")

@@ -41,7 +41,7 @@ _RESEAT = (
     COUNTERS, "reseat card and riser of this slot, then try a shorter riser",
 )
 _ASPM = ("boot once with pcie_aspm=off; if it stops, it is link power management and no damage", *_RESEAT)
-_DROPPED = (CABLES, "look for a lost GPU at the same time")
+_DROPPED = ("look for a lost GPU at the same time", CABLES)
 _LOST_BELOW = ("power the machine off and on; the devices stay unusable until then",)
 _SOFTWARE = ("look at what the device's driver logged around this time", "update driver and firmware of the device")
 

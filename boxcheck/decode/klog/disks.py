@@ -18,7 +18,7 @@ from .words import Rx
 
 _KEEP = ("copy what is on it while it can be read, then check the file system unmounted (fsck, xfs_repair)",
          "look for errors of the drive below it just before, and read its health (sudo nvme smart-log)")
-_MEMBER = ("cat /proc/mdstat, and read the health of the drive that is named (sudo nvme smart-log)",)
+_MEMBER = ("read /proc/mdstat and the health of the drive that is named (sudo nvme smart-log)",)
 
 DISKS = (
     Rule("EXT4-fs error (device ", "filesystem-error", "fail", "memory", "the file system on {label} is damaged", _KEEP,
