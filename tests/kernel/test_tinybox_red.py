@@ -19,7 +19,8 @@ def test_the_hop_in_the_slot_is_judged_and_not_the_one_on_the_card(machine: Mach
     assert (machine.text("rp2", "current_link_width"), machine.text("g2", "current_link_width")) == ("16", "4")
     found = machine.doctor("pcie", "inventory.gpu-count", "--profile", "generic")
     width = [found.of("pcie.link-width", machine.bdf(f"g{slot}"))[0] for slot in range(6)]
-    assert [item.outcome for item in width] == ["pass", "fail", "pass", "pass", "pass", "pass"]
+    assert [item.outcome for item in width] == ["pass", "marginal", "pass", "pass", "pass", "pass"]
+    # No profile describes this machine, and boards announce lanes that nobody wired.
     assert width[1].says == "trained x8, x16 required"
     assert width[1].cause == f"link:{machine.bdf('rp1')}"
     # The card's own link is told too, as its own, beside the slot's that is whole.
@@ -29,7 +30,7 @@ def test_the_hop_in_the_slot_is_judged_and_not_the_one_on_the_card(machine: Mach
     speed = [found.one("pcie.link-speed", machine.bdf(f"g{slot}")) for slot in range(6)]
     assert [item.outcome for item in speed] == ["pass", "pass", "pass", "pass", "unknown", "pass"]
     assert speed[4].says.startswith("runs at 8.0 GT/s at rest, 16.0 required")
-    assert len(found.problems) == 1
+    assert len(found.problems) == 2, found.problems
     for name in ("s1", "g2", "s4"):
         machine.space(name).link(16, 16.0)
     after = machine.doctor("pcie.link-width", "pcie.link-speed")
