@@ -10,6 +10,11 @@ _asked: list[int] = []
 """Signals that asked this process to end."""
 
 
+class Ended(KeyboardInterrupt):
+    """A signal asked for the end. A KeyboardInterrupt itself, when it leaves a text that `exec` runs (as dataclasses
+    have it), makes `python -m` end itself by SIGINT whatever the exit code is; a class below it does not."""
+
+
 def main() -> None:
     """Runs the command line; `--version` alone answers without importing anything else."""
     _open_streams()
@@ -56,7 +61,7 @@ def _end(number: int, _: FrameType | None) -> None:
 
     signal.signal(number, signal.SIG_DFL)  # the next one ends it at once
     _asked.append(number)
-    raise KeyboardInterrupt
+    raise Ended
 
 
 def _end_programs() -> None:

@@ -98,3 +98,15 @@ def test_what_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
 def test_programs_that_ended_are_not_remembered() -> None:
     programs.run_program(["true"], 10.0)
     assert not programs.STARTED
+
+
+def test_a_signal_while_text_is_executed_has_its_own_code(tmp_path: Path) -> None:
+    """As while a dataclass or named tuple is made. A plain KeyboardInterrupt out of `exec` makes `python -m` end
+    itself by SIGINT, whatever the exit code was to be (Python/pythonrun.c, run_eval_code_obj)."""
+    (tmp_path / "ends.py").write_text(
+        "import boxcheck.__main__ as m\n"
+        "m._run = lambda: exec('import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)')\n"
+        "m.main()\n")
+    done = subprocess.run([sys.executable, "-m", "ends", "doctor"], cwd=tmp_path, capture_output=True, text=True,
+                          check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (143, "interrupted before a verdict\n")
