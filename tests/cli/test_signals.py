@@ -65,6 +65,9 @@ def test_a_signal_while_reading(tmp_path: Path, number: signal.Signals, words: t
     process.send_signal(number)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (CODES[number], "", "interrupted before a verdict\n")
+    deadline = time.monotonic() + 5  # what was killed takes a moment to go
+    while sleepers() - before and time.monotonic() < deadline:
+        time.sleep(0.02)
     assert not sleepers() - before
     assert list(tmp_path.iterdir()) == []
 
