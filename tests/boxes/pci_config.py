@@ -7,6 +7,7 @@ taken from boxcheck's decoder, whose opponent this is.
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -55,7 +56,7 @@ def _bits(*flags: tuple[int, bool]) -> int:
 
 
 @dataclass
-class Capability:
+class Capability(ABC):
     """A capability at a fixed offset. `body()` is everything after the id and next pointer."""
 
     offset: int
@@ -63,8 +64,8 @@ class Capability:
     version: ClassVar[int] = 1
     extended: ClassVar[bool] = False
 
-    def body(self) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def body(self) -> bytes: ...
 
 
 @dataclass
