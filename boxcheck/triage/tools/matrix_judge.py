@@ -96,10 +96,11 @@ def _fit(value: float, link: Link | None, both_ways: bool) -> str:
 
 def judge_pairs(matrices: Sequence[Measured], gpus: Gpus) -> list[Event]:
     """`p2p-slow` for GPUs, pairs and groups that are far below their peers; the clearest matrix speaks for each."""
+    zero = _zero_pairs(matrices)
     names = [gpu.name for gpu in gpus.values()]
     link = one_link(names) if names else None
     if link is None and len(set(names)) > 1:
-        return []  # cards of several kinds: their links differ by design
+        return zero  # cards of several kinds: their links differ by design
     raw = (link or ANY_LINK).raw_gbs
     found: dict[tuple[str, ...], tuple[float, Event]] = {}
 
@@ -127,7 +128,19 @@ def judge_pairs(matrices: Sequence[Measured], gpus: Gpus) -> list[Event]:
             # Both ways at once through the host is bound by its memory (25 GB/s on sound Gen4 x16): only one way tells.
             if not matrix.both_ways and centre is not None and centre < HALF * expected:
                 keep(centre / expected, _all_slow(centre, expected, matrix, link))
-    return [event for _, event in found.values()][:MAX_EVENTS]
+    return [*zero, *[event for _, event in found.values()][:MAX_EVENTS]]
+
+
+def _zero_pairs(matrices: Sequence[Measured]) -> list[Event]:
+    """`p2p-slow` where 0.00 GB/s is printed between different GPUs: no copy is that slow, so none was measured."""
+    for matrix in matrices:
+        pairs = [value for row, line in enumerate(matrix.cells) for column, value in enumerate(line) if row != column]
+        if count := pairs.count(0.0):
+            return [make(
+                "p2p-slow", "warn", f"{count} of {len(pairs)} copies between GPUs are printed as 0 GB/s "
+                f"({matrix.words}): they failed, or were not measured", matrix.line, labels=("zero",),
+                help=("run it again and read what it says on its error output; then `dmesg | grep -iE 'xid|amdgpu'`",))]
+    return []
 
 
 def uncompared(gpus: Gpus) -> tuple[str, ...]:
