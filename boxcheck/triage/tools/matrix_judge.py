@@ -34,6 +34,7 @@ WRONG_COPY = (
     "one GPU in all failing pairs points to that card or its riser, all pairs to a setting",
 )
 """Steps after a copy that arrived wrong."""
+ZERO = "run it again and read what it says on its error output; then `dmesg | grep -iE 'xid|amdgpu'`"
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,7 +140,7 @@ def _zero_pairs(matrices: Sequence[Measured]) -> list[Event]:
             return [make(
                 "p2p-slow", "warn", f"{count} of {len(pairs)} copies between GPUs are printed as 0 GB/s "
                 f"({matrix.words}): they failed, or were not measured", matrix.line, labels=("zero",),
-                help=("run it again and read what it says on its error output; then `dmesg | grep -iE 'xid|amdgpu'`",))]
+                help=(ZERO,))]
     return []
 
 
@@ -258,6 +259,9 @@ def judge_host(copies: Sequence[HostCopies], gpus: Gpus) -> list[Event]:
             found[event.labels] = (ratio, event)
 
     for copy in copies:
+        for index in [index for index, value in copy.rates.items() if not value]:
+            keep(0.0, _zero_host(known(gpus, index), copy))
+        copy = msgspec.structs.replace(copy, rates={index: value for index, value in copy.rates.items() if value})
         low = _below_peers(copy, gpus)
         for index, (value, peers) in low.items():
             keep(value / peers, _slow_host(known(gpus, index), value, peers, copy))
@@ -305,6 +309,11 @@ def _as_board(rates: Mapping[int, float], gpus: Gpus) -> tuple[str, Link] | None
     if not alike or not half or centre >= HALF * HOST_SHARE * link.raw_gbs:
         return None
     return fits_says(half), link
+
+
+def _zero_host(gpu: Gpu, copy: HostCopies) -> Event:
+    return make("copy-slow", "warn", f"GPU {gpu.index}: copies {copy.words} are printed as 0 GB/s: they failed, or "
+                "were not measured", copy.line, gpu=gpu, labels=(f"gpu{gpu.index}",), help=(ZERO,))
 
 
 def _slow_host(gpu: Gpu, value: float, peers: float, copy: HostCopies) -> Event:

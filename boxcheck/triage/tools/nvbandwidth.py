@@ -143,9 +143,9 @@ def _copies(found: Bandwidths, gpus: Gpus, line: Callable[[int], int]) -> list[E
                     if row != column:
                         lacking[row, column] = lacking.get((row, column), True) and not value
         elif test.name in _HOST:
-            rates = [max((row[at] or 0.0 for row in test.cells), default=0.0) for at in range(len(test.cells[0]))]
-            host.append(HostCopies(rates={at: rate for at, rate in enumerate(rates) if rate}, words=_HOST[test.name],
-                                   line=line(test.line)))
+            rates = {at: max(read) for at in range(len(test.cells[0]))
+                     if (read := [rate for row in test.cells if (rate := row[at]) is not None])}
+            host.append(HostCopies(rates=rates, words=_HOST[test.name], line=line(test.line)))
     without = sorted(pair for pair, lacks in lacking.items() if lacks)
     return [*judge_pairs(pairs, gpus), *judge_host(host, gpus),
             *judge_access(without, total, gpus, line(access_line)), *events]
