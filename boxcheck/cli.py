@@ -24,6 +24,9 @@ app = _new_app()
 profile_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="What a box must be: show, check, detect, draft.")
 app.add_typer(profile_app, name="profile")
+stress_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Put load on GPUs and verify every result.")
+app.add_typer(stress_app, name="stress")
 
 
 class Goal(StrEnum):
@@ -267,6 +270,58 @@ def profile_draft(sysroot: Sysroot = None) -> None:
     from boxcheck.commands.profile import profile_draft as body
 
     _leave(body(sysroot))
+
+
+def _stress_names(incomplete: str) -> list[str]:
+    from boxcheck.commands.complete import stress_names
+
+    return stress_names(incomplete)
+
+
+@stress_app.command("list")
+def stress_list(json: JsonOut = None) -> None:
+    """List the stress modules, and the matrix kernels with how each was proven."""
+    from boxcheck.commands.stress import list_stress
+
+    _leave(list_stress(json))
+
+
+@stress_app.command("run", short_help="Run stress modules on the GPUs, verified.")
+def stress_run(
+    modules: Annotated[list[str] | None, typer.Argument(
+        metavar="NAME...", help="As `stress list` names them, or all.", autocompletion=_stress_names)] = None,
+    gpu: Annotated[list[str] | None, typer.Option(
+        "--gpu", metavar="N", help="Only this GPU: number, cuda:0, PCI address or slot (repeatable).")] = None,
+    backend: Annotated[str | None, typer.Option(
+        "--backend", metavar="NAME", help="cuda, hip, opencl or cpu. Without it: every GPU by its vendor's runtime.",
+        callback=_named)] = None,
+    seconds: Annotated[float, typer.Option(
+        "--seconds", metavar="S", min=0.1, max=86400, help="How long each module runs.")] = 10.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31, help="Of the data.")] = 1,
+    inject: Annotated[str | None, typer.Option(
+        "--inject", metavar="FAULT", help="Put in a fault, to see that it is found. Never a pass.",
+        callback=_named)] = None,
+    option: Annotated[list[str] | None, typer.Option(
+        "--option", metavar="KEY=VALUE", help="An option of the module (repeatable): size=test, elements=bf16.")] = None,
+    profile: ProfileOption = None,
+    json: JsonOut = None,
+    ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
+    color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")] = False,
+    verbose: Annotated[int, typer.Option(
+        "-v", "--verbose", count=True, show_default=False, help="Show passes too.")] = 0,
+    strict: Annotated[bool, typer.Option("--strict", help="A marginal result fails.")] = False,
+) -> None:
+    """Run stress modules on the GPUs. Every result is verified; a rate without a verified payload is not shown.
+
+    Exit codes: 0 all right, 1 something is wrong, 2 usage, 3 not everything was run, 4 boxcheck broke, 5 a GPU is lost.
+    """
+    from boxcheck.commands.stress import Options, run
+
+    _leave(run(Options(
+        modules=tuple(modules or ()), gpus=tuple(gpu or ()), backend=backend, seconds=seconds, seed=seed, inject=inject,
+        options=tuple(option or ()), profile=profile, json=json, strict=strict, ascii=ascii, color=color.value,
+        quiet=quiet, verbose=verbose)))
 
 
 def app_for(words: Sequence[str]) -> typer.Typer:

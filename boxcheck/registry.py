@@ -38,6 +38,8 @@ class Check(msgspec.Struct, frozen=True):
     needs: tuple[str, ...]
     """What it cannot do without, for people: `root`, `amdgpu`, `NVML` ..."""
     function: Callable[..., Iterable[Finding]]
+    stress: str | None = None
+    """The stress module whose samples it judges; None for a check of what doctor reads."""
 
     @property
     def title(self) -> str:
@@ -49,6 +51,24 @@ class Check(msgspec.Struct, frozen=True):
         import inspect
 
         return inspect.cleandoc(self.function.__doc__ or "")
+
+
+class Stress(msgspec.Struct, frozen=True):
+    """A stress module: a generator of samples, run in a worker process."""
+
+    name: str
+    scope: Literal["each", "all"]
+    """`each`: one worker a GPU, side by side; `all`: one worker over all GPUs of a backend."""
+    peers: int
+    """How many GPUs it needs at least."""
+    faults: tuple[str, ...]
+    """Faults that can be injected, each of which its checks find."""
+    function: Callable[..., Iterable[Any]]
+
+    @property
+    def title(self) -> str:
+        """What it does: the first line of the docstring."""
+        return (self.function.__doc__ or "").strip().split("\n", 1)[0].rstrip(".")
 
 
 class LimitSpec(msgspec.Struct, frozen=True):
@@ -68,6 +88,7 @@ class LimitSpec(msgspec.Struct, frozen=True):
 PROBES: dict[type, Probe] = {}
 CHECKS: dict[str, Check] = {}
 LIMITS: dict[str, LimitSpec] = {}
+STRESSES: dict[str, Stress] = {}
 
 
 def probe(name: str, gives: type, reads: Sequence[type] = ()) -> Callable[[F], F]:
@@ -82,8 +103,22 @@ def probe(name: str, gives: type, reads: Sequence[type] = ()) -> Callable[[F], F
     return register
 
 
+def stress(
+    name: str, *, scope: Literal["each", "all"] = "each", peers: int = 1, faults: Sequence[str] = ()
+) -> Callable[[F], F]:
+    """Registers `function(rig) -> samples` (boxcheck.stress.Rig, boxcheck.stress.Sample)."""
+
+    def register(function: F) -> F:
+        if name in STRESSES:
+            raise ValueError(f"two stress modules are called {name}")
+        STRESSES[name] = Stress(name, scope, peers, tuple(faults), function)
+        return function
+
+    return register
+
+
 def check(
-    id: str, reads: Sequence[type], limits: Sequence[str] = (), needs: Sequence[str] = ()
+    id: str, reads: Sequence[type], limits: Sequence[str] = (), needs: Sequence[str] = (), stress: str | None = None,
 ) -> Callable[[F], F]:
     """Registers `function(*facts, want) -> findings`; `want` is the profile.
 
@@ -95,7 +130,7 @@ def check(
         if id in CHECKS:
             raise ValueError(f"two checks are called {id}")
         area = id.split(".", 1)[0]
-        CHECKS[id] = Check(id, area, tuple(reads), tuple(limits), tuple(needs), function)
+        CHECKS[id] = Check(id, area, tuple(reads), tuple(limits), tuple(needs), function, stress)
         return function
 
     return register
@@ -120,10 +155,23 @@ def discover() -> None:
 
     import boxcheck.checks
     import boxcheck.probes
+    import boxcheck.stress
 
-    for package in (boxcheck.probes, boxcheck.checks):
+    for package in (boxcheck.probes, boxcheck.checks, boxcheck.stress):
         for module in sorted(name for _, name, _ in pkgutil.iter_modules(package.__path__)):
             importlib.import_module(f"{package.__name__}.{module}")
+
+
+@cache
+def discover_stress() -> None:
+    """Imports every stress module, and nothing else: what a worker needs."""
+    import importlib
+    import pkgutil
+
+    import boxcheck.stress
+
+    for name in sorted(name for _, name, _ in pkgutil.iter_modules(boxcheck.stress.__path__)):
+        importlib.import_module(f"boxcheck.stress.{name}")
 
 
 # Findings, as a check yields them. `check` and `blocker` are filled in by the judge.

@@ -18,7 +18,7 @@ ORDER = (
     ("registry", "redact"),
     ("profile", "profile_check", "profile_detect", "profile_draft", "profile_gpus", "profile_lines", "profile_resolve",
      "profile_read"),
-    ("probes", "gpu", "kernels"),
+    ("probes", "gpu", "kernels", "telemetry"),
     ("checks", "stress"),
     ("problems", "judge"),
     ("engine",),

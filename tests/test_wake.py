@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from boxcheck.engine import wake
+from boxcheck.engine import copy_load, wake
+from boxcheck.engine.copy_load import CopyLoad
+from boxcheck.engine.messages import Run
+from boxcheck.gpu import GpuInfo
 from boxcheck.host.live import LiveHost
+from boxcheck.host.programs import STARTED
 from boxcheck.model import Bdf, Unread
 from boxcheck.probes.pci import PciFunction, PciInventory
 
@@ -67,8 +73,63 @@ def test_the_link_is_read_while_the_gpu_copies(
     assert after == (b"RxErr 0\n",)
 
 
-def test_without_a_gpu_layer_nothing_is_read_twice() -> None:
-    found = wake.find_wake()
-    if not isinstance(found, Unread):
-        pytest.skip("this boxcheck has a GPU layer")
-    assert wake.read_under_load(LiveHost()) == found
+def test_a_machine_without_a_gpu_is_put_under_no_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wake, "pci", lambda host: PciInventory({}, {}))
+    found = wake.read_under_load(LiveHost())
+    assert isinstance(found, Unread)
+    assert found.why == "no GPU to put under load"
+
+
+def test_gpus_that_no_runtime_drives_are_not_read_twice(
+    inventory: PciInventory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from boxcheck.stress import Trouble
+    from boxcheck.stress.runtime import RuntimeGpus
+
+    asked: list[str] = []
+
+    def none(name: str) -> RuntimeGpus:
+        asked.append(name)
+        return RuntimeGpus((), {name: Trouble(gpus=(), module="", kind="no-driver", says=f"{name} is not here")}, (name,))
+
+    monkeypatch.setattr(wake, "pci", lambda host: inventory)
+    monkeypatch.setattr(copy_load, "find_devices", none)
+    found = wake.read_under_load(LiveHost())
+    assert isinstance(found, Unread)
+    assert asked == ["cuda", "opencl"]
+    assert "cuda is not here" in found.why
+
+
+def _device(index: int, bdf: Bdf) -> GpuInfo:
+    return GpuInfo(
+        backend="cpu", index=index, name="test", arch="cpu", bdf=bdf, memory_bytes=1, free_bytes=1, compute_units=1,
+        unified=True, is_gpu=True, driver="test")
+
+
+def test_copies_run_while_the_links_are_read(
+    inventory: PciInventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The processor stands in for the GPU: a worker of its own copies for as long as readings are taken."""
+    monkeypatch.setattr(wake, "pci", lambda host: inventory)
+    monkeypatch.setattr(wake, "LOAD_SECONDS", 0.2)
+    load = CopyLoad([_device(0, GPU)])
+    host = LiveHost()
+    assert wake.read_under_load(host, load) is None
+    assert load.troubles == ()
+    assert len(host.again(str(tmp_path / "port" / "current_link_speed"), "load")) == wake.READINGS
+
+
+def test_a_gpu_that_hangs_while_it_copies_costs_no_reading(
+    inventory: PciInventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wake, "pci", lambda host: inventory)
+    monkeypatch.setattr(wake, "LOAD_SECONDS", 0.2)
+    monkeypatch.setattr(copy_load, "Run", partial(Run, inject="hang", inject_after=0))
+    load = CopyLoad([_device(0, GPU)], silence_seconds=1.0)
+    host = LiveHost()
+    began = time.monotonic()
+    assert wake.read_under_load(host, load) is None
+    assert time.monotonic() - began < 15
+    assert "no sign of life" in load.troubles[0]
+    assert len(host.again(str(tmp_path / "port" / "current_link_speed"), "load")) == wake.READINGS
+    assert not STARTED

@@ -22,7 +22,7 @@ def catalogue() -> list[dict[str, Any]]:
     discover()
     return [
         {
-            "id": check.id, "area": check.area, "title": check.title, "needs": list(check.needs), "stress": None,
+            "id": check.id, "area": check.area, "title": check.title, "needs": list(check.needs), "stress": check.stress,
             "limits": list(check.limits), "reads": [PROBES[kind].name for kind in check.reads if kind in PROBES],
         }
         for _, check in sorted(CHECKS.items())

@@ -25,3 +25,11 @@ def profile_names(begun: str) -> list[str]:
     from boxcheck.profile import shipped_profiles
 
     return [name for name in shipped_profiles() if name.startswith(begun)]
+
+
+def stress_names(begun: str) -> list[str]:
+    """Stress modules that begin so."""
+    from boxcheck.registry import STRESSES, discover
+
+    discover()
+    return [name for name in (*sorted(STRESSES), "all") if name.startswith(begun)]

@@ -91,7 +91,7 @@ def choose_checks(patterns: Sequence[str], without: Sequence[str] = ()) -> tuple
     discover()
     return tuple(
         check for id, check in sorted(CHECKS.items())
-        if (not patterns or selected(patterns, id)) and not selected(without, id)
+        if check.stress is None and (not patterns or selected(patterns, id)) and not selected(without, id)
     )
 
 
@@ -126,5 +126,7 @@ def inspect_facts(facts: Facts, want: Profile, checks: Sequence[Check], *, profi
             for finding in findings_of(check, facts, want, crashes)
         ]
     chosen = {check.id for check in checks}
-    left_out = [id for id in CHECKS if id not in chosen and want.blocks(id, Outcome.FAIL)]
+    left_out = [
+        id for id, check in CHECKS.items()
+        if check.stress is None and id not in chosen and want.blocks(id, Outcome.FAIL)]
     return judge(findings, want, left_out=left_out, crashes=crashes, profile_certain=profile_certain)

@@ -1,8 +1,8 @@
 """Readings under load: cards lower their link speed at rest, so speed is real only while they copy.
 
-The load itself comes from the GPU layer (`boxcheck.gpu.wake`), at most 3 s of copies a GPU. Where that layer, its
-driver or a GPU is missing, nothing is read twice, and checks that need a loaded reading say `unknown` and how to
-settle it.
+The load is copies between host and GPU, at most 3 s of them, all GPUs side by side, each in a process of its own. Where
+a runtime, its driver or a GPU is missing, nothing is read twice, and checks that need a loaded reading say `unknown` and
+how to settle it.
 """
 
 from __future__ import annotations
@@ -32,16 +32,12 @@ class Wake(Protocol):
     def load(self, gpus: Iterable[Bdf], seconds: float) -> AbstractContextManager[None]: ...
 
 
-def find_wake() -> Wake | Unread:
-    """The GPU layer's wake, Unread when this installation has none."""
-    from importlib.util import find_spec
+def find_wake(inventory: PciInventory) -> Wake | Unread:
+    """What can put load on this machine's GPUs; Unread says why nothing can."""
+    from boxcheck.engine.copy_load import find_load
 
-    if find_spec("boxcheck.gpu") is None:
-        return Unread("this boxcheck has no GPU layer", "unsupported")
-    from importlib import import_module
-
-    wake: Wake = import_module("boxcheck.gpu.wake")
-    return wake
+    gpus, _ = link_paths(inventory)
+    return find_load({inventory.functions[bdf].vendor for bdf in gpus})
 
 
 def link_paths(inventory: PciInventory) -> tuple[tuple[Bdf, ...], tuple[str, ...]]:
@@ -61,12 +57,13 @@ def read_under_load(host: Host, wake: Wake | Unread | None = None) -> Unread | N
     """Takes readings of every GPU's links under load and records them. Unread says why none could be taken."""
     if not isinstance(host, LiveHost):
         return Unread("a capture is not put under load", "one-reading")
-    wake = find_wake() if wake is None else wake
-    if isinstance(wake, Unread):
-        return wake
-    gpus, paths = link_paths(pci(host))
+    inventory = pci(host)
+    gpus, paths = link_paths(inventory)
     if not gpus:
         return Unread("no GPU to put under load", "absent")
+    wake = find_wake(inventory) if wake is None else wake
+    if isinstance(wake, Unread):
+        return wake
     with wake.load(gpus, LOAD_SECONDS):
         time.sleep(LOAD_SECONDS / 2)
         for _ in range(READINGS):

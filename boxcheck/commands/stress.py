@@ -1,0 +1,237 @@
+"""`boxcheck stress list` and `boxcheck stress run`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import msgspec
+
+from boxcheck import __version__
+from boxcheck.gpu import BACKENDS, Backend, GpuInfo
+from boxcheck.judge import ExitCode, exit_code, strictly
+from boxcheck.registry import STRESSES, discover
+from boxcheck.report.output import write_output
+from boxcheck.report.wrapping import wrapped
+from boxcheck.stress import FAULTS, Sample
+from boxcheck.usage import UsageError, nearest
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    modules: tuple[str, ...]
+    gpus: tuple[str, ...] = ()
+    backend: str | None = None
+    seconds: float = 10.0
+    seed: int = 1
+    inject: str | None = None
+    options: tuple[str, ...] = ()
+    profile: str | None = None
+    json: str | None = None
+    strict: bool = False
+    ascii: bool = False
+    color: str = "auto"
+    quiet: bool = False
+    verbose: int = 0
+
+
+def list_stress(json: str | None) -> int:
+    """Modules with what they need and which faults they find, then the matrix kernels with their proof."""
+    discover()
+    modules = [
+        {"name": one.name, "title": one.title, "needs": {"gpus": one.peers}, "faults": list(one.faults)}
+        for _, one in sorted(STRESSES.items())]
+    if json:
+        write_output(json, msgspec.json.format(msgspec.json.encode(modules), indent=1).decode())
+        return 0
+    from boxcheck.kernels.matrix import ELEMENTS
+    from boxcheck.stress.kernel_choice import candidates, tuned
+
+    width = max(len(name) for name in STRESSES)
+    for _, one in sorted(STRESSES.items()):
+        needs = f" (needs {one.peers} GPUs)" if one.peers > 1 else ""
+        text = f"{one.title}{needs}. Faults: {', '.join(one.faults)}."
+        print("\n".join(wrapped(text, 100, f"{one.name:<{width}}  ", " " * (width + 2))))
+    kernels = [*tuned(), *(candidates("", name)[-1] for name in ELEMENTS)]  # type: ignore[arg-type]
+    width = max(len(one.name) for one in kernels)
+    print("\nMatrix kernels: where each runs, and how it was proven")
+    for one in kernels:
+        archs = "any" if one.archs == ("*",) else " ".join(one.archs)
+        power = "" if one.full_power else "  below full power"
+        print(f"  {one.name:<{width}}  {archs:<18}  {PROOFS[one.proof]}{power}")
+    for proof in dict.fromkeys((one.proof, one.proof_where) for one in kernels if one.proof_where):
+        print("\n".join(wrapped(f"{PROOFS[proof[0]]}: {proof[1]}", 100, "  ", "    ")))
+    return 0
+
+
+PROOFS = {"hardware": "run on hardware", "emulator": "run in an emulator", "compiled": "only compiled"}
+
+
+def run(options: Options) -> int:
+    from boxcheck.commands.doctor import choose_profile, open_host
+    from boxcheck.commands.doctor import Options as DoctorOptions
+    from boxcheck.engine.inspect import name_slots, read_facts
+    from boxcheck.engine.stress import Wanted, find_devices, run_stress
+
+    discover()
+    wanted = Wanted(
+        modules=_modules(options.modules), seconds=options.seconds, backend=_backend(options.backend),
+        gpus=options.gpus, seed=options.seed, options=_options(options.options), inject=_fault(options))
+    host = open_host(None)
+    facts = read_facts(host)
+    want, _, _ = choose_profile(DoctorOptions(profile=options.profile), facts)
+    name_slots(facts, want)
+    with _stoppable() as stopping, _progress(options) as seen:
+        runtime = find_devices(wanted.backend)
+        if not runtime.gpus:
+            return _no_device(runtime.troubles)
+        try:
+            found = run_stress(wanted, runtime, facts, want, stopping=stopping.is_set, seen=seen)
+        except LookupError as error:
+            shown = ", ".join(f"{number} = {info.key}" for number, info in enumerate(runtime.gpus))
+            raise UsageError(f"no device is called {error.args[0]!r}", f"there are {shown}") from None
+    if options.strict:
+        found = msgspec.structs.replace(found, verdict=strictly(found.verdict))
+    _write(found, options)
+    code = exit_code(found.verdict, strict=options.strict)
+    if stopping.is_set() and code in (ExitCode.PASSED, ExitCode.INCOMPLETE):
+        print("interrupted; what was measured until then stands above", file=sys.stderr)
+        return 128 + stopping.number
+    return int(code)
+
+
+def _write(found: Any, options: Options) -> None:
+    from boxcheck.report import style_for
+    from boxcheck.report.stress import stress_json, stress_text
+
+    if options.json:
+        write_output(options.json, stress_json(found, __version__))
+    stream = sys.stderr if options.json == "-" else sys.stdout
+    if options.json != "-" or stream.isatty() or options.verbose:
+        stream.write(stress_text(found, style_for(options, stream), __version__))
+        stream.flush()
+    for crash in found.verdict.crashes:
+        sys.stderr.write(f"boxcheck itself broke in {crash.where}; --json holds the traceback; please report it\n")
+
+
+def _no_device(troubles: Mapping[str, Any]) -> int:
+    """Nothing was stressed, so nothing passes: exit code 3, with what each runtime said."""
+    print("error: no GPU that can be driven was found, so nothing was run", file=sys.stderr)
+    for name, trouble in troubles.items():
+        print("\n".join(wrapped(f"{name}: {trouble.says}", 100, "  ", "    ")), file=sys.stderr)
+        if trouble.help:
+            print("\n".join(wrapped(trouble.help, 100, "    help: ", "          ")), file=sys.stderr)
+    print("help: boxcheck doctor says what the box lacks; --backend cpu runs the modules on the processor",
+          file=sys.stderr)
+    return int(ExitCode.INCOMPLETE)
+
+
+def _modules(names: tuple[str, ...]) -> tuple[str, ...]:
+    if names == ("all",):
+        return tuple(sorted(STRESSES))
+    for name in names:
+        if name not in STRESSES:
+            raise UsageError(
+                f"no stress module is called {name!r}", nearest(name, STRESSES) or "boxcheck stress list names them")
+    if not names:
+        raise UsageError("say which module to run", f"one or more of {', '.join(sorted(STRESSES))}, or all")
+    return tuple(dict.fromkeys(names))
+
+
+def _backend(name: str | None) -> Backend | None:
+    for known in BACKENDS:
+        if name == known:
+            return known
+    if name is not None:
+        raise UsageError(f"no backend is called {name!r}", f"choose one of {', '.join(BACKENDS)}")
+    return None
+
+
+def _options(words: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--option {word}: is no KEY=VALUE", "as in --option size=test")
+        found[name] = value
+    return found
+
+
+def _fault(options: Options) -> str | None:
+    if options.inject is None:
+        return None
+    if options.inject not in FAULTS:
+        raise UsageError(
+            f"no fault is called {options.inject!r}", nearest(options.inject, FAULTS) or ", ".join(FAULTS))
+    names = STRESSES if options.modules == ("all",) else options.modules
+    for name in names:
+        if name in STRESSES and options.inject not in STRESSES[name].faults:
+            raise UsageError(
+                f"{name} has no fault {options.inject!r}", f"it has {', '.join(STRESSES[name].faults)}")
+    return options.inject
+
+
+class _Stop(threading.Event):
+    number = 2
+
+
+@contextmanager
+def _stoppable() -> Iterator[_Stop]:
+    """The first Ctrl-C or SIGTERM asks the workers to come to an end; the second ends everything at once."""
+    stop = _Stop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop.number = number
+        stop.set()
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _progress(options: Options) -> Iterator[Any]:
+    """What is being done, on standard error: one line that changes on a terminal, a line a module elsewhere."""
+    from boxcheck.engine.messages import Beat
+
+    live = sys.stderr.isatty() and not options.quiet
+    last: dict[str, str] = {}
+    module_shown, drawn = "", 0.0
+
+    def seen(module: str, gpus: tuple[GpuInfo, ...], what: Beat | Sample) -> None:
+        nonlocal module_shown, drawn
+        if options.quiet:
+            return
+        if module != module_shown:
+            module_shown = module
+            last.clear()
+            if not live:
+                print(f"stress {module} ...", file=sys.stderr, flush=True)
+        if not live or not isinstance(what, Beat):
+            return
+        last[gpus[0].key] = f"{gpus[0].key} {what.text} {100 * what.done:3.0f} %"
+        now = time.monotonic()
+        if now - drawn > 0.2:
+            drawn = now
+            line = f"{module}  {'   '.join(last.values())}"
+            sys.stderr.write(f"\r{line[:118]}\x1b[K")
+            sys.stderr.flush()
+
+    try:
+        yield seen
+    finally:
+        if live:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()

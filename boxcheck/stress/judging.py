@@ -1,0 +1,135 @@
+"""What the checks of all stress modules share: who is meant, wrong words in words, and what every run must show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from boxcheck.gpu import GpuInfo
+from boxcheck.model import BOX, Finding, Limit, Quantity, Subject
+from boxcheck.profile import Profile
+from boxcheck.registry import check, failed, outcome_of, passed, unknown
+from boxcheck.stress import Sample, StressResults, WrongWord
+
+PROVEN_BAD = frozenset(("hang", "lost", "crash"))
+"""Kinds of trouble that are a fault of the GPU, its driver or its link, not of the question."""
+_NEXT = ("boxcheck triage on the kernel log of this time says what the driver reported", )
+SHOWN = 3
+
+
+def subject_of(results: StressResults, key: str) -> Subject:
+    """The GPU as a person would point at it: by slot where that is known."""
+    info = next((one for one in results.gpus if one.key == key), None)
+    if info is None:
+        return Subject("gpu", key)
+    kind = "gpu" if info.is_gpu else "cpu"
+    return Subject(kind, f"{info.name} ({key})", slot=results.slots.get(key), bdf=info.bdf)  # type: ignore[arg-type]
+
+
+def cause_of(results: StressResults, key: str) -> str:
+    """Findings about one GPU's work are one problem."""
+    info = next((one for one in results.gpus if one.key == key), None)
+    return f"gpu-fault:{info.bdf if info is not None and info.bdf else key}"
+
+
+def in_words(word: WrongWord) -> str:
+    """`row 3, column 17: expected 0x43400000, found 0x43410000 (one bit)`."""
+    again = "" if word.again in (None, word.found) else f", 0x{word.again:08x} when read again"
+    place = word.where or f"word {word.index}"
+    kind = f" ({word.kind})" if word.kind else ""
+    return f"{place}: expected 0x{word.expected:08x}, found 0x{word.found:08x}{again}{kind}"
+
+
+def many(number: int, noun: str) -> str:
+    """`1 word`, `3 words`; large numbers in groups of three."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}".replace(",", " ")
+
+
+def judge_wrong(
+    results: StressResults, key: str, samples: Sequence[Sample], noun: str, help: tuple[str, ...]
+) -> Finding:
+    """Pass when all that was compared was right, fail on any wrong word, unknown when nothing was compared."""
+    subject = subject_of(results, key)
+    checked, wrong = sum(one.checked for one in samples), sum(one.wrong for one in samples)
+    if wrong:
+        words = [word for one in samples for word in one.words][:SHOWN]
+        times = sum(1 for one in samples if one.wrong)
+        return failed(
+            subject, f"{many(wrong, noun)} wrong in {times} of {many(len(samples), 'sample')}",
+            measured=Quantity(wrong, f"wrong {noun}s"), notes=tuple(in_words(word) for word in words), help=help,
+            cause=cause_of(results, key), title=f"{subject}: wrong results", where=str(subject))
+    if not checked:
+        return unknown(subject, f"no {noun} was compared")
+    return passed(subject, f"{many(checked, noun)} compared, none wrong", measured=Quantity(0, f"wrong {noun}s"))
+
+
+def per_gpu(results: StressResults, prefix: str) -> Iterator[tuple[GpuInfo, tuple[Sample, ...]]]:
+    """Every GPU of the run, with its samples whose name begins so."""
+    named = results.named(prefix)
+    for info in results.gpus:
+        yield info, tuple(sample for sample in named if sample.gpu == info.key)
+
+
+def judge_value(
+    results: StressResults, key: str, value: float, limit: Limit, says: str, help: tuple[str, ...]
+) -> Finding:
+    """A measured value against a limit of the profile."""
+    outcome = outcome_of(value, limit)
+    subject = subject_of(results, key)
+    bad = outcome.value in ("fail", "marginal")
+    return Finding(
+        check="", subject=subject, outcome=outcome, says=says, measured=Quantity(round(value, 3), limit.unit),
+        limit=limit, help=help if bad else (), cause=cause_of(results, key) if bad else None,
+        where=str(subject) if bad else None)
+
+
+def middle(values: Sequence[float]) -> float:
+    return float(median(values))
+
+
+@check("stress.completed", reads=[StressResults], stress="*")
+def completed(results: StressResults, want: Profile) -> Iterator[Finding]:
+    """A GPU did not come to the end of its work.
+
+    Why it matters: what was not run is not passed. A GPU that hangs, falls off the bus or takes its process down under
+    load does the same under the owner's load.
+    What to do: look into the kernel log of this time (`sudo dmesg | boxcheck triage -`); a GPU that other programs use
+    must be freed first.
+    Not a fault: a run that somebody stopped, or a device that has no such function; these are unknown, not failed.
+    By hand: boxcheck stress run NAME --gpu N
+    """
+    if not results.gpus:
+        yield unknown(BOX, "no GPU was worked on")
+    for info in results.gpus:
+        subject = subject_of(results, info.key)
+        trouble = next((one for one in results.troubles if info.key in one.gpus), None)
+        if trouble is None and info.key in results.ended:
+            yield unknown(subject, "stopped before its end") if results.stopped else passed(subject, "came to its end")
+        elif trouble is None:
+            yield unknown(subject, "did not come to its end")
+        elif trouble.kind in PROVEN_BAD:
+            lost = trouble.kind == "lost"
+            yield failed(
+                subject, f"{_verb(trouble.kind)}: {trouble.says}", help=tuple(filter(None, (trouble.help, *_NEXT))),
+                cause=f"gpu-lost:{info.bdf or info.key}" if lost else cause_of(results, info.key),
+                title=f"{subject}: {_verb(trouble.kind)} under load", where=str(subject))
+        else:
+            yield unknown(subject, f"not run: {trouble.says}", help=(trouble.help,) if trouble.help else ())
+
+
+def _verb(kind: str) -> str:
+    return {"hang": "hung", "lost": "was lost", "crash": "its process died"}[kind]
+
+
+@check("stress.injected", reads=[StressResults], stress="*")
+def injected(results: StressResults, want: Profile) -> Iterator[Finding]:
+    """A fault was put in on purpose, so nothing passes.
+
+    Why it matters: a run with `--inject` shows that boxcheck finds the fault; it says nothing of the machine.
+    What to do: run it without `--inject`.
+    Not a fault: this is no fault of the machine.
+    """
+    if results.injected is None:
+        yield passed(BOX, "no fault was put in")
+    else:
+        yield unknown(BOX, f"the fault {results.injected} was put in on purpose: this run says nothing of the machine")

@@ -1,0 +1,224 @@
+"""Matrix products on one device: inputs from a seed, products by any kernel, verified without the product.
+
+`Exact` holds two products of integer data, A B0 and A B1, that alternate, so that a result of the time before is wrong
+too. `Random` holds one of full-range data, known by its digest.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from boxcheck.gpu import Buffer, Gpu
+from boxcheck.kernels import reference
+from boxcheck.kernels.catalogue import DIGEST_WORDS, GRANULES_A_GROUP, digest, memory, verification
+from boxcheck.kernels.matrix import ELEMENTS, MatrixKernel
+from boxcheck.stress import WrongWord
+
+MOST_RECORDS = 64
+POISON = 0x7FC0DEAD
+"""A quiet not-a-number as fp32, and no sum of small integers as int32 that is likely."""
+_SEEDS = {"a": 0x1B873593, "b0": 0x2545F491, "b1": 0x3C6EF372, "r": 0x510E527F, "s": 0x68F3C1A5}
+
+Shape = tuple[int, int, int]
+"""m, n, k."""
+
+
+def groups_of(count: int, each: int) -> int:
+    return (count + each - 1) // each
+
+
+class _Product:
+    """What exact and random products share: memory, kernels, launching."""
+
+    def __init__(self, gpu: Gpu, kernel: MatrixKernel, shape: Shape, seed: int) -> None:
+        self.gpu = gpu
+        self.kernel = kernel
+        self.shape = shape
+        self.element = ELEMENTS[kernel.element]
+        self.seeds = {name: (more + seed * 0x9E3779B9) & 0xFFFFFFFF for name, more in _SEEDS.items()}
+        self._buffers: list[Buffer] = []
+        self._make = gpu.build(verification(kernel.element))
+        self._memory = gpu.build(memory())
+        self._program = gpu.build(kernel.source)
+        m, n, k = shape
+        self.a = self._allocate(m * k * self.element.bytes)
+        self.c = self._allocate(m * n * 4)
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None or issubclass(kind, GeneratorExit):
+            for buffer in self._buffers:
+                buffer.free()
+
+    def _allocate(self, size_bytes: int) -> Buffer:
+        buffer = self.gpu.allocate(size_bytes)
+        self._buffers.append(buffer)
+        return buffer
+
+    def _fill(self, buffer: Buffer, rows: int, seed: int, side: int, random: bool) -> None:
+        depth = self.shape[2]
+        words = rows * depth * self.element.bytes // 4
+        self.gpu.launch(
+            self._make, "bc_fill_matrix", groups_of(words, 256),
+            [buffer, rows, depth, seed, side, int(random), int(self.kernel.layout == "k-outer")])
+
+    def _launch(self, b: Buffer) -> None:
+        m, n, k = self.shape
+        kernel = self.kernel
+        tiles = (m // kernel.tile[0]) * (n // kernel.tile[1])
+        groups = min(tiles, self.gpu.info.compute_units) if kernel.persistent else tiles
+        inputs: list[Any] = [self.a, b]
+        if kernel.call == "maps":
+            from boxcheck.kernels.tensor_map import describe
+
+            assert kernel.map_boxes is not None
+            device: Any = self.gpu
+            inputs = [
+                device.tensor_map(buffer, describe(kernel.element, rows, k, box))
+                for buffer, rows, box in zip((self.a, b), (m, n), kernel.map_boxes, strict=True)]
+        self.gpu.launch(self._program, kernel.entry, groups, [*inputs, self.c, m, n, k])
+
+    def poison(self) -> None:
+        granules = self.shape[0] * self.shape[1] // 4
+        self.gpu.launch(
+            self._memory, "bc_memory_fill", groups_of(granules, GRANULES_A_GROUP), [self.c, 0, granules, 1, POISON])
+
+    @property
+    def operations(self) -> float:
+        m, n, k = self.shape
+        return 2.0 * m * n * k
+
+
+class Exact(_Product):
+    """Products of exact data, each element of which is right or wrong."""
+
+    def __init__(self, gpu: Gpu, kernel: MatrixKernel, shape: Shape, seed: int) -> None:
+        super().__init__(gpu, kernel, shape, seed)
+        m, n, k = shape
+        self.b = [self._allocate(n * k * self.element.bytes) for _ in range(2)]
+        self._errors = self._allocate(16 + 32 * MOST_RECORDS)
+        self._fill(self.a, m, self.seeds["a"], 0, False)
+        folded = [self._allocate(8 * k) for _ in range(2)]
+        self._sums: list[tuple[Buffer, Buffer]] = []
+        for number, b in enumerate(self.b):
+            seed_b = self.seeds[f"b{number}"]
+            self._fill(b, n, seed_b, 1, False)
+            sums = (self._allocate(8 * m), self._allocate(8 * m))
+            self._sums.append(sums)
+            gpu.launch(
+                self._make, "bc_fold_b", groups_of(k, 256), [*folded, n, k, seed_b, self.seeds["r"], self.seeds["s"]])
+            gpu.launch(self._make, "bc_fold_a", groups_of(m, 256), [*sums, *folded, m, k, self.seeds["a"]])
+
+    def clear(self) -> None:
+        self.gpu.write(self._errors, np.zeros(4, np.uint32))
+
+    def multiply(self, number: int) -> None:
+        """Starts product A B0 or A B1, by the parity of `number`, into poisoned memory."""
+        self.poison()
+        self._launch(self.b[number % 2])
+
+    def verify(self, number: int) -> int:
+        """How many rows of the stored product are wrong. Reads all of it."""
+        n = self.shape[1]
+        self.gpu.launch(
+            self._make, "bc_check_rows", self.shape[0],
+            [self.c, *self._sums[number % 2], n, self.seeds["r"], self.seeds["s"], self._errors, MOST_RECORDS])
+        return int(self.gpu.read(self._errors, 4).view(np.uint32)[0])
+
+    def wrong_rows(self) -> list[tuple[int, int, int, int]]:
+        """Of each wrong row that was recorded: row, count of elements that are no integers, differences of both sums."""
+        header = self.gpu.read(self._errors, 16 + 32 * MOST_RECORDS).view(np.uint32)
+        found = []
+        for at in range(min(int(header[0]), MOST_RECORDS)):
+            record = header[4 + 8 * at:12 + 8 * at]
+            first, second = record[2:6].copy().view(np.uint64)
+            found.append((int(record[0]), int(record[1]), int(first), int(second)))
+        return sorted(found)
+
+    def row(self, row: int) -> Any:
+        """A stored row of C as bits, shape (n,)."""
+        n = self.shape[1]
+        return self.gpu.read(self.c, 4 * n, 4 * n * row).view(np.uint32)
+
+    def expected(self, number: int, row: int, columns: Any) -> Any:
+        """Bits that these elements of a row must have, from numpy and the seeds alone."""
+        depth = np.arange(self.shape[2])
+        a = reference.exact(self.kernel.element, self.seeds["a"], 0, np.array([row]), depth)[0]
+        b = reference.exact(self.kernel.element, self.seeds[f"b{number % 2}"], 1, columns, depth)
+        sums = b @ a
+        if self.kernel.element == "int8":
+            return sums.astype(np.int32).view(np.uint32)
+        return sums.astype(np.float32).view(np.uint32)
+
+    def wrong_inputs(self) -> tuple[int, list[WrongWord]]:
+        """How many stored words of the inputs are not what they must be, and the first of them. Compares every word."""
+        m, n, k = self.shape
+        sides = (("A", self.a, m, "a", 0), ("B", self.b[0], n, "b0", 1), ("B of the other product", self.b[1], n, "b1", 1))
+        count, words = 0, []
+        errors = self.gpu.allocate(16 + 24 * MOST_RECORDS)
+        for name, buffer, rows, seed, side in sides:
+            self.gpu.write(errors, np.zeros(4, np.uint32))
+            total = rows * k * self.element.bytes // 4
+            self.gpu.launch(
+                self._make, "bc_check_matrix", groups_of(total, 256),
+                [buffer, rows, k, self.seeds[seed], side, 0, int(self.kernel.layout == "k-outer"), errors, MOST_RECORDS])
+            number, found = read_records(self.gpu, errors, MOST_RECORDS)
+            count += number
+            words += [WrongWord(
+                index=index, expected=expected, found=bits, again=again, where=f"input {name}, word {index}",
+                kind=bits_word(expected, bits)) for index, expected, bits, again in found]
+        errors.free()
+        return count, words
+
+    def refill(self) -> None:
+        """Makes the inputs anew, after they were found damaged."""
+        m, n, _ = self.shape
+        self._fill(self.a, m, self.seeds["a"], 0, False)
+        for number, b in enumerate(self.b):
+            self._fill(b, n, self.seeds[f"b{number}"], 1, False)
+
+
+class Random(_Product):
+    """A product of full-range data. It is right when its bits are those of every other time."""
+
+    def __init__(self, gpu: Gpu, kernel: MatrixKernel, shape: Shape, seed: int) -> None:
+        super().__init__(gpu, kernel, shape, seed)
+        m, n, k = shape
+        self.b = self._allocate(n * k * self.element.bytes)
+        self._fill(self.a, m, self.seeds["a"], 0, True)
+        self._fill(self.b, n, self.seeds["b0"], 1, True)
+        self._digest = gpu.build(digest())
+        self._groups = groups_of(m * n, DIGEST_WORDS)
+        self._parts = self._allocate(8 * self._groups)
+        self._out = self._allocate(16)
+
+    def multiply(self) -> None:
+        self._launch(self.b)
+
+    def digest(self) -> int:
+        """Digest of the stored product. Reads all of it."""
+        m, n, _ = self.shape
+        self.gpu.launch(self._digest, "bc_digest", self._groups, [self.c, m * n, self._parts])
+        self.gpu.launch(self._digest, "bc_digest_total", 1, [self._parts, self._groups, self._out, 0])
+        return int(self.gpu.read(self._out, 8).view(np.uint64)[0])
+
+
+def read_records(gpu: Gpu, errors: Buffer, most: int) -> tuple[int, list[tuple[int, int, int, int]]]:
+    """How many wrong words a kernel counted, and of the first: index, expected, found, found again. By index."""
+    header = gpu.read(errors, 16 + 24 * most).view(np.uint32)
+    found = []
+    for at in range(min(int(header[0]), most)):
+        record = [int(word) for word in header[4 + 6 * at:10 + 6 * at]]
+        found.append((record[0] | record[1] << 32, record[2], record[3], record[4]))
+    return int(header[0]), sorted(found)
+
+
+def bits_word(expected: int, found: int) -> str:
+    """How two words differ: `one bit`, `3 bits`."""
+    count = (expected ^ found).bit_count()
+    return "one bit" if count == 1 else f"{count} bits"
