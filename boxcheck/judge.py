@@ -53,7 +53,8 @@ def judge(
         outcome=outcome, reason=_subset(placed, len(left_out)) if partial else reason, counts=dict(counts),
         findings=placed, problems=problems, not_run=len(left_out), partial=partial,
         crashed=bool(crashes), crashes=tuple(crashes), device_lost=any(
-            finding.outcome is Outcome.FAIL and finding.blocker and (finding.cause or "").startswith("gpu-lost:")
+            finding.outcome is Outcome.FAIL and finding.blocker
+            and (finding.cause or "").startswith(("gpu-lost:", "safety-stop:"))
             for finding in placed),
     )
 

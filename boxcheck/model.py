@@ -191,7 +191,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """A probe or check broke; exit code 4 unless a failure was proven."""
     crashes: tuple[Crash, ...] = ()
     device_lost: bool = False
-    """A GPU that was there is gone (fell off the bus); exit code 5."""
+    """A GPU that was there is gone (fell off the bus), or a run was stopped for safety; exit code 5."""
     not_run: int = 0
     """Required checks that were left out because somebody chose others."""
     partial: bool = False

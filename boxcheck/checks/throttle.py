@@ -12,16 +12,12 @@ from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.nvml import Nvml
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, marginal, passed, skipped
+from boxcheck.telemetry.throttle import NVML
 
 HW_SLOWDOWN, SW_THERMAL, HW_THERMAL, POWER_BRAKE = 0x08, 0x20, 0x40, 0x80
 BAD = HW_SLOWDOWN | SW_THERMAL | HW_THERMAL | POWER_BRAKE
 """Several bits are set at once, a hardware slowdown with its reason; so they are masked, never compared as a whole."""
-REASONS = (
-    (0x01, "idle"), (0x02, "clocks set by an application"), (0x04, "power cap"), (HW_SLOWDOWN, "hardware slowdown"),
-    (0x10, "sync boost"), (SW_THERMAL, "software thermal slowdown"), (HW_THERMAL, "hardware thermal slowdown"),
-    (POWER_BRAKE, "power brake"), (0x100, "clocks set for the display"),
-)
-"""nvmlClocksEventReasons of nvml.h (nvmlClocksThrottleReasons before driver 535)."""
+REASONS = tuple((1 << bit, reason.says) for bit, reason in enumerate(NVML))
 
 
 @check("power.throttle", reads=[Gpus, Nvml], needs=["NVML"])

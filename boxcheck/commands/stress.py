@@ -58,13 +58,13 @@ def list_stress(json: str | None) -> int:
         text = f"{one.title}{needs}. Faults: {', '.join(one.faults)}."
         print("\n".join(wrapped(text, 100, f"{one.name:<{width}}  ", " " * (width + 2))))
     kernels = [*tuned(), *(candidates("", name)[-1] for name in ELEMENTS)]  # type: ignore[arg-type]
-    width = max(len(one.name) for one in kernels)
+    width = max(len(kernel.name) for kernel in kernels)
     print("\nMatrix kernels: where each runs, and how it was proven")
-    for one in kernels:
-        archs = "any" if one.archs == ("*",) else " ".join(one.archs)
-        power = "" if one.full_power else "  below full power"
-        print(f"  {one.name:<{width}}  {archs:<18}  {PROOFS[one.proof]}{power}")
-    for proof in dict.fromkeys((one.proof, one.proof_where) for one in kernels if one.proof_where):
+    for kernel in kernels:
+        archs = "any" if kernel.archs == ("*",) else " ".join(kernel.archs)
+        power = "" if kernel.full_power else "  below full power"
+        print(f"  {kernel.name:<{width}}  {archs:<18}  {PROOFS[kernel.proof]}{power}")
+    for proof in dict.fromkeys((kernel.proof, kernel.proof_where) for kernel in kernels if kernel.proof_where):
         print("\n".join(wrapped(f"{PROOFS[proof[0]]}: {proof[1]}", 100, "  ", "    ")))
     return 0
 
@@ -204,13 +204,13 @@ def _stoppable() -> Iterator[_Stop]:
 @contextmanager
 def _progress(options: Options) -> Iterator[Any]:
     """What is being done, on standard error: one line that changes on a terminal, a line a module elsewhere."""
-    from boxcheck.engine.messages import Beat
+    from boxcheck.engine.messages import Beat, Watched
 
     live = sys.stderr.isatty() and not options.quiet
     last: dict[str, str] = {}
     module_shown, drawn = "", 0.0
 
-    def seen(module: str, gpus: tuple[GpuInfo, ...], what: Beat | Sample) -> None:
+    def seen(module: str, gpus: tuple[GpuInfo, ...], what: Beat | Sample | Watched) -> None:
         nonlocal module_shown, drawn
         if options.quiet:
             return

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from boxcheck.engine.messages import Beat, Run
+from boxcheck.engine.messages import Beat, Run, Watched
 from boxcheck.engine.stress import find_devices
 from boxcheck.engine.supervise import Crew
 from boxcheck.gpu import Backend, GpuInfo
@@ -35,8 +35,9 @@ class CopyLoad:
         devices = [info for info in self._devices if info.bdf in wanted]
         begun, over, ready = set[str](), threading.Event(), threading.Event()
 
-        def seen(of: tuple[GpuInfo, ...], what: Beat | Sample) -> None:
-            begun.update(info.key for info in of)
+        def seen(of: tuple[GpuInfo, ...], what: Beat | Sample | Watched) -> None:
+            if isinstance(what, Beat) and what.done > 0:  # it copies; before, it only began to
+                begun.update(info.key for info in of)
             if len(begun) == len(devices):
                 ready.set()
 

@@ -8,6 +8,7 @@ import msgspec
 
 from boxcheck.gpu import Backend, GpuInfo
 from boxcheck.stress import Sample
+from boxcheck.telemetry.readings import Reading
 
 
 class Open(msgspec.Struct, frozen=True, tag="open", tag_field="is"):
@@ -60,6 +61,12 @@ class Sampled(msgspec.Struct, frozen=True, tag="sample", tag_field="is"):
     sample: Sample
 
 
+class Watched(msgspec.Struct, frozen=True, tag="watched", tag_field="is"):
+    """What the instruments showed of this worker's devices, the links above them and the host, at one moment."""
+
+    readings: tuple[Reading, ...]
+
+
 class Ended(msgspec.Struct, frozen=True, tag="ended", tag_field="is"):
     """The module came to its end, or (`stopped`) to the end that it was told to come to."""
 
@@ -75,7 +82,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed", tag_field="is"):
     traceback: str = ""
 
 
-Report = Devices | Beat | Sampled | Ended | Failed
+Report = Devices | Beat | Sampled | Watched | Ended | Failed
 
 encode = msgspec.json.Encoder().encode
 decode_order = msgspec.json.Decoder(Order).decode

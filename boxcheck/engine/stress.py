@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from boxcheck.engine.inspect import Facts, findings_of
-from boxcheck.engine.messages import Beat, Run
+from boxcheck.engine.messages import Beat, Run, Watched
 from boxcheck.engine.supervise import SILENCE_SECONDS, Crew, Part, list_devices
 from boxcheck.gpu import BACKENDS, Backend, GpuInfo
 from boxcheck.judge import judge
@@ -18,6 +18,7 @@ from boxcheck.profile import Profile
 from boxcheck.registry import CHECKS, STRESSES, Stress
 from boxcheck.stress import Sample, StressResults, Trouble
 from boxcheck.stress.runtime import RuntimeGpus
+from boxcheck.stress.watched import Tally, Watching
 
 START_TOGETHER_SECONDS = {True: 5.0, False: 2.0}
 """For modules that need a common start: from when all workers have their devices, until kernels are ready. By full size."""
@@ -45,6 +46,8 @@ class StressRun(msgspec.Struct, frozen=True, kw_only=True):
     """What a stress run gave."""
 
     results: tuple[StressResults, ...]
+    watching: tuple[Watching, ...]
+    """What the instruments showed during each of them."""
     runtime: RuntimeGpus
     verdict: Verdict
     started: float
@@ -90,9 +93,16 @@ def pick(gpus: Sequence[GpuInfo], words: Sequence[str], slots: Mapping[str, str]
 def run_module(
     module: Stress, gpus: Sequence[GpuInfo], slots: Mapping[str, str], wanted: Wanted, *,
     stopping: Callable[[], bool] = lambda: False,
-    seen: Callable[[tuple[GpuInfo, ...], Beat | Sample], None] = lambda gpus, what: None,
-) -> StressResults:
+    seen: Callable[[tuple[GpuInfo, ...], Beat | Sample | Watched], None] = lambda gpus, what: None,
+) -> tuple[StressResults, Watching]:
     """One module over the devices: a worker each, or one for all of a backend."""
+    tally = Tally(gpus)
+
+    def heard(of: tuple[GpuInfo, ...], what: Beat | Sample | Watched) -> None:
+        if isinstance(what, Watched):
+            tally.add(what.readings)
+        seen(of, what)
+
     by_backend = {name: [info for info in gpus if info.backend == name] for name in BACKENDS}
     groups = [[info] for info in gpus] if module.scope == "each" else [
         found for found in by_backend.values() if len(found) >= module.peers]
@@ -112,20 +122,22 @@ def run_module(
     parts: list[Part] = []
     if groups:
         with Crew(groups, environment=wanted.environment, silence_seconds=wanted.silence_seconds) as crew:
-            parts = crew.run(order, stopping=stopping, seen=seen)
+            parts = crew.run(order, stopping=stopping, seen=heard)
     troubles += [part.trouble for part in parts if part.trouble is not None]
-    return StressResults(
+    results = StressResults(
         module=module.name, gpus=tuple(gpus), slots=slots, samples=tuple(one for part in parts for one in part.samples),
         troubles=tuple(troubles), ended=tuple(
             info.key for part in parts if part.trouble is None for info in part.gpus),
         stopped=any(part.stopped for part in parts), injected=wanted.inject, full_size=full_size)
+    return results, tally.result()
 
 
-def judge_results(results: StressResults, runtime: RuntimeGpus, facts: Facts, want: Profile) -> tuple[
-        list[Finding], list[Crash]]:
+def judge_results(
+    results: StressResults, watching: Watching, facts: Facts, want: Profile
+) -> tuple[list[Finding], list[Crash]]:
     """Findings of every check of a module over what it gave."""
     facts.put(StressResults, results)
-    facts.put(RuntimeGpus, runtime)
+    facts.put(Watching, watching)
     crashes = [
         Crash(f"{results.module} on {', '.join(one.gpus)}", one.traceback or one.says)
         for one in results.troubles if one.kind in ("bug", "compile")]
@@ -142,31 +154,31 @@ def judge_results(results: StressResults, runtime: RuntimeGpus, facts: Facts, wa
 def run_stress(
     wanted: Wanted, runtime: RuntimeGpus, facts: Facts, want: Profile, *,
     stopping: Callable[[], bool] = lambda: False,
-    seen: Callable[[str, tuple[GpuInfo, ...], Beat | Sample], None] = lambda module, gpus, what: None,
+    seen: Callable[[str, tuple[GpuInfo, ...], Beat | Sample | Watched], None] = lambda module, gpus, what: None,
 ) -> StressRun:
     """Runs every module that is wanted, and judges. LookupError when a word of `wanted.gpus` names no device."""
     started, began = time.time(), time.monotonic()
     slots = slots_of(runtime.gpus, facts)
     gpus = pick(runtime.gpus, wanted.gpus, slots)
-    every: list[StressResults] = []
+    every: list[tuple[StressResults, Watching]] = []
     facts.put(RuntimeGpus, runtime)
     crashes: list[Crash] = []
     findings = findings_of(CHECKS["gpu.in-runtime"], facts, want, crashes)
     for name in wanted.modules:
         if stopping():
             break
-        results = run_module(
+        results, watching = run_module(
             STRESSES[name], gpus, slots, wanted, stopping=stopping,
             seen=lambda of, what, name=name: seen(name, of, what))  # type: ignore[misc]
-        every.append(results)
-        found, broken = judge_results(results, runtime, facts, want)
+        every.append((results, watching))
+        found, broken = judge_results(results, watching, facts, want)
         findings += found
         crashes += broken
     blocking = [
         msgspec.structs.replace(one, blocker=one.outcome is not Outcome.SKIP) for one in findings]
     left_out = wanted.modules[len(every):]
     return StressRun(
-        results=tuple(every), runtime=runtime, started=started, seconds=time.monotonic() - began,
+        results=tuple(one for one, _ in every), watching=tuple(one for _, one in every), runtime=runtime, started=started, seconds=time.monotonic() - began,
         verdict=judge(blocking, want, left_out=left_out, crashes=crashes))
 
 

@@ -30,6 +30,7 @@ from boxcheck.engine.messages import (
     Run,
     Sampled,
     Stop,
+    Watched,
     decode_report,
     encode,
 )
@@ -70,6 +71,10 @@ class Worker:
         self.gpus: tuple[GpuInfo, ...] = ()
         self.alive = True
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def send(self, order: Order) -> None:
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
@@ -85,7 +90,12 @@ class Worker:
         self._half += chunk
         *lines, rest = bytes(self._half).split(b"\n")
         self._half = bytearray(rest[-_LINE_LIMIT:])
-        return [decode_report(line) for line in lines if line], bool(chunk)
+        reports: list[Report] = []
+        for line in lines:
+            # A library may print before the worker has parted the pipes; that is no report.
+            with suppress(msgspec.DecodeError):
+                reports.append(decode_report(line))
+        return reports, bool(chunk)
 
     def read_errors(self) -> bool:
         """Keeps the end of what it prints to standard error; False at its end."""
@@ -259,9 +269,14 @@ class Crew:
             if worker.alive:
                 worker.end()
 
+    def open_workers(self, stopping: Callable[[], bool] = lambda: False) -> list[Worker]:
+        """Starts all workers and opens their devices ahead of the first run."""
+        self._open(stopping)
+        return [self._workers[number] for number in range(len(self._groups))]
+
     def run(
         self, order: Run, *, stopping: Callable[[], bool] = lambda: False,
-        seen: Callable[[tuple[GpuInfo, ...], Beat | Sample], None] = lambda gpus, what: None,
+        seen: Callable[[tuple[GpuInfo, ...], Beat | Sample | Watched], None] = lambda gpus, what: None,
     ) -> list[Part]:
         """Runs a module on every group side by side. Samples that came before a trouble are kept."""
         troubles = self._open(stopping)
@@ -275,8 +290,8 @@ class Crew:
         for heard in listen(tuple(ready), self._silence_seconds, stopping=stopping):
             number = ready[heard.worker]
             match heard.report:
-                case Beat() as beat:
-                    seen(self._groups[number], beat)
+                case Beat() | Watched() as told:
+                    seen(self._groups[number], told)
                 case Sampled(sample):
                     samples[number].append(sample)
                     seen(self._groups[number], sample)

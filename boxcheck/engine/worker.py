@@ -11,7 +11,6 @@ import os
 import queue
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Sequence
 
@@ -27,9 +26,11 @@ from boxcheck.engine.messages import (
     Run,
     Sampled,
     Stop,
+    Watched,
     decode_order,
     encode,
 )
+from boxcheck.engine.watch import Watch, refuse_harm
 from boxcheck.gpu import Gpu, GpuError, devices, open_gpu
 
 
@@ -85,15 +86,25 @@ class Worker:
 
         discover_stress()
         self._stopping.clear()
+        watch = Watch([gpu.info for gpu in self._gpus], hot=order.inject == "hot")
+
+        def beat(text: str, done: float) -> None:
+            self.tell(Beat(text, min(max(done, 0.0), 1.0)))
+            readings = watch.look()
+            if readings is not None:
+                self.tell(Watched(readings))
+                refuse_harm(readings)
+
         rig = Rig(
             self._faulty(order), seconds=order.seconds, seed=order.seed, options=order.options,
-            stopping=self._stopping.is_set, beat=lambda text, done: self.tell(Beat(text, min(max(done, 0.0), 1.0))),
-            start_at=order.start_at)
+            stopping=self._stopping.is_set, beat=beat, start_at=order.start_at)
         try:
+            beat("begins", 0.0)
             for sample in STRESSES[order.module].function(rig):
                 self.tell(Sampled(sample))
         finally:
             self._free()
+            watch.close()
         self.tell(Ended(self._stopping.is_set()))
 
     def _faulty(self, order: Run) -> Sequence[Gpu]:
@@ -124,6 +135,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if "--slow-start" in sys.argv:  # for the tests of the supervisor's patience
-        time.sleep(3600)
     main()

@@ -39,6 +39,7 @@ GpuErrorKind = Literal[
     "compile",  # the kernel did not compile: boxcheck's own defect, or a compiler's
     "unsupported",  # the device has no such function or type
     "lost",  # the device was there and is gone, or its context is broken for good
+    "too-hot",  # it was stopped for safety
     "timeout",  # a library call or a kernel did not come back in time
     "error",
 ]

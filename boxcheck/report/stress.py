@@ -182,7 +182,8 @@ def stress_object(run: StressRun, version: str, findings: Sequence[Finding] | No
             "ended": list(results.ended), "stopped": results.stopped,
             "samples": [_sample_object(one) for one in results.samples],
             "troubles": [msgspec.to_builtins(one) for one in results.troubles],
-        } for results in run.results],
+            "watched": msgspec.to_builtins(watching),
+        } for results, watching in zip(run.results, run.watching, strict=True)],
         "verdict": {"outcome": verdict.outcome.value, "reason": verdict.reason, "counts": dict(verdict.counts)},
         "findings": [finding_object(one) for one in verdict.findings],
         "problems": [{

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 from boxcheck.model import Finding, Limit, Quantity
 from boxcheck.profile import Profile
@@ -161,25 +162,27 @@ def rate_drop(results: StressResults, want: Profile) -> Iterator[Finding]:
     """
     for info, samples in per_gpu(results, "matmul"):
         subject = subject_of(results, info.key)
-        series: dict[tuple[str, object], list[float]] = {}
+        series: dict[tuple[str, object], list[Sample]] = {}
         for one in samples:
             if one.what.endswith(".power") and one.value is not None:
-                series.setdefault((one.what, one.notes.get("shape")), []).append(one.value)
-        worst = min(((_kept(values), what) for (what, _), values in series.items() if len(values) >= 4), default=None)
+                series.setdefault((one.what, one.notes.get("shape")), []).append(one)
+        worst = min(((kept(some), what) for (what, _), some in series.items() if len(some) >= 4), default=None)
         if worst is None:
             yield skipped(subject, "it ran too briefly to tell") if series else unknown(subject, "nothing was timed")
             continue
-        kept, what = worst
+        part, what = worst
         yield judge_value(
-            results, info.key, kept, DROP if info.is_gpu else DROP_PROCESSOR,
-            f"{what}: at the end {kept:.0f} % of the rate at the start",
+            results, info.key, part, DROP if info.is_gpu else DROP_PROCESSOR,
+            f"{what}: at the end {part:.0f} % of the rate at the start",
             ("watch temperatures and power while it runs: heat, a power cap, or the supply",))
 
 
-def _kept(values: list[float]) -> float:
-    """The last quarter's rate in percent of the first half's."""
-    first, last = values[:len(values) // 2], values[-max(1, len(values) // 4):]
-    return 100.0 * middle(last) / middle(first)
+def kept(samples: Sequence[Sample]) -> float:
+    """The rate of the last quarter of the time in percent of that of its first half."""
+    ends = list(accumulate(one.seconds for one in samples))
+    first = [one.value or 0.0 for one, end in zip(samples, ends, strict=True) if end <= ends[-1] / 2]
+    last = [one.value or 0.0 for one, end in zip(samples, ends, strict=True) if end > ends[-1] * 0.75]
+    return 100.0 * middle(last) / middle(first or [samples[0].value or 0.0])
 
 
 @check("matmul.spread", reads=[StressResults], limits=[SPREAD], stress="matmul")

@@ -1,0 +1,119 @@
+"""PCI links on the way to a GPU: speed, width and AER counters of each function from the root port down.
+
+Reads   /sys/bus/pci/devices/<bdf>/{current_link_speed,current_link_width,aer_dev_*,power/runtime_status} (any user)
+Since   aer_dev_* Linux 4.19
+Absent  link files on functions without PCI Express, aer_dev_* without AER
+By hand grep . /sys/bus/pci/devices/0000:41:00.0/{current_link_*,aer_dev_correctable}
+
+Since Linux 6.13 reading a link's speed wakes a device that sleeps (pci-sysfs.c), so a sleeping one is not asked; AER
+counters are the kernel's own memory. A card that fell off the bus answers all ones: width 63 and an unknown speed; once
+the kernel has noticed, its files give EINVAL.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+
+from boxcheck.decode.pci_aer import (
+    AER_CORRECTABLE,
+    AER_CORRECTABLE_BIT,
+    AER_UNCORRECTABLE,
+    AER_UNCORRECTABLE_BIT,
+)
+from boxcheck.model import Bdf, Unread
+from boxcheck.probes.pci import parse_bdf, parse_speed_gts
+from boxcheck.probes.pcie_aer import OLDEST_FATES, SIGNAL, parse_counters
+from boxcheck.telemetry.files import SysFile
+from boxcheck.telemetry.readings import Count, Counts, LinkReading
+
+DEVICES = "/sys/bus/pci/devices"
+ALL_ONES_WIDTH = 63
+"""The six bits of Negotiated Link Width (PCI Express Base Specification, 7.5.3.8), all set."""
+INVALID = "invalid argument"
+"""Words of `host.common` for EINVAL."""
+SLEEPING = Unread("the device sleeps, and reading its link would wake it", "unsupported")
+
+
+def ports_above(root: str, bdf: Bdf) -> tuple[Bdf, ...]:
+    """The bridges above a function, root port first, and the function itself, which is all where it is unknown."""
+    real = os.path.realpath(f"{root}{DEVICES}/{bdf}")
+    above = [port for part in real.split("/") if (port := parse_bdf(part)) is not None and port != bdf]
+    return (*above, bdf)
+
+
+class _Counters:
+    """One `aer_dev_*` file. Its text rarely changes, so an unchanged one is not parsed again."""
+
+    def __init__(self, root: str, path: str, spellings: Mapping[str, int], names: Mapping[int, str],
+                 needed: Iterable[str]) -> None:
+        self.file = SysFile(root, path)
+        self._spellings, self._names, self._needed = spellings, names, tuple(needed)
+        self._text = b""
+        self._counts: Counts = ()
+
+    def read(self) -> Counts | None:
+        data = self.file.read()
+        if isinstance(data, Unread):
+            return None if self.file.absent else data
+        if data != self._text or not data:
+            counts = parse_counters(data.decode("ascii", "replace"), self._spellings, self._names, self._needed)
+            self._text = data
+            self._counts = counts if isinstance(counts, Unread) else tuple(
+                Count(name, count) for name, count in counts.items())
+        return self._counts
+
+
+class Port:
+    """One function's files."""
+
+    def __init__(self, root: str, bdf: Bdf) -> None:
+        base = f"{DEVICES}/{bdf}"
+        self.bdf = bdf
+        self._there = os.path.isdir(root + base)
+        self._status = SysFile(root, f"{base}/power/runtime_status")
+        self._speed = SysFile(root, f"{base}/current_link_speed")
+        self._width = SysFile(root, f"{base}/current_link_width")
+        self._correctable = _Counters(
+            root, f"{base}/aer_dev_correctable", AER_CORRECTABLE_BIT, AER_CORRECTABLE, SIGNAL)
+        self._nonfatal, self._fatal = (
+            _Counters(root, f"{base}/aer_dev_{kind}", AER_UNCORRECTABLE_BIT, AER_UNCORRECTABLE, OLDEST_FATES)
+            for kind in ("nonfatal", "fatal"))
+
+    @property
+    def _files(self) -> tuple[SysFile, ...]:
+        return (self._status, self._speed, self._width, self._correctable.file, self._nonfatal.file, self._fatal.file)
+
+    def read(self, monotonic_seconds: float) -> LinkReading:
+        if not self._there:
+            missing = Unread(f"{self.bdf} was not there when the watch began", "error")
+            return LinkReading(
+                bdf=self.bdf, monotonic_seconds=monotonic_seconds, speed_gts=missing, width=missing,
+                correctable=missing, nonfatal=missing, fatal=missing, gone=True)
+        speed: float | Unread | None
+        width: int | Unread | None
+        speed, width, ones = (SLEEPING, SLEEPING, False) if self._status.asleep() else self._link()
+        correctable, nonfatal, fatal = (one.read() for one in (self._correctable, self._nonfatal, self._fatal))
+        return LinkReading(
+            bdf=self.bdf, monotonic_seconds=monotonic_seconds, speed_gts=speed, width=width, correctable=correctable,
+            nonfatal=nonfatal, fatal=fatal, gone=ones or any(file.gone for file in self._files))
+
+    def _link(self) -> tuple[float | Unread | None, int | Unread | None, bool]:
+        """Speed, width, and whether the registers read all ones."""
+        width = self._width.count()
+        data = self._speed.read()
+        if isinstance(data, Unread):
+            if self._speed.absent:
+                return None, width, False
+            dead = isinstance(width, Unread) and data.why.endswith(INVALID) and width.why.endswith(INVALID)
+            return data, width, dead
+        text = data.decode("ascii", "replace").strip()
+        speed = parse_speed_gts(text)
+        if width == ALL_ONES_WIDTH and speed is None:
+            ones = Unread(f"the link registers of {self.bdf} read all ones", "error")
+            return ones, ones, True
+        return speed or Unread(f"{self._speed.path}: {text[:24]!r} is no speed", "malformed"), width, False
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()

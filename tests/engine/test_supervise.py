@@ -1,0 +1,162 @@
+"""Workers: what they say is heard, what they do not say is noticed, and none outlives the run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from boxcheck.engine.messages import Beat, Devices, Failed, List, Open, Run
+from boxcheck.engine.supervise import Crew, Worker, list_devices, listen
+from boxcheck.gpu import GpuInfo
+from boxcheck.host.programs import STARTED
+from boxcheck.stress import Sample, Trouble
+
+TWO = {"BOXCHECK_CPU_DEVICES": "2", "OPENBLAS_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def cpus() -> tuple[GpuInfo, ...]:
+    found = list_devices("cpu", environment=TWO)
+    assert not isinstance(found, Trouble)
+    return found
+
+
+def _gone(pid: int) -> bool:
+    """Whether no process of this number works any more (one that nobody waited for is gone too)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_devices_are_listed_in_a_process_of_their_own(cpus: tuple[GpuInfo, ...]) -> None:
+    assert [info.key for info in cpus] == ["cpu:0", "cpu:1"]
+    assert not STARTED
+
+
+def test_a_backend_that_shows_nothing_says_why() -> None:
+    found = list_devices("cpu", environment={"BOXCHECK_CPU_DEVICES": "none"})
+    assert isinstance(found, Trouble)
+    assert "BOXCHECK_CPU_DEVICES" in found.says
+
+
+def test_every_device_is_run_side_by_side_and_reports(cpus: tuple[GpuInfo, ...]) -> None:
+    seen: list[tuple[str, type]] = []
+    with Crew([[info] for info in cpus], environment=TWO) as crew:
+        parts = crew.run(
+            Run(module="matmul", seconds=0.5, seed=1),
+            seen=lambda gpus, what: seen.append((gpus[0].key, type(what))))
+        assert [part.trouble for part in parts] == [None, None]
+        assert all(part.samples for part in parts)
+        again = crew.run(Run(module="matmul", seconds=0.2, seed=2))  # the devices stay open
+        assert all(part.samples for part in again)
+    assert {(key, kind) for key, kind in seen} == {
+        (key, kind) for key in ("cpu:0", "cpu:1") for kind in (Beat, Sample)}
+    assert not STARTED
+
+
+def test_a_worker_that_hangs_costs_its_own_device_and_keeps_what_came_before(cpus: tuple[GpuInfo, ...]) -> None:
+    with Crew([[info] for info in cpus], environment=TWO, silence_seconds=2.0) as crew:
+        worker = crew.open_workers()
+        parts = crew.run(Run(module="matmul", seconds=1.5, seed=1, inject="hang", inject_after=40))
+    # Both were told to hang; each is a trouble of its own.
+    for part in parts:
+        assert part.trouble is not None
+        assert part.trouble.kind == "hang"
+        assert "no sign of life" in part.trouble.says
+        assert any(sample.what.endswith("self-test") for sample in part.samples)
+    assert all(_gone(one.pid) for one in worker)
+
+
+def test_a_worker_that_dies_is_a_crash_with_how_it_died(cpus: tuple[GpuInfo, ...]) -> None:
+    with Crew([[info] for info in cpus], environment=TWO) as crew:
+        first, _ = crew.open_workers()
+        killed: list[bool] = []
+
+        def kill(gpus: tuple[GpuInfo, ...], what: object) -> None:
+            if gpus[0].key == "cpu:0" and not killed:
+                os.kill(first.pid, signal.SIGSEGV)
+                killed.append(True)
+
+        parts = crew.run(Run(module="matmul", seconds=1.0, seed=1), seen=kill)
+        assert parts[0].trouble is not None
+        assert (parts[0].trouble.kind, "SIGSEGV" in parts[0].trouble.says) == ("crash", True)
+        assert parts[1].trouble is None
+        after = crew.run(Run(module="matmul", seconds=0.2, seed=1))  # a fresh worker takes its place
+        assert [part.trouble for part in after] == [None, None]
+
+
+def test_a_run_that_is_stopped_ends_soon_and_keeps_its_samples(cpus: tuple[GpuInfo, ...]) -> None:
+    began = time.monotonic()
+    with Crew([[info] for info in cpus], environment=TWO) as crew:
+        parts = crew.run(Run(module="matmul", seconds=60, seed=1), stopping=lambda: time.monotonic() - began > 2)
+    assert time.monotonic() - began < 10
+    for part in parts:
+        assert part.trouble is None
+        assert part.stopped
+        assert part.samples
+
+
+def test_an_error_of_boxcheck_itself_is_told_with_its_traceback(cpus: tuple[GpuInfo, ...]) -> None:
+    with Crew([[cpus[0]]], environment=TWO) as crew:
+        (part,) = crew.run(Run(module="no-such-module", seconds=1, seed=1))
+    assert part.trouble is not None
+    assert part.trouble.kind == "bug"
+    assert "KeyError" in part.trouble.traceback
+
+
+def test_a_device_that_is_not_there_is_a_clear_sentence() -> None:
+    worker = Worker()
+    worker.send(Open("cpu", (7,)))
+    (heard,) = list(listen([worker], 20))
+    worker.end()
+    assert isinstance(heard.report, Failed)
+    assert (heard.report.kind, "no CPU device 7" in heard.report.says) == ("no-device", True)
+
+
+def test_what_a_library_prints_does_not_disturb_the_reports(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('hello from a library', flush=True)\n")
+    worker = Worker(environment={"PYTHONPATH": str(tmp_path)})
+    worker.send(List("cpu"))
+    reports = [heard.report for heard in listen([worker], 20)]
+    worker.end()
+    # The line that came before the pipes were parted is no report, and is passed over.
+    assert any(isinstance(report, Devices) for report in reports)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_no_worker_outlives_boxcheck(number: signal.Signals, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "boxcheck", "stress", "run", "matmul", "--backend", "cpu", "--seconds", "60"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, "HOME": str(tmp_path)})
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("stress matmul")
+    time.sleep(1.0)
+    workers = _children(process.pid)
+    assert workers
+    process.send_signal(number)
+    process.communicate(timeout=20)
+    assert process.returncode == (-9 if number is signal.SIGKILL else 128 + number)
+    deadline = time.monotonic() + 5
+    while not all(map(_gone, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert all(map(_gone, workers))
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == pid:
+                found.append(int(entry.name))
+    return found
