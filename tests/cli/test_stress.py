@@ -1,0 +1,145 @@
+"""`boxcheck stress`: what is said, what is written, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from boxcheck.registry import CHECKS, STRESSES, discover
+from boxcheck.stress import FAULTS
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "stress.schema.json"
+ENVIRONMENT = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "100"}
+
+
+def _run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "boxcheck", "stress", *words], capture_output=True, text=True, timeout=120,
+        env={**ENVIRONMENT, **environment}, check=False)
+
+
+def _json(*words: str, **environment: str) -> tuple[dict[str, Any], int]:
+    done = _run("run", *words, "--json", "-", **environment)
+    found: dict[str, Any] = json.loads(done.stdout)
+    jsonschema.validate(found, json.loads(SCHEMA.read_text()))
+    return found, done.returncode
+
+
+def test_a_clean_run_passes_and_every_sample_was_verified() -> None:
+    found, code = _json("matmul", "--backend", "cpu", "--seconds", "1")
+    assert code == 0
+    assert found["verdict"]["outcome"] == "pass"
+    (module,) = found["modules"]
+    assert module["ended"] == ["cpu:0"]
+    assert module["samples"]
+    assert all(sample["checked"] > 0 and sample["wrong"] == 0 for sample in module["samples"])
+
+
+@pytest.mark.parametrize("fault", ["flip-input", "flip-output", "drop-write", "stale"])
+def test_a_fault_that_is_found_fails(fault: str) -> None:
+    found, code = _json("matmul", "--backend", "cpu", "--seconds", "1", "--inject", fault)
+    assert code == 1
+    assert found["injected"] == fault
+    failed = {one["check"] for one in found["findings"] if one["outcome"] == "fail"}
+    assert failed & {"matmul.wrong-elements", "matmul.damaged-inputs"}
+
+
+def test_a_fault_that_nothing_finds_is_no_pass_either() -> None:
+    """Halving the speed of a processor is no fault that is judged: the run says unknown, because a fault was put in."""
+    found, code = _json(
+        "matmul", "--backend", "cpu", "--seconds", "0.5", "--inject", "slow", "--option", "phase=exact")
+    assert code == 3
+    assert found["verdict"]["outcome"] == "unknown"
+
+
+def test_heat_stops_a_run_with_its_own_exit_code() -> None:
+    found, code = _json("matmul", "--backend", "cpu", "--seconds", "5", "--inject", "hot")
+    assert code == 5
+    assert any(one["check"] == "stress.temperature" and one["outcome"] == "fail" for one in found["findings"])
+
+
+def test_people_get_a_table_and_a_verdict() -> None:
+    done = _run("run", "matmul", "--backend", "cpu", "--seconds", "1")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("boxcheck ")
+    assert any(line.split()[:2] == ["bf16.exact", "cpu:0"] and line.split()[-1] == "0" for line in lines)
+    assert lines[-1] == "Every result was compared, and every one was right."
+    assert max(map(len, lines)) <= 100
+    assert done.stderr == "stress matmul ...\n"
+
+
+def test_a_fault_is_marked_loudly() -> None:
+    done = _run("run", "matmul", "--backend", "cpu", "--seconds", "0.5", "--inject", "flip-output")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[1] == "A FAULT IS PUT IN ON PURPOSE: flip-output. Nothing can pass."
+    assert "expected 0x" in done.stdout
+
+
+@pytest.mark.parametrize(("words", "says"), [
+    (["run"], "say which module"),
+    (["run", "matmull", "--backend", "cpu"], "no stress module is called 'matmull'"),
+    (["run", "matmul", "--backend", "vulkan"], "no backend is called 'vulkan'"),
+    (["run", "matmul", "--backend", "cpu", "--inject", "fire"], "no fault is called 'fire'"),
+    (["run", "power-pulse", "--backend", "cpu", "--inject", "flip-memory"], "power-pulse has no fault 'flip-memory'"),
+    (["run", "matmul", "--backend", "cpu", "--gpu", "9"], "no device is called '9'"),
+    (["run", "matmul", "--backend", "cpu", "--option", "size"], "is no KEY=VALUE"),
+    (["run", "matmul", "--backend", "cpu", "--profile", "nonesuch"], "nonesuch"),
+])
+def test_a_mistake_is_one_clear_error(words: list[str], says: str) -> None:
+    done = _run(*words)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_device_that_cannot_be_opened_is_no_pass() -> None:
+    done = _run("run", "matmul", "--backend", "cpu", BOXCHECK_CPU_DEVICES="zero")
+    assert done.returncode == 3
+    assert "nothing was run" in done.stderr
+
+
+def test_what_was_asked_and_cannot_be_done_is_unknown() -> None:
+    found, code = _json("matmul", "--backend", "cpu", "--seconds", "0.5", "--option", "elements=fp7")
+    assert code == 3
+    assert any("fp7" in one["says"] for one in found["findings"])
+
+
+def test_only_the_named_devices_are_worked_on() -> None:
+    found, code = _json("matmul", "--backend", "cpu", "--seconds", "0.5", "--gpu", "cpu:1", BOXCHECK_CPU_DEVICES="3")
+    assert code == 0
+    assert found["modules"][0]["gpus"] == ["cpu:1"]
+    assert {sample["gpu"] for sample in found["modules"][0]["samples"]} == {"cpu:1"}
+
+
+def test_the_list_names_every_module_with_its_faults() -> None:
+    discover()
+    done = _run("list", "--json", "-")
+    listed = json.loads(done.stdout)
+    assert {one["name"] for one in listed} == set(STRESSES)
+    for one in listed:
+        assert set(one["faults"]) <= set(FAULTS)
+        assert one["faults"]
+    shown = _run("list").stdout
+    assert all(name in shown for name in STRESSES)
+    assert "portable-bf16-64x64x16" in shown
+
+
+def test_every_module_has_a_check_and_every_check_of_stress_a_module() -> None:
+    discover()
+    judged = {check.stress for check in CHECKS.values() if check.stress}
+    assert judged == {*STRESSES, "*"}
+
+
+def test_doctor_runs_no_check_of_a_stress_module() -> None:
+    from boxcheck.engine.inspect import choose_checks
+
+    assert all(check.stress is None for check in choose_checks(()))
+    assert choose_checks(["matmul"]) == ()
