@@ -280,7 +280,7 @@ def _stress_names(incomplete: str) -> list[str]:
 
 @stress_app.command("list")
 def stress_list(json: JsonOut = None) -> None:
-    """List the stress modules, and the matrix kernels with how each was proven."""
+    """List the modules, and the matrix kernels with their proof."""
     from boxcheck.commands.stress import list_stress
 
     _leave(list_stress(json))
@@ -314,7 +314,8 @@ def stress_run(
 ) -> None:
     """Run stress modules on the GPUs. Every result is verified; a rate without a verified payload is not shown.
 
-    Exit codes: 0 all right, 1 something is wrong, 2 usage, 3 not everything was run, 4 boxcheck broke, 5 a GPU is lost.
+    Exit codes: 0 all right, 1 something is wrong, 2 usage, 3 not everything was run, 4 boxcheck broke, 5 a GPU is lost
+    or too hot.
     """
     from boxcheck.commands.stress import Options, run
 

@@ -149,7 +149,7 @@ def limit(
 
 @cache
 def discover() -> None:
-    """Imports every probe and check of the package, so that the tables are full."""
+    """Imports every probe and check of the package, so that their tables are full."""
     import importlib
     import pkgutil
 
@@ -159,12 +159,18 @@ def discover() -> None:
 
     for package in (boxcheck.probes, boxcheck.checks, boxcheck.stress):
         for module in sorted(name for _, name, _ in pkgutil.iter_modules(package.__path__)):
-            importlib.import_module(f"{package.__name__}.{module}")
+            # Stress modules load numpy, which takes longer than reading a machine; their checks need none of it.
+            if package is not boxcheck.stress or module.endswith(STRESS_CHECKS):
+                importlib.import_module(f"{package.__name__}.{module}")
+
+
+STRESS_CHECKS = ("_checks", "judging", "runtime", "watched")
+"""Ends of the names of modules of `boxcheck.stress` that hold checks."""
 
 
 @cache
 def discover_stress() -> None:
-    """Imports every stress module, and nothing else: what a worker needs."""
+    """Imports every stress module too."""
     import importlib
     import pkgutil
 

@@ -29,7 +29,7 @@ def profile_names(begun: str) -> list[str]:
 
 def stress_names(begun: str) -> list[str]:
     """Stress modules that begin so."""
-    from boxcheck.registry import STRESSES, discover
+    from boxcheck.registry import STRESSES, discover_stress
 
-    discover()
+    discover_stress()
     return [name for name in (*sorted(STRESSES), "all") if name.startswith(begun)]

@@ -16,7 +16,7 @@ import msgspec
 from boxcheck import __version__
 from boxcheck.gpu import BACKENDS, Backend, GpuInfo
 from boxcheck.judge import ExitCode, exit_code, strictly
-from boxcheck.registry import STRESSES, discover
+from boxcheck.registry import STRESSES, discover, discover_stress
 from boxcheck.report.output import write_output
 from boxcheck.report.wrapping import wrapped
 from boxcheck.stress import FAULTS, Sample
@@ -42,7 +42,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 def list_stress(json: str | None) -> int:
     """Modules with what they need and which faults they find, then the matrix kernels with their proof."""
-    discover()
+    discover_stress()
     modules = [
         {"name": one.name, "title": one.title, "needs": {"gpus": one.peers}, "faults": list(one.faults)}
         for _, one in sorted(STRESSES.items())]
@@ -73,12 +73,13 @@ PROOFS = {"hardware": "run on hardware", "emulator": "run in an emulator", "comp
 
 
 def run(options: Options) -> int:
-    from boxcheck.commands.doctor import choose_profile, open_host
     from boxcheck.commands.doctor import Options as DoctorOptions
+    from boxcheck.commands.doctor import choose_profile, open_host
     from boxcheck.engine.inspect import name_slots, read_facts
     from boxcheck.engine.stress import Wanted, find_devices, run_stress
 
     discover()
+    discover_stress()
     wanted = Wanted(
         modules=_modules(options.modules), seconds=options.seconds, backend=_backend(options.backend),
         gpus=options.gpus, seed=options.seed, options=_options(options.options), inject=_fault(options))

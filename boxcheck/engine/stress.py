@@ -21,7 +21,8 @@ from boxcheck.stress.runtime import RuntimeGpus
 from boxcheck.stress.watched import Tally, Watching
 
 START_TOGETHER_SECONDS = {True: 5.0, False: 2.0}
-"""For modules that need a common start: from when all workers have their devices, until kernels are ready. By full size."""
+"""For modules that need a common start: from when all workers have their devices, until kernels are ready. By full
+size."""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,10 +111,10 @@ def run_module(
     left_out = [info for info in gpus if info not in worked]
     troubles = []
     if left_out:
-        keys = tuple(info.key for info in left_out)
+        here = f"{len(left_out)} {'is' if len(left_out) == 1 else 'are'} here"
         troubles.append(Trouble(
-            gpus=keys, module=module.name, kind="unsupported",
-            says=f"it needs {module.peers} GPUs of one runtime, {len(left_out)} {'is' if len(left_out) == 1 else 'are'} here"))
+            gpus=tuple(info.key for info in left_out), module=module.name, kind="unsupported",
+            says=f"it needs {module.peers} GPUs of one runtime, {here}"))
     full_size = all(info.is_gpu for info in gpus) and wanted.options.get("size") != "test"
     order = Run(
         module=module.name, seconds=wanted.seconds, seed=wanted.seed, options=wanted.options, inject=wanted.inject,
@@ -142,7 +143,9 @@ def judge_results(
         Crash(f"{results.module} on {', '.join(one.gpus)}", one.traceback or one.says)
         for one in results.troubles if one.kind in ("bug", "compile")]
     crashes += [
-        Crash(f"the kernel {one.notes.get('kernel')} on {one.gpu}", str(one.notes.get("says", "wrong on a small product")))
+        Crash(
+            f"the kernel {one.notes.get('kernel')} on {one.gpu}",
+            str(one.notes.get("says", "wrong on a small product")))
         for one in results.samples if one.notes.get("verdict") == "own defect"]
     findings: list[Finding] = []
     for _, check in sorted(CHECKS.items()):
@@ -178,7 +181,8 @@ def run_stress(
         msgspec.structs.replace(one, blocker=one.outcome is not Outcome.SKIP) for one in findings]
     left_out = wanted.modules[len(every):]
     return StressRun(
-        results=tuple(one for one, _ in every), watching=tuple(one for _, one in every), runtime=runtime, started=started, seconds=time.monotonic() - began,
+        results=tuple(one for one, _ in every), watching=tuple(one for _, one in every), runtime=runtime,
+        started=started, seconds=time.monotonic() - began,
         verdict=judge(blocking, want, left_out=left_out, crashes=crashes))
 
 

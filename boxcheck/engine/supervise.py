@@ -43,8 +43,8 @@ START_SECONDS = 60.0
 """For a worker to import its libraries and open its devices: a driver without persistence mode starts the GPU first,
 CUDA loads its own kernels, ROCm maps the memory."""
 SILENCE_SECONDS = 45.0
-"""Between two signs of life of a module. Pieces of work last about a second; compiling a kernel the first time takes up to
-about ten."""
+"""Between two signs of life of a module. Pieces of work last about a second; compiling a kernel the first time takes
+up to about ten."""
 DRAIN_SECONDS = 2.0
 """For a worker that was told to stop, before it is killed."""
 _LINE_LIMIT = 8 << 20

@@ -1,8 +1,8 @@
 """Readings under load: cards lower their link speed at rest, so speed is real only while they copy.
 
-The load is copies between host and GPU, at most 3 s of them, all GPUs side by side, each in a process of its own. Where
-a runtime, its driver or a GPU is missing, nothing is read twice, and checks that need a loaded reading say `unknown` and
-how to settle it.
+The load is copies between host and GPU, at most 3 s of them, all GPUs side by side, each in a process of its own.
+Where a runtime, its driver or a GPU is missing, nothing is read twice, and checks that need a loaded reading say
+`unknown` and how to settle it.
 """
 
 from __future__ import annotations

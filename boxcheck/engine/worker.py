@@ -1,8 +1,8 @@
 """The process that holds devices and runs stress modules on them; started by `boxcheck.engine.supervise`.
 
 A hung driver, a broken context or a crash of a vendor's library ends this process and nothing else. Orders come on
-standard input, reports go out on what was standard output; what libraries print goes to standard error. When the pipe of
-orders closes, because boxcheck ended or was killed, the process ends at once, whatever it is doing.
+standard input, reports go out on what was standard output; what libraries print goes to standard error. When the pipe
+of orders closes, because boxcheck ended or was killed, the process ends at once, whatever it is doing.
 """
 
 from __future__ import annotations

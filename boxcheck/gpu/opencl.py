@@ -1,10 +1,11 @@
 """OpenCL: any device that a vendor's ICD, rusticl or PoCL shows.
 
-The way to test a GPU whose ROCm or CUDA does not come up, and the way to run every kernel on a processor. Devices of one
-platform share a context. Copies between GPUs go by way of the host there, so `can_access` is true only between
+The way to test a GPU whose ROCm or CUDA does not come up, and the way to run every kernel on a processor. Devices of
+one platform share a context. Copies between GPUs go by way of the host there, so `can_access` is true only between
 processors, whose memory is one.
 
-Source  OpenCL 3.0 specification; cl_khr_pci_bus_info, cl_nv_device_attribute_query, cl_amd_device_topology for addresses.
+Source  OpenCL 3.0 specification; cl_khr_pci_bus_info, cl_nv_device_attribute_query, cl_amd_device_topology for
+addresses.
 """
 
 from __future__ import annotations

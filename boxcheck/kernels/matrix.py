@@ -30,11 +30,11 @@ class Element(msgspec.Struct, frozen=True):
     odd: int
     """|A(i,k)| at most this for odd k, |B(j,k)| for even k."""
     longest_k: int
-    """Up to this K the exact range of the narrowest accumulator that is known is at least eight standard deviations of a
-    sum away (computed: K * var(A) * var(B)); a result beyond it is reported as such by the check of the rows."""
+    """Up to this K the exact range of the narrowest accumulator that is known is at least eight standard deviations of
+    a sum away (computed: K * var(A) * var(B)); a result beyond it is reported as such by the check of the rows."""
     exact_below: int
-    """Partial sums must stay below this. 2^24 for accumulators of 24 bits and more (fp32); 2^14 for the fp8 units of Ada
-    and Hopper, whose sums have 14 bits (arXiv 2511.10909)."""
+    """Partial sums must stay below this. 2^24 for accumulators of 24 bits and more (fp32); 2^14 for the fp8 units of
+    Ada and Hopper, whose sums have 14 bits (arXiv 2511.10909)."""
 
 
 ELEMENTS: dict[str, Element] = {

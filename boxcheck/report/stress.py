@@ -48,7 +48,8 @@ def rows_of(results: StressResults) -> list[Row]:
     for (what, gpu), some in groups.items():
         values = [one.value for one in some if one.value is not None]
         rows.append(Row(
-            what=what.removeprefix(f"{results.module}."), gpu=gpu, unit=some[0].unit, samples=len(some), checked=sum(one.checked for one in some),
+            what=what.removeprefix(f"{results.module}."), gpu=gpu, unit=some[0].unit, samples=len(some),
+            checked=sum(one.checked for one in some),
             of=some[0].of, wrong=sum(one.wrong for one in some), best=max(values, default=None),
             middle=median(values) if values else None,
             spread_percent=100 * (1 - min(values) / max(values)) if values and max(values) > 0 else None))
@@ -151,7 +152,8 @@ def _findings(run: StressRun, style: Style) -> Iterator[str]:
 def _closing(run: StressRun, style: Style) -> Iterator[str]:
     verdict = run.verdict
     tally = ", ".join(f"{number} {word}" for word, number in verdict.counts.items() if number and word != "skip")
-    yield from wrap(f"{style.word(verdict.outcome, verdict.outcome.value.upper())}   {tally}   {run.seconds:.1f} s", style)
+    word = style.word(verdict.outcome, verdict.outcome.value.upper())
+    yield from wrap(f"{word}   {tally}   {run.seconds:.1f} s", style)
     meaning = {
         Outcome.PASS: "Every result was compared, and every one was right.",
         Outcome.MARGINAL: f"Nothing failed, but {verdict.reason}.",

@@ -142,8 +142,8 @@ class Rig:
         self.options = dict(options or {})
         self.stopping = stopping
         self.beat = beat
-        """`beat(text, done)`: a sign of life with what is being done and the part of the whole that is done, 0 to 1. The
-        supervisor ends a worker that gives none for too long."""
+        """`beat(text, done)`: a sign of life with what is being done and the part of the whole that is done, 0 to 1.
+        The supervisor ends a worker that gives none for too long."""
         self.start_at = start_at
         """CLOCK_MONOTONIC at which all workers begin together; None: at once."""
 

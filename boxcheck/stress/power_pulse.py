@@ -14,11 +14,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from boxcheck.gpu import GpuError
-from boxcheck.model import Finding, Limit
-from boxcheck.profile import Profile
-from boxcheck.registry import check, stress, unknown
-from boxcheck.stress import Rig, Sample, StressResults
-from boxcheck.stress.judging import judge_value, judge_wrong, per_gpu, subject_of
+from boxcheck.registry import stress
+from boxcheck.stress import Rig, Sample
 
 if TYPE_CHECKING:
     from boxcheck.stress.products import Random
@@ -27,8 +24,6 @@ FREQUENCIES = (0.5, 1.0, 2.0, 5.0, 10.0)
 LOWEST_HERTZ, HIGHEST_HERTZ = 0.05, 50.0
 SHAPE = (4096, 4096, 4096)
 """Small enough that a product ends within a millisecond or two of an edge."""
-LATE = Limit("power-pulse.late", "le", should=10.0, must=25.0, unit="%", source=(
-    "computed: at a tenth of the half period the GPUs still rise together; at a quarter the step is no step"))
 
 
 @stress("power-pulse", faults=("flip-input", "flip-output", "drop-write", "hang"))
@@ -115,38 +110,3 @@ def _pulses(
         what="power-pulse.bf16", gpu=gpu.info.key, seconds=busy, unit="TFLOPS", checked=pulses, of="digests",
         value=products * product.operations / max(busy, 1e-9) / 1e12, wrong=wrong,
         notes={**notes, "found": bad} if bad else notes)
-
-
-@check("power-pulse.repeatability", reads=[StressResults], stress="power-pulse")
-def repeatability(results: StressResults, want: Profile) -> Iterator[Finding]:
-    """A product came out with other bits while all GPUs switched their load together.
-
-    Why it matters: the step from rest to full power makes every supply voltage dip. A GPU that computes wrongly then
-    gets too little voltage, from the supply, its cables or its own regulators.
-    What to do: spread the cards over the supplies, a cable of its own for each connector; then a lower power limit.
-    Not a fault: rounding; the same kernel on the same data gives the same bits.
-    By hand: boxcheck stress run power-pulse --seconds 60
-    """
-    for info, samples in per_gpu(results, "power-pulse.bf16"):
-        yield judge_wrong(results, info.key, samples, "digest", (
-            "give each power connector a cable of its own, and spread the cards over the supplies",
-            "boxcheck stress run power-pulse with one GPU at a time tells the card from the supply"))
-
-
-@check("power-pulse.edges", reads=[StressResults], stress="power-pulse")
-def edges(results: StressResults, want: Profile) -> Iterator[Finding]:
-    """A GPU did not start its pulses with the others.
-
-    Why it matters: the test is the common step. A worker that comes late, because the host is busy or swaps, makes it a
-    ramp, and then it proves less.
-    What to do: stop what else runs on the host.
-    Not a fault: of the GPU; this judges whether the test was one.
-    """
-    for info, samples in per_gpu(results, "power-pulse.bf16"):
-        late = [float(one.notes.get("late_percent", 0.0)) for one in samples]
-        if not late:
-            yield unknown(subject_of(results, info.key), "no pulse was made")
-            continue
-        found = judge_value(
-            results, info.key, max(late), LATE, f"at most {max(late):.1f} % of a pulse late", ())
-        yield found if found.outcome.value != "fail" else unknown(found.subject, f"{found.says}: no common step")

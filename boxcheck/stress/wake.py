@@ -8,11 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from boxcheck.model import Finding
-from boxcheck.profile import Profile
-from boxcheck.registry import check, stress
-from boxcheck.stress import Rig, Sample, StressResults
-from boxcheck.stress.judging import judge_wrong, per_gpu
+from boxcheck.registry import stress
+from boxcheck.stress import Rig, Sample
 
 FULL_BYTES, TEST_BYTES = 64 << 20, 1 << 20
 
@@ -49,17 +46,3 @@ def wake(rig: Rig) -> Iterator[Sample]:
     yield Sample(
         what="wake.copies", gpu=key, peer="host", seconds=spent, value=2 * rounds * size / max(spent, 1e-9) / 1e9, unit="GB/s",
         checked=checked, of="words", wrong=wrong, moved={f"host>{key}": rounds * size, f"{key}>host": rounds * size})
-
-
-@check("wake.wrong-words", reads=[StressResults], stress="wake")
-def wrong_words(results: StressResults, want: Profile) -> Iterator[Finding]:
-    """What a GPU sent back is not what it was sent.
-
-    Why it matters: PCIe repairs what arrives damaged, so wrong data that arrives is a fault of memory, of a driver, or of
-    an IOMMU that maps a wrong page.
-    What to do: boxcheck stress run copy vram tells the direction and the memory apart.
-    Not a fault: nothing else writes to these buffers.
-    By hand: boxcheck stress run wake --gpu N
-    """
-    for info, samples in per_gpu(results, "wake"):
-        yield judge_wrong(results, info.key, samples, "word", ("boxcheck stress run copy vram --gpu N",))

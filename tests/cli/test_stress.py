@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from boxcheck.registry import CHECKS, STRESSES, discover
+from boxcheck.registry import CHECKS, STRESSES, discover, discover_stress
 from boxcheck.stress import FAULTS
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "stress.schema.json"
@@ -120,7 +120,7 @@ def test_only_the_named_devices_are_worked_on() -> None:
 
 
 def test_the_list_names_every_module_with_its_faults() -> None:
-    discover()
+    discover_stress()
     done = _run("list", "--json", "-")
     listed = json.loads(done.stdout)
     assert {one["name"] for one in listed} == set(STRESSES)
@@ -134,6 +134,7 @@ def test_the_list_names_every_module_with_its_faults() -> None:
 
 def test_every_module_has_a_check_and_every_check_of_stress_a_module() -> None:
     discover()
+    discover_stress()
     judged = {check.stress for check in CHECKS.values() if check.stress}
     assert judged == {*STRESSES, "*"}
 
@@ -143,3 +144,13 @@ def test_doctor_runs_no_check_of_a_stress_module() -> None:
 
     assert all(check.stress is None for check in choose_checks(()))
     assert choose_checks(["matmul"]) == ()
+
+
+def test_checks_of_stress_modules_are_known_without_numpy() -> None:
+    """doctor knows their names and limits, and starts as fast as before."""
+    script = (
+        "import sys\nfrom boxcheck.registry import CHECKS, discover\ndiscover()\n"
+        "assert 'matmul.wrong-elements' in CHECKS\n"
+        "print(sorted({'numpy', 'boxcheck.gpu.cuda', 'boxcheck.stress.matmul'} & set(sys.modules)))")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -13,7 +13,7 @@ from boxcheck.engine.supervise import Crew, list_devices
 from boxcheck.gpu import Gpu, GpuError
 from boxcheck.model import Outcome
 from boxcheck.profile import Profile
-from boxcheck.stress import Rig, Sample, StressResults, Trouble, power_pulse
+from boxcheck.stress import Rig, Sample, StressResults, Trouble, power_pulse, power_pulse_checks
 from boxcheck.stress.faults import FaultyGpu
 from tests.gpu.devices import opened
 
@@ -40,7 +40,7 @@ def test_every_pulse_is_verified(gpu: Gpu) -> None:
     (sample,) = _pulsed(gpu)
     assert sample.checked == sample.notes["pulses"] >= 1
     assert sample.wrong == 0
-    assert [one.outcome for one in power_pulse.repeatability(_results(gpu, [sample]), NONE)] == [Outcome.PASS]
+    assert [one.outcome for one in power_pulse_checks.repeatability(_results(gpu, [sample]), NONE)] == [Outcome.PASS]
 
 
 def test_each_frequency_has_its_turn(gpu: Gpu) -> None:
@@ -55,7 +55,7 @@ def test_a_fault_under_pulsed_load_is_found(gpu: Gpu, fault: Any) -> None:
     (sample,) = _pulsed(faulty)
     assert sample.wrong >= 1
     assert "found" in sample.notes
-    assert [one.outcome for one in power_pulse.repeatability(_results(gpu, [sample]), NONE)] == [Outcome.FAIL]
+    assert [one.outcome for one in power_pulse_checks.repeatability(_results(gpu, [sample]), NONE)] == [Outcome.FAIL]
 
 
 class _Every(FaultyGpu):
@@ -71,11 +71,11 @@ class _Every(FaultyGpu):
 def test_a_step_that_is_not_common_proves_nothing(gpu: Gpu, late: float, outcome: Outcome) -> None:
     (sample,) = _pulsed(gpu, 0.3)
     shifted = msgspec.structs.replace(sample, notes={**sample.notes, "late_percent": late})
-    assert [one.outcome for one in power_pulse.edges(_results(gpu, [shifted]), NONE)] == [outcome]
+    assert [one.outcome for one in power_pulse_checks.edges(_results(gpu, [shifted]), NONE)] == [outcome]
 
 
 def test_no_pulse_is_unknown(gpu: Gpu) -> None:
-    for check in (power_pulse.repeatability, power_pulse.edges):
+    for check in (power_pulse_checks.repeatability, power_pulse_checks.edges):
         assert [one.outcome for one in check(_results(gpu, []), NONE)] == [Outcome.UNKNOWN]
 
 
