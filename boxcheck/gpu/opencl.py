@@ -55,9 +55,13 @@ def _told(cl: Any, doing: str) -> Iterator[None]:
         raise GpuError(kind, f"OpenCL: {doing}: {words[:600]}") from None
 
 
+_SIMULATORS = ("Oclgrind",)
+"""Platforms that say they are a GPU, and interpret kernels for their author's eyes."""
+
+
 def _all_devices(cl: Any) -> list[Any]:
     try:
-        platforms = cl.get_platforms()
+        platforms = [one for one in cl.get_platforms() if one.name.strip() not in _SIMULATORS]
     except cl.Error:
         platforms = []
     if not platforms:
