@@ -7,8 +7,11 @@ of orders closes, because boxcheck ended or was killed, the process ends at once
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import queue
+import signal
 import sys
 import threading
 import traceback
@@ -125,7 +128,19 @@ class Worker:
             gpu.release()
 
 
+PR_SET_PDEATHSIG = 1
+"""Of linux/prctl.h: a signal to this process when the one that started it ends."""
+
+
+def die_with_parent() -> None:
+    """Has the kernel end this process when boxcheck is gone. The thread that listens does so too, but some bindings
+    (hip-python before 10) keep it from running while a call of theirs hangs."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+
+
 def main() -> None:
+    die_with_parent()
     # Libraries print to standard output when they feel like it; the reports need a pipe of their own.
     out = os.dup(1)
     os.dup2(2, 1)

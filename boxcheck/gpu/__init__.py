@@ -194,6 +194,21 @@ class Gpu(Protocol):
         ...
 
 
+def each_device(count: int, read: Callable[[int], GpuInfo]) -> tuple[GpuInfo, ...]:
+    """What `count` devices tell. One that fails is left out, so that it does not hide the others: the PCI bus shows it
+    still, and that no runtime does is a finding. GpuError of the first when every one failed."""
+    found: list[GpuInfo] = []
+    refused: list[GpuError] = []
+    for index in range(count):
+        try:
+            found.append(read(index))
+        except GpuError as error:
+            refused.append(error)
+    if refused and not found:
+        raise refused[0]
+    return tuple(found)
+
+
 def backend(name: Backend) -> ModuleType:
     """The module of a backend: it has `devices()` and `open_gpu(index)`."""
     from importlib import import_module

@@ -14,8 +14,8 @@ from boxcheck.kernels.matrix import ELEMENTS, ElementName
 
 Bytes = npt.NDArray[np.uint8]
 _BLOCK = 1 << 13
-"""Granules worked on at once. Temporary arrays stay in the cache, and below the 128 KiB from which malloc maps each one anew
-(mallopt(3), M_MMAP_THRESHOLD): four times as fast as blocks of 1 << 18."""
+"""Granules worked on at once. Temporary arrays stay in the cache, and below the 128 KiB from which malloc maps each one
+anew (mallopt(3), M_MMAP_THRESHOLD): four times as fast as blocks of 1 << 18."""
 _ROWS = 512
 
 

@@ -160,3 +160,30 @@ def _children(pid: int) -> list[int]:
             if int(fields[1]) == pid:
                 found.append(int(entry.name))
     return found
+
+
+def test_a_worker_whose_threads_are_all_stuck_dies_with_boxcheck(tmp_path: Path) -> None:
+    """A binding that keeps Python's lock while its call hangs stops the thread that listens, too."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if 'boxcheck.engine.worker' in sys.orig_argv:\n"
+        "    import ctypes, boxcheck.gpu.cpu as cpu\n"
+        "    def stuck():\n"
+        "        ctypes.PyDLL(None).sleep(3600)  # PyDLL keeps the lock\n"
+        "    cpu.devices = stuck\n")
+    script = (
+        "import os, sys\nfrom boxcheck.engine.messages import List\nfrom boxcheck.engine.supervise import Worker\n"
+        "worker = Worker()\nworker.send(List('cpu'))\nprint(worker.pid, flush=True)\nsys.stdin.read()\n")
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
+    time.sleep(1.0)
+    assert not _gone(pid)
+    process.kill()
+    process.communicate(timeout=10)
+    deadline = time.monotonic() + 5
+    while not _gone(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert _gone(pid)

@@ -1,0 +1,1 @@
+"""Drivers of paper, and what runs the real bindings against them."""
