@@ -66,13 +66,22 @@ BC_KERNEL(bc_memory_fill)(BC_G u32x4 *memory, u64 first, u64 count, u32 kind, u3
     }
 }
 
+/* All loads of a work-item are under way before the first value is used: one load in flight for each work-item leaves
+ * fast memory waiting. */
 BC_KERNEL(bc_memory_check)(
     BC_G const u32x4 *memory, u64 first, u64 count, u32 kind, u32 key, BC_G volatile u32 *errors, u32 most) {
     u64 base = (u64)BC_GROUP * (256u * BC_GRANULES) + BC_LID;
+    u32x4 found[BC_GRANULES];
     u32 step;
+    _Pragma("unroll")
     for (step = 0u; step < BC_GRANULES; step++) {
         u64 g = base + step * 256u;
-        if (g < count) bc_compare(&memory[g], bc_pattern(first + g, kind, key), memory[g], first + g, errors, most);
+        if (g < count) found[step] = memory[g];
+    }
+    _Pragma("unroll")
+    for (step = 0u; step < BC_GRANULES; step++) {
+        u64 g = base + step * 256u;
+        if (g < count) bc_compare(&memory[g], bc_pattern(first + g, kind, key), found[step], first + g, errors, most);
     }
 }
 
@@ -80,22 +89,46 @@ BC_KERNEL(bc_memory_check)(
 BC_KERNEL(bc_memory_check_fill)(
     BC_G u32x4 *memory, u64 first, u64 count, u32 kind, u32 key, u32 next_kind, u32 next_key, u32 down,
     BC_G volatile u32 *errors, u32 most) {
-    u64 base = (u64)BC_GROUP * (256u * BC_GRANULES) + BC_LID;
+    u64 base = (u64)BC_GROUP * (256u * BC_GRANULES) + BC_LID, at = down ? count - 1u - base : base;
+    u64 stride = down ? (u64)0 - 256u : 256u;
+    u32x4 found[BC_GRANULES];
     u32 step;
+    _Pragma("unroll")
     for (step = 0u; step < BC_GRANULES; step++) {
-        u64 g = base + step * 256u;
-        if (g < count) {
-            u64 at = down ? count - 1u - g : g;
-            bc_compare(&memory[at], bc_pattern(first + at, kind, key), memory[at], first + at, errors, most);
+        if (base + step * 256u < count) found[step] = memory[at + step * stride];
+    }
+    _Pragma("unroll")
+    for (step = 0u; step < BC_GRANULES; step++) {
+        if (base + step * 256u < count) {
+            bc_compare(&memory[at], bc_pattern(first + at, kind, key), found[step], first + at, errors, most);
             memory[at] = bc_pattern(first + at, next_kind, next_key);
         }
+        at += stride;
     }
+}
+
+/* A copy by its parts: copied whole, clang reserves scratch memory for it on CDNA. */
+BC_FN u32x4 bc_same(u32x4 value) {
+    u32x4 same;
+    same.x = value.x;
+    same.y = value.y;
+    same.z = value.z;
+    same.w = value.w;
+    return same;
 }
 
 /* Moves granules by the compute units: what is read or written over a link is decided by whose memory it is. */
 BC_KERNEL(bc_copy)(BC_G u32x4 *target, BC_G const u32x4 *source, u64 count) {
     u64 base = (u64)BC_GROUP * (256u * BC_GRANULES) + BC_LID;
     u32 step;
+    if (((u64)BC_GROUP + 1u) * (256u * BC_GRANULES) <= count) {
+        u32x4 a = source[base], b = source[base + 256u], c = source[base + 512u], d = source[base + 768u];
+        target[base] = bc_same(a);
+        target[base + 256u] = bc_same(b);
+        target[base + 512u] = bc_same(c);
+        target[base + 768u] = bc_same(d);
+        return;
+    }
     for (step = 0u; step < BC_GRANULES; step++) {
         u64 g = base + step * 256u;
         if (g < count) target[g] = source[g];
