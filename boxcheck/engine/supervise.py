@@ -275,19 +275,25 @@ class Crew:
         return [self._workers[number] for number in range(len(self._groups))]
 
     def run(
-        self, order: Run, *, stopping: Callable[[], bool] = lambda: False,
+        self, order: Run | Sequence[Run], *, stopping: Callable[[], bool] = lambda: False,
         seen: Callable[[tuple[GpuInfo, ...], Beat | Sample | Watched], None] = lambda gpus, what: None,
     ) -> list[Part]:
-        """Runs a module on every group side by side. Samples that came before a trouble are kept."""
+        """Runs a module on every group side by side, or on each group its own. Samples that came before a trouble are
+        kept. A device that is too hot stops all of them: its neighbours heat it."""
+        orders = [order] * len(self._groups) if isinstance(order, Run) else list(order)
+        too_hot: list[bool] = []
         troubles = self._open(stopping)
         samples: dict[int, list[Sample]] = {number: [] for number in range(len(self._groups))}
         stopped: set[int] = set()
         ready = {worker: number for number, worker in self._workers.items() if worker.alive and number not in troubles}
-        if order.start_at is not None:  # a moment in the future, counted from when all are ready
-            order = msgspec.structs.replace(order, start_at=time.monotonic() + order.start_at)
-        for worker in ready:
-            worker.send(order)
-        for heard in listen(tuple(ready), self._silence_seconds, stopping=stopping):
+        now = time.monotonic()
+        for worker, number in ready.items():
+            one = orders[number]
+            if one.start_at is not None:  # a moment in the future, counted from when all are ready
+                one = msgspec.structs.replace(one, start_at=now + one.start_at)
+            worker.send(one)
+        for heard in listen(
+                tuple(ready), self._silence_seconds, stopping=lambda: stopping() or bool(too_hot)):
             number = ready[heard.worker]
             match heard.report:
                 case Beat() | Watched() as told:
@@ -299,11 +305,13 @@ class Crew:
                     stopped.add(number)
                 case Failed() as failed:
                     troubles[number] = failed
+                    if failed.kind == "too-hot":
+                        too_hot.append(True)
                     if failed.kind in ("lost", "bug", "timeout", "error"):  # its context may be broken for good
                         heard.worker.end()
         return [
             Part(gpus=group, samples=tuple(samples[number]), stopped=number in stopped, trouble=(
-                _trouble(tuple(gpu.key for gpu in group), order.module, troubles[number])
+                _trouble(tuple(gpu.key for gpu in group), orders[number].module, troubles[number])
                 if number in troubles else None))
             for number, group in enumerate(self._groups)]
 

@@ -92,6 +92,25 @@ def test_a_worker_that_dies_is_a_crash_with_how_it_died(cpus: tuple[GpuInfo, ...
         assert [part.trouble for part in after] == [None, None]
 
 
+def test_a_device_that_is_too_hot_stops_the_others_too(cpus: tuple[GpuInfo, ...]) -> None:
+    began = time.monotonic()
+    with Crew([[info] for info in cpus], environment=TWO) as crew:
+        hot, other = crew.run([
+            Run(module="matmul", seconds=60, seed=1, inject="hot"), Run(module="matmul", seconds=60, seed=1)])
+    assert time.monotonic() - began < 10
+    assert hot.trouble is not None
+    assert hot.trouble.kind == "too-hot"
+    assert other.stopped or (other.trouble is not None and other.trouble.kind == "stopped")
+
+
+def test_two_modules_run_side_by_side(cpus: tuple[GpuInfo, ...]) -> None:
+    with Crew([[info] for info in cpus], environment=TWO) as crew:
+        one, other = crew.run([
+            Run(module="matmul", seconds=0.5, seed=1), Run(module="vram", seconds=0.5, seed=1)])
+    assert {sample.what.split(".")[0] for sample in one.samples} == {"matmul"}
+    assert {sample.what.split(".")[0] for sample in other.samples} == {"vram"}
+
+
 def test_a_run_that_is_stopped_ends_soon_and_keeps_its_samples(cpus: tuple[GpuInfo, ...]) -> None:
     began = time.monotonic()
     with Crew([[info] for info in cpus], environment=TWO) as crew:
