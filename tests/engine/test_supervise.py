@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from boxcheck.engine.messages import Beat, Devices, Failed, List, Open, Run
+from boxcheck.engine.messages import Beat, Devices, Failed, List, Open, Run, Watched
 from boxcheck.engine.supervise import Crew, Worker, list_devices, listen
 from boxcheck.gpu import GpuInfo
 from boxcheck.host.programs import STARTED
@@ -57,7 +57,7 @@ def test_every_device_is_run_side_by_side_and_reports(cpus: tuple[GpuInfo, ...])
         again = crew.run(Run(module="matmul", seconds=0.2, seed=2))  # the devices stay open
         assert all(part.samples for part in again)
     assert {(key, kind) for key, kind in seen} == {
-        (key, kind) for key in ("cpu:0", "cpu:1") for kind in (Beat, Sample)}
+        (key, kind) for key in ("cpu:0", "cpu:1") for kind in (Beat, Sample, Watched)}
     assert not STARTED
 
 
