@@ -63,6 +63,8 @@ class Stress(msgspec.Struct, frozen=True):
     """How many GPUs it needs at least."""
     faults: tuple[str, ...]
     """Faults that can be injected, each of which its checks find."""
+    alone_first: bool
+    """Whether each GPU runs alone before all run together (`together=no`): they share what is measured."""
     function: Callable[..., Iterable[Any]]
 
     @property
@@ -104,14 +106,15 @@ def probe(name: str, gives: type, reads: Sequence[type] = ()) -> Callable[[F], F
 
 
 def stress(
-    name: str, *, scope: Literal["each", "all"] = "each", peers: int = 1, faults: Sequence[str] = ()
+    name: str, *, scope: Literal["each", "all"] = "each", peers: int = 1, faults: Sequence[str] = (),
+    alone_first: bool = False,
 ) -> Callable[[F], F]:
     """Registers `function(rig) -> samples` (boxcheck.stress.Rig, boxcheck.stress.Sample)."""
 
     def register(function: F) -> F:
         if name in STRESSES:
             raise ValueError(f"two stress modules are called {name}")
-        STRESSES[name] = Stress(name, scope, peers, tuple(faults), function)
+        STRESSES[name] = Stress(name, scope, peers, tuple(faults), alone_first, function)
         return function
 
     return register

@@ -21,6 +21,7 @@ ORDER = (
     ("probes", "gpu", "kernels", "telemetry"),
     ("checks", "stress"),
     ("problems", "judge"),
+    ("store",),
     ("engine",),
     ("account",),
     ("triage",),

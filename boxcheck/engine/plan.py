@@ -51,8 +51,8 @@ LEVEL_SECONDS = {1: 120.0, 2: 900.0, 3: 3600.0, 4: 28800.0}
 DOCTOR_SECONDS = 8.0
 """Reading, and the copies that put links under load."""
 SHARES = {
-    "matmul": 0.28, "vram": 0.20, "copy": 0.08, "p2p": 0.08, "collective": 0.12, "everything": 0.16, "power-pulse": 0.06,
-    "cool-down": 0.02,
+    "matmul": 0.28, "vram": 0.20, "copy": 0.08, "p2p": 0.08, "collective": 0.12, "everything": 0.16,
+    "power-pulse": 0.06, "cool-down": 0.02,
 }
 """Of the time between the two readings by doctor. Memory and products find most faults; what needs both heat and
 traffic comes last, when the box is warm."""

@@ -123,14 +123,30 @@ def run_module(
     parts: list[Part] = []
     if groups:
         with Crew(groups, environment=wanted.environment, silence_seconds=wanted.silence_seconds) as crew:
-            parts = crew.run(order, stopping=stopping, seen=heard)
+            if module.alone_first and len(groups) > 1:
+                parts += _alone(crew, order, len(groups), stopping, heard)
+            parts += crew.run(order, stopping=stopping, seen=heard)
     troubles += [part.trouble for part in parts if part.trouble is not None]
     results = StressResults(
         module=module.name, gpus=tuple(gpus), slots=slots, samples=tuple(one for part in parts for one in part.samples),
         troubles=tuple(troubles), ended=tuple(
-            info.key for part in parts if part.trouble is None for info in part.gpus),
+            info.key for info in worked if not any(info in part.gpus for part in parts if part.trouble is not None)),
         stopped=any(part.stopped for part in parts), injected=wanted.inject, full_size=full_size)
     return results, tally.result()
+
+
+def _alone(
+    crew: Crew, order: Run, count: int, stopping: Callable[[], bool],
+    seen: Callable[[tuple[GpuInfo, ...], Beat | Sample | Watched], None],
+) -> list[Part]:
+    """Each group by itself, one after the other, in half of the time between them."""
+    parts: list[Part] = []
+    one = msgspec.structs.replace(
+        order, seconds=order.seconds / 2 / count, options={**order.options, "together": "no"})
+    for number in range(count):
+        if not stopping():
+            parts += crew.run(one, only=number, stopping=stopping, seen=seen)
+    return parts
 
 
 def judge_results(

@@ -7,6 +7,7 @@ devices get a `hang`; one whose process ends gets a `crash`; the others go on.
 from __future__ import annotations
 
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -183,6 +184,8 @@ def listen(
             heard: deque[Heard] = deque()
             for key, _ in selector.select(0.1):
                 worker = key.data
+                if not worker.alive:  # its other pipe told its end in this same round
+                    continue
                 if key.fd == worker.err:
                     if not worker.read_errors():
                         selector.unregister(worker.err)
@@ -248,6 +251,20 @@ def _trouble(gpus: tuple[str, ...], module: str, failed: Failed) -> Trouble:
         gpus=gpus, module=module, kind=failed.kind, says=failed.says, help=failed.help, traceback=failed.traceback)
 
 
+def _with_last_words(failed: Failed, text: str | None) -> Failed:
+    """A hang or a crash, with what the worker was doing."""
+    if failed.kind not in ("hang", "crash") or not text:
+        return failed
+    return msgspec.structs.replace(failed, says=f"{failed.says}; it was at: {text}")
+
+
+def _named(group: Sequence[GpuInfo], failed: Failed) -> tuple[str, ...]:
+    """The devices that a trouble is about: those that it names, of a group of several; else all of them."""
+    keys = tuple(gpu.key for gpu in group)
+    named = tuple(key for key in keys if re.search(rf"(?<![\w:]){re.escape(key)}(?!\d)", failed.says))
+    return named or keys
+
+
 class Crew:
     """Workers with their devices opened, for one run after another. A context manager: no process outlives it."""
 
@@ -275,17 +292,20 @@ class Crew:
         return [self._workers[number] for number in range(len(self._groups))]
 
     def run(
-        self, order: Run | Sequence[Run], *, stopping: Callable[[], bool] = lambda: False,
+        self, order: Run | Sequence[Run], *, only: int | None = None, stopping: Callable[[], bool] = lambda: False,
         seen: Callable[[tuple[GpuInfo, ...], Beat | Sample | Watched], None] = lambda gpus, what: None,
     ) -> list[Part]:
-        """Runs a module on every group side by side, or on each group its own. Samples that came before a trouble are
-        kept. A device that is too hot stops all of them: its neighbours heat it."""
+        """Runs a module on every group side by side, or on each group its own, or on one group `only`. Samples that
+        came before a trouble are kept. A device that is too hot stops all of them: its neighbours heat it."""
         orders = [order] * len(self._groups) if isinstance(order, Run) else list(order)
         too_hot: list[bool] = []
         troubles = self._open(stopping)
         samples: dict[int, list[Sample]] = {number: [] for number in range(len(self._groups))}
         stopped: set[int] = set()
-        ready = {worker: number for number, worker in self._workers.items() if worker.alive and number not in troubles}
+        ready = {
+            worker: number for number, worker in self._workers.items()
+            if worker.alive and number not in troubles and only in (None, number)}
+        last: dict[int, str] = {}
         now = time.monotonic()
         for worker, number in ready.items():
             one = orders[number]
@@ -297,6 +317,8 @@ class Crew:
             number = ready[heard.worker]
             match heard.report:
                 case Beat() | Watched() as told:
+                    if isinstance(told, Beat):
+                        last[number] = told.text
                     seen(self._groups[number], told)
                 case Sampled(sample):
                     samples[number].append(sample)
@@ -304,16 +326,16 @@ class Crew:
                 case Ended(True):
                     stopped.add(number)
                 case Failed() as failed:
-                    troubles[number] = failed
+                    troubles[number] = _with_last_words(failed, last.get(number))
                     if failed.kind == "too-hot":
                         too_hot.append(True)
                     if failed.kind in ("lost", "bug", "timeout", "error"):  # its context may be broken for good
                         heard.worker.end()
         return [
             Part(gpus=group, samples=tuple(samples[number]), stopped=number in stopped, trouble=(
-                _trouble(tuple(gpu.key for gpu in group), orders[number].module, troubles[number])
+                _trouble(_named(group, troubles[number]), orders[number].module, troubles[number])
                 if number in troubles else None))
-            for number, group in enumerate(self._groups)]
+            for number, group in enumerate(self._groups) if only in (None, number)]
 
     def _open(self, stopping: Callable[[], bool]) -> dict[int, Failed]:
         """Starts the workers that are not there, and gives what kept a group from being opened."""

@@ -56,3 +56,43 @@ def read_kmsg(path: str = "/dev/kmsg") -> bytes | Unread:
     finally:
         os.close(descriptor)
     return b"".join(lines) or Unread("empty", "unsupported")
+
+
+class KmsgFollower:
+    """New records of the ring buffer, from the moment it was opened. `unread` says why there are none."""
+
+    def __init__(self, path: str = "/dev/kmsg") -> None:
+        self.unread: Unread | None = None
+        self.lost = 0
+        """How often records were overwritten before they were read."""
+        self._descriptor: int | None = None
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            os.lseek(self._descriptor, 0, os.SEEK_END)
+        except OSError as error:
+            self.unread = Unread(*from_errno_name(errno_name(error.errno)))
+
+    def read(self) -> bytes:
+        """What has come since, as lines; never waits."""
+        lines: list[bytes] = []
+        while self._descriptor is not None and len(lines) < 10_000:
+            try:
+                record = os.read(self._descriptor, RECORD_LIMIT_BYTES)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno == errno.EPIPE:
+                    self.lost += 1
+                    continue
+                self.unread = Unread(*from_errno_name(errno_name(error.errno)))
+                self.close()
+                break
+            if not record:
+                break
+            lines.append(parse_record(record))
+        return b"".join(lines)
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

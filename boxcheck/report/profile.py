@@ -109,7 +109,7 @@ def show_text(profile: Profile, width: int = 100) -> str:
     lines += _section("GPUs", _gpus(profile), width)
     lines += _limits(profile, width)
     lists = blockers(profile)
-    titles = (("inspect", "Blockers of doctor"), ("stress", "Blockers of certify"),
+    titles = (("inspect", "Blockers of doctor"), ("stress", "Blockers of certify, beside those of doctor"),
               ("faults", "Blockers when they find a fault"), ("advisory", "Advisory"))
     for stage, title in titles:
         lines += _section(title, [", ".join(lists[stage])] if lists[stage] else [], width)

@@ -15,6 +15,7 @@ import msgspec
 from boxcheck.engine.stress import StressRun
 from boxcheck.model import Finding, Outcome
 from boxcheck.report.json import finding_object
+from boxcheck.report.matrices import lines, matrices
 from boxcheck.report.text import Style, wrap
 from boxcheck.stress import Sample, StressResults
 
@@ -70,9 +71,9 @@ def count(number: int) -> str:
 
 def stress_text(run: StressRun, style: Style, version: str) -> str:
     """The whole account, ending in a line feed."""
-    lines = [] if style.quiet else [*_head(run, style, version), *_measured(run, style), *_findings(run, style), ""]
-    lines += _closing(run, style)
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    shown = [] if style.quiet else [*_head(run, style, version), *_measured(run, style), *_findings(run, style), ""]
+    shown += _closing(run, style)
+    return "\n".join(line.rstrip() for line in shown) + "\n"
 
 
 def _head(run: StressRun, style: Style, version: str) -> Iterator[str]:
@@ -97,8 +98,8 @@ def _head(run: StressRun, style: Style, version: str) -> Iterator[str]:
 def _measured(run: StressRun, style: Style) -> Iterator[str]:
     for results in run.results:
         rows = rows_of(results)
-        matrices = _matrices(results, style)
-        if not rows and not matrices:
+        tables = list(_matrices(results, style))
+        if not rows and not tables:
             continue
         width = max([len(row.what) for row in rows] + [len(results.module)])
         yield ""
@@ -114,15 +115,13 @@ def _measured(run: StressRun, style: Style) -> Iterator[str]:
             yield style.word(Outcome.FAIL, style.text(line)) if row.wrong else style.text(line)
         if rows and not results.full_size:
             yield from wrap("small sizes, for a processor: these rates say nothing of a GPU", style, "  ")
-        yield from matrices
+        yield from tables
 
 
-def _matrices(results: StressResults, style: Style) -> list[str]:
-    try:
-        from boxcheck.report.matrices import matrix_lines
-    except ImportError:
-        return []
-    return [style.text(line) for line in matrix_lines(results)]
+def _matrices(results: StressResults, style: Style) -> Iterator[str]:
+    for matrix in matrices(results):
+        yield ""
+        yield from (style.text(line) for line in lines(matrix, style.columns))
 
 
 def _findings(run: StressRun, style: Style) -> Iterator[str]:

@@ -36,6 +36,10 @@ FAULTS: Mapping[str, str] = {
 """What `--inject` can do. A run with a fault in it never passes."""
 
 
+SLOW_LIBRARY_PERCENT = 10.0
+"""A vendor's library below this part of our own kernel's rate is a finding of its own."""
+
+
 class WrongWord(msgspec.Struct, frozen=True, kw_only=True):
     """One wrong word or element: where, what it must be and what it was, as bits."""
 

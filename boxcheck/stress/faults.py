@@ -55,16 +55,22 @@ class FaultyGpu:
         self._seen[what] = self._seen.get(what, -1) + 1
         return self._seen[what] == self._after
 
-    def flip(self, buffer: Any, size_bytes: int | None = None) -> None:
-        """Flips one bit of a buffer of the device, or of the host."""
+    def flip(self, buffer: Any, size_bytes: int | None = None, offset_bytes: int = 0) -> None:
+        """Flips one bit of a buffer of the device, of a peer, or of the host."""
         size = (buffer.size_bytes if size_bytes is None else size_bytes) // 4
-        word, bit = int(self._random.integers(size)), int(self._random.integers(32))
+        word, bit = offset_bytes // 4 + int(self._random.integers(size)), int(self._random.integers(32))
         if hasattr(buffer, "array"):
             buffer.array[4 * word:4 * word + 4].view(np.uint32)[0] ^= np.uint32(1 << bit)
             return
         self._gpu.finish()
-        value = self._gpu.read(buffer, 4, 4 * word).view(np.uint32)
-        self._gpu.write(buffer, value ^ np.uint32(1 << bit), 4 * word)
+        owner = self._owner(buffer)
+        value = owner.read(buffer, 4, 4 * word).view(np.uint32)
+        owner.write(buffer, value ^ np.uint32(1 << bit), 4 * word)
+
+    def _owner(self, buffer: Any) -> Gpu:
+        """The device whose memory it is: a driver lets no other read and write it."""
+        owner: Gpu = getattr(buffer, "gpu", self._gpu)
+        return owner
 
     def launch(
         self, program: Any, kernel: str, groups: int, arguments: Sequence[Argument], *, queue: int = 0
@@ -124,7 +130,7 @@ class FaultyGpu:
         kept = None
         if now and fault == "stale":
             self._gpu.finish()
-            kept = self._bytes(target, size_bytes, target_offset) if self._kept is None else self._kept
+            kept = self._bytes(target, size_bytes, target_offset) if self._kept is None else self._kept[:size_bytes]
         began = time.monotonic()
         self._gpu.copy(
             target, source, size_bytes, target_offset=target_offset, source_offset=source_offset, queue=queue)
@@ -139,15 +145,15 @@ class FaultyGpu:
                 self._kept = self._bytes(target, size_bytes, target_offset)
         if now and fault == "flip-payload":
             self._gpu.finish()
-            self.flip(target, size_bytes)
+            self.flip(target, size_bytes, target_offset)
 
     def _bytes(self, place: Any, size_bytes: int, offset: int) -> Any:
         if hasattr(place, "array"):
             return place.array[offset:offset + size_bytes].copy()
-        return self._gpu.read(place, size_bytes, offset)
+        return self._owner(place).read(place, size_bytes, offset)
 
     def _put(self, place: Any, data: Any, offset: int) -> None:
         if hasattr(place, "array"):
             place.array[offset:offset + len(data)] = data
         else:
-            self._gpu.write(place, data, offset)
+            self._owner(place).write(place, data, offset)

@@ -125,7 +125,7 @@ def _verb(kind: str) -> str:
 def injected(results: StressResults, want: Profile) -> Iterator[Finding]:
     """A fault was put in on purpose, so nothing passes.
 
-    Why it matters: a run with `--inject` shows that boxcheck finds the fault; it says nothing of the machine.
+    Why it matters: a run with `--inject` shows that a fault is found; it says nothing of the machine.
     What to do: run it without `--inject`.
     Not a fault: this is no fault of the machine.
     """

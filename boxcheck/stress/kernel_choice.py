@@ -12,7 +12,7 @@ from boxcheck.kernels import reference
 from boxcheck.kernels.catalogue import portable_product
 from boxcheck.kernels.matrix import ElementName, MatrixKernel
 from boxcheck.stress import Sample, WrongWord
-from boxcheck.stress.products import Exact, bits_word
+from boxcheck.stress.products import Engine, Exact, bits_word
 
 
 @cache
@@ -33,10 +33,19 @@ def candidates(arch: str, element: ElementName) -> tuple[MatrixKernel, ...]:
 
 
 def choose(gpu: Gpu, element: ElementName, named: str | None = None) -> tuple[MatrixKernel | None, list[Sample]]:
-    """The first candidate that proves itself on this device, and a sample for each that was tried.
+    """The first candidate that proves itself on this device, and a sample for each that was tried; see `proven`."""
+    right, samples = proven(gpu, element, named)
+    return (right[0] if right else None), samples
 
-    A tuned kernel that is wrong where the portable one is right is boxcheck's own defect: it is dropped, and the sample
-    says so. Where the portable one is wrong as well, the device is. OpenCL and processors run portable kernels alone.
+
+def proven(
+    gpu: Gpu, element: ElementName, named: str | None = None
+) -> tuple[tuple[MatrixKernel, ...], list[Sample]]:
+    """The candidates that prove themselves on this device, the preferred one first, and a sample for each tried.
+
+    The portable kernel is among them only where no tuned one is right, and then even where it is wrong itself. A tuned
+    kernel that is wrong where the portable one is right is boxcheck's own defect: it is dropped, and the sample says
+    so. Where the portable one is wrong as well, the device is. OpenCL and processors run portable kernels alone.
     """
     tried = candidates(gpu.info.arch if gpu.info.backend in ("cuda", "hip") else "", element)
     if named is not None:
@@ -62,13 +71,14 @@ def choose(gpu: Gpu, element: ElementName, named: str | None = None) -> tuple[Ma
     wanted = [kernel for kernel in right if named in (None, kernel.name)]
     if named is not None and not wanted and right:
         raise GpuError("unsupported", f"{named} does not run on this device; {right[0].name} does")
+    best = tuple(kernel for kernel in wanted if kernel is not tried[-1]) or tuple(wanted)
     # A device on which even the portable kernel is wrong is still run: every product will show it.
-    return (wanted[0] if wanted else tried[-1] if witness[0] is not None else None), samples
+    return (best or ((tried[-1],) if witness[0] is not None else ())), samples
 
 
-def prove(gpu: Gpu, kernel: MatrixKernel) -> tuple[Sample | None, GpuError | None]:
-    """A small product of exact data, every element compared with numpy's. Two tiles each way, and at least four steps of
-    the depth, so that pipelines fill and drain; or why the kernel could not be built or started."""
+def prove(gpu: Gpu, kernel: Engine) -> tuple[Sample | None, GpuError | None]:
+    """A small product of exact data, every element compared with numpy's; or why the engine could not be started.
+    Two tiles each way, and at least four steps of the depth, so that pipelines fill and drain."""
     m, n, k = 2 * kernel.tile[0], 2 * kernel.tile[1], max(4 * kernel.tile[2], 64)
     began = time.monotonic()
     try:

@@ -1,9 +1,10 @@
 """Matrix products on every GPU: exact ones, each element of which is verified, and full-power ones, verified by digest.
 
 Exact phase: integer data whose products and sums are exact in every order of work; each product goes into poisoned
-memory, is read back and proven by two weighted 64-bit sums a row, and the inputs are compared with their seeds. Rates of
-this phase are not judged. Power phase: full-range random data, the most switching that inputs cause; every product must
-have the bits of the first one, and those of GPUs of the same model.
+memory, is read back and proven by two weighted 64-bit sums a row, and the inputs are compared with their seeds. Rates
+of this phase are not judged. Power phase: full-range random data, the most switching that inputs cause; every product
+must have the bits of the first one, and those of GPUs of the same model. There the vendor's library takes over where it
+is faster (`engine_choice`).
 
 By hand  boxcheck stress run matmul --seconds 30
 """
@@ -11,22 +12,33 @@ By hand  boxcheck stress run matmul --seconds 30
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
+from itertools import pairwise
+from math import ceil
 from typing import TYPE_CHECKING
 
 from boxcheck.gpu import Gpu, GpuError
+from boxcheck.model import Unread
 from boxcheck.registry import stress
 from boxcheck.stress import Rig, Sample
 
 if TYPE_CHECKING:
     from boxcheck.kernels.matrix import ElementName, MatrixKernel
-    from boxcheck.stress.products import Shape
+    from boxcheck.stress.engine_choice import Chosen
+    from boxcheck.stress.library_proof import Candidates
+    from boxcheck.stress.products import Engine, Shape
 
 ELEMENT_ORDER: tuple[ElementName, ...] = ("bf16", "fp16", "int8", "tf32", "e4m3", "fp32")
 EXACT_PART = 0.4
 """Of the time; the power phase gets the rest."""
+CHOICE_PART = 0.15
+"""Of the time at most goes into timing what can multiply, where there is a choice."""
 DIGEST_PART = 0.03
-"""Of the power phase's time at most goes into digests, where products are long enough."""
+"""Of the power phase's time goes less into digests: batches are made long enough for two thirds of it."""
+BATCH_SECONDS = 0.3
+LONGEST_BATCH_SECONDS = 1.0
+MOST_PRODUCTS = 1000
+"""In a batch: what waits in a queue cannot be stopped."""
 TEST_SHAPE: Shape = (256, 256, 256)
 FULL_SHAPES: tuple[Shape, ...] = ((8192, 8192, 8192), (16384, 16384, 8192))
 
@@ -35,31 +47,52 @@ FULL_SHAPES: tuple[Shape, ...] = ((8192, 8192, 8192), (16384, 16384, 8192))
 def matmul(rig: Rig) -> Iterator[Sample]:
     """Matrix products of every type, each verified: exact, then at full power.
 
-    Each kernel first proves itself on a small product against numpy. Options: `elements` (a list of bf16, fp16, int8, tf32,
-    e4m3, fp32), `phase` (exact or power), `kernel` (a name from `stress list`), `size=test`.
+    Each kernel first proves itself on a small product against numpy. Options: `elements` (a list of bf16, fp16, int8,
+    tf32, e4m3, fp32), `phase` (exact or power), `engine` (own or library: the vendor's, for full power), `kernel` (a
+    name from `stress list`), `size=test`.
     """
-    from boxcheck.stress.kernel_choice import choose
+    from boxcheck.stress.kernel_choice import proven
+    from boxcheck.stress.library_proof import look_for_library, with_library
 
     gpu = rig.gpu
-    chosen = []
+    library = look_for_library(rig)
+    found: list[Candidates] = []
     for element in _elements(rig):
-        kernel, proofs = choose(getattr(gpu, "real", gpu), element, rig.options.get("kernel"))
+        own, proofs = proven(getattr(gpu, "real", gpu), element, rig.options.get("kernel"))
         yield from proofs
-        if kernel is not None:
-            chosen.append(kernel)
-    if not chosen:
+        if own:
+            found.append((yield from with_library(rig, own, library)))
+    if not found:
         raise GpuError("unsupported", "no matrix kernel runs on this device")
     rig.wait_for_start()
+    began = time.monotonic()
+    chosen: list[Chosen] = []
+    for candidates in found:
+        chosen.append((yield from _chosen(rig, candidates, rig.seconds * CHOICE_PART / len(found))))
+    seconds = max(rig.seconds - (time.monotonic() - began), rig.seconds / 2)
     phase = rig.options.get("phase")
-    exact = 0.0 if phase == "power" else rig.seconds if phase == "exact" else rig.seconds * EXACT_PART
-    for kernel in chosen:
+    exact = 0.0 if phase == "power" else seconds if phase == "exact" else seconds * EXACT_PART
+    for one in chosen:
         if exact and not rig.stopping():
-            yield from exact_phase(rig, kernel, shapes_for(rig, kernel)[0], exact / len(chosen))
-    for kernel in chosen:
-        shapes = shapes_for(rig, kernel)
-        for shape in shapes if rig.seconds > exact else ():
+            yield from exact_phase(rig, one.own, shapes_for(rig, one.own)[0], exact / len(chosen))
+    for one in chosen:
+        shapes = shapes_for(rig, one.own)
+        for shape in shapes if seconds > exact else ():
             if not rig.stopping():
-                yield from power_phase(rig, kernel, shape, (rig.seconds - exact) / len(chosen) / len(shapes))
+                each = (seconds - exact) / len(chosen) / len(shapes)
+                yield from power_phase(rig, one.engine, shape, each, one.notes)
+    if library is not None and not isinstance(library, Unread):
+        library.close()
+
+
+def _chosen(rig: Rig, candidates: Candidates, seconds: float) -> Generator[Sample, None, Chosen]:
+    """What an element is multiplied with: at full size the fastest, else the preferred kernel, with no timing."""
+    from boxcheck.stress.engine_choice import Chosen, settle
+
+    own = candidates.own[0]
+    if not rig.full_size or rig.options.get("phase") == "exact" or rig.stopping():
+        return Chosen(engine=own, own=own, notes={"engine": "own"})
+    return (yield from settle(rig, candidates, shapes_for(rig, own), seconds))
 
 
 def _elements(rig: Rig) -> list[ElementName]:
@@ -82,7 +115,7 @@ def _has_fp8(gpu: Gpu) -> bool:
     return any(kernel.name.split("-")[0] != "portable" for kernel in candidates(gpu.info.arch, "e4m3"))
 
 
-def shapes_for(rig: Rig, kernel: MatrixKernel) -> list[Shape]:
+def shapes_for(rig: Rig, kernel: Engine) -> list[Shape]:
     """Shapes that fill the device and fit into its memory (A, two B, C and some)."""
     from boxcheck.kernels.matrix import ELEMENTS
 
@@ -145,40 +178,59 @@ def _exact_sample(
         of="elements", wrong=0, notes={**notes, "products": products})
 
 
-def power_phase(rig: Rig, kernel: MatrixKernel, shape: Shape, seconds: float) -> Iterator[Sample]:
-    """Products of random data, back to back; a sample for each batch of about a quarter of a second."""
+def power_phase(
+    rig: Rig, engine: Engine, shape: Shape, seconds: float, notes: Mapping[str, str | int | float] | None = None
+) -> Iterator[Sample]:
+    """Products of random data, back to back; a sample for each batch of about a third of a second, with these notes.
+
+    `verify_percent` of a sample is the part of its time in which no product ran: poisoning and digest, by marks.
+    """
+    from boxcheck.stress.library_proof import naming
     from boxcheck.stress.products import Random
 
     m, n, k = shape
     gpu = rig.gpu
-    with Random(gpu, kernel, shape, rig.seed) as product:
+    with naming(engine), Random(gpu, engine, shape, rig.seed) as product:
         product.poison()
         product.multiply()
         first = product.digest()
         began = time.monotonic()
         one = _seconds_of(gpu, product.multiply)
-        repeat = max(1, min(1000, round(0.25 / max(one, 1e-6))))
-        notes: dict[str, str | int | float] = {
-            "kernel": kernel.name, "shape": f"{m}x{n}x{k}", "digest": f"{first:016x}", "products": repeat}
-        rounds = 0
+        repeat = batch_of(one, _seconds_of(gpu, product.poison) + _seconds_of(gpu, product.digest))
+        fixed: dict[str, str | int | float] = {
+            **(notes or {}), "kernel": engine.name, "shape": f"{m}x{n}x{k}", "digest": f"{first:016x}"}
+        products = rounds = 0
         while rounds == 0 or (time.monotonic() - began < seconds and not rig.stopping()):
+            marks = [gpu.mark()]
             product.poison()
-            before = gpu.mark()
+            marks.append(gpu.mark())
             for _ in range(repeat):
                 product.multiply()
-            after = gpu.mark()
+            marks.append(gpu.mark())
             digest = product.digest()
-            spent = gpu.seconds_between(before, after)
-            rounds += 1
-            rig.beat(f"{kernel.element} power: {rounds * repeat} products", (time.monotonic() - began) / seconds)
+            marks.append(gpu.mark())
+            poisoning, spent, digesting = (gpu.seconds_between(*ends) for ends in pairwise(marks))
+            verifying = poisoning + digesting
+            rounds, products = rounds + 1, products + repeat
+            rig.beat(f"{engine.element} power: {products} products", (time.monotonic() - began) / seconds)
+            percent = round(100 * verifying / max(verifying + spent, 1e-9), 2)
+            found = {} if digest == first else {"found": f"{digest:016x}"}
             yield Sample(
-                what=f"matmul.{kernel.element}.power", gpu=gpu.info.key, seconds=spent,
+                what=f"matmul.{engine.element}.power", gpu=gpu.info.key, seconds=spent,
                 value=repeat * product.operations / max(spent, 1e-9) / 1e12, unit="TFLOPS", checked=1, of="digests",
-                wrong=int(digest != first), notes=notes if digest == first else {**notes, "found": f"{digest:016x}"})
+                wrong=int(digest != first),
+                notes={**fixed, "products": repeat, "verify_percent": percent, **found})
+            repeat = batch_of(spent / repeat, verifying)
 
 
-def _seconds_of(gpu: Gpu, work: object) -> float:
-    assert callable(work)
+def batch_of(product_seconds: float, verify_seconds: float) -> int:
+    """Products between two digests: `BATCH_SECONDS` of them, more where verifying would take too much of the time."""
+    wanted = max(BATCH_SECONDS, verify_seconds * (1.5 / DIGEST_PART - 1))
+    products = ceil(min(wanted, LONGEST_BATCH_SECONDS) / max(product_seconds, 1e-6))
+    return max(1, min(MOST_PRODUCTS, products))
+
+
+def _seconds_of(gpu: Gpu, work: Callable[[], object]) -> float:
     before = gpu.mark()
     work()
     return gpu.seconds_between(before, gpu.mark())

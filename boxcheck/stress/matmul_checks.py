@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
+from boxcheck.gpu import GpuInfo
 from boxcheck.model import Finding, Limit, Quantity
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, limit, passed, skipped, unknown
@@ -23,8 +24,8 @@ SPREAD = limit(
     "matmul.spread_percent", float, "le", "%", "How far the slowest GPU may stay behind the fastest of its model.",
     low=1, high=90)
 DROP = Limit("matmul.drop", "ge", must=50.0, should=85.0, unit="%", source=(
-    "a clock that halves is a hardware slowdown (NVML documentation, HW slowdown); 15 % is twice the spread between GPUs "
-    "of one box (SuperBench's published spread of 5 to 8 %)"))
+    "a clock that halves is a hardware slowdown (NVML documentation, HW slowdown); 15 % is twice the spread between "
+    "GPUs of one box (SuperBench's published spread of 5 to 8 %)"))
 DROP_PROCESSOR = Limit("matmul.drop", "ge", must=25.0, unit="%", source=(
     "other programs share a processor, so only a collapse counts"))
 REPLACE = (
@@ -78,12 +79,14 @@ def repeatability(results: StressResults, want: Profile) -> Iterator[Finding]:
     Why it matters: a kernel does the same operations in the same order each time, on every GPU of a model; other bits
     are a fault, at the highest power that matrix products draw.
     What to do: lower the power limit and repeat; look at temperatures and at the supply.
-    Not a fault: another kernel or shape, which is never compared.
+    Not a fault: another kernel or shape, which is never compared; a library that is not alike from one time to the next
+    from the start, which is left out (matmul.library).
     """
     for info, samples in per_gpu(results, "matmul"):
         power = [one for one in samples if one.what.endswith(".power")]
-        alone = judge_wrong(results, info.key, power, "digest", REPLACE)
-        odd = next((why for one in power if (why := _unlike(results, info.arch, one))), None)
+        trials = [one for one in samples if one.what.endswith(".trial") and _is_own(one)]
+        alone = judge_wrong(results, info.key, [*trials, *power], "digest", REPLACE)
+        odd = next((why for one in power if (why := _unlike(results, info, one))), None)
         if odd is None or alone.outcome.value == "fail":
             yield alone
         else:
@@ -93,16 +96,27 @@ def repeatability(results: StressResults, want: Profile) -> Iterator[Finding]:
                 title=f"{subject}: wrong results")
 
 
-def _unlike(results: StressResults, arch: str, sample: Sample) -> str | None:
-    """How a digest differs from what most GPUs of the same architecture have for that kernel and shape."""
-    alike = {info.key for info in results.gpus if info.arch == arch and arch not in ("cpu", "opencl")}
+def _is_own(sample: Sample) -> bool:
+    """Whether one of boxcheck's kernels multiplied, and not a library."""
+    return sample.notes.get("engine", "own") == "own"
+
+
+def _unlike(results: StressResults, mine: GpuInfo, sample: Sample) -> str | None:
+    """How a digest differs from what most GPUs of the same architecture have for that kernel and shape.
+
+    A library promises the same bits on GPUs with as many multiprocessors alone (cuBLAS documentation, results
+    reproducibility), so its products are compared within a model.
+    """
+    alike = {
+        info.key for info in results.gpus if info.arch == mine.arch and mine.arch not in ("cpu", "opencl") and (
+            _is_own(sample) or (info.name, info.compute_units) == (mine.name, mine.compute_units))}
+    same = [(key, sample.notes.get(key)) for key in ("engine", "kernel", "shape")]
     digests = {
         one.gpu: one.notes.get("digest") for one in results.named(sample.what)
-        if one.gpu in alike and (one.notes.get("kernel"), one.notes.get("shape")) == (
-            sample.notes.get("kernel"), sample.notes.get("shape"))}
+        if one.gpu in alike and all(one.notes.get(key) == value for key, value in same)}
     (most, count), *_ = Counter(digests.values()).most_common() or [(None, 0)]
-    mine = digests.get(sample.gpu)
-    if mine is None or len(set(digests.values())) == 1 or (mine == most and count > len(digests) / 2):
+    own = digests.get(sample.gpu)
+    if own is None or len(set(digests.values())) == 1 or (own == most and count > len(digests) / 2):
         return None
     others = "the other" if len(digests) == 2 else f"{count} others of its model"
     return f"{sample.what}: its product has other bits than that of {others}"
@@ -113,7 +127,8 @@ def rate(results: StressResults, want: Profile) -> Iterator[Finding]:
     """A GPU multiplies more slowly than the profile asks.
 
     Why it matters: a card that is too hot, short of power, or held at a low clock still gives right results, late.
-    What to do: boxcheck doctor power thermal; nvidia-smi -q -d PERFORMANCE says what holds the clock down.
+    What to do: boxcheck doctor power thermal (ends in PARTIAL); nvidia-smi -q -d PERFORMANCE says what holds the
+    clock down.
     Not a fault: a processor's rate, which is not judged; a portable kernel's, where no tuned one runs.
     """
     bounds = {element: bound for element, name in RATES.items() if (bound := want.limit(name)) is not None}
@@ -133,7 +148,7 @@ def rate(results: StressResults, want: Profile) -> Iterator[Finding]:
             else:
                 yield judge_value(
                     results, info.key, sample.value, bound,
-                    f"{element}: {sample.value:.1f} TFLOPS by {sample.notes.get('kernel')}, "
+                    f"{element}: {sample.value:.1f} TFLOPS by {_by(sample)}, "
                     f"profile asks for {bound.must if bound.must is not None else bound.should}",
                     ("nvidia-smi -q -d PERFORMANCE, or sensors, while it runs: heat, power cap or a low clock",))
 
@@ -148,6 +163,14 @@ def _best(samples: tuple[Sample, ...]) -> dict[str, Sample]:
     return best
 
 
+def _by(sample: Sample) -> str:
+    """What multiplied; of a library its version, and what boxcheck's own kernel reached."""
+    if _is_own(sample):
+        return str(sample.notes.get("kernel"))
+    own = sample.notes.get("own_tflops")
+    return f"{sample.notes['engine']}" + (f" ({own:.4g} by {sample.notes.get('own_kernel')})" if own else "")
+
+
 def _rates(best: dict[str, Sample]) -> str:
     return ", ".join(f"{element} {one.value:.4g} TFLOPS" for element, one in best.items())
 
@@ -156,8 +179,10 @@ def _rates(best: dict[str, Sample]) -> str:
 def rate_drop(results: StressResults, want: Profile) -> Iterator[Finding]:
     """A GPU became slower while it ran.
 
-    Why it matters: the first seconds run cool; what falls off after them is heat, a power cap or a supply that gives way.
-    What to do: look at fans and at the temperature of junction and memory; boxcheck doctor thermal power.
+    Why it matters: the first seconds run cool; what falls off after them is heat, a power cap or a supply that gives
+    way.
+    What to do: look at fans and at the temperature of junction and memory;
+    boxcheck doctor thermal power (ends in PARTIAL).
     Not a fault: a few percent; a processor's, which other programs share, unless it collapses.
     """
     for info, samples in per_gpu(results, "matmul"):
@@ -207,7 +232,8 @@ def spread(results: StressResults, want: Profile) -> Iterator[Finding]:
             if len(rates) < 2:
                 yield skipped(subject_of(results, key), "there is no second GPU of its model")
             elif bound is None:
-                yield skipped(subject_of(results, key), f"the profile sets no spread; {behind:.1f} % behind the fastest")
+                says = f"the profile sets no spread; {behind:.1f} % behind the fastest"
+                yield skipped(subject_of(results, key), says)
             else:
                 yield judge_value(
                     results, key, behind, bound, f"bf16: {behind:.1f} % behind the fastest of its model",

@@ -1,8 +1,8 @@
 """All GPUs start and stop together: the load step that trips a marginal power supply.
 
-Every worker follows one clock (CLOCK_MONOTONIC, one for the whole machine): at 2 Hz and a duty of 0.5 each multiplies for
-250 ms from every full half second on, then rests as long. Products are of full-range data and verified by digest in each
-rest. The clocks and limits of the GPUs are left alone.
+Every worker follows one clock (CLOCK_MONOTONIC, one for the whole machine): at 2 Hz and a duty of 0.5 each multiplies
+for 250 ms from every full half second on, then rests as long. Products are of full-range data and verified by digest
+in each rest. The clocks and limits of the GPUs are left alone.
 
 By hand  boxcheck stress run power-pulse --seconds 60 --option hertz=0.5,1,2,5,10
 """
@@ -101,7 +101,8 @@ def _pulses(
         if found != first:
             wrong, bad = wrong + 1, f"{found:016x}"
         product.poison()
-        rig.beat(f"{hertz:g} Hz: {pulses} pulses", (place[0] + min(1.0, pulses * period / max(period, rig.seconds))) / place[1])
+        part = min(1.0, pulses * period / max(period, rig.seconds / place[1]))
+        rig.beat(f"{hertz:g} Hz: {pulses} pulses", (place[0] + part) / place[1])
     m, n, k = product.shape
     notes: dict[str, str | int | float] = {
         "kernel": product.kernel.name, "shape": f"{m}x{n}x{k}", "hertz": hertz, "duty": duty, "pulses": pulses,

@@ -45,5 +45,6 @@ def edges(results: StressResults, want: Profile) -> Iterator[Finding]:
             yield unknown(subject_of(results, info.key), "no pulse was made")
             continue
         found = judge_value(
-            results, info.key, max(late), LATE, f"at most {max(late):.1f} % of a pulse late", ())
+            results, info.key, max(late), LATE, f"at most {max(late):.1f} % of a pulse late",
+            ("stop what else runs on the host, and run it once more",))
         yield found if found.outcome.value != "fail" else unknown(found.subject, f"{found.says}: no common step")

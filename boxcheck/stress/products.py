@@ -1,4 +1,4 @@
-"""Matrix products on one device: inputs from a seed, products by any kernel, verified without the product.
+"""Matrix products on one device: inputs from a seed, products by any engine, verified without the product.
 
 `Exact` holds two products of integer data, A B0 and A B1, that alternate, so that a result of the time before is wrong
 too. `Random` holds one of full-range data, known by its digest.
@@ -7,11 +7,12 @@ too. `Random` holds one of full-range data, known by its digest.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from boxcheck.gpu import Buffer, Gpu
+from boxcheck.gpu.vendor_blas import LibraryError, LibraryProduct
 from boxcheck.kernels import reference
 from boxcheck.kernels.catalogue import DIGEST_WORDS, GRANULES_A_GROUP, digest, memory, verification
 from boxcheck.kernels.matrix import ELEMENTS, MatrixKernel
@@ -24,6 +25,8 @@ _SEEDS = {"a": 0x1B873593, "b0": 0x2545F491, "b1": 0x3C6EF372, "r": 0x510E527F, 
 
 Shape = tuple[int, int, int]
 """m, n, k."""
+Engine: TypeAlias = MatrixKernel | LibraryProduct
+"""What computes a product: both have a name, an element, a layout of inputs and a tile that shapes are multiples of."""
 
 
 def groups_of(count: int, each: int) -> int:
@@ -33,7 +36,7 @@ def groups_of(count: int, each: int) -> int:
 class _Product:
     """What exact and random products share: memory, kernels, launching."""
 
-    def __init__(self, gpu: Gpu, kernel: MatrixKernel, shape: Shape, seed: int) -> None:
+    def __init__(self, gpu: Gpu, kernel: Engine, shape: Shape, seed: int) -> None:
         self.gpu = gpu
         self.kernel = kernel
         self.shape = shape
@@ -42,7 +45,7 @@ class _Product:
         self._buffers: list[Buffer] = []
         self._make = gpu.build(verification(kernel.element))
         self._memory = gpu.build(memory())
-        self._program = gpu.build(kernel.source)
+        self._program = None if isinstance(kernel, LibraryProduct) else gpu.build(kernel.source)
         m, n, k = shape
         self.a = self._allocate(m * k * self.element.bytes)
         self.c = self._allocate(m * n * 4)
@@ -50,8 +53,11 @@ class _Product:
     def __enter__(self) -> Any:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None or issubclass(kind, GeneratorExit):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # After a failure of the device its memory is left to the worker; a library's refusal is none.
+        if kind is None or issubclass(kind, (GeneratorExit, LibraryError)):
             for buffer in self._buffers:
                 buffer.free()
 
@@ -70,6 +76,10 @@ class _Product:
     def _launch(self, b: Buffer) -> None:
         m, n, k = self.shape
         kernel = self.kernel
+        if isinstance(kernel, LibraryProduct):
+            kernel.multiply(self.a, b, self.c, self.shape)
+            return
+        assert self._program is not None
         tiles = (m // kernel.tile[0]) * (n // kernel.tile[1])
         groups = min(tiles, self.gpu.info.compute_units) if kernel.persistent else tiles
         inputs: list[Any] = [self.a, b]
@@ -97,7 +107,7 @@ class _Product:
 class Exact(_Product):
     """Products of exact data, each element of which is right or wrong."""
 
-    def __init__(self, gpu: Gpu, kernel: MatrixKernel, shape: Shape, seed: int) -> None:
+    def __init__(self, gpu: Gpu, kernel: Engine, shape: Shape, seed: int) -> None:
         super().__init__(gpu, kernel, shape, seed)
         m, n, k = shape
         self.b = [self._allocate(n * k * self.element.bytes) for _ in range(2)]
@@ -131,7 +141,7 @@ class Exact(_Product):
         return int(self.gpu.read(self._errors, 4).view(np.uint32)[0])
 
     def wrong_rows(self) -> list[tuple[int, int, int, int]]:
-        """Of each wrong row that was recorded: row, count of elements that are no integers, differences of both sums."""
+        """Of each wrong row that was recorded: row, count of elements that are no integers, both sums' differences."""
         header = self.gpu.read(self._errors, 16 + 32 * MOST_RECORDS).view(np.uint32)
         found = []
         for at in range(min(int(header[0]), MOST_RECORDS)):
@@ -158,15 +168,17 @@ class Exact(_Product):
     def wrong_inputs(self) -> tuple[int, list[WrongWord]]:
         """How many stored words of the inputs are not what they must be, and the first of them. Compares every word."""
         m, n, k = self.shape
-        sides = (("A", self.a, m, "a", 0), ("B", self.b[0], n, "b0", 1), ("B of the other product", self.b[1], n, "b1", 1))
+        sides = (
+            ("A", self.a, m, "a", 0), ("B", self.b[0], n, "b0", 1), ("B of the other product", self.b[1], n, "b1", 1))
         count, words = 0, []
         errors = self.gpu.allocate(16 + 24 * MOST_RECORDS)
         for name, buffer, rows, seed, side in sides:
             self.gpu.write(errors, np.zeros(4, np.uint32))
             total = rows * k * self.element.bytes // 4
             self.gpu.launch(
-                self._make, "bc_check_matrix", groups_of(total, 256),
-                [buffer, rows, k, self.seeds[seed], side, 0, int(self.kernel.layout == "k-outer"), errors, MOST_RECORDS])
+                self._make, "bc_check_matrix", groups_of(total, 256), [
+                    buffer, rows, k, self.seeds[seed], side, 0, int(self.kernel.layout == "k-outer"), errors,
+                    MOST_RECORDS])
             number, found = read_records(self.gpu, errors, MOST_RECORDS)
             count += number
             words += [WrongWord(
@@ -186,7 +198,7 @@ class Exact(_Product):
 class Random(_Product):
     """A product of full-range data. It is right when its bits are those of every other time."""
 
-    def __init__(self, gpu: Gpu, kernel: MatrixKernel, shape: Shape, seed: int) -> None:
+    def __init__(self, gpu: Gpu, kernel: Engine, shape: Shape, seed: int) -> None:
         super().__init__(gpu, kernel, shape, seed)
         m, n, k = shape
         self.b = self._allocate(n * k * self.element.bytes)

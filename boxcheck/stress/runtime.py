@@ -32,7 +32,7 @@ def in_runtime(gpus: Gpus, runtime: RuntimeGpus, want: Profile) -> Iterator[Find
     """A GPU is on the PCI bus, and no runtime can compute on it.
 
     Why it matters: what cannot be driven was not stressed; the owner's programs will not see the card either.
-    What to do: what the runtime says, below; then boxcheck doctor driver kfd nodes.
+    What to do: what the runtime says, below; then boxcheck doctor driver kfd nodes (ends in PARTIAL).
     Not a fault: the graphics of the processor beside cards that compute; a GPU bound to vfio for a virtual machine.
     By hand: nvidia-smi -L; rocminfo | grep gfx; clinfo -l
     """
@@ -63,4 +63,5 @@ def _missing(gpu: Gpu, runtime: RuntimeGpus) -> Finding:
         return unknown(gpu.subject, f"no runtime was asked: {says}", help=help)
     return failed(
         gpu.subject, f"no runtime shows it: {says}", cause=f"gpu-runtime:{gpu.bdf}", where=str(gpu.subject),
-        title=f"{gpu.subject}: on the bus, and in no runtime", help=(*help, "boxcheck doctor driver kfd nodes"))
+        title=f"{gpu.subject}: on the bus, and in no runtime",
+        help=(*help, "boxcheck doctor driver kfd nodes  (ends in PARTIAL)"))

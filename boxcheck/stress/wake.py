@@ -44,5 +44,6 @@ def wake(rig: Rig) -> Iterator[Sample]:
     checked += len(words)
     key = gpu.info.key
     yield Sample(
-        what="wake.copies", gpu=key, peer="host", seconds=spent, value=2 * rounds * size / max(spent, 1e-9) / 1e9, unit="GB/s",
-        checked=checked, of="words", wrong=wrong, moved={f"host>{key}": rounds * size, f"{key}>host": rounds * size})
+        what="wake.copies", gpu=key, peer="host", seconds=spent, unit="GB/s",
+        value=2 * rounds * size / max(spent, 1e-9) / 1e9, checked=checked, of="words", wrong=wrong,
+        moved={f"host>{key}": rounds * size, f"{key}>host": rounds * size})

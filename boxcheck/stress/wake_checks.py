@@ -15,8 +15,8 @@ from boxcheck.stress.judging import judge_wrong, per_gpu
 def wrong_words(results: StressResults, want: Profile) -> Iterator[Finding]:
     """What a GPU sent back is not what it was sent.
 
-    Why it matters: PCIe repairs what arrives damaged, so wrong data that arrives is a fault of memory, of a driver, or of
-    an IOMMU that maps a wrong page.
+    Why it matters: PCIe repairs what arrives damaged, so wrong data that arrives is a fault of memory, of a driver, or
+    of an IOMMU that maps a wrong page.
     What to do: boxcheck stress run copy vram tells the direction and the memory apart.
     Not a fault: nothing else writes to these buffers.
     By hand: boxcheck stress run wake --gpu N

@@ -1,4 +1,4 @@
-"""What the instruments showed during a run: heat, what held the clocks down, errors of the links. And judgements on it."""
+"""What the instruments showed during a run, and judgements on it: heat, what held the clocks down, link errors."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def link_errors(results: StressResults, watching: Watching, want: Profile) -> It
 
     Why it matters: damaged packets are sent again, until they are not. A port counts what arrives damaged, so errors at
     the root port were made on the way from the GPU, errors at the GPU on the way to it.
-    What to do: reseat the card and its riser; boxcheck doctor aer names slot and direction.
+    What to do: reseat the card and its riser; boxcheck doctor aer (ends in PARTIAL) names slot and direction.
     Not a fault: advisory non-fatal errors, which are no damaged packets; a count where nothing counts is no zero.
     By hand: grep . /sys/bus/pci/devices/*/aer_dev_*
     """
@@ -206,4 +206,5 @@ def link_errors(results: StressResults, watching: Watching, want: Profile) -> It
                 sum(grown.values()), "errors"), cause=f"link-errors:{bdf}", where=str(subject),
             evidence=(f"/sys/bus/pci/devices/{bdf}/aer_dev_correctable",),
             title=f"{bdf}: damaged packets under load", help=(
-                "reseat the card and its riser, then run it once more", "boxcheck doctor aer names slot and direction"))
+                "reseat the card and its riser, then run it once more",
+                "boxcheck doctor aer (ends in PARTIAL) names slot and direction"))

@@ -16,6 +16,7 @@ from boxcheck.kernels.matrix import MatrixKernel
 from boxcheck.model import Finding, Limit, Outcome
 from boxcheck.profile import Profile
 from boxcheck.stress import Rig, Sample, StressResults, kernel_choice, matmul_checks
+from boxcheck.stress import matmul as matmul_module
 from boxcheck.stress.faults import FaultyGpu
 from boxcheck.stress.locate import locate
 from boxcheck.stress.matmul import exact_phase, matmul, power_phase
@@ -189,6 +190,44 @@ def test_one_gpu_may_not_stay_far_behind_the_others(gpu: Gpu, slow: float, outco
     want = msgspec.structs.replace(NONE, limits={bound.name: bound})
     results = _results(gpu, samples, gpus=infos)
     assert _outcomes(matmul_checks.spread, results, want) == [Outcome.PASS, outcome]
+
+
+@pytest.mark.parametrize(("units", "outcome"), [(128, Outcome.FAIL), (76, Outcome.PASS)])
+def test_a_librarys_bits_are_compared_within_a_model_alone(gpu: Gpu, units: int, outcome: Outcome) -> None:
+    infos = (_as_gpu(gpu, compute_units=128), _as_gpu(gpu, index=1, compute_units=units))
+    for engine, expected in (("cublas 13.1.0", outcome), ("own", Outcome.FAIL)):
+        samples = []
+        for info, digest in zip(infos, ("aa", "bb"), strict=True):
+            samples += [msgspec.structs.replace(one, gpu=info.key, notes={**one.notes, "engine": engine, "digest": digest})
+                        for one in _power(gpu, [100.0])]
+        assert _outcomes(matmul_checks.repeatability, _results(gpu, samples, gpus=infos)) == [expected] * 2
+
+
+def test_a_kernel_whose_bits_change_while_it_is_timed_is_found_too(gpu: Gpu) -> None:
+    trial = msgspec.structs.replace(_power(gpu, [100.0])[0], what="matmul.bf16.trial", wrong=1)
+    samples = [trial, *_power(gpu, [100.0])]
+    assert _outcomes(matmul_checks.repeatability, _results(gpu, samples)) == [Outcome.FAIL]
+    librarys = msgspec.structs.replace(trial, notes={**trial.notes, "engine": "cublas 13.1.0"})
+    assert _outcomes(matmul_checks.repeatability, _results(gpu, [librarys, *samples[1:]])) == [Outcome.PASS]
+
+
+@pytest.mark.parametrize(("product", "verify", "seconds"), [
+    (7e-3, 6e-4, 0.3),  # bf16 of 8192 on a fast card: verifying is nothing beside a third of a second
+    (7e-3, 1e-2, 0.49),  # a batch is longer where verifying takes long
+    (7e-3, 1.0, 1.0),  # and never much longer than a second
+    (2.0, 1e-2, 2.0)])  # but for one product that is
+def test_batches_are_long_enough_that_verifying_costs_little(product: float, verify: float, seconds: float) -> None:
+    found = matmul_module.batch_of(product, verify) * product
+    assert seconds <= found <= seconds + product
+    if seconds <= 0.5:
+        assert verify / (verify + found) < matmul_module.DIGEST_PART
+
+
+def test_what_verifying_costs_at_full_power_is_measured_and_below_three_percent(gpu: Gpu) -> None:
+    samples = list(power_phase(_rig(Steady(gpu), 3), KERNEL, SMALL, 60.0))
+    costs = sorted(float(one.notes["verify_percent"]) for one in samples)
+    assert 0 < costs[len(costs) // 2] < 3
+    assert all(one.seconds > 0.25 for one in samples)
 
 
 def test_nothing_compared_is_unknown(gpu: Gpu) -> None:

@@ -1,0 +1,111 @@
+"""Collectives under matrix products, in the proportions of training with ZeRO-3.
+
+In each step every GPU gathers all parameters twice, for the forward and for the backward pass, and scatters its
+gradients once: 3 (G - 1) / G times the model over each link, while it multiplies. This is the traffic under which
+links fail that pass every benchmark of copies.
+
+Source  S. Rajbhandari et al., ZeRO: memory optimizations toward training trillion parameter models, arXiv 1910.02054,
+section 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from boxcheck.gpu import Gpu, GpuError
+from boxcheck.kernels.matrix import MatrixKernel
+from boxcheck.stress import Rig
+from boxcheck.stress.collective_ring import Ring
+from boxcheck.stress.collective_round import Piece, add_times, compare, finish, new_piece, settle, start
+from boxcheck.stress.products import Random, Shape
+from boxcheck.stress.transfers import key_of, real
+
+GATHERS = 2
+MOST_PRODUCTS = 2000
+FULL_SIDES = (8192, 4096)
+TEST_SIDE = 128
+
+
+class Products:
+    """A product of random data on one device, known by its digest, that is repeated on queue 0."""
+
+    def __init__(self, gpu: Gpu, kernel: MatrixKernel, shape: Shape, seed: int) -> None:
+        self.gpu = gpu
+        self.random = Random(gpu, kernel, shape, seed)
+        self.name = kernel.name
+        self.random.poison()
+        self.random.multiply()
+        self.digest = self.random.digest()
+        first = gpu.mark()
+        self.random.multiply()
+        self.seconds = max(gpu.seconds_between(first, gpu.mark()), 1e-7)
+        """Of one product, alone."""
+
+
+class Step(msgspec.Struct, kw_only=True):
+    """One step of training: the collectives' piece, and what multiplied beside them, for each device."""
+
+    piece: Piece
+    products: list[int]
+    product_seconds: list[float]
+    found: list[int]
+    """Digest of the last product."""
+
+
+def prepare(rig: Rig) -> list[Products]:
+    """Products for each device, with the fastest kernel that is right there. Empty where a device has none."""
+    from boxcheck.stress.kernel_choice import choose
+
+    made = []
+    for gpu in map(real, rig.gpus):
+        rig.beat(f"matrix kernels of {gpu.info.key}", 0.0)
+        kernel, _ = choose(gpu, "bf16")
+        if kernel is None or rig.stopping():
+            return []
+        made.append(Products(gpu, kernel, _shape(rig, gpu, kernel), rig.seed))
+    return made
+
+
+def _shape(rig: Rig, gpu: Gpu, kernel: MatrixKernel) -> Shape:
+    if not rig.full_size:
+        m, n, k = (max(TEST_SIDE, side) for side in kernel.tile)
+        return m, n, k
+    free = gpu.free_bytes()
+    for side in FULL_SIDES:
+        if 8 * side * side < free // 2 and all(side % of == 0 for of in kernel.tile):
+            return side, side, side
+    raise GpuError("out-of-memory", f"{free >> 20} MiB are free, too little for a product beside the collectives")
+
+
+def counts(products: Sequence[Products], transfer_seconds: float, ratio: float) -> list[int]:
+    """How many products take `ratio` times as long as the collectives of a step take alone."""
+    return [max(1, min(MOST_PRODUCTS, round(ratio * transfer_seconds / one.seconds))) for one in products]
+
+
+def step(ring: Ring, products: Sequence[Products], number_of: Sequence[int], seed: int) -> Step:
+    """One step: products on queue 0 of every device, and beside them two all-gathers and one reduce-scatter."""
+    piece = new_piece(ring)
+    key, gradients = key_of(seed, 1), key_of(seed, 2)
+    ring.give_shards(key)
+    ring.give_data(gradients)
+    begun = []
+    for one, count in zip(products, number_of, strict=True):
+        one.random.poison()
+        first = one.gpu.mark()
+        for _ in range(count):
+            one.random.multiply()
+        begun.append((first, one.gpu.mark()))
+    spans = []
+    for gather in range(GATHERS):
+        spans.append(start(ring, "all-gather", key, fresh=False))
+        compare(ring, piece, "all-gather", key, poison=gather < GATHERS - 1)
+    spans.append(start(ring, "reduce-scatter", gradients, fresh=False))
+    compare(ring, piece, "reduce-scatter", gradients)
+    add_times(ring, piece, sum(ring.seconds(first, last) for first, last in spans))
+    settle(ring, piece, {"all-gather": key, "reduce-scatter": gradients})
+    return Step(
+        piece=finish(ring, piece), products=list(number_of),
+        product_seconds=[one.gpu.seconds_between(*marks) for one, marks in zip(products, begun, strict=True)],
+        found=[one.random.digest() for one in products])

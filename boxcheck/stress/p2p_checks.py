@@ -1,0 +1,170 @@
+"""Judgements on copies between GPUs: what arrived, and who reaches whom. Rates are in `p2p_rate_checks`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from boxcheck.model import Finding, Quantity, Subject
+from boxcheck.profile import Profile
+from boxcheck.registry import check, failed, limit, outcome_of, passed, skipped, unknown
+from boxcheck.stress import Sample, StressResults
+from boxcheck.stress.judging import SHOWN, cause_of, in_words, many, subject_of
+from boxcheck.stress.p2p_plan import Ends, expected
+from boxcheck.stress.transfer_judging import (
+    Pair,
+    cause_of_pairs,
+    culprit,
+    listed,
+    pair_cause,
+    pair_subject,
+    place_of,
+)
+
+ACCESS = limit("p2p.access", bool, "eq", "", "Whether every GPU must reach the memory of every other one itself.")
+BROKEN = (
+    "until it is mended, keep programs from it: NCCL_P2P_DISABLE=1",
+    "boxcheck doctor iommu acs bar: an IOMMU that translates, ACS redirection, a BAR smaller than the memory break it",
+    "a driver that allows peer access where the vendor does not is the first suspect on GeForce cards",
+)
+
+
+def all_of(results: StressResults) -> Subject:
+    """The GPUs of the run, together."""
+    return Subject("group", f"{len(results.gpus)} GPUs")
+
+
+def groups_of(results: StressResults) -> list[list[str]]:
+    """Devices that can be peers: those of one runtime, two at least."""
+    groups: dict[str, list[str]] = {}
+    for info in results.gpus:
+        groups.setdefault(info.backend, []).append(info.key)
+    return [keys for keys in groups.values() if len(keys) > 1]
+
+
+def pairs_of(results: StressResults) -> list[Pair]:
+    """Every ordered pair of devices of one runtime."""
+    return [(one, other) for keys in groups_of(results) for one in keys for other in keys if one != other]
+
+
+def answers(results: StressResults) -> dict[Pair, Sample]:
+    """What each device said of each other one."""
+    return {(one.gpu, one.peer): one for one in results.named("p2p.access") if one.peer is not None}
+
+
+def reach_of(results: StressResults, keys: Sequence[str]) -> dict[Ends, bool]:
+    """Who reaches whom, by numbers in the group."""
+    return {
+        (keys.index(one), keys.index(other)): sample.notes.get("access") == "yes"
+        for (one, other), sample in answers(results).items() if one in keys and other in keys}
+
+
+def wanted(results: StressResults) -> dict[Pair, list[str]]:
+    """`Sample.what` of all that must be compared, for each ordered pair."""
+    return {
+        (keys[source], keys[target]): whats for keys in groups_of(results)
+        for (source, target), whats in expected(len(keys), reach_of(results, keys)).items()}
+
+
+def by_pair(results: StressResults, prefix: str) -> dict[Pair, list[Sample]]:
+    found: dict[Pair, list[Sample]] = {}
+    for one in results.named(prefix):
+        if one.peer is not None:
+            found.setdefault((one.gpu, one.peer), []).append(one)
+    return found
+
+
+@check("p2p.wrong-words", reads=[StressResults], stress="p2p")
+def wrong_words(results: StressResults, want: Profile) -> Iterator[Finding]:
+    """What one GPU sent to another arrived damaged, late or not at all.
+
+    Why it matters: drivers and bridges exist that say yes to peer access, move data at full speed, and move the wrong
+    data. Training then goes on with wrong numbers, and no tool that only measures speed sees it.
+    What to do: turn peer access off for the owner's programs, and look at IOMMU, ACS, BAR sizes and the driver.
+    Not a fault: a pair without peer access, whose copies go by way of the host; those are compared as well.
+    By hand: boxcheck stress run p2p --seconds 60
+    """
+    samples = by_pair(results, "p2p")
+    for info in results.gpus:
+        blind = [one for one in results.named("p2p.self-test") if one.gpu == info.key and one.wrong]
+        if blind:
+            subject = subject_of(results, info.key)
+            yield failed(
+                subject, f"makes or compares payloads wrongly: {many(sum(one.wrong for one in blind), 'word')}",
+                notes=tuple(in_words(word) for one in blind for word in one.words[:SHOWN]), help=BROKEN[1:],
+                cause=cause_of(results, info.key), title=f"{subject}: wrong results", where=str(subject))
+    bad = [pair for pair, of in samples.items() if any(one.wrong for one in of)]
+    for pair in bad:
+        yield _wrong_pair(results, pair, samples[pair], bad, list(samples))
+    right, lacking = 0, []
+    for pair, whats in wanted(results).items():
+        compared = {one.what for one in samples.get(pair, ()) if one.checked}
+        missing = [what.removeprefix("p2p.") for what in whats if what not in compared]
+        if not compared:
+            lacking.append(f"{pair[0]} > {pair[1]}")
+        elif missing and pair not in bad:
+            lacking.append(f"{pair[0]} > {pair[1]} ({listed(missing)})")
+        right += not missing and pair not in bad
+    if lacking:
+        yield unknown(all_of(results), f"not compared: {listed(lacking)}", notes=tuple(lacking))
+    if right:
+        words = sum(one.checked for pair, of in samples.items() if pair not in bad for one in of)
+        says = f"{many(words, 'word')} compared between {many(right, 'ordered pair')}, none wrong"
+        yield passed(all_of(results), says, measured=Quantity(0, "wrong words"))
+    elif not lacking and not bad:
+        yield unknown(all_of(results), "no word was compared")
+
+
+def _wrong_pair(
+    results: StressResults, pair: Pair, samples: Sequence[Sample], bad: Sequence[Pair], tried: Sequence[Pair]
+) -> Finding:
+    wrong = [one for one in samples if one.wrong]
+    ways = listed(sorted({one.what.removeprefix("p2p.") for one in wrong}))
+    clean = sorted({one.what.removeprefix("p2p.") for one in samples if one.checked} - {
+        one.what.removeprefix("p2p.") for one in wrong})
+    number, subject = sum(one.wrong for one in wrong), pair_subject(results, pair)
+    words = [word for one in wrong for word in one.words][:SHOWN]
+    fastest = max((one.value for one in wrong if one.value is not None and one.unit == "GB/s"), default=None)
+    speed = "" if fastest is None else f", at {fastest:.1f} GB/s"
+    key = culprit(bad, tried)
+    return failed(
+        subject, f"{many(number, 'word')} wrong in {len(wrong)} of {many(len(samples), 'transfer')}{speed}: {ways}",
+        measured=Quantity(number, "wrong words"),
+        notes=(*(in_words(word) for word in words), *((f"right: {listed(clean)}",) if clean else ())), help=BROKEN,
+        cause=cause_of_pairs(results, pair, bad, tried), where=str(subject),
+        title=f"{subject if key is None else place_of(results, key)}: wrong data between GPUs")
+
+
+@check("p2p.access", reads=[StressResults], limits=[ACCESS], stress="p2p")
+def access(results: StressResults, want: Profile) -> Iterator[Finding]:
+    """GPUs do not reach each other's memory.
+
+    Why it matters: without peer access every copy between GPUs goes through the host's memory, at half the speed and
+    three times the load; programs do that without a word.
+    What to do: the BAR must cover the whole memory, the IOMMU be off or in passthrough, ACS off; GeForce cards need a
+    driver that allows it; amdgpu needs a kernel with CONFIG_HSA_AMD_P2P.
+    Not a fault: GPUs whose vendor gives none, where the profile does not ask for it.
+    By hand: nvidia-smi topo -p2p rw; rocm-smi --showtopoaccess
+    """
+    bound, told = want.limit(ACCESS), answers(results)
+    silent = [f"{one} > {other}" for one, other in pairs_of(results) if (one, other) not in told]
+    refused = {pair: sample for pair, sample in told.items() if sample.notes.get("access") == "refused"}
+    without = [f"{one} > {other}" for (one, other), sample in told.items() if sample.notes.get("access") == "no"]
+    for pair, sample in refused.items():
+        yield failed(
+            pair_subject(results, pair), f"the driver says that it can, and then refuses: {sample.notes.get('says')}",
+            cause=pair_cause(pair), help=BROKEN[1:], where=str(pair_subject(results, pair)))
+    if silent:
+        yield unknown(all_of(results), f"not asked: {listed(silent)}", notes=tuple(silent))
+    if without:
+        says = f"no peer access: {listed(without)}; copies go by way of the host"
+        demanded = bound is not None and True in (bound.must, bound.should)
+        if bound is not None and demanded:
+            yield Finding(
+                check="", subject=all_of(results), outcome=outcome_of(False, bound), says=says, limit=bound,
+                help=BROKEN[1:], measured=Quantity(False), notes=tuple(without))
+        else:
+            yield skipped(all_of(results), f"{says}; the profile does not ask for it", notes=tuple(without))
+    elif told and not refused and not silent:
+        yield passed(all_of(results), f"all {len(told)} ordered pairs reach each other")
+    elif not told and not silent:
+        yield unknown(all_of(results), "no GPU was asked")

@@ -1,0 +1,593 @@
+"""The vendor's library as a second engine: found, called rightly, proven, chosen by speed; and whatever it does, survived.
+
+Libraries of paper (`mock_blas`) multiply in the host's memory; they refuse calls that a real one would not forgive.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from boxcheck.gpu import GpuError, vendor_blas, vendor_cublas, vendor_library, vendor_rocblas
+from boxcheck.gpu.device import DriverGpu
+from boxcheck.gpu.vendor_blas import LibraryError, LibraryProduct, open_library
+from boxcheck.kernels.catalogue import portable_product
+from boxcheck.kernels.matrix import MatrixKernel
+from boxcheck.model import Limit, Outcome, Unread
+from boxcheck.profile import Profile
+from boxcheck.stress import (
+    Rig,
+    Sample,
+    StressResults,
+    engine_choice,
+    kernel_choice,
+    library_proof,
+    matmul_checks,
+    matmul_library_checks,
+)
+from boxcheck.stress import matmul as module
+from boxcheck.stress.faults import FaultyGpu
+from boxcheck.stress.kernel_choice import prove
+from boxcheck.stress.products import Exact
+from tests.gpu.devices import opened
+from tests.gpu.mock_blas.build import Mock, build, has_compiler
+from tests.gpu.mock_blas.host_gpu import host_gpu
+
+pytestmark = pytest.mark.skipif(not has_compiler(), reason="no gcc to build libraries of paper with")
+ROOT = Path(__file__).parents[2]
+KERNEL = portable_product("bf16")
+OWN = msgspec.structs.replace(
+    KERNEL, name="tuned-bf16", full_power=True, source=msgspec.structs.replace(KERNEL.source, name="tuned.cu"))
+NONE = Profile(name="none", revision=1, title="no limits")
+SHAPE = (64, 128, 320)
+"""Deeper than the small proof, so that a library of paper can tell it."""
+
+
+@pytest.fixture
+def cublas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """The only cuBLAS here is one of paper."""
+    monkeypatch.setattr(vendor_cublas, "paths", lambda driver: iter([str(tmp_path / "cuda" / "libcublas.so.13")]))
+    build("cublaslt", tmp_path / "cuda")
+    return build("cublas", tmp_path / "cuda")
+
+
+@pytest.fixture
+def rocblas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """The only rocBLAS here is one of paper, with kernels for gfx1151."""
+    monkeypatch.setattr(vendor_rocblas, "paths", lambda: iter([str(tmp_path / "rocm" / "librocblas.so.4")]))
+    kernels = tmp_path / "rocm" / "rocblas" / "library"
+    kernels.mkdir(parents=True)
+    (kernels / "TensileLibrary_lazy_gfx1151.dat").touch()
+    return build("rocblas", tmp_path / "rocm")
+
+
+def _open(gpu: DriverGpu) -> Any:
+    library = open_library(gpu)
+    assert not isinstance(library, Unread), library.why
+    return library
+
+
+# Calling it.
+
+
+@pytest.mark.parametrize(("name", "backend", "arch", "elements"), [
+    ("cublas", "cuda", "sm_89", {"fp16", "bf16", "tf32", "fp32", "int8", "e4m3"}),
+    ("rocblas", "hip", "gfx1151", {"fp16", "bf16", "fp32", "int8"})])
+def test_every_element_is_right_and_no_call_is_amiss(
+        request: pytest.FixtureRequest, name: str, backend: Any, arch: str, elements: set[str]) -> None:
+    mock = request.getfixturevalue(name)
+    gpu = host_gpu(backend, arch)
+    library = _open(gpu)
+    assert library.elements == elements
+    for element in sorted(elements):
+        sample, refused = prove(gpu, LibraryProduct(library, element))
+        assert refused is None
+        assert sample is not None
+        assert (sample.wrong, sample.checked) == (0, 128 * 256)
+    assert mock.count("products") >= len(elements) - 1
+    assert (mock.count("misuses"), mock.count("handles")) == (0, 1)
+    library.close()
+    assert mock.count("handles") == 0
+    gpu.close()
+
+
+def test_a_wrong_element_of_a_library_is_seen_and_placed(cublas: Mock) -> None:
+    gpu = host_gpu()
+    product = LibraryProduct(_open(gpu), "bf16")
+    cublas.script(wrong=1)
+    sample, _ = prove(gpu, product)
+    assert sample is not None
+    assert (sample.wrong, sample.words[0].where) == (1, "row 5, column 3")
+
+
+@pytest.mark.parametrize(("status", "kind", "words"), [
+    (3, "out-of-memory", "cublas 13.1.0: it got no memory (cublasGemmEx, bf16: status 3)"),
+    (15, "unsupported", "it has no such product for this GPU"), (99, "error", "an error that boxcheck does not know")])
+def test_what_a_library_refuses_is_said_and_its_memory_given_back(
+        cublas: Mock, status: int, kind: str, words: str) -> None:
+    gpu = host_gpu()
+    product = LibraryProduct(_open(gpu), "bf16")
+    cublas.script(status=status)
+    sample, refused = prove(gpu, product)
+    assert sample is None
+    assert isinstance(refused, LibraryError)
+    assert refused.kind == kind
+    assert words in refused.says
+    assert gpu.calls.memory == {}  # type: ignore[attr-defined]
+
+
+def test_fp8_that_the_gpu_has_not_is_refused(cublas: Mock, tmp_path: Path) -> None:
+    gpu = host_gpu()
+    product = LibraryProduct(_open(gpu), "e4m3")
+    Mock(tmp_path / "cuda" / "libcublasLt.so.13").script(status=15)
+    _, refused = prove(gpu, product)
+    assert isinstance(refused, LibraryError)
+    assert refused.kind == "unsupported"
+
+
+def test_without_cublaslt_there_is_no_fp8_and_the_rest_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mock = build("cublas", tmp_path)
+    monkeypatch.setattr(vendor_cublas, "paths", lambda driver: iter([str(mock.path)]))
+    library = _open(host_gpu())
+    assert library.elements == {"fp16", "bf16", "tf32", "fp32", "int8"}
+    with pytest.raises(LibraryError, match="no such products of e4m3"):
+        LibraryProduct(library, "e4m3")
+
+
+def test_rocblas_that_went_a_slower_way_for_want_of_memory_is_right(rocblas: Mock) -> None:
+    gpu = host_gpu("hip", "gfx1151")
+    product = LibraryProduct(_open(gpu), "fp16")
+    rocblas.script(status=7)
+    sample, _ = prove(gpu, product)
+    assert sample is not None
+    assert sample.wrong == 0
+
+
+def test_memory_that_was_freed_is_not_given_to_a_library(cublas: Mock) -> None:
+    gpu = host_gpu()
+    library = _open(gpu)
+    buffer = gpu.allocate(1024)
+    buffer.free()
+    with pytest.raises(ValueError, match="after it was freed"):
+        library.multiply("bf16", buffer, buffer, buffer, (8, 8, 8), False)
+
+
+# Finding it.
+
+
+def test_the_wheels_folder_comes_first_and_what_the_driver_cannot_run_is_left_out(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel, home = tmp_path / "site" / "nvidia" / "cu13" / "lib", tmp_path / "home" / "lib64"
+    old = tmp_path / "site" / "nvidia" / "cublas" / "lib"
+    for folder, name in ((wheel, "libcublas.so.13"), (home, "libcublas.so.13"), (old, "libcublas.so.12")):
+        folder.mkdir(parents=True)
+        (folder / name).touch()
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "home"))
+    new = [path for path in vendor_cublas.paths("CUDA 13.0, driver 580.65") if not path.startswith("/usr")]
+    assert new == [
+        str(wheel / "libcublas.so.13"), str(home / "libcublas.so.13"), "libcublas.so.13", str(old / "libcublas.so.12"),
+        "libcublas.so.12"]
+    assert not [path for path in vendor_cublas.paths("CUDA 12.4, driver 550.90") if "13" in path.rsplit(".", 1)[1]]
+
+
+def test_rocblas_is_looked_for_beside_the_hip_runtime_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("in-use", "rocm/lib"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "librocblas.so.4").touch()
+    monkeypatch.setattr(vendor_rocblas, "loaded_files", lambda name: [str(tmp_path / "in-use" / "libamdhip64.so.6")])
+    monkeypatch.setenv("ROCM_PATH", str(tmp_path / "rocm"))
+    found = [path for path in vendor_rocblas.paths() if path.startswith(str(tmp_path))]
+    assert found == [str(tmp_path / "in-use" / "librocblas.so.4"), str(tmp_path / "rocm" / "lib" / "librocblas.so.4")]
+
+
+@pytest.mark.parametrize(("backend", "words"), [("cuda", "cuBLAS was not found"), ("hip", "rocBLAS was not found")])
+def test_no_library_is_absent_and_no_error(backend: Any, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vendor_cublas, "paths", lambda driver: iter(["/nowhere/libcublas.so.13", "libcublas-of-nobody.so"]))
+    monkeypatch.setattr(vendor_rocblas, "paths", lambda: iter(["librocblas-of-nobody.so"]))
+    found = open_library(host_gpu(backend))
+    assert isinstance(found, Unread)
+    assert found.kind == "absent"
+    assert words in found.why
+
+
+def test_a_processor_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for gpu in opened("cpu"):
+        found = open_library(gpu)
+        assert isinstance(found, Unread)
+        assert found.kind == "unsupported"
+
+
+def test_a_file_that_is_no_library_is_an_error_in_one_sentence(cublas: Mock, tmp_path: Path) -> None:
+    (tmp_path / "text.so").write_text("no library")
+    found = vendor_library.opened([str(tmp_path / "text.so")], lambda library, path: path, "cuBLAS", "")
+    assert isinstance(found, Unread)
+    assert found.kind == "error"
+    assert "\n" not in found.why
+    assert vendor_library.opened(
+        [str(tmp_path / "text.so"), str(cublas.path)], lambda library, path: path, "cuBLAS", "") == str(cublas.path)
+
+
+def test_a_library_whose_own_library_is_missing_is_no_absent_one(tmp_path: Path) -> None:
+    (tmp_path / "x.c").write_text("int x(void) { return 1; }")
+    for out, more in (("libneeded.so", []), ("libneeds.so", ["-Wl,--no-as-needed", "-L.", "-lneeded"])):
+        subprocess.run(["gcc", "-shared", "-fPIC", "x.c", "-o", out, *more], cwd=tmp_path, check=True, timeout=60)
+    (tmp_path / "libneeded.so").unlink()
+    found = vendor_library.opened([str(tmp_path / "libneeds.so")], lambda library, path: path, "cuBLAS", "")
+    assert isinstance(found, Unread)
+    assert found.kind == "error"
+    assert "libneeded.so" in found.why
+
+
+def test_a_library_without_the_function_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mock = build("cublas", tmp_path, "-DGEMM=cublasOther")
+    monkeypatch.setattr(vendor_cublas, "paths", lambda driver: iter([str(mock.path)]))
+    found = open_library(host_gpu())
+    assert isinstance(found, Unread)
+    assert f"{mock.path} has no cublasGemmEx" in found.why
+
+
+def test_a_library_that_does_not_start_is_told_and_another_that_does_is_taken(
+        cublas: Mock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cublas.script(create=1)
+    found = open_library(host_gpu())
+    assert isinstance(found, Unread)
+    assert found.kind == "error"
+    assert "the driver may be too old" in found.why
+    other = build("cublas", tmp_path / "other")
+    other.script(version=12)
+    monkeypatch.setattr(vendor_cublas, "paths", lambda driver: iter([str(cublas.path), str(other.path)]))
+    assert _open(host_gpu()).version == "12.1.0"
+
+
+def test_whatever_goes_wrong_while_looking_is_told_and_never_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(driver: str) -> Iterator[str]:
+        raise RuntimeError("half installed")
+
+    monkeypatch.setattr(vendor_cublas, "paths", broken)
+    found = open_library(host_gpu())
+    assert isinstance(found, Unread)
+    assert "half installed" in found.why
+
+
+def test_rocblas_is_not_started_on_a_gpu_that_it_has_no_kernels_for(
+        rocblas: Mock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = open_library(host_gpu("hip", "gfx1103"))
+    assert isinstance(found, Unread)
+    assert found.kind == "unsupported"
+    assert "brings no kernels for gfx1103" in found.why
+    assert rocblas.count("handles") == 0
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "TensileLibrary_gfx1103.dat").touch()
+    monkeypatch.setenv("ROCBLAS_TENSILE_LIBPATH", str(own))
+    assert _open(host_gpu("hip", "gfx1103")).version == "4.4.1"
+
+
+def test_rocblas_of_another_rocm_than_the_runtime_is_refused(rocblas: Mock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vendor_rocblas, "loaded_files", lambda name: ["/a/libamdhip64.so.6", "/b/libamdhip64.so.7"])
+    found = open_library(host_gpu("hip", "gfx1151"))
+    assert isinstance(found, Unread)
+    assert "belongs to another ROCm" in found.why
+    assert rocblas.count("handles") == 0
+
+
+def test_what_is_loaded_is_found_by_the_beginning_of_its_name(cublas: Mock) -> None:
+    assert os.path.realpath(cublas.path) in [os.path.realpath(path) for path in vendor_library.loaded_files("libcublas.so.13")]
+    assert vendor_library.loaded_files("libcublas-of-nobody") == []
+
+
+# Beside boxcheck's own kernels.
+
+
+class Box:
+    """A device, a rig over it at full size, and what a run of the module gave."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, gpu: DriverGpu) -> None:
+        self.gpu = gpu
+        self.kernels: tuple[MatrixKernel, ...] = (OWN, KERNEL)
+        monkeypatch.setattr(module, "FULL_SHAPES", (SHAPE,))
+        monkeypatch.setattr(module, "BATCH_SECONDS", 0.03)
+        monkeypatch.setattr(engine_choice, "TRIAL_SECONDS", 0.03)
+        monkeypatch.setattr(kernel_choice, "candidates", lambda arch, element: self.kernels)
+        self.samples: list[Sample] = []
+
+    def run(self, fault: Any = None, **options: str) -> Box:
+        device: Any = FaultyGpu(self.gpu, fault) if fault else self.gpu
+        rig = Rig([device], seconds=0.1, seed=5, options={"elements": "bf16", **options})
+        self.samples = list(module.matmul(rig))
+        return self
+
+    def own_takes(self, seconds: float) -> Box:
+        self.gpu.calls.pauses[OWN.source.name] = seconds  # type: ignore[attr-defined]
+        return self
+
+    @property
+    def notes(self) -> Any:
+        """Of the last power sample."""
+        return [one.notes for one in self.samples if one.what.endswith(".power")][-1]
+
+    def results(self) -> StressResults:
+        return StressResults(
+            module="matmul", gpus=(self.gpu.info,), samples=tuple(self.samples), troubles=(), ended=(self.gpu.info.key,))
+
+    def judged(self, check: Any, want: Profile = NONE) -> Any:
+        (finding,) = check(self.results(), want)
+        return finding
+
+
+@pytest.fixture
+def box(monkeypatch: pytest.MonkeyPatch) -> Box:
+    return Box(monkeypatch, host_gpu())
+
+
+def test_a_faster_library_multiplies_at_full_power_and_is_named(cublas: Mock, box: Box) -> None:
+    box.own_takes(0.02).run()
+    assert (box.notes["engine"], box.notes["kernel"], box.notes["own_kernel"]) == ("cublas 13.1.0", "cublas-bf16", OWN.name)
+    assert box.notes["library_tflops"] > box.notes["own_tflops"] > 0
+    assert sum(one.wrong for one in box.samples) == 0
+    assert box.judged(matmul_library_checks.library).outcome is Outcome.PASS
+    assert box.judged(matmul_library_checks.library_slow).outcome is Outcome.PASS
+    assert box.judged(matmul_checks.repeatability).outcome is Outcome.PASS
+    bound = Limit("matmul.bf16_tflops", "ge", must=1e-9, unit="TFLOPS", source="test")
+    rate = box.judged(matmul_checks.rate, msgspec.structs.replace(NONE, limits={bound.name: bound}))
+    assert "by cublas 13.1.0 (" in rate.says
+    assert rate.says.count(OWN.name) == 1
+    assert (cublas.count("misuses"), cublas.count("handles")) == (0, 0)
+
+
+def test_a_slower_library_is_timed_and_left_alone(cublas: Mock, box: Box) -> None:
+    cublas.script(sleep_us=20_000)
+    box.own_takes(0.004).run()
+    assert (box.notes["engine"], box.notes["kernel"], box.notes["library"]) == ("own", OWN.name, "cublas 13.1.0")
+    assert box.notes["library_tflops"] < box.notes["own_tflops"]
+    assert box.judged(matmul_library_checks.library_slow).outcome is Outcome.PASS
+    exact = [one for one in box.samples if one.what.endswith(".exact")]
+    assert {one.notes["kernel"] for one in exact} == {OWN.name}
+
+
+def test_a_library_at_a_tenth_of_the_kernels_speed_is_a_finding_of_its_own(cublas: Mock, box: Box) -> None:
+    cublas.script(sleep_us=60_000, narrow_us=60_000)
+    finding = box.run().judged(matmul_library_checks.library_slow)
+    assert finding.outcome is Outcome.MARGINAL
+    assert finding.cause == "library:cublas 13.1.0"
+    assert box.notes["engine"] == "own"
+    assert box.judged(matmul_library_checks.library).outcome is Outcome.PASS
+
+
+def test_a_library_that_is_slow_with_wide_results_alone_is_none(cublas: Mock, box: Box) -> None:
+    cublas.script(sleep_us=80_000)
+    box.own_takes(0.003).run()
+    assert [one.notes["kernel"] for one in box.samples if one.what.endswith(".trial")][-1] == "cublas-bf16-narrow"
+    assert box.judged(matmul_library_checks.library_slow).outcome is Outcome.PASS
+
+
+def _trial(rate: float, engine: str, element: str = "bf16", **changes: Any) -> Sample:
+    return Sample(
+        what=f"matmul.{element}.trial", gpu="cuda:0", seconds=0.2, value=rate, unit="TFLOPS", checked=1, of="digests",
+        wrong=0, notes={"kernel": engine, "engine": engine}, **changes)
+
+
+@pytest.mark.parametrize(("rate", "outcome"), [(9.99, Outcome.MARGINAL), (10.0, Outcome.PASS)])
+def test_just_a_tenth_is_not_below_a_tenth(box: Box, rate: float, outcome: Outcome) -> None:
+    box.samples = [_trial(100.0, "own"), _trial(80.0, "own"), _trial(rate, "cublas 13.1.0"), _trial(400.0, "own", "int8"),
+                   _trial(500.0, "cublas 13.1.0", "int8"), _trial(1.0, "cublas 13.1.0", "tf32")]
+    finding = box.judged(matmul_library_checks.library_slow)
+    assert finding.outcome is outcome
+    assert finding.says.startswith("bf16: ")
+    assert bool(finding.help) is (outcome is Outcome.MARGINAL)
+
+
+def test_a_library_that_is_wrong_at_full_size_is_a_fault_of_software(cublas: Mock, box: Box) -> None:
+    cublas.script(wrong=2)
+    finding = box.run().judged(matmul_library_checks.library)
+    assert finding.outcome is Outcome.FAIL
+    assert finding.cause == "library:cublas 13.1.0"
+    assert "row 5, column 3" in finding.notes[0]
+    assert (box.notes["engine"], box.notes["library_state"]) == ("own", "wrong")
+    for check in (matmul_checks.wrong_elements, matmul_checks.repeatability, matmul_checks.self_test):
+        assert box.judged(check).outcome is Outcome.PASS
+
+
+def test_a_library_is_verified_on_every_shape_that_it_would_multiply(
+        cublas: Mock, box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FULL_SHAPES", ((64, 128, 192), SHAPE))
+    cublas.script(wrong=2)
+    box.own_takes(0.02).run()
+    proofs = [(one.notes["shape"], one.wrong) for one in box.samples if one.what.endswith(".library")]
+    assert proofs == [("128x256x256", 0), ("64x128x192", 0), ("64x128x320", 1)]
+    assert box.notes["engine"] == "own"
+
+
+def test_a_library_of_which_no_product_is_right_may_be_called_wrongly(cublas: Mock, box: Box) -> None:
+    cublas.script(wrong=1)
+    finding = box.run().judged(matmul_library_checks.library)
+    assert finding.outcome is Outcome.UNKNOWN
+    assert "or is called wrongly" in finding.says
+    assert box.judged(matmul_checks.self_test).outcome is Outcome.PASS
+    assert box.judged(matmul_library_checks.library_slow).outcome is Outcome.SKIP
+
+
+def test_where_the_kernels_are_wrong_too_the_library_is_not_to_blame(cublas: Mock, box: Box) -> None:
+    cublas.script(wrong=2)
+    box.run()
+    bad = next(one for one in box.samples if one.what.endswith(".exact"))
+    box.samples.append(msgspec.structs.replace(bad, wrong=1))
+    assert box.judged(matmul_library_checks.library).outcome is Outcome.UNKNOWN
+
+
+def test_a_product_of_full_size_that_is_right_when_repeated_was_the_gpus_fault(cublas: Mock, box: Box) -> None:
+    cublas.script(once=1)
+    box.run()
+    assert box.notes["library_state"] == "unsteady"
+    assert box.judged(matmul_checks.wrong_elements).outcome is Outcome.FAIL
+    assert box.judged(matmul_library_checks.library).outcome is Outcome.UNKNOWN
+
+
+def test_a_library_whose_bits_change_is_left_out_and_the_gpu_not_blamed(cublas: Mock, box: Box) -> None:
+    cublas.script(unsteady=3)
+    finding = box.own_takes(0.02).run().judged(matmul_library_checks.library)
+    assert finding.outcome is Outcome.UNKNOWN
+    assert "other bits from one product to the next" in finding.says
+    assert box.notes["engine"] == "own"
+    assert box.judged(matmul_checks.repeatability).outcome is Outcome.PASS
+
+
+def test_bits_that_change_while_a_chosen_library_multiplies_are_the_gpus(
+        cublas: Mock, box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = module.power_phase
+
+    def later(*given: Any) -> Iterator[Sample]:
+        cublas.script(unsteady=cublas.count("products") + 2)
+        return real(*given)
+
+    monkeypatch.setattr(module, "power_phase", later)
+    finding = box.own_takes(0.02).run().judged(matmul_checks.repeatability)
+    assert box.notes["engine"] == "cublas 13.1.0"
+    assert finding.outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize(("status", "state", "outcome"), [
+    (3, "unusable", Outcome.UNKNOWN), (14, "unusable", Outcome.UNKNOWN), (15, "unsupported", Outcome.SKIP)])
+def test_a_library_that_refuses_is_left_out(cublas: Mock, box: Box, status: int, state: str, outcome: Outcome) -> None:
+    cublas.script(status=status)
+    finding = box.run().judged(matmul_library_checks.library)
+    assert (box.notes["engine"], box.notes["library_state"]) == ("own", state)
+    assert finding.outcome is outcome
+    assert f"status {status}" in finding.says
+
+
+def test_a_machine_without_the_library_is_none_the_worse(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vendor_cublas, "paths", lambda driver: iter([]))
+    finding = box.run().judged(matmul_library_checks.library)
+    assert finding.outcome is Outcome.SKIP
+    assert "cuBLAS was not found" in finding.says
+    assert box.judged(matmul_library_checks.library_slow).outcome is Outcome.SKIP
+    with pytest.raises(GpuError, match="engine=library: cuBLAS was not found"):
+        box.run(engine="library")
+
+
+@pytest.mark.parametrize("options", [{"engine": "own"}, {"kernel": OWN.name}, {"size": "test"}, {"phase": "exact"}])
+def test_a_library_that_was_not_asked_for_is_not_looked_for(
+        box: Box, monkeypatch: pytest.MonkeyPatch, options: dict[str, str]) -> None:
+    monkeypatch.setattr(library_proof, "open_library", lambda gpu: pytest.fail("it was looked for"))
+    box.run(**options)
+    assert not [one for one in box.samples if one.what.endswith((".library", ".trial"))]
+
+
+def test_a_fault_is_put_into_kernels_and_found_there(cublas: Mock, box: Box) -> None:
+    box.run(fault="flip-output")
+    assert cublas.count("products") == 0
+    assert box.judged(matmul_checks.wrong_elements).outcome is Outcome.FAIL
+    with pytest.raises(GpuError, match="no injected fault"):
+        box.run(fault="flip-output", engine="library")
+
+
+def test_a_library_that_is_asked_for_multiplies_though_it_is_slower(cublas: Mock, box: Box) -> None:
+    cublas.script(sleep_us=10_000)
+    assert box.run(engine="library").notes["engine"] == "cublas 13.1.0"
+    with pytest.raises(GpuError, match="engine=both is neither own nor library"):
+        box.run(engine="both")
+
+
+def test_a_processor_is_never_asked_for_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library_proof, "open_library", lambda gpu: pytest.fail("it was looked for"))
+    for gpu in opened("cpu"):
+        samples = list(module.matmul(Rig([gpu], seconds=0.1, options={"elements": "bf16"})))
+        assert {one.notes["engine"] for one in samples if one.what.endswith(".power")} == {"own"}
+        results = StressResults(
+            module="matmul", gpus=(gpu.info,), samples=tuple(samples), troubles=(), ended=(gpu.info.key,), full_size=False)
+        for check in (matmul_library_checks.library, matmul_library_checks.library_slow):
+            assert [one.outcome for one in check(results, NONE)] == [Outcome.SKIP]
+
+
+def test_what_breaks_the_gpu_while_a_library_multiplies_names_it(
+        cublas: Mock, box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(self: LibraryProduct, *rest: Any) -> None:
+        box.gpu.calls.fails = GpuError("lost", "the GPU fell off the bus")  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(LibraryProduct, "multiply", breaks)
+    with pytest.raises(GpuError, match="off the bus, while cublas") as raised:
+        box.run()
+    assert raised.value.says.endswith("while cublas 13.1.0 multiplied")
+    assert (raised.value.kind, raised.value.help) == ("lost", "--option engine=own leaves the library out")
+
+
+CRASH = """
+import sys
+from pathlib import Path
+from boxcheck.gpu import vendor_cublas
+from boxcheck.gpu.vendor_blas import LibraryProduct, open_library
+from boxcheck.stress.kernel_choice import prove
+from tests.gpu.mock_blas.build import Mock
+from tests.gpu.mock_blas.host_gpu import host_gpu
+
+vendor_cublas.paths = lambda driver: iter([sys.argv[1]])
+Mock(Path(sys.argv[1])).script(status=-1)
+gpu = host_gpu()
+prove(gpu, LibraryProduct(open_library(gpu), "bf16"))
+"""
+
+
+def test_a_library_that_crashes_takes_its_process_alone_and_was_named_last(
+        cublas: Mock, box: Box, capsys: pytest.CaptureFixture[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CRASH, str(cublas.path)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGABRT
+    trying = f"trying cublas 13.1.0 ({cublas.path}); --option engine=own leaves it out"
+    assert done.stderr.splitlines()[-1] == trying
+    box.run()  # where it does not crash, the last words are no longer these
+    assert capsys.readouterr().err.splitlines() == [trying, "cublas 13.1.0 was right on a small product of bf16"]
+
+
+def test_of_several_kernels_the_fastest_is_used_and_verified_exactly(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vendor_cublas, "paths", lambda driver: iter([]))
+    better = msgspec.structs.replace(
+        OWN, name="tuned-better", source=msgspec.structs.replace(OWN.source, name="better.cu"))
+    box.kernels = (OWN, better, KERNEL)
+    box.own_takes(0.01).run()
+    assert (box.notes["kernel"], box.notes["own_kernel"]) == ("tuned-better", "tuned-better")
+    assert {one.notes["kernel"] for one in box.samples if one.what.endswith(".exact")} == {"tuned-better"}
+    assert [one.notes["kernel"] for one in box.samples if one.what.endswith(".trial")] == [OWN.name, "tuned-better"]
+
+
+def test_a_run_that_is_stopped_while_it_chooses_ends(cublas: Mock, box: Box) -> None:
+    seen: list[str] = []
+    rig = Rig([box.gpu], seconds=0.1, options={"elements": "bf16"}, beat=lambda text, done: seen.append(text),
+              stopping=lambda: f"bf16: timing {OWN.name}" in seen)
+    samples = list(module.matmul(rig))
+    assert "bf16: timing cublas-bf16" not in seen
+    assert not [one for one in samples if one.what.endswith((".exact", ".power"))]
+
+
+def test_a_candidate_must_be_clearly_faster_than_one_before_it() -> None:
+    assert engine_choice.fastest([100.0, 102.9]) == 0
+    assert engine_choice.fastest([100.0, 103.1]) == 1
+    assert engine_choice.fastest([0.0, 50.0, 51.0]) == 1
+
+
+def test_a_library_comes_between_no_two_products_of_a_kernel(cublas: Mock) -> None:
+    """The same data gives the same exact product by both."""
+    gpu = host_gpu()
+    product = LibraryProduct(_open(gpu), "bf16")
+    rows = []
+    for engine in (product, KERNEL):
+        with Exact(gpu, engine, SHAPE, 9) as exact:
+            exact.multiply(1)
+            rows.append(exact.row(17).tolist())
+    assert rows[0] == rows[1]
+
+
+def test_a_narrow_result_is_made_of_16_bits_alone(cublas: Mock) -> None:
+    library = _open(host_gpu())
+    assert LibraryProduct(library, "int8").narrowed() is None
+    with pytest.raises(LibraryError, match="no such products"):
+        vendor_blas.LibraryProduct(library, "fp32", narrow=True)

@@ -1,0 +1,347 @@
+"""For every check of a stress module: results on which it passes and, by a notch, some on which it does not.
+
+Results are made up, sample by sample as the modules give them; limits are those of the shipped profile of a box, so that
+a notch also shows what that profile asks for. tests/stress/test_every_check.py judges them, and says what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from boxcheck.engine.inspect import read_facts
+from boxcheck.gpu import GpuInfo
+from boxcheck.model import Bdf, Finding
+from boxcheck.probes.gpus import Gpus
+from boxcheck.profile import load_profile
+from boxcheck.registry import CHECKS, run_check
+from boxcheck.stress import Sample, StressResults, Trouble
+from boxcheck.stress.collective import NAMES, TRAINING
+from boxcheck.stress.copy import names
+from boxcheck.stress.p2p_plan import expected
+from boxcheck.stress.runtime import RuntimeGpus
+from boxcheck.stress.watched import Watching
+from tests.boxes import build
+from tests.boxes.memory import host
+
+WOPR, GREEN, GREEN2, RED, DEV = "wopr-7x4090", "tinybox-green", "tinybox-green-v2", "tinybox-red", "geohot-amd-dev"
+STRIX = "strix-halo"
+GIB = 1 << 30
+ROUNDS = 8
+"""Samples of a kind: as many as the checks want to tell whether a rate falls."""
+ELEMENTS = ("bf16", "fp16", "int8", "tf32", "e4m3", "fp32")
+FAST = 500.0
+"""TFLOPS above every limit."""
+
+Made = Mapping[type, Any]
+"""What a check reads, by type."""
+
+
+class Notch(NamedTuple):
+    check: str
+    box: str
+    """Profile whose limits are asked."""
+    make: Callable[[Any], Made]
+    sides: Sequence[tuple[Any, str]]
+    """Values in order, each with the gravest outcome that the check may then find."""
+    limit: str | None = None
+    """The limit of the profile that decides. The finding must say the value as what was measured."""
+
+
+def device(index: int, **changes: Any) -> GpuInfo:
+    found = GpuInfo(
+        backend="cuda", index=index, name="RTX 4090", arch="sm_89", bdf=Bdf(f"0000:{0x01 + 0x20 * index:02x}:00.0"),
+        memory_bytes=24 * GIB, free_bytes=23 * GIB, compute_units=128, unified=False, is_gpu=True, driver="CUDA 13.0")
+    return msgspec.structs.replace(found, **changes)
+
+
+def results(
+    module: str, samples: Iterable[Sample] = (), *, gpus: int | Sequence[GpuInfo] = 2, **changes: Any
+) -> dict[type, Any]:
+    """A run of a module on that many GPUs that came to its end, with instruments that showed nothing bad."""
+    infos = tuple(map(device, range(gpus))) if isinstance(gpus, int) else tuple(gpus)
+    keys = tuple(info.key for info in infos)
+    found = StressResults(
+        module=module, gpus=infos, slots={key: f"PCIE{at}" for at, key in enumerate(keys, 1)}, samples=tuple(samples),
+        troubles=(), ended=keys)
+    watching = Watching(
+        seconds=60.0, hottest_celsius={key: {"core": 70.0, "mem": 80.0} for key in keys},
+        most_watts=dict.fromkeys(keys, 440.0), throttled={}, readings=dict.fromkeys(keys, 120), silent={}, link_errors={},
+        links=tuple(info.bdf for info in infos if info.bdf is not None))
+    return {StressResults: msgspec.structs.replace(found, **changes), Watching: watching}
+
+
+def sample(what: str, gpu: str = "cuda:0", **fields: Any) -> Sample:
+    return Sample(**{"what": what, "gpu": gpu, "seconds": 0.25, "checked": 1000, "wrong": 0, **fields})
+
+
+def watched(**fields: Any) -> Made:
+    """A run whose instruments showed this."""
+    made = results("matmul")
+    return {**made, Watching: msgspec.structs.replace(made[Watching], **fields)}
+
+
+# Matrix products
+
+
+def products(**changes: Any) -> list[Sample]:
+    """Samples of two GPUs, each element in each phase. `changes` are of those of `cuda:0`: by element what it reaches,
+    or by the end of a sample's name the fields of it."""
+    found = []
+    for key in ("cuda:0", "cuda:1"):
+        mine = changes if key == "cuda:0" else {}
+        for element in ELEMENTS:
+            base: dict[str, Any] = {"gpu": key, "of": "elements"}
+            notes = {"kernel": f"mma-{element}", "shape": "8192x8192x8192", "engine": "own", "digest": "aa"}
+            proof = {"notes": {"kernel": f"mma-{element}", "verdict": "right"}}
+            for phase, fields in (("self-test", proof), ("exact", {}), ("inputs", {})):
+                found.append(sample(f"matmul.{element}.{phase}", **{**base, **fields, **mine.get(phase, {})}))
+            for number in range(ROUNDS):
+                value = mine.get(element, FAST) * (mine.get("last", 1.0) if number >= ROUNDS * 3 // 4 else 1.0)
+                found.append(sample(f"matmul.{element}.power", **{
+                    **base, "of": "digests", "checked": 1, "value": value, "unit": "TFLOPS", "notes": notes,
+                    **mine.get("power", {})}))
+    return found
+
+
+def matmul(**changes: Any) -> Made:
+    return results("matmul", products(**changes))
+
+
+def multiplies(element: str) -> Callable[[float], Made]:
+    return lambda tflops: matmul(**{element: tflops})
+
+
+def unlike(digest: str) -> Made:
+    """Three GPUs of a model, of which one has another digest."""
+    found = [
+        sample("matmul.bf16.power", f"cuda:{at}", of="digests", checked=1, value=FAST, unit="TFLOPS", notes={
+            "kernel": "mma-bf16", "shape": "8192x8192x8192", "digest": digest if at == 1 else "aa"}) for at in range(3)]
+    return results("matmul", found, gpus=3)
+
+
+def by_library(wrong: int) -> Made:
+    """Products of a library, of which those of one element may be wrong."""
+    notes = {"engine": "cuBLAS 12.9", "library": "cuBLAS 12.9", "library_state": "right"}
+    found = [sample(f"matmul.{element}.{phase}", notes=notes, value=FAST, unit="TFLOPS", wrong=bad)
+             for element in ("bf16", "fp16") for phase, bad in (
+                 ("library", wrong if element == "fp16" else 0), ("power", 0))]
+    return results("matmul", found, gpus=1)
+
+
+def library_reaches(percent: float) -> Made:
+    found = [sample("matmul.bf16.trial", value=value, unit="TFLOPS", notes={"engine": engine})
+             for engine, value in (("own", 100.0), ("cuBLAS 12.9", percent))]
+    return results("matmul", found, gpus=1)
+
+
+# Memory
+
+
+def vram(
+    wrong: int = 0, blind: int = 0, copy: float = 1700.0, held: float = 100.0, free: float = 100.0, last: float = 100.0,
+    info: GpuInfo | None = None,
+) -> Made:
+    """One GPU's memory: percent of what is free that was held, of its memory that was free, and of the rate at the end."""
+    info = device(0, memory_bytes=24_000 << 20) if info is None else info
+    usable = round(info.memory_bytes * free / 100)
+    notes = {
+        "held_bytes": round(usable * held / 100), "usable_bytes": usable, "free_bytes": usable,
+        "accounting": "read+write"}
+    found = [sample("vram.self-test", info.key, wrong=blind)]
+    found += [sample(what, info.key, value=copy, unit="GB/s", notes={"accounting": "copy_rw"})
+              for what in ("vram.copy", "vram.copy.engine")]
+    for number in range(ROUNDS):
+        for family in ("address", "retention", "inversion", "random", "walking"):
+            rate = 1000.0 * (last / 100 if number >= ROUNDS * 3 // 4 else 1.0)
+            found.append(sample(
+                f"vram.{family}", info.key, value=rate, unit="GB/s", notes=notes, checked=info.memory_bytes,
+                wrong=wrong if (number, family) == (1, "random") else 0))
+    return results("vram", found, gpus=[info])
+
+
+# Copies
+
+
+def copies(wrong: int = 0, last: float = 100.0, **rates: float) -> Made:
+    """One GPU and the host; `rates` of pinned copies by direction, `to` and `of` the GPU."""
+    pinned = {"copy.host-to-device.pinned": rates.get("to", 60.0), "copy.device-to-host.pinned": rates.get("of", 60.0)}
+    return results("copy", [
+        sample(what, peer="host", unit="GB/s", notes={"together": "no", "bytes": 1 << 28},
+               value=pinned.get(what, 60.0) * (last / 100 if number >= ROUNDS * 3 // 4 else 1.0),
+               wrong=wrong if (number, what) == (1, "copy.device-to-host.pinned") else 0)
+        for number in range(ROUNDS) for what in names()], gpus=1)
+
+
+def between(
+    count: int = 3, wrong: int = 0, last: float = 100.0, one_way: float = 60.0, both_ways: float = 120.0,
+    reached: bool = True,
+) -> Made:
+    """All that a run between GPUs gives; the rates are those of the first pair."""
+    ends = [(one, other) for one in range(count) for other in range(count) if one != other]
+    found = [
+        sample("p2p.access", f"cuda:{one}", peer=f"cuda:{other}", checked=0, notes={
+            "access": "yes" if reached or (one, other) != (0, 1) else "no"}) for one, other in ends]
+    reach = {pair: reached or pair != (0, 1) for pair in ends}
+    for number in range(ROUNDS):
+        for (one, other), whats in expected(count, reach).items():
+            for what in whats:
+                rate = one_way if what.startswith("p2p.one-way.") else both_ways / 2 if "both-ways" in what else 60.0
+                rate = rate if {one, other} == {0, 1} else 60.0
+                found.append(sample(
+                    what, f"cuda:{one}", peer=f"cuda:{other}", unit="us" if "latency" in what else "GB/s",
+                    value=rate * (last / 100 if number >= ROUNDS * 3 // 4 else 1.0), notes={"bytes": 1 << 26},
+                    wrong=wrong if (number, one, other) == (1, 0, 1) else 0))
+    return results("p2p", found, gpus=count)
+
+
+def collective(wrong: int = 0, product: int = 0, busbw: float = 100.0, last: float = 100.0) -> Made:
+    found = []
+    for number in range(ROUNDS):
+        for key in ("cuda:0", "cuda:1"):
+            now = number == 1 and key == "cuda:1"
+            for name in (*NAMES, TRAINING):
+                found.append(sample(
+                    f"collective.{name}", key, value=busbw * (last / 100 if number >= ROUNDS * 3 // 4 else 1.0),
+                    unit="GB/s", wrong=wrong if now and name == "all-reduce" else 0, notes={"bytes": 1 << 28}))
+            found.append(sample(
+                "collective.product", key, value=100.0, unit="TFLOPS", of="digests", checked=1,
+                wrong=product if now else 0))
+    return results("collective", found)
+
+
+# Power, waking, the run as a whole
+
+
+def pulses(wrong: int = 0, late: float = 1.0) -> Made:
+    return results("power-pulse", [
+        sample("power-pulse.bf16", f"cuda:{at}", value=100.0, unit="TFLOPS", of="digests", checked=100,
+               wrong=wrong * at, notes={"late_percent": late}) for at in range(2)])
+
+
+def waking(wrong: int) -> Made:
+    return results("wake", [sample("wake.copies", f"cuda:{at}", peer="host", wrong=wrong * at) for at in range(2)])
+
+
+def ending(kind: str | None) -> Made:
+    """Two GPUs, of which one ended by a trouble of this kind."""
+    if kind is None:
+        return results("matmul")
+    trouble = Trouble(gpus=("cuda:0",), module="matmul", kind=kind, says="it gave no sign of life for 60 s", help="wait")
+    return results("matmul", troubles=(trouble,), ended=("cuda:1",))
+
+
+def held_down(kind: str) -> Made:
+    return watched(throttled={"cuda:0": {"a reason": (kind, 7)}})
+
+
+def shown(missing: int) -> Made:
+    """The GPUs of the WOPR on its bus, and those of them that CUDA shows: all but so many."""
+    gpus = read_facts(host(build(WOPR)), (Gpus,)).of(Gpus)
+    assert isinstance(gpus, Gpus)
+    seen = tuple(device(at, bdf=gpu.bdf) for at, gpu in enumerate(gpus.gpus[missing:]))
+    return {Gpus: gpus, RuntimeGpus: RuntimeGpus(seen, {}, ("cuda", "hip"))}
+
+
+AS_STRIX = device(0, name="Radeon 8060S", arch="gfx1151", unified=True)
+
+NOTCHES: tuple[Notch, ...] = (
+    # matrix products
+    Notch("matmul.wrong-elements", WOPR, lambda wrong: matmul(exact={"wrong": wrong}), ((0, "pass"), (1, "fail"))),
+    Notch("matmul.damaged-inputs", WOPR, lambda wrong: matmul(inputs={"wrong": wrong}), ((0, "pass"), (1, "fail"))),
+    Notch("matmul.damaged-inputs", WOPR, lambda words: matmul(exact={"wrong": 0, "notes": {"wrong_input_words": words}}),
+          ((0, "pass"), (1, "fail"))),
+    Notch("matmul.repeatability", WOPR, lambda wrong: matmul(power={"wrong": wrong}), ((0, "pass"), (1, "fail"))),
+    Notch("matmul.repeatability", WOPR, unlike, (("aa", "pass"), ("ab", "fail"))),
+    Notch("matmul.self-test", WOPR, lambda verdict: matmul(**{"self-test": {"notes": {
+        "kernel": "portable-bf16", "verdict": verdict}}}),
+        (("right", "pass"), ("own defect", "unknown"), ("wrong on this device", "fail"))),
+    Notch("matmul.rate", WOPR, multiplies("bf16"),
+          ((158.0, "pass"), (157.9, "marginal"), (140.0, "marginal"), (139.9, "fail")), "matmul.bf16_tflops"),
+    Notch("matmul.rate", RED, multiplies("fp16"),
+          ((85.0, "pass"), (84.9, "marginal"), (70.0, "marginal"), (69.9, "fail")), "matmul.fp16_tflops"),
+    Notch("matmul.rate", STRIX, multiplies("fp16"),
+          ((30.0, "pass"), (29.9, "marginal"), (22.0, "marginal"), (21.9, "fail")), "matmul.fp16_tflops"),
+    Notch("matmul.rate", RED, multiplies("fp32"), ((22.0, "pass"), (21.9, "marginal")), "matmul.fp32_tflops"),
+    Notch("matmul.rate", WOPR, multiplies("tf32"), ((60.0, "pass"), (59.9, "marginal")), "matmul.tf32_tflops"),
+    Notch("matmul.rate", WOPR, multiplies("e4m3"), ((158.0, "pass"), (157.9, "marginal")), "matmul.e4m3_tflops"),
+    Notch("matmul.rate", GREEN2, multiplies("int8"), ((380.0, "pass"), (379.9, "marginal")), "matmul.int8_tflops"),
+    Notch("matmul.rate-drop", WOPR, lambda percent: matmul(last=percent / 100),
+          ((85.0, "pass"), (84.9, "marginal"), (50.0, "marginal"), (49.9, "fail"))),
+    Notch("matmul.spread", WOPR, lambda percent: matmul(bf16=FAST * (100 - percent) / 100),
+          ((8.0, "pass"), (8.1, "marginal"), (14.9, "marginal"), (15.1, "fail")), "matmul.spread_percent"),
+    Notch("matmul.library", WOPR, by_library, ((0, "pass"), (1, "fail"))),
+    Notch("matmul.library-slow", WOPR, library_reaches, ((10.0, "pass"), (9.9, "marginal"))),
+    # memory
+    Notch("vram.wrong-words", WOPR, lambda wrong: vram(wrong=wrong), ((0, "pass"), (1, "fail"))),
+    Notch("vram.self-test", WOPR, lambda wrong: vram(blind=wrong), ((0, "pass"), (1, "fail"))),
+    Notch("vram.coverage", WOPR, lambda percent: vram(held=percent), ((95.0, "pass"), (94.9, "unknown"))),
+    Notch("vram.coverage", WOPR, lambda percent: vram(free=percent), ((80.0, "pass"), (79.9, "marginal"))),
+    Notch("vram.rate", WOPR, lambda gbs: vram(copy=gbs),
+          ((910.0, "pass"), (909.9, "marginal"), (850.0, "marginal"), (849.9, "fail")), "vram.copy_gbs"),
+    Notch("vram.rate", STRIX, lambda gbs: vram(copy=gbs, info=AS_STRIX),
+          ((210.0, "pass"), (209.9, "marginal"), (190.0, "marginal"), (189.9, "fail")), "vram.copy_gbs"),
+    Notch("vram.rate-drop", WOPR, lambda percent: vram(last=percent),
+          ((85.0, "pass"), (84.9, "marginal"), (50.0, "marginal"), (49.9, "fail"))),
+    # copies from and to the host
+    Notch("copy.wrong-words", WOPR, lambda wrong: copies(wrong=wrong), ((0, "pass"), (1, "fail"))),
+    Notch("copy.rate", WOPR, lambda gbs: copies(to=gbs),
+          ((25.0, "pass"), (24.9, "marginal"), (22.0, "marginal"), (21.9, "fail")), "copy.host_to_device_gbs"),
+    Notch("copy.rate", RED, lambda gbs: copies(of=gbs),
+          ((27.0, "pass"), (26.9, "marginal"), (22.0, "marginal"), (21.9, "fail")), "copy.device_to_host_gbs"),
+    Notch("copy.asymmetry", WOPR, lambda percent: copies(to=60.0 * percent / 100),
+          ((75.0, "pass"), (74.9, "marginal"), (50.0, "marginal"), (49.9, "fail"))),
+    Notch("copy.rate-drop", WOPR, lambda percent: copies(last=percent),
+          ((80.0, "pass"), (79.9, "marginal"), (50.0, "marginal"), (49.9, "fail"))),
+    # copies between GPUs
+    Notch("p2p.wrong-words", GREEN, lambda wrong: between(wrong=wrong), ((0, "pass"), (1, "fail"))),
+    Notch("p2p.access", GREEN, lambda reached: between(reached=reached), ((True, "pass"), (False, "fail")), "p2p.access"),
+    Notch("p2p.rate", GREEN, lambda gbs: between(one_way=gbs),
+          ((24.0, "pass"), (23.9, "marginal"), (22.0, "marginal"), (21.9, "fail")), "p2p.one_way_gbs"),
+    Notch("p2p.rate", RED, lambda gbs: between(both_ways=gbs),
+          ((48.0, "pass"), (47.9, "marginal"), (47.0, "marginal"), (46.9, "fail")), "p2p.both_ways_gbs"),
+    Notch("p2p.slow-pair", GREEN, lambda gbs: between(count=4, one_way=gbs), ((36.0, "pass"), (35.9, "fail"))),
+    Notch("p2p.rate-drop", GREEN, lambda percent: between(last=percent),
+          ((80.0, "pass"), (79.9, "marginal"), (50.0, "marginal"), (49.9, "fail"))),
+    # collectives
+    Notch("collective.wrong-words", GREEN, lambda wrong: collective(wrong=wrong), ((0, "pass"), (1, "fail"))),
+    Notch("collective.wrong-products", GREEN, lambda wrong: collective(product=wrong), ((0, "pass"), (1, "fail"))),
+    Notch("collective.rate", GREEN, lambda gbs: collective(busbw=gbs),
+          ((24.0, "pass"), (23.9, "marginal"), (12.0, "marginal"), (11.9, "fail")), "collective.all_reduce_busbw_gbs"),
+    Notch("collective.rate", DEV, lambda gbs: collective(busbw=gbs),
+          ((12.0, "pass"), (11.9, "marginal")), "collective.all_reduce_busbw_gbs"),
+    Notch("collective.rate-drop", GREEN, lambda percent: collective(last=percent),
+          ((80.0, "pass"), (79.9, "marginal"), (50.0, "marginal"), (49.9, "fail"))),
+    # power and waking
+    Notch("power-pulse.repeatability", WOPR, lambda wrong: pulses(wrong=wrong), ((0, "pass"), (1, "fail"))),
+    Notch("power-pulse.edges", WOPR, lambda percent: pulses(late=percent),
+          ((10.0, "pass"), (10.1, "marginal"), (25.0, "marginal"), (25.1, "unknown"))),
+    Notch("wake.wrong-words", WOPR, waking, ((0, "pass"), (1, "fail"))),
+    # the run as a whole
+    Notch("gpu.in-runtime", WOPR, shown, ((0, "pass"), (1, "fail"))),
+    Notch("stress.completed", WOPR, ending,
+          ((None, "pass"), ("hang", "fail"), ("lost", "fail"), ("crash", "fail"), ("out-of-memory", "unknown"))),
+    Notch("stress.injected", WOPR, lambda fault: results("matmul", injected=fault),
+          ((None, "pass"), ("flip-output", "unknown"))),
+    Notch("stress.temperature", WOPR, lambda celsius: watched(hottest_celsius={
+        f"cuda:{at}": {"core": celsius} for at in range(2)}), ((95.0, "pass"), (95.1, "fail")), "thermal.gpu_celsius"),
+    Notch("stress.temperature", WOPR, ending, ((None, "pass"), ("too-hot", "fail"))),
+    Notch("stress.throttled", WOPR, held_down,
+          (("power-cap", "pass"), ("thermal-software", "marginal"), ("thermal-hardware", "fail"),
+           ("power-brake", "fail"))),
+    Notch("stress.link-errors", WOPR, lambda name: watched(link_errors={"0000:01:00.0": {name: 1}}),
+          (("NonFatalErr", "pass"), ("BadTLP", "marginal"), ("Rollover", "fail"), ("fatal DLP", "fail"))),
+)
+
+NEVER_FIRES: dict[str, str] = {
+    "stress.injected": "a fault that was put in on purpose says nothing of the machine: unknown, and never a pass",
+}
+"""Checks that neither fail nor are marginal, each with its reason."""
+
+
+def findings(notch: Notch, value: Any) -> list[Finding]:
+    """What the check of a notch finds, by the limits of its profile."""
+    made, check = notch.make(value), CHECKS[notch.check]
+    return list(run_check(check, [made[kind] for kind in check.reads], load_profile(notch.box)))
