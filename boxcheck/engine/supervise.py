@@ -199,7 +199,7 @@ def listen(
                     worker.end()
             now = time.monotonic()
             for worker, last in waiting.items():
-                if any(one.worker is worker for one in heard):
+                if any(one.worker is worker and isinstance(one.report, (Ended, Failed, Devices)) for one in heard):
                     continue
                 if told is not None and now - told > DRAIN_SECONDS:
                     worker.end()

@@ -57,6 +57,8 @@ class Worker:
             if isinstance(order, Stop):
                 self._stopping.set()
             else:
+                if isinstance(order, Run):  # here, since a `stop` that follows may come before the run has begun
+                    self._stopping.clear()
                 self._orders.put(order)
         os._exit(0)
 
@@ -88,7 +90,6 @@ class Worker:
         from boxcheck.stress import Rig
 
         discover_stress()
-        self._stopping.clear()
         watch = Watch([gpu.info for gpu in self._gpus], hot=order.inject == "hot")
 
         def beat(text: str, done: float) -> None:

@@ -206,3 +206,22 @@ def test_a_worker_whose_threads_are_all_stuck_dies_with_boxcheck(tmp_path: Path)
     while not _gone(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert _gone(pid)
+
+
+def test_a_worker_that_goes_on_after_it_was_told_to_stop_is_ended(
+    cpus: tuple[GpuInfo, ...], tmp_path: Path
+) -> None:
+    """It still gives signs of life, and does not heed the word."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if 'boxcheck.engine.worker' in sys.orig_argv:\n"
+        "    import threading\n"
+        "    threading.Event.is_set = lambda self: False\n")
+    began = time.monotonic()
+    environment = {**TWO, "PYTHONPATH": str(tmp_path)}
+    with Crew([[cpus[0]]], environment=environment) as crew:
+        (part,) = crew.run(Run(module="matmul", seconds=60, seed=1), stopping=lambda: time.monotonic() - began > 1.5)
+    assert time.monotonic() - began < 10
+    assert part.trouble is not None
+    assert part.trouble.kind == "stopped"
+    assert part.samples
