@@ -15,7 +15,7 @@ from boxcheck.judge import judge
 from boxcheck.model import Crash, Finding, Outcome, Unread, Verdict
 from boxcheck.probes.gpus import Gpus
 from boxcheck.profile import Profile
-from boxcheck.registry import CHECKS, STRESSES, Stress
+from boxcheck.registry import CHECKS, STRESSES, Stress, selected
 from boxcheck.stress import Sample, StressResults, Trouble
 from boxcheck.stress.runtime import RuntimeGpus
 from boxcheck.stress.watched import Tally, Watching
@@ -193,13 +193,27 @@ def run_stress(
         found, broken = judge_results(results, watching, facts, want)
         findings += found
         crashes += broken
-    blocking = [
-        msgspec.structs.replace(one, blocker=one.outcome is not Outcome.SKIP) for one in findings]
+    blocking = [msgspec.structs.replace(one, blocker=decides(one, want)) for one in findings]
     left_out = wanted.modules[len(every):]
     return StressRun(
         results=tuple(one for one, _ in every), watching=tuple(one for _, one in every), runtime=runtime,
         started=started, seconds=time.monotonic() - began,
         verdict=judge(blocking, want, left_out=left_out, crashes=crashes))
+
+
+def decides(finding: Finding, want: Profile) -> bool:
+    """Whether a finding is part of the verdict of a stress run. Whoever names a module asks for all that its checks find;
+    what the instruments could not read counts only where the profile requires it, since an ordinary user of a card
+    without NVML could otherwise never pass."""
+    if finding.outcome is Outcome.SKIP or selected(want.advisory, finding.check):
+        return False
+    if finding.outcome is not Outcome.UNKNOWN or want.is_blocker(finding.check, "stress"):
+        return True
+    return CHECKS[finding.check].stress != "*" or finding.check in ALWAYS
+
+
+ALWAYS = frozenset(("stress.completed", "stress.injected"))
+"""Checks of every module that no profile can leave out."""
 
 
 def slots_of(gpus: Sequence[GpuInfo], facts: Facts) -> Mapping[str, str]:
