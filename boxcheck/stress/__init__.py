@@ -119,6 +119,12 @@ class StressResults(msgspec.Struct, frozen=True, kw_only=True):
     def of_gpu(self, key: str) -> tuple[Sample, ...]:
         return tuple(sample for sample in self.samples if sample.gpu == key)
 
+    def verified(self, key: str) -> bool:
+        """Whether anything that a device did or got was compared, beside the kernels' own proofs."""
+        return any(
+            sample.checked for sample in self.samples
+            if key in (sample.gpu, sample.peer) and not sample.what.endswith("self-test"))
+
     def named(self, prefix: str) -> tuple[Sample, ...]:
         return tuple(sample for sample in self.samples if f"{sample.what}.".startswith(f"{prefix}."))
 

@@ -103,7 +103,9 @@ def completed(results: StressResults, want: Profile) -> Iterator[Finding]:
     for info in results.gpus:
         subject = subject_of(results, info.key)
         trouble = next((one for one in results.troubles if info.key in one.gpus), None)
-        if trouble is None and info.key in results.ended:
+        if trouble is None and info.key in results.ended and not results.verified(info.key):
+            yield unknown(subject, "came to its end and verified nothing")
+        elif trouble is None and info.key in results.ended:
             yield unknown(subject, "stopped before its end") if results.stopped else passed(subject, "came to its end")
         elif trouble is None:
             yield unknown(subject, "did not come to its end")

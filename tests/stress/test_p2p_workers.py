@@ -103,4 +103,5 @@ def test_a_hang_keeps_what_was_sampled_and_the_rest_is_unknown(module: str) -> N
     assert [trouble.kind for trouble in results.troubles] == ["hang"]
     assert any(sample.checked for sample in results.samples)
     assert Outcome.UNKNOWN in outcomes(f"{module}.wrong-words", results)
-    assert outcomes("stress.completed", results) == {Outcome.FAIL}
+    # The words that the worker said last name the pair; of the others nobody knows.
+    assert Outcome.FAIL in outcomes("stress.completed", results) <= {Outcome.FAIL, Outcome.UNKNOWN}
