@@ -96,8 +96,9 @@ def module_section(module: Stress, faults: object) -> Iterator[str]:
     yield from blocks_of(sys.modules[module.function.__module__].__doc__ or "")
     if about:
         yield f"\n{about.strip()}\n"
-    how = "One worker a GPU, side by side." if module.scope == "each" else (
-        f"One worker over all GPUs of a runtime, {module.peers} at least.")
+    how = f"One worker over all devices of a runtime, {module.peers} at least."
+    if module.scope == "each":
+        how = "One worker a device, side by side" + (", after each alone." if module.alone_first else ".")
     yield f"\n{how}" + (f" **Options**: {options}" if options else "") + "\n"
     yield "\n| `--inject` | what it does |\n|---|---|\n"
     yield from (f"| `{name}` | {faults[name]} |\n" for name in module.faults)

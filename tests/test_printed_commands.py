@@ -1,4 +1,5 @@
-"""Every command that doctor prints runs as it is printed: boxcheck's own parse, and what needs root says sudo."""
+"""Every command that doctor and stress runs print runs as it is printed: boxcheck's own parse, and what needs root says
+sudo."""
 
 from __future__ import annotations
 
@@ -7,16 +8,18 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from functools import cache
+from itertools import takewhile
 
 import pytest
 import typer
 from typer.core import TyperGroup
 
 from boxcheck.cli import app
-from boxcheck.registry import CHECKS, discover
+from boxcheck.registry import CHECKS, STRESSES, discover, discover_stress
 from boxcheck.report.wrapping import commands
 from tests.boxes import BOXES, MUTATIONS
 from tests.boxes.verdicts import judge_box
+from tests.stress.every_check import NOTCHES, findings
 
 NEED_ROOT = (
     r"mdadm\b", r"dmidecode\b", r"dmesg\b", r"update-grub\b", r"grub2-mkconfig\b", r"update-initramfs\b", r"dracut\b",
@@ -37,12 +40,18 @@ USAGE_ERROR = typer.BadParameter.__mro__[1]
 
 @cache
 def printed() -> tuple[str, ...]:
-    """All texts with commands in them: help and notes of every built box, and what the catalogue says of each check."""
+    """All texts with commands in them: help and notes of every built box and of made-up stress runs, and what the
+    catalogue says of each check."""
     discover()
+    discover_stress()
     texts = {line for check in CHECKS.values() for line in check.text.splitlines()}
     for name in BOXES_EACH:
         for finding in judge_box(name)[0].findings:
             texts.update((*finding.help, *finding.notes))
+    for notch in NOTCHES:
+        for value, _ in notch.sides:
+            for finding in findings(notch, value):
+                texts.update((*finding.help, *finding.notes))
     return tuple(sorted(texts))
 
 
@@ -95,6 +104,15 @@ def test_every_command_of_boxcheck_is_one() -> None:
                 except USAGE_ERROR as error:
                     pytest.fail(f"{' '.join(words)}: {error}, in: {text}")
     assert {"boxcheck doctor pcie aer", "boxcheck doctor log -v", "boxcheck profile draft"} <= seen
+
+
+def test_every_stress_module_that_is_named_is_one() -> None:
+    named = {
+        (word, text) for text, command in found() for words in simple(command)
+        if (at := words.index("run") + 1 if words[:3] == ["boxcheck", "stress", "run"] else 0)
+        for word in takewhile(lambda word: not word.startswith("-"), words[at:])}
+    assert {"matmul", "vram"} <= {word for word, _ in named}
+    assert [(word, text) for word, text in named if word not in {*STRESSES, "NAME"}] == []
 
 
 @pytest.mark.parametrize("words", [["riser", "PCIE3"], ["doctor", "--fast"], ["profile", "edit"]])

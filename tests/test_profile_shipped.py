@@ -83,9 +83,43 @@ def test_a_gpu_box_blocks_on_what_it_is_built_for(name: str) -> None:
         assert not profile.is_blocker(id), id
 
 
+WRONG_RESULTS = (
+    "matmul.damaged-inputs", "matmul.repeatability", "matmul.self-test", "matmul.wrong-elements", "vram.self-test",
+    "vram.wrong-words", "copy.wrong-words", "p2p.wrong-words", "collective.wrong-products", "collective.wrong-words",
+    "power-pulse.repeatability", "wake.wrong-words", "stress.completed", "stress.injected",
+)
+
+
+@pytest.mark.parametrize("name", shipped_profiles())
+def test_no_box_is_certified_with_a_wrong_result_or_an_unfinished_run(name: str) -> None:
+    profile = load_profile(name)
+    alone = profile.gpus.count == 1
+    for id in WRONG_RESULTS:
+        between_gpus = CHECKS[id].stress in ("p2p", "collective")
+        assert profile.is_blocker(id, "stress") is not (alone and between_gpus), id
+
+
+@pytest.mark.parametrize("name", shipped_profiles())
+def test_what_stress_modules_measure_decides_certify_and_never_doctor(name: str) -> None:
+    discover()
+    profile = load_profile(name)
+    for id, check in CHECKS.items():
+        assert not (check.stress is not None and profile.is_blocker(id)), id
+        assert not (check.stress is None and profile.is_blocker(id, "stress")), id
+
+
+@pytest.mark.parametrize("name", GPU_BOXES)
+def test_rates_between_gpus_are_asked_where_peer_access_is(name: str) -> None:
+    """Without it copies are staged, which is no rate between GPUs: such a box could never be certified."""
+    profile = load_profile(name)
+    access = profile.limit("p2p.access")
+    asked = [one for one in profile.limits if one.startswith(("p2p.", "collective.")) and one != "p2p.access"]
+    assert not asked or (access is not None and access.must is True), asked
+
+
 def test_limits_of_a_box_come_from_its_parts_and_its_own_win() -> None:
     wopr = load_profile("wopr-7x4090")
-    assert wopr.parts == ("gpu-box", "romed8-2t", "p2p")
+    assert wopr.parts == ("gpu-box", "romed8-2t", "p2p", "rtx4090-rates")
     channels, budget = wopr.limit("memory.channels"), wopr.limit("power.budget_percent")
     assert channels is not None
     assert channels.must == 8

@@ -22,19 +22,36 @@ def catalogue() -> list[dict[str, Any]]:
     discover()
     return [
         {
-            "id": check.id, "area": check.area, "title": check.title, "needs": list(check.needs), "stress": check.stress,
-            "limits": list(check.limits), "reads": [PROBES[kind].name for kind in check.reads if kind in PROBES],
+            "id": check.id, "area": check.area, "title": check.title, "needs": list(check.needs),
+            "stress": check.stress, "limits": list(check.limits), "reads": reads_of(check),
         }
         for _, check in sorted(CHECKS.items())
     ]
+
+
+STRESS_FACTS = {"StressResults": "samples", "Watching": "watched", "RuntimeGpus": "runtimes"}
+"""What the checks of stress modules read beside facts, by its keys in `boxcheck stress run NAME --json FILE`."""
+
+
+def reads_of(check: Check) -> list[str]:
+    """Keys of `boxcheck facts --json`, and of `boxcheck stress run NAME --json FILE` for a check of a stress module."""
+    return [PROBES[kind].name if kind in PROBES else STRESS_FACTS[kind.__name__] for kind in check.reads]
+
+
+def judged_by(check: Check) -> str:
+    """The command that runs a check of a stress module; empty for doctor's own checks."""
+    if check.stress is None:
+        return ""
+    return "boxcheck stress run " + ("MODULE, whichever it is" if check.stress == "*" else check.stress)
 
 
 _BLOCKS = {"blocker": "a blocker", "fault": "a blocker when it finds a fault", "advisory": "advisory"}
 
 
 def blocks(id: str, want: Profile) -> str:
-    """`blocker`, `fault` (blocks when it finds one, not when it cannot look) or `advisory`."""
-    if want.is_blocker(id):
+    """`blocker`, `fault` (blocks when it finds one, not when it cannot look) or `advisory`: in the verdict of doctor,
+    or of certify for what a stress module measures."""
+    if want.is_blocker(id, "stress" if CHECKS[id].stress else "inspect"):
         return "blocker"
     return "fault" if want.blocks(id, Outcome.FAIL) else "advisory"
 
@@ -44,7 +61,8 @@ def list_checks(json: str | None, profile: str | None) -> int:
     want = load_profile(profile) if profile else None
     if want is not None:
         found = [
-            {**entry, "blocker": want.is_blocker(entry["id"]), "blocks": blocks(entry["id"], want)} for entry in found]
+            {**entry, "blocker": how == "blocker", "blocks": how}
+            for entry, how in ((entry, blocks(entry["id"], want)) for entry in found)]
     if json:
         write_output(json, msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
         return 0
@@ -54,8 +72,9 @@ def list_checks(json: str | None, profile: str | None) -> int:
     for entry in found:
         mark = "" if want is None else f"{entry['blocks']:<10}"
         needs = f"  (needs {', '.join(entry['needs'])})" if entry["needs"] else ""
+        by = {None: "", "*": "  (stress run)"}.get(entry["stress"], f"  (stress run {entry['stress']})")
         lines = wrapped(
-            f"{entry['title']}{needs}", columns, f"{entry['id']:<{width}}  {mark}", " " * (width + 2 + len(mark)))
+            f"{entry['title']}{needs}{by}", columns, f"{entry['id']:<{width}}  {mark}", " " * (width + 2 + len(mark)))
         sys.stdout.write("\n".join(lines) + "\n")
     return 0
 
@@ -80,8 +99,9 @@ def explanation(check: Check, want: Profile | None = None, columns: int = 96) ->
     lines = [check.id, ""]
     for paragraph in paragraphs(check.text):
         lines += [*wrapped(paragraph, columns, "  "), ""]
-    reads = ", ".join(PROBES[kind].name for kind in check.reads if kind in PROBES)
-    lines += wrapped(reads, columns, "  reads    ", " " * 11)
+    if check.stress:
+        lines += wrapped(judged_by(check), columns, "  run by   ", " " * 11)
+    lines += wrapped(", ".join(reads_of(check)), columns, "  reads    ", " " * 11)
     if check.needs:
         lines += wrapped(", ".join(check.needs), columns, "  needs    ", " " * 11)
     for name in check.limits:
@@ -95,7 +115,8 @@ def explanation(check: Check, want: Profile | None = None, columns: int = 96) ->
                 for word, value in (("must", limit.must), ("should", limit.should)) if value is not None)
             lines += wrapped(f"{want.name}: {bounds}. {limit.source}", columns, " " * 11, " " * 13)
     if want is not None:
-        lines.append(f"  in {want.name}: {_BLOCKS[blocks(check.id, want)]}")
+        stage = " (certify)" if check.stress else ""
+        lines.append(f"  in {want.name}: {_BLOCKS[blocks(check.id, want)]}{stage}")
     return "\n".join(lines).rstrip() + "\n"
 
 

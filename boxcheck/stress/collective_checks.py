@@ -9,7 +9,7 @@ from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, limit, outcome_of, skipped, unknown
 from boxcheck.stress import Sample, StressResults
 from boxcheck.stress.collective import NAMES, TRAINING
-from boxcheck.stress.judging import SHOWN, cause_of, in_words, judge_wrong, many, middle, per_gpu, subject_of
+from boxcheck.stress.judging import SHOWN, asks, cause_of, in_words, judge_wrong, many, middle, per_gpu, subject_of
 from boxcheck.stress.transfer_judging import good, judge_drop, listed, pair_cause, pair_subject
 
 ALL_REDUCE = limit(
@@ -99,11 +99,13 @@ def rate(results: StressResults, want: Profile) -> Iterator[Finding]:
         yield unknown(subject, "no all-reduce was timed and found right" if not staged else (
             "the ring has hops without peer access; a staged copy is no rate between GPUs"))
     else:
-        outcome, asked = outcome_of(value, bound), bound.must if bound.must is not None else bound.should
+        outcome = outcome_of(value, bound)
+        low = outcome.value in ("fail", "marginal")
         yield Finding(
             check="", subject=subject, outcome=outcome, limit=bound, measured=Quantity(round(value, 3), bound.unit),
-            says=f"bus bandwidth {value:.1f} GB/s, profile asks for {asked}",
-            help=HELP[:1] if outcome.value in ("fail", "marginal") else ())
+            says=f"bus bandwidth {value:.1f} GB/s, {asks(bound, value)}", help=HELP[:1] if low else (),
+            cause="collective-rate:ring" if low else None, where=str(subject) if low else None,
+            title="collectives between the GPUs are slow" if low else None)
 
 
 @check("collective.rate-drop", reads=[StressResults], stress="collective")
@@ -111,7 +113,7 @@ def rate_drop(results: StressResults, want: Profile) -> Iterator[Finding]:
     """Collectives became slower while they ran.
 
     Why it matters: the slowest link sets the pace of all; one that loses lanes under load shows here.
-    What to do: boxcheck stress run p2p says which link; boxcheck doctor pcie aer, right after the run.
+    What to do: boxcheck stress run p2p says which link; boxcheck doctor pcie aer (ends in PARTIAL), right after it.
     Not a fault: a few percent; a processor's, which other programs share, unless it collapses.
     """
     # On one processor the ranks take turns, so only a rank's own copies tell of it.

@@ -9,7 +9,7 @@ from boxcheck.profile import Profile
 from boxcheck.registry import check, limit, skipped, unknown
 from boxcheck.stress import Sample, StressResults
 from boxcheck.stress.copy import DIRECTIONS, names
-from boxcheck.stress.judging import judge_value, judge_wrong, middle, per_gpu, subject_of
+from boxcheck.stress.judging import asks, judge_value, judge_wrong, middle, per_gpu, subject_of
 from boxcheck.stress.transfer_judging import good, judge_drop, listed
 
 RATES = {
@@ -22,7 +22,7 @@ ASYMMETRY = Limit("copy.asymmetry", "ge", must=50.0, should=75.0, unit="%", sour
     "both directions of a PCIe link have the same lanes and the same clock; measured: 28.4 of 29.0 GB/s (RX 7900 XTX, "
     "ROCm issue 2253), 23.9 of 27.1 at most apart (RTX 4090 at x8, nvbandwidth issue 15)"))
 LINK = (
-    "boxcheck doctor pcie: width and speed of the link, under load",
+    "boxcheck doctor pcie (ends in PARTIAL): width and speed of the link, under load",
     "reseat the card and its riser; try the card in another slot",
     "run it on this GPU alone: boxcheck stress run copy --gpu N",
 )
@@ -88,9 +88,8 @@ def rate(results: StressResults, want: Profile) -> Iterator[Finding]:
             elif value is None:
                 yield unknown(subject, f"{words}: no copy was timed and found right")
             else:
-                asked = bound.must if bound.must is not None else bound.should
                 found = judge_value(
-                    results, info.key, value, bound, f"{words}: {value:.1f} GB/s, profile asks for {asked}", LINK)
+                    results, info.key, value, bound, f"{words}: {value:.1f} GB/s, {asks(bound, value)}", LINK)
                 yield found if single or found.outcome.value == "pass" else unknown(
                     subject, f"{words}: {value:.1f} GB/s while all GPUs copied, not measured alone",
                     help=("run it on this GPU alone: boxcheck stress run copy --gpu N",))
@@ -102,7 +101,7 @@ def asymmetry(results: StressResults, want: Profile) -> Iterator[Finding]:
 
     Why it matters: a link is the same in both directions, so a slow one is repairing damaged packets, or something on
     its way holds it back: a lane pair, a retimer, an IOMMU, the host's memory of another socket.
-    What to do: boxcheck doctor aer says which end counts damaged packets; swap the riser.
+    What to do: boxcheck doctor aer (ends in PARTIAL) says which end counts damaged packets; swap the riser.
     Not a fault: ten or twenty percent; an APU, which copies within one memory.
     By hand: boxcheck stress run copy --gpu N
     """
@@ -131,7 +130,7 @@ def rate_drop(results: StressResults, want: Profile) -> Iterator[Finding]:
     """Copies between the host and a GPU became slower while they ran.
 
     Why it matters: a link that warms up and begins to repair packets, or falls back to fewer lanes, does so under load.
-    What to do: boxcheck doctor pcie aer, right after the run; watch the link while it runs.
+    What to do: boxcheck doctor pcie aer (ends in PARTIAL), right after the run; watch the link while it runs.
     Not a fault: a few percent; a processor's, which other programs share, unless it collapses.
     """
     yield from judge_drop(results, "copy", lambda info, one: one.gpu == info.key, LINK)

@@ -83,6 +83,15 @@ def judge_value(
         where=str(subject) if bad else None)
 
 
+def asks(limit: Limit, value: float) -> str:
+    """What the profile asks for, of the two bounds the one that tells: `must be at least 140`, `should be ...`."""
+    word = "at most" if limit.compare == "le" else "at least"
+    broken = limit.must is not None and outcome_of(value, limit).value == "fail"
+    if limit.should is None or broken:
+        return f"must be {word} {limit.must:g}"
+    return f"should be {word} {limit.should:g}"
+
+
 def middle(values: Sequence[float]) -> float:
     return float(median(values))
 

@@ -11,7 +11,7 @@ from boxcheck.model import Finding, Limit, Quantity
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, limit, passed, skipped, unknown
 from boxcheck.stress import Sample, StressResults
-from boxcheck.stress.judging import cause_of, judge_value, judge_wrong, middle, per_gpu, subject_of
+from boxcheck.stress.judging import asks, cause_of, judge_value, judge_wrong, middle, per_gpu, subject_of
 
 ELEMENTS = ("bf16", "fp16", "tf32", "fp32", "int8", "e4m3")
 RATES = {
@@ -124,21 +124,39 @@ def _unlike(results: StressResults, mine: GpuInfo, sample: Sample) -> str | None
 
 @check("matmul.rate", reads=[StressResults], limits=tuple(RATES.values()), stress="matmul")
 def rate(results: StressResults, want: Profile) -> Iterator[Finding]:
-    """A GPU multiplies more slowly than the profile asks.
+    """A GPU multiplies more slowly than it must.
 
     Why it matters: a card that is too hot, short of power, or held at a low clock still gives right results, late.
     What to do: boxcheck doctor power thermal (ends in PARTIAL); nvidia-smi -q -d PERFORMANCE says what holds the
     clock down.
     Not a fault: a processor's rate, which is not judged; a portable kernel's, where no tuned one runs.
     """
-    bounds = {element: bound for element, name in RATES.items() if (bound := want.limit(name)) is not None}
+    yield from _rates_of(results, want, required=True)
+
+
+@check("matmul.rate-advised", reads=[StressResults], limits=tuple(RATES.values()), stress="matmul")
+def rate_advised(results: StressResults, want: Profile) -> Iterator[Finding]:
+    """A GPU multiplies more slowly than it should, in a type of which the profile demands nothing.
+
+    Why it matters: as of matmul.rate; these are rates that few have measured, or that only a vendor's library reaches.
+    What to do: boxcheck doctor power thermal (ends in PARTIAL); nvidia-smi -q -d PERFORMANCE.
+    Not a fault: a portable kernel's rate, where no tuned one runs.
+    """
+    yield from _rates_of(results, want, required=False)
+
+
+def _rates_of(results: StressResults, want: Profile, required: bool) -> Iterator[Finding]:
+    bounds = {
+        element: bound for element, name in RATES.items()
+        if (bound := want.limit(name)) is not None and (bound.must is not None) is required}
     for info, samples in per_gpu(results, "matmul"):
         subject = subject_of(results, info.key)
         best = _best(samples)
         if not info.is_gpu or not results.full_size:
             yield skipped(subject, "a processor's rate is not judged")
         elif not bounds:
-            yield skipped(subject, f"the profile sets no rate; best: {_rates(best)}" if best else "nothing was timed")
+            told = f"the profile {'demands' if required else 'advises'} no rate"
+            yield skipped(subject, f"{told}; best: {_rates(best)}" if best else told)
         for element, bound in bounds.items() if info.is_gpu and results.full_size else ():
             sample = best.get(element)
             if sample is None or sample.value is None:
@@ -148,8 +166,7 @@ def rate(results: StressResults, want: Profile) -> Iterator[Finding]:
             else:
                 yield judge_value(
                     results, info.key, sample.value, bound,
-                    f"{element}: {sample.value:.1f} TFLOPS by {_by(sample)}, "
-                    f"profile asks for {bound.must if bound.must is not None else bound.should}",
+                    f"{element}: {sample.value:.1f} TFLOPS by {_by(sample)}, {asks(bound, sample.value)}",
                     ("nvidia-smi -q -d PERFORMANCE, or sensors, while it runs: heat, power cap or a low clock",))
 
 

@@ -23,7 +23,8 @@ from boxcheck.stress.transfer_judging import (
 ACCESS = limit("p2p.access", bool, "eq", "", "Whether every GPU must reach the memory of every other one itself.")
 BROKEN = (
     "until it is mended, keep programs from it: NCCL_P2P_DISABLE=1",
-    "boxcheck doctor iommu acs bar: an IOMMU that translates, ACS redirection, a BAR smaller than the memory break it",
+    "boxcheck doctor iommu acs bar (ends in PARTIAL): an IOMMU that translates, ACS redirection, a BAR smaller than "
+    "the memory break it",
     "a driver that allows peer access where the vendor does not is the first suspect on GeForce cards",
 )
 
@@ -161,7 +162,8 @@ def access(results: StressResults, want: Profile) -> Iterator[Finding]:
         if bound is not None and demanded:
             yield Finding(
                 check="", subject=all_of(results), outcome=outcome_of(False, bound), says=says, limit=bound,
-                help=BROKEN[1:], measured=Quantity(False), notes=tuple(without))
+                help=BROKEN[1:], measured=Quantity(False), notes=tuple(without), cause="p2p-access:all",
+                title="GPUs have no access to each other's memory", where=listed(without))
         else:
             yield skipped(all_of(results), f"{says}; the profile does not ask for it", notes=tuple(without))
     elif told and not refused and not silent:

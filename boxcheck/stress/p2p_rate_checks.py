@@ -9,7 +9,7 @@ from boxcheck.model import Finding, Limit, Quantity
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, limit, outcome_of, passed, skipped, unknown
 from boxcheck.stress import Sample, StressResults
-from boxcheck.stress.judging import cause_of, many, middle, subject_of
+from boxcheck.stress.judging import asks, cause_of, many, middle, subject_of
 from boxcheck.stress.p2p_checks import all_of, answers, by_pair, pairs_of
 from boxcheck.stress.p2p_plan import ENGINE_WRITE
 from boxcheck.stress.transfer_judging import (
@@ -32,7 +32,8 @@ BOTH_WAYS = limit(
 PCIE_GBS = 64.0
 """What a PCIe 5.0 x16 link carries one way at most (PCI-SIG: 32 GT/s x 16); pairs above it are joined otherwise."""
 LINK = (
-    "boxcheck doctor pcie acs: width and speed of both links under load; whether ACS sends packets by the root port",
+    "boxcheck doctor pcie acs (ends in PARTIAL): width and speed of both links under load; whether ACS sends packets "
+    "by the root port",
     "boxcheck stress run copy: a GPU that is slow to the host as well has a slow link of its own",
 )
 
@@ -74,7 +75,6 @@ def rate(results: StressResults, want: Profile) -> Iterator[Finding]:
 def _judge_slowest(
     results: StressResults, pair: Pair, rates: Mapping[Pair, float], bound: Limit, words: str
 ) -> Finding:
-    asked = bound.must if bound.must is not None else bound.should
     outcome, subject = outcome_of(rates[pair], bound), pair_subject(results, pair)
     below = [one for one in sorted(rates, key=lambda one: rates[one]) if outcome_of(rates[one], bound) != "pass"]
     more = len(below) - 1
@@ -83,7 +83,7 @@ def _judge_slowest(
         check="", subject=subject, outcome=outcome, limit=bound, measured=Quantity(round(rates[pair], 3), bound.unit),
         says=(
             f"{words}: {rates[pair]:.1f} GB/s, the slowest of {many(len(rates), 'pair')}, "
-            f"profile asks for {asked}{also}"),
+            f"{asks(bound, rates[pair])}{also}"),
         notes=tuple(f"{' > '.join(one)}: {rates[one]:.1f} GB/s" for one in below[1:]), help=LINK if below else (),
         cause=cause_of_pairs(results, pair, below, list(rates)) if below else None,
         where=str(subject) if below else None)
@@ -160,7 +160,7 @@ def rate_drop(results: StressResults, want: Profile) -> Iterator[Finding]:
     """Copies that a GPU makes from and to others became slower while they ran.
 
     Why it matters: a link that warms up and begins to repair packets, or falls back to fewer lanes, does so under load.
-    What to do: boxcheck doctor pcie aer, right after the run; watch the link while it runs.
+    What to do: boxcheck doctor pcie aer (ends in PARTIAL), right after the run; watch the link while it runs.
     Not a fault: a few percent; a processor's, which other programs share, unless it collapses.
     """
     yield from judge_drop(results, "p2p", lambda info, one: _doer(one) == info.key, LINK)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from boxcheck.model import Finding, Limit
 from boxcheck.profile import Profile
 from boxcheck.registry import check, unknown
@@ -47,4 +49,8 @@ def edges(results: StressResults, want: Profile) -> Iterator[Finding]:
         found = judge_value(
             results, info.key, max(late), LATE, f"at most {max(late):.1f} % of a pulse late",
             ("stop what else runs on the host, and run it once more",))
-        yield found if found.outcome.value != "fail" else unknown(found.subject, f"{found.says}: no common step")
+        if found.outcome.value == "fail":
+            yield unknown(found.subject, f"{found.says}: no common step", help=found.help)
+        else:  # no fault of the GPU's
+            yield msgspec.structs.replace(found, cause="host-busy:pulses" if found.help else None, title=(
+                "the host is too busy for a common load step" if found.help else None))

@@ -11,7 +11,7 @@ from boxcheck.model import Finding, Limit, Outcome
 from boxcheck.profile import Profile
 from boxcheck.registry import check, limit, marginal, passed, skipped, unknown
 from boxcheck.stress import Sample, StressResults
-from boxcheck.stress.judging import judge_value, judge_wrong, middle, per_gpu, subject_of
+from boxcheck.stress.judging import asks, judge_value, judge_wrong, middle, per_gpu, subject_of
 
 COPY = limit(
     "vram.copy_gbs", float, "ge", "GB/s",
@@ -152,7 +152,9 @@ def _covered(results: StressResults, info: GpuInfo, passes: tuple[Sample, ...]) 
     if free < FREE_PERCENT and not info.unified:
         return marginal(
             subject, f"{says}, but of the GPU's {_gib(info.memory_bytes)} only {free:.0f} % was free",
-            help=("end other programs that use this GPU: nvidia-smi, or fuser -v /dev/kfd, names them",))
+            help=("end other programs that use this GPU: nvidia-smi, or fuser -v /dev/kfd, names them",),
+            cause=f"gpu-shared:{info.bdf or info.key}", where=str(subject),
+            title=f"{subject}: other programs hold part of its memory")
     return passed(subject, f"{says}, by every pattern")
 
 
@@ -187,10 +189,9 @@ def rate(results: StressResults, want: Profile) -> Iterator[Finding]:
             yield skipped(subject, f"the profile sets no rate; copied at {best.value:.0f} GB/s")
         else:
             way = "the copy engine" if best.what == "vram.copy.engine" else "a kernel"
-            asked = bound.must if bound.must is not None else bound.should
             yield judge_value(
                 results, info.key, best.value, bound,
-                f"copied at {best.value:.0f} GB/s by {way} (read and written), profile asks for {asked:g}",
+                f"copied at {best.value:.0f} GB/s by {way} (read and written), {asks(bound, best.value)}",
                 ("nvidia-smi -q -d CLOCK,PERFORMANCE, or pp_dpm_mclk, while it runs: memory clock, heat, power",))
 
 
@@ -200,7 +201,8 @@ def rate_drop(results: StressResults, want: Profile) -> Iterator[Finding]:
 
     Why it matters: memory that grows hot is refreshed more often, then clocked down; what falls off under test falls
     off under load.
-    What to do: look at the temperature of the memory, at fans and pads; boxcheck doctor thermal power.
+    What to do: look at the temperature of the memory, at fans and pads;
+    boxcheck doctor thermal power (ends in PARTIAL).
     Not a fault: a few percent; a processor's, which other programs share, unless it collapses.
     """
     for info, samples in per_gpu(results, "vram"):

@@ -31,7 +31,7 @@ class Watching(msgspec.Struct, frozen=True, kw_only=True):
     throttled: Mapping[str, Mapping[str, tuple[str, int]]]
     """By device key, then reason: its kind, and in how many readings it was there."""
     readings: Mapping[str, int]
-    """How many readings there were of a device."""
+    """How many readings told what holds a device's clock down, if anything does."""
     silent: Mapping[str, str]
     """Why a device told nothing."""
     link_errors: Mapping[Bdf, Mapping[str, int]]
@@ -71,7 +71,6 @@ class Tally:
         key = self._keys.get(one.bdf)
         if key is None:
             return
-        self._count[key] = self._count.get(key, 0) + 1
         for name, value in _read(one.temperatures_celsius):
             hot = self._hot.setdefault(key, {})
             hot[name] = max(hot.get(name, value), value)
@@ -79,6 +78,7 @@ class Tally:
         if isinstance(power, (int, float)):
             self._watts[key] = max(self._watts.get(key, 0.0), power)
         if isinstance(one.throttle, tuple):
+            self._count[key] = self._count.get(key, 0) + 1
             for reason in one.throttle:
                 held = self._throttled.setdefault(key, {})
                 held[reason.says] = (reason.kind, held.get(reason.says, ("", 0))[1] + 1)
@@ -137,8 +137,10 @@ def temperature(results: StressResults, watching: Watching, want: Profile) -> It
         else:
             told = ", ".join(f"{name} {value:g} °C" for name, value in hot.items())
             core = max((value for name, value in hot.items() if name in ("core", "edge")), default=None)
-            if bound is None or core is None:
+            if bound is None:
                 yield skipped(subject, f"at most {told}; the profile sets no {ANY_TIME}")
+            elif core is None:
+                yield unknown(subject, f"at most {told}; neither core nor edge was read")
             else:
                 yield judge_value(results, info.key, core, bound, f"at most {told}", (
                     "look at fans, dust, paste and the air between the cards",))

@@ -136,7 +136,7 @@ def page() -> str:
         "does not apply on the healthy boxes.\n\n",
         "| check | fails or is marginal on |\n|---|---|\n",
     ]
-    for id in sorted(CHECKS):
+    for id in sorted(id for id, check in CHECKS.items() if check.stress is None):
         boxes = [*fired.get(id, {}).get("fail", []), *fired.get(id, {}).get("marginal", [])]
         shown = ", ".join(f"`{name}`" for name in dict.fromkeys(boxes)) or "see the check's own test"
         lines.append(f"| `{id}` | {shown} |\n")

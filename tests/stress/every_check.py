@@ -227,10 +227,12 @@ def waking(wrong: int) -> Made:
 
 def ending(kind: str | None) -> Made:
     """Two GPUs, of which one ended by a trouble of this kind."""
+    done = [
+        Sample(what="matmul.bf16.exact", gpu=f"cuda:{at}", seconds=1.0, checked=100, of="elements", wrong=0) for at in range(2)]
     if kind is None:
-        return results("matmul")
+        return results("matmul", done)
     trouble = Trouble(gpus=("cuda:0",), module="matmul", kind=kind, says="it gave no sign of life for 60 s", help="wait")
-    return results("matmul", troubles=(trouble,), ended=("cuda:1",))
+    return results("matmul", done, troubles=(trouble,), ended=("cuda:1",))
 
 
 def held_down(kind: str) -> Made:
@@ -264,10 +266,10 @@ NOTCHES: tuple[Notch, ...] = (
           ((85.0, "pass"), (84.9, "marginal"), (70.0, "marginal"), (69.9, "fail")), "matmul.fp16_tflops"),
     Notch("matmul.rate", STRIX, multiplies("fp16"),
           ((30.0, "pass"), (29.9, "marginal"), (22.0, "marginal"), (21.9, "fail")), "matmul.fp16_tflops"),
-    Notch("matmul.rate", RED, multiplies("fp32"), ((22.0, "pass"), (21.9, "marginal")), "matmul.fp32_tflops"),
-    Notch("matmul.rate", WOPR, multiplies("tf32"), ((60.0, "pass"), (59.9, "marginal")), "matmul.tf32_tflops"),
-    Notch("matmul.rate", WOPR, multiplies("e4m3"), ((158.0, "pass"), (157.9, "marginal")), "matmul.e4m3_tflops"),
-    Notch("matmul.rate", GREEN2, multiplies("int8"), ((380.0, "pass"), (379.9, "marginal")), "matmul.int8_tflops"),
+    Notch("matmul.rate-advised", RED, multiplies("fp32"), ((22.0, "pass"), (21.9, "marginal")), "matmul.fp32_tflops"),
+    Notch("matmul.rate-advised", WOPR, multiplies("tf32"), ((60.0, "pass"), (59.9, "marginal")), "matmul.tf32_tflops"),
+    Notch("matmul.rate-advised", WOPR, multiplies("e4m3"), ((158.0, "pass"), (157.9, "marginal")), "matmul.e4m3_tflops"),
+    Notch("matmul.rate-advised", GREEN2, multiplies("int8"), ((380.0, "pass"), (379.9, "marginal")), "matmul.int8_tflops"),
     Notch("matmul.rate-drop", WOPR, lambda percent: matmul(last=percent / 100),
           ((85.0, "pass"), (84.9, "marginal"), (50.0, "marginal"), (49.9, "fail"))),
     Notch("matmul.spread", WOPR, lambda percent: matmul(bf16=FAST * (100 - percent) / 100),
@@ -323,6 +325,8 @@ NOTCHES: tuple[Notch, ...] = (
     Notch("gpu.in-runtime", WOPR, shown, ((0, "pass"), (1, "fail"))),
     Notch("stress.completed", WOPR, ending,
           ((None, "pass"), ("hang", "fail"), ("lost", "fail"), ("crash", "fail"), ("out-of-memory", "unknown"))),
+    Notch("stress.completed", WOPR, lambda done: ending(None) if done else results("matmul"), (
+        (True, "pass"), (False, "unknown"))),
     Notch("stress.injected", WOPR, lambda fault: results("matmul", injected=fault),
           ((None, "pass"), ("flip-output", "unknown"))),
     Notch("stress.temperature", WOPR, lambda celsius: watched(hottest_celsius={

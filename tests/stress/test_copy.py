@@ -165,7 +165,7 @@ def test_a_rate_is_judged_by_the_profile_with_a_notch_between() -> None:
         results = rates(sampled("copy.host-to-device.pinned", value))
         found = judge("copy.rate", results, host_to_device_gbs=22.0)
         assert found[0].outcome is expected
-        assert found[0].says == f"host to device: {value} GB/s, profile asks for 22.0"
+        assert found[0].says == f"host to device: {value} GB/s, must be at least 22"
         assert found[1].outcome is Outcome.SKIP
 
 

@@ -89,7 +89,7 @@ def test_every_limit_that_they_read_decides_by_a_notch() -> None:
 def test_nothing_measured_passes_nothing() -> None:
     """A run that gave no sample and did not come to its end is never a pass of what it should have measured."""
     for id, check in CHECKS.items():
-        if check.stress in STRESSES:
+        if check.stress in STRESSES and {*check.reads} <= results("none").keys():
             empty = findings(Notch(id, "generic", lambda module: results(module, gpus=3, ended=()), ()), check.stress)
             assert Outcome.PASS not in {one.outcome for one in empty}, id
 
