@@ -57,8 +57,9 @@ class Stress(msgspec.Struct, frozen=True):
     """A stress module: a generator of samples, run in a worker process."""
 
     name: str
-    scope: Literal["each", "all"]
-    """`each`: one worker a GPU, side by side; `all`: one worker over all GPUs of a backend."""
+    scope: Literal["each", "all", "host"]
+    """`each`: one worker a GPU, side by side; `all`: one worker over all GPUs of a backend; `host`: one worker on the
+    processor, whatever GPUs there are."""
     peers: int
     """How many GPUs it needs at least."""
     faults: tuple[str, ...]
@@ -106,7 +107,7 @@ def probe(name: str, gives: type, reads: Sequence[type] = ()) -> Callable[[F], F
 
 
 def stress(
-    name: str, *, scope: Literal["each", "all"] = "each", peers: int = 1, faults: Sequence[str] = (),
+    name: str, *, scope: Literal["each", "all", "host"] = "each", peers: int = 1, faults: Sequence[str] = (),
     alone_first: bool = False,
 ) -> Callable[[F], F]:
     """Registers `function(rig) -> samples` (boxcheck.stress.Rig, boxcheck.stress.Sample)."""

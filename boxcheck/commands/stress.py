@@ -76,7 +76,8 @@ def run(options: Options) -> int:
     from boxcheck.commands.doctor import Options as DoctorOptions
     from boxcheck.commands.doctor import choose_profile, open_host
     from boxcheck.engine.inspect import name_slots, read_facts
-    from boxcheck.engine.stress import Wanted, find_devices, run_stress
+    from boxcheck.engine.modules import Wanted
+    from boxcheck.engine.stress import find_devices, run_stress
 
     discover()
     discover_stress()

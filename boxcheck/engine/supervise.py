@@ -294,6 +294,7 @@ class Crew:
     def run(
         self, order: Run | Sequence[Run], *, only: int | None = None, stopping: Callable[[], bool] = lambda: False,
         seen: Callable[[tuple[GpuInfo, ...], Beat | Sample | Watched], None] = lambda gpus, what: None,
+        heard: Callable[[int, Beat | Sample | Watched], None] = lambda number, what: None,
     ) -> list[Part]:
         """Runs a module on every group side by side, or on each group its own, or on one group `only`. Samples that
         came before a trouble are kept. A device that is too hot stops all of them: its neighbours heat it."""
@@ -312,17 +313,19 @@ class Crew:
             if one.start_at is not None:  # a moment in the future, counted from when all are ready
                 one = msgspec.structs.replace(one, start_at=now + one.start_at)
             worker.send(one)
-        for heard in listen(
+        for said in listen(
                 tuple(ready), self._silence_seconds, stopping=lambda: stopping() or bool(too_hot)):
-            number = ready[heard.worker]
-            match heard.report:
+            number = ready[said.worker]
+            match said.report:
                 case Beat() | Watched() as told:
                     if isinstance(told, Beat):
                         last[number] = told.text
                     seen(self._groups[number], told)
+                    heard(number, told)
                 case Sampled(sample):
                     samples[number].append(sample)
                     seen(self._groups[number], sample)
+                    heard(number, sample)
                 case Ended(True):
                     stopped.add(number)
                 case Failed() as failed:
@@ -330,7 +333,7 @@ class Crew:
                     if failed.kind == "too-hot":
                         too_hot.append(True)
                     if failed.kind in ("lost", "bug", "timeout", "error"):  # its context may be broken for good
-                        heard.worker.end()
+                        said.worker.end()
         return [
             Part(gpus=group, samples=tuple(samples[number]), stopped=number in stopped, trouble=(
                 _trouble(_named(group, troubles[number]), orders[number].module, troubles[number])

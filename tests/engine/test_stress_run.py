@@ -8,7 +8,8 @@ import pytest
 
 from boxcheck.engine import stress
 from boxcheck.engine.inspect import Facts
-from boxcheck.engine.stress import Wanted, decides, find_devices, pick, run_stress
+from boxcheck.engine.modules import Wanted
+from boxcheck.engine.stress import decides, find_devices, pick, run_stress
 from boxcheck.gpu import GpuInfo
 from boxcheck.model import BOX, Bdf, Finding, Outcome
 from boxcheck.probes.gpus import Gpus
