@@ -17,9 +17,10 @@ from boxcheck import __version__
 from boxcheck.gpu import BACKENDS, Backend, GpuInfo
 from boxcheck.judge import ExitCode, exit_code, strictly
 from boxcheck.registry import STRESSES, discover, discover_stress
-from boxcheck.report.output import write_output
+from boxcheck.report.output import refuse_place, write_output
 from boxcheck.report.wrapping import wrapped
 from boxcheck.stress import FAULTS, Sample
+from boxcheck.stress.options import wrong_option
 from boxcheck.usage import UsageError, nearest
 
 
@@ -81,12 +82,15 @@ def run(options: Options) -> int:
 
     discover()
     discover_stress()
+    modules = _modules(options.modules)
     wanted = Wanted(
-        modules=_modules(options.modules), seconds=options.seconds, backend=_backend(options.backend),
-        gpus=options.gpus, seed=options.seed, options=_options(options.options), inject=_fault(options))
+        modules=modules, seconds=options.seconds, backend=_backend(options.backend), gpus=options.gpus,
+        seed=options.seed, options=_options(options.options, modules), inject=_fault(options))
+    if options.json not in (None, "-"):
+        refuse_place(options.json)
     host = open_host(None)
     facts = read_facts(host)
-    want, _, _ = choose_profile(DoctorOptions(profile=options.profile), facts)
+    want, _, why = choose_profile(DoctorOptions(profile=options.profile), facts)
     name_slots(facts, want)
     with _stoppable() as stopping, _progress(options) as seen:
         runtime = find_devices(wanted.backend)
@@ -97,6 +101,7 @@ def run(options: Options) -> int:
         except LookupError as error:
             shown = ", ".join(f"{number} = {info.key}" for number, info in enumerate(runtime.gpus))
             raise UsageError(f"no device is called {error.args[0]!r}", f"there are {shown}") from None
+    found = msgspec.structs.replace(found, profile_why=why)
     if options.strict:
         found = msgspec.structs.replace(found, verdict=strictly(found.verdict))
     _write(found, options)
@@ -111,12 +116,15 @@ def _write(found: Any, options: Options) -> None:
     from boxcheck.report import style_for
     from boxcheck.report.stress import stress_json, stress_text
 
-    if options.json:
-        write_output(options.json, stress_json(found, __version__))
     stream = sys.stderr if options.json == "-" else sys.stdout
     if options.json != "-" or stream.isatty() or options.verbose:
         stream.write(stress_text(found, style_for(options, stream), __version__))
         stream.flush()
+    if options.json:
+        try:
+            write_output(options.json, stress_json(found, __version__))
+        except UsageError as error:  # what was found stands above, and its exit code counts
+            print(f"error: {error}", file=sys.stderr)
     for crash in found.verdict.crashes:
         sys.stderr.write(f"boxcheck itself broke in {crash.where}; --json holds the traceback; please report it\n")
 
@@ -154,13 +162,16 @@ def _backend(name: str | None) -> Backend | None:
     return None
 
 
-def _options(words: tuple[str, ...]) -> dict[str, str]:
+def _options(words: tuple[str, ...], modules: tuple[str, ...]) -> dict[str, str]:
     found = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name:
             raise UsageError(f"--option {word}: is no KEY=VALUE", "as in --option size=test")
         found[name] = value
+        wrong = wrong_option(modules, name, value)
+        if wrong is not None:
+            raise UsageError(*wrong)
     return found
 
 

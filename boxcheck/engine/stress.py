@@ -33,6 +33,12 @@ class StressRun(msgspec.Struct, frozen=True, kw_only=True):
     started: float
     """Seconds since the epoch."""
     seconds: float
+    profile: str = ""
+    """Name and revision of the profile that it was judged by."""
+    profile_why: str = ""
+    """Why it was that one."""
+    left_out: tuple[str, ...] = ()
+    """Keys of devices that are here and were not asked for."""
 
 
 def find_devices(backend: Backend | None, *, environment: Mapping[str, str] | None = None) -> RuntimeGpus:
@@ -61,9 +67,12 @@ def pick(gpus: Sequence[GpuInfo], words: Sequence[str], slots: Mapping[str, str]
         return tuple(gpus)
     chosen: dict[str, GpuInfo] = {}
     for word in words:
-        match = [
-            info for number, info in enumerate(gpus)
-            if word in (info.key, str(number), info.bdf, (info.bdf or "").removeprefix("0000:"), slots.get(info.key))]
+        names = [
+            (info.key, info.bdf, (info.bdf or "").removeprefix("0000:")) for info in gpus]
+        match = [info for info, of in zip(gpus, names, strict=True) if word in of]
+        if not match and word.isdecimal():  # before slots: some boards print plain numbers on theirs
+            match = list(gpus[int(word):int(word) + 1])
+        match = match or [info for info in gpus if slots.get(info.key) == word]
         if not match:
             raise LookupError(word)
         chosen.update({info.key: info for info in match})
@@ -102,7 +111,7 @@ def run_stress(
     gpus = pick(runtime.gpus, wanted.gpus, slots)
     every: list[tuple[StressResults, Watching]] = []
     facts.put(RuntimeGpus, runtime)
-    crashes: list[Crash] = []
+    crashes: list[Crash] = list(facts.crashes)
     findings = findings_of(CHECKS["gpu.in-runtime"], facts, want, crashes)
     for name in wanted.modules:
         if stopping():
@@ -118,7 +127,8 @@ def run_stress(
     left_out = wanted.modules[len(every):]
     return StressRun(
         results=tuple(one for one, _ in every), watching=tuple(one for _, one in every), runtime=runtime,
-        started=started, seconds=time.monotonic() - began,
+        started=started, seconds=time.monotonic() - began, profile=f"{want.name} r{want.revision}",
+        left_out=tuple(info.key for info in runtime.gpus if info not in gpus),
         verdict=judge(blocking, want, left_out=left_out, crashes=crashes))
 
 
@@ -126,15 +136,21 @@ def decides(finding: Finding, want: Profile) -> bool:
     """Whether a finding is part of the verdict of a stress run. Whoever names a module asks for all that its checks
     find; what the instruments could not read counts only where the profile requires it, since an ordinary user of a
     card without NVML could otherwise never pass."""
-    if finding.outcome is Outcome.SKIP or selected(want.advisory, finding.check):
+    if finding.outcome is Outcome.SKIP:
+        return False
+    if finding.check in ALWAYS or (finding.cause or "").startswith(GRAVE):
+        return True
+    if selected(want.advisory, finding.check):
         return False
     if finding.outcome is not Outcome.UNKNOWN or want.is_blocker(finding.check, "stress"):
         return True
-    return CHECKS[finding.check].stress != "*" or finding.check in ALWAYS
+    return CHECKS[finding.check].stress != "*"
 
 
-ALWAYS = frozenset(("stress.completed", "stress.injected"))
+ALWAYS = frozenset(("gpu.in-runtime", "stress.completed", "stress.injected", "stress.size", "stress.wrong-results"))
 """Checks of every module that no profile can leave out."""
+GRAVE = ("gpu-lost:", "safety-stop:")
+"""Causes that decide whatever a profile says: these end a run with exit code 5."""
 
 
 def slots_of(gpus: Sequence[GpuInfo], facts: Facts) -> Mapping[str, str]:

@@ -10,6 +10,7 @@ addresses.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -32,7 +33,32 @@ _KINDS: dict[int, GpuErrorKind] = {
 buffer size, build failed, no platform, invalid queue, an event waited for failed."""
 
 
+def _keep_caches_ours() -> None:
+    """pyopencl keeps pickles in its cache, and PoCL machine code: who can write there decides what this process runs. So
+    pyopencl keeps none, and root takes PoCL's from its own home, never from that of the user who called sudo."""
+    os.environ["PYOPENCL_NO_CACHE"] = "1"
+    if os.geteuid() == 0:
+        import pwd
+
+        own = os.path.join(pwd.getpwuid(0).pw_dir, ".cache", "pocl")
+        given = os.environ.get("POCL_CACHE_DIR") or os.path.join(
+            os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "pocl")
+        os.environ["POCL_CACHE_DIR"] = given if _only_roots(given) else own
+
+
+def _only_roots(path: str) -> bool:
+    """Whether this folder, or the nearest one above it that is there, is root's and nobody else may write it."""
+    while not os.path.lexists(path) and os.path.dirname(path) != path:
+        path = os.path.dirname(path)
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return status.st_uid == 0 and not status.st_mode & 0o022
+
+
 def _library() -> Any:
+    _keep_caches_ours()
     try:
         import pyopencl
     except ImportError as error:

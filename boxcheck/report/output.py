@@ -29,6 +29,17 @@ def write_output(place: str, data: str, mode: int = 0o666) -> None:
         raise UsageError(f"{where}: {os.strerror(error.errno or 0).lower()}", HELP) from None
 
 
+def refuse_place(place: str) -> None:
+    """UsageError for a file that cannot be written, before hours of work end in it. Nothing is written yet."""
+    folder = os.path.dirname(os.path.abspath(place))
+    if not os.path.isdir(folder):
+        raise UsageError(f"{folder}: no such directory", HELP)
+    if os.path.isdir(place):
+        raise UsageError(f"{place}: is a directory", HELP)
+    if not os.access(place if os.path.exists(place) else folder, os.W_OK):
+        raise UsageError(f"{place}: permission denied", HELP)
+
+
 def _write_file(place: str, text: str, mode: int) -> None:
     folder = os.path.dirname(os.path.abspath(place))
     if not os.path.isdir(folder):

@@ -82,6 +82,8 @@ def _head(run: StressRun, style: Style, version: str) -> Iterator[str]:
     head = wrap(f"boxcheck {version}   stress {names}   {stamp}", style, "", "  ")
     head[0] = style.bold(head[0])
     yield from head
+    if run.profile:
+        yield from wrap(f"profile {run.profile}, {run.profile_why}", style, "  ", "    ")
     if any(results.injected for results in run.results):
         yield style.word(Outcome.UNKNOWN, f"A FAULT IS PUT IN ON PURPOSE: {run.results[0].injected}. Nothing can pass.")
     slots = run.results[0].slots if run.results else {}
@@ -153,12 +155,19 @@ def _closing(run: StressRun, style: Style) -> Iterator[str]:
     tally = ", ".join(f"{number} {word}" for word, number in verdict.counts.items() if number and word != "skip")
     word = style.word(verdict.outcome, verdict.outcome.value.upper())
     yield from wrap(f"{word}   {tally}   {run.seconds:.1f} s", style)
+    fewer = f" {len(run.left_out)} more not asked for: {', '.join(run.left_out)}." if run.left_out else ""
     meaning = {
-        Outcome.PASS: "Every result was compared, and every one was right.",
+        Outcome.PASS: f"Nothing that was compared was wrong.{fewer}",
         Outcome.MARGINAL: f"Nothing failed, but {verdict.reason}.",
-        Outcome.FAIL: "See above.", Outcome.UNKNOWN: f"Not a pass: {verdict.reason}.", Outcome.SKIP: "",
+        Outcome.FAIL: _failed(run), Outcome.UNKNOWN: f"Not a pass: {verdict.reason}.", Outcome.SKIP: "",
     }
     yield from wrap(meaning[verdict.outcome], style)
+
+
+def _failed(run: StressRun) -> str:
+    names = dict.fromkeys(
+        one.check for one in run.verdict.findings if one.blocker and one.outcome is Outcome.FAIL)
+    return f"Failed: {', '.join(names)}." if names else run.verdict.reason.capitalize() + "."
 
 
 def _sample_object(one: Sample) -> dict[str, Any]:
@@ -185,6 +194,7 @@ def stress_object(run: StressRun, version: str, findings: Sequence[Finding] | No
             "troubles": [msgspec.to_builtins(one) for one in results.troubles],
             "watched": msgspec.to_builtins(watching),
         } for results, watching in zip(run.results, run.watching, strict=True)],
+        "profile": run.profile, "profile_why": run.profile_why, "left_out": list(run.left_out),
         "verdict": {"outcome": verdict.outcome.value, "reason": verdict.reason, "counts": dict(verdict.counts)},
         "findings": [finding_object(one) for one in verdict.findings],
         "problems": [{

@@ -36,15 +36,22 @@ def in_runtime(gpus: Gpus, runtime: RuntimeGpus, want: Profile) -> Iterator[Find
     Not a fault: the graphics of the processor beside cards that compute; a GPU bound to vfio for a virtual machine.
     By hand: nvidia-smi -L; rocminfo | grep gfx; clinfo -l
     """
-    if not set(runtime.asked) & {"cuda", "hip"}:
-        yield skipped(BOX, f"only {' and '.join(runtime.asked)} devices were asked for")
+    if runtime.asked == ("cpu",):
+        yield skipped(BOX, "only the processor was asked for")
         return
     shown = {info.bdf for info in runtime.gpus if info.bdf is not None}
     cards = [gpu for gpu in gpus.gpus if not gpu.integrated] or list(gpus.gpus)
     if not cards:
         yield skipped(BOX, "the PCI bus shows no GPU")
+    expected = want.gpus.count
+    if expected is not None and 0 < len(cards) < expected:
+        yield failed(
+            BOX, f"{len(cards)} GPUs are on the bus, the profile has {expected}", cause="gpu-missing:",
+            title="a GPU is missing", where="the box", help=("boxcheck doctor inventory pcie  (ends in PARTIAL)",))
     for gpu in cards:
-        if gpu.bdf in shown:
+        if not set(RUNTIMES.get(gpu.vendor, ())) & set(runtime.asked):
+            yield unknown(gpu.subject, f"only {' and '.join(runtime.asked)} was asked, which does not drive it")
+        elif gpu.bdf in shown:
             yield passed(gpu.subject, "a runtime shows it")
         elif gpu.driver == "vfio-pci":
             yield unknown(gpu.subject, "it is bound to vfio-pci, for a virtual machine")

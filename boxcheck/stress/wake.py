@@ -16,7 +16,10 @@ FULL_BYTES, TEST_BYTES = 64 << 20, 1 << 20
 
 @stress("wake", faults=("flip-payload", "drop-write", "hang"))
 def wake(rig: Rig) -> Iterator[Sample]:
-    """Copies from and to the host without a pause, what doctor does to see links under load."""
+    """Copies from and to the host without a pause, what doctor does to see links under load.
+
+    Options: `size=test`.
+    """
     from boxcheck.kernels import reference
 
     gpu, size = rig.gpu, FULL_BYTES if rig.full_size else TEST_BYTES

@@ -35,9 +35,25 @@ def _info(index: int, **changes: Any) -> GpuInfo:
     ("vram.wrong-words", Outcome.UNKNOWN, True),  # not in the profile, but its module was asked for
     ("stress.temperature", Outcome.UNKNOWN, True), ("stress.throttled", Outcome.UNKNOWN, False),
     ("stress.throttled", Outcome.FAIL, True), ("stress.completed", Outcome.UNKNOWN, True),
-    ("stress.injected", Outcome.UNKNOWN, True), ("copy.asymmetry", Outcome.MARGINAL, False)])
+    ("stress.injected", Outcome.UNKNOWN, True), ("copy.asymmetry", Outcome.MARGINAL, False),
+    ("gpu.in-runtime", Outcome.UNKNOWN, True), ("stress.size", Outcome.UNKNOWN, True)])
 def test_what_decides(id: str, outcome: Outcome, counts: bool) -> None:
     assert decides(Finding(check=id, subject=BOX, outcome=outcome, says="x"), WANT) is counts
+
+
+@pytest.mark.parametrize(("id", "cause"), [
+    ("stress.injected", None), ("stress.completed", None), ("stress.wrong-results", None),
+    ("stress.temperature", "safety-stop:0000:41:00.0"), ("stress.temperature", "gpu-lost:0000:41:00.0")])
+def test_no_profile_makes_what_every_run_must_show_advisory(id: str, cause: str | None) -> None:
+    want = Profile(name="lax", revision=1, title="test", advisory=("stress.*", "gpu.*"))
+    assert decides(Finding(check=id, subject=BOX, outcome=Outcome.FAIL, says="x", cause=cause), want)
+
+
+def test_a_number_is_the_place_in_the_list_and_not_the_slot() -> None:
+    infos = (_info(0), _info(1), _info(2))
+    slots = {"cuda:0": "1", "cuda:1": "2", "cuda:2": "7"}
+    assert [info.key for info in pick(infos, ["1"], slots)] == ["cuda:1"]
+    assert [info.key for info in pick(infos, ["7"], slots)] == ["cuda:2"]
 
 
 def test_a_gpu_that_two_runtimes_show_is_driven_by_the_first(monkeypatch: pytest.MonkeyPatch) -> None:

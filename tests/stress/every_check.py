@@ -327,6 +327,9 @@ NOTCHES: tuple[Notch, ...] = (
           ((None, "pass"), ("hang", "fail"), ("lost", "fail"), ("crash", "fail"), ("out-of-memory", "unknown"))),
     Notch("stress.completed", WOPR, lambda done: ending(None) if done else results("matmul"), (
         (True, "pass"), (False, "unknown"))),
+    Notch("stress.wrong-results", WOPR, lambda wrong: results("matmul", [Sample(
+        what="matmul.bf16.unheard-of", gpu=f"cuda:{at}", seconds=1.0, checked=9, of="words", wrong=wrong)
+        for at in range(2)]), ((0, "pass"), (1, "fail"))),
     Notch("stress.injected", WOPR, lambda fault: results("matmul", injected=fault),
           ((None, "pass"), ("flip-output", "unknown"))),
     Notch("stress.temperature", WOPR, lambda celsius: watched(hottest_celsius={
@@ -340,6 +343,7 @@ NOTCHES: tuple[Notch, ...] = (
 )
 
 NEVER_FIRES: dict[str, str] = {
+    "stress.size": "test sizes on a GPU prove little of it: unknown, and never a pass",
     "stress.injected": "a fault that was put in on purpose says nothing of the machine: unknown, and never a pass",
 }
 """Checks that neither fail nor are marginal, each with its reason."""

@@ -1,0 +1,62 @@
+"""Judgements on every stress run: nothing wrong that nobody told, and sizes that prove something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from boxcheck.model import BOX, Finding, Quantity
+from boxcheck.profile import Profile
+from boxcheck.registry import check, failed, passed, unknown
+from boxcheck.stress import Sample, StressResults
+from boxcheck.stress.judging import SHOWN, cause_of, in_words, many, subject_of
+
+NOT_THE_GPUS = frozenset(("own defect", "wrong library", "blind"))
+"""Verdicts on kernels and libraries that other checks tell, and that are not the GPU's fault."""
+
+
+@check("stress.wrong-results", reads=[StressResults], stress="*")
+def wrong_results(results: StressResults, want: Profile) -> Iterator[Finding]:
+    """A GPU gave something wrong, anywhere in a run.
+
+    Why it matters: whatever a module compared and found different counts, also where no check of the module speaks of it.
+    What to do: what the module's own check says; repeat the module on this GPU alone.
+    Not a fault: what a kernel of boxcheck or a vendor's library got wrong where others were right on the same GPU.
+    """
+    if not results.gpus:
+        yield unknown(BOX, "no GPU was worked on")
+    for info in results.gpus:
+        bad = [one for one in results.samples if one.wrong and info.key == one.gpu and _of_the_gpu(one)]
+        subject = subject_of(results, info.key)
+        compared = sum(one.checked for one in results.samples if info.key in (one.gpu, one.peer))
+        if bad:
+            names = ", ".join(dict.fromkeys(one.what for one in bad))
+            wrong = sum(one.wrong for one in bad)
+            yield failed(
+                subject, f"{many(wrong, 'result')} wrong in {names}", measured=Quantity(wrong, "wrong results"),
+                notes=tuple(in_words(word) for one in bad for word in one.words)[:SHOWN],
+                cause=cause_of(results, info.key), where=str(subject), title=f"{subject}: wrong results",
+                help=(f"boxcheck stress run {results.module} --gpu N, on this GPU alone",))
+        elif compared:
+            yield passed(subject, "nothing that was compared was wrong", measured=Quantity(0, "wrong results"))
+        else:
+            yield unknown(subject, "nothing was compared")
+
+
+def _of_the_gpu(sample: Sample) -> bool:
+    return sample.notes.get("verdict") not in NOT_THE_GPUS and not sample.what.endswith(".library")
+
+
+@check("stress.size", reads=[StressResults], stress="*")
+def size(results: StressResults, want: Profile) -> Iterator[Finding]:
+    """A GPU was worked on with sizes that are made for tests.
+
+    Why it matters: small sizes fill neither its units nor its memory, draw little power, and their rates are not judged:
+    what passes so says little of the GPU.
+    What to do: leave out `--option size=test`.
+    Not a fault: of the GPU. Processors always get small sizes.
+    """
+    small = [info for info in results.gpus if info.is_gpu and not results.full_size]
+    for info in small:
+        yield unknown(subject_of(results, info.key), "worked on with test sizes: this proves little of it")
+    if not small:
+        yield passed(BOX, "sizes as they are meant for these devices")
