@@ -26,9 +26,11 @@ def _element(source: Source) -> ElementName:
 
 def _note(errors: Bytes, most: int, index: Any, expected: Any, found: Any) -> None:
     """Counts wrong words and keeps the first ones, laid out as prelude.h says."""
+    if not len(index):
+        return
     out = errors.view(np.uint32)
     at = int(out[0])
-    out[0] += np.uint32(len(index))
+    out[:2] = ((at + len(index)) & 0xFFFFFFFF, 1)
     room = max(0, most - at)
     for word, want, have in zip(
             index[:room].tolist(), expected[:room].tolist(), found[:room].tolist(), strict=True):
@@ -114,7 +116,7 @@ def _check_rows(
     out = errors.view(np.uint32)
     for row in np.flatnonzero((first != 0) | (second != 0) | (odd != 0)).tolist():
         at = int(out[0])
-        out[0] += 1
+        out[:2] = ((at + 1) & 0xFFFFFFFF, 1)
         if at < most:
             out[4 + 8 * at:6 + 8 * at] = (row, odd[row])
             out[6 + 8 * at:10 + 8 * at] = np.array([first[row], second[row]], np.uint64).view(np.uint32)
@@ -124,6 +126,11 @@ def _digest(source: Source, data: Bytes, words: int, parts: Bytes) -> None:
     out = parts.view(np.uint64)
     out[:(words + 4095) // 4096] = 0
     out[0] = reference.digest(data[:4 * words].view(np.uint32))
+
+
+def _digest_fill(source: Source, data: Bytes, words: int, fill: int, parts: Bytes) -> None:
+    _digest(source, data, words, parts)
+    data[:4 * words].view(np.uint32)[:] = fill
 
 
 def _digest_total(source: Source, parts: Bytes, count: int, out: Bytes, slot: int) -> None:
@@ -142,8 +149,7 @@ def _memory_fill(source: Source, memory: Bytes, first: int, count: int, kind: in
 def _compare(memory: Bytes, first: int, at: int, expected: Any, errors: Bytes, most: int) -> None:
     found = memory[16 * at:16 * at + expected.nbytes].view(np.uint32)
     wrong = np.flatnonzero(found != expected)
-    if len(wrong):
-        _note(errors, most, wrong + 4 * (first + at), expected[wrong], found[wrong])
+    _note(errors, most, wrong + 4 * (first + at), expected[wrong], found[wrong])
 
 
 def _memory_check(
@@ -189,7 +195,8 @@ def _chase(source: Source, chain: Bytes, steps: int, out: Bytes) -> None:
 
 KERNELS: dict[str, Callable[..., None]] = {
     "bc_fill_matrix": _fill_matrix, "bc_check_matrix": _check_matrix, "bc_matmul": _matmul, "bc_fold_b": _fold_b,
-    "bc_fold_a": _fold_a, "bc_check_rows": _check_rows, "bc_digest": _digest, "bc_digest_total": _digest_total,
+    "bc_fold_a": _fold_a, "bc_check_rows": _check_rows, "bc_digest": _digest, "bc_digest_fill": _digest_fill,
+    "bc_digest_total": _digest_total,
     "bc_memory_fill": _memory_fill, "bc_memory_check": _memory_check, "bc_memory_check_fill": _memory_check_fill,
     "bc_copy": _copy, "bc_add": _add, "bc_sum_check": _sum_check, "bc_chase": _chase,
 }

@@ -12,7 +12,7 @@
 #define BC_BARRIER() bc_barrier()
 #define BC_LID bc_lid
 #define BC_GROUP bc_group
-#define BC_COUNT(p) bc_count(p)
+#define BC_COUNT(p) ((p)[1] = 1u, bc_count(p))
 typedef unsigned int u32;
 typedef int i32;
 typedef unsigned long long u64;
@@ -31,7 +31,7 @@ static inline float bc_float(u32 bits) { float value; __builtin_memcpy(&value, &
 #define BC_BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
 #define BC_LID ((u32)get_local_id(0))
 #define BC_GROUP ((u32)get_group_id(0))
-#define BC_COUNT(p) atomic_inc(p)
+#define BC_COUNT(p) (atomic_or((p) + 1, 1u), atomic_inc(p))
 typedef uint u32;
 typedef int i32;
 typedef ulong u64;
@@ -53,7 +53,8 @@ BC_FN float bc_float(u32 bits) { return as_float(bits); }
     __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup"); } while (0)
 #define BC_LID __builtin_amdgcn_workitem_id_x()
 #define BC_GROUP __builtin_amdgcn_workgroup_id_x()
-#define BC_COUNT(p) __hip_atomic_fetch_add((p), 1u, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT)
+#define BC_COUNT(p) (__hip_atomic_store((p) + 1, 1u, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT), \
+    __hip_atomic_fetch_add((p), 1u, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT))
 typedef unsigned int u32;
 typedef int i32;
 typedef unsigned long long u64;
@@ -69,7 +70,7 @@ BC_FN float bc_float(u32 bits) { return __builtin_bit_cast(float, bits); }
 #define BC_BARRIER() __syncthreads()
 #define BC_LID threadIdx.x
 #define BC_GROUP blockIdx.x
-#define BC_COUNT(p) atomicAdd((u32 *)(p), 1u)
+#define BC_COUNT(p) (atomicOr((u32 *)(p) + 1, 1u), atomicAdd((u32 *)(p), 1u))
 typedef unsigned int u32;
 typedef int i32;
 typedef unsigned long long u64;
@@ -86,6 +87,8 @@ struct __attribute__((aligned(16))) bc_u32x4 { u32 x, y, z, w; };
 typedef struct bc_u32x4 u32x4;
 #endif
 
-/* Wrong words are counted, and the first ones kept, in a buffer of u32: [0] how many were found, [1] and [2] for the
- * kernel, [4 + 6 r] the record r: index (two words, low first), expected, found, found on a second read, kernel's own. */
+/* Wrong words are counted, and the first ones kept, in a buffer of u32: [0] how many were found, modulo 2^32; [1] is 1
+ * when any was found, whatever the count has come to; [2] for the kernel;
+ * [4 + 6 r] the record r: index (two words, low first), expected, found, found on a second read, kernel's own.
+ * BC_COUNT(&errors[0]) counts one and sets [1]. */
 #define BC_RECORD(r) (4u + 6u * (r))

@@ -53,7 +53,7 @@ def collective(rig: Rig) -> Iterator[Sample]:
     for verifier in ring.verifiers:
         with during(verifier.gpu.info.key):
             yield self_test("collective", verifier)
-    products = prepare(rig)  # where it is empty, the checks say that nothing was multiplied
+    products = yield from prepare(rig)  # where it is empty, the checks say that nothing was multiplied
     rig.wait_for_start()
     seconds = min(PIECE_SECONDS, rig.seconds / PIECES_A_RUN)
     began, pieces, steps = time.monotonic(), 0, 0
@@ -129,8 +129,10 @@ def _products(ring: Ring, products: list[Products], step: Step) -> Iterator[Samp
         spent, count = step.product_seconds[rank], step.products[rank]
         yield Sample(
             what="collective.product", gpu=ring.keys[rank], seconds=spent,
-            value=count * one.random.operations / max(spent, 1e-9) / 1e12, unit="TFLOPS", checked=1, of="digests",
-            wrong=int(step.found[rank] != one.digest),
+            value=count * one.random.operations / max(spent, 1e-9) / 1e12, unit="TFLOPS",
+            checked=step.checked[rank], of="digests", wrong=len(step.wrong[rank]),
             notes={
-                "kernel": one.name, "products": count, "digest": f"{one.digest:016x}",
-                "found": f"{step.found[rank]:016x}"})
+                "kernel": one.name, "shape": "x".join(map(str, one.random.shape)), "products": count,
+                "digest": one.reference.text, "verified_percent": round(100 * step.checked[rank] / count, 1),
+                "rate_of": "products with verification",
+                **({"found": f"{step.wrong[rank][0]:016x}"} if step.wrong[rank] else {})})

@@ -1,6 +1,7 @@
 """Copies between the host and a GPU: pinned and pageable memory, each direction alone and both at once.
 
 Every byte that is moved is compared: what arrives on the GPU by a kernel there, what arrives on the host by the host.
+The host also reads back, in each round, a few KiB at changing places of what arrived on the GPU, and compares them.
 Each copy has a slice of its own, and from round to round every slice brings other data, so that a copy that was left
 out, or brought what was there before, is seen whichever it was. The target holds poison when a piece begins.
 

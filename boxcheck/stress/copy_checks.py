@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
+from boxcheck.gpu import GpuInfo
 from boxcheck.model import Finding, Limit
 from boxcheck.profile import Profile
 from boxcheck.registry import check, limit, skipped, unknown
@@ -21,6 +23,14 @@ RATES = {
 ASYMMETRY = Limit("copy.asymmetry", "ge", must=50.0, should=75.0, unit="%", source=(
     "both directions of a PCIe link have the same lanes and the same clock; measured: 28.4 of 29.0 GB/s (RX 7900 XTX, "
     "ROCm issue 2253), 23.9 of 27.1 at most apart (RTX 4090 at x8, nvbandwidth issue 15)"))
+FASTEST_GBS = 128.0
+"""What a PCIe 6.0 x16 link carries one way at most (PCI-SIG: 64 GT/s x 16): the fastest slot that there is."""
+FASTEST_C2C_GBS = 450.0
+"""NVLink-C2C between a Grace and its GPU, one way (NVIDIA: 900 GB/s both ways)."""
+FASTEST_UNIFIED_GBS = 2650.0
+"""A copy within one memory reads and writes it: half of the fastest of a unified device (AMD MI300A: 5.3 TB/s)."""
+C2C = re.compile(r"\bG[HB]\d{3}\b")
+"""GH200, GB200, GB300: the runtime does not call them integrated."""
 LINK = (
     "boxcheck doctor pcie (ends in PARTIAL): width and speed of the link, under load",
     "reseat the card and its riser; try the card in another slot",
@@ -46,13 +56,32 @@ def wrong_words(results: StressResults, want: Profile) -> Iterator[Finding]:
     for info, samples in per_gpu(results, "copy"):
         judged = judge_wrong(results, info.key, samples, "word", WRONG)
         compared = {one.what for one in samples if one.checked}
+        impossible = too_fast(results, info, samples)
         missing = [name.removeprefix("copy.") for name in names() if name not in compared]
-        if judged.outcome.value == "fail" or not missing:
+        if judged.outcome.value == "fail":
+            yield judged
+        elif impossible is not None:
+            yield unknown(subject_of(results, info.key), impossible)
+        elif not missing:
             yield judged
         else:
             refused = "; ".join(str(one.notes["says"]) for one in samples if one.what == "copy.refused")
             says = f"not compared: {listed(missing)}" + (f" ({refused})" if refused else "")
             yield unknown(subject_of(results, info.key), says)
+
+
+def too_fast(results: StressResults, info: GpuInfo, samples: Sequence[Sample]) -> str | None:
+    """Which copies took less time than any link can do them in, in words; None where none did."""
+    if not info.is_gpu or not results.full_size:
+        return None
+    fastest = (
+        FASTEST_UNIFIED_GBS if info.unified else FASTEST_C2C_GBS if C2C.search(info.name) else FASTEST_GBS)
+    kinds: dict[str, list[float]] = {}
+    for one in good(samples):
+        if one.unit == "GB/s":
+            kinds.setdefault(one.what.removeprefix("copy."), []).append(one.value or 0.0)
+    found = [f"{what} {middle(values):.0f} GB/s" for what, values in kinds.items() if middle(values) > fastest]
+    return f"{listed(found)}: faster than any link ({fastest:g} GB/s): nothing may have been copied" if found else None
 
 
 def alone(results: StressResults, samples: Sequence[Sample]) -> list[Sample]:
@@ -68,13 +97,18 @@ def rate(results: StressResults, want: Profile) -> Iterator[Finding]:
     risers and slots are the usual cause.
     What to do: look at the link's width and speed under load, along the whole path from the root port.
     Not a fault: less speed while all GPUs copy at once, which share the host's memory; a rate is judged where a GPU
-    copied alone, or where it is reached in spite of the others. A processor's rate.
+    copied alone, or where it is reached in spite of the others. A processor's rate. A rate that no link can have is
+    unknown: nothing may have been copied.
     By hand: boxcheck stress run copy --gpu N
     """
     for info, samples in per_gpu(results, "copy"):
         subject = subject_of(results, info.key)
         if not info.is_gpu or not results.full_size:
             yield skipped(subject, "a processor's rate is not judged")
+            continue
+        impossible = too_fast(results, info, samples)
+        if impossible is not None:
+            yield unknown(subject, impossible)
             continue
         for direction, name in RATES.items():
             bound, words = want.limit(name), direction.replace("-", " ")

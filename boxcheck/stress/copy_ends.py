@@ -19,6 +19,7 @@ from boxcheck.gpu import GpuError, HostBuffer
 from boxcheck.kernels import reference
 from boxcheck.stress import Rig, Sample, WrongWord
 from boxcheck.stress.copy import FULL_BYTES, KINDS, TEST_BYTES
+from boxcheck.stress.products import bits_word
 from boxcheck.stress.transfers import (
     GRANULE,
     MOST_WORDS,
@@ -40,6 +41,8 @@ WHOLE = 3.5
 """A piece's time with verification, in times of its copying, at most: the host compares about as fast as a fast link
 copies, or slower."""
 LEAST_BYTES = SLICES * 4096
+READ_BACK_PLACES, READ_BACK_BYTES = 4, 1024
+"""Of what arrives on the GPU in a round, so much is read back and compared by the host."""
 _compare = ctypes.CDLL(None).memcmp
 _compare.argtypes, _compare.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t], ctypes.c_int
 
@@ -116,6 +119,9 @@ class Ends:
                 self.verifier.fill(self.sent, 0, self.granules, keys[-1])
             self._round(list(loads.values()), source, target, turn)
             if down is not None:
+                since = time.monotonic()
+                self._read_back(down, order ^ turn, keys[-1])
+                down.verify_seconds += time.monotonic() - since
                 self.verifier.check_and_poison(self.got, 0, self.granules, keys[-1], self.tally)
             since = time.monotonic()
             if up is not None:
@@ -124,6 +130,8 @@ class Ends:
         if down is not None:
             since = time.monotonic()
             down.wrong, down.records = self.tally.read()
+            if not down.wrong:
+                down.wrong, down.words = len(down.unseen), down.unseen[:MOST_WORDS]
             down.verify_seconds += time.monotonic() - since
         for load in loads.values():
             yield self._sample(load, kind, "both." if len(loads) > 1 else "", keys)
@@ -164,6 +172,22 @@ class Ends:
                 left = MOST_WORDS - len(load.records)
                 load.records += [(first + word, want, have, have) for word, want, have in wrong[:left]]
 
+    def _read_back(self, load: Load, number: int, key: int) -> None:
+        """Compares parts of what arrived on the GPU, as the host reads them, with the pattern that was made here: it
+        sees what a GPU's own comparison that sees nothing does not."""
+        for place in range(READ_BACK_PLACES):
+            start = key_of(key, place) % (self.size_bytes // READ_BACK_BYTES) * READ_BACK_BYTES
+            at, inside = divmod(start, self.slice_bytes)
+            expected = self.slice_of(self.pattern, at ^ number)[inside:inside + READ_BACK_BYTES]
+            found = self.verifier.gpu.read(self.got, READ_BACK_BYTES, start)
+            if not same(found, expected):
+                load.unseen += [
+                    WrongWord(
+                        index=start // 4 + word, expected=want, found=have,
+                        where=f"byte 0x{start + 4 * word:x} (copy {at} of {SLICES}), read by the host",
+                        kind=f"{bits_word(want, have)}; the GPU's own comparison saw nothing wrong")
+                    for word, want, have in differences(found.view(np.uint32), expected.view(np.uint32))]
+
     def _sample(self, load: Load, kind: str, both: str, keys: Sequence[int]) -> Sample:
         device, rounds = self.gpu.info.key, len(keys)
         moved = rounds * self.size_bytes
@@ -171,7 +195,8 @@ class Ends:
         return Sample(
             what=f"copy.{both}{load.name}.{kind}", gpu=device, peer="host", seconds=load.seconds,
             value=rate_of(self.size_bytes, load.times), unit="GB/s", checked=moved // 4, wrong=load.wrong,
-            words=tuple(self._explain(record, keys) for record in load.records[:MOST_WORDS]), moved={way: moved},
+            words=tuple(load.words or (self._explain(record, keys) for record in load.records[:MOST_WORDS])),
+            moved={way: moved},
             notes={
                 "bytes": self.size_bytes, "rounds": rounds, "copies": rounds * SLICES, "together": self.together,
                 "verify_seconds": round(load.verify_seconds, 4)})
@@ -193,6 +218,10 @@ class Load:
         self.verify_seconds = 0.0
         self.wrong = 0
         self.records: list[Record] = []
+        self.unseen: list[WrongWord] = []
+        """What the host read back wrong from the GPU."""
+        self.words: list[WrongWord] = []
+        """Those that the sample names, where nothing else tells of them."""
 
     @property
     def seconds(self) -> float:

@@ -143,7 +143,8 @@ def access(results: StressResults, want: Profile) -> Iterator[Finding]:
     three times the load; programs do that without a word.
     What to do: the BAR must cover the whole memory, the IOMMU be off or in passthrough, ACS off; GeForce cards need a
     driver that allows it; amdgpu needs a kernel with CONFIG_HSA_AMD_P2P.
-    Not a fault: GPUs whose vendor gives none, where the profile does not ask for it.
+    Not a fault: GPUs whose vendor gives none, where the profile says that it is not asked for (access false). Where no
+    pair has it and the profile says nothing, it is unknown: a run that copied by way of the host says nothing of peers.
     By hand: nvidia-smi topo -p2p rw; rocm-smi --showtopoaccess
     """
     bound, told = want.limit(ACCESS), answers(results)
@@ -164,6 +165,10 @@ def access(results: StressResults, want: Profile) -> Iterator[Finding]:
                 check="", subject=all_of(results), outcome=outcome_of(False, bound), says=says, limit=bound,
                 help=BROKEN[1:], measured=Quantity(False), notes=tuple(without), cause="p2p-access:all",
                 title="GPUs have no access to each other's memory", where=listed(without))
+        elif bound is None and len(without) + len(refused) == len(told):
+            yield unknown(
+                all_of(results), "no pair of GPUs reaches another directly; what was compared went by way of the host: "
+                "this says nothing of peer copies", notes=tuple(without), help=BROKEN[1:])
         else:
             yield skipped(all_of(results), f"{says}; the profile does not ask for it", notes=tuple(without))
     elif told and not refused and not silent:

@@ -21,12 +21,14 @@ from boxcheck.gpu import Buffer, Gpu, GpuError
 from boxcheck.kernels import reference
 from boxcheck.kernels.catalogue import GRANULES_A_GROUP, memory
 from boxcheck.stress import Rig, Sample, WrongWord
-from boxcheck.stress.products import bits_word, groups_of, read_records
+from boxcheck.stress.products import bits_word, groups_of
 
 GRANULE = 16
 POISON = 0xBAD0DA7A
 """What a target holds before anything is sent to it. No more likely in a payload than any other word."""
 MOST_RECORDS = 64
+MOST_UNREAD = 1 << 31
+"""Words that are compared before the count on the device, which wraps at 2^32, is read and cleared."""
 MOST_WORDS = 16
 """Wrong words that a sample names; the others are counted."""
 Record = tuple[int, int, int, int]
@@ -77,20 +79,53 @@ def during(doing: str) -> Iterator[None]:
         raise GpuError(error.kind, f"{doing}: {error.says}", error.help) from error
 
 
+def counted(gpu: Gpu, errors: Buffer) -> int:
+    """How many wrong words kernels counted in a buffer that is laid out as prelude.h says.
+
+    The count wraps at 2^32. Where it is 0 and yet words were wrong, 2^32 of them at least were.
+    """
+    count, any_wrong = (int(word) for word in gpu.read(errors, 8).view(np.uint32))
+    return count or (1 << 32 if any_wrong else 0)
+
+
+def counted_records(gpu: Gpu, errors: Buffer, most: int) -> tuple[int, list[Record]]:
+    """How many wrong words kernels counted, and the first `most` of them, by index."""
+    count = counted(gpu, errors)
+    kept = min(count, most)
+    rows = gpu.read(errors, 24 * kept, GRANULE).view(np.uint32).reshape(kept, 6).tolist() if kept else []
+    return count, sorted((low | high << 32, want, have, again) for low, high, want, have, again, _ in rows)
+
+
 class Tally:
-    """Wrong words that kernels of one device found, counted, and the first ones kept."""
+    """Wrong words that kernels of one device found, all counted, and the first ones kept."""
 
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
         self.buffer = verifier.gpu.allocate(GRANULE + 24 * MOST_RECORDS)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._count, self._records, self._unread = 0, list[Record](), 0
 
     def clear(self) -> None:
         self._verifier.write_word(self.buffer, 1, 0)
+        self._forget()
+
+    def expect(self, words: int) -> None:
+        """Says that so many words are compared next. Takes over what the device has counted, before it can wrap."""
+        if self._unread and self._unread + words > MOST_UNREAD:
+            self._count, self._records = self.read()
+            self._verifier.write_word(self.buffer, 1, 0)
+            self._unread = 0
+        self._unread += words
 
     def read(self) -> tuple[int, list[Record]]:
-        """How many, and the first by index. Waits for the comparisons."""
+        """How many since it was cleared, and the first by index. Waits for the comparisons."""
         self._verifier.wait()
-        return read_records(self._verifier.gpu, self.buffer, MOST_RECORDS)
+        count, records = counted_records(self._verifier.gpu, self.buffer, MOST_RECORDS)
+        if not count:  # the device counts from 0 still
+            self._unread = 0
+        return self._count + count, sorted((self._records + records)[:MOST_RECORDS])
 
 
 class Verifier:
@@ -122,15 +157,18 @@ class Verifier:
         self._launch("bc_memory_fill", granules, [buffer, first, granules, 0, key])
 
     def check(self, buffer: Buffer, first: int, granules: int, key: int, tally: Tally) -> None:
+        tally.expect(4 * granules)
         self._launch("bc_memory_check", granules, [buffer, first, granules, 0, key, tally.buffer, MOST_RECORDS])
 
     def check_and_poison(self, buffer: Buffer, first: int, granules: int, key: int, tally: Tally) -> None:
+        tally.expect(4 * granules)
         self._launch(
             "bc_memory_check_fill", granules,
             [buffer, first, granules, 0, key, 1, POISON, 0, tally.buffer, MOST_RECORDS])
 
     def check_sum(self, buffer: Buffer, first: int, granules: int, key: int, ranks: int, tally: Tally) -> None:
         """Compares with the sum, modulo 2^32, of the payloads of the keys from `key` on, one for each rank."""
+        tally.expect(4 * granules)
         self._launch("bc_sum_check", granules, [buffer, first, granules, key, ranks, tally.buffer, MOST_RECORDS])
 
 

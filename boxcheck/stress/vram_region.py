@@ -16,7 +16,8 @@ import numpy as np
 
 from boxcheck.gpu import Buffer, Gpu, GpuError, Mark
 from boxcheck.kernels.catalogue import GRANULES_A_GROUP, memory
-from boxcheck.stress.products import groups_of, read_records
+from boxcheck.stress.products import groups_of
+from boxcheck.stress.transfers import counted, counted_records
 from boxcheck.stress.vram_patterns import GRANULE, POISON, WORD, Pattern
 from boxcheck.stress.vram_pulse import Pulse
 
@@ -211,8 +212,8 @@ class Region:
 
     def _wrong(self, blocks: Sequence[Block]) -> Iterator[Wrong]:
         for block in blocks:
-            if int(self.gpu.read(block.errors, 4).view(np.uint32)[0]):
-                count, records = read_records(self.gpu, block.errors, MOST_RECORDS)
+            if counted(self.gpu, block.errors):
+                count, records = counted_records(self.gpu, block.errors, MOST_RECORDS)
                 yield Wrong(block, count, tuple(records))
                 self.gpu.write(block.errors, np.zeros(4, np.uint32))
 

@@ -58,7 +58,7 @@ def test_a_flipped_bit_of_a_stored_matrix_is_found_where_it_is(gpu: Gpu, element
         gpu.write(errors, np.zeros(4, np.uint32))
         gpu.launch(program, "bc_check_matrix", (words + 255) // 256, [out, *shape, errors, 8])
         found = _words(gpu, errors, 4 + 6 * 8)
-        assert found[0] == flips
+        assert found[:2].tolist() == [flips, int(flips > 0)]
         records = sorted(tuple(int(word) for word in found[4 + 6 * at:9 + 6 * at]) for at in range(flips))
         assert [record[0] for record in records] == sorted(places)
         assert all(record[3] == record[2] ^ 1 << 31 == record[4] for record in records)
@@ -108,7 +108,7 @@ def test_row_sums_follow_without_the_product_and_name_a_wrong_row(gpu: Gpu, elem
         found = _words(gpu, errors, 4 + 8 * 8)
         changed = row is not None and (bad[row, column] != stored[row, column])
         zero_sign = changed and element != "int8" and stored[row, column] & 0x7FFFFFFF == 0 and flip == 1 << 31
-        assert found[0] == int(changed and not zero_sign)
+        assert found[0] == found[1] == int(changed and not zero_sign)
         if found[0]:
             assert found[4] == row
     for value in (np.float32("nan"), np.float32("inf"), np.float32(0.5)) if element == "bf16" else ():
@@ -170,7 +170,7 @@ def test_patterns_in_memory_are_the_oracles_and_one_flipped_bit_is_found(
         gpu.write(errors, np.zeros(4, np.uint32))
         gpu.launch(program, "bc_memory_check", groups, [buffer, first, count, kind, key, errors, 4])
         found = _words(gpu, errors, 4 + 24)
-        assert found[0] == wrong
+        assert found[0] == found[1] == wrong
         if wrong:
             index = 4 * first + place
             assert found[4:9].tolist() == [
@@ -182,6 +182,28 @@ def test_patterns_in_memory_are_the_oracles_and_one_flipped_bit_is_found(
             program, "bc_memory_check_fill", groups, [buffer, first, count, kind, key, 1, 0x55555555, down, errors, 4])
         assert _words(gpu, errors, 1)[0] == 1
         assert (_words(gpu, buffer, 4 * count) == 0x55555555).all()
+    buffer.free()
+    errors.free()
+
+
+@pytest.mark.parametrize("kernel", ["check", "check-fill", "sum"])
+def test_a_count_that_wraps_to_zero_still_says_that_words_were_wrong(gpu: Gpu, kernel: str) -> None:
+    program, count, wrong = gpu.build(memory()), 1500, 3
+    buffer, errors = gpu.allocate(16 * count), gpu.allocate(16 + 24 * 4)
+    for flips in (0, wrong):
+        gpu.launch(program, "bc_memory_fill", 2, [buffer, 0, count, 0, 40])
+        content = _words(gpu, buffer, 4 * count).copy()
+        content[:flips] ^= np.uint32(1)
+        gpu.write(buffer, content)
+        gpu.write(errors, np.array([2**32 - flips if flips else 0, 0, 0, 0], np.uint32))
+        rest = [errors, 4]
+        if kernel == "check":
+            gpu.launch(program, "bc_memory_check", 2, [buffer, 0, count, 0, 40, *rest])
+        elif kernel == "check-fill":
+            gpu.launch(program, "bc_memory_check_fill", 2, [buffer, 0, count, 0, 40, 1, 7, 0, *rest])
+        else:
+            gpu.launch(program, "bc_sum_check", 2, [buffer, 0, count, 40, 1, *rest])
+        assert _words(gpu, errors, 2).tolist() == [0, int(flips > 0)]
     buffer.free()
     errors.free()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import numpy as np
 import pytest
 
@@ -134,6 +137,22 @@ def test_a_device_whose_comparison_is_blind_does_not_pass() -> None:
     assert next(sample for sample in results.samples if sample.what == "copy.self-test").wrong
 
 
+def test_a_comparison_that_becomes_blind_after_its_self_test_is_found_out_by_the_host() -> None:
+    def lose(transfer: Transfer) -> None:
+        if transfer.ends[0] != "host":
+            transfer.go()
+
+    (gpu,) = doubles(1, lose)
+    gpu.kernels["bc_memory_check_fill"] = lambda *arguments: None
+    results = run("copy", [gpu])
+    assert not next(sample for sample in results.samples if sample.what == "copy.self-test").wrong
+    wrong = [sample for sample in results.samples if sample.wrong]
+    assert {sample.what for sample in wrong} == {name for name in names() if "host-to-device" in name}
+    assert ", read by the host" in wrong[0].words[0].where
+    assert wrong[0].words[0].kind.endswith("the GPU's own comparison saw nothing wrong")
+    assert outcomes("copy.wrong-words", results) == {Outcome.FAIL}
+
+
 @pytest.mark.parametrize("fault", ["flip-payload", "drop-write", "stale"])
 @pytest.mark.parametrize("after", [0, 2, 33])
 def test_every_injected_fault_of_data_is_found(fault: str, after: int) -> None:
@@ -186,6 +205,32 @@ def test_a_rate_beside_other_gpus_is_not_judged_against_that_of_one_alone() -> N
 
 def test_a_processors_rate_is_not_judged() -> None:
     assert outcomes("copy.rate", run("copy", processors(1)), host_to_device_gbs=1e3) == {Outcome.SKIP}
+
+
+def every(value: float, **about: Any) -> StressResults:
+    (gpu,) = doubles(1)
+    gpu.info = msgspec.structs.replace(gpu.info, **about)
+    return results_of("copy", [gpu], [sampled(what, value) for what in names()])
+
+
+@pytest.mark.parametrize(("about", "fastest"), [
+    ({}, 128.0), ({"name": "NVIDIA GB10"}, 128.0), ({"name": "NVIDIA GH200 480GB"}, 450.0), ({"unified": True}, 2650.0)])
+def test_a_rate_that_no_link_has_is_unknown_and_so_is_what_was_copied(about: dict[str, Any], fastest: float) -> None:
+    for value, outcome in ((fastest, Outcome.PASS), (fastest + 1, Outcome.UNKNOWN)):
+        results = every(value, **about)
+        limits = {"host_to_device_gbs": 22.0, "device_to_host_gbs": 22.0}
+        assert outcomes("copy.wrong-words", results) == {outcome}
+        assert outcomes("copy.rate", results, **limits) == {outcome}
+    (finding,) = judge("copy.rate", results)  # whatever a profile asks
+    assert finding.outcome is Outcome.UNKNOWN
+    assert f"faster than any link ({fastest:g} GB/s): nothing may have been copied" in finding.says
+
+
+def test_one_kind_of_copy_that_is_too_fast_is_named() -> None:
+    results = rates(*(sampled(what, 9000.0 if what == "copy.host-to-device.pageable" else 25.0) for what in names()))
+    (finding,) = judge("copy.wrong-words", results)
+    assert finding.outcome is Outcome.UNKNOWN
+    assert finding.says.startswith("host-to-device.pageable 9000 GB/s: faster than any link")
 
 
 def test_one_direction_far_slower_than_the_other_is_found_with_a_notch_between() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from boxcheck.gpu import GpuError
 from boxcheck.model import Outcome
-from boxcheck.registry import CHECKS, STRESSES
+from boxcheck.profile import load_profile
+from boxcheck.registry import CHECKS, STRESSES, run_check
 from boxcheck.stress import Rig, Sample, StressResults
 from boxcheck.stress.faults import FaultyGpu
 from boxcheck.stress.p2p import p2p
@@ -214,12 +215,24 @@ def test_without_peer_access_copies_are_staged_compared_and_no_rate() -> None:
     staged = next(sample for sample in results.samples if sample.what == "p2p.staged")
     assert set(staged.moved) == {"cpu:0>host", "host>cpu:1"}
     assert outcomes("p2p.wrong-words", results) == {Outcome.PASS}
-    (skipped,) = judge("p2p.access", results)
+    (skipped,) = judge("p2p.access", results, access=False)
     assert skipped.outcome is Outcome.SKIP
     assert skipped.says.startswith("no peer access: cpu:0 > cpu:1, ")
     rates = judge("p2p.rate", results, one_way_gbs=1e-6, both_ways_gbs=1e-6)
     assert [rate.outcome for rate in rates] == [Outcome.UNKNOWN] * 2
     assert rates[0].says.startswith("one way: no peer access: ")
+
+
+def test_no_peer_access_anywhere_is_unknown_unless_the_profile_says_that_it_is_not_asked_for() -> None:
+    results = run("p2p", doubles(3, reaches=lambda ends: False))
+    (finding,) = judge("p2p.access", results)
+    assert finding.outcome is Outcome.UNKNOWN
+    assert finding.says.startswith("no pair of GPUs reaches another directly")
+    assert len(finding.notes) == 6
+    (wopr,) = run_check(CHECKS["p2p.access"], (results,), load_profile("wopr-7x4090"))
+    assert wopr.outcome is Outcome.SKIP
+    one_way = run("p2p", doubles(3, reaches=lambda ends: ends == ("cpu:0", "cpu:1")))
+    assert outcomes("p2p.access", one_way) == {Outcome.SKIP}
 
 
 def test_peer_access_that_the_profile_demands_fails_by_name() -> None:
