@@ -97,6 +97,8 @@ def module_section(module: Stress, faults: object) -> Iterator[str]:
     if about:
         yield f"\n{about.strip()}\n"
     how = f"One worker over all devices of a runtime, {module.peers} at least."
+    if module.scope == "host":
+        how = "One worker on the host; no GPU is needed."
     if module.scope == "each":
         how = "One worker a device, side by side" + (", after each alone." if module.alone_first else ".")
     yield f"\n{how}" + (f" **Options**: {options}" if options else "") + "\n"

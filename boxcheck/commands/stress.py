@@ -84,7 +84,7 @@ def run(options: Options) -> int:
     discover_stress()
     modules = _modules(options.modules)
     wanted = Wanted(
-        modules=modules, seconds=options.seconds, backend=_backend(options.backend), gpus=options.gpus,
+        modules=modules, seconds=options.seconds, backend=backend_named(options.backend), gpus=options.gpus,
         seed=options.seed, options=_options(options.options, modules), inject=_fault(options))
     if options.json not in (None, "-"):
         refuse_place(options.json)
@@ -94,8 +94,8 @@ def run(options: Options) -> int:
     name_slots(facts, want)
     with _stoppable() as stopping, _progress(options) as seen:
         runtime = find_devices(wanted.backend)
-        if not runtime.gpus:
-            return _no_device(runtime.troubles)
+        if not runtime.gpus and any(STRESSES[name].scope != "host" for name in modules):
+            return no_device(runtime.troubles)
         try:
             found = run_stress(wanted, runtime, facts, want, stopping=stopping.is_set, seen=seen)
         except LookupError as error:
@@ -129,7 +129,7 @@ def _write(found: Any, options: Options) -> None:
         sys.stderr.write(f"boxcheck itself broke in {crash.where}; --json holds the traceback; please report it\n")
 
 
-def _no_device(troubles: Mapping[str, Any]) -> int:
+def no_device(troubles: Mapping[str, Any]) -> int:
     """Nothing was stressed, so nothing passes: exit code 3, with what each runtime said."""
     print("error: no GPU that can be driven was found, so nothing was run", file=sys.stderr)
     for name, trouble in troubles.items():
@@ -153,7 +153,7 @@ def _modules(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _backend(name: str | None) -> Backend | None:
+def backend_named(name: str | None) -> Backend | None:
     for known in BACKENDS:
         if name == known:
             return known

@@ -51,7 +51,8 @@ def rows_of(results: StressResults) -> list[Row]:
         rows.append(Row(
             what=what.removeprefix(f"{results.module}."), gpu=gpu, unit=some[0].unit, samples=len(some),
             checked=sum(one.checked for one in some),
-            of=some[0].of, wrong=sum(one.wrong for one in some), best=max(values, default=None),
+            of=some[0].of, wrong=sum(one.wrong for one in some),
+            best=(min if some[0].unit == "us" else max)(values, default=None),
             middle=median(values) if values else None,
             spread_percent=100 * (1 - min(values) / max(values)) if values and max(values) > 0 else None))
     return rows
@@ -87,7 +88,7 @@ def _head(run: StressRun, style: Style, version: str) -> Iterator[str]:
     if any(results.injected for results in run.results):
         yield style.word(Outcome.UNKNOWN, f"A FAULT IS PUT IN ON PURPOSE: {run.results[0].injected}. Nothing can pass.")
     slots = run.results[0].slots if run.results else {}
-    for info in run.results[0].gpus if run.results else ():
+    for info in dict.fromkeys(info for results in run.results for info in results.gpus):
         place = " ".join(filter(None, (slots.get(info.key), info.bdf)))
         yield from wrap("  ".join(filter(None, (
             f"{info.key:<9}", place, info.name, info.arch, f"{info.memory_bytes / 2**30:.1f} GiB", info.driver))),
@@ -116,7 +117,7 @@ def _measured(run: StressRun, style: Style) -> Iterator[str]:
                     f"{row.unit:<6} {verified:>20}  {count(row.wrong):>5}")
             yield style.word(Outcome.FAIL, style.text(line)) if row.wrong else style.text(line)
         if rows and not results.full_size:
-            yield from wrap("small sizes, for a processor: these rates say nothing of a GPU", style, "  ")
+            yield from wrap("small sizes: these rates are not judged", style, "  ")
         yield from tables
 
 

@@ -37,6 +37,16 @@ class FaultyGpu:
         self._kept: Any = None
 
     @property
+    def fault(self) -> FaultName | None:
+        """What this device does wrong, for modules whose work is not on the device itself."""
+        return self._fault
+
+    @property
+    def after(self) -> int:
+        """At which occasion, counted from 0."""
+        return self._after
+
+    @property
     def real(self) -> Gpu:
         """The device without the fault: for a module's own start, which no fault is meant to disturb."""
         return self._gpu
