@@ -302,7 +302,7 @@ def stress_run(
         "--inject", metavar="FAULT", help="Put in a fault, to see that it is found. Never a pass.",
         callback=_named)] = None,
     option: Annotated[list[str] | None, typer.Option(
-        "--option", metavar="KEY=VALUE", help="An option of the module (repeatable): size=test, elements=bf16.")] = None,
+        "--option", metavar="KEY=VALUE", help="An option of the module (repeatable): elements=bf16.")] = None,
     profile: ProfileOption = None,
     json: JsonOut = None,
     ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
@@ -323,6 +323,94 @@ def stress_run(
         modules=tuple(modules or ()), gpus=tuple(gpu or ()), backend=backend, seconds=seconds, seed=seed, inject=inject,
         options=tuple(option or ()), profile=profile, json=json, strict=strict, ascii=ascii, color=color.value,
         quiet=quiet, verbose=verbose)))
+
+
+@app.command(short_help="Burn the box in: doctor, load, doctor; survives the terminal.")
+def burn(
+    profile: ProfileOption = None,
+    level: Annotated[int | None, typer.Option(
+        "--level", min=1, max=4, help="How long: 1 about 2 min, 2 15 min, 3 an hour, 4 eight hours.",
+        show_default="1")] = None,
+    lasting: Annotated[str | None, typer.Option(
+        "--for", metavar="TIME", help="How long instead: 90s, 15m, 1h30m, 2d.", callback=_named)] = None,
+    plan: Annotated[str | None, typer.Option(
+        "--plan", metavar="FILE", help="Steps of your own, in TOML.", callback=_named)] = None,
+    only: Annotated[list[str] | None, typer.Option(
+        "--only", metavar="PHASE", help="Only these phases (repeatable): matmul, vram ...")] = None,
+    gpu: Annotated[list[str] | None, typer.Option(
+        "--gpu", metavar="N", help="Only this GPU: number, cuda:0, PCI address or slot (repeatable).")] = None,
+    backend: Annotated[str | None, typer.Option(
+        "--backend", metavar="NAME", help="cuda, hip, opencl or cpu.", callback=_named)] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31, help="Of the data.")] = 1,
+    inject: Annotated[str | None, typer.Option(
+        "--inject", metavar="FAULT", help="Put in a fault, to see that it is found. Never a pass.",
+        callback=_named)] = None,
+    stop_on_error: Annotated[bool, typer.Option(
+        "--stop-on-error", help="End after the first step that fails.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Start it and return; `attach` follows it.")] = False,
+    json: JsonOut = None,
+    ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
+    color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")] = False,
+    verbose: Annotated[int, typer.Option(
+        "-v", "--verbose", count=True, show_default=False, help="Show passes too.")] = 0,
+    strict: Annotated[bool, typer.Option("--strict", help="A marginal result fails.")] = False,
+) -> None:
+    """Burn the box in: doctor, load on all GPUs and the host by a plan, doctor again; all of it kept as it happens.
+
+    The run is a process of its own and goes on without its terminal. Exit codes: 0 all right, 1 something is wrong,
+    2 usage, 3 not everything was run, 4 boxcheck broke, 5 a GPU is lost or too hot.
+    """
+    from boxcheck.commands.burn import Options
+    from boxcheck.commands.burn import burn as body
+
+    _leave(body(Options(
+        profile=profile, level=level, lasting=lasting, plan=plan, only=tuple(only or ()), gpus=tuple(gpu or ()),
+        backend=backend, seed=seed, inject=inject, stop_on_error=stop_on_error, dry_run=dry_run, detach=detach,
+        json=json, strict=strict, ascii=ascii, color=color.value, quiet=quiet, verbose=verbose)))
+
+
+@app.command(short_help="Follow a run to its end.")
+def attach(
+    run: Annotated[str | None, typer.Argument(
+        metavar="[RUN]", help="As `runs` lists it; the one that is going on by default.", callback=_named)] = None,
+    json: JsonOut = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="A marginal result fails.")] = False,
+) -> None:
+    """Follow a burn-in to its end and print its account. Ctrl-C asks the run to end; a second leaves it to itself."""
+    from boxcheck.commands.burn import Options
+    from boxcheck.commands.burn import attach as body
+
+    _leave(body(run, Options(json=json, quiet=quiet, strict=strict)))
+
+
+@app.command(short_help="List runs: what was run, when, how it ended.")
+def runs(
+    state: Annotated[str | None, typer.Option(
+        "--state", metavar="STATE", help="Only these: running, finished, stopped, crashed.", callback=_named)] = None,
+    json: JsonOut = None,
+) -> None:
+    """List the runs of this user on this machine, the newest first."""
+    from boxcheck.commands.burn import runs as body
+
+    _leave(body(json, state))
+
+
+@app.command(short_help="Judge a stored run, by its own profile or another.")
+def judge(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="As `runs` lists it, or a path.", callback=_named)],
+    profile: ProfileOption = None,
+    json: JsonOut = None,
+    verbose: Annotated[int, typer.Option(
+        "-v", "--verbose", count=True, show_default=False, help="Show passes too.")] = 0,
+    strict: Annotated[bool, typer.Option("--strict", help="A marginal result fails.")] = False,
+) -> None:
+    """Judge a stored run from its store alone: nothing is measured again."""
+    from boxcheck.commands.burn import Options, judge_run
+
+    _leave(judge_run(run, profile, Options(json=json, strict=strict, verbose=verbose)))
 
 
 def app_for(words: Sequence[str]) -> typer.Typer:

@@ -25,7 +25,7 @@ def save_record(account: Account, host: Host) -> Account:
     from boxcheck.report.json import run_json
     from boxcheck.report.output import write_output
 
-    base, uid, gid = _state_directory(host)
+    base, uid, gid = state_and_owner(host)
     stamp = datetime.fromtimestamp(account.started, UTC).strftime("%Y-%m-%dT%H%M%SZ")
     folder = os.path.join(base, "boxcheck", "runs")
     path = os.path.join(folder, f"{stamp}-doctor.json")
@@ -45,7 +45,12 @@ def save_record(account: Account, host: Host) -> Account:
     return msgspec.structs.replace(account, record=shown)
 
 
-def _state_directory(host: Host) -> tuple[str, int | None, int | None]:
+def state_directory(host: Host) -> str:
+    """Where this user's runs lie."""
+    return state_and_owner(host)[0]
+
+
+def state_and_owner(host: Host) -> tuple[str, int | None, int | None]:
     """State directory, and its owner where that is not this process."""
     who = host.who()
     if not isinstance(who, Unread) and who.root and who.invoked_by:

@@ -1,0 +1,105 @@
+"""Starts a burn-in in a process of its own, which outlives this one and its terminal; and follows it by its store."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import msgspec
+
+from boxcheck.engine.burn import Job
+from boxcheck.store.errors import StoreError
+from boxcheck.store.lock import is_held
+from boxcheck.store.reader import RunReader
+from boxcheck.store.rows import Event, Phase, Run
+from boxcheck.usage import UsageError
+
+START_SECONDS = 60.0
+
+
+def start(job: Job) -> str:
+    """The path of the store of a run that has begun. UsageError says why none could."""
+    log = os.path.join(job.folder, "engine.log")
+    with open(log, "ab") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "boxcheck.engine.burn"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=errors, start_new_session=True, close_fds=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with suppress(BrokenPipeError):
+        process.stdin.write(msgspec.json.encode(job))
+        process.stdin.close()
+    line = _line(process)
+    if line.startswith("error: "):
+        help = process.stdout.read().decode("utf-8", "replace").strip().removeprefix("help: ")
+        raise UsageError(line.removeprefix("error: "), help)
+    if not line:
+        raise UsageError("the engine did not start", f"{log} says why")
+    return line
+
+
+def _line(process: subprocess.Popen[bytes]) -> str:
+    import selectors
+
+    assert process.stdout is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        if not selector.select(START_SECONDS):
+            process.kill()
+            return ""
+    return process.stdout.readline().decode("utf-8", "replace").strip()
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a run is, at one moment."""
+
+    run: Run
+    phases: tuple[Phase, ...]
+    news: tuple[Event, ...]
+    """Events since the moment before."""
+    seconds: float
+    """Since it began."""
+
+
+def follow(path: str, every_seconds: float, *, sleep: Callable[[float], None] = time.sleep) -> Iterator[Progress]:
+    """Looks at a run again and again until it has ended. The last look shows the end."""
+    last = 0
+    while True:
+        with RunReader(path) as reader:
+            run, phases = reader.run(), reader.phases()
+            news = tuple(reader.events(after=last))
+        last = max((event.number for event in news), default=last)
+        began = run.sessions[0].began.wall if run.sessions else time.time()
+        yield Progress(run=run, phases=phases, news=news, seconds=max(0.0, time.time() - began))
+        if run.state != "running":
+            return
+        until = time.monotonic() + every_seconds
+        while time.monotonic() < until and is_held(path):
+            sleep(min(0.5, every_seconds))
+
+
+def tell_to_stop(path: str) -> bool:
+    """Asks the engine of a run to come to an end. False when none works on it."""
+    with RunReader(path) as reader:
+        run = reader.run()
+    if run.state != "running" or not run.sessions:
+        return False
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(run.sessions[-1].pid, signal.SIGTERM)
+        return True
+    return False
+
+
+def running(folder: str) -> str | None:
+    """The store that is being written now, None when there is none. One run at a time on a box."""
+    from boxcheck.store.listing import list_runs
+
+    return next((entry.path for entry in list_runs(folder) if entry.state == "running"), None)
+
+
+__all__ = ["Progress", "StoreError", "follow", "running", "start", "tell_to_stop"]

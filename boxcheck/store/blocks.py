@@ -1,0 +1,158 @@
+"""Columns of records packed into bytes, and unpacked. docs/reference/store.md has the format.
+
+A minute of one stream is one block: a constant column costs a few bytes, a counter or a scaled measurement a byte or
+two a value. Packing loses nothing: a number comes back as it was, to the last bit.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import zlib
+from array import array
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import Any, TypeAlias
+
+import msgspec
+
+from boxcheck.store.schema import BLOB_LIMIT
+
+Stored: TypeAlias = "int | float | str | list[int]"
+"""A cell in the file: a number, JSON text, or [number of a row in `words`]."""
+
+WHOLE, SCALED, DOUBLE, MIXED = range(1, 5)
+SCALES = (1, 10, 100, 1000, 10_000, 1_000_000)
+"""Parts of a unit in which drivers measure: watts as microwatts, degrees as thousandths."""
+TYPES = ((1, "b"), (2, "h"), (4, "i"), (8, "q"))
+"""Bytes of a number, and its type code in `array`."""
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder().decode
+
+
+class Constant(msgspec.Struct, frozen=True):
+    """A column with one value in all rows."""
+
+    value: Any
+
+
+Column: TypeAlias = "Constant | list[Any]"
+Packed: TypeAlias = "list[Any]"
+"""A column as it is in the file: its form, and what that needs."""
+
+
+def pack_block(columns: Sequence[Sequence[Stored]]) -> bytes:
+    """Columns of equal length, at least one row. First the values of those that have one value, in the order of all
+    columns and with nothing for the others; then the others, each after its place."""
+    constants: list[Stored | None] = []
+    others: list[list[Any]] = []
+    for place, column in enumerate(columns):
+        packed = _packed(column)
+        if isinstance(packed, Constant):
+            constants.append(packed.value)
+        else:
+            constants.append(None)
+            others.append([place, *packed])
+    return zlib.compress(_pack([constants, others]), 6)
+
+
+def _packed(column: Sequence[Stored]) -> Constant | Packed:
+    first = column[0]
+    kinds = {type(one) for one in column}
+    if kinds == {int}:
+        if all(one == first for one in column):
+            return Constant(first)
+        deltas = _deltas(column)  # type: ignore[arg-type]
+        return [MIXED, list(column)] if deltas is None else [WHOLE, first, *deltas]
+    if kinds == {float}:
+        return _fractions(column)  # type: ignore[arg-type]
+    # By type too, since 1 == 1.0.
+    same = len(kinds) == 1 and all(one == first for one in column)
+    return Constant(first) if same else [MIXED, list(column)]
+
+
+def _fractions(column: Sequence[float]) -> Constant | Packed:
+    if all(math.isfinite(one) and abs(one) < 1e12 for one in column):
+        for scale in SCALES:
+            whole = _whole(column, scale)
+            if whole is not None:
+                if all(one == whole[0] for one in whole):
+                    return Constant(column[0])
+                deltas = _deltas(whole)
+                if deltas is not None:
+                    return [SCALED, scale, whole[0], *deltas]
+    return [DOUBLE, _planes(array("d", column))]
+
+
+def _whole(column: Sequence[float], scale: int) -> list[int] | None:
+    """The column in parts of a unit; None where that is not exact."""
+    found = []
+    for one in column:
+        whole = round(one * scale)
+        if whole / scale != one or (whole == 0 and math.copysign(1, one) < 0):
+            return None
+        found.append(whole)
+    return found
+
+
+def _deltas(column: Sequence[int]) -> tuple[str, bytes] | None:
+    """Type code and bytes of the steps from one value to the next; None where a step needs more than 64 bits."""
+    steps = [after - before for before, after in pairwise(column)]
+    low, high = min(steps), max(steps)
+    for size, code in TYPES:
+        if -(1 << 8 * size - 1) <= low and high < 1 << 8 * size - 1:
+            return code, _planes(array(code, steps))
+    return None
+
+
+def _planes(values: array[Any]) -> bytes:
+    """All lowest bytes, then all second ones and so on: bytes that are alike stand together, which packs better."""
+    if sys.byteorder == "big":
+        values.byteswap()
+    data, size = values.tobytes(), values.itemsize
+    return b"".join(data[place::size] for place in range(size)) if size > 1 else data
+
+
+def _array(code: str, planes: bytes) -> array[Any]:
+    values: array[Any] = array(code)
+    size = values.itemsize
+    rows = len(planes) // size
+    data = bytearray(rows * size)
+    for place in range(size):
+        data[place::size] = planes[place * rows:(place + 1) * rows]
+    values.frombytes(bytes(data))
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values
+
+
+def unpack_block(data: bytes) -> tuple[list[Any], dict[int, Packed]]:
+    """Values of the constant columns, None for others; the others by place, for `unpack_column`. ValueError where the
+    bytes are no block."""
+    try:
+        constants, others = _unpack(zlib.decompressobj().decompress(data, BLOB_LIMIT))
+        return list(constants), {int(place): rest for place, *rest in others}
+    except (zlib.error, msgspec.DecodeError, TypeError, ValueError) as error:
+        raise ValueError(f"no block: {error}") from None
+
+
+def unpack_column(packed: Packed) -> list[Any]:
+    """Its values. ValueError where it is no column."""
+    try:
+        form, *rest = packed
+        if form == WHOLE:
+            first, code, planes = rest
+            return list(accumulate(_array(code, planes), initial=first))
+        if form == SCALED:
+            scale, first, code, planes = rest
+            return [one / scale for one in accumulate(_array(code, planes), initial=first)]
+        if form == DOUBLE:
+            return list(_array("d", rest[0]))
+        return list(rest[0])
+    except (TypeError, IndexError, ZeroDivisionError) as error:
+        raise ValueError(f"no column: {error}") from None
+
+
+def column_of(column: Column, rows: int) -> list[Any]:
+    """One value for each row."""
+    return [column.value] * rows if isinstance(column, Constant) else column

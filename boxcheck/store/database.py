@@ -1,0 +1,214 @@
+"""Rows of a store, each proven by its checksum before anything is made of it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import msgspec
+
+from boxcheck.host.common import one_line
+from boxcheck.store.blocks import MIXED, Packed, unpack_block, unpack_column
+from boxcheck.store.errors import StoreError
+from boxcheck.store.opening import SALVAGE, Opened, unreadable
+from boxcheck.store.rebuild import Rows, Stream
+from boxcheck.store.rows import Moment, Session
+from boxcheck.store.schema import BLOCKS, SESSIONS, STREAMS, TAIL, WORDS, Table, Value, holds
+
+MOST_ROWS = 1 << 20
+"""Of one block."""
+_unpack = msgspec.msgpack.Decoder().decode
+
+
+class Database:
+    """A store that is read. Nothing here raises anything but StoreError."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._opened = Opened(path)
+        self._depth = 0
+        self._sessions: dict[int, Session] = {}
+        self._words: dict[int, str] = {}
+        self._streams: dict[int, Stream] = {}
+
+    def close(self) -> None:
+        self._opened.close()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read within is of one moment, while a writer goes on. It keeps the writer from moving its log
+        into the store, so it is for a short time."""
+        self._depth += 1
+        try:
+            if self._depth == 1:
+                self.execute("BEGIN")
+            yield
+        finally:
+            self._depth -= 1
+            if self._depth == 0 and self._opened.connection.in_transaction:
+                self.execute("COMMIT")
+
+    def execute(self, sql: str, parameters: Sequence[Value] = ()) -> Iterator[tuple[Any, ...]]:
+        try:
+            # Now, not when the first row is asked for: BEGIN has none.
+            cursor = self._opened.connection.execute(sql, parameters)
+        except sqlite3.Error as error:
+            raise unreadable(self.path, error) from None
+        return self._fetched(cursor)
+
+    def _fetched(self, cursor: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:
+        try:
+            for row in cursor:  # noqa: UP028  `yield from` would close the cursor, maybe after the connection
+                yield row
+        except sqlite3.Error as error:
+            raise unreadable(self.path, error) from None
+
+    def rows(self, table: Table, where: str = "", parameters: Sequence[Value] = ()) -> Iterator[tuple[Any, ...]]:
+        """Rows without their sum, by number. StoreError at one that is not what was written."""
+        before = 0
+        for row in self.execute(f"{table.select} {where} ORDER BY id", parameters):
+            # SQLite takes the order from the tree, in which whole pages may have changed places.
+            if not holds(table.name, row) or row[0] <= before:
+                raise self.damaged(f"row {row[0]} of {table.name} is not what was written")
+            before = row[0]
+            yield row[:-1]
+
+    def damaged(self, says: str) -> StoreError:
+        return StoreError("damaged", f"{one_line(self.path)} is damaged: {says}", SALVAGE)
+
+    def decoded(self, text: str | bytes | None, type: Any) -> Any:
+        """A value from its JSON."""
+        try:
+            return None if text is None else msgspec.json.decode(text, type=type)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise self.damaged(f"a value does not fit: {error}") from None
+
+    # Sessions and records.
+
+    def sessions(self) -> tuple[Session, ...]:
+        for row in self.rows(SESSIONS, "WHERE id > ?", (max(self._sessions, default=0),)):
+            number, boot, pid, version, monotonic_ms, at_ms, wall_ms = row
+            self._sessions[number] = Session(
+                number=number, boot=boot, pid=pid, version=version, monotonic_seconds=monotonic_ms / 1000,
+                began=moment(at_ms, wall_ms))
+        return tuple(self._sessions.values())
+
+    def streams(self) -> dict[int, Stream]:
+        for number, kind, subject, columns in self.rows(
+                STREAMS, "WHERE id > ?", (max(self._streams, default=0),)):
+            self._streams[number] = Stream(number, kind, subject, self.decoded(columns, tuple[str, ...]))
+        return self._streams
+
+    def records(
+        self, kinds: Sequence[str], phase: int | None = None, subject: str | None = None, last: bool = False
+    ) -> Iterator[list[Rows]]:
+        """Records of streams of these kinds, about a minute at a time, in the order in which the minutes came. `phase`
+        None: of all. `last`: only the last minute."""
+        with self.snapshot():
+            self.sessions()
+            wanted = {
+                number for number, one in self.streams().items()
+                if one.kind in kinds and subject in (None, one.subject)}
+            if not wanted:
+                return
+            marks = ", ".join(map(str, sorted(wanted)))
+            where = f"WHERE stream IN ({marks})" + (" AND phase = ?" if phase is not None else "")
+            parameters = () if phase is None else (phase,)
+            newest = f"{where} AND fold = (SELECT max(fold) FROM blocks {where})"
+            blocks = self.rows(BLOCKS, newest, parameters * 2) if last else self.rows(BLOCKS, where, parameters)
+            # Of a session that was cut off, the last records stay in `tail` while later ones are folded.
+            tail = deque(self.rows(TAIL, where, parameters))
+            for fold, group in groupby(blocks, key=itemgetter(4)):
+                yield from self._of_tail(tail, fold)
+                yield [self._of_block(row) for row in group]
+            yield from self._of_tail(tail, None)
+
+    def count_records(self, kinds: Sequence[str], phase: int) -> int:
+        """How many records of these kinds a phase has."""
+        with self.snapshot():
+            wanted = {number for number, one in self.streams().items() if one.kind in kinds}
+            folded: int = sum(row[7] for row in self.rows(BLOCKS, "WHERE phase = ?", (phase,)) if row[3] in wanted)
+            return folded + sum(1 for row in self.rows(TAIL, "WHERE phase = ?", (phase,)) if row[3] in wanted)
+
+    def _of_block(self, row: tuple[Any, ...]) -> Rows:
+        number, phase, session, stream, _, _, _, count, _, _, data = row
+        if not 0 < count <= MOST_ROWS:
+            raise self.damaged(f"block {number} says that it has {count} records")
+        try:
+            constants, others = unpack_block(data)
+            order = [
+                unpack_column(others[place]) if place in others else [constants[place]] * count for place in (0, 1)]
+            if any(len(one) != count for one in order):
+                raise ValueError(f"it has {count} records and {len(order[0])} times")
+        except (ValueError, IndexError) as error:
+            raise self.damaged(f"block {number}: {error}") from None
+        return self._made(
+            phase, session, stream, order, constants[2:],
+            {place - 2: column for place, column in others.items() if place > 1})
+
+    def _of_tail(self, tail: deque[tuple[Any, ...]], before: int | None) -> Iterator[list[Rows]]:
+        """Takes the records off that came before a number; all of them where there is none."""
+        taken: dict[tuple[int, int, int], list[tuple[int, int, list[Any]]]] = {}
+        while tail and (before is None or tail[0][0] < before):
+            number, phase, session, stream, at_ms, data = tail.popleft()
+            taken.setdefault((phase, session, stream), []).append((number, at_ms, self._unpacked(data)))
+        if taken:
+            yield [self._of_records(*key, records) for key, records in taken.items()]
+
+    def _of_records(
+        self, phase: int, session: int, stream: int, records: list[tuple[int, int, list[Any]]]
+    ) -> Rows:
+        if len({len(cells) for _, _, cells in records}) != 1:
+            raise self.damaged(f"records of stream {stream} have several lengths")
+        columns = [list(column) for column in zip(*(cells for _, _, cells in records), strict=True)]
+        order = [[number for number, _, _ in records], [at_ms for _, at_ms, _ in records]]
+        if len(records) == 1:
+            return self._made(phase, session, stream, order, [column[0] for column in columns], {})
+        return self._made(
+            phase, session, stream, order, [None] * len(columns),
+            {place: [MIXED, column] for place, column in enumerate(columns)})
+
+    def _made(
+        self, phase: int, session: int, stream: int, order: list[list[int]], constants: list[Any],
+        others: dict[int, Packed],
+    ) -> Rows:
+        known, began = self._streams[stream], self._sessions.get(session)
+        if began is None or len(constants) != len(known.columns):
+            raise self.damaged(f"records of stream {stream} do not fit it")
+        base = round(1000 * (began.monotonic_seconds - began.began.seconds))
+        numbers, ats_ms = order
+        return Rows(
+            known, phase, numbers, ats_ms, base,
+            [self._word(one[0]) if type(one) is list else one for one in constants], others, self._known_words())
+
+    def _known_words(self) -> dict[int, str]:
+        """All texts. Of a store that is being written they grow; a snapshot has all that its records refer to."""
+        highest = max(self._words, default=0)
+        for (last,) in self.execute("SELECT max(id) FROM words"):
+            if last is not None and last > highest:
+                self._words |= {key: text for key, text in self.rows(WORDS, "WHERE id > ?", (highest,))}
+        return self._words
+
+    def _word(self, number: int) -> str:
+        if number not in self._words:
+            self._known_words()
+        try:
+            return self._words[number]
+        except KeyError:
+            raise self.damaged(f"text {number} is missing") from None
+
+    def _unpacked(self, data: bytes) -> list[Any]:
+        try:
+            cells: list[Any] = _unpack(data)
+        except msgspec.DecodeError as error:
+            raise self.damaged(f"a record: {error}") from None
+        return cells
+
+
+def moment(at_ms: int, wall_ms: int) -> Moment:
+    return Moment(at_ms / 1000, wall_ms / 1000)

@@ -1,0 +1,93 @@
+"""One quantity over time, for plots: values as they were read, or lows and highs of stretches of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from boxcheck.model import Unread
+from boxcheck.store.blocks import column_of
+from boxcheck.store.cells import StreamKind
+from boxcheck.store.reader import RunReader
+from boxcheck.store.rebuild import value_of
+
+
+class Series(msgspec.Struct, frozen=True):
+    """Points in the order of time. What the device did not have at a time has no point there."""
+
+    seconds: list[float]
+    """Since the run began."""
+    values: list[float | Unread]
+
+
+class Stretch(msgspec.Struct, frozen=True):
+    """What was read between two moments, the first of them included."""
+
+    begin: float
+    end: float
+    low: float | None
+    """None where nothing was read: a gap is a gap, not the value before it."""
+    high: float | None
+    read: int
+    unread: int
+
+
+def series_of(
+    run: RunReader, subject: str, field: str, *, phase: int | None = None, kind: StreamKind = "gpu",
+) -> Series:
+    """A column of readings: of a GPU by its address (`power_watts`, `temperatures_celsius/core`, `pcie.width`), of the
+    host with an empty subject (`cpu_busy_percent`). For kind `links` the subject is the function's address."""
+    name = f"{subject} {field}" if kind == "links" else field
+    points: list[tuple[int, int, float | Unread]] = []
+    for minute in run.database.records((kind,), phase, None if kind == "links" else subject):
+        for rows in minute:
+            if name in rows.stream.columns:
+                with run.guarded(name):
+                    column = column_of(rows.column(rows.stream.columns.index(name)), len(rows.numbers))
+                    points += zip(rows.numbers, rows.ats_ms, map(_point, column), strict=True)
+    points.sort(key=lambda one: one[0])
+    return Series([at_ms / 1000 for _, at_ms, _ in points], [value for _, _, value in points])
+
+
+def _point(cell: Any) -> float | Unread:
+    if isinstance(cell, str):
+        unread: Unread = value_of(cell, Unread)
+        return unread
+    return float(cell)
+
+
+def rates_of(run: RunReader, what: str, gpu: str, *, phase: int | None = None, peer: str | None = None) -> Series:
+    """The values of samples of that name on a device; those without a value have no point."""
+    found = [
+        (one.seconds, one.sample.value) for one in run.samples(phase)
+        if one.sample.what == what and one.sample.gpu == gpu and one.sample.value is not None
+        and peer in (None, one.sample.peer)]
+    return Series([seconds for seconds, _ in found], [value for _, value in found])
+
+
+def stretches(series: Series, number: int, begin: float | None = None, end: float | None = None) -> list[Stretch]:
+    """The series in so many stretches of equal length, each with its lowest and highest value: no peak is lost."""
+    if number < 1:
+        raise ValueError("at least one stretch")
+    first = begin if begin is not None else (series.seconds[0] if series.seconds else 0.0)
+    last = end if end is not None else (series.seconds[-1] if series.seconds else first)
+    step = max((last - first) / number, 1e-9)
+    parts: list[list[float | Unread]] = [[] for _ in range(number)]
+    for seconds, value in zip(series.seconds, series.values, strict=True):
+        if first <= seconds <= last:
+            parts[min(int((seconds - first) / step), number - 1)].append(value)
+    return [_stretch(first + place * step, first + (place + 1) * step, part) for place, part in enumerate(parts)]
+
+
+def _stretch(begin: float, end: float, values: Sequence[float | Unread]) -> Stretch:
+    read = list(_read(values))
+    return Stretch(
+        begin, end, min(read, default=None), max(read, default=None), len(read), len(values) - len(read))
+
+
+def _read(values: Sequence[float | Unread]) -> Iterator[float]:
+    for value in values:
+        if not isinstance(value, Unread):
+            yield value

@@ -1,0 +1,64 @@
+"""Looks whether a store is whole: every page, every row, every record, and whether all are there."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from boxcheck.store.errors import StoreError
+from boxcheck.store.reader import READINGS, RunReader
+from boxcheck.store.results import INCOMPLETE, results_of
+from boxcheck.store.schema import TABLES
+
+MOST = 20
+"""Complaints of SQLite's own check that are told."""
+COUNTED = tuple(name for name in TABLES if name not in ("tail", "blocks"))
+
+
+def complaints(path: str) -> tuple[str, ...]:
+    """What is wrong with a store, a clause each; empty where nothing is. StoreError where it cannot be opened."""
+    with RunReader(path) as run:
+        try:
+            return tuple(_complaints(run))
+        except StoreError as error:
+            return (str(error),)
+
+
+def _complaints(run: RunReader) -> list[str]:
+    base = run.database
+    found: list[str] = []
+    with base.snapshot():
+        found += [str(row[0]) for row in islice(base.execute("PRAGMA quick_check(20)"), MOST) if row[0] != "ok"]
+        if found:
+            return found
+        counts: dict[str, int] = {}
+        for name, table in TABLES.items():
+            numbers = [row[0] for row in base.rows(table)]
+            counts[name] = len(numbers)
+            if name in COUNTED and numbers and numbers[-1] != len(numbers):
+                found.append(f"{numbers[-1] - len(numbers)} rows of {name} are missing")
+        end = run.run().end
+        for name, number in (end.counts if end else {}).items():
+            if counts.get(name, 0) < number and name in COUNTED:
+                found.append(f"{name} has {counts.get(name, 0)} of {number} rows")
+        for phase in run.phases():
+            if phase.state == "ended":
+                found += [
+                    f"phase {phase.plan.number}: {one.says}"
+                    for one in results_of(run, phase.plan.number).troubles if one.kind == INCOMPLETE]
+        _read_all(run)
+    return list(dict.fromkeys(found))
+
+
+def _read_all(run: RunReader) -> None:
+    """StoreError where anything cannot be read."""
+    streams: list[Any] = [run.samples(), run.events(), run.findings()]
+    for stream in streams:
+        for _ in stream:
+            pass
+    for minute in run.database.records(READINGS):
+        for rows in minute:
+            run.read_rows(rows)
+    run.verdict()
+    for name in run.attachments():
+        run.attachment(name)

@@ -1,0 +1,68 @@
+"""Columns come back to the last bit, whatever is in them."""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from boxcheck.store.blocks import pack_block, unpack_block, unpack_column
+
+NUMBERS = st.one_of(
+    st.integers(-(1 << 63), (1 << 63) - 1), st.floats(), st.sampled_from((0, 0.0, -0.0, 1, 1.0, 441.123, 1e300)),
+    st.text(max_size=5), st.integers(1, 9).map(lambda number: [number]))
+SAME_KIND = st.one_of(
+    st.lists(st.integers(-(1 << 63), (1 << 63) - 1), min_size=1, max_size=60),
+    st.lists(st.floats(), min_size=1, max_size=60),
+    st.lists(st.integers(0, 10**6).map(lambda number: number / 1000), min_size=1, max_size=60),
+    st.lists(st.integers(-500, 90_000).map(lambda number: number / 8), min_size=1, max_size=60),
+    st.lists(NUMBERS, min_size=1, max_size=60))
+
+
+def bits(value: Any) -> Any:
+    return ("float", struct.pack(">d", value)) if isinstance(value, float) else (type(value).__name__, value)
+
+
+@settings(max_examples=400, deadline=None)
+@given(SAME_KIND)
+def test_a_column_comes_back_to_the_last_bit(column: list[Any]) -> None:
+    assert [bits(one) for one in unpacked(pack_block([column]), len(column))[0]] == [bits(one) for one in column]
+
+
+def unpacked(data: bytes, rows: int) -> list[list[Any]]:
+    constants, others = unpack_block(data)
+    return [unpack_column(others[place]) if place in others else [one] * rows for place, one in enumerate(constants)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200))
+def test_bytes_that_are_no_block_are_refused_in_words(data: bytes) -> None:
+    with pytest.raises(ValueError, match="no block"):
+        unpacked(data, 1)
+
+
+def test_a_cut_or_changed_block_never_breaks_the_reader() -> None:
+    data = pack_block([[1, 2, 3], [0.5, 0.25, 441.5], ["a", 1, [3]]])
+    for place in range(len(data)):
+        for changed in (data[:place], data[:place] + bytes([data[place] ^ 0x20]) + data[place + 1:]):
+            try:
+                unpacked(changed, 3)
+            except ValueError:
+                continue
+
+
+def test_what_does_not_change_costs_next_to_nothing_and_is_one_object() -> None:
+    data = pack_block([[16.0] * 60] * 100)
+    assert len(data) < 60
+    assert unpack_block(data) == ([16.0] * 100, {})
+
+
+def test_a_minute_of_power_in_milliwatts_costs_two_bytes_a_reading() -> None:
+    column = [440.0 + 3 * math.sin(second) for second in range(60)]
+    milliwatts = [round(one * 1000) / 1000 for one in column]
+    assert len(pack_block([milliwatts])) < 60 * 2.5
+    assert len(pack_block([column])) > 60 * 6, "a fraction that no driver gives keeps all its bits"
