@@ -168,7 +168,7 @@ def discover() -> None:
                 importlib.import_module(f"{package.__name__}.{module}")
 
 
-STRESS_CHECKS = ("_checks", "judging", "runtime", "watched")
+STRESS_CHECKS = ("_checks", "judging", "runtime", "watched", "watched_links", "watched_memory")
 """Ends of the names of modules of `boxcheck.stress` that hold checks."""
 
 

@@ -99,7 +99,9 @@ def examine(options: Options) -> tuple[Account, Host]:
     if options.wake and host.live:
         from boxcheck.engine.wake import read_under_load
 
-        read_under_load(host)
+        unloaded = read_under_load(host)
+        if unloaded is not None and unloaded.kind != "absent" and not options.quiet:
+            print(f"links were not all read under load: {unloaded.why}", file=sys.stderr)
     facts = read_facts(host)
     own, certain, why = choose_profile(options, facts)
     profile = with_goal(own, options.goal)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -49,12 +50,18 @@ class Devices(msgspec.Struct, frozen=True, tag="devices", tag_field="is"):
     gpus: tuple[GpuInfo, ...]
 
 
+Stage: TypeAlias = Literal["open", "build", "load"]
+"""What a worker is at: opening devices, building a kernel, or the work itself. Only what goes wrong in the work says
+something of the GPU; a driver or a compiler that does not come back before it is another matter."""
+
+
 class Beat(msgspec.Struct, frozen=True, tag="beat", tag_field="is"):
     """A sign of life."""
 
     text: str
     done: float
     """Part of the whole that is done, 0 to 1."""
+    stage: Stage = "load"
 
 
 class Sampled(msgspec.Struct, frozen=True, tag="sample", tag_field="is"):
@@ -84,6 +91,28 @@ class Failed(msgspec.Struct, frozen=True, tag="failed", tag_field="is"):
 
 Report = Devices | Beat | Sampled | Watched | Ended | Failed
 
-encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode
+
+
+def encode(message: Order | Report) -> bytes:
+    """One line, without its end. Halves of surrogate pairs, which names of files and words of drivers may hold and
+    JSON may not, become question marks."""
+    try:
+        return _encode(message)
+    except UnicodeEncodeError:
+        return _encode(_printable(msgspec.to_builtins(message)))
+
+
+def _printable(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode("utf-8")
+        case dict():
+            return {_printable(name): _printable(one) for name, one in value.items()}
+        case list() | tuple():
+            return [_printable(one) for one in value]
+    return value
+
+
 decode_order = msgspec.json.Decoder(Order).decode
 decode_report = msgspec.json.Decoder(Report).decode

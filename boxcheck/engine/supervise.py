@@ -1,17 +1,14 @@
 """Workers from the outside: started, given orders, listened to, and ended when they fall silent.
 
 One event loop over all workers' pipes; no threads. A worker that says nothing for longer than it may is killed and its
-devices get a `hang`; one whose process ends gets a `crash`; the others go on.
+devices get a `hang`; one whose process ends gets a `crash`; the others go on. Both are faults of the GPU or its driver
+only while the work itself runs: before it, a driver that starts or a compiler may be slow or broken (STUCK, CRASHED).
 """
 
 from __future__ import annotations
 
-import os
 import re
 import selectors
-import signal
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,131 +23,28 @@ from boxcheck.engine.messages import (
     Failed,
     List,
     Open,
-    Order,
     Report,
     Run,
     Sampled,
+    Stage,
     Stop,
     Watched,
-    decode_report,
-    encode,
 )
+from boxcheck.engine.process import DRAIN_SECONDS, Worker
 from boxcheck.gpu import Backend, GpuInfo
-from boxcheck.host.common import one_line
-from boxcheck.host.programs import STARTED
 from boxcheck.stress import Sample, Trouble
 
 START_SECONDS = 60.0
 """For a worker to import its libraries and open its devices: a driver without persistence mode starts the GPU first,
 CUDA loads its own kernels, ROCm maps the memory."""
 SILENCE_SECONDS = 45.0
-"""Between two signs of life of a module. Pieces of work last about a second; compiling a kernel the first time takes
-up to about ten."""
-DRAIN_SECONDS = 2.0
-"""For a worker that was told to stop, before it is killed."""
-_LINE_LIMIT = 8 << 20
-_ERRORS_KEPT = 16 << 10
-
-
-class Worker:
-    """One worker process, seen from outside."""
-
-    def __init__(self, *, environment: Mapping[str, str] | None = None) -> None:
-        # -P: it must not import from the directory that boxcheck was started in.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "boxcheck.engine.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, start_new_session=True, close_fds=True,
-            env={**os.environ, **environment} if environment else None)
-        STARTED.add(self._process.pid)
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        self.out, self.err = self._process.stdout.fileno(), self._process.stderr.fileno()
-        os.set_blocking(self.out, False)
-        os.set_blocking(self.err, False)
-        self._half = bytearray()
-        self._errors = bytearray()
-        self.gpus: tuple[GpuInfo, ...] = ()
-        self.alive = True
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def send(self, order: Order) -> None:
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.write(encode(order) + b"\n")
-            self._process.stdin.flush()
-
-    def read(self) -> tuple[list[Report], bool]:
-        """Reports that have come, and whether the pipe is still open."""
-        try:
-            chunk = os.read(self.out, 1 << 16)
-        except BlockingIOError:
-            return [], True
-        self._half += chunk
-        *lines, rest = bytes(self._half).split(b"\n")
-        self._half = bytearray(rest[-_LINE_LIMIT:])
-        reports: list[Report] = []
-        for line in lines:
-            # A library may print before the worker has parted the pipes; that is no report.
-            with suppress(msgspec.DecodeError):
-                reports.append(decode_report(line))
-        return reports, bool(chunk)
-
-    def read_errors(self) -> bool:
-        """Keeps the end of what it prints to standard error; False at its end."""
-        try:
-            chunk = os.read(self.err, 1 << 16)
-        except BlockingIOError:
-            return True
-        self._errors += chunk
-        del self._errors[:-_ERRORS_KEPT]
-        return bool(chunk)
-
-    def last_words(self) -> str:
-        """The last line that it printed to standard error."""
-        while self.read_errors() and self._ready():
-            pass
-        lines = [line for line in self._errors.decode("utf-8", "replace").splitlines() if line.strip()]
-        return one_line(lines[-1])[:300] if lines else ""
-
-    def _ready(self) -> bool:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.err, selectors.EVENT_READ)
-            return bool(selector.select(0))
-
-    def how_it_ended(self) -> str:
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(DRAIN_SECONDS)
-        status = self._process.returncode
-        if status is None:
-            return "closed its pipe and did not end"
-        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        words = self.last_words()
-        return f"{how}: {words}" if words else how
-
-    def end(self) -> bool:
-        """Ends the process, now. False when it does not die: it hangs in the kernel, and stays until that lets go."""
-        self.alive = False
-        with suppress(OSError):
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(0.2)
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        gone = True
-        try:
-            self._process.wait(DRAIN_SECONDS)
-        except subprocess.TimeoutExpired:
-            gone = False
-        if gone:
-            STARTED.discard(self._process.pid)
-            for pipe in (self._process.stdout, self._process.stderr):
-                if pipe is not None:
-                    pipe.close()
-        return gone
+"""Between two signs of life of a module. Pieces of work last about a second."""
+BUILD_SECONDS = 240.0
+"""For one kernel to be built: a second on most machines, up to about ten for the first, minutes where the compiler lies
+on a network disk. More than compilers are given by those who start them (hip_compile.TIMEOUT_SECONDS)."""
+STUCK: Mapping[Stage, str] = {"open": "stuck-opening", "build": "stuck-building", "load": "hang"}
+CRASHED: Mapping[Stage, str] = {"open": "crashed-opening", "build": "crashed-building", "load": "crash"}
+"""Kinds of Failed by what the worker was at."""
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -165,9 +59,10 @@ def listen(
 ) -> Iterator[Heard]:
     """What the workers say, until each has said Ended, Failed or Devices, or is gone.
 
-    Silence becomes Failed of kind `hang`, the end of a process Failed of kind `crash`; the worker is dead then. When
-    `stopping()` turns true the workers are told to stop, and killed when they have not after DRAIN_SECONDS more than a
-    piece of work takes.
+    Silence becomes Failed of a kind of STUCK, the end of a process one of CRASHED; the worker is dead then. Silence may
+    last `silence_seconds`, and longer while a kernel is built (BUILD_SECONDS) or nothing has begun (START_SECONDS).
+    When `stopping()` turns true the workers are told to stop, and killed when they have not after DRAIN_SECONDS more
+    than a piece of work takes.
     """
     waiting = {worker: time.monotonic() for worker in workers}
     told: float | None = None
@@ -195,16 +90,20 @@ def listen(
                     waiting[worker] = time.monotonic()
                 heard.extend(Heard(worker, report) for report in reports)
                 if not is_open:
-                    heard.append(Heard(worker, Failed("crash", f"the worker {worker.how_it_ended()}")))
-                    worker.end()
+                    heard.append(Heard(worker, _crash(worker)))
             now = time.monotonic()
             for worker, last in waiting.items():
                 if any(one.worker is worker and isinstance(one.report, (Ended, Failed, Devices)) for one in heard):
                     continue
-                if told is not None and now - told > DRAIN_SECONDS:
+                if worker.has_exited():
+                    rest = worker.read_rest()
+                    heard.extend(Heard(worker, report) for report in rest)
+                    if not any(isinstance(report, (Ended, Failed, Devices)) for report in rest):
+                        heard.append(Heard(worker, _crash(worker)))
+                elif told is not None and now - told > DRAIN_SECONDS:
                     worker.end()
                     heard.append(Heard(worker, Failed("stopped", "it did not stop in time and was ended")))
-                elif now - last > silence_seconds:
+                elif now - last > _patience(worker.stage, silence_seconds):
                     heard.append(Heard(worker, _hang(worker, now - last)))
             for one in heard:
                 if isinstance(one.report, (Ended, Failed, Devices)) and one.worker in waiting:
@@ -215,10 +114,29 @@ def listen(
                 yield one
 
 
+def _patience(stage: Stage, silence_seconds: float) -> float:
+    return max(silence_seconds, {"open": START_SECONDS, "build": BUILD_SECONDS, "load": 0.0}[stage])
+
+
+_NO_PROOF: Mapping[Stage, str] = {
+    "open": "the GPU did no work yet: look at its driver (boxcheck doctor), then run it again",
+    "build": "the GPU did no work meanwhile: look at the compiler and the driver, then run it again",
+    "load": "look into the kernel log: boxcheck triage",
+}
+_WHILE: Mapping[Stage, str] = {"open": " before its work began", "build": " while it built a kernel", "load": ""}
+
+
 def _hang(worker: Worker, silent: float) -> Failed:
-    gone = worker.end()
+    gone, stage = worker.end(), worker.stage
     stays = "" if gone else "; its process cannot be killed, it hangs in the kernel's driver: reboot to free the GPU"
-    return Failed("hang", f"no sign of life for {silent:.0f} s{stays}", "look into the kernel log: boxcheck triage")
+    return Failed(STUCK[stage], f"no sign of life for {silent:.0f} s{_WHILE[stage]}{stays}", _NO_PROOF[stage])
+
+
+def _crash(worker: Worker) -> Failed:
+    how, stage = worker.how_it_ended(), worker.stage
+    worker.end()
+    help = "" if stage == "load" else _NO_PROOF[stage]
+    return Failed(CRASHED[stage], f"the worker {how}{_WHILE[stage]}", help)
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -253,7 +171,7 @@ def _trouble(gpus: tuple[str, ...], module: str, failed: Failed) -> Trouble:
 
 def _with_last_words(failed: Failed, text: str | None) -> Failed:
     """A hang or a crash, with what the worker was doing."""
-    if failed.kind not in ("hang", "crash") or not text:
+    if failed.kind not in (*STUCK.values(), *CRASHED.values()) or not text:
         return failed
     return msgspec.structs.replace(failed, says=f"{failed.says}; it was at: {text}")
 

@@ -37,9 +37,10 @@ class Watch:
         self._hot = Bdf(devices[0].bdf or devices[0].key) if hot and devices else None
         self._next = 0.0
 
-    def look(self) -> tuple[Reading, ...] | None:
+    def look(self, *, at_once: bool = False) -> tuple[Reading, ...] | None:
+        """`at_once`: whether or not it is time, for the last look at the end of a module."""
         now = time.monotonic()
-        if now < self._next:
+        if now < self._next and not at_once:
             return None
         self._next = now + EVERY_SECONDS
         readings = self._instruments.read()
@@ -57,10 +58,12 @@ def _heated(readings: tuple[Reading, ...], bdf: Bdf) -> tuple[Reading, ...]:
 
 
 def refuse_harm(readings: tuple[Reading, ...]) -> None:
-    """GpuError of kind `too-hot` for a device above its stop limit, `lost` for one that is gone."""
+    """GpuError of kind `too-hot` for a device above its stop limit, `lost` for one that is gone or that its driver has
+    given up: what still comes from it is no work of a sound GPU."""
     for one in readings:
-        if isinstance(one, GpuSilent) and one.state == "lost":
-            raise GpuError("lost", f"{one.bdf} is gone: {one.why.why}", "power off and on; then boxcheck doctor")
+        if isinstance(one, GpuSilent) and one.state in ("lost", "reset-required"):
+            what = "is gone" if one.state == "lost" else "was given up by its driver until it is reset"
+            raise GpuError("lost", f"{one.bdf} {what}: {one.why.why}", "power off and on; then boxcheck doctor")
         if isinstance(one, GpuReading) and not isinstance(one.temperatures_celsius, Unread):
             for sensor in one.temperatures_celsius:
                 limit = STOP_CELSIUS.get(sensor.name)

@@ -7,15 +7,12 @@ of orders closes, because boxcheck ended or was killed, the process ends at once
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import queue
-import signal
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from boxcheck.engine.messages import (
     Beat,
@@ -34,7 +31,10 @@ from boxcheck.engine.messages import (
     encode,
 )
 from boxcheck.engine.watch import Watch, refuse_harm
-from boxcheck.gpu import Gpu, GpuError, devices, open_gpu
+from boxcheck.gpu import Gpu, GpuError, Program, devices, open_gpu
+from boxcheck.host.parent import die_with_parent
+from boxcheck.kernels import Source
+from boxcheck.stress.placement import place_near
 
 
 class Worker:
@@ -43,6 +43,8 @@ class Worker:
         self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._gpus: list[Gpu] = []
+        self._done = 0.0
+        """Part of the running module that is done, as it said last."""
 
     def tell(self, report: Report) -> None:
         data = memoryview(encode(report) + b"\n")
@@ -80,7 +82,12 @@ class Worker:
                 self.tell(Devices(devices(backend)))
             case Open(backend, indices):
                 for index in indices:
-                    self._gpus.append(open_gpu(backend, index))
+                    gpu = open_gpu(backend, index)
+                    # On the device itself and not before it: modules ask what kind of device they have.
+                    gpu.build = self._announced(gpu.build)  # type: ignore[assignment, method-assign]
+                    self._gpus.append(gpu)
+                if len(self._gpus) == 1 and self._gpus[0].info.bdf is not None:
+                    place_near(self._gpus[0].info.bdf)  # before memory of the host is pinned for it
                 self.tell(Devices(tuple(gpu.info for gpu in self._gpus)))
             case Run():
                 self._run(order)
@@ -90,14 +97,19 @@ class Worker:
         from boxcheck.stress import Rig
 
         discover_stress()
+        self._done = 0.0
         watch = Watch([gpu.info for gpu in self._gpus], hot=order.inject == "hot")
 
-        def beat(text: str, done: float) -> None:
-            self.tell(Beat(text, min(max(done, 0.0), 1.0)))
-            readings = watch.look()
+        def look(at_once: bool = False) -> None:
+            readings = watch.look(at_once=at_once)
             if readings is not None:
                 self.tell(Watched(readings))
                 refuse_harm(readings)
+
+        def beat(text: str, done: float) -> None:
+            self._done = min(max(done, 0.0), 1.0)
+            self.tell(Beat(text, self._done))
+            look()
 
         rig = Rig(
             self._faulty(order), seconds=order.seconds, seed=order.seed, options=order.options,
@@ -106,6 +118,7 @@ class Worker:
             beat("begins", 0.0)
             for sample in STRESSES[order.module].function(rig):
                 self.tell(Sampled(sample))
+            look(at_once=True)  # what happened after the last look, up to a second of load, is seen by this one
         finally:
             self._free()
             watch.close()
@@ -123,21 +136,22 @@ class Worker:
             for gpu, one in zip(self._gpus, fault, strict=True)]
         return wrapped  # type: ignore[return-value]
 
+    def _announced(self, build: Callable[[Source], Program]) -> Callable[[Source], Program]:
+        """`build` of a device, told before and after: a compiler takes longer than a piece of work may, and one that
+        hangs or crashes is no fault of the GPU."""
+
+        def announced(source: Source) -> Program:
+            self.tell(Beat(f"building {source.name}", self._done, "build"))
+            program = build(source)
+            self.tell(Beat(f"built {source.name}", self._done))
+            return program
+
+        return announced
+
     def _free(self) -> None:
         """Modules leave their memory to this: it is freed after failures too. The devices stay open."""
         for gpu in self._gpus:
             gpu.release()
-
-
-PR_SET_PDEATHSIG = 1
-"""Of linux/prctl.h: a signal to this process when the one that started it ends."""
-
-
-def die_with_parent() -> None:
-    """Has the kernel end this process when boxcheck is gone. The thread that listens does so too, but some bindings
-    (hip-python before 10) keep it from running while a call of theirs hangs."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 Debian's hiprtc 5.2 ends the process with `munmap_chunk(): invalid pointer` on an architecture that it does not know;
 whatever a newer one does, it does it here. `hip_compile` starts this module with `-m`. Standard input: a line of JSON
 with name and options, then the text. Standard output: a line of JSON, then the code; what the compiler itself prints
-there goes to standard error.
+there goes to standard error. The one argument is the process that started it, with which it ends.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import msgspec
 from boxcheck.gpu import GpuError, GpuErrorKind
 from boxcheck.gpu.hip_absent import no_library
 from boxcheck.gpu.hip_binding import part
+from boxcheck.host.parent import die_with_parent
 
 
 class Order(msgspec.Struct):
@@ -36,6 +37,7 @@ class Answer(msgspec.Struct):
 
 
 def main() -> int:
+    die_with_parent(int(sys.argv[1]))
     # The answer goes to what standard output is now; after this, whoever prints there prints to standard error.
     answer_to = os.dup(1)
     os.dup2(2, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +13,6 @@ import msgspec
 from boxcheck.gpu import GpuError
 from boxcheck.gpu.cache import Compiled, cached
 from boxcheck.gpu.hip_child import Answer, Order
-from boxcheck.host.programs import STARTED
 from boxcheck.kernels import Source
 
 TIMEOUT_SECONDS = 180.0
@@ -40,18 +40,17 @@ def options_of(source: Source, arch: str) -> tuple[str, ...]:
 def _compiled(source: Source, arch: str, options: Sequence[str]) -> Compiled:
     where = f"{source.name} for {arch}"
     order = msgspec.json.encode(Order(source.name, list(options))) + b"\n" + source.text.encode()
-    # -P: the child must not import from the directory that boxcheck was started in.
+    # -P: the child must not import from the directory that boxcheck was started in. No session of its own: who ends a
+    # worker ends its group, and this child with it.
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "boxcheck.gpu.hip_child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, start_new_session=True)
-    STARTED.add(process.pid)
+        [sys.executable, "-P", "-m", "boxcheck.gpu.hip_child", str(os.getpid())], stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         out, err = process.communicate(order, timeout=TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()  # one that hangs inside the driver does not die of it; it is left behind
         raise GpuError("timeout", f"hiprtc did not compile {where} within {TIMEOUT_SECONDS:.0f} s") from None
     finally:
-        STARTED.discard(process.pid)
+        process.kill()  # one that hangs inside the driver does not die of it; it is left behind
     if process.returncode < 0:
         words = f"hiprtc crashed ({signal.Signals(-process.returncode).name}) when it compiled {where}"
         raise GpuError("compile", _with(words, err), "this ROCm may not know the GPU: update it")

@@ -34,8 +34,8 @@ buffer size, build failed, no platform, invalid queue, an event waited for faile
 
 
 def _keep_caches_ours() -> None:
-    """pyopencl keeps pickles in its cache, and PoCL machine code: who can write there decides what this process runs. So
-    pyopencl keeps none, and root takes PoCL's from its own home, never from that of the user who called sudo."""
+    """pyopencl keeps pickles in its cache, and PoCL machine code: who can write there decides what this process runs.
+    So pyopencl keeps none, and root takes PoCL's from its own home, never from that of the user who called sudo."""
     os.environ["PYOPENCL_NO_CACHE"] = "1"
     if os.geteuid() == 0:
         import pwd

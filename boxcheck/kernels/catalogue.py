@@ -13,7 +13,7 @@ _ERRORS: tuple[Param, ...] = ("buffer", "u32")
 GRANULES_A_GROUP = 1024
 """Granules of 16 bytes that a group of the memory kernels works on."""
 DIGEST_WORDS = 4096
-"""Words of 4 bytes that a group of bc_digest works on."""
+"""Words of 4 bytes that a group of bc_digest and bc_digest_fill works on."""
 
 
 def _defines(element: Element) -> dict[str, str]:
@@ -43,7 +43,8 @@ def verification(element: ElementName) -> Source:
 def digest() -> Source:
     """Digests of buffers."""
     return portable("digest.cu", (
-        Kernel("bc_digest", ("buffer", "u64", "buffer")), Kernel("bc_digest_total", ("buffer", "u32", "buffer", "u32")),
+        Kernel("bc_digest", ("buffer", "u64", "buffer")), Kernel("bc_digest_fill", ("buffer", "u64", "u32", "buffer")),
+        Kernel("bc_digest_total", ("buffer", "u32", "buffer", "u32")),
     ))
 
 

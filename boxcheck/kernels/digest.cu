@@ -31,6 +31,22 @@ BC_KERNEL(bc_digest)(BC_G const u32 *in, u64 words, BC_G u64 *parts) {
     if (BC_LID == 0u) parts[BC_GROUP] = total;
 }
 
+/* The same, and leaves `fill` in every word: what is digested next was written since. */
+BC_KERNEL(bc_digest_fill)(BC_G u32 *data, u64 words, u32 fill, BC_G u64 *parts) {
+    BC_SHARED u64 sums[256];
+    u64 sum = 0u, total;
+    u32 step;
+    for (step = 0u; step < BC_DIGEST_WORDS; step += 256u) {
+        u64 at = (u64)BC_GROUP * BC_DIGEST_WORDS + step + BC_LID;
+        if (at < words) {
+            sum += bc_digest_word(data[at], at);
+            data[at] = fill;
+        }
+    }
+    total = bc_group_sum(sums, sum);
+    if (BC_LID == 0u) parts[BC_GROUP] = total;
+}
+
 /* Adds the parts into out[slot]; one group. */
 BC_KERNEL(bc_digest_total)(BC_G const u64 *parts, u32 count, BC_G u64 *out, u32 slot) {
     BC_SHARED u64 sums[256];

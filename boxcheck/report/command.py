@@ -13,7 +13,8 @@ import msgspec
 from boxcheck.account import Account
 
 _BARE = re.compile(
-    r"(?<![\w./-])(sudo )?boxcheck(?= (?:doctor|facts|capture|triage|stress|burn|attach|runs|judge|checks|explain|profile)\b)")
+    r"(?<![\w./-])(sudo )?boxcheck(?= "
+    r"(?:doctor|facts|capture|triage|stress|burn|attach|runs|judge|checks|explain|profile)\b)")
 
 
 def command_line(*words: str, root: bool = False) -> str:

@@ -92,7 +92,8 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     gpus: tuple[str, ...]
     module: str
     kind: str
-    """A GpuErrorKind, `hang`, `crash` (the process died), `bug` (boxcheck's own error) or `stopped`."""
+    """A GpuErrorKind, `hang`, `crash` (the process died), `bug` (boxcheck's own error) or `stopped`; where that came
+    before any load: `stuck-opening`, `crashed-opening`, `stuck-building`, `crashed-building`."""
     says: str
     help: str = ""
     traceback: str = ""

@@ -10,6 +10,7 @@ from boxcheck.registry import check, failed, limit, outcome_of, skipped, unknown
 from boxcheck.stress import Sample, StressResults
 from boxcheck.stress.collective import NAMES, TRAINING
 from boxcheck.stress.judging import SHOWN, asks, cause_of, in_words, judge_wrong, many, middle, per_gpu, subject_of
+from boxcheck.stress.product_judging import judge_digests, judge_self_test
 from boxcheck.stress.transfer_judging import good, judge_drop, listed, pair_cause, pair_subject
 
 ALL_REDUCE = limit(
@@ -74,7 +75,19 @@ def wrong_products(results: StressResults, want: Profile) -> Iterator[Finding]:
     Not a fault: slower products; they share the memory's bandwidth.
     """
     for info, samples in per_gpu(results, "collective.product"):
-        yield judge_wrong(results, info.key, samples, "digest", ("boxcheck stress run matmul vram --gpu N",))
+        yield judge_digests(results, info, samples, samples, ("boxcheck stress run matmul vram --gpu N",))
+
+
+@check("collective.self-test", reads=[StressResults], stress="collective")
+def self_test(results: StressResults, want: Profile) -> Iterator[Finding]:
+    """A matrix kernel of boxcheck that multiplies beside collectives is wrong on this GPU.
+
+    Why it matters: as of matmul.self-test: what multiplies, and what compares, must have proven itself on this GPU.
+    What to do: please report it, with the output of `boxcheck stress run collective --json -`.
+    Not a fault: of the GPU, unless the portable kernel is wrong as well: boxcheck stress run matmul says so too.
+    """
+    for info in results.gpus:
+        yield judge_self_test(results, info, whole=True)
 
 
 @check("collective.rate", reads=[StressResults], limits=[ALL_REDUCE], stress="collective")

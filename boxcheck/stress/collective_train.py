@@ -10,16 +10,18 @@ section 7.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import msgspec
 
 from boxcheck.gpu import Gpu, GpuError
 from boxcheck.kernels.matrix import MatrixKernel
-from boxcheck.stress import Rig
+from boxcheck.stress import Rig, Sample
 from boxcheck.stress.collective_ring import Ring
 from boxcheck.stress.collective_round import Piece, add_times, compare, finish, new_piece, settle, start
+from boxcheck.stress.matmul import costs, exact_phase, spacing
 from boxcheck.stress.products import Random, Shape
+from boxcheck.stress.random_proof import learn
 from boxcheck.stress.transfers import key_of, real
 
 GATHERS = 2
@@ -29,19 +31,28 @@ TEST_SIDE = 128
 
 
 class Products:
-    """A product of random data on one device, known by its digest, that is repeated on queue 0."""
+    """Products of random data on one device, two by turns, known by their digests, on queue 0."""
 
     def __init__(self, gpu: Gpu, kernel: MatrixKernel, shape: Shape, seed: int) -> None:
         self.gpu = gpu
         self.random = Random(gpu, kernel, shape, seed)
         self.name = kernel.name
-        self.random.poison()
-        self.random.multiply()
-        self.digest = self.random.digest()
-        first = gpu.mark()
-        self.random.multiply()
-        self.seconds = max(gpu.seconds_between(first, gpu.mark()), 1e-7)
+        self.reference = learn(self.random)
+        seconds, digesting = costs(self.random)
+        self.seconds = max(seconds, 1e-7)
         """Of one product, alone."""
+        self.every = spacing(seconds, digesting)
+        """Each so-manieth product is digested, and the last of each step."""
+
+    def start(self, count: int) -> list[int]:
+        """Starts so many products; gives the numbers of those that are digested, in the order of their slots."""
+        numbers: list[int] = []
+        for number in range(count):
+            self.random.multiply(number)
+            if (number + 1) % self.every == 0 or number == count - 1:
+                self.random.take(len(numbers))
+                numbers.append(number)
+        return numbers
 
 
 class Step(msgspec.Struct, kw_only=True):
@@ -50,21 +61,36 @@ class Step(msgspec.Struct, kw_only=True):
     piece: Piece
     products: list[int]
     product_seconds: list[float]
-    found: list[int]
-    """Digest of the last product."""
+    checked: list[int]
+    """Products that were digested."""
+    wrong: list[list[int]]
+    """Digests that are not what they must be."""
 
 
-def prepare(rig: Rig) -> list[Products]:
-    """Products for each device, with the fastest kernel that is right there. Empty where a device has none."""
+def prepare(rig: Rig) -> Generator[Sample, None, list[Products]]:
+    """Products for each device, with the preferred kernel that is right there; and samples of what showed that it is.
+    Empty where a device has none, and where its first products are not what others could be compared with."""
     from boxcheck.stress.kernel_choice import choose
 
     made = []
     for gpu in map(real, rig.gpus):
         rig.beat(f"matrix kernels of {gpu.info.key}", 0.0)
-        kernel, _ = choose(gpu, "bf16")
+        kernel, proofs = choose(gpu, "bf16")
+        yield from proofs
         if kernel is None or rig.stopping():
             return []
-        made.append(Products(gpu, kernel, _shape(rig, gpu, kernel), rig.seed))
+        shape = _shape(rig, gpu, kernel)
+        yield from exact_phase(Rig([gpu], seconds=0.0, seed=rig.seed, beat=rig.beat), kernel, shape, 0.0)
+        one = Products(gpu, kernel, shape, rig.seed)
+        if one.reference.wrong:
+            yield Sample(
+                what="collective.product", gpu=gpu.info.key, seconds=0.0, checked=one.reference.checked, of="digests",
+                wrong=one.reference.wrong, words=one.reference.words, notes={
+                    "kernel": one.name, "products": one.reference.checked, "digest": one.reference.text,
+                    "doing": "the first products"})
+        if not one.reference.usable:
+            return []
+        made.append(one)
     return made
 
 
@@ -74,7 +100,7 @@ def _shape(rig: Rig, gpu: Gpu, kernel: MatrixKernel) -> Shape:
         return m, n, k
     free = gpu.free_bytes()
     for side in FULL_SIDES:
-        if 8 * side * side < free // 2 and all(side % of == 0 for of in kernel.tile):
+        if 10 * side * side < free // 2 and all(side % of == 0 for of in kernel.tile):
             return side, side, side
     raise GpuError("out-of-memory", f"{free >> 20} MiB are free, too little for a product beside the collectives")
 
@@ -90,12 +116,11 @@ def step(ring: Ring, products: Sequence[Products], number_of: Sequence[int], see
     key, gradients = key_of(seed, 1), key_of(seed, 2)
     ring.give_shards(key)
     ring.give_data(gradients)
-    begun = []
+    begun, digested = [], []
     for one, count in zip(products, number_of, strict=True):
         one.random.poison()
         first = one.gpu.mark()
-        for _ in range(count):
-            one.random.multiply()
+        digested.append(one.start(count))
         begun.append((first, one.gpu.mark()))
     spans = []
     for gather in range(GATHERS):
@@ -108,4 +133,7 @@ def step(ring: Ring, products: Sequence[Products], number_of: Sequence[int], see
     return Step(
         piece=finish(ring, piece), products=list(number_of),
         product_seconds=[one.gpu.seconds_between(*marks) for one, marks in zip(products, begun, strict=True)],
-        found=[one.random.digest() for one in products])
+        checked=[len(numbers) for numbers in digested],
+        wrong=[
+            one.reference.wrong_of(numbers, one.random.taken(len(numbers)))
+            for one, numbers in zip(products, digested, strict=True)])

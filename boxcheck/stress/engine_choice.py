@@ -21,6 +21,7 @@ from boxcheck.kernels.matrix import MatrixKernel
 from boxcheck.stress import SLOW_LIBRARY_PERCENT, Rig, Sample
 from boxcheck.stress.library_proof import Candidates, at_full_size, naming, state_of
 from boxcheck.stress.products import Engine, Random, Shape
+from boxcheck.stress.random_proof import learn
 
 TRIAL_SECONDS = 0.25
 MARGIN = 1.03
@@ -122,27 +123,31 @@ def _library_trial(
 
 
 def trial(rig: Rig, engine: Engine, shape: Shape, seconds: float) -> Sample:
-    """A rate over about so many seconds, of products whose last has the bits of the first."""
+    """A rate over about so many seconds, of products whose first ones were looked at (`random_proof`), and of which the
+    last has the bits of its first time."""
     m, n, k = shape
     rig.beat(f"{engine.element}: timing {engine.name}", 0.0)
     with naming(engine), Random(rig.gpu, engine, shape, rig.seed) as product:
         gpu = rig.gpu
-        product.poison()
-        product.multiply()
-        first = product.digest()
-        start = gpu.mark()
-        product.multiply()
-        one = gpu.seconds_between(start, gpu.mark())
-        repeat = max(2, min(MOST_PRODUCTS, round(seconds / max(one, 1e-6))))
-        product.poison()
-        start = gpu.mark()
-        for _ in range(repeat):
+        reference = learn(product)
+        notes: dict[str, str | int | float] = {
+            "kernel": engine.name, "engine": engine.engine if isinstance(engine, LibraryProduct) else "own",
+            "shape": f"{m}x{n}x{k}"}
+        spent, repeat, wrong = 0.0, 0, reference.wrong
+        if reference.usable:
+            start = gpu.mark()
             product.multiply()
-        spent = gpu.seconds_between(start, gpu.mark())
-        last = product.digest()
+            one = gpu.seconds_between(start, gpu.mark())
+            repeat = max(2, min(MOST_PRODUCTS, round(seconds / max(one, 1e-6))))
+            product.poison()
+            start = gpu.mark()
+            for number in range(repeat):
+                product.multiply(number)
+            spent = gpu.seconds_between(start, gpu.mark())
+            product.take(0)
+            wrong += len(reference.wrong_of([repeat - 1], product.taken(1)))
     return Sample(
         what=f"matmul.{engine.element}.trial", gpu=rig.gpu.info.key, seconds=spent,
-        value=repeat * product.operations / max(spent, 1e-9) / 1e12, unit="TFLOPS", checked=1, of="digests",
-        wrong=int(last != first), notes={
-            "kernel": engine.name, "engine": engine.engine if isinstance(engine, LibraryProduct) else "own",
-            "shape": f"{m}x{n}x{k}", "products": repeat})
+        value=repeat * product.operations / max(spent, 1e-9) / 1e12 if repeat else None, unit="TFLOPS",
+        checked=reference.checked + (1 if repeat else 0), of="digests", wrong=wrong, words=reference.words,
+        notes={**notes, "products": reference.checked + repeat})

@@ -9,10 +9,12 @@ from boxcheck.gpu import GpuInfo
 from boxcheck.model import BOX, Finding, Limit, Quantity, Subject
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, outcome_of, passed, unknown
-from boxcheck.stress import Sample, StressResults, WrongWord
+from boxcheck.stress import Sample, StressResults, Trouble, WrongWord
 
 PROVEN_BAD = frozenset(("hang", "lost", "crash"))
-"""Kinds of trouble that are a fault of the GPU, its driver or its link, not of the question."""
+"""Kinds of trouble that are a fault of the GPU, its driver or its link, not of the question. A hang or a crash before
+the work began or while a kernel was built is of a kind of its own: a driver that starts, or a compiler, did that."""
+_GRAVEST = ("lost", "hang", "crash")
 _NEXT = ("boxcheck triage on the kernel log of this time says what the driver reported", )
 SHOWN = 3
 
@@ -104,18 +106,21 @@ def completed(results: StressResults, want: Profile) -> Iterator[Finding]:
     load does the same under the owner's load.
     What to do: look into the kernel log of this time (`sudo dmesg | boxcheck triage -`); a GPU that other programs use
     must be freed first.
-    Not a fault: a run that somebody stopped, or a device that has no such function; these are unknown, not failed.
+    Not a fault: a run that somebody stopped, a device that has no such function, a driver or a compiler that hung or
+    crashed before the GPU had anything to do; these are unknown, not failed.
     By hand: boxcheck stress run NAME --gpu N
     """
     if not results.gpus:
         yield unknown(BOX, "no GPU was worked on")
     for info in results.gpus:
         subject = subject_of(results, info.key)
-        trouble = next((one for one in results.troubles if info.key in one.gpus), None)
-        if trouble is None and info.key in results.ended and not results.verified(info.key):
+        trouble = _gravest([one for one in results.troubles if info.key in one.gpus])
+        if trouble is None and info.key in results.ended and results.stopped:
+            yield unknown(subject, "stopped before its end")
+        elif trouble is None and info.key in results.ended and not results.verified(info.key):
             yield unknown(subject, "came to its end and verified nothing")
         elif trouble is None and info.key in results.ended:
-            yield unknown(subject, "stopped before its end") if results.stopped else passed(subject, "came to its end")
+            yield passed(subject, "came to its end")
         elif trouble is None:
             yield unknown(subject, "did not come to its end")
         elif trouble.kind in PROVEN_BAD:
@@ -126,6 +131,12 @@ def completed(results: StressResults, want: Profile) -> Iterator[Finding]:
                 title=f"{subject}: {_verb(trouble.kind)} under load", where=str(subject))
         else:
             yield unknown(subject, f"not run: {trouble.says}", help=(trouble.help,) if trouble.help else ())
+
+
+def _gravest(troubles: Sequence[Trouble]) -> Trouble | None:
+    """What is a fault of the GPU before what is none, else the first."""
+    ranked = sorted(troubles, key=lambda one: _GRAVEST.index(one.kind) if one.kind in _GRAVEST else len(_GRAVEST))
+    return ranked[0] if ranked else None
 
 
 def _verb(kind: str) -> str:

@@ -2,9 +2,12 @@
 
 Exact phase: integer data whose products and sums are exact in every order of work; each product goes into poisoned
 memory, is read back and proven by two weighted 64-bit sums a row, and the inputs are compared with their seeds. Rates
-of this phase are not judged. Power phase: full-range random data, the most switching that inputs cause; every product
-must have the bits of the first one, and those of GPUs of the same model. There the vendor's library takes over where it
-is faster (`engine_choice`).
+of this phase are not judged. Power phase: full-range random data, the most switching that inputs cause; two products by
+turns, each of which must have the bits of its first time, and those of GPUs of the same model. Each is digested, and
+poisoned in the same pass, as long as that takes at most 3 % of the time; else as many as that allows, and samples say
+which part (`verified_percent`). Before its digests are trusted a kernel makes an exact product of these rows and
+columns, and elements of its first random ones are compared with numpy's (`random_proof`). There the vendor's library
+takes over where it is faster (`engine_choice`).
 
 By hand  boxcheck stress run matmul --seconds 30
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from itertools import pairwise
-from math import ceil
+from math import ceil, floor
 from typing import TYPE_CHECKING
 
 from boxcheck.gpu import Gpu, GpuError
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from boxcheck.kernels.matrix import ElementName, MatrixKernel
     from boxcheck.stress.engine_choice import Chosen
     from boxcheck.stress.library_proof import Candidates
-    from boxcheck.stress.products import Engine, Shape
+    from boxcheck.stress.products import Engine, Random, Shape
 
 ELEMENT_ORDER: tuple[ElementName, ...] = ("bf16", "fp16", "int8", "tf32", "e4m3", "fp32")
 EXACT_PART = 0.4
@@ -34,13 +37,20 @@ EXACT_PART = 0.4
 CHOICE_PART = 0.15
 """Of the time at most goes into timing what can multiply, where there is a choice."""
 DIGEST_PART = 0.03
-"""Of the power phase's time goes less into digests: batches are made long enough for two thirds of it."""
+"""Of the power phase's time at most goes into digests: it decides how many products are digested."""
 BATCH_SECONDS = 0.3
 LONGEST_BATCH_SECONDS = 1.0
 MOST_PRODUCTS = 1000
 """In a batch: what waits in a queue cannot be stopped."""
 TEST_SHAPE: Shape = (256, 256, 256)
 FULL_SHAPES: tuple[Shape, ...] = ((8192, 8192, 8192), (16384, 16384, 8192))
+DEEPER = 8
+"""Random products are deeper by this, over the bytes of an element: the digest of C takes as long as before, the
+product longer. Computed for bf16 from data sheets, 8 bytes of C over the bandwidth and 2 k operations over the rate:
+digesting every product takes 2.2 % of an RTX 4090 and of an H200; at a depth of 8192 it would take 8 %. Random data has
+no bound on the depth."""
+EVERY_ROW = 64
+"""Of exact products each so-manieth has a row compared by numpy as well, and the first: for the comparing kernel."""
 
 
 @stress("matmul", faults=("flip-input", "flip-output", "drop-write", "stale", "hang", "slow", "hot"))
@@ -67,6 +77,7 @@ def matmul(rig: Rig) -> Iterator[Sample]:
     rig.wait_for_start()
     began = time.monotonic()
     chosen: list[Chosen] = []
+    verified: set[tuple[str, Shape]] = set()
     for candidates in found:
         chosen.append((yield from _chosen(rig, candidates, rig.seconds * CHOICE_PART / len(found))))
     seconds = max(rig.seconds - (time.monotonic() - began), rig.seconds / 2)
@@ -74,13 +85,15 @@ def matmul(rig: Rig) -> Iterator[Sample]:
     exact = 0.0 if phase == "power" else seconds if phase == "exact" else seconds * EXACT_PART
     for one in chosen:
         if exact and not rig.stopping():
-            yield from exact_phase(rig, one.own, shapes_for(rig, one.own)[0], exact / len(chosen))
+            shape = shapes_for(rig, one.own)[0]
+            yield from exact_phase(rig, one.own, shape, exact / len(chosen))
+            verified.add((one.own.name, shape))
     for one in chosen:
-        shapes = shapes_for(rig, one.own)
+        shapes = power_shapes(rig, one)
         for shape in shapes if seconds > exact else ():
             if not rig.stopping():
                 each = (seconds - exact) / len(chosen) / len(shapes)
-                yield from power_phase(rig, one.engine, shape, each, one.notes)
+                yield from power_phase(rig, one.engine, shape, each, one.notes, verified)
     if library is not None and not isinstance(library, Unread):
         library.close()
 
@@ -131,6 +144,21 @@ def shapes_for(rig: Rig, kernel: Engine) -> list[Shape]:
     return fit
 
 
+def power_shapes(rig: Rig, chosen: Chosen) -> list[Shape]:
+    """Shapes for random data: as deep as `DEEPER` says where a tuned kernel multiplies and memory allows. A library has
+    other code for other shapes, so it keeps those on which its exact products were right."""
+    from boxcheck.kernels.matrix import ELEMENTS
+
+    shapes, size = shapes_for(rig, chosen.own), ELEMENTS[chosen.own.element].bytes
+    if not rig.full_size or chosen.engine is not chosen.own or chosen.own.name.startswith("portable"):
+        return shapes
+    deep = [(m, n, k * DEEPER // size) for m, n, k in shapes]
+    free = rig.gpu.free_bytes()
+    return [
+        long if size * long[2] * (long[0] + 2 * long[1]) + 4 * long[0] * long[1] < 0.8 * free else short
+        for long, short in zip(deep, shapes, strict=True)]
+
+
 def exact_phase(rig: Rig, kernel: MatrixKernel, shape: Shape, seconds: float) -> Iterator[Sample]:
     """Products of exact data until the time is over; a sample about every second, and one for each wrong product."""
     from boxcheck.stress.locate import locate
@@ -145,8 +173,12 @@ def exact_phase(rig: Rig, kernel: MatrixKernel, shape: Shape, seconds: float) ->
         done, reported, since = 0, 0, began
         while done == 0 or (time.monotonic() - began < seconds and not rig.stopping()):
             product.multiply(done)
-            if product.verify(done):
-                wrong, words = locate(product, done, rig.beat)
+            unseen = product.verify(done) == 0
+            words = product.wrong_in_row(done, _row_of(done, m)) if unseen and done % EVERY_ROW == 0 else []
+            if words or not unseen:
+                wrong = len(words)
+                if not unseen:
+                    wrong, words = locate(product, done, rig.beat)
                 inputs, damaged = product.wrong_inputs()
                 yield Sample(
                     what=what, gpu=rig.gpu.info.key, seconds=time.monotonic() - since, checked=m * n, of="elements",
@@ -157,7 +189,7 @@ def exact_phase(rig: Rig, kernel: MatrixKernel, shape: Shape, seconds: float) ->
                 product.clear()
                 reported, since = done + 1, time.monotonic()
             done += 1
-            rig.beat(f"{kernel.element} exact: {done} products", (time.monotonic() - began) / seconds)
+            rig.beat(f"{kernel.element} exact: {done} products", _part(began, seconds))
             if time.monotonic() - since > 1.0:
                 yield _exact_sample(rig, what, shape, notes, done - reported, since)
                 reported, since = done, time.monotonic()
@@ -170,6 +202,15 @@ def exact_phase(rig: Rig, kernel: MatrixKernel, shape: Shape, seconds: float) ->
             notes=notes)
 
 
+def _row_of(number: int, rows: int) -> int:
+    """Some row, another for each product: steps of the golden section come everywhere (Knuth, TAOCP 3, 6.4)."""
+    return int(number // EVERY_ROW * 0.6180339887 * rows + rows // 2) % rows
+
+
+def _part(began: float, seconds: float) -> float:
+    return min(1.0, (time.monotonic() - began) / max(seconds, 1e-9))
+
+
 def _exact_sample(
     rig: Rig, what: str, shape: Shape, notes: dict[str, str | int | float], products: int, since: float
 ) -> Sample:
@@ -179,55 +220,96 @@ def _exact_sample(
 
 
 def power_phase(
-    rig: Rig, engine: Engine, shape: Shape, seconds: float, notes: Mapping[str, str | int | float] | None = None
+    rig: Rig, engine: Engine, shape: Shape, seconds: float, notes: Mapping[str, str | int | float] | None = None,
+    verified: set[tuple[str, Shape]] | None = None,
 ) -> Iterator[Sample]:
     """Products of random data, back to back; a sample for each batch of about a third of a second, with these notes.
 
-    `verify_percent` of a sample is the part of its time in which no product ran: poisoning and digest, by marks.
+    `value` is the rate of the products alone. `verify_percent` of a sample is the part of its time in which no product
+    ran, for C was digested and poisoned, by marks; `verified_percent` the part of its products that were digested. An
+    exact product of the kernel comes first unless one of these rows and columns is among the `verified`.
     """
     from boxcheck.stress.library_proof import naming
     from boxcheck.stress.products import Random
+    from boxcheck.stress.random_proof import learn
 
     m, n, k = shape
     gpu = rig.gpu
+    yield from _exact_once(rig, engine, shape, set() if verified is None else verified)
     with naming(engine), Random(gpu, engine, shape, rig.seed) as product:
-        product.poison()
-        product.multiply()
-        first = product.digest()
-        began = time.monotonic()
-        one = _seconds_of(gpu, product.multiply)
-        repeat = batch_of(one, _seconds_of(gpu, product.poison) + _seconds_of(gpu, product.digest))
+        reference = learn(product, rig.beat)
         fixed: dict[str, str | int | float] = {
-            **(notes or {}), "kernel": engine.name, "shape": f"{m}x{n}x{k}", "digest": f"{first:016x}"}
-        products = rounds = 0
+            **(notes or {}), "kernel": engine.name, "shape": f"{m}x{n}x{k}", "digest": reference.text}
+        began = time.monotonic()
+        if reference.wrong:
+            yield Sample(
+                what=f"matmul.{engine.element}.power", gpu=gpu.info.key, seconds=0.0, checked=reference.checked,
+                of="digests", wrong=reference.wrong, words=reference.words,
+                notes={**fixed, "products": reference.checked, "doing": "the first products"})
+        if not reference.usable:
+            return
+        one, verifying = costs(product)
+        done = rounds = 0
         while rounds == 0 or (time.monotonic() - began < seconds and not rig.stopping()):
+            every, repeat = spacing(one, verifying), batch_of(one, verifying)
             marks = [gpu.mark()]
-            product.poison()
-            marks.append(gpu.mark())
-            for _ in range(repeat):
-                product.multiply()
-            marks.append(gpu.mark())
-            digest = product.digest()
-            marks.append(gpu.mark())
-            poisoning, spent, digesting = (gpu.seconds_between(*ends) for ends in pairwise(marks))
-            verifying = poisoning + digesting
-            rounds, products = rounds + 1, products + repeat
-            rig.beat(f"{engine.element} power: {products} products", (time.monotonic() - began) / seconds)
-            percent = round(100 * verifying / max(verifying + spent, 1e-9), 2)
-            found = {} if digest == first else {"found": f"{digest:016x}"}
+            numbers: list[int] = []
+            for number in range(done, done + repeat):
+                product.multiply(number)
+                if (number - done + 1) % every == 0:
+                    marks.append(gpu.mark())
+                    product.take(len(numbers))
+                    marks.append(gpu.mark())
+                    numbers.append(number)
+            found = product.taken(len(numbers))
+            spans = [gpu.seconds_between(*ends) for ends in pairwise(marks)]
+            spent, digesting = sum(spans[0::2]), sum(spans[1::2])
+            rounds, done = rounds + 1, done + repeat
+            rig.beat(f"{engine.element} power: {done} products", _part(began, seconds))
+            wrong = reference.wrong_of(numbers, found)
             yield Sample(
                 what=f"matmul.{engine.element}.power", gpu=gpu.info.key, seconds=spent,
-                value=repeat * product.operations / max(spent, 1e-9) / 1e12, unit="TFLOPS", checked=1, of="digests",
-                wrong=int(digest != first),
-                notes={**fixed, "products": repeat, "verify_percent": percent, **found})
-            repeat = batch_of(spent / repeat, verifying)
+                value=repeat * product.operations / max(spent, 1e-9) / 1e12, unit="TFLOPS", checked=len(numbers),
+                of="digests", wrong=len(wrong), notes={
+                    **fixed, "products": repeat, "rate_of": "products alone",
+                    "verified_percent": round(100 * len(numbers) / repeat, 1),
+                    "verify_percent": round(100 * digesting / max(digesting + spent, 1e-9), 2),
+                    **({"found": f"{wrong[0]:016x}"} if wrong else {})})
+            one, verifying = spent / repeat, digesting / len(numbers)
+
+
+def _exact_once(rig: Rig, engine: Engine, shape: Shape, verified: set[tuple[str, Shape]]) -> Iterator[Sample]:
+    """One exact product of a kernel of boxcheck, of these rows and columns, as deep as exact data can be. Libraries
+    made theirs before they were chosen (`library_proof.at_full_size`)."""
+    from boxcheck.kernels.matrix import ELEMENTS, MatrixKernel
+
+    m, n, k = shape
+    exact = (m, n, min(k, ELEMENTS[engine.element].longest_k))
+    if isinstance(engine, MatrixKernel) and (engine.name, exact) not in verified:
+        yield from exact_phase(rig, engine, exact, 0.0)
+        verified.add((engine.name, exact))
+
+
+def spacing(product_seconds: float, verify_seconds: float) -> int:
+    """Each so-manieth product is digested: each one where digests then take at most `DIGEST_PART` of the time. An odd
+    number, so that both products have their turn, and one that was left out leaves the other's bits."""
+    needed = ceil(verify_seconds * (1 / DIGEST_PART - 1) / max(product_seconds, 1e-6))
+    most = max(1, min(MOST_PRODUCTS, floor(LONGEST_BATCH_SECONDS / max(product_seconds, 1e-6))))
+    every = max(1, min(needed, most))
+    return every if every % 2 else min(every + 1, most - 1 + most % 2)
 
 
 def batch_of(product_seconds: float, verify_seconds: float) -> int:
-    """Products between two digests: `BATCH_SECONDS` of them, more where verifying would take too much of the time."""
-    wanted = max(BATCH_SECONDS, verify_seconds * (1.5 / DIGEST_PART - 1))
-    products = ceil(min(wanted, LONGEST_BATCH_SECONDS) / max(product_seconds, 1e-6))
-    return max(1, min(MOST_PRODUCTS, products))
+    """Products of a batch: about `BATCH_SECONDS` of them; the last one is digested."""
+    every = spacing(product_seconds, verify_seconds)
+    wanted = min(ceil(BATCH_SECONDS / max(product_seconds, 1e-6)), MOST_PRODUCTS)
+    return every * max(1, min(ceil(wanted / every), MOST_PRODUCTS // every))
+
+
+def costs(product: Random) -> tuple[float, float]:
+    """Seconds of a product, and of digesting and poisoning it: the lesser of two each. C is full of poison after it."""
+    multiplying = min(_seconds_of(product.gpu, product.multiply) for _ in range(2))
+    return multiplying, min(_seconds_of(product.gpu, lambda: product.take(0)) for _ in range(2))
 
 
 def _seconds_of(gpu: Gpu, work: Callable[[], object]) -> float:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
-from boxcheck.gpu import GpuInfo
 from boxcheck.model import Finding, Limit, Quantity
 from boxcheck.profile import Profile
-from boxcheck.registry import check, failed, limit, passed, skipped, unknown
+from boxcheck.registry import check, failed, limit, skipped, unknown
 from boxcheck.stress import Sample, StressResults
 from boxcheck.stress.judging import asks, cause_of, judge_value, judge_wrong, middle, per_gpu, subject_of
+from boxcheck.stress.product_judging import REPLACE, is_own, judge_digests, judge_self_test
 
 ELEMENTS = ("bf16", "fp16", "tf32", "fp32", "int8", "e4m3")
 RATES = {
@@ -28,11 +27,6 @@ DROP = Limit("matmul.drop", "ge", must=50.0, should=85.0, unit="%", source=(
     "GPUs of one box (SuperBench's published spread of 5 to 8 %)"))
 DROP_PROCESSOR = Limit("matmul.drop", "ge", must=25.0, unit="%", source=(
     "other programs share a processor, so only a collapse counts"))
-REPLACE = (
-    "run it once more on this GPU alone: boxcheck stress run matmul --gpu N",
-    "cool it and lower its power limit: a fault that goes away with that is power or heat",
-    "a fault that stays with the card in another slot is the card's: replace it")
-
 
 @check("matmul.wrong-elements", reads=[StressResults], stress="matmul")
 def wrong_elements(results: StressResults, want: Profile) -> Iterator[Finding]:
@@ -84,42 +78,8 @@ def repeatability(results: StressResults, want: Profile) -> Iterator[Finding]:
     """
     for info, samples in per_gpu(results, "matmul"):
         power = [one for one in samples if one.what.endswith(".power")]
-        trials = [one for one in samples if one.what.endswith(".trial") and _is_own(one)]
-        alone = judge_wrong(results, info.key, [*trials, *power], "digest", REPLACE)
-        odd = next((why for one in power if (why := _unlike(results, info, one))), None)
-        if odd is None or alone.outcome.value == "fail":
-            yield alone
-        else:
-            subject = subject_of(results, info.key)
-            yield failed(
-                subject, odd, cause=cause_of(results, info.key), where=str(subject), help=REPLACE,
-                title=f"{subject}: wrong results")
-
-
-def _is_own(sample: Sample) -> bool:
-    """Whether one of boxcheck's kernels multiplied, and not a library."""
-    return sample.notes.get("engine", "own") == "own"
-
-
-def _unlike(results: StressResults, mine: GpuInfo, sample: Sample) -> str | None:
-    """How a digest differs from what most GPUs of the same architecture have for that kernel and shape.
-
-    A library promises the same bits on GPUs with as many multiprocessors alone (cuBLAS documentation, results
-    reproducibility), so its products are compared within a model.
-    """
-    alike = {
-        info.key for info in results.gpus if info.arch == mine.arch and mine.arch not in ("cpu", "opencl") and (
-            _is_own(sample) or (info.name, info.compute_units) == (mine.name, mine.compute_units))}
-    same = [(key, sample.notes.get(key)) for key in ("engine", "kernel", "shape")]
-    digests = {
-        one.gpu: one.notes.get("digest") for one in results.named(sample.what)
-        if one.gpu in alike and all(one.notes.get(key) == value for key, value in same)}
-    (most, count), *_ = Counter(digests.values()).most_common() or [(None, 0)]
-    own = digests.get(sample.gpu)
-    if own is None or len(set(digests.values())) == 1 or (own == most and count > len(digests) / 2):
-        return None
-    others = "the other" if len(digests) == 2 else f"{count} others of its model"
-    return f"{sample.what}: its product has other bits than that of {others}"
+        trials = [one for one in samples if one.what.endswith(".trial") and is_own(one)]
+        yield judge_digests(results, info, [*trials, *power], power, REPLACE)
 
 
 @check("matmul.rate", reads=[StressResults], limits=tuple(RATES.values()), stress="matmul")
@@ -182,7 +142,7 @@ def _best(samples: tuple[Sample, ...]) -> dict[str, Sample]:
 
 def _by(sample: Sample) -> str:
     """What multiplied; of a library its version, and what boxcheck's own kernel reached."""
-    if _is_own(sample):
+    if is_own(sample):
         return str(sample.notes.get("kernel"))
     own = sample.notes.get("own_tflops")
     return f"{sample.notes['engine']}" + (f" ({own:.4g} by {sample.notes.get('own_kernel')})" if own else "")
@@ -266,24 +226,10 @@ def self_test(results: StressResults, want: Profile) -> Iterator[Finding]:
 
     Why it matters: before it judges a GPU, each kernel computes a small product that numpy checks element by element. A
     tuned kernel that is wrong where the portable one is right is a defect of boxcheck: it is left out, and the run ends
-    with exit code 4 whatever else it found.
+    with exit code 4 whatever else it found. Then a result, inputs and a digest are damaged on purpose: a comparison
+    that does not report just that is blind here, and nothing that it compared counts.
     What to do: please report it, with the output of `boxcheck stress run matmul --json -`.
     Not a fault: of the GPU, unless the portable kernel is wrong as well; then matmul.wrong-elements says so.
     """
-    for info, samples in per_gpu(results, "matmul"):
-        subject = subject_of(results, info.key)
-        proofs = [one for one in samples if one.what.endswith(".self-test")]
-        own = [one for one in proofs if one.notes.get("verdict") == "own defect"]
-        bad = [one for one in proofs if one.notes.get("verdict") == "wrong on this device"]
-        if not proofs:
-            yield unknown(subject, "no kernel was proven")
-        elif bad:
-            names = ", ".join(str(one.notes["kernel"]) for one in bad)
-            yield failed(
-                subject, f"wrong on a small product already, the portable kernel too: {names}", help=REPLACE,
-                cause=cause_of(results, info.key), title=f"{subject}: wrong results", where=str(subject))
-        elif own:
-            names = ", ".join(str(one.notes["kernel"]) for one in own)
-            yield unknown(subject, f"left out, a defect of boxcheck: {names}; the portable kernel is right")
-        else:
-            yield passed(subject, f"{len(proofs)} kernels agree with numpy")
+    for info in results.gpus:
+        yield judge_self_test(results, info)

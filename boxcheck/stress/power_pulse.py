@@ -1,8 +1,10 @@
 """All GPUs start and stop together: the load step that trips a marginal power supply.
 
 Every worker follows one clock (CLOCK_MONOTONIC, one for the whole machine): at 2 Hz and a duty of 0.5 each multiplies
-for 250 ms from every full half second on, then rests as long. Products are of full-range data and verified by digest
-in each rest. The clocks and limits of the GPUs are left alone.
+for 250 ms from every full half second on, then rests as long. Products are of full-range data, two by turns. The last
+of each pulse is digested, and of those before it as many as 3 % of the time allows: samples say how many. A pulse whose
+time was over before a product could be started is missed, and counted so. The clocks and limits of the GPUs are left
+alone.
 
 By hand  boxcheck stress run power-pulse --seconds 60 --option hertz=0.5,1,2,5,10
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from math import floor
 from typing import TYPE_CHECKING
 
 from boxcheck.gpu import GpuError
@@ -19,6 +22,7 @@ from boxcheck.stress import Rig, Sample
 
 if TYPE_CHECKING:
     from boxcheck.stress.products import Random
+    from boxcheck.stress.random_proof import Reference
 
 FREQUENCIES = (0.5, 1.0, 2.0, 5.0, 10.0)
 LOWEST_HERTZ, HIGHEST_HERTZ = 0.05, 50.0
@@ -33,7 +37,9 @@ def power_pulse(rig: Rig) -> Iterator[Sample]:
     Options: `hertz` (a list, 0.05 to 50), `duty` (0.05 to 0.95, of full power), `size=test`.
     """
     from boxcheck.stress.kernel_choice import choose
+    from boxcheck.stress.matmul import costs, exact_phase, spacing
     from boxcheck.stress.products import Random
+    from boxcheck.stress.random_proof import learn
 
     hertz, duty = frequencies(rig), _number(rig, "duty", 0.5, 0.05, 0.95)
     kernel, proofs = choose(getattr(rig.gpu, "real", rig.gpu), "bf16")
@@ -41,16 +47,26 @@ def power_pulse(rig: Rig) -> Iterator[Sample]:
     if kernel is None:
         raise GpuError("unsupported", "no matrix kernel runs on this device")
     shape = SHAPE if rig.full_size else (256, 256, 256)
-    epoch = rig.start_at if rig.start_at is not None else time.monotonic()
+    yield from exact_phase(rig, kernel, shape, 0.0)
     with Random(rig.gpu, kernel, shape, rig.seed) as product:
-        product.poison()
-        product.multiply()
-        first = product.digest()
+        reference = learn(product, rig.beat)
+        if reference.wrong:
+            yield Sample(
+                what="power-pulse.bf16", gpu=rig.gpu.info.key, seconds=0.0, checked=reference.checked, of="digests",
+                wrong=reference.wrong, words=reference.words, notes={
+                    **_which(product), "digest": reference.text, "products": reference.checked,
+                    "doing": "the first products"})
+        if not reference.usable:
+            return
+        every = spacing(*costs(product))
         rig.wait_for_start()
+        epoch = rig.start_at if rig.start_at is not None else time.monotonic()
         part = rig.seconds / len(hertz)
         for number, rate in enumerate(hertz):
             if not rig.stopping():
-                yield _pulses(rig, product, rate, duty, epoch + (number + 1) * part, first, (number, len(hertz)))
+                since = epoch if number == 0 else time.monotonic()
+                until = epoch + (number + 1) * part
+                yield _pulses(rig, product, reference, every, rate, duty, (since, until), (number, len(hertz)))
 
 
 def frequencies(rig: Rig) -> tuple[float, ...]:
@@ -77,37 +93,61 @@ def _number(rig: Rig, name: str, default: float, low: float, high: float) -> flo
     return value
 
 
+def _which(product: Random) -> dict[str, str | int | float]:
+    return {"kernel": product.kernel.name, "shape": "x".join(map(str, product.shape))}
+
+
 def _pulses(
-    rig: Rig, product: Random, hertz: float, duty: float, until: float, first: int, place: tuple[int, int]
+    rig: Rig, product: Random, reference: Reference, every: int, hertz: float, duty: float, span: tuple[float, float],
+    place: tuple[int, int],
 ) -> Sample:
-    """One frequency, until its time is over; at least one pulse."""
+    """One frequency, until its time is over; at least one pulse, made or missed."""
+    from boxcheck.stress.digests import SLOTS
+
     gpu, period = rig.gpu, 1.0 / hertz
-    pulses = products = wrong = 0
+    edges: list[float] = []
+    wrong: list[int] = []
+    products = missed = checked = 0
     busy = latest = 0.0
-    bad = ""
-    while (time.monotonic() < until or not pulses) and not rig.stopping():
+    while ((not edges and not missed) or time.monotonic() < span[1]) and not rig.stopping():
         now = time.monotonic()
         edge = (now // period + 1) * period if now % period > period / 50 else now - now % period
+        if edge >= span[1] and (edges or missed):
+            break
         time.sleep(max(0.0, edge - time.monotonic()))
         began = time.monotonic()
-        latest = max(latest, began - edge)
+        numbers: list[int] = []
+        first = products
         while time.monotonic() < edge + duty * period:
-            product.multiply()
-            gpu.finish(0)
+            product.multiply(products)
             products += 1
+            if (products - first) % every == 0 and len(numbers) < SLOTS - 1:
+                product.take(len(numbers))
+                numbers.append(products - 1)
+            gpu.finish(0)
+        if products == first:  # woken when the pulse should have been over: nothing was multiplied
+            missed += 1
+            rig.beat(f"{hertz:g} Hz: a pulse was missed", (place[0] + min(1.0, len(edges) / max(1, hertz))) / place[1])
+            continue
         busy += time.monotonic() - began
-        pulses += 1
-        found = product.digest()
-        if found != first:
-            wrong, bad = wrong + 1, f"{found:016x}"
-        product.poison()
-        part = min(1.0, pulses * period / max(period, rig.seconds / place[1]))
-        rig.beat(f"{hertz:g} Hz: {pulses} pulses", (place[0] + part) / place[1])
-    m, n, k = product.shape
+        latest = max(latest, began - edge)
+        edges.append(edge)
+        if not numbers or numbers[-1] != products - 1:
+            product.take(len(numbers))
+            numbers.append(products - 1)
+        checked += len(numbers)
+        wrong += reference.wrong_of(numbers, product.taken(len(numbers)))
+        part = min(1.0, len(edges) * period / max(period, rig.seconds / place[1]))
+        rig.beat(f"{hertz:g} Hz: {len(edges)} pulses", (place[0] + part) / place[1])
     notes: dict[str, str | int | float] = {
-        "kernel": product.kernel.name, "shape": f"{m}x{n}x{k}", "hertz": hertz, "duty": duty, "pulses": pulses,
-        "late_percent": round(100 * latest / (duty * period), 2), "digest": f"{first:016x}"}
+        **_which(product), "digest": reference.text, "hertz": hertz, "duty": duty, "pulses": len(edges),
+        "missed": missed, "planned": max(1, floor((span[1] - span[0]) / period)), "products": products,
+        "verified_percent": round(100 * checked / max(1, products), 1), "rate_of": "products with verification"}
+    if edges:
+        notes |= {
+            "first_pulse": edges[0], "last_pulse": edges[-1],
+            "late_percent": round(100 * latest / (duty * period), 2)}
     return Sample(
-        what="power-pulse.bf16", gpu=gpu.info.key, seconds=busy, unit="TFLOPS", checked=pulses, of="digests",
-        value=products * product.operations / max(busy, 1e-9) / 1e12, wrong=wrong,
-        notes={**notes, "found": bad} if bad else notes)
+        what="power-pulse.bf16", gpu=gpu.info.key, seconds=busy, unit="TFLOPS", checked=checked, of="digests",
+        value=products * product.operations / busy / 1e12 if edges else None, wrong=len(wrong),
+        notes={**notes, "found": f"{wrong[0]:016x}"} if wrong else notes)

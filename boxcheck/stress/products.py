@@ -1,7 +1,7 @@
 """Matrix products on one device: inputs from a seed, products by any engine, verified without the product.
 
 `Exact` holds two products of integer data, A B0 and A B1, that alternate, so that a result of the time before is wrong
-too. `Random` holds one of full-range data, known by its digest.
+too. `Random` holds two of full-range data, known by their digests.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ import numpy as np
 from boxcheck.gpu import Buffer, Gpu
 from boxcheck.gpu.vendor_blas import LibraryError, LibraryProduct
 from boxcheck.kernels import reference
-from boxcheck.kernels.catalogue import DIGEST_WORDS, GRANULES_A_GROUP, digest, memory, verification
+from boxcheck.kernels.catalogue import GRANULES_A_GROUP, memory, verification
 from boxcheck.kernels.matrix import ELEMENTS, MatrixKernel
 from boxcheck.stress import WrongWord
+from boxcheck.stress.digests import Digests
 
 MOST_RECORDS = 64
+HOST_COLUMNS = 32
+"""Elements of a row that numpy compares now and then."""
 POISON = 0x7FC0DEAD
 """A quiet not-a-number as fp32, and no sum of small integers as int32 that is likely."""
 _SEEDS = {"a": 0x1B873593, "b0": 0x2545F491, "b1": 0x3C6EF372, "r": 0x510E527F, "s": 0x68F3C1A5}
@@ -165,6 +168,34 @@ class Exact(_Product):
             return sums.astype(np.int32).view(np.uint32)
         return sums.astype(np.float32).view(np.uint32)
 
+    def wrong_in_row(self, number: int, row: int) -> list[WrongWord]:
+        """What numpy finds wrong in a stored row: `HOST_COLUMNS` elements, each compared, and both sums of the whole
+        row, which the device folded. For what the comparing kernel called right."""
+        n = self.shape[1]
+        stored = self.row(row)
+        chance = np.random.default_rng(self.seeds["a"] ^ number)
+        columns = np.unique(np.concatenate(([0, n - 1], chance.integers(n, size=HOST_COLUMNS - 2))))
+        wanted = self.expected(number, row, columns)
+        found = [
+            WrongWord(
+                index=row * n + column, expected=want, found=have, where=f"row {row}, column {column}",
+                kind="not seen by the comparing kernel")
+            for column, want, have in zip(columns.tolist(), wanted.tolist(), stored[columns].tolist(), strict=True)
+            if want != have]
+        if found:
+            return found
+        values = stored.view(np.int32) if self.kernel.element == "int8" else stored.view(np.float32)
+        with np.errstate(invalid="ignore", over="ignore"):
+            whole = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0).astype(np.int64).view(np.uint64)
+            for name, sums in zip("rs", self._sums[number % 2], strict=True):
+                mine = int((whole * reference.weights(self.seeds[name], n)).sum(dtype=np.uint64))
+                folded = int(self.gpu.read(sums, 8, 8 * row).view(np.uint64)[0])
+                if mine != folded:
+                    found.append(WrongWord(
+                        index=row * n, expected=folded & 0xFFFFFFFF, found=mine & 0xFFFFFFFF,
+                        where=f"row {row}, its sum by the weights {name}", kind="not seen by the comparing kernel"))
+        return found
+
     def wrong_inputs(self) -> tuple[int, list[WrongWord]]:
         """How many stored words of the inputs are not what they must be, and the first of them. Compares every word."""
         m, n, k = self.shape
@@ -196,28 +227,34 @@ class Exact(_Product):
 
 
 class Random(_Product):
-    """A product of full-range data. It is right when its bits are those of every other time."""
+    """Products of full-range data, A B0 and A B1. One is right when its bits are those of its first time, which
+    `random_proof.learn` looks at."""
 
     def __init__(self, gpu: Gpu, kernel: Engine, shape: Shape, seed: int) -> None:
         super().__init__(gpu, kernel, shape, seed)
         m, n, k = shape
-        self.b = self._allocate(n * k * self.element.bytes)
+        self.b = [self._allocate(n * k * self.element.bytes) for _ in range(2)]
         self._fill(self.a, m, self.seeds["a"], 0, True)
-        self._fill(self.b, n, self.seeds["b0"], 1, True)
-        self._digest = gpu.build(digest())
-        self._groups = groups_of(m * n, DIGEST_WORDS)
-        self._parts = self._allocate(8 * self._groups)
-        self._out = self._allocate(16)
+        for number, b in enumerate(self.b):
+            self._fill(b, n, self.seeds[f"b{number}"], 1, True)
+        self._digests = Digests(gpu, m * n)
+        self._buffers += self._digests.buffers
 
-    def multiply(self) -> None:
-        self._launch(self.b)
+    def multiply(self, number: int = 0) -> None:
+        """Starts product A B0 or A B1, by the parity of `number`, into what C holds."""
+        self._launch(self.b[number % 2])
 
     def digest(self) -> int:
         """Digest of the stored product. Reads all of it."""
-        m, n, _ = self.shape
-        self.gpu.launch(self._digest, "bc_digest", self._groups, [self.c, m * n, self._parts])
-        self.gpu.launch(self._digest, "bc_digest_total", 1, [self._parts, self._groups, self._out, 0])
-        return int(self.gpu.read(self._out, 8).view(np.uint64)[0])
+        return self._digests.of(self.c)
+
+    def take(self, slot: int) -> None:
+        """Starts the digest of the stored product into a slot; C is full of poison then."""
+        self._digests.take(self.c, slot, POISON)
+
+    def taken(self, count: int) -> list[int]:
+        """Digests in the first slots."""
+        return self._digests.taken(count)
 
 
 def read_records(gpu: Gpu, errors: Buffer, most: int) -> tuple[int, list[tuple[int, int, int, int]]]:

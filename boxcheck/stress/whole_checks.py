@@ -18,9 +18,9 @@ NOT_THE_GPUS = frozenset(("own defect", "wrong library", "blind"))
 def wrong_results(results: StressResults, want: Profile) -> Iterator[Finding]:
     """A GPU gave something wrong, anywhere in a run.
 
-    Why it matters: whatever a module compared and found different counts, also where no check of the module speaks of it.
-    What to do: what the module's own check says; repeat the module on this GPU alone.
-    Not a fault: what a kernel of boxcheck or a vendor's library got wrong where others were right on the same GPU.
+    Why it matters: whatever a module compared and found different counts, also where no check of the module speaks of
+    it. What to do: what the module's own check says; repeat the module on this GPU alone. Not a fault: what a kernel
+    of boxcheck or a vendor's library got wrong where others were right on the same GPU.
     """
     if not results.gpus:
         yield unknown(BOX, "no GPU was worked on")
@@ -50,10 +50,9 @@ def _of_the_gpu(sample: Sample) -> bool:
 def size(results: StressResults, want: Profile) -> Iterator[Finding]:
     """A GPU was worked on with sizes that are made for tests.
 
-    Why it matters: small sizes fill neither its units nor its memory, draw little power, and their rates are not judged:
-    what passes so says little of the GPU.
-    What to do: leave out `--option size=test`.
-    Not a fault: of the GPU. Processors always get small sizes.
+    Why it matters: small sizes fill neither its units nor its memory, draw little power, and their rates are not
+    judged: what passes so says little of the GPU. What to do: leave out `--option size=test`. Not a fault: of the GPU.
+    Processors always get small sizes.
     """
     small = [info for info in results.gpus if info.is_gpu and not results.full_size]
     for info in small:

@@ -8,14 +8,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from boxcheck.engine.messages import Beat, Devices, Failed, List, Open, Run, Watched
-from boxcheck.engine.supervise import Crew, Worker, list_devices, listen
+from boxcheck.engine import supervise
+from boxcheck.engine.messages import Beat, Devices, Failed, List, Open, Run, Sampled, Watched, decode_report, encode
+from boxcheck.engine.process import Worker
+from boxcheck.engine.supervise import Crew, list_devices, listen
 from boxcheck.gpu import GpuInfo
 from boxcheck.host.programs import STARTED
-from boxcheck.stress import Sample, Trouble
+from boxcheck.model import Outcome
+from boxcheck.profile import Profile
+from boxcheck.stress import Sample, StressResults, Trouble
+from boxcheck.stress.judging import completed
 
 TWO = {"BOXCHECK_CPU_DEVICES": "2", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -80,7 +86,7 @@ def test_a_worker_that_dies_is_a_crash_with_how_it_died(cpus: tuple[GpuInfo, ...
         killed: list[bool] = []
 
         def kill(gpus: tuple[GpuInfo, ...], what: object) -> None:
-            if gpus[0].key == "cpu:0" and not killed:
+            if gpus[0].key == "cpu:0" and isinstance(what, Sample) and what.what.endswith("power") and not killed:
                 os.kill(first.pid, signal.SIGSEGV)
                 killed.append(True)
 
@@ -191,7 +197,7 @@ def test_a_worker_whose_threads_are_all_stuck_dies_with_boxcheck(tmp_path: Path)
         "        ctypes.PyDLL(None).sleep(3600)  # PyDLL keeps the lock\n"
         "    cpu.devices = stuck\n")
     script = (
-        "import os, sys\nfrom boxcheck.engine.messages import List\nfrom boxcheck.engine.supervise import Worker\n"
+        "import os, sys\nfrom boxcheck.engine.messages import List\nfrom boxcheck.engine.process import Worker\n"
         "worker = Worker()\nworker.send(List('cpu'))\nprint(worker.pid, flush=True)\nsys.stdin.read()\n")
     process = subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -225,3 +231,134 @@ def test_a_worker_that_goes_on_after_it_was_told_to_stop_is_ended(
     assert part.trouble is not None
     assert part.trouble.kind == "stopped"
     assert part.samples
+
+
+NONE = Profile(name="none", revision=1, title="no limits")
+
+
+def _outcome(info: GpuInfo, *troubles: Trouble, **changes: Any) -> tuple[Outcome, str]:
+    fields: dict[str, Any] = {
+        "module": "matmul", "gpus": (info,), "samples": (), "troubles": troubles, "ended": (), **changes}
+    (finding,) = completed(StressResults(**fields), NONE)
+    return finding.outcome, finding.says
+
+
+def _in_worker(folder: Path, text: str) -> dict[str, str]:
+    """An environment in which each worker runs this first."""
+    (folder / "sitecustomize.py").write_text(
+        "import sys\nif 'boxcheck.engine.worker' in sys.orig_argv:\n"
+        + "".join(f"    {line}\n" for line in text.splitlines()))
+    return {**TWO, "PYTHONPATH": os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))}
+
+
+BUILDS = "import boxcheck.gpu.cpu as cpu, os, time\nreal = cpu.CpuGpu.build\ndef build(self, source):\n    {}\n" \
+    "    return real(self, source)\ncpu.CpuGpu.build = build"
+
+
+def test_a_kernel_may_take_longer_to_build_than_a_piece_of_work(cpus: tuple[GpuInfo, ...], tmp_path: Path) -> None:
+    slow = BUILDS.format("time.sleep(1.5 if source.name.startswith('matmul') else 0)")
+    seen: list[Beat] = []
+    with Crew([[cpus[0]]], environment=_in_worker(tmp_path, slow), silence_seconds=1.0) as crew:
+        (part,) = crew.run(
+            Run(module="matmul", seconds=0.3, seed=1, options={"elements": "bf16"}),
+            seen=lambda gpus, what: seen.append(what) if isinstance(what, Beat) else None)
+    assert part.trouble is None
+    assert any(beat.stage == "build" and beat.text.startswith("building ") for beat in seen)
+    assert seen[-1].stage == "load"
+
+
+@pytest.mark.parametrize(("what", "kind"), [
+    ("time.sleep(60)", "stuck-building"), ("os._exit(3)", "crashed-building"),
+    ("os.kill(os.getpid(), 11)", "crashed-building")])
+def test_a_compiler_that_hangs_or_crashes_is_no_fault_of_the_gpu(
+    cpus: tuple[GpuInfo, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, kind: str
+) -> None:
+    monkeypatch.setattr(supervise, "BUILD_SECONDS", 1.5)
+    with Crew([[cpus[0]]], environment=_in_worker(tmp_path, BUILDS.format(what)), silence_seconds=1.0) as crew:
+        (part,) = crew.run(Run(module="matmul", seconds=0.3, seed=1))
+    assert part.trouble is not None
+    assert part.trouble.kind == kind
+    assert "building" in part.trouble.says
+    assert part.trouble.help
+    assert _outcome(cpus[0], part.trouble)[0] is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize(("what", "kind"), [("time.sleep(60)", "stuck-opening"), ("os._exit(3)", "crashed-opening")])
+def test_a_driver_that_does_not_open_is_no_fault_under_load(
+    cpus: tuple[GpuInfo, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, kind: str
+) -> None:
+    monkeypatch.setattr(supervise, "START_SECONDS", 1.5)
+    broken = f"import boxcheck.gpu.cpu as cpu, os, time\ndef stuck(index):\n    {what}\ncpu.open_gpu = stuck"
+    with Crew([[cpus[0]]], environment=_in_worker(tmp_path, broken)) as crew:
+        (part,) = crew.run(Run(module="matmul", seconds=0.3, seed=1))
+    assert part.trouble is not None
+    assert part.trouble.kind == kind
+    assert _outcome(cpus[0], part.trouble)[0] is Outcome.UNKNOWN
+
+
+def test_the_gravest_trouble_of_a_gpu_is_told(cpus: tuple[GpuInfo, ...]) -> None:
+    troubles = [
+        Trouble(gpus=("cpu:0",), module="copy", kind=kind, says=f"says {kind}")
+        for kind in ("timeout", "crash", "hang", "lost")]
+    for number, kind in enumerate(("timeout", "crash", "hang", "lost"), 1):
+        outcome, says = _outcome(cpus[0], *troubles[:number])
+        assert (outcome, f"says {kind}" in says) == (
+            Outcome.UNKNOWN if kind == "timeout" else Outcome.FAIL, True)
+
+
+def test_a_run_that_was_stopped_says_so_even_when_it_verified_nothing(cpus: tuple[GpuInfo, ...]) -> None:
+    assert _outcome(cpus[0], ended=("cpu:0",), stopped=True) == (Outcome.UNKNOWN, "stopped before its end")
+    assert _outcome(cpus[0], ended=("cpu:0",)) == (Outcome.UNKNOWN, "came to its end and verified nothing")
+
+
+def test_a_report_that_cannot_be_read_is_a_trouble_and_not_passed_over(
+    cpus: tuple[GpuInfo, ...], tmp_path: Path
+) -> None:
+    """A rate of no number becomes `null`, and the sample with it would be lost with the wrong words that it tells."""
+    nan = (
+        "import boxcheck.engine.messages as messages, msgspec\nreal = messages.encode\n"
+        "def encode(report):\n"
+        "    if isinstance(report, messages.Sampled):\n"
+        "        report = messages.Sampled(msgspec.structs.replace(report.sample, seconds=float('nan'), wrong=7))\n"
+        "    return real(report)\nmessages.encode = encode")
+    with Crew([[cpus[0]]], environment=_in_worker(tmp_path, nan)) as crew:
+        (part,) = crew.run(Run(module="wake", seconds=0.3, seed=1))
+    assert part.trouble is not None
+    assert part.trouble.kind == "bug"
+    assert '"seconds":null' in part.trouble.says
+
+
+def test_words_that_are_no_unicode_are_told_all_the_same() -> None:
+    told = decode_report(encode(Failed("compile", "the driver said \udcff", "see /tmp/\udc80")))
+    assert told == Failed("compile", "the driver said ?", "see /tmp/?")
+    sample = Sample(what="copy.x", gpu="cpu:0", seconds=1.0, checked=3, wrong=2, notes={"k\ud800": "v\ud800", "n": 1})
+    assert decode_report(encode(Sampled(sample))) == Sampled(
+        Sample(what="copy.x", gpu="cpu:0", seconds=1.0, checked=3, wrong=2, notes={"k?": "v?", "n": 1}))
+
+
+def test_a_dead_worker_whose_child_prints_without_end_is_noticed_at_once(tmp_path: Path) -> None:
+    """The child holds both pipes open and floods one; it ends with the worker's session."""
+    flood = (
+        "import os, time\n"
+        "if os.fork() == 0:\n"
+        "    end = time.monotonic() + 20\n"
+        "    while time.monotonic() < end: os.write(2, b'x' * 4095 + bytes([10]))\n"
+        "    os._exit(0)\n"
+        "time.sleep(0.2)\n"
+        "os._exit(3)")
+    began = time.monotonic()
+    found = list_devices("cpu", environment=_in_worker(tmp_path, flood))
+    assert time.monotonic() - began < 8
+    assert isinstance(found, Trouble)
+    assert found.kind == "crashed-opening"
+    assert "status 3" in found.says
+
+
+def test_the_instruments_are_read_once_more_when_a_module_ends(cpus: tuple[GpuInfo, ...]) -> None:
+    """What came in the last part of a second is covered: the last thing seen is a reading, after the last sample."""
+    seen: list[type] = []
+    with Crew([[cpus[0]]], environment=TWO) as crew:
+        (part,) = crew.run(Run(module="wake", seconds=0.3, seed=1), seen=lambda gpus, what: seen.append(type(what)))
+    assert part.trouble is None
+    assert seen.count(Sample) == 1
+    assert seen[-2:] == [Sample, Watched]

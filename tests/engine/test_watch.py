@@ -11,7 +11,7 @@ from boxcheck.engine import watch
 from boxcheck.gpu import GpuError, GpuInfo
 from boxcheck.model import Bdf, Limit, Outcome, Unread
 from boxcheck.profile import Profile
-from boxcheck.stress import StressResults, Trouble, watched
+from boxcheck.stress import StressResults, Trouble, watched, watched_links, watched_memory
 from boxcheck.telemetry.readings import Count, GpuReading, GpuSilent, LinkReading, Named
 from boxcheck.telemetry.throttle import NVML
 
@@ -89,11 +89,11 @@ def test_errors_of_a_link_are_those_that_came_during_the_run(
 ) -> None:
     start = {"BadTLP": 7, "Rollover": 0, "NonFatalErr": 0, "TOTAL_ERR_COR": 7}
     watching = _watching(_link(1, start, {"DLP": 0}), _link(2, {**start, **correctable}, {"DLP": 0, **fatal}))
-    assert _outcomes(watched.link_errors, watching) == [outcome]
+    assert _outcomes(watched_links.link_errors, watching) == [outcome]
 
 
 def test_counters_that_were_read_once_are_unknown() -> None:
-    assert _outcomes(watched.link_errors, _watching(_link(1, {"BadTLP": 0}))) == [Outcome.UNKNOWN]
+    assert _outcomes(watched_links.link_errors, _watching(_link(1, {"BadTLP": 0}))) == [Outcome.UNKNOWN]
 
 
 @pytest.mark.parametrize(("name", "celsius", "stops"), [
@@ -116,11 +116,17 @@ def test_a_run_that_was_stopped_for_safety_fails_and_says_so() -> None:
     assert (finding.cause or "").startswith("safety-stop:")
 
 
-def test_a_gpu_that_is_gone_ends_the_run_as_lost() -> None:
-    silent = GpuSilent(bdf=GPU, monotonic_seconds=1, state="lost", why=Unread("all ones", "error"))
+@pytest.mark.parametrize("state", ["lost", "reset-required"])
+def test_a_gpu_that_is_gone_or_given_up_ends_the_run_as_lost(state: Any) -> None:
+    silent = GpuSilent(bdf=GPU, monotonic_seconds=1, state=state, why=Unread("all ones", "error"))
     with pytest.raises(GpuError) as refused:
         watch.refuse_harm((silent,))
     assert refused.value.kind == "lost"
+
+
+@pytest.mark.parametrize("state", ["asleep", "unread"])
+def test_a_gpu_that_only_tells_nothing_goes_on(state: Any) -> None:
+    watch.refuse_harm((GpuSilent(bdf=GPU, monotonic_seconds=1, state=state, why=Unread("no", "error")),))
 
 
 def test_instruments_are_read_once_a_second_and_cost_little() -> None:
@@ -142,3 +148,140 @@ def test_the_fault_hot_is_seen_by_what_stops_a_run() -> None:
     assert readings is not None
     with pytest.raises(GpuError, match="120"):
         watch.refuse_harm(readings)
+
+
+def test_the_last_look_does_not_wait_until_it_is_time() -> None:
+    looking = watch.Watch([])
+    assert looking.look() is not None
+    assert looking.look() is None
+    assert looking.look(at_once=True) is not None
+    looking.close()
+
+
+def _silent(seconds: float) -> GpuSilent:
+    return GpuSilent(bdf=GPU, monotonic_seconds=seconds, state="unread", why=Unread("NVML: timeout", "timeout"))
+
+
+def _well(seconds: float) -> GpuReading:
+    return _reading(seconds, temperatures_celsius=(Named("core", 60.0),), throttle=())
+
+
+@pytest.mark.parametrize(("silent", "outcome"), [
+    (range(3, 7), Outcome.PASS), (range(3, 9), Outcome.UNKNOWN), (range(55, 60), Outcome.PASS),
+    (range(54, 60), Outcome.UNKNOWN), (range(20), Outcome.PASS)])
+def test_a_gpu_that_fell_silent_is_unknown_with_how_long(silent: range, outcome: Outcome) -> None:
+    """A short silence hides no heat; one before the first reading is a start."""
+    watching = _watching(*(_silent(at) if at in silent else _well(at) for at in range(60)))
+    assert _outcomes(watched.throttled, watching) == [outcome]
+    (finding,) = watched.temperature(_results(), watching, WANT)
+    assert finding.outcome is outcome
+    assert ("told nothing for" in finding.says and "NVML: timeout" in finding.says) is (outcome is Outcome.UNKNOWN)
+
+
+def test_a_sensor_that_tells_no_more_is_as_silent_as_a_gpu() -> None:
+    blind = {"temperatures_celsius": (Named("core", Unread("no", "error")), Named("mem", 80.0)),
+             "throttle": Unread("no", "error")}
+    watching = _watching(_well(0), *(_reading(at, **blind) for at in range(1, 600)))
+    assert _outcomes(watched.temperature, watching, WANT) == [Outcome.UNKNOWN]
+    assert _outcomes(watched.throttled, watching) == [Outcome.UNKNOWN]
+
+
+def test_heat_that_was_read_is_not_hidden_by_a_silence_that_follows() -> None:
+    hot = _reading(0, temperatures_celsius=(Named("core", 99.0),))
+    assert _outcomes(watched.temperature, _watching(hot, *map(_silent, range(1, 60))), WANT) == [Outcome.FAIL]
+
+
+def test_counters_that_begin_anew_are_counted_from_zero_and_say_at_least() -> None:
+    watching = _watching(*(_link(at, {"BadTLP": count}) for at, count in enumerate((500, 503, 0, 40, 80))))
+    (finding,) = watched_links.link_errors(_results(), watching, NONE)
+    assert finding.outcome is Outcome.MARGINAL
+    assert "at least BadTLP 83 " in finding.says
+
+
+def test_counters_that_began_anew_and_grew_nowhere_are_no_zero() -> None:
+    assert _outcomes(
+        watched_links.link_errors, _watching(_link(1, {"BadTLP": 7}), _link(2, {"BadTLP": 0}))) == [Outcome.UNKNOWN]
+
+
+def test_a_reading_that_overtook_another_is_no_reset() -> None:
+    watching = _watching(*(_link(at, {"BadTLP": count}) for at, count in ((1, 7), (2.0, 9), (2.004, 8), (3, 9))))
+    assert watching.link_errors == {PORT: {"BadTLP": 2}}
+    assert watching.reset_links == ()
+
+
+def test_each_gpu_whose_link_was_not_read_is_unknown() -> None:
+    other = GpuInfo(**{**{name: getattr(INFO, name) for name in INFO.__struct_fields__},
+                       "index": 1, "bdf": Bdf("0000:42:00.0")})
+    tally = watched.Tally([INFO, other])
+    for at in range(3):
+        tally.add([GpuReading(bdf=GPU, monotonic_seconds=at), LinkReading(
+            bdf=GPU, monotonic_seconds=at, speed_gts=16.0, width=16, correctable=(Count("BadTLP", 0),), nonfatal=(),
+            fatal=())])
+    for check in (watched_links.link_errors, watched_links.link_speed):
+        found = {str(one.subject): one.outcome for one in check(_results(gpus=(INFO, other)), tally.result(), NONE)}
+        assert found == {"RTX 4090 (cuda:1)": Outcome.UNKNOWN, f"port {GPU}": Outcome.PASS}
+
+
+def _trained(*links: tuple[float, int]) -> watched.Watching:
+    """A reading a second."""
+    return _watching(*(LinkReading(
+        bdf=PORT, monotonic_seconds=at, speed_gts=speed, width=width, correctable=(), nonfatal=(), fatal=())
+        for at, (speed, width) in enumerate(links)))
+
+
+FAST, REST, NARROW = (16.0, 16), (2.5, 16), (16.0, 8)
+
+
+@pytest.mark.parametrize(("links", "module", "outcome"), [
+    ([FAST] * 9, "copy", Outcome.PASS),
+    ([REST, *[FAST] * 9, REST], "copy", Outcome.PASS),  # at rest before and after
+    ([*[FAST] * 6, *[NARROW] * 4], "copy", Outcome.FAIL),
+    ([*[FAST] * 6, *[NARROW] * 4], "matmul", Outcome.FAIL),
+    ([*[FAST] * 6, NARROW], "matmul", Outcome.MARGINAL),
+    ([*[FAST] * 6, NARROW, *[FAST] * 3], "matmul", Outcome.MARGINAL),
+    ([*[FAST] * 6, *[REST] * 5], "copy", Outcome.FAIL),
+    ([FAST, REST] * 9, "copy", Outcome.PASS),  # between two pieces of work
+    ([*[FAST] * 3, *[REST] * 5, *[FAST] * 3], "copy", Outcome.MARGINAL),
+    ([*[FAST] * 3, *[REST] * 5, *[FAST] * 3], "matmul", Outcome.PASS),
+    ([*[FAST] * 30, *[REST] * 5], "matmul", Outcome.PASS),
+    ([*[FAST] * 6, *[REST] * 6], "matmul", Outcome.MARGINAL)])
+def test_lanes_and_speed_that_were_lost_under_load_are_told_from_rest(
+    links: list[tuple[float, int]], module: str, outcome: Outcome
+) -> None:
+    assert _outcomes(watched_links.link_speed, _trained(*links), module=module) == [outcome]
+
+
+def test_amd_cards_that_copy_little_are_not_judged_by_speed() -> None:
+    radeon = GpuInfo(**{**{name: getattr(INFO, name) for name in INFO.__struct_fields__},
+                        "backend": "hip", "arch": "gfx1100"})
+    found = _outcomes(watched_links.link_speed, _trained(*[FAST] * 6, *[REST] * 9), gpus=(radeon,))
+    assert found == [Outcome.PASS]
+
+
+def test_a_link_that_was_read_once_is_unknown() -> None:
+    assert _outcomes(watched_links.link_speed, _trained(FAST)) == [Outcome.UNKNOWN]
+    assert _outcomes(watched_links.link_speed, _watching()) == [Outcome.UNKNOWN]
+
+
+@pytest.mark.parametrize(("counts", "outcome"), [
+    ([{"corrected": 4, "uncorrected": 1}] * 3, Outcome.PASS),
+    ([{"corrected": 4, "uncorrected": 1}, {"corrected": 5, "uncorrected": 1}], Outcome.MARGINAL),
+    ([{"corrected": 4, "uncorrected": 1}, {"corrected": 4, "uncorrected": 2}], Outcome.FAIL),
+    ([{"remap failed": 0}, {"remap failed": 1}], Outcome.FAIL),
+    ([{"uncorrected": 7}, {"uncorrected": 0}], Outcome.UNKNOWN),
+    ([{"uncorrected": 0}], Outcome.UNKNOWN),
+    ([{"corrected": 0, "uncorrected": Unread("no", "error")}] * 3, Outcome.UNKNOWN),
+    ([{}] * 3, Outcome.SKIP), ([], Outcome.UNKNOWN)])
+def test_errors_of_memory_are_those_that_came_during_the_run(
+    counts: list[dict[str, Any]], outcome: Outcome
+) -> None:
+    watching = _watching(*(_reading(at, memory_errors=tuple(Count(name, number) for name, number in one.items()))
+                           for at, one in enumerate(counts)))
+    assert _outcomes(watched_memory.memory_errors, watching) == [outcome]
+
+
+def test_counters_of_memory_errors_that_nobody_could_read_are_unknown() -> None:
+    denied = [_reading(at, memory_errors=Unread("permission denied", "permission")) for at in range(3)]
+    assert _outcomes(watched_memory.memory_errors, _watching(*denied)) == [Outcome.UNKNOWN]
+    gone = [_reading(0, memory_errors=(Count("uncorrected", 0),)), _reading(1, memory_errors=(Count("uncorrected", 0),))]
+    assert _outcomes(watched_memory.memory_errors, _watching(*gone, *map(_silent, range(2, 60)))) == [Outcome.UNKNOWN]

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import grp
 import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -136,3 +140,67 @@ def test_an_answer_that_is_not_whole_is_no_code(out: bytes, says: str) -> None:
     with pytest.raises(GpuError, match=says) as raised:
         _answered("a.cu for gfx1100", out, b"Traceback:\n  last words")
     assert raised.value.kind == "compile"
+
+
+COMPILES = (
+    "from boxcheck.gpu.hip_compile import compile_source\nfrom boxcheck.kernels import Source\n"
+    "compile_source(Source('k.cu', 'text', ()), 'gfx1100', '6.4')\n")
+
+
+def _before(folder: Path) -> str:
+    return os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+
+
+def _compilers(parent: int) -> list[int]:
+    """Processes that this one started to compile."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                words = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if int(fields[1]) == parent and fields[0] != "Z" and b"boxcheck.gpu.hip_child" in words:
+                found.append(int(entry.name))
+    return found
+
+
+def _wait_for(what: Callable[[], bool]) -> bool:
+    until = time.monotonic() + 10
+    while not what() and time.monotonic() < until:
+        time.sleep(0.02)
+    return what()
+
+
+def test_a_compiler_that_hangs_ends_with_the_worker_that_started_it(tmp_path: Path) -> None:
+    """Killed with its worker's session, and by the kernel where the worker alone was killed."""
+    (tmp_path / "hip").mkdir()
+    (tmp_path / "hip" / "__init__.py").touch()
+    (tmp_path / "hip" / "hiprtc.py").write_text(
+        "import pathlib, time\ndef hiprtcCreateProgram(*_):\n"
+        f"    pathlib.Path({str(tmp_path / 'begun')!r}).touch()\n    time.sleep(60)\n")
+    worker = subprocess.Popen(
+        [sys.executable, "-c", COMPILES], start_new_session=True,
+        env={**os.environ, "PYTHONPATH": _before(tmp_path), "BOXCHECK_CACHE_DIR": str(tmp_path / "cache")})
+    try:
+        assert _wait_for((tmp_path / "begun").exists)
+        (compiler,) = _compilers(worker.pid)
+        assert os.getsid(compiler) == worker.pid
+    finally:
+        worker.kill()
+        worker.wait()
+
+    def gone() -> bool:
+        try:
+            return Path(f"/proc/{compiler}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        except OSError:
+            return True
+
+    assert _wait_for(gone)
+
+
+def test_a_compiler_whose_worker_is_gone_already_does_not_begin() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "boxcheck.gpu.hip_child", "1"], input=b"{}\n", capture_output=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")  # not even the order was looked at

@@ -54,6 +54,17 @@ def digest(bench: Bench) -> None:
         bench.expect(f"digest of {words} words", parts, np.diff(np.array(until, np.uint64)))
 
 
+@case("bc_digest_fill")
+def digest_fill(bench: Bench) -> None:
+    for words in (1, 255, 4096, 4097, 8500):
+        content, groups = random_words(words), groups_of(words, 4096)
+        parts, data = bench.room(8 * groups), bench.put(content)
+        bench.launch("bc_digest_fill", groups, data, words, KEY, parts)
+        until = [reference.digest(content[:4096 * group]) for group in range(groups + 1)]
+        bench.expect(f"digest of {words} words", parts, np.diff(np.array(until, np.uint64)))
+        bench.expect(f"what is left in {words} words", data, np.full(words, KEY, np.uint32))
+
+
 @case("bc_digest_total")
 def digest_total(bench: Bench) -> None:
     for count in (1, 256, 700):

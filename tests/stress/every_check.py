@@ -20,6 +20,7 @@ from boxcheck.registry import CHECKS, run_check
 from boxcheck.stress import Sample, StressResults, Trouble
 from boxcheck.stress.collective import NAMES, TRAINING
 from boxcheck.stress.copy import names
+from boxcheck.stress.growth import Fall
 from boxcheck.stress.p2p_plan import expected
 from boxcheck.stress.runtime import RuntimeGpus
 from boxcheck.stress.watched import Watching
@@ -215,10 +216,21 @@ def collective(wrong: int = 0, product: int = 0, busbw: float = 100.0, last: flo
 # Power, waking, the run as a whole
 
 
-def pulses(wrong: int = 0, late: float = 1.0) -> Made:
+def pulses(wrong: int = 0, late: float = 1.0, made: int = 10, first: float = 50.0) -> Made:
+    """Two GPUs that pulse once a second from 50 to 60; the second of them so late, so often, since `first`."""
     return results("power-pulse", [
         sample("power-pulse.bf16", f"cuda:{at}", value=100.0, unit="TFLOPS", of="digests", checked=100,
-               wrong=wrong * at, notes={"late_percent": late}) for at in range(2)])
+               wrong=wrong * at, notes={
+                   "late_percent": late, "hertz": 1.0, "planned": 1, "missed": 0 if at == 0 else 10 - made,
+                   "pulses": 10 if at == 0 else made, "first_pulse": 50.0 if at == 0 else first,
+                   "last_pulse": 59.0}) for at in range(2)])
+
+
+def proofs(module: str) -> Callable[[Any], Made]:
+    """What a module that multiplies beside something else shows of its kernel, by a verdict."""
+    return lambda verdict: results(module, [
+        sample("matmul.bf16.self-test", f"cuda:{at}", of="elements", wrong=int(verdict != "right"), notes={
+            "kernel": "portable-bf16", "verdict": verdict}) for at in range(2)])
 
 
 def waking(wrong: int) -> Made:
@@ -237,6 +249,27 @@ def ending(kind: str | None) -> Made:
 
 def held_down(kind: str) -> Made:
     return watched(throttled={"cuda:0": {"a reason": (kind, 7)}})
+
+
+def linked(module: str, width: Fall, speed: Fall) -> Made:
+    """Two GPUs, of which one has this link."""
+    sound = {Bdf("0000:21:00.0"): Fall(best=16.0, least=16.0, seconds=60.0)}
+    made, own = results(module), Bdf("0000:01:00.0")
+    return {**made, Watching: msgspec.structs.replace(
+        made[Watching], link_widths={own: width, **sound}, link_speeds_gts={own: speed, **sound})}
+
+
+def lanes_stay(lanes: int) -> Made:
+    low = 10.0 if lanes < 16 else 0.0
+    return linked("matmul", Fall(best=16.0, least=lanes, low_seconds=low, seconds=60.0), Fall(best=16.0, least=16.0))
+
+
+def lanes_flap(lanes: int) -> Made:
+    return linked("matmul", Fall(best=16.0, least=lanes, dips=int(lanes < 16), seconds=60.0), Fall(best=16.0, least=16.0))
+
+
+def speed_stays(seconds: float) -> Made:
+    return linked("copy", Fall(best=16.0, least=16.0), Fall(best=16.0, least=2.5, low_seconds=seconds, seconds=60.0))
 
 
 def shown(missing: int) -> Made:
@@ -259,7 +292,7 @@ NOTCHES: tuple[Notch, ...] = (
     Notch("matmul.repeatability", WOPR, unlike, (("aa", "pass"), ("ab", "fail"))),
     Notch("matmul.self-test", WOPR, lambda verdict: matmul(**{"self-test": {"notes": {
         "kernel": "portable-bf16", "verdict": verdict}}}),
-        (("right", "pass"), ("own defect", "unknown"), ("wrong on this device", "fail"))),
+        (("right", "pass"), ("own defect", "unknown"), ("blind", "unknown"), ("wrong on this device", "fail"))),
     Notch("matmul.rate", WOPR, multiplies("bf16"),
           ((158.0, "pass"), (157.9, "marginal"), (140.0, "marginal"), (139.9, "fail")), "matmul.bf16_tflops"),
     Notch("matmul.rate", RED, multiplies("fp16"),
@@ -320,6 +353,12 @@ NOTCHES: tuple[Notch, ...] = (
     Notch("power-pulse.repeatability", WOPR, lambda wrong: pulses(wrong=wrong), ((0, "pass"), (1, "fail"))),
     Notch("power-pulse.edges", WOPR, lambda percent: pulses(late=percent),
           ((10.0, "pass"), (10.1, "marginal"), (25.0, "marginal"), (25.1, "unknown"))),
+    Notch("power-pulse.together", WOPR, lambda made: pulses(made=made), ((8, "pass"), (7, "unknown"))),
+    Notch("power-pulse.together", WOPR, lambda first: pulses(first=first), ((52.0, "pass"), (52.1, "unknown"))),
+    Notch("power-pulse.self-test", WOPR, proofs("power-pulse"), (
+        ("right", "pass"), ("own defect", "unknown"), ("blind", "unknown"), ("wrong on this device", "fail"))),
+    Notch("collective.self-test", GREEN, proofs("collective"), (
+        ("right", "pass"), ("own defect", "unknown"), ("blind", "unknown"), ("wrong on this device", "fail"))),
     Notch("wake.wrong-words", WOPR, waking, ((0, "pass"), (1, "fail"))),
     # the run as a whole
     Notch("gpu.in-runtime", WOPR, shown, ((0, "pass"), (1, "fail"))),
@@ -330,6 +369,7 @@ NOTCHES: tuple[Notch, ...] = (
     Notch("stress.wrong-results", WOPR, lambda wrong: results("matmul", [Sample(
         what="matmul.bf16.unheard-of", gpu=f"cuda:{at}", seconds=1.0, checked=9, of="words", wrong=wrong)
         for at in range(2)]), ((0, "pass"), (1, "fail"))),
+    Notch("stress.size", WOPR, lambda full: results("matmul", full_size=full), ((True, "pass"), (False, "unknown"))),
     Notch("stress.injected", WOPR, lambda fault: results("matmul", injected=fault),
           ((None, "pass"), ("flip-output", "unknown"))),
     Notch("stress.temperature", WOPR, lambda celsius: watched(hottest_celsius={
@@ -340,9 +380,23 @@ NOTCHES: tuple[Notch, ...] = (
            ("power-brake", "fail"))),
     Notch("stress.link-errors", WOPR, lambda name: watched(link_errors={"0000:01:00.0": {name: 1}}),
           (("NonFatalErr", "pass"), ("BadTLP", "marginal"), ("Rollover", "fail"), ("fatal DLP", "fail"))),
+    Notch("stress.completed", WOPR, ending,
+          ((None, "pass"), ("stuck-building", "unknown"), ("crashed-opening", "unknown"))),
+    Notch("stress.link-speed", WOPR, lanes_stay, ((16, "pass"), (8, "fail"))),
+    Notch("stress.link-speed", WOPR, lanes_flap, ((16, "pass"), (8, "marginal"))),
+    Notch("stress.link-speed", WOPR, speed_stays, ((3.0, "pass"), (3.1, "fail"))),
+    Notch("stress.memory-errors", WOPR, lambda number: watched(memory_errors={
+        f"cuda:{at}": {"corrected": number} for at in range(2)}), ((0, "pass"), (1, "marginal"))),
+    Notch("stress.memory-errors", WOPR, lambda number: watched(memory_errors={
+        f"cuda:{at}": {"corrected": 0, "uncorrected": number} for at in range(2)}), ((0, "pass"), (1, "fail"))),
+    Notch("stress.temperature", WOPR, lambda seconds: watched(untold_seconds={"cuda:0": {"temperature": seconds}}),
+          ((5.0, "pass"), (5.1, "unknown"))),
+    Notch("stress.throttled", WOPR, lambda seconds: watched(untold_seconds={"cuda:0": {"throttled": seconds}}),
+          ((5.0, "pass"), (5.1, "unknown"))),
 )
 
 NEVER_FIRES: dict[str, str] = {
+    "power-pulse.together": "it judges whether the test was one, not the machine: unknown, and never a pass",
     "stress.size": "test sizes on a GPU prove little of it: unknown, and never a pass",
     "stress.injected": "a fault that was put in on purpose says nothing of the machine: unknown, and never a pass",
 }

@@ -188,19 +188,43 @@ def test_a_blind_comparison_is_found_by_the_self_test() -> None:
     assert finding.subject.name == "Double (cpu:1)"
 
 
-def test_a_product_with_other_bits_beside_collectives_is_found() -> None:
+@pytest.mark.parametrize("number", [5, 9, 20])
+def test_a_product_with_other_bits_beside_collectives_is_found(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Of those that digests are of, and of those of a step, of which each is digested here."""
+    monkeypatch.setattr("boxcheck.stress.collective_train.spacing", lambda product, digesting: 1)
     gpus, calls = doubles(2), iter(range(100_000))
     whole = gpus[0].launch
 
     def launch(program, kernel, groups, arguments, *, queue=0):  # type: ignore[no-untyped-def]
         whole(program, kernel, groups, arguments, queue=queue)
-        if kernel == "bc_matmul" and next(calls) == 5:
+        if kernel == "bc_matmul" and next(calls) == number:
             arguments[2].array[5] ^= 1
 
     gpus[0].launch = launch  # type: ignore[method-assign]
     results = run("collective", gpus, seconds=0.3)
     bad, good = judge("collective.wrong-products", results)
     assert (bad.outcome, good.outcome) == (Outcome.FAIL, Outcome.PASS)
+
+
+@pytest.mark.parametrize(("first", "proof"), [(0, Outcome.FAIL), (1, Outcome.FAIL), (2, Outcome.PASS)])
+def test_products_that_never_run_or_are_always_wrong_do_not_pass(first: int, proof: Outcome) -> None:
+    """From the small proof on, from the exact product of full size on, and of random data alone."""
+    for wrong in (True, False):
+        gpus, calls = doubles(2), iter(range(100_000))
+        whole = gpus[0].launch
+
+        def launch(program, kernel, groups, arguments, *, queue=0, whole=whole, calls=calls, wrong=wrong):  # type: ignore[no-untyped-def]
+            bad = kernel == "bc_matmul" and next(calls) >= first
+            if not bad or wrong:
+                whole(program, kernel, groups, arguments, queue=queue)
+            if bad and wrong:  # the sign of a corner, the same each time
+                arguments[2].array.view(np.uint32)[0] ^= np.uint32(1 << 31)
+
+        gpus[0].launch = launch  # type: ignore[method-assign]
+        results = run("collective", gpus, seconds=0.1)
+        assert next(one.outcome for one in judge("collective.self-test", results)) is proof
+        assert outcomes("collective.wrong-products", results) >= ({Outcome.FAIL} if first == 2 or not wrong else set())
+        assert Outcome.PASS not in outcomes("collective.wrong-products", results)
 
 
 # Without peer access; rates; ends.
@@ -283,7 +307,8 @@ def test_a_gpu_lost_midway_keeps_the_samples_and_the_error_says_in_what() -> Non
         collect(collective(Rig(gpus, seconds=0.0, options={"size": "test"})), samples)
     assert caught.value.says == "reduce-scatter: the GPU has fallen off the bus"
     assert {sample.what for sample in samples if sample.peer is None} == {
-        "collective.self-test", "collective.all-reduce", "collective.all-gather"}
+        "collective.self-test", "matmul.bf16.self-test", "matmul.bf16.exact", "matmul.bf16.inputs",
+        "collective.all-reduce", "collective.all-gather"}
 
 
 def test_too_little_memory_says_so() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -11,16 +12,19 @@ import numpy as np
 import pytest
 
 from boxcheck.gpu import Gpu, GpuError, GpuInfo
+from boxcheck.kernels import reference
 from boxcheck.kernels.catalogue import portable_product
-from boxcheck.kernels.matrix import MatrixKernel
+from boxcheck.kernels.matrix import ELEMENTS, MatrixKernel
 from boxcheck.model import Finding, Limit, Outcome
 from boxcheck.profile import Profile
-from boxcheck.stress import Rig, Sample, StressResults, kernel_choice, matmul_checks
+from boxcheck.stress import Rig, Sample, StressResults, engine_choice, kernel_choice, matmul_checks
 from boxcheck.stress import matmul as matmul_module
+from boxcheck.stress.digests import Digests
 from boxcheck.stress.faults import FaultyGpu
 from boxcheck.stress.locate import locate
 from boxcheck.stress.matmul import exact_phase, matmul, power_phase
-from boxcheck.stress.products import Exact, Random
+from boxcheck.stress.products import POISON, Exact, Random
+from boxcheck.stress.random_proof import expected, learn, wrong_spots
 from tests.gpu.devices import opened
 
 SMALL = (128, 192, 64)
@@ -125,10 +129,14 @@ class Steady:
 def test_a_device_that_slows_down_is_seen(gpu: Gpu) -> None:
     for fault, low, high in ((None, 50, 200), ("slow", 0, 25)):
         device: Any = FaultyGpu(Steady(gpu), fault, seconds=3.0)  # type: ignore[arg-type]
-        samples = list(power_phase(Rig([device], seconds=4.0, seed=5), KERNEL, SMALL, 4.0))
+        samples = _of_power(power_phase(Rig([device], seconds=4.0, seed=5), KERNEL, SMALL, 4.0))
         assert low < matmul_checks.kept(samples) < high
         outcome = Outcome.PASS if fault is None else Outcome.FAIL
         assert _outcomes(matmul_checks.rate_drop, _results(gpu, samples)) == [outcome]
+
+
+def _of_power(samples: Iterable[Sample]) -> list[Sample]:
+    return [one for one in samples if one.what.endswith(".power")]
 
 
 def _power(gpu: Gpu, values: list[float], **changes: Any) -> list[Sample]:
@@ -195,12 +203,12 @@ def test_one_gpu_may_not_stay_far_behind_the_others(gpu: Gpu, slow: float, outco
 @pytest.mark.parametrize(("units", "outcome"), [(128, Outcome.FAIL), (76, Outcome.PASS)])
 def test_a_librarys_bits_are_compared_within_a_model_alone(gpu: Gpu, units: int, outcome: Outcome) -> None:
     infos = (_as_gpu(gpu, compute_units=128), _as_gpu(gpu, index=1, compute_units=units))
-    for engine, expected in (("cublas 13.1.0", outcome), ("own", Outcome.FAIL)):
+    for engine, judged in (("cublas 13.1.0", outcome), ("own", Outcome.FAIL)):
         samples = []
         for info, digest in zip(infos, ("aa", "bb"), strict=True):
             samples += [msgspec.structs.replace(one, gpu=info.key, notes={**one.notes, "engine": engine, "digest": digest})
                         for one in _power(gpu, [100.0])]
-        assert _outcomes(matmul_checks.repeatability, _results(gpu, samples, gpus=infos)) == [expected] * 2
+        assert _outcomes(matmul_checks.repeatability, _results(gpu, samples, gpus=infos)) == [judged] * 2
 
 
 def test_a_kernel_whose_bits_change_while_it_is_timed_is_found_too(gpu: Gpu) -> None:
@@ -211,23 +219,244 @@ def test_a_kernel_whose_bits_change_while_it_is_timed_is_found_too(gpu: Gpu) -> 
     assert _outcomes(matmul_checks.repeatability, _results(gpu, [librarys, *samples[1:]])) == [Outcome.PASS]
 
 
-@pytest.mark.parametrize(("product", "verify", "seconds"), [
-    (7e-3, 6e-4, 0.3),  # bf16 of 8192 on a fast card: verifying is nothing beside a third of a second
-    (7e-3, 1e-2, 0.49),  # a batch is longer where verifying takes long
-    (7e-3, 1.0, 1.0),  # and never much longer than a second
-    (2.0, 1e-2, 2.0)])  # but for one product that is
-def test_batches_are_long_enough_that_verifying_costs_little(product: float, verify: float, seconds: float) -> None:
-    found = matmul_module.batch_of(product, verify) * product
-    assert seconds <= found <= seconds + product
-    if seconds <= 0.5:
-        assert verify / (verify + found) < matmul_module.DIGEST_PART
+@pytest.mark.parametrize(("product", "verify", "every", "batch"), [
+    (26.7e-3, 0.6e-3, 1, 12),  # bf16, 8192 x 8192 x 32768 on an RTX 4090: every product
+    (6.7e-3, 0.6e-3, 3, 45),  # at a depth of 8192 only each third
+    (7e-3, 0.43e-3, 3, 45),  # an even number would digest the same of the two products each time
+    (1e-3, 32.1e-3 * 3 / 97, 33, 330),  # just over 3 % of 32
+    (1e-3, 31.9e-3 * 3 / 97, 33, 330),
+    (7e-3, 1.0, 141, 141),  # never much longer than a second
+    (2.0, 1e-2, 1, 1),  # but for one product that is
+    (1e-6, 1e-6, 33, 990), (1e-9, 1.0, 999, 999)])
+def test_as_many_products_are_digested_as_three_percent_of_the_time_allow(
+        product: float, verify: float, every: int, batch: int) -> None:
+    found = matmul_module.spacing(product, verify)
+    assert (found, matmul_module.batch_of(product, verify)) == (every, batch)
+    assert found % 2 == 1
+    assert batch % found == 0
+    if verify < 1e-2 and product > 1e-6:
+        assert verify / (verify + every * product) < matmul_module.DIGEST_PART
 
 
 def test_what_verifying_costs_at_full_power_is_measured_and_below_three_percent(gpu: Gpu) -> None:
-    samples = list(power_phase(_rig(Steady(gpu), 3), KERNEL, SMALL, 60.0))
+    samples = _of_power(power_phase(_rig(Steady(gpu), 8), KERNEL, SMALL, 60.0))
     costs = sorted(float(one.notes["verify_percent"]) for one in samples)
     assert 0 < costs[len(costs) // 2] < 3
     assert all(one.seconds > 0.25 for one in samples)
+    assert all(one.notes["verified_percent"] == 100 * one.checked / float(one.notes["products"]) for one in samples)
+    (finding,) = matmul_checks.repeatability(_results(gpu, samples), NONE)
+    products = sum(int(one.notes["products"]) for one in samples)
+    assert finding.says == f"{sum(one.checked for one in samples)} of {products} products compared, none wrong"
+
+
+@pytest.mark.parametrize(("element", "depth"), [("bf16", 32768), ("fp32", 16384), ("int8", 65536), ("e4m3", 65536)])
+def test_random_products_are_as_deep_as_digests_of_all_of_them_ask_for(element: Any, depth: int) -> None:
+    tuned = msgspec.structs.replace(portable_product(element), name="tuned")
+    for gibibytes, kernel, library, deep in (
+            (23, tuned, False, [depth] * 2), (3, tuned, False, []), (1.9, tuned, False, []),
+            (23, portable_product(element), False, [8192] * 2), (23, tuned, True, [8192] * 2)):
+        rig: Any = SimpleNamespace(
+            full_size=True, gpu=SimpleNamespace(free_bytes=lambda free=gibibytes: int(free * (1 << 30))))
+        engine: Any = object() if library else kernel
+        shapes = matmul_module.power_shapes(rig, engine_choice.Chosen(engine=engine, own=kernel))
+        assert [shape[2] for shape in shapes] == deep or not deep
+        for m, n, k in shapes:
+            size = ELEMENTS[element].bytes
+            assert k in (8192, depth)
+            assert size * k * (m + 2 * n) + 4 * m * n < 0.8 * gibibytes * (1 << 30)
+
+
+def test_nothing_that_is_wrong_in_the_middle_of_a_batch_stays_unseen(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products 1 and 2 to 5 are the exact one and those that the digests are of, then come two that are timed."""
+    monkeypatch.setattr(matmul_module, "spacing", lambda product, verify: 1)
+    monkeypatch.setattr(matmul_module, "batch_of", lambda product, verify: 20)
+    for fault in ("flip-output", "drop-write", "stale", "flip-input"):
+        device: Any = FaultyGpu(gpu, fault, after=15)  # type: ignore[arg-type]
+        samples = _of_power(power_phase(_rig(device, 5), KERNEL, SMALL, 60.0))
+        assert samples[0].checked == 20
+        assert sum(one.wrong for one in samples) == 1 if fault != "flip-input" else samples[0].wrong > 1
+        assert _outcomes(matmul_checks.repeatability, _results(gpu, samples)) == [Outcome.FAIL]
+
+
+def test_a_fault_is_put_into_full_power_by_its_number(gpu: Gpu) -> None:
+    device: Any = FaultyGpu(gpu, "flip-output", after=3)
+    samples = list(matmul(Rig([device], seconds=0.3, options={"elements": "bf16", "phase": "power"})))
+    assert sum(one.wrong for one in _of_power(samples)) == 1
+    assert sum(one.wrong for one in samples) == 1
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_the_last_product_of_a_batch_that_never_ran_is_seen(
+        gpu: Gpu, monkeypatch: pytest.MonkeyPatch, every: int) -> None:
+    monkeypatch.setattr(matmul_module, "spacing", lambda product, verify: every)
+    monkeypatch.setattr(matmul_module, "batch_of", lambda product, verify: 9)
+    device: Any = FaultyGpu(gpu, "drop-write", after=15)  # the ninth of the first batch
+    samples = _of_power(power_phase(_rig(device, 5), KERNEL, SMALL, 60.0))
+    assert (samples[0].checked, samples[0].wrong) == (9 // every, 1)
+
+
+class Unlike:
+    """A device that does with each product from a number on what it is told instead."""
+
+    def __init__(self, gpu: Gpu, instead: Any, first: int = 0, shape: tuple[int, int, int] | None = None) -> None:
+        self._gpu, self._instead, self._first, self._shape = gpu, instead, first, shape
+        self.number = -1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._gpu, name)
+
+    def launch(self, program: Any, kernel: str, groups: int, arguments: Sequence[Any], *, queue: int = 0) -> None:
+        if kernel == "bc_matmul" and self._shape in (None, tuple(arguments[3:6])):
+            self.number += 1
+            if self.number >= self._first:
+                self._instead(self._gpu, program, arguments)
+                return
+        self._gpu.launch(program, kernel, groups, arguments, queue=queue)
+
+
+def _nothing(gpu: Any, program: Any, arguments: Sequence[Any]) -> None: ...
+
+
+def _zeros(gpu: Any, program: Any, arguments: Sequence[Any]) -> None:
+    gpu.write(arguments[2], np.zeros(arguments[3] * arguments[4], np.uint32))
+
+
+def _transposed(gpu: Any, program: Any, arguments: Sequence[Any]) -> None:
+    a, b, c, m, n, k = arguments
+    gpu.launch(program, "bc_matmul", (m // 64) * (n // 64), [b, a, c, n, m, k])
+
+
+@pytest.mark.parametrize("instead", [_nothing, _zeros, _transposed])
+def test_products_that_are_wrong_each_time_are_no_reference(gpu: Gpu, instead: Any) -> None:
+    for first in (0, 1):  # with and without the exact product
+        device: Any = Unlike(gpu, instead, first)
+        samples = list(power_phase(_rig(device, 20), KERNEL, SMALL, 60.0))
+        (power,) = _of_power(samples)
+        assert power.wrong == power.checked > 0
+        assert power.value is None
+        assert power.words
+        if instead is _nothing:
+            assert {word.kind for word in power.words} == {"not written"}
+        assert any(one.wrong for one in samples if one.what.endswith(".exact")) is (first == 0)
+        assert _outcomes(matmul_checks.repeatability, _results(gpu, samples)) == [Outcome.FAIL]
+        sample = engine_choice.trial(_rig(Unlike(gpu, instead), 20), KERNEL, SMALL, 0.01)
+        assert (sample.wrong, sample.value) == (sample.checked, None)
+
+
+def test_poison_that_is_still_there_is_known_by_its_digest_alone(gpu: Gpu) -> None:
+    """Where elements are not compared, for C is of 16 bits."""
+    narrow = msgspec.structs.replace(KERNEL, name="library-narrow")
+    for instead, first, wrong in ((_nothing, 0, 4), (_zeros, 0, 1), (_nothing, 9, 0)):
+        device: Any = Unlike(gpu, instead, first)
+        with Random(device, narrow, SMALL, 5) as product:
+            found = learn(product)
+        assert (found.checked, found.wrong, found.usable) == (4, wrong, wrong == 0)
+
+
+def test_a_shape_of_the_power_phase_alone_is_verified_too(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    larger = (256, 128, 64)
+    monkeypatch.setattr(matmul_module, "shapes_for", lambda rig, kernel: [SMALL, larger])
+    options = {"elements": "bf16"}
+    samples = list(matmul(Rig([gpu], seconds=0.3, options=options)))
+    shapes = [one.notes["shape"] for one in samples if one.what.endswith(".inputs")]
+    assert shapes == ["128x192x64", "256x128x64"]
+    device: Any = Unlike(gpu, _nothing, shape=larger)
+    samples = list(matmul(Rig([device], seconds=0.3, options=options)))
+    bad = {(one.what.split(".")[-1], one.notes["shape"]) for one in samples if one.wrong}
+    assert bad == {("exact", "256x128x64"), ("power", "256x128x64")}
+
+
+def test_random_products_are_within_rounding_of_numpys_and_wrong_ones_are_not(gpu: Gpu) -> None:
+    for element in ("bf16", "fp16", "tf32", "fp32", "int8", "e4m3"):
+        with Random(gpu, portable_product(element), (64, 128, 512), 5) as product:  # type: ignore[arg-type]
+            found = learn(product)
+            assert (found.checked, found.wrong, found.usable) == (4, 0, True), element
+            product.multiply(0)
+            assert wrong_spots(product, 0) == []
+            assert len(wrong_spots(product, 1)) > 4  # the other product is none of these
+            gpu.finish()
+            gpu.write(product.c, gpu.read(product.c, 4).view(np.uint32) ^ np.uint32(1 << 28))
+            (word,) = wrong_spots(product, 0)
+            assert (word.index, word.kind) == (0, "beyond rounding")
+
+
+@pytest.mark.parametrize(("element", "depth", "bits", "step"), [("e4m3", 65536, 13, 32), ("bf16", 32768, 23, 1)])
+def test_what_the_narrowest_accumulators_cut_off_is_within_what_is_allowed(
+        element: Any, depth: int, bits: int, step: int) -> None:
+    """Units that align the terms of a step and the sum to the largest of them, and cut off what lies below."""
+    rows = columns = np.arange(48)
+    product: Any = SimpleNamespace(
+        kernel=portable_product(element), shape=(48, 48, depth), seeds={"a": 0x1234, "b0": 0x9876})
+    wanted, off = expected(product, 0, rows, columns)
+    a, b = (reference.widen(element, reference.elements(element, product.seeds[name], side, rows, np.arange(depth), True))
+            for side, name in enumerate(("a", "b0")))
+    terms = a.astype(np.float64) * b
+    sums = np.zeros((48, 1))
+    for at in range(0, depth, step):
+        aligned = np.concatenate((sums, terms[:, at:at + step]), axis=1)
+        unit = 2.0 ** (np.floor(np.log2(np.abs(aligned).max(axis=1, keepdims=True))) - bits)
+        sums = (np.trunc(aligned / unit) * unit).sum(axis=1, keepdims=True)
+    error = np.abs(sums[:, 0] - wanted)
+    assert 0 < error.max() < off.min() / 2
+    assert off.max() < 1.6 * np.sqrt((terms * terms).sum(axis=1)).min()
+
+
+def test_digesting_and_poisoning_is_one_pass(gpu: Gpu) -> None:
+    words = np.random.default_rng(1).integers(0, 1 << 32, 9000, dtype=np.uint64).astype(np.uint32)
+    buffer, digests = gpu.allocate(4 * len(words)), Digests(gpu, len(words))
+    gpu.write(buffer, words)
+    assert digests.of(buffer) == reference.digest(words)
+    digests.take(buffer, 1, POISON)
+    digests.take(buffer, 0, 5)
+    assert digests.taken(2) == [reference.digest(np.full(9000, POISON, np.uint32)), reference.digest(words)]
+    assert (gpu.read(buffer, 4 * len(words)).view(np.uint32) == 5).all()
+    for one in (buffer, *digests.buffers):
+        one.free()
+
+
+class Blind:
+    """A device on which a comparing kernel does nothing, or always gives the same."""
+
+    def __init__(self, gpu: Gpu, *kernels: str) -> None:
+        self._gpu, self._kernels = gpu, kernels
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._gpu, name)
+
+    def launch(self, program: Any, kernel: str, groups: int, arguments: Sequence[Any], *, queue: int = 0) -> None:
+        if kernel not in self._kernels:
+            self._gpu.launch(program, kernel, groups, arguments, queue=queue)
+        elif kernel.startswith("bc_digest"):
+            self._gpu.write(arguments[-1], np.zeros(1, np.uint64))
+
+
+@pytest.mark.parametrize("kernel", ["bc_check_rows", "bc_check_matrix", "bc_digest", "bc_digest_fill"])
+def test_a_comparison_that_sees_nothing_is_found_before_it_judges(gpu: Gpu, kernel: str) -> None:
+    device: Any = Blind(gpu, kernel)
+    (sample,) = kernel_choice.choose(device, "bf16")[1]
+    assert (sample.wrong, sample.notes["verdict"], sample.notes["blind"]) == (1, "blind", kernel)
+    (finding,) = matmul_checks.self_test(_results(gpu, [sample]), NONE)
+    assert finding.outcome is Outcome.UNKNOWN
+    assert f"a comparison kernel sees nothing on this device, or not what it should: {kernel}" in finding.says
+    (sound,) = kernel_choice.choose(gpu, "bf16")[1]
+    assert (sound.wrong, sound.notes["verdict"]) == (0, "right")
+
+
+def test_a_comparison_that_went_blind_later_is_found_by_numpy(gpu: Gpu) -> None:
+    """The first product, and then each 64th."""
+    blind: Any = Blind(gpu, "bc_check_rows")
+    device: Any = Unlike(blind, _zeros, 64)
+    samples = list(exact_phase(_rig(device, 70), KERNEL, SMALL, 60.0))
+    (bad,) = [one for one in samples if one.wrong]
+    assert bad.notes["product"] == 64
+    assert {word.kind for word in bad.words} == {"not seen by the comparing kernel"}
+    with Exact(gpu, KERNEL, SMALL, 5) as product:
+        product.multiply(0)
+        gpu.finish()
+        assert product.wrong_in_row(0, 9) == []
+        gpu.write(product.c, np.array([0x4B000000], np.uint32), 4 * (9 * SMALL[1] + 100))
+        (one, *_) = product.wrong_in_row(0, 9)  # the element, or the sums of the row
+        assert one.index // SMALL[1] == 9
 
 
 def test_nothing_compared_is_unknown(gpu: Gpu) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +14,9 @@ from boxcheck.engine.supervise import Crew, list_devices
 from boxcheck.gpu import Gpu, GpuError
 from boxcheck.model import Outcome
 from boxcheck.profile import Profile
-from boxcheck.stress import Rig, Sample, StressResults, Trouble, power_pulse, power_pulse_checks
+from boxcheck.stress import Rig, Sample, StressResults, Trouble, kernel_choice, power_pulse, power_pulse_checks
 from boxcheck.stress.faults import FaultyGpu
+from boxcheck.stress.judging import many
 from tests.gpu.devices import opened
 
 NONE = Profile(name="none", revision=1, title="no limits")
@@ -38,9 +40,114 @@ def _results(gpu: Gpu, samples: list[Sample]) -> StressResults:
 
 def test_every_pulse_is_verified(gpu: Gpu) -> None:
     (sample,) = _pulsed(gpu)
-    assert sample.checked == sample.notes["pulses"] >= 1
+    products = int(sample.notes["products"])
+    assert 1 <= int(sample.notes["pulses"]) <= sample.checked <= products
+    assert sample.notes["verified_percent"] == round(100 * sample.checked / products, 1)
     assert sample.wrong == 0
-    assert [one.outcome for one in power_pulse_checks.repeatability(_results(gpu, [sample]), NONE)] == [Outcome.PASS]
+    (finding,) = power_pulse_checks.repeatability(_results(gpu, [sample]), NONE)
+    assert (finding.outcome, finding.says) == (
+        Outcome.PASS, f"{sample.checked} of {many(products, 'product')} compared, none wrong")
+
+
+def test_every_product_of_a_pulse_is_verified_where_that_takes_little(
+        gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boxcheck.stress.matmul.spacing", lambda product, verify: 1)
+    (sample,) = _pulsed(FaultyGpu(gpu, "flip-output", after=12))
+    assert (sample.checked, sample.wrong) == (sample.notes["products"], 1)
+
+
+class _Never(FaultyGpu):
+    """No product runs from a number on; its digest is the same each time."""
+
+    def _now(self, what: str) -> bool:
+        self._seen[what] = self._seen.get(what, -1) + 1
+        return self._seen[what] >= self._after
+
+
+def test_products_that_never_run_do_not_pass(gpu: Gpu) -> None:
+    for after in (0, 1):
+        samples = list(power_pulse.power_pulse(Rig([_Never(gpu, "drop-write", after=after)], seconds=0.3)))  # type: ignore[list-item]
+        (sample,) = [one for one in samples if one.what == "power-pulse.bf16"]
+        assert sample.wrong == sample.checked > 0
+        assert _outcomes(power_pulse_checks.repeatability, gpu, samples) == [Outcome.FAIL]
+        assert _outcomes(power_pulse_checks.self_test, gpu, samples) == [Outcome.PASS if after else Outcome.FAIL]
+
+
+def _outcomes(check: Any, gpu: Gpu, samples: list[Sample]) -> list[Outcome]:
+    return [one.outcome for one in check(_results(gpu, samples), NONE)]
+
+
+def test_a_kernel_that_is_wrong_from_the_start_is_told(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its digests repeat, so only its proof tells."""
+    proofs = kernel_choice.choose(gpu, "bf16")[1]
+    for verdict, outcome in (("own defect", Outcome.UNKNOWN), ("wrong on this device", Outcome.FAIL),
+                             ("blind", Outcome.UNKNOWN), ("right", Outcome.PASS)):
+        bad = msgspec.structs.replace(
+            proofs[0], wrong=int(verdict != "right"), notes={**proofs[0].notes, "verdict": verdict})
+        assert _outcomes(power_pulse_checks.self_test, gpu, [bad]) == [outcome]
+    assert _outcomes(power_pulse_checks.self_test, gpu, []) == [Outcome.UNKNOWN]
+
+
+def test_a_host_that_sleeps_through_a_pulse_misses_it_and_nothing_is_called_wrong(
+        gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[float] = []
+
+    class Late:
+        monotonic = staticmethod(time.monotonic)
+
+        @staticmethod
+        def sleep(seconds: float) -> None:
+            calls.append(seconds)
+            time.sleep(seconds + (0.06 if len(calls) in (2, 4) else 0.0))
+
+    monkeypatch.setattr(power_pulse, "time", Late)
+    (sample,) = _pulsed(gpu)
+    assert int(sample.notes["missed"]) >= 2
+    assert sample.wrong == 0
+    assert _outcomes(power_pulse_checks.repeatability, gpu, [sample]) == [Outcome.PASS]
+
+
+def _spans(gpu: Gpu, *spans: tuple[float, float, int], planned: int = 10) -> list[Outcome]:
+    """Outcomes of `together` for GPUs that pulsed once a second from, to, and so often."""
+    infos = tuple(msgspec.structs.replace(gpu.info, index=at) for at in range(len(spans)))
+    samples = [Sample(
+        what="power-pulse.bf16", gpu=info.key, seconds=1.0, checked=1, of="digests", wrong=0, notes={
+            "hertz": 1.0, "pulses": pulses, "missed": 0, "planned": planned,
+            **({"first_pulse": first, "last_pulse": last} if pulses else {})})
+        for info, (first, last, pulses) in zip(infos, spans, strict=True)]
+    results = msgspec.structs.replace(_results(gpu, samples), gpus=infos)
+    return [one.outcome for one in power_pulse_checks.together(results, NONE)]
+
+
+def test_pulses_that_are_not_those_of_the_others_prove_nothing(gpu: Gpu) -> None:
+    right, not_told = [Outcome.PASS] * 2, [Outcome.UNKNOWN] * 2
+    assert _spans(gpu, (50.0, 59.0, 10)) == [Outcome.PASS]
+    assert _spans(gpu, (50.0, 59.0, 10), (50.0, 59.0, 10)) == right
+    assert _spans(gpu, (50.0, 59.0, 10), (52.0, 59.0, 8)) == right
+    assert _spans(gpu, (50.0, 59.0, 10), (53.0, 59.0, 7), planned=1) == not_told  # seven of ten seconds in common
+    assert _spans(gpu, (50.0, 59.0, 10), (50.0, 59.0, 7)) == [Outcome.PASS, Outcome.UNKNOWN]  # it missed three
+    assert _spans(gpu, (50.0, 59.0, 10), (62.0, 62.0, 1), planned=1) == not_told  # alone, after the others
+    assert _spans(gpu, (50.0, 59.0, 10), (0.0, 0.0, 0)) == not_told
+
+
+def test_a_worker_that_starts_late_does_not_pass(gpu: Gpu) -> None:
+    samples = list(power_pulse.power_pulse(Rig(
+        [gpu], seconds=0.5, start_at=time.monotonic() - 1.0, options={"hertz": "10"})))
+    pulsed = [one for one in samples if one.what == "power-pulse.bf16"]
+    assert [one.notes["planned"] for one in pulsed] == [5]
+    assert all(int(one.notes["pulses"]) <= 1 for one in pulsed)
+    assert _outcomes(power_pulse_checks.together, gpu, samples) == [Outcome.UNKNOWN]
+
+
+def test_a_gpu_whose_bits_differ_from_its_likes_fails(gpu: Gpu) -> None:
+    infos = tuple(msgspec.structs.replace(gpu.info, index=at, arch="sm_89", is_gpu=True) for at in range(3))
+    samples = [Sample(
+        what="power-pulse.bf16", gpu=info.key, seconds=1.0, checked=1, of="digests", wrong=0, notes={
+            "kernel": "mma", "shape": "1x1x1", "digest": digest, "products": 1})
+        for info, digest in zip(infos, ("aa", "bb", "aa"), strict=True)]
+    results = msgspec.structs.replace(_results(gpu, samples), gpus=infos)
+    found = [one.outcome for one in power_pulse_checks.repeatability(results, NONE)]
+    assert found == [Outcome.PASS, Outcome.FAIL, Outcome.PASS]
 
 
 def test_each_frequency_has_its_turn(gpu: Gpu) -> None:
@@ -50,7 +157,7 @@ def test_each_frequency_has_its_turn(gpu: Gpu) -> None:
 
 @pytest.mark.parametrize("fault", ["flip-input", "flip-output", "drop-write"])
 def test_a_fault_under_pulsed_load_is_found(gpu: Gpu, fault: Any) -> None:
-    """A flipped input bit stays; a wrong or missing result is the last of its pulse, which is what is read back."""
+    """A flipped input bit stays; a wrong or missing result is, among others, the last of its pulse."""
     faulty = _Every(gpu, fault)
     (sample,) = _pulsed(faulty)
     assert sample.wrong >= 1
@@ -59,11 +166,12 @@ def test_a_fault_under_pulsed_load_is_found(gpu: Gpu, fault: Any) -> None:
 
 
 class _Every(FaultyGpu):
-    """The fault at every product from the third on."""
+    """The fault at every product of the pulses: an exact one, four that digests are of, and two that are timed come
+    before."""
 
     def _now(self, what: str) -> bool:
         self._seen[what] = self._seen.get(what, -1) + 1
-        return self._seen[what] >= 2
+        return self._seen[what] >= 7
 
 
 @pytest.mark.parametrize(("late", "outcome"), [
@@ -75,7 +183,7 @@ def test_a_step_that_is_not_common_proves_nothing(gpu: Gpu, late: float, outcome
 
 
 def test_no_pulse_is_unknown(gpu: Gpu) -> None:
-    for check in (power_pulse_checks.repeatability, power_pulse_checks.edges):
+    for check in (power_pulse_checks.repeatability, power_pulse_checks.edges, power_pulse_checks.together):
         assert [one.outcome for one in check(_results(gpu, []), NONE)] == [Outcome.UNKNOWN]
 
 

@@ -1,0 +1,131 @@
+"""Judgements on the links above the GPUs of a run: errors that were counted, lanes and speed that were lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from boxcheck.model import BOX, Bdf, Finding, Quantity, Subject
+from boxcheck.profile import Profile
+from boxcheck.registry import check, failed, marginal, passed, skipped, unknown
+from boxcheck.stress import StressResults
+from boxcheck.stress.growth import Fall
+from boxcheck.stress.judging import subject_of
+from boxcheck.stress.tally import Watching
+
+LINK_ERRORS = frozenset(("RxErr", "BadTLP", "BadDLLP", "Rollover", "Timeout"))
+"""What is a damaged packet on the wire, by the kernel's names; advisory non-fatal errors are not."""
+COPYING = frozenset(("copy", "p2p", "collective", "wake"))
+"""Modules that keep links busy, so that no card lowers its speed to save power."""
+LOW_SECONDS = 3.0
+"""A link may be read at a lower speed for as long: readings are taken between two pieces of work."""
+RESEAT = "reseat the card and its riser, then run it once more"
+
+
+def _port(bdf: Bdf) -> Subject:
+    return Subject("function", f"port {bdf}", bdf=bdf)
+
+
+def _unread(results: StressResults, read: frozenset[Bdf], says: str) -> Iterator[Finding]:
+    """`unknown` for every GPU whose own function was not read. With one GPU, any function is on the way to it."""
+    gpus = [info for info in results.gpus if info.bdf is not None]
+    for info in gpus:
+        if info.bdf not in read and not (len(gpus) == 1 and read):
+            yield unknown(subject_of(results, info.key), says)
+
+
+@check("stress.link-errors", reads=[StressResults, Watching], stress="*")
+def link_errors(results: StressResults, watching: Watching, want: Profile) -> Iterator[Finding]:
+    """A link on the way to a GPU counted errors while the GPU worked.
+
+    Why it matters: damaged packets are sent again, until they are not. A port counts what arrives damaged, so errors at
+    the root port were made on the way from the GPU, errors at the GPU on the way to it.
+    What to do: reseat the card and its riser; boxcheck doctor aer (ends in PARTIAL) names slot and direction.
+    Not a fault: advisory non-fatal errors, which are no damaged packets; a count where nothing counts is no zero, and
+    counters that began anew during the run tell no zero either.
+    By hand: grep . /sys/bus/pci/devices/*/aer_dev_*
+    """
+    if not any(info.bdf for info in results.gpus):
+        yield skipped(BOX, "no device is on PCIe")
+        return
+    yield from _unread(results, frozenset(watching.links), "no error counters of its link were read twice")
+    for bdf in watching.links:
+        grown = {
+            name: number for name, number in watching.link_errors.get(bdf, {}).items()
+            if name in LINK_ERRORS or name.startswith(("nonfatal ", "fatal "))}
+        subject, anew = _port(bdf), bdf in watching.reset_links
+        if not grown and anew:
+            yield unknown(
+                subject, "its counters began anew during the run; what they had counted just before is not known")
+            continue
+        if not grown:
+            yield passed(subject, f"no error was counted in {watching.seconds:.0f} s", measured=Quantity(0, "errors"))
+            continue
+        grave = any(" " in name or name == "Rollover" for name in grown)
+        told = ", ".join(f"{name} {number}" for name, number in grown.items())
+        least = "at least " if anew else ""
+        yield (failed if grave else marginal)(
+            subject, f"counted {least}{told} in {watching.seconds:.0f} s of work", measured=Quantity(
+                sum(grown.values()), "errors"), cause=f"link-errors:{bdf}", where=str(subject),
+            evidence=(f"/sys/bus/pci/devices/{bdf}/aer_dev_correctable",),
+            notes=("its counters began anew during the run",) if anew else (),
+            title=f"{bdf}: damaged packets under load", help=(
+                RESEAT, "boxcheck doctor aer (ends in PARTIAL) names slot and direction"))
+
+
+@check("stress.link-speed", reads=[StressResults, Watching], stress="*")
+def link_speed(results: StressResults, watching: Watching, want: Profile) -> Iterator[Finding]:
+    """A link on the way to a GPU lost lanes or speed while the GPU worked.
+
+    Why it matters: a link that trains anew with fewer lanes or at a lower speed has errors that it cannot repair; it is
+    slower from then on, and often comes back only after a restart.
+    What to do: reseat the card and its riser; clean the contacts; try the card in another slot.
+    Not a fault: a link that rests at a low speed before and after the work, or between two pieces of it. Of modules
+    that copy little only NVIDIA's cards are judged by speed, and never as failed: a card may save power there.
+    By hand: watch -n 1 'grep . /sys/bus/pci/devices/*/current_link_{speed,width}'
+    """
+    if not any(info.bdf for info in results.gpus):
+        yield skipped(BOX, "no device is on PCIe")
+        return
+    yield from _unread(results, frozenset(watching.link_widths), "its link was not read twice")
+    for bdf, width in watching.link_widths.items():
+        speed = watching.link_speeds_gts.get(bdf)
+        bad, unsteady = _lanes(width)
+        if speed is None:
+            unsteady += [] if bad else ["its speed was not read twice"]
+        else:
+            more_bad, more_unsteady = _speed(results, speed)
+            bad, unsteady = bad + more_bad, unsteady + more_unsteady
+        subject = _port(bdf)
+        if bad or (unsteady and speed is not None):
+            yield (failed if bad else marginal)(
+                subject, "; ".join((*bad, *unsteady)), cause=f"link-errors:{bdf}", where=str(subject),
+                title=f"{bdf}: its link fell under load", help=(RESEAT, "boxcheck stress run copy shows what is left"),
+                evidence=tuple(f"/sys/bus/pci/devices/{bdf}/current_link_{name}" for name in ("speed", "width")))
+        elif speed is None:
+            yield unknown(subject, f"x{width.best:g} throughout; its speed was not read twice")
+        else:
+            yield passed(subject, f"x{width.best:g} throughout, at most {speed.best:g} GT/s")
+
+
+def _lanes(width: Fall) -> tuple[list[str], list[str]]:
+    """What is a failure, and what is marginal. Nothing changes the number of lanes to save power."""
+    if width.low_seconds >= LOW_SECONDS:
+        return [f"fell from x{width.best:g} to x{width.least:g} and stayed for {width.low_seconds:.0f} s"], []
+    if width.low_seconds or width.dips:
+        times = width.dips + bool(width.low_seconds)
+        return [], [f"fell from x{width.best:g} to x{width.least:g} {times} time{'' if times == 1 else 's'}"]
+    return [], []
+
+
+def _speed(results: StressResults, speed: Fall) -> tuple[list[str], list[str]]:
+    """The same of the speed, which cards lower when they copy nothing."""
+    fell = f"fell from {speed.best:g} to {speed.least:g} GT/s"
+    if results.module in COPYING:
+        if speed.low_seconds > LOW_SECONDS:
+            return [f"{fell} and stayed for {speed.low_seconds:.0f} s"], []
+        if speed.longest_seconds > LOW_SECONDS:
+            return [], [f"{fell} and came back, for {speed.longest_seconds:.0f} s at the longest"]
+    nvidia = all(info.backend == "cuda" or info.arch.startswith("sm_") for info in results.gpus if info.bdf)
+    if nvidia and speed.low_seconds > max(LOW_SECONDS, speed.seconds / 3):
+        return [], [f"{fell} and stayed for {speed.low_seconds:.0f} s"]
+    return [], []
