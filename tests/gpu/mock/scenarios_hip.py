@@ -70,7 +70,7 @@ def a_missing_compiler_is_told(rig: Rig) -> None:
 
 
 def a_child_that_cannot_start_is_told(rig: Rig) -> None:
-    with environment(PYTHONPATH="/nowhere"), rig.refuses("compile", "gave no answer for kinds.cu for gfx1100"):
+    with environment(PYTHONHOME="/nowhere"), rig.refuses("compile", "gave no answer for kinds.cu for gfx1100"):
         compile_source(Source("kinds.cu", "yet another text", ()), "gfx1100", HIP_VERSION)
 
 
