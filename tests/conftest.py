@@ -1,0 +1,19 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+
+import pytest
+
+_LIBRARY = ctypes.CDLL(ctypes.util.find_library("m") or None)
+_FE_DFL_ENV = ctypes.c_void_p(-1)
+"""fenv.h of glibc on x86: the floating-point environment that a program starts with."""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Libraries that are compiled for speed (OpenCL's among them) leave the thread that loads them with subnormal numbers
+    flushed to zero, and other tests need those."""
+    if hasattr(_LIBRARY, "fesetenv"):
+        _LIBRARY.fesetenv(_FE_DFL_ENV)
