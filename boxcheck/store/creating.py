@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -20,10 +20,11 @@ from boxcheck.store.clocks import Clock, Timeline, age_after_restart
 from boxcheck.store.errors import StoreError, trouble_of
 from boxcheck.store.journal import PATIENCE_SECONDS
 from boxcheck.store.lock import RunLock
+from boxcheck.store.making import Beginning, opening_rows
 from boxcheck.store.opening import BESIDE, SALVAGE, check_file, check_store
 from boxcheck.store.rows import RunInfo
 from boxcheck.store.schema import APPLICATION_ID, PAGE_BYTES, SUFFIX, TABLES, VERSION, Table, Value
-from boxcheck.store.writer import Numbers, RunWriter, opening_rows
+from boxcheck.store.writer import RunWriter
 
 LEAST_FREE_BYTES = 32 << 20
 """A run is not begun with less room: a day of 8 GPUs takes some tens of MB, and the log beside the store 4 MB."""
@@ -42,18 +43,18 @@ def create_run(
     """A new store in a directory that is there. StoreError where it cannot be made."""
     clock = clock or Clock()
     path, lock = _free_name(folder, info, clock)
-    try:
+    with ExitStack() as undone:
+        undone.callback(lock.release)
         _look_for_room(folder, least_free_bytes)
         timeline, meta = Timeline(clock), _meta(path, info)
         rows = opening_rows(1, timeline, info.boot, info.version, meta)
         _make(path, rows)
+        undone.callback(_remove, path)
         connection = _connect(path)
-    except BaseException:
-        lock.release()
-        raise
+        undone.pop_all()
     counted = {"sessions": 1, "meta": len(meta)}
-    return RunWriter(path, connection, lock, timeline, Numbers(
-        rows=counted, counted=counted, written=_named(rows)), patience=patience)
+    return RunWriter(path, connection, lock, timeline, Beginning(
+        numbers=counted, counts=counted, rows=_named(rows)), patience=patience)
 
 
 def reopen_run(
@@ -64,20 +65,18 @@ def reopen_run(
     clock = clock or Clock()
     check_file(path)
     lock = RunLock(path)
-    try:
-        connection = _connect(path)
-        with told(path):
-            timeline, numbers = _go_on(path, connection, boot, clock)
-            connection.execute("BEGIN IMMEDIATE")
-            rows = opening_rows(numbers.session, timeline, boot, version, {})
-            for table, values in rows:
-                connection.execute(table.insert, values)
-            connection.execute("COMMIT")
-    except BaseException:
-        lock.release()
-        raise
+    with ExitStack() as undone, told(path):
+        undone.callback(lock.release)
+        connection = undone.enter_context(closing(_connect(path)))
+        timeline, beginning = _go_on(path, connection, boot, clock)
+        connection.execute("BEGIN IMMEDIATE")
+        rows = opening_rows(beginning.session, timeline, boot, version, {})
+        for table, values in rows:
+            connection.execute(table.insert, values)
+        connection.execute("COMMIT")
+        undone.pop_all()
     return RunWriter(
-        path, connection, lock, timeline, msgspec.structs.replace(numbers, written=_named(rows)), patience=patience)
+        path, connection, lock, timeline, msgspec.structs.replace(beginning, rows=_named(rows)), patience=patience)
 
 
 def _named(rows: Iterable[tuple[Table, tuple[Value, ...]]]) -> list[tuple[str, tuple[Value, ...]]]:
@@ -137,14 +136,18 @@ def make_store(path: str, rows: Iterable[tuple[Table, tuple[Value, ...]]]) -> No
         made.execute("COMMIT")
 
 
+def _remove(path: str) -> None:
+    for place in (path, *(f"{path}{end}" for end in BESIDE)):
+        with suppress(OSError):
+            os.unlink(place)
+
+
 def _make(path: str, rows: Iterable[tuple[Table, tuple[Value, ...]]]) -> None:
     part = f"{path}.{os.getpid()}.part"
     with told(path):
         try:
             make_store(part, rows)
-            for end in BESIDE:  # of a store that was removed by hand; SQLite would take it for this one's
-                with suppress(FileNotFoundError):
-                    os.unlink(f"{path}{end}")
+            _remove(path)  # what is left of a store that was removed by hand: SQLite would take its log for this one's
             os.rename(part, path)
             _sync_folder(os.path.dirname(path))
         except BaseException:
@@ -171,8 +174,12 @@ def _connect(path: str) -> sqlite3.Connection:
             timeout=BUSY_SECONDS)
         try:
             check_store(path, connection)
-            for pragma in ("journal_mode=WAL", f"journal_size_limit={LOG_BYTES}", "trusted_schema=OFF",
-                           "temp_store=MEMORY"):
+            (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+            if mode != "wal":
+                raise StoreError(
+                    "io", f"{one_line(path)}: this disk takes no write-ahead log of SQLite, so nobody could read a run"
+                    " while it is written", "choose a directory on a local disk with XDG_STATE_HOME")
+            for pragma in (f"journal_size_limit={LOG_BYTES}", "trusted_schema=OFF", "temp_store=MEMORY"):
                 connection.execute(f"PRAGMA {pragma}")
         except BaseException:
             connection.close()
@@ -180,29 +187,29 @@ def _connect(path: str) -> sqlite3.Connection:
     return connection
 
 
-def _go_on(path: str, connection: sqlite3.Connection, boot: str, clock: Clock) -> tuple[Timeline, Numbers]:
+def _go_on(path: str, connection: sqlite3.Connection, boot: str, clock: Clock) -> tuple[Timeline, Beginning]:
     last: dict[str, int] = {}
     counted: dict[str, int] = {}
     for name in TABLES:
         last[name], counted[name] = connection.execute(
             f"SELECT coalesce(max(id), 0), count(*) FROM {name}").fetchone()
-    (folded,) = connection.execute("SELECT coalesce(max(last), 0) FROM blocks").fetchone()
-    last["tail"] = max(last["tail"], folded)
-    sessions = connection.execute("SELECT boot, monotonic_ms, at_ms, wall_ms FROM sessions ORDER BY id").fetchall()
-    if not sessions:
-        raise StoreError("damaged", f"{path} does not say when it began", SALVAGE)
-    (age,) = connection.execute(
-        "SELECT max(coalesce(max(at_ms), 0), (SELECT coalesce(max(at_ms), 0) FROM tail), "
-        "(SELECT coalesce(max(ended_ms), 0) FROM blocks), (SELECT coalesce(max(at_ms), 0) FROM marks), "
-        "(SELECT coalesce(max(at_ms), 0) FROM ends)) FROM events").fetchone()
-    age = max(age, *(one[2] for one in sessions))
-    before, monotonic_ms, at_ms, _ = sessions[-1]
-    now = round(clock.monotonic() * 1000) - monotonic_ms + at_ms
-    same = bool(boot) and boot == before and now >= age
-    timeline = Timeline(clock, now if same else age_after_restart(age, sessions[0][3], clock))
+    try:
+        (folded,) = connection.execute("SELECT coalesce(max(last), 0) FROM blocks").fetchone()
+        last["tail"] = max(last["tail"], folded)
+        *_, (boot_before, monotonic_ms, at_ms, _) = sessions = connection.execute(
+            "SELECT boot, monotonic_ms, at_ms, wall_ms FROM sessions ORDER BY id").fetchall()
+        ages = [at_ms] + [
+            connection.execute(f"SELECT coalesce(max({column}), 0) FROM {name}").fetchone()[0] for name, column in (
+                ("tail", "at_ms"), ("blocks", "ended_ms"), ("marks", "at_ms"), ("events", "at_ms"), ("ends", "at_ms"))]
+        age, now = max(ages), round(clock.monotonic() * 1000) - monotonic_ms + at_ms
+        after = age_after_restart(age, sessions[0][3], clock)
+    except (ValueError, TypeError):
+        raise StoreError("damaged", f"{one_line(path)} does not say when it began", SALVAGE) from None
+    same = bool(boot) and boot == boot_before and now >= age
+    timeline = Timeline(clock, now if same else after)
     counted["sessions"] += 1
     last["sessions"] += 1
-    return timeline, Numbers(rows=last, session=last["sessions"], counted=counted)
+    return timeline, Beginning(session=last["sessions"], numbers=last, counts=counted)
 
 
 @contextmanager

@@ -73,7 +73,7 @@ class Database:
         before = 0
         for row in self.execute(f"{table.select} {where} ORDER BY id", parameters):
             # SQLite takes the order from the tree, in which whole pages may have changed places.
-            if not holds(table.name, row) or row[0] <= before:
+            if not holds(table, row) or row[0] <= before:
                 raise self.damaged(f"row {row[0]} of {table.name} is not what was written")
             before = row[0]
             yield row[:-1]
@@ -86,6 +86,13 @@ class Database:
         try:
             return None if text is None else msgspec.json.decode(text, type=type)
         except (msgspec.MsgspecError, ValueError) as error:
+            raise self.damaged(f"a value does not fit: {error}") from None
+
+    def converted(self, value: Any, type: Any) -> Any:
+        """A value that must be one of a few."""
+        try:
+            return msgspec.convert(value, type)
+        except msgspec.ValidationError as error:
             raise self.damaged(f"a value does not fit: {error}") from None
 
     # Sessions and records.
@@ -143,8 +150,8 @@ class Database:
             constants, others = unpack_block(data)
             order = [
                 unpack_column(others[place]) if place in others else [constants[place]] * count for place in (0, 1)]
-            if any(len(one) != count for one in order):
-                raise ValueError(f"it has {count} records and {len(order[0])} times")
+            if any(len(one) != count or set(map(type, one)) != {int} for one in order):
+                raise ValueError(f"it has not {count} numbers and times")
         except (ValueError, IndexError) as error:
             raise self.damaged(f"block {number}: {error}") from None
         return self._made(

@@ -11,16 +11,16 @@ import os
 import sqlite3
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain, groupby, islice
+from itertools import groupby
 
 import msgspec
 
 from boxcheck.store.errors import StoreTrouble, TroubleKind, trouble_of
-from boxcheck.store.folding import Folder, Tailed
-from boxcheck.store.schema import BLOCKS, Table, Value, summed
+from boxcheck.store.folding import Folder
+from boxcheck.store.pending import Entry, Pending
+from boxcheck.store.schema import BLOCKS, summed
 
 EVERY_SECONDS = 0.9
 """Between two commits of telemetry: no more than a second of it may be lost."""
@@ -28,36 +28,12 @@ RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
 """After the first, second ... failure."""
 REFOLD_SECONDS = 30.0
 """After a fold that failed."""
-CHUNK = 512
-"""Rows in one commit."""
-TELEMETRY_BYTES, SAMPLE_BYTES, OTHER_BYTES, ANY_BYTES = 8 << 20, 24 << 20, 32 << 20, 1 << 62
-"""What may wait in memory, all of it together, for a new row of that kind to find room: telemetry gives way first, then
-samples, then events. What other rows refer to always finds room."""
-OVERHEAD_BYTES = 200
-"""Of a row in memory, beside its texts."""
 PATIENCE_SECONDS = 10.0
 """How long a caller waits for the disk."""
 READERS_MS = 300
 """How long the end of a run waits for those who read it."""
 
 Failure = tuple[TroubleKind, str]
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """A row to be written."""
-
-    table: Table
-    values: tuple[Value, ...]
-    """With id and sum."""
-    durable: bool
-    """Committed at once, and flushed."""
-    room: int
-    """How many bytes may wait before it, else it is lost."""
-    record: Tailed | None = None
-
-    @property
-    def cost(self) -> int:
-        return OVERHEAD_BYTES + sum(len(value) for value in self.values if isinstance(value, (str, bytes)))
 
 
 class Outage(msgspec.Struct, frozen=True):
@@ -86,10 +62,7 @@ class Journal:
         self._folder = Folder()
         self._refold_at = 0.0
         self._changed = threading.Condition()
-        # Records are in the second queue; what they refer to is in the first, which goes before.
-        self._queues: tuple[deque[Entry], deque[Entry]] = (deque(), deque())
-        self._put, self._done = [0, 0], [0, 0]
-        self._waiting_bytes = 0
+        self._pending = Pending()
         self._attempts = self._failed = 0
         """Number of the latest attempt, and of the latest that failed."""
         self._failures = 0
@@ -112,8 +85,7 @@ class Journal:
             lost = self._append(entries)
             if not wait:
                 return self._told()
-            which = {int(entry.record is not None) for entry in entries}
-            trouble = self._wait(which, patience)
+            trouble = self._wait(self._pending.mark(entries), patience)
             return self._told() if lost else trouble
 
     def flush(self, patience: float = PATIENCE_SECONDS) -> StoreTrouble | None:
@@ -121,7 +93,7 @@ class Journal:
         with self._changed:
             self._hurry = True
             self._changed.notify_all()
-            return self._wait({0, 1}, patience)
+            return self._wait(self._pending.mark(), patience)
 
     def fold(self) -> None:
         """Makes blocks of what is in `tail`, at the next chance."""
@@ -142,6 +114,11 @@ class Journal:
         return trouble
 
     @property
+    def ended(self) -> bool:
+        """Whether nothing writes any more."""
+        return not self._thread.is_alive()
+
+    @property
     def trouble(self) -> StoreTrouble | None:
         with self._changed:
             return self._told()
@@ -152,17 +129,13 @@ class Journal:
         """How many found no room."""
         lost = 0
         for entry in entries:
-            if self._waiting_bytes > entry.room:
-                lost += 1
-                continue
-            if not any(self._queues):
+            if not self._pending:
                 self._next = max(self._next, time.monotonic() + EVERY_SECONDS)
                 self._changed.notify_all()
-            which = int(entry.record is not None)
-            self._queues[which].append(entry)
-            self._put[which] += 1
-            self._waiting_bytes += entry.cost
-            self._hurry = self._hurry or entry.durable
+            if self._pending.append(entry):
+                self._hurry = self._hurry or entry.durable
+            else:
+                lost += 1
         if lost:
             self._lost += lost
             if self._trouble is None:
@@ -179,20 +152,17 @@ class Journal:
         if self._trouble is None:
             return None
         kind, says = self._trouble
-        return StoreTrouble(kind=kind, says=says, waiting=sum(map(len, self._queues)), lost=self._lost)
+        return StoreTrouble(kind=kind, says=says, waiting=len(self._pending), lost=self._lost)
 
-    def _wait(self, which: Iterable[int], patience: float) -> StoreTrouble | None:
-        """Until what is in these queues now is written, or an attempt that begins from now on has failed."""
-        wanted, attempt = {one: self._put[one] for one in which}, self._attempts
-
-        def written() -> bool:
-            return all(self._done[one] >= number for one, number in wanted.items())
-
-        self._changed.wait_for(lambda: written() or self._failed > attempt or self._closed, timeout=patience)
-        if written():
+    def _wait(self, mark: Mapping[int, int], patience: float) -> StoreTrouble | None:
+        """Until what was put until then is written, or an attempt that begins from now on has failed."""
+        attempt, pending = self._attempts, self._pending
+        self._changed.wait_for(
+            lambda: pending.reached(mark) or self._failed > attempt or self._closed, timeout=patience)
+        if pending.reached(mark):
             return None
         return self._told() or StoreTrouble(
-            kind="slow", says=f"the disk has not answered for {patience:g} s", waiting=sum(map(len, self._queues)))
+            kind="slow", says=f"the disk has not answered for {patience:g} s", waiting=len(pending))
 
     # The thread.
 
@@ -205,9 +175,7 @@ class Journal:
                     break
                 self._hurry = False
                 self._attempts += 1
-                urgent = list(islice(self._queues[0], CHUNK))
-                # No record before what it refers to.
-                bulk = list(islice(self._queues[1], CHUNK)) if len(urgent) == len(self._queues[0]) else []
+                urgent, bulk = self._pending.batch()
             done, failure = self._write(urgent, bulk)
             with self._changed:
                 self._settle(done, failure)
@@ -218,15 +186,12 @@ class Journal:
 
     def _due(self) -> float:
         """Seconds until something is to be done, without hurry."""
-        return self._next - time.monotonic() if any(self._queues) or self._trouble is not None else 3600.0
+        return self._next - time.monotonic() if self._pending or self._trouble is not None else 3600.0
 
     def _settle(self, done: tuple[int, int], failure: Failure | None) -> None:
         """Accounts for an attempt."""
         now = time.monotonic()
-        for which, number in enumerate(done):
-            self._done[which] += number
-            for _ in range(number):
-                self._waiting_bytes -= self._queues[which].popleft().cost
+        self._pending.take_off(done)
         if failure is not None:
             self._fail(failure)
             self._failed = self._attempts
@@ -234,13 +199,12 @@ class Journal:
             self._failures += 1
             return
         self._failures, self._next = 0, now + EVERY_SECONDS
-        if not any(self._queues):
+        if not self._pending:
             if self._trouble is not None:
                 outage = Outage(*self._trouble, self._began, self._clock(), self._lost)
                 self._trouble, self._lost = None, 0
                 self._append(self._recovered(outage))
-        elif (self._trouble is not None or max(map(len, self._queues)) >= CHUNK
-              or any(entry.durable for entry in chain(*self._queues))):
+        elif self._trouble is not None or self._pending.hurries:
             self._hurry = True
 
     def _write(self, urgent: Sequence[Entry], bulk: Sequence[Entry]) -> tuple[tuple[int, int], Failure | None]:

@@ -19,7 +19,7 @@ from boxcheck.host.common import one_line
 from boxcheck.store.errors import StoreError, trouble_of
 from boxcheck.store.schema import APPLICATION_ID, BLOB_LIMIT, TABLES, VERSION
 
-SALVAGE = "boxcheck runs --salvage saves what can be read"
+SALVAGE = "python -m boxcheck.store.salvage FILE NEW saves what can be read"
 LISTS = "boxcheck runs lists what there is"
 LOGS = ("-wal", "-journal")
 BESIDE = (*LOGS, "-shm")

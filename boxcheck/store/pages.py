@@ -93,7 +93,7 @@ class Found:
                 continue
             for table in BY_WIDTH.get(len(row), ()):
                 whole = _typed(table, row)
-                if holds(table.name, whole):
+                if holds(table, whole):
                     yield table, whole
                     break
             else:

@@ -21,7 +21,9 @@ from boxcheck.store.errors import StoreError
 from boxcheck.store.lock import is_held
 from boxcheck.store.rebuild import Rows, Samples, readings_of
 from boxcheck.store.rows import (
+    Counts,
     End,
+    EndState,
     Event,
     Phase,
     PhaseEnd,
@@ -30,6 +32,7 @@ from boxcheck.store.rows import (
     Run,
     RunInfo,
     RunState,
+    Severity,
 )
 from boxcheck.store.schema import ATTACHMENTS, BLOB_LIMIT, ENDS, EVENTS, FINDINGS, MARKS, META, PHASES
 from boxcheck.stress import Sample
@@ -91,8 +94,8 @@ class RunReader:
         for _, _, at_ms, wall_ms, state, outcome, reason, data, _ in self.database.rows(
                 ENDS, "WHERE session = ?", (last,)):
             return End(
-                at=moment(at_ms, wall_ms), state=state, outcome=outcome, reason=reason,
-                counts=self.database.decoded(data, dict[str, dict[str, int]])["counts"])
+                at=moment(at_ms, wall_ms), state=self.database.converted(state, EndState), outcome=outcome,
+                reason=reason, counts=self.database.decoded(data, Counts).counts)
         return None
 
     def phases(self) -> tuple[Phase, ...]:
@@ -124,6 +127,8 @@ class RunReader:
             return replace(phase, state=state, about=phase.about or at, doing=decoded(data, str))
         if mark == "started":
             return replace(phase, state="running", started=at, start=decoded(data, PhaseStart), ended=None, end=None)
+        if mark != "ended":
+            raise self.database.damaged(f"a phase is marked {mark!r}")
         return replace(phase, state="ended", ended=at, end=decoded(data, PhaseEnd))
 
     def phase(self, number: int) -> Phase:
@@ -142,8 +147,9 @@ class RunReader:
         for row in self.database.rows(EVENTS, where, (after,) if phase is None else (after, phase)):
             number, in_phase, _, at_ms, wall_ms, kind, severity, subject, says, data = row
             yield Event(
-                number=number, phase=in_phase, at=moment(at_ms, wall_ms), kind=kind, severity=severity,
-                subject=subject, says=says, data=self.database.decoded(data, Any))
+                number=number, phase=in_phase, at=moment(at_ms, wall_ms), kind=kind,
+                severity=self.database.converted(severity, Severity), subject=subject, says=says,
+                data=self.database.decoded(data, Any))
 
     # What was judged.
 

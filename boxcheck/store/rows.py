@@ -118,13 +118,19 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     data: Any = None
 
 
+class Counts(msgspec.Struct, frozen=True):
+    """Rows of each table that there must be."""
+
+    counts: Mapping[str, int]
+
+
 class End(msgspec.Struct, frozen=True, kw_only=True):
     at: Moment
     state: EndState
     outcome: str | None
     reason: str
     counts: Mapping[str, int]
-    """Rows of each table that there must be."""
+    """As in Counts."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,7 @@
 """Saves what can be read of a damaged store into a new one, and says what could not be.
 
+    python -m boxcheck.store.salvage DAMAGED.sqlite NEW.sqlite
+
 Rows are taken from the raw pages of the store and its log (pages.py), one by one; each is proven by its checksum, so
 what is saved is what was written. A phase of which records are missing says so in its results, and cannot pass.
 """
@@ -9,8 +11,9 @@ from __future__ import annotations
 import mmap
 import os
 import sqlite3
+import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from itertools import islice
 
@@ -26,8 +29,11 @@ from boxcheck.store.lock import is_held
 from boxcheck.store.pages import Found, Pages
 from boxcheck.store.reader import RunReader
 from boxcheck.store.results import INCOMPLETE, results_of
+from boxcheck.store.rows import Counts
 from boxcheck.store.schema import BLOB_LIMIT, COPIED, META, TABLES, Table, Value, holds, summed
 
+UNFIT = (ValueError, TypeError, LookupError, zlib.error, msgspec.MsgspecError)
+"""What unpacking raises for a row that has the right sum and was never written by boxcheck."""
 NOT_COUNTED = ("tail", "blocks", "meta")
 """Tables in which gaps between the numbers say nothing."""
 
@@ -132,14 +138,20 @@ def _put(base: sqlite3.Connection, rows: Iterable[tuple[Table, tuple[Value, ...]
         for table, row in chunk:
             by_table.setdefault(table.name, []).append(row)
         for name, some in by_table.items():
-            base.executemany(TABLES[name].insert.replace("REPLACE", "IGNORE"), some)
+            base.executemany(TABLES[name].insert, some)
 
 
 def _copied(base: sqlite3.Connection) -> Iterator[tuple[Table, tuple[Value, ...]]]:
     """Rows that were written a second time."""
+    rows: list[tuple[str, tuple[int | float | str | None, ...]]] = []
     for (data,) in base.execute("SELECT data FROM copies ORDER BY id").fetchall():
-        rows: list[tuple[str, list[Value]]] = msgspec.msgpack.decode(zlib.decompressobj().decompress(data, BLOB_LIMIT))
-        yield from ((TABLES[name], tuple(row)) for name, row in rows if name in COPIED and holds(name, row))
+        with suppress(*UNFIT):
+            rows += msgspec.msgpack.decode(
+                zlib.decompressobj().decompress(data, BLOB_LIMIT),
+                type=list[tuple[str, tuple[int | float | str | None, ...]]])
+    for name, row in rows:
+        if name in COPIED and len(row) == len(TABLES[name].columns) + 2 and holds(TABLES[name], row):
+            yield TABLES[name], row
 
 
 def _tidy(base: sqlite3.Connection) -> None:
@@ -152,15 +164,18 @@ def _tidy(base: sqlite3.Connection) -> None:
     words = {number for (number,) in base.execute("SELECT id FROM words")}
     folded: dict[int, set[int]] = {}
     for number, stream, data in base.execute("SELECT id, stream, data FROM blocks").fetchall():
-        constants, others = unpack_block(data)
-        folded.setdefault(stream, set()).update(unpack_column(others[0]) if 0 in others else constants[:1])
-        if not words.issuperset(_words_in(constants, *(packed[1] for packed in others.values() if packed[0] == MIXED))):
-            base.execute("DELETE FROM blocks WHERE id = ?", (number,))
+        with suppress(*UNFIT):
+            constants, others = unpack_block(data)
+            numbers = unpack_column(others[0]) if 0 in others else constants[:1]
+            if words.issuperset(_words_in(constants, *(one[1] for one in others.values() if one[0] == MIXED))):
+                folded.setdefault(stream, set()).update(numbers)
+                continue
+        base.execute("DELETE FROM blocks WHERE id = ?", (number,))
     for number, stream, data in base.execute("SELECT id, stream, data FROM tail").fetchall():
-        cells = msgspec.msgpack.decode(data)
-        if number in folded.get(stream, ()) or not words.issuperset(
-                cell[0] for cell in cells if isinstance(cell, list)):
-            base.execute("DELETE FROM tail WHERE id = ?", (number,))
+        with suppress(*UNFIT):
+            if number not in folded.get(stream, ()) and words.issuperset(_words_in(msgspec.msgpack.decode(data))):
+                continue
+        base.execute("DELETE FROM tail WHERE id = ?", (number,))
 
 
 def _words_in(*columns: list[object]) -> set[int]:
@@ -169,9 +184,10 @@ def _words_in(*columns: list[object]) -> set[int]:
 
 def _missing(base: sqlite3.Connection, saved: Mapping[str, int]) -> dict[str, int]:
     """By the numbers of rows, which begin at 1 and leave none out, and by the counts of the run's end."""
-    counts: dict[str, int] = {}
+    counts: Mapping[str, int] = {}
     for (data,) in base.execute("SELECT data FROM ends ORDER BY id"):
-        counts = msgspec.json.decode(data)["counts"]
+        with suppress(*UNFIT):
+            counts = msgspec.json.decode(data, type=Counts).counts
     found = {}
     for name, number in saved.items():
         if name not in NOT_COUNTED:
@@ -208,5 +224,23 @@ def _flush(path: str) -> None:
         os.close(file)
 
 
+def main(words: Sequence[str]) -> int:
+    """0: all was saved, 3: not all, 2: nothing."""
+    if len(words) != 2:
+        print("usage: python -m boxcheck.store.salvage DAMAGED NEW", file=sys.stderr)
+        return 2
+    try:
+        result = salvage_run(*words)
+    except StoreError as error:
+        print(f"error: {error}" + (f"\nhelp: {error.help}" if error.help else ""), file=sys.stderr)
+        return 2
+    print("\n".join(result.lines()))
+    return 0 if result.whole else 3
+
+
 def _listed(rows: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {name}" for name, number in rows.items() if number) or "nothing"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -8,8 +8,9 @@ its rows are deleted when they have become part of a block.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from types import NoneType
 from typing import TypeAlias
 
 import msgspec
@@ -26,10 +27,22 @@ BLOB_LIMIT = 64 << 20
 Value: TypeAlias = int | float | str | bytes | None
 
 
+TYPES: Mapping[str, frozenset[type]] = {
+    "INTEGER": frozenset((int,)), "REAL": frozenset((float,)), "TEXT": frozenset((str,)), "BLOB": frozenset((bytes,))}
+
+
 class Table(msgspec.Struct, frozen=True, dict=True):
     name: str
     columns: tuple[tuple[str, str], ...]
     """Name and SQL type, without `id` before them and `sum` after them."""
+    optional: frozenset[str] = frozenset()
+    """Columns that may be NULL."""
+
+    @cached_property
+    def types(self) -> tuple[frozenset[type], ...]:
+        """What a row may hold, `id` and `sum` included."""
+        whole = (("id", "INTEGER"), *self.columns, ("sum", "INTEGER"))
+        return tuple(TYPES[type] | ({NoneType} if name in self.optional else set()) for name, type in whole)
 
     @cached_property
     def create(self) -> str:
@@ -38,8 +51,8 @@ class Table(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def insert(self) -> str:
-        """REPLACE: a row whose commit failed late is written once more, and is there once."""
-        return f"INSERT OR REPLACE INTO {self.name} VALUES ({', '.join('?' * (len(self.columns) + 2))})"
+        """IGNORE: a row whose commit failed late is written once more, and no row ever takes another's place."""
+        return f"INSERT OR IGNORE INTO {self.name} VALUES ({', '.join('?' * (len(self.columns) + 2))})"
 
     @cached_property
     def select(self) -> str:
@@ -47,24 +60,26 @@ class Table(msgspec.Struct, frozen=True, dict=True):
 
 
 def _table(name: str, columns: str) -> Table:
-    """`phase:INTEGER` and so on; INTEGER where no type is given."""
-    pairs = (column.partition(":") for column in columns.split())
-    return Table(name, tuple((column, type or "INTEGER") for column, _, type in pairs))
+    """`phase:INTEGER` and so on; INTEGER where no type is given, `?` where it may be NULL."""
+    pairs = [column.rstrip("?").partition(":") for column in columns.split()]
+    return Table(
+        name, tuple((column, type or "INTEGER") for column, _, type in pairs),
+        frozenset(column.partition(":")[0] for column in columns.split() if column.endswith("?")))
 
 
 META = _table("meta", "key:TEXT value:TEXT")
 SESSIONS = _table("sessions", "boot:TEXT pid version:TEXT monotonic_ms at_ms wall_ms")
-PHASES = _table("phases", "phase name:TEXT module:TEXT devices:TEXT planned_seconds:REAL")
+PHASES = _table("phases", "phase name:TEXT module:TEXT devices:TEXT planned_seconds:REAL?")
 MARKS = _table("marks", "phase session mark:TEXT at_ms wall_ms data:TEXT")
 EVENTS = _table(
-    "events", "phase session at_ms wall_ms kind:TEXT severity:TEXT subject:TEXT says:TEXT data:TEXT")
+    "events", "phase session at_ms wall_ms kind:TEXT severity:TEXT subject:TEXT says:TEXT data:TEXT?")
 WORDS = _table("words", "text:TEXT")
 STREAMS = _table("streams", "kind:TEXT subject:TEXT columns:TEXT")
 TAIL = _table("tail", "phase session stream at_ms data:BLOB")
 BLOCKS = _table("blocks", "phase session stream fold first last rows began_ms ended_ms data:BLOB")
 FINDINGS = _table("findings", "phase check_id:TEXT outcome:TEXT subject:TEXT says:TEXT data:TEXT")
 ATTACHMENTS = _table("attachments", "name:TEXT media:TEXT at_ms wall_ms bytes data:BLOB")
-ENDS = _table("ends", "session at_ms wall_ms state:TEXT outcome:TEXT reason:TEXT data:TEXT verdict:TEXT")
+ENDS = _table("ends", "session at_ms wall_ms state:TEXT outcome:TEXT? reason:TEXT data:TEXT verdict:TEXT?")
 COPIES = _table("copies", "data:BLOB")
 COPIED = ("meta", "sessions", "phases", "marks", "words", "streams")
 """Tables of few rows without which the others are worth little: each row is in `copies` as well, on another page."""
@@ -85,6 +100,7 @@ def summed(table: Table, values: tuple[Value, ...]) -> tuple[Value, ...]:
     return (*values, row_sum(table.name, values))
 
 
-def holds(table: str, row: Sequence[Value]) -> bool:
-    """Whether a row is what was written."""
-    return row_sum(table, row[:-1]) == row[-1]
+def holds(table: Table, row: Sequence[Value]) -> bool:
+    """Whether a row is what was written, and can have been: a file from elsewhere may have any sum."""
+    return row_sum(table.name, row[:-1]) == row[-1] and all(
+        type(value) in types for value, types in zip(row, table.types, strict=True))

@@ -8,7 +8,7 @@ from typing import Any
 from boxcheck.store.errors import StoreError
 from boxcheck.store.reader import READINGS, RunReader
 from boxcheck.store.results import INCOMPLETE, results_of
-from boxcheck.store.schema import TABLES
+from boxcheck.store.schema import BLOCKS, TABLES
 
 MOST = 20
 """Complaints of SQLite's own check that are told."""
@@ -37,6 +37,7 @@ def _complaints(run: RunReader) -> list[str]:
             counts[name] = len(numbers)
             if name in COUNTED and numbers and numbers[-1] != len(numbers):
                 found.append(f"{numbers[-1] - len(numbers)} rows of {name} are missing")
+        found += _out_of_order(run)
         end = run.run().end
         for name, number in (end.counts if end else {}).items():
             if counts.get(name, 0) < number and name in COUNTED:
@@ -48,6 +49,21 @@ def _complaints(run: RunReader) -> list[str]:
                     for one in results_of(run, phase.plan.number).troubles if one.kind == INCOMPLETE]
         _read_all(run)
     return list(dict.fromkeys(found))
+
+
+def _out_of_order(run: RunReader) -> list[str]:
+    """Records are numbered as they came, each once."""
+    before, folds = 0, dict[int, tuple[int, int]]()
+    for row in run.database.rows(BLOCKS):
+        fold, first, last = row[4:7]
+        low, high = folds.get(fold, (first, last))
+        folds[fold] = (min(low, first), max(high, last))
+    found = []
+    for low, high in folds.values():
+        if low <= before:
+            found.append(f"records {low} to {high} have numbers that were given before")
+        before = high
+    return found
 
 
 def _read_all(run: RunReader) -> None:

@@ -16,49 +16,26 @@ from __future__ import annotations
 import os
 import traceback
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
-from itertools import count
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
-import msgspec
-
-from boxcheck.store.blocks import Stored
-from boxcheck.store.cells import Record, Records, text_of
+from boxcheck.store.cells import Records, text_of
 from boxcheck.store.clocks import Stamp, Timeline
 from boxcheck.store.errors import StoreTrouble
-from boxcheck.store.folding import Tailed
-from boxcheck.store.journal import (
-    ANY_BYTES,
-    OTHER_BYTES,
-    PATIENCE_SECONDS,
-    SAMPLE_BYTES,
-    TELEMETRY_BYTES,
-    Entry,
-    Journal,
-    Outage,
-)
+from boxcheck.store.journal import PATIENCE_SECONDS, Journal, Outage
 from boxcheck.store.lock import RunLock
-from boxcheck.store.rows import EndState, PhaseEnd, PhasePlan, PhaseStart, Severity, bare
+from boxcheck.store.making import Beginning, RecordMaker, RowMaker
+from boxcheck.store.pending import SAMPLE_BYTES, TELEMETRY_BYTES, Entry
+from boxcheck.store.rows import Counts, EndState, PhaseEnd, PhasePlan, PhaseStart, Severity, bare
 from boxcheck.store.schema import (
     ATTACHMENTS,
     BLOB_LIMIT,
-    COPIED,
-    COPIES,
     ENDS,
     EVENTS,
     FINDINGS,
     MARKS,
-    META,
     PHASES,
-    SESSIONS,
-    STREAMS,
-    TABLES,
-    TAIL,
-    WORDS,
-    Table,
-    Value,
-    summed,
 )
 from boxcheck.stress import Sample, StressResults
 from boxcheck.telemetry.readings import HostReading, Reading
@@ -72,9 +49,6 @@ HOST_SECONDS = 0.75
 """Every worker reads the host; one reading in so long is kept."""
 COPY_MS = 60_000
 """Between copies of new texts and columns."""
-MOST_WORDS = 20_000
-"""Texts that are numbered; more are kept where they stand, so that nothing grows without bound."""
-_pack = msgspec.msgpack.Encoder().encode
 
 P = ParamSpec("P")
 
@@ -96,41 +70,27 @@ def _survives(
     return survive  # type: ignore[return-value]
 
 
-class Numbers(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the rows of a session begin: numbers that are used, and texts that are numbered already."""
-
-    rows: Mapping[str, int] = {}
-    session: int = 1
-    counted: Mapping[str, int] = {}
-    """Rows of each table that there are."""
-    written: Sequence[tuple[str, tuple[Value, ...]]] = ()
-    """Rows that the session began with, by table."""
-
-
 class RunWriter:
     """A store that is written; made by `create_run` or `reopen_run`. The lock and the connection are its own."""
 
     def __init__(
-        self, path: str, connection: sqlite3.Connection, lock: RunLock, timeline: Timeline, numbers: Numbers, *,
+        self, path: str, connection: sqlite3.Connection, lock: RunLock, timeline: Timeline, beginning: Beginning, *,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self.path = path
         self.bugs: list[str] = []
         """Tracebacks of boxcheck's own errors while writing."""
         self._lock, self._timeline, self._patience = lock, timeline, patience
-        self._numbers = {name: count(numbers.rows.get(name, 0) + 1) for name in TABLES}
-        self._session = numbers.session
-        self._counts = dict.fromkeys(TABLES, 0) | dict(numbers.counted)
-        self._records = Records()
-        self._words: dict[str, int] = {}
-        self._streams: dict[tuple[str, str, tuple[str, ...]], int] = {}
-        self._to_copy = list(numbers.written)
+        self._session = beginning.session
+        self._rows = RowMaker(beginning)
+        self._journal = Journal(
+            path, connection, beginning.numbers.get("blocks", 0) + 1, self._outage, timeline.monotonic)
+        self._parts = Records()
+        self._records = RecordMaker(self._rows, self._session, lambda row: self._journal.put([row], wait=False))
         self._copied_ms = timeline.at_ms
         self._in_phase: dict[int, list[int]] = {}
         """Samples and readings of a phase."""
         self._host_at: float | None = None
-        self._journal = Journal(
-            path, connection, numbers.rows.get("blocks", 0) + 1, self._outage, timeline.monotonic)
 
     @property
     def id(self) -> str:
@@ -147,7 +107,7 @@ class RunWriter:
     def plan_phase(self, plan: PhasePlan) -> StoreTrouble | None:
         """Says what will be run. Phases are numbered from 1."""
         row = (plan.number, plan.name, plan.module, text_of(plan.devices), plan.planned_seconds)
-        return self._write([self._row(PHASES, row)])
+        return self._write([self._rows.row(PHASES, row)])
 
     @_survives
     def about(self, phase: int, says: str) -> StoreTrouble | None:
@@ -188,8 +148,8 @@ class RunWriter:
         """A sample, committed at once. `worker` is the number of the worker that it came from: results come back in
         the order of workers. `wait`: until it is on the disk."""
         stamp, entries = self._now()
-        record = self._records.of_sample(sample, worker, 0.0)
-        entries += self._records_of(phase, [(record, stamp.at_ms)], durable=True, room=SAMPLE_BYTES)
+        record = self._parts.of_sample(sample, worker, 0.0)
+        entries.append(self._records.entry(phase, record, stamp.at_ms, durable=True, room=SAMPLE_BYTES))
         self._count(phase)[0] += 1
         return self._journal.put(entries, wait=wait, patience=self._patience)
 
@@ -198,11 +158,13 @@ class RunWriter:
         """What the instruments showed. Committed within a second."""
         stamp, entries = self._now()
         kept = [one for one in readings if not isinstance(one, HostReading) or self._host_is_due(one)]
-        records = self._records.of_readings(kept)
-        placed = [(one, self._timeline.at(one.monotonic_seconds)) for one in records]
-        entries += self._records_of(phase, placed, durable=False, room=TELEMETRY_BYTES)
+        records = self._parts.of_readings(kept)
+        entries += (
+            self._records.entry(
+                phase, one, self._timeline.at(one.monotonic_seconds), durable=False, room=TELEMETRY_BYTES)
+            for one in records)
         self._count(phase)[1] += len(records)
-        if self._to_copy and stamp.at_ms - self._copied_ms > COPY_MS:
+        if self._rows.has_new and stamp.at_ms - self._copied_ms > COPY_MS:
             self._copy()
         return self._journal.put(entries, wait=False)
 
@@ -210,7 +172,7 @@ class RunWriter:
     def findings(self, phase: int, findings: Iterable[Finding]) -> StoreTrouble | None:
         """What the checks found when a phase was over; 0: of no phase."""
         return self._write([
-            self._row(FINDINGS, (phase, one.check, one.outcome.value, str(one.subject), one.says, text_of(one)))
+            self._rows.row(FINDINGS, (phase, one.check, one.outcome.value, str(one.subject), one.says, text_of(one)))
             for one in findings])
 
     @_survives
@@ -220,7 +182,7 @@ class RunWriter:
             return StoreTrouble(kind="bug", says=f"{name} has {len(data)} bytes, more than a store takes")
         stamp, entries = self._now()
         packed = zlib.compress(data, 6)
-        row = self._row(ATTACHMENTS, (name, media, stamp.at_ms, stamp.wall_ms, len(data), packed))
+        row = self._rows.row(ATTACHMENTS, (name, media, stamp.at_ms, stamp.wall_ms, len(data), packed))
         return self._write([*entries, row])
 
     @_survives
@@ -236,9 +198,9 @@ class RunWriter:
         self._copy()
         stamp, entries = self._now()
         flushed = self._journal.flush(self._patience)
-        row = self._row(ENDS, (
+        row = self._rows.row(ENDS, (
             self._session, stamp.at_ms, stamp.wall_ms, state, verdict.outcome.value if verdict else outcome,
-            reason or (verdict.reason if verdict else ""), text_of({"counts": self._counts}),
+            reason or (verdict.reason if verdict else ""), text_of(Counts(self._rows.counts)),
             text_of(verdict) if verdict else None))
         trouble = self._write([*entries, row]) or flushed
         return self._close(finish=True) or trouble
@@ -249,7 +211,7 @@ class RunWriter:
 
     def _close(self, *, finish: bool) -> StoreTrouble | None:
         trouble = self._journal.close(finish=finish, patience=self._patience)
-        if trouble is None or trouble.kind != "slow":  # its thread may come back and write
+        if self._journal.ended:  # else its thread may come back and write
             self._lock.release()
         return trouble
 
@@ -260,13 +222,6 @@ class RunWriter:
         self.close()
 
     # How it becomes rows.
-
-    def _row(self, table: Table, values: tuple[Value, ...], *, room: int = OTHER_BYTES) -> Entry:
-        whole = summed(table, (next(self._numbers[table.name]), *map(_plain, values)))
-        self._counts[table.name] += 1
-        if table.name in COPIED:
-            self._to_copy.append((table.name, whole))
-        return Entry(table, whole, durable=True, room=room)
 
     def _write(self, entries: Sequence[Entry]) -> StoreTrouble | None:
         return self._journal.put(entries, wait=True, patience=self._patience)
@@ -284,53 +239,17 @@ class RunWriter:
         self, stamp: Stamp, kind: str, says: str, severity: Severity, subject: str, phase: int, data: Any
     ) -> Entry:
         text = None if data is None else text_of(data)
-        return self._row(EVENTS, (
+        return self._rows.row(EVENTS, (
             phase, self._session, stamp.at_ms, stamp.wall_ms, kind, severity, subject, says, text))
 
     def _mark(self, phase: int, mark: str, data: object) -> StoreTrouble | None:
         stamp, entries = self._now()
         row = (phase, self._session, mark, stamp.at_ms, stamp.wall_ms, text_of(data))
-        return self._write([*entries, self._row(MARKS, row)])
-
-    def _records_of(
-        self, phase: int, records: Sequence[tuple[Record, int]], *, durable: bool, room: int
-    ) -> list[Entry]:
-        entries: list[Entry] = []
-        for record, at_ms in records:
-            stream = self._stream(record)
-            cells = [self._word(cell) if isinstance(cell, str) else cell for cell in record.cells]
-            number = next(self._numbers["tail"])
-            values = summed(TAIL, (number, phase, self._session, stream, at_ms, _pack(cells)))
-            entries.append(Entry(TAIL, values, durable, room, Tailed(
-                number, phase, self._session, stream, at_ms, cells)))
-        return entries
-
-    def _stream(self, record: Record) -> int:
-        """Its number. A new one is handed on before anything refers to it."""
-        key = (record.kind, record.subject, record.columns)
-        number = self._streams.get(key)
-        if number is None:
-            row = self._row(STREAMS, (record.kind, record.subject, text_of(record.columns)), room=ANY_BYTES)
-            self._journal.put([row], wait=False)
-            number = self._streams[key] = int(row.values[0])  # type: ignore[arg-type]
-        return number
-
-    def _word(self, text: str) -> Stored:
-        number = self._words.get(text)
-        if number is None:
-            if len(self._words) >= MOST_WORDS:
-                return text
-            row = self._row(WORDS, (text,), room=ANY_BYTES)
-            self._journal.put([row], wait=False)
-            number = self._words[text] = int(row.values[0])  # type: ignore[arg-type]
-        return [number]
+        return self._write([*entries, self._rows.row(MARKS, row)])
 
     def _copy(self) -> None:
-        """Writes rows that much hangs on a second time, on another page."""
-        rows, self._to_copy = self._to_copy, []
         self._copied_ms = self._timeline.now_ms()
-        if rows:
-            self._journal.put([self._row(COPIES, (zlib.compress(_pack(rows), 6),))], wait=False)
+        self._journal.put(self._rows.copies(), wait=False)
 
     def _count(self, phase: int) -> list[int]:
         return self._in_phase.setdefault(phase, [0, 0])
@@ -349,21 +268,3 @@ class RunWriter:
         stamp = Stamp(ended, self._timeline.wall_ms_now())
         yield self._event(stamp, "store-gap", says, "warn", "", 0, {
             "kind": outage.kind, "began_ms": began, "ended_ms": ended, "lost": outage.lost})
-
-
-def _plain(value: Value) -> Value:
-    """As SQLite gives it back: it knows neither NaN nor a negative zero, and UTF-8 no lone surrogate."""
-    if isinstance(value, float):
-        return None if value != value else value + 0.0
-    if isinstance(value, str) and not value.isascii():
-        return value.encode("utf-8", "replace").decode()
-    return value
-
-
-def opening_rows(
-    session: int, timeline: Timeline, boot: str, version: str, meta: Mapping[str, object]
-) -> list[tuple[Table, tuple[Value, ...]]]:
-    """Rows that a session begins with."""
-    began = (session, boot, os.getpid(), version, timeline.monotonic_ms, timeline.at_ms, timeline.wall_ms)
-    return [(SESSIONS, summed(SESSIONS, began)), *(
-        (META, summed(META, (number, key, text_of(value)))) for number, (key, value) in enumerate(meta.items(), 1))]

@@ -92,6 +92,16 @@ def test_what_cannot_be_read_is_listed_with_its_reason(folder: Path) -> None:
     assert not set(bad.values()) & set(old_runs(list_runs(str(folder)), keep=0, now=2e9)), "it may be worth a salvage"
 
 
+def test_a_run_that_is_written_by_a_later_boxcheck_is_running(folder: Path) -> None:
+    path = folder / "2027-01-19T080000Z-burn.sqlite"
+    path.write_bytes(b"of another version")
+    lock = RunLock(str(path))
+    found = find_run(list_runs(str(folder)), "2027-01-19T080000Z-burn")
+    assert (found.state, found.trouble is None) == ("running", False)
+    lock.release()
+    assert find_run(list_runs(str(folder)), "2027-01-19T080000Z-burn").state == "crashed"
+
+
 def test_a_directory_that_is_not_there_has_no_runs(tmp_path: Path) -> None:
     assert list_runs(str(tmp_path / "nowhere")) == ()
     (tmp_path / "file").write_bytes(b"")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from boxcheck.store.errors import StoreError
 from boxcheck.store.reader import RunReader
 from boxcheck.store.results import results_of, watching_of
 from boxcheck.store.rows import PhasePlan, PhaseStart, RunInfo
+from boxcheck.store.schema import BLOCKS, summed
 from boxcheck.store.series import Series, rates_of, series_of, stretches
 from boxcheck.store.verify import complaints
 from boxcheck.store.writer import RunWriter
@@ -229,6 +231,43 @@ def read_all(path: str) -> None:
         results_of(run, 1)
         for everything in (run.events(), run.findings(), map(run.attachment, run.attachments()), iter([run.verdict()])):
             list(everything)
+
+
+@pytest.mark.parametrize(("kind", "says"), [
+    ("gpu", "readings are missing"), ("links", "readings are missing"), ("sample", "samples are missing")])
+def test_a_phase_that_lacks_a_minute_of_one_kind_cannot_pass(tmp_path: Path, kind: str, says: str) -> None:
+    store, _, _ = written(tmp_path, 70)
+    store.end_phase(1)
+    store.end("finished")
+    changed(store.path, "DELETE FROM blocks WHERE id = (SELECT min(blocks.id) FROM blocks JOIN streams"
+                        f" ON streams.id = stream WHERE kind = '{kind}')")
+    with RunReader(store.path) as run:
+        results = results_of(run, 1)
+    (trouble,) = results.troubles
+    assert says in trouble.says
+    assert results.ended == ()
+
+
+def test_a_fault_of_the_file_that_no_row_shows_is_found(tmp_path: Path) -> None:
+    store, _, _ = written(tmp_path, 70)
+    store.end_phase(1)
+    store.end("finished")
+    data = bytearray(Path(store.path).read_bytes())
+    data[36:40] = (int.from_bytes(data[36:40], "big") + 3).to_bytes(4, "big")  # how many pages are free
+    Path(store.path).write_bytes(data)
+    assert any("freelist" in one.lower() for one in complaints(store.path))
+
+
+def test_numbers_that_were_given_twice_are_found(tmp_path: Path) -> None:
+    store, _, _ = written(tmp_path, 130)
+    store.end_phase(1)
+    store.end("finished")
+    with closing(sqlite3.connect(store.path)) as base, base:
+        (fold,) = base.execute("SELECT max(fold) FROM blocks").fetchone()
+        for number, *row in base.execute(f"{BLOCKS.select} WHERE fold = ?", (fold,)).fetchall():
+            values = (number, *row[:4], 1, *row[5:-1])
+            base.execute(BLOCKS.insert.replace("IGNORE", "REPLACE"), summed(BLOCKS, values))
+    assert any("numbers that were given before" in one for one in complaints(store.path))
 
 
 @pytest.mark.parametrize("table", ["blocks", "events", "findings", "streams", "words"])

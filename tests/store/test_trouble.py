@@ -9,14 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from boxcheck.store import journal
 from boxcheck.store.creating import create_run, reopen_run
 from boxcheck.store.errors import StoreError
+from boxcheck.store.folding import Tailed
+from boxcheck.store.pending import ANY_BYTES, CHUNK, Entry, Pending
 from boxcheck.store.reader import RunReader
 from boxcheck.store.results import results_of, watching_of
 from boxcheck.store.rows import PhasePlan, PhaseStart, RunInfo
+from boxcheck.store.schema import WORDS
 from boxcheck.store.verify import complaints
 from boxcheck.store.writer import RunWriter
 from boxcheck.telemetry.readings import GpuReading
@@ -163,6 +167,59 @@ def test_errors_of_the_disk_are_survived(tmp_path: Path) -> None:
     assert complaints(store.path) == ()
 
 
+def test_what_is_urgent_goes_where_all_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for an event, and none for the records that wait before it."""
+    hand, machine = HandClock(), Machine(1)
+    store = begun(tmp_path, hand, machine)
+    store.sample(1, machine.sample(0), wait=True)
+    commit = store._journal._commit
+    monkeypatch.setattr(store._journal, "_commit", lambda entries: (
+        ("full", "no space") if any(one.record for one in entries) else commit(entries)))
+    trouble = store.sample(1, machine.sample(0), wait=True)
+    assert trouble is not None
+    assert trouble.kind == "full"
+    assert store.event("one", "an event has room") is None
+    with RunReader(store.path) as run:
+        assert [one.kind for one in run.events()] == ["one"]
+    monkeypatch.undo()
+    assert settled(store)
+    with RunReader(store.path) as run:
+        assert len(list(run.samples())) == 2
+    store.close()
+
+
+def test_no_record_is_written_before_what_it_refers_to() -> None:
+    pending = Pending()
+    row = Entry(WORDS, (1, "x", 0), durable=True, room=ANY_BYTES)
+    for _ in range(CHUNK + 1):
+        pending.append(row)
+    pending.append(msgspec.structs.replace(row, record=Tailed(1, 1, 1, 1, 0, [])))
+    urgent, bulk = pending.batch()
+    assert (len(urgent), len(bulk)) == (CHUNK, 0)
+    pending.take_off((CHUNK, 0))
+    urgent, bulk = pending.batch()
+    assert (len(urgent), len(bulk)) == (1, 1)
+
+
+def test_records_that_cannot_be_folded_stay_as_they_are_and_do_not_pile_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("boxcheck.store.folding.MOST_RECORDS", 50)
+    hand, machine = HandClock(), Machine(1)
+    store = begun(tmp_path, hand, machine)
+    monkeypatch.setattr(store._journal, "_fold", lambda: None)
+    fill(store, hand, machine, 40)
+    assert store._journal._folder.records <= 50
+    monkeypatch.undo()
+    fill(store, hand, machine, 70)
+    store.end_phase(1)
+    store.end("finished")
+    with RunReader(store.path) as run:
+        assert [one.seconds for one in run.samples()] == [float(second) for second in range(1, 111)]
+        assert results_of(run, 1).troubles == ()
+    assert complaints(store.path) == ()
+
+
 def test_a_disk_that_hangs_does_not_hang_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = create_run(str(tmp_path), INFO, patience=0.1)
     commit = store._journal._commit
@@ -190,6 +247,16 @@ def test_no_room_for_a_store_is_told_before_the_run(tmp_path: Path) -> None:
             create_run(str(disk), INFO, least_free_bytes=0)
         assert caught.value.kind == "full"
         assert os.listdir(disk) == [], "nothing half made is left"
+
+
+def test_nothing_is_left_of_a_store_that_could_not_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:
+        raise StoreError("io", f"{path}: this disk takes no write-ahead log")
+
+    monkeypatch.setattr("boxcheck.store.creating._connect", refuse)
+    with pytest.raises(StoreError, match="takes no write-ahead log"):
+        create_run(str(tmp_path), INFO)
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_directory_that_is_not_there_or_takes_no_files_is_told(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -13,6 +16,7 @@ from boxcheck.model import BOX, Finding, Outcome, Verdict
 from boxcheck.registry import failed
 from boxcheck.store.creating import create_run, reopen_run
 from boxcheck.store.errors import StoreError
+from boxcheck.store.lock import RunLock, is_held
 from boxcheck.store.reader import RunReader
 from boxcheck.store.results import results_of, watching_of
 from boxcheck.store.rows import PhasePlan, PhaseStart, ProfileName, RunInfo
@@ -20,7 +24,7 @@ from boxcheck.store.verify import complaints
 from boxcheck.store.writer import RunWriter
 from boxcheck.stress import StressResults, Trouble
 from boxcheck.stress.tally import Tally, Watching
-from boxcheck.telemetry.readings import GpuReading, HostReading
+from boxcheck.telemetry.readings import GpuReading, HostReading, LinkReading
 from tests.store.machine import HandClock, Machine
 
 INFO = RunInfo(
@@ -160,6 +164,23 @@ def test_two_write_at_once_only_one_may(tmp_path: Path, monkeypatch: pytest.Monk
     reopen_run(store.path, version="0.4.0").close()
 
 
+def test_a_lock_on_a_file_that_was_removed_meanwhile_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits has opened the file that the one before removes when it is done."""
+    path, flock = str(tmp_path / "run.sqlite"), fcntl.flock
+    first = RunLock(path)
+
+    def just_then(file: int, how: int) -> None:
+        first.release()
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", just_then)
+    second = RunLock(path)
+    monkeypatch.undo()
+    assert is_held(path)
+    second.release()
+    assert not is_held(path)
+
+
 def test_two_runs_of_one_second_have_two_names(tmp_path: Path) -> None:
     hand = HandClock()
     with create_run(str(tmp_path), INFO, clock=hand.clock()) as one, create_run(
@@ -198,6 +219,86 @@ def test_a_run_goes_on_after_a_crash_of_its_writer(tmp_path: Path) -> None:
         assert [one.monotonic_seconds for one in run.readings() if isinstance(one, GpuReading)] == [1020.0, 1050.0]
         assert len(list(run.samples())) == 2
     assert complaints(store.path) == ()
+
+
+def test_a_session_goes_on_counting_where_the_one_before_was_folded(tmp_path: Path) -> None:
+    hand, machine = HandClock(), Machine(1)
+    store = begun(tmp_path, hand, machine)
+    for _ in range(5):
+        store.sample(1, machine.sample(0))
+    store.end_phase(1)
+    store.plan_phase(PhasePlan(number=2, name="vram", module="vram"))
+    store.begin_phase(2)
+    wait_for_fold(store)
+    store.close()
+    again = reopen_run(store.path, version="0.4.1", boot="boot-1", clock=hand.clock())
+    with RunReader(store.path) as run:
+        assert run.run().state == "running"
+        assert [one.state for one in run.phases()] == ["ended", "cut"], "it was another session that ran it"
+    for _ in range(5):
+        again.sample(2, machine.sample(0))
+    again.end_phase(2)
+    again.end("finished")
+    with RunReader(store.path) as run:
+        numbers = [one.number for one in run.samples()]
+    assert len(set(numbers)) == 10
+    assert numbers == sorted(numbers)
+    assert complaints(store.path) == ()
+
+
+def wait_for_fold(store: RunWriter) -> None:
+    store.flush()
+    store._journal.fold()
+    until = time.monotonic() + 5
+    with closing(sqlite3.connect(f"file:{store.path}?mode=ro", uri=True)) as base:
+        while base.execute("SELECT count(*) FROM tail").fetchone() != (0,):
+            assert time.monotonic() < until
+            time.sleep(0.005)
+
+
+def test_a_link_that_was_narrow_for_just_the_minute_of_a_block_is_seen(tmp_path: Path) -> None:
+    """Blocks of constant columns, one unlike those beside it."""
+    hand, machine = HandClock(), Machine(1, links=1)
+    store = begun(tmp_path, hand, machine)
+    tally = Tally(machine.gpus)
+    for width in (16, 8, 16, 16):
+        for _ in range(3):
+            hand.pass_by(1)
+            told = [msgspec.structs.replace(one, width=width) for one in machine.told_by(0, hand.monotonic) if isinstance(
+                one, LinkReading)]
+            tally.add(told)
+            store.watched(1, told)
+        wait_for_fold(store)
+    with RunReader(store.path) as run:
+        watching = watching_of(run, 1)
+    store.close()
+    assert watching.link_widths[machine.bdfs[0]].dips == 1
+    assert watching.link_widths == tally.result().link_widths
+    assert watching.links == tuple(machine.bdfs)
+
+
+def test_a_link_that_was_read_once_was_read_once(tmp_path: Path) -> None:
+    """Growth takes two readings; a store must not make two of one."""
+    hand, machine = HandClock(), Machine(1, links=1)
+    store = begun(tmp_path, hand, machine)
+    store.watched(1, machine.told_by(0, hand.monotonic))
+    store.flush()
+    with RunReader(store.path) as run:
+        assert watching_of(run, 1).links == ()
+    store.watched(1, machine.told_by(0, hand.monotonic))
+    store.flush()
+    with RunReader(store.path) as run:
+        assert watching_of(run, 1).links == tuple(machine.bdfs)
+    store.close()
+
+
+def test_numbers_that_no_file_holds_are_none(tmp_path: Path) -> None:
+    store = create_run(str(tmp_path), INFO)
+    for number, seconds in enumerate((float("nan"), -0.0, 1.5), 1):
+        store.plan_phase(PhasePlan(number=number, name="x", module="", planned_seconds=seconds))
+    store.end("finished")
+    with RunReader(store.path) as run:
+        assert [one.plan.planned_seconds for one in run.phases()] == [None, 0.0, 1.5]
 
 
 @pytest.mark.parametrize(("wall", "seconds"), [(1_800_000_600.0, 600.0), (1_000_000_000.0, 20.0), (9e9, 20.0)])
