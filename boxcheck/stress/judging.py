@@ -69,7 +69,8 @@ def per_gpu(results: StressResults, prefix: str) -> Iterator[tuple[GpuInfo, tupl
     """Every GPU of the run, with its samples whose name begins so."""
     named = results.named(prefix)
     for info in results.gpus:
-        yield info, tuple(sample for sample in named if sample.gpu == info.key)
+        key = info.key  # made anew each time it is asked for
+        yield info, tuple(sample for sample in named if sample.gpu == key)
 
 
 def judge_value(
