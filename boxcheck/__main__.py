@@ -61,6 +61,12 @@ def _end(number: int, _: FrameType | None) -> None:
 
     signal.signal(number, signal.SIG_DFL)  # the next one ends it at once
     _asked.append(number)
+    programs = sys.modules.get("boxcheck.host.programs")
+    if programs is None or not programs.wait_for_start(_raise):
+        _raise()
+
+
+def _raise() -> None:
     raise Ended
 
 

@@ -16,7 +16,7 @@ import msgspec
 from boxcheck.engine.messages import Beat, Failed, Order, Report, Run, Stage, decode_report, encode
 from boxcheck.gpu import GpuInfo
 from boxcheck.host.common import one_line
-from boxcheck.host.programs import STARTED
+from boxcheck.host.programs import STARTED, start_session
 
 DRAIN_SECONDS = 2.0
 """For a worker that was told to stop, before it is killed."""
@@ -32,11 +32,9 @@ class Worker:
 
     def __init__(self, *, environment: Mapping[str, str] | None = None) -> None:
         # -P: it must not import from the directory that boxcheck was started in.
-        self._process = subprocess.Popen(
+        self._process = start_session(
             [sys.executable, "-P", "-m", "boxcheck.engine.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, start_new_session=True, close_fds=True,
-            env={**os.environ, **environment} if environment else None)
-        STARTED.add(self._process.pid)
+            stderr=subprocess.PIPE, env={**os.environ, **environment} if environment else None)
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self.out, self.err = self._process.stdout.fileno(), self._process.stderr.fileno()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from boxcheck.host.programs import STARTED
+from boxcheck.host.programs import STARTED, start_session
 from boxcheck.model import Unread
 
 TIMEOUT_SECONDS = 9.0
@@ -25,11 +25,8 @@ def ask_nvml() -> dict[str, Any] | Unread:
         return Unread(why, "unsupported")
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "nvml_child.py")
     # -P: the child must not import from the directory that boxcheck was started in.
-    process = subprocess.Popen(
-        [sys.executable, "-P", script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        start_new_session=True, close_fds=True,
-    )
-    STARTED.add(process.pid)
+    process = start_session(
+        [sys.executable, "-P", script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         out, _ = process.communicate(timeout=TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from boxcheck.host import ProgramOutput
 from boxcheck.host.common import errno_name, from_errno_name, one_line, to_text
@@ -19,6 +20,44 @@ ERROR_LIMIT_BYTES = 64 << 10
 STARTED: set[int] = set()
 """Sessions of programs that were started and have not been ended: no signal of a terminal reaches them."""
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/rocm/bin"
+
+
+class _Starting(threading.local):
+    """Per thread: whether a program is being started, and what a signal asked for meanwhile."""
+
+    now = False
+    late: Callable[[], None] | None = None
+
+
+_starting = _Starting()
+_ending = threading.Event()
+
+
+def wait_for_start(end: Callable[[], None]) -> bool:
+    """For a signal's handler: whether this thread is just starting a program, which nobody could end as long as it is
+    not in `STARTED`. `end` is called when it is."""
+    if _starting.now:
+        _starting.late = end
+    return _starting.now
+
+
+def start_session(argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """A program in a session of its own that is ended with boxcheck, whatever moment a signal comes at. It is the
+    caller's to take it out of `STARTED`."""
+    import subprocess
+
+    _starting.now = True
+    try:
+        process = subprocess.Popen(argv, start_new_session=True, close_fds=True, **options)
+        STARTED.add(process.pid)
+    finally:
+        _starting.now = False
+        late, _starting.late = _starting.late, None
+        if late is not None:
+            late()
+    if _ending.is_set():  # in another thread than the one that ends boxcheck
+        _kill(process.pid)
+    return process
 
 
 def run_program(
@@ -37,20 +76,18 @@ def run_program(
     began = time.monotonic()
     environment = {"PATH": SEARCH_PATH, "LC_ALL": "C", "HOME": os.environ.get("HOME", "/")}
     try:
-        process = subprocess.Popen(
+        process = start_session(
             [program, *argv[1:]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=environment, start_new_session=True, close_fds=True,
-        )
+            env=environment)
     except (OSError, ValueError) as error:
         words, kind = from_errno_name(errno_name(getattr(error, "errno", None)))
         return Unread(f"{one_line(program)}: {words}", kind)
-    STARTED.add(process.pid)
+    try:
+        out, err, why = _drain(process, began + timeout_seconds, limit_bytes)
+    finally:
+        _kill(process.pid)
+        STARTED.discard(process.pid)
     with process:
-        try:
-            out, err, why = _drain(process, began + timeout_seconds, limit_bytes)
-        finally:
-            _kill(process.pid)
-            STARTED.discard(process.pid)
         if why == "time":
             return Unread(f"{argv[0]} did not end within {timeout_seconds:g} s", "timeout")
         if why == "size":
@@ -106,6 +143,7 @@ def _ends(process: subprocess.Popen[bytes], deadline: float) -> str:
 
 def end_started() -> None:
     """Ends what is still running, when boxcheck itself is told to end."""
+    _ending.set()
     while STARTED:
         _kill(STARTED.pop())
 

@@ -73,6 +73,32 @@ def test_a_signal_while_reading(tmp_path: Path, number: signal.Signals, words: t
 
 
 @pytest.mark.parametrize("number", CODES)
+def test_a_signal_just_when_a_program_starts(tmp_path: Path, number: signal.Signals) -> None:
+    """The program runs and nobody knows its number yet: the signal must wait for it."""
+    early = SLOW.replace("def reading(", f"""
+import os, subprocess
+class Popen(subprocess.Popen):
+    def __init__(self, *words, **options):
+        super().__init__(*words, **options)
+        os.kill(os.getpid(), {int(number)})
+        for _ in range(1000):
+            pass  # a handler runs between two lines
+        print("started", self.pid, file=sys.stderr, flush=True)
+subprocess.Popen = Popen
+def reading(""")
+    done = subprocess.run(
+        [sys.executable, "-c", early, "doctor"], capture_output=True, text=True, cwd=tmp_path, timeout=30,
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "PYTHONPATH": str(Path(__file__).parents[2])})
+    said = done.stderr.splitlines()
+    assert (done.returncode, said[0], said[-1]) == (CODES[number], "reading", "interrupted before a verdict")
+    pid = int(said[1].split()[1])
+    deadline = time.monotonic() + 5
+    while pid in sleepers() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert pid not in sleepers()
+
+
+@pytest.mark.parametrize("number", CODES)
 def test_a_signal_at_any_moment_gives_no_traceback(tmp_path: Path, number: signal.Signals) -> None:
     box = str(build("wopr-7x4090").write_tar(tmp_path / "box.tar"))
     for delay in (0.06, 0.1, 0.15, 0.2):
