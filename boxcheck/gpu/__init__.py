@@ -65,6 +65,9 @@ class GpuInfo(msgspec.Struct, frozen=True, kw_only=True):
     arch: str
     """`sm_89`, `gfx1100`; for OpenCL the same where the driver tells it, else `opencl`; `cpu`."""
     bdf: Bdf | None
+    pci_id: str | None = None
+    """`10de:2684`, lower case, as the bus tells; with the revision it names a card of gpus.toml."""
+    pci_revision: int | None = None
     uuid: str | None = None
     serial: str | None = None
     memory_bytes: int

@@ -10,7 +10,7 @@ Memory and life of the device are `DriverMemory`'s.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -171,6 +171,13 @@ class DriverGpu(DriverMemory):
         if not isinstance(mark, DriverMark) or mark.gpu is not self:
             raise ValueError(f"the mark is not of {self.info.key}")
         return mark.event
+
+    @contextlib.contextmanager
+    def lent(self, queue: int = 0) -> Iterator[int]:
+        """The device made current for this thread, and a queue's stream as a vendor's library takes it: what the
+        library starts there is in order with kernels and copies."""
+        with self._entered():
+            yield int(self._queue(queue))
 
     # Peers.
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,15 +61,14 @@ def paths(driver: str) -> Iterator[str]:
     return files_in(folders(), names)
 
 
-def folders() -> Iterator[Path]:
-    """Where NVIDIA's libraries may lie beside where the system's loader looks."""
+def folders(parts: Sequence[str] = ("cu13", "cublas")) -> Iterator[Path]:
+    """Where NVIDIA's libraries may lie beside where the system's loader looks. `parts` are the wheels' folders."""
     try:
         spec = find_spec("nvidia")
     except (ImportError, ValueError):
         spec = None
     for base in spec.submodule_search_locations or () if spec else ():
-        for part in ("cu13", "cublas"):
-            yield Path(base) / part / "lib"
+        yield from (Path(base) / part / "lib" for part in parts)
     for root in (os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"):
         for part in ("lib64", "lib", "targets/x86_64-linux/lib", "targets/sbsa-linux/lib") if root else ():
             yield Path(str(root)) / part

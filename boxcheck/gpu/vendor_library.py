@@ -1,4 +1,4 @@
-"""What every vendor's BLAS needs here: finding its file, declaring its functions, its errors, the device's own numbers.
+"""What every vendor's library needs here: finding its file, declaring its functions, its errors, the device's numbers.
 
 Libraries are opened by ctypes, so that no Python package is needed for them. One that is not there, lacks a function or
 refuses a product never ends a run: that is a `LibraryError`, or an `Unread` with the reason. One that crashes takes the
@@ -115,12 +115,12 @@ def operands(layout: Layout, shape: Shape) -> tuple[tuple[bool, int], tuple[bool
 
 
 @contextmanager
-def entered(gpu: Gpu) -> Iterator[int]:
-    """The device made current for this thread, and its queue 0 as libraries take it: the number of a stream."""
+def entered(gpu: Gpu, queue: int = 0) -> Iterator[int]:
+    """The device made current for this thread, and one of its queues as libraries take it: the number of a stream."""
     if not isinstance(gpu, DriverGpu):
         raise LibraryError("unsupported", f"{gpu.info.key} is driven by no vendor's runtime")
-    with gpu._entered():
-        yield int(gpu._queue(0))
+    with gpu.lent(queue) as stream:
+        yield stream
 
 
 def address(buffer: Buffer) -> int:

@@ -79,8 +79,8 @@ def paths() -> Iterator[str]:
     return files_in(folders(), NAMES)
 
 
-def folders() -> Iterator[Path]:
-    """Where ROCm's libraries may lie beside where the system's loader looks."""
+def folders(library: str = "rocblas") -> Iterator[Path]:
+    """Where ROCm's libraries may lie beside where the system's loader looks. `library` as rocm_sdk names it."""
     yield from (Path(path).parent for path in loaded_files("libamdhip64.so") if os.path.dirname(path))
     for root in (os.environ.get("ROCM_PATH"), os.environ.get("ROCM_HOME")):
         if root:
@@ -88,7 +88,7 @@ def folders() -> Iterator[Path]:
     with suppress(Exception):  # not installed, or without its libraries
         from rocm_sdk import find_libraries  # type: ignore[import-not-found,unused-ignore]
 
-        yield from (Path(path).parent for path in find_libraries("rocblas"))
+        yield from (Path(path).parent for path in find_libraries(library))
     yield Path("/opt/rocm/lib")
 
 
@@ -110,7 +110,7 @@ class Rocblas:
             library, path, "rocblas_gemm_ex", pointer, *[number] * 5, pointer, pointer, number, number, pointer, number,
             number, pointer, pointer, number, number, pointer, number, number, number, number, ctypes.c_int32,
             ctypes.c_uint32)
-        check_runtime(path)
+        check_runtime(path, "rocBLAS")
         check_kernels(path, gpu.info.arch)
         words = ctypes.create_string_buffer(VERSION_BYTES)
         if read_version(words, VERSION_BYTES):
@@ -153,13 +153,13 @@ class Rocblas:
         self._handle = ctypes.c_void_p()
 
 
-def check_runtime(path: str) -> None:
+def check_runtime(path: str, name: str) -> None:
     """LibraryError when the process now holds two HIP runtimes: streams of one mean nothing to the other."""
     runtimes = loaded_files("libamdhip64.so")
     if len(runtimes) > 1:
         raise LibraryError(
             "version", f"{path} belongs to another ROCm than the runtime in use: {' and '.join(sorted(runtimes))} are "
-            "both loaded", "install rocBLAS and the HIP runtime of one ROCm")
+            "both loaded", f"install {name} and the HIP runtime of one ROCm")
 
 
 def check_kernels(path: str, arch: str) -> None:

@@ -34,7 +34,7 @@ from boxcheck.kernels.matrix import ELEMENTS, MatrixKernel
 CUDA_ARCHS = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_120")
 HIP_ARCHS = ("gfx1100", "gfx1151", "gfx1201")
 _MODULES = re.compile(r"w?g?mma\w*")
-"""Modules of tuned matrix kernels: each has `kernels()`, some `power_kernels()`."""
+"""Modules of tuned matrix kernels: each has `kernels()`."""
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -65,9 +65,7 @@ def matrix_kernels() -> Iterator[MatrixKernel]:
     package = import_module("boxcheck.kernels")
     for module in iter_modules(package.__path__):
         if _MODULES.fullmatch(module.name):
-            found = import_module(f"boxcheck.kernels.{module.name}")
-            for function in ("kernels", "power_kernels"):
-                yield from getattr(found, function, tuple)()
+            yield from import_module(f"boxcheck.kernels.{module.name}").kernels()
 
 
 def compiled(item: Item, arch: str) -> list[Row]:

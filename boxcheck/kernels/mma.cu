@@ -7,7 +7,6 @@
  *   STAGES       steps that lie in shared memory at a time
  *   RASTER       block rows that neighbouring groups share, so that what they read stays in L2
  *   RESIDENT     groups that shall fit on a multiprocessor: the bound for registers
- *   NARROW       1: sums of fp16 in fp16 (twice the rate on GeForce); C is fp32 all the same
  *   PROMOTE      1: the tensor unit adds up one step, what it made is added to sums in fp32 registers. For units whose
  *                own sums have 14 bits (e4m3 on sm_89): 128 products of |values| <= 11 never leave them
  *
@@ -33,14 +32,6 @@ typedef int sum_t;
 typedef float sum_t;
 #endif
 
-#if NARROW
-typedef u32 part_t; /* two sums of fp16 in a register */
-#define PARTS 2u
-#else
-typedef sum_t part_t;
-#define PARTS 4u
-#endif
-
 #define ROW (BK * BYTES) /* bytes of a row of a tile in shared memory */
 #define CHUNKS (ROW / 16u)
 #define K_STEPS (ROW / 32u)
@@ -54,8 +45,7 @@ static_assert(ROW == 64u || ROW == 128u, "the swizzle is made for rows of 64 or 
 static_assert(BM % WM == 0 && BN % WN == 0 && WM % 16u == 0 && WN % 16u == 0, "tiles must divide");
 static_assert(PASS_ROWS % 8u == 0 && BM % PASS_ROWS == 0 && BN % PASS_ROWS == 0, "copies must divide");
 static_assert(STAGES >= 2u && K_STEPS % 2u == 0, "the pipeline needs two stages, and two buffers of fragments");
-static_assert(!NARROW || ELEMENT == 2, "only fp16 has sums of fp16");
-static_assert(!PROMOTE || (ELEMENT != 4 && !NARROW), "promoted sums are fp32");
+static_assert(!PROMOTE || ELEMENT != 4, "promoted sums are fp32");
 
 #ifndef BC_EMULATE
 
@@ -91,19 +81,6 @@ INLINE void ldmatrix_x4(u32 &r0, u32 &r1, u32 &r2, u32 &r3, u32 at) {
 }
 
 /* d = a * b + c, 16 x 8, 32 bytes deep. */
-#if NARROW
-INLINE void mma(u32 (&d)[2], const u32 (&a)[4], const u32 (&b)[2], const u32 (&c)[2]) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%0, %1}, {%2, %3, %4, %5}, {%6, %7}, {%8, %9};\n"
-                 : "=r"(d[0]), "=r"(d[1])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(c[0]), "r"(c[1]));
-}
-
-INLINE float fp16_to_fp32(u32 bits) {
-    float value;
-    asm("{\n\t.reg .b16 h;\n\tcvt.u16.u32 h, %1;\n\tcvt.f32.f16 %0, h;\n\t}\n" : "=f"(value) : "r"(bits));
-    return value;
-}
-#else
 #if ELEMENT == 1
 #define SHAPE "m16n8k8.row.col.f32.tf32.tf32.f32"
 #elif ELEMENT == 2
@@ -126,7 +103,6 @@ INLINE void mma(sum_t (&d)[4], const u32 (&a)[4], const u32 (&b)[2], const sum_t
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), REG(c[0]), REG(c[1]), REG(c[2]),
                    REG(c[3]));
 }
-#endif
 
 /* Stores two neighbours of C, to be evicted from L2 first: nobody reads C while the product runs. */
 INLINE void store_2(sum_t *to, sum_t x, sum_t y) {
@@ -187,7 +163,7 @@ INLINE void load_fragments(u32 (&a)[M_TILES][4], u32 (&b)[N_TILES][2], u32 a_at,
         ldmatrix_x4(b[j][0], b[j][1], b[j + 1u][0], b[j + 1u][1], b_at + j * 8u * ROW);
 }
 
-typedef part_t parts_t[M_TILES][N_TILES][PARTS];
+typedef sum_t parts_t[M_TILES][N_TILES][4];
 
 /* Back and forth through the columns: each instruction shares an operand with the one before it. */
 INLINE void multiply(parts_t &parts, const u32 (&a)[M_TILES][4], const u32 (&b)[N_TILES][2]) {
@@ -207,7 +183,7 @@ INLINE void promote(parts_t &sums, parts_t &parts) {
 #pragma unroll
         for (u32 j = 0; j < N_TILES; j++)
 #pragma unroll
-            for (u32 part = 0; part < PARTS; part++) {
+            for (u32 part = 0; part < 4u; part++) {
                 sums[i][j][part] += parts[i][j][part];
                 parts[i][j][part] = 0;
             }
@@ -276,10 +252,6 @@ bc_mma(const void *a, const void *b, void *c, u32 m, u32 n, u32 k) {
 #pragma unroll
             for (u32 j = 0; j < N_TILES; j++) {
                 sum_t *at = to_c + (u64)(i * 16u + half * 8u) * n + j * 8u;
-#if NARROW
-                store_2(at, fp16_to_fp32(sums[i][j][half] & 0xffffu), fp16_to_fp32(sums[i][j][half] >> 16));
-#else
                 store_2(at, sums[i][j][half * 2u], sums[i][j][half * 2u + 1u]);
-#endif
             }
 }

@@ -71,15 +71,6 @@ E4M3_TILINGS = (
     msgspec.structs.replace(_LARGE_GEFORCE, archs=("sm_89",)),
 )
 
-NARROW_TILINGS = (
-    Tiling(group=(128, 128), stages=2, resident=3, archs=("sm_8[6789]", "sm_12?")),
-    Tiling(group=(128, 128), stages=3, resident=2, archs=("sm_8[6789]", "sm_12?")),
-    Tiling(group=(256, 128), stages=4, resident=1, archs=("sm_8[689]",)),
-)
-
-NARROW_FP16 = Element("fp16", 2, 2, 2, 2, 8192, 1 << 11)
-"""Data for `power_kernels`. Sums of fp16 hold integers up to 2^11: 11 standard deviations for -2..2 at K = 8192."""
-
 
 def kernels() -> tuple[MatrixKernel, ...]:
     """Those for the data of `ELEMENTS`; what to begin with on an architecture comes before what else it may try."""
@@ -90,32 +81,25 @@ def kernels() -> tuple[MatrixKernel, ...]:
     )
 
 
-def power_kernels() -> tuple[MatrixKernel, ...]:
-    """fp16 with fp16 sums, which GeForce does at twice the rate: for phases that draw power. C is fp32 as ever. Exact
-    only with the data of `NARROW_FP16`: with that of `ELEMENTS["fp16"]` sums leave fp16 and become infinite."""
-    return tuple(_kernel(NARROW_FP16, tiling, narrow=True) for tiling in NARROW_TILINGS)
-
-
-def _kernel(element: Element, tiling: Tiling, *, narrow: bool = False, promote: bool = False) -> MatrixKernel:
+def _kernel(element: Element, tiling: Tiling, *, promote: bool = False) -> MatrixKernel:
     tile = (*tiling.group, tiling.row_bytes // element.bytes)
     params: tuple[Param, ...] = ("buffer", "buffer", "buffer", "u32", "u32", "u32")
     entry = Kernel(ENTRY, params, group=tiling.threads, shared_bytes=tiling.shared_bytes)
-    defines = tuple(sorted(_defines(element, tiling, tile, narrow, promote)))
+    defines = tuple(sorted(_defines(element, tiling, tile, promote)))
     source = Source("mma.cu", text_of("mma.cu"), (entry,), defines, "cuda")
-    family = f"mma-{element.name}{'-narrow' if narrow else ''}"
     return MatrixKernel(
-        name=f"{family}-{'x'.join(map(str, tile))}-s{tiling.stages}{tiling.suffix}", source=source, entry=ENTRY,
-        element=element.name, archs=tiling.archs, tile=tile, full_power=tiling.full_power, proof="emulator",
-        proof_where="warp emulator (tests/kernels/test_mma.py)")
+        name=f"mma-{element.name}-{'x'.join(map(str, tile))}-s{tiling.stages}{tiling.suffix}", source=source,
+        entry=ENTRY, element=element.name, archs=tiling.archs, tile=tile, full_power=tiling.full_power,
+        proof="emulator", proof_where="warp emulator (tests/kernels/test_mma.py)")
 
 
 def _defines(
-    element: Element, tiling: Tiling, tile: tuple[int, int, int], narrow: bool, promote: bool
+    element: Element, tiling: Tiling, tile: tuple[int, int, int], promote: bool
 ) -> Iterator[tuple[str, str]]:
     sizes = {
         "BM": tile[0], "BN": tile[1], "BK": tile[2], "WM": tiling.warp[0], "WN": tiling.warp[1],
         "STAGES": tiling.stages, "RASTER": BAND_ROWS // tile[0],
     }
     yield from ((name, f"{size}u") for name, size in sizes.items())
-    flags = {"ELEMENT": element.code, "RESIDENT": tiling.resident, "NARROW": narrow, "PROMOTE": promote}
+    flags = {"ELEMENT": element.code, "RESIDENT": tiling.resident, "PROMOTE": promote}
     yield from ((name, str(int(value))) for name, value in flags.items())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from boxcheck.gpu import GpuInfo
-from boxcheck.model import Bdf
+from boxcheck.stress.safety import Safety
 
 if TYPE_CHECKING:
     from boxcheck.gpu import Gpu
@@ -93,7 +93,8 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     module: str
     kind: str
     """A GpuErrorKind, `hang`, `crash` (the process died), `bug` (boxcheck's own error) or `stopped`; where that came
-    before any load: `stuck-opening`, `crashed-opening`, `stuck-building`, `crashed-building`."""
+    before any load: `stuck-opening`, `crashed-opening`, `stuck-building`, `crashed-building`, `not-ready` (for a common
+    start); where a library of the vendor died: `crashed-library`."""
     says: str
     help: str = ""
     traceback: str = ""
@@ -116,6 +117,12 @@ class StressResults(msgspec.Struct, frozen=True, kw_only=True):
     injected: str | None = None
     full_size: bool = True
     """False where sizes were made small for a processor: rates say nothing of it then."""
+    warm_up: bool = False
+    """Whether it only warmed the box: what is right is judged, what is fast is not."""
+    safety: Safety | None = None
+    """What was held against the stop limits meanwhile; None where nothing was."""
+    options: Mapping[str, str] = {}
+    """Options that were given, of those that the module has."""
 
     def of_gpu(self, key: str) -> tuple[Sample, ...]:
         return tuple(sample for sample in self.samples if sample.gpu == key)
@@ -127,15 +134,13 @@ class StressResults(msgspec.Struct, frozen=True, kw_only=True):
             if key in (sample.gpu, sample.peer) and not sample.what.endswith("self-test"))
 
     def named(self, prefix: str) -> tuple[Sample, ...]:
-        return tuple(sample for sample in self.samples if f"{sample.what}.".startswith(f"{prefix}."))
+        from boxcheck.stress.judging import by_kind
 
-
-class Peak(msgspec.Struct, frozen=True, kw_only=True):
-    """Rates that a model of GPU is known to reach, from gpus.toml: low and high of what was measured."""
-
-    bdf: Bdf | None
-    tflops: Mapping[str, tuple[float, float]] = {}
-    memory_gbs: float | None = None
+        every = {what for what, _, _ in by_kind(self)}
+        names = {what for what in every if f"{what}.".startswith(f"{prefix}.")}
+        if len(names) in (0, len(every)):  # asked often, of a day's samples
+            return self.samples if names else ()
+        return tuple([sample for sample in self.samples if sample.what in names])
 
 
 class Rig:
@@ -144,7 +149,7 @@ class Rig:
     def __init__(
         self, gpus: Sequence[Gpu], *, seconds: float, seed: int = 1, options: Mapping[str, str] | None = None,
         stopping: Callable[[], bool] = lambda: False, beat: Callable[[str, float], None] = lambda text, done: None,
-        start_at: float | None = None,
+        start: Callable[[], float | None] = lambda: None, working: Callable[[str | None], None] = lambda library: None,
     ) -> None:
         self.gpus = tuple(gpus)
         self.seconds = seconds
@@ -155,8 +160,10 @@ class Rig:
         self.beat = beat
         """`beat(text, done)`: a sign of life with what is being done and the part of the whole that is done, 0 to 1.
         The supervisor ends a worker that gives none for too long."""
-        self.start_at = start_at
-        """CLOCK_MONOTONIC at which all workers begin together; None: at once."""
+        self._start = start
+        """Says that this worker is ready, and gives the moment at which all begin; None: at once."""
+        self.working = working
+        """`working(name)`: from now on a library of the vendor works, whose crash is its own; None: it has worked."""
 
     @property
     def gpu(self) -> Gpu:
@@ -170,6 +177,12 @@ class Rig:
         slower than a GPU runs its own."""
         return all(gpu.info.is_gpu for gpu in self.gpus) and self.options.get("size") != "test"
 
-    def wait_for_start(self) -> None:
-        while self.start_at is not None and (left := self.start_at - time.monotonic()) > 0 and not self.stopping():
+    def wait_for_start(self) -> float:
+        """The moment at which the work begins (CLOCK_MONOTONIC), waited for: that of all workers where they begin
+        together, else now. To be called when everything is ready."""
+        at = self._start()
+        if at is None:
+            return time.monotonic()
+        while (left := at - time.monotonic()) > 0 and not self.stopping():
             time.sleep(min(left, 0.2) if left > 0.002 else left)
+        return at

@@ -8,8 +8,9 @@ from boxcheck.model import Finding, Quantity, Subject
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, limit, outcome_of, skipped, unknown
 from boxcheck.stress import Sample, StressResults
-from boxcheck.stress.collective import NAMES, TRAINING
+from boxcheck.stress.collective import LIBRARY, NAMES, TRAINING
 from boxcheck.stress.judging import SHOWN, asks, cause_of, in_words, judge_wrong, many, middle, per_gpu, subject_of
+from boxcheck.stress.kept import small_sizes
 from boxcheck.stress.product_judging import judge_digests, judge_self_test
 from boxcheck.stress.transfer_judging import good, judge_drop, listed, pair_cause, pair_subject
 
@@ -30,7 +31,7 @@ def wrong_words(results: StressResults, want: Profile) -> Iterator[Finding]:
     Why it matters: these are the collectives of training; one wrong word in a gradient spreads to every GPU in the same
     step, and nothing tells the owner.
     What to do: the finding names the hop after which a word was wrong; boxcheck stress run p2p tells more of that pair.
-    Not a fault: rounding; the data is integers.
+    Not a fault: rounding; the data is integers. What the vendor's library gets wrong is collective.library.
     By hand: boxcheck stress run collective --seconds 60
     """
     hops: dict[str, list[Sample]] = {}
@@ -40,7 +41,8 @@ def wrong_words(results: StressResults, want: Profile) -> Iterator[Finding]:
     for hop, samples in hops.items():
         yield _wrong_hop(results, hop, samples)
     for info, taken in per_gpu(results, "collective"):
-        words = [one for one in taken if one.of == "words" and not one.what.startswith("collective.hop.")]
+        words = [
+            one for one in taken if one.of == "words" and not one.what.startswith(("collective.hop.", f"{LIBRARY}."))]
         mine = [one for one in words if not (one.wrong and "hop" in one.notes)]
         if len(mine) < len(words) and not any(one.wrong for one in mine):
             continue  # told with its hop
@@ -127,9 +129,13 @@ def rate_drop(results: StressResults, want: Profile) -> Iterator[Finding]:
 
     Why it matters: the slowest link sets the pace of all; one that loses lanes under load shows here.
     What to do: boxcheck stress run p2p says which link; boxcheck doctor pcie aer (ends in PARTIAL), right after it.
-    Not a fault: a few percent; a processor's, which other programs share, unless it collapses.
+    Not a fault: a few percent; what small sizes on a processor give, which other programs share: not judged.
     """
+    if (small := small_sizes(results)) is not None:
+        yield small
+        return
     # On one processor the ranks take turns, so only a rank's own copies tell of it.
     yield from judge_drop(
         results, "collective",
-        lambda info, one: one.gpu == info.key and (info.is_gpu or one.what.startswith("collective.hop.")), HELP[:1])
+        lambda info, one: one.gpu == info.key and not one.what.startswith(f"{LIBRARY}.") and (
+            info.is_gpu or one.what.startswith("collective.hop.")), HELP[:1])

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
 
 from boxcheck.gpu import Buffer, Mark
 from boxcheck.stress import Rig, WrongWord
+from boxcheck.stress.collective_look import look_at
 from boxcheck.stress.collective_ring import Collective, Ring
 from boxcheck.stress.products import bits_word
 from boxcheck.stress.transfers import GRANULE, MOST_WORDS, POISON, Record, key_of, word_at
 
-MOST_ROUNDS = 256
+MOST_ROUNDS = 4096
 LOCATED = 4
 """Wrong words of a rank whose way round the ring is looked at."""
 
@@ -57,6 +58,7 @@ def repeat(rig: Rig, ring: Ring, name: Collective, seconds: float, seed: int) ->
         compare(ring, piece, name, key)
         add_times(ring, piece, ring.seconds(first, last))
         settle(ring, piece, {name: key})
+    look_too(ring, piece, name, key, range(ring.count))
     return finish(ring, piece)
 
 
@@ -118,6 +120,13 @@ def settle(ring: Ring, piece: Piece, keys: Mapping[Collective, int]) -> None:
             rank.words = tuple(word for word, _ in located)
             rank.hop = next((hop for _, hop in located if hop), None)
         rank.wrong = wrong
+
+
+def look_too(ring: Ring, piece: Piece, name: Collective, key: int, ranks: Iterable[int]) -> None:
+    """Lets the host look at what the last collective of this name and key left on these ranks, of which none found
+    anything wrong itself."""
+    for number, seen in look_at(ring, name, key, ranks).items() if not piece.wrong else ():
+        piece.ranks[number].wrong, piece.ranks[number].words = seen.wrong, tuple(seen.words)
 
 
 def finish(ring: Ring, piece: Piece) -> Piece:

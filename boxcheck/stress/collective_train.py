@@ -10,6 +10,7 @@ section 7.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Sequence
 
 import msgspec
@@ -18,8 +19,9 @@ from boxcheck.gpu import Gpu, GpuError
 from boxcheck.kernels.matrix import MatrixKernel
 from boxcheck.stress import Rig, Sample
 from boxcheck.stress.collective_ring import Ring
-from boxcheck.stress.collective_round import Piece, add_times, compare, finish, new_piece, settle, start
-from boxcheck.stress.matmul import costs, exact_phase, spacing
+from boxcheck.stress.collective_round import Piece, Rank, add_times, compare, finish, look_too, new_piece, settle, start
+from boxcheck.stress.matmul_exact import exact_phase
+from boxcheck.stress.matmul_power import costs, spacing
 from boxcheck.stress.products import Random, Shape
 from boxcheck.stress.random_proof import learn
 from boxcheck.stress.transfers import key_of, real
@@ -56,7 +58,8 @@ class Products:
 
 
 class Step(msgspec.Struct, kw_only=True):
-    """One step of training: the collectives' piece, and what multiplied beside them, for each device."""
+    """A step of training, or several told together: the collectives' piece, and what multiplied beside them, for each
+    device."""
 
     piece: Piece
     products: list[int]
@@ -65,6 +68,43 @@ class Step(msgspec.Struct, kw_only=True):
     """Products that were digested."""
     wrong: list[list[int]]
     """Digests that are not what they must be."""
+
+
+class Steps:
+    """Steps that are told together, about as long as a piece of the other collectives. One with something wrong in it
+    is told at once and by itself, after those before it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._steps: list[Step] = []
+        self._since = time.monotonic()
+
+    def add(self, step: Step) -> list[Step]:
+        """What is to be told now."""
+        if step.piece.wrong or any(step.wrong):
+            return [*self.rest(), step]
+        self._steps.append(step)
+        return self.rest() if time.monotonic() - self._since >= self._seconds else []
+
+    def rest(self) -> list[Step]:
+        """One for all that were not told yet; none where there are none."""
+        steps, self._steps, self._since = self._steps, [], time.monotonic()
+        return [_sum(steps)] if steps else []
+
+
+def _sum(steps: Sequence[Step]) -> Step:
+    """Steps in which nothing was wrong, as one."""
+    pieces, devices = [one.piece for one in steps], range(len(steps[0].piece.ranks))
+    piece = Piece(times=[seconds for one in pieces for seconds in one.times], ranks=[
+        Rank(
+            checked=sum(one.ranks[at].checked for one in pieces),
+            moved_bytes=sum(one.ranks[at].moved_bytes for one in pieces),
+            hop_times=[seconds for one in pieces for seconds in one.ranks[at].hop_times])
+        for at in devices])
+    return Step(
+        piece=piece, products=[sum(one.products[at] for one in steps) for at in devices],
+        product_seconds=[sum(one.product_seconds[at] for one in steps) for at in devices],
+        checked=[sum(one.checked[at] for one in steps) for at in devices], wrong=[[] for _ in devices])
 
 
 def prepare(rig: Rig) -> Generator[Sample, None, list[Products]]:
@@ -130,6 +170,9 @@ def step(ring: Ring, products: Sequence[Products], number_of: Sequence[int], see
     compare(ring, piece, "reduce-scatter", gradients)
     add_times(ring, piece, sum(ring.seconds(first, last) for first, last in spans))
     settle(ring, piece, {"all-gather": key, "reduce-scatter": gradients})
+    seen_by_host = [seed % ring.count]  # one rank a step: 1 % of its time
+    look_too(ring, piece, "all-gather", key, seen_by_host)
+    look_too(ring, piece, "reduce-scatter", gradients, seen_by_host)
     return Step(
         piece=finish(ring, piece), products=list(number_of),
         product_seconds=[one.gpu.seconds_between(*marks) for one, marks in zip(products, begun, strict=True)],

@@ -13,7 +13,8 @@ import numpy as np
 from boxcheck.gpu import Buffer, Gpu
 from boxcheck.kernels import reference
 from boxcheck.stress.digests import Digests
-from boxcheck.stress.products import POISON, Exact
+from boxcheck.stress.exact_products import Exact
+from boxcheck.stress.products import POISON
 
 RESULT_BIT = 1 << 20
 """In an fp32 that is an integer and not 0 this bit makes another number, whole or not, and no denormal, which some
@@ -26,9 +27,9 @@ def blind_kernels(product: Exact, stored: Any) -> tuple[str, ...]:
     """The comparing kernels that did not report just the damage that was done. Product 0, whose bits are `stored`, of
     shape (m, n), lies in C; it does not afterwards."""
     blind = []
-    if not _sees_a_row(product, stored):
+    if not sees_a_row(product, 0, *_damaged(stored)):
         blind.append("bc_check_rows")
-    if not _sees_inputs(product):
+    if not sees_inputs(product):
         blind.append("bc_check_matrix")
     return (*blind, *_blind_digests(product, stored))
 
@@ -44,19 +45,21 @@ def _damaged(stored: Any) -> tuple[int, int]:
     return int(rows[-1]), int(columns[-1])
 
 
-def _sees_a_row(product: Exact, stored: Any) -> bool:
-    row, column = _damaged(stored)
+def sees_a_row(product: Exact, number: int, row: int, column: int) -> bool:
+    """Whether damage to this element of the stored product `number`, which is right and not 0 there, is told as a wrong
+    row, and nothing is before and after it. Takes three comparisons of C."""
     word = row * product.shape[1] + column
     product.clear()
-    silent = product.verify(0) == 0
+    silent = product.verify(number) == 0
     _flip(product.gpu, product.c, word, RESULT_BIT)
-    seen = product.verify(0) == 1 and [one[0] for one in product.wrong_rows()] == [row]
+    seen = product.verify(number) == 1 and [one[0] for one in product.wrong_rows()] == [row]
     _flip(product.gpu, product.c, word, RESULT_BIT)
     product.clear()
-    return silent and seen and product.verify(0) == 0
+    return silent and seen and product.verify(number) == 0
 
 
-def _sees_inputs(product: Exact) -> bool:
+def sees_inputs(product: Exact) -> bool:
+    """Whether damage to a word of each input, which are right, is told, and nothing after it."""
     damage = [(buffer, buffer.size_bytes // 8 + at) for at, buffer in enumerate((product.a, *product.b))]
     for buffer, word in damage:
         _flip(product.gpu, buffer, word, INPUT_BIT)

@@ -12,9 +12,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from boxcheck.registry import stress
 from boxcheck.stress import Rig, Sample
+
+if TYPE_CHECKING:
+    from boxcheck.stress.copy_ends import Ends
+    from boxcheck.stress.transfer_proof import Proofs
 
 FULL_BYTES = 256 << 20
 TEST_BYTES = 256 << 10
@@ -40,12 +45,19 @@ def copy(rig: Rig) -> Iterator[Sample]:
     Options: `megabytes` (of one round, 256), `size=test`.
     """
     from boxcheck.stress.copy_ends import Ends
-    from boxcheck.stress.transfers import Verifier, self_test
+    from boxcheck.stress.transfer_proof import Proofs
+    from boxcheck.stress.transfers import Verifier
 
-    yield self_test("copy", Verifier(rig.gpu))
+    proofs = Proofs("copy", [Verifier(rig.gpu)])
+    yield from proofs.all()
     ends = Ends(rig)
     yield from ends.refused
     rig.wait_for_start()
+    yield from _cycles(rig, ends, proofs)
+    yield from proofs.all()
+
+
+def _cycles(rig: Rig, ends: Ends, proofs: Proofs) -> Iterator[Sample]:
     piece = min(PIECE_SECONDS, rig.seconds / PIECES_A_RUN)
     began, cycles = time.monotonic(), 0
     while cycles == 0 or time.monotonic() - began < rig.seconds:
@@ -56,4 +68,5 @@ def copy(rig: Rig) -> Iterator[Sample]:
                 rig.beat(
                     f"{' and '.join(directions)}, {kind} memory", (time.monotonic() - began) / max(rig.seconds, 1e-3))
                 yield from ends.piece(kind, directions, piece)
+                yield from proofs.due()
         cycles += 1

@@ -12,6 +12,7 @@ from boxcheck.registry import check, limit, skipped, unknown
 from boxcheck.stress import Sample, StressResults
 from boxcheck.stress.copy import DIRECTIONS, names
 from boxcheck.stress.judging import asks, judge_value, judge_wrong, middle, per_gpu, subject_of
+from boxcheck.stress.kept import small_sizes
 from boxcheck.stress.transfer_judging import good, judge_drop, listed
 
 RATES = {
@@ -165,6 +166,9 @@ def rate_drop(results: StressResults, want: Profile) -> Iterator[Finding]:
 
     Why it matters: a link that warms up and begins to repair packets, or falls back to fewer lanes, does so under load.
     What to do: boxcheck doctor pcie aer (ends in PARTIAL), right after the run; watch the link while it runs.
-    Not a fault: a few percent; a processor's, which other programs share, unless it collapses.
+    Not a fault: a few percent; what small sizes on a processor give, which other programs share: not judged.
     """
+    if (small := small_sizes(results)) is not None:
+        yield small
+        return
     yield from judge_drop(results, "copy", lambda info, one: one.gpu == info.key, LINK)

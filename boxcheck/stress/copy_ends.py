@@ -7,10 +7,8 @@ which the GPU's kernels know. So no round waits for the host to make data.
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +17,7 @@ from boxcheck.gpu import GpuError, HostBuffer
 from boxcheck.kernels import reference
 from boxcheck.stress import Rig, Sample, WrongWord
 from boxcheck.stress.copy import FULL_BYTES, KINDS, TEST_BYTES
-from boxcheck.stress.products import bits_word
+from boxcheck.stress.host_look import Seen, look, same
 from boxcheck.stress.transfers import (
     GRANULE,
     MOST_WORDS,
@@ -41,16 +39,6 @@ WHOLE = 3.5
 """A piece's time with verification, in times of its copying, at most: the host compares about as fast as a fast link
 copies, or slower."""
 LEAST_BYTES = SLICES * 4096
-READ_BACK_PLACES, READ_BACK_BYTES = 4, 1024
-"""Of what arrives on the GPU in a round, so much is read back and compared by the host."""
-_compare = ctypes.CDLL(None).memcmp
-_compare.argtypes, _compare.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t], ctypes.c_int
-
-
-def same(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:
-    """Whether two arrays of one size hold the same bytes. By the C library's memcmp: more than twice as fast as numpy,
-    which makes an array of truth values first."""
-    return bool(_compare(one.ctypes.data, other.ctypes.data, one.nbytes) == 0)
 
 
 class Ends:
@@ -120,7 +108,7 @@ class Ends:
             self._round(list(loads.values()), source, target, turn)
             if down is not None:
                 since = time.monotonic()
-                self._read_back(down, order ^ turn, keys[-1])
+                down.unseen.add(self._read_back(order ^ turn, keys[-1]))
                 down.verify_seconds += time.monotonic() - since
                 self.verifier.check_and_poison(self.got, 0, self.granules, keys[-1], self.tally)
             since = time.monotonic()
@@ -131,7 +119,7 @@ class Ends:
             since = time.monotonic()
             down.wrong, down.records = self.tally.read()
             if not down.wrong:
-                down.wrong, down.words = len(down.unseen), down.unseen[:MOST_WORDS]
+                down.wrong, down.words = down.unseen.wrong, down.unseen.words
             down.verify_seconds += time.monotonic() - since
         for load in loads.values():
             yield self._sample(load, kind, "both." if len(loads) > 1 else "", keys)
@@ -172,21 +160,24 @@ class Ends:
                 left = MOST_WORDS - len(load.records)
                 load.records += [(first + word, want, have, have) for word, want, have in wrong[:left]]
 
-    def _read_back(self, load: Load, number: int, key: int) -> None:
+    def _read_back(self, number: int, key: int) -> Seen:
         """Compares parts of what arrived on the GPU, as the host reads them, with the pattern that was made here: it
         sees what a GPU's own comparison that sees nothing does not."""
-        for place in range(READ_BACK_PLACES):
-            start = key_of(key, place) % (self.size_bytes // READ_BACK_BYTES) * READ_BACK_BYTES
-            at, inside = divmod(start, self.slice_bytes)
-            expected = self.slice_of(self.pattern, at ^ number)[inside:inside + READ_BACK_BYTES]
-            found = self.verifier.gpu.read(self.got, READ_BACK_BYTES, start)
-            if not same(found, expected):
-                load.unseen += [
-                    WrongWord(
-                        index=start // 4 + word, expected=want, found=have,
-                        where=f"byte 0x{start + 4 * word:x} (copy {at} of {SLICES}), read by the host",
-                        kind=f"{bits_word(want, have)}; the GPU's own comparison saw nothing wrong")
-                    for word, want, have in differences(found.view(np.uint32), expected.view(np.uint32))]
+        each = self.slice_bytes // GRANULE
+
+        def expected(granule: int, count: int) -> npt.NDArray[np.uint32]:
+            parts = []
+            while count:
+                at, inside = divmod(granule, each)
+                some = min(count, each - inside)
+                words = self.slice_of(self.pattern, at ^ number).view(np.uint32)
+                parts.append(words[4 * inside:4 * (inside + some)])
+                granule, count = granule + some, count - some
+            return np.concatenate(parts)
+
+        return look(
+            self.verifier.gpu, self.got, self.granules, expected, key,
+            where=lambda word: f"byte 0x{4 * word:x} (copy {4 * word // self.slice_bytes} of {SLICES})")
 
     def _sample(self, load: Load, kind: str, both: str, keys: Sequence[int]) -> Sample:
         device, rounds = self.gpu.info.key, len(keys)
@@ -218,7 +209,7 @@ class Load:
         self.verify_seconds = 0.0
         self.wrong = 0
         self.records: list[Record] = []
-        self.unseen: list[WrongWord] = []
+        self.unseen = Seen()
         """What the host read back wrong from the GPU."""
         self.words: list[WrongWord] = []
         """Those that the sample names, where nothing else tells of them."""

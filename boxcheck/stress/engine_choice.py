@@ -127,7 +127,7 @@ def trial(rig: Rig, engine: Engine, shape: Shape, seconds: float) -> Sample:
     last has the bits of its first time."""
     m, n, k = shape
     rig.beat(f"{engine.element}: timing {engine.name}", 0.0)
-    with naming(engine), Random(rig.gpu, engine, shape, rig.seed) as product:
+    with naming(rig, engine), Random(rig.gpu, engine, shape, rig.seed) as product:
         gpu = rig.gpu
         reference = learn(product)
         notes: dict[str, str | int | float] = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 
 import msgspec
 
@@ -21,16 +22,33 @@ class Growth:
     def __init__(self) -> None:
         self.grown = 0
         self.resets = 0
+        self.most_step = 0
+        """The largest growth between two readings. Readings that showed nothing new may be left out between them."""
         self._last: tuple[float, int] | None = None
 
-    def add(self, seconds: float, count: int) -> None:
+    def add(self, seconds: float, count: int) -> bool:
+        """Whether it was taken; not where it came in the wrong order."""
         if self._last is not None:
             then, before = self._last
             if count < before and seconds - then < RACE_SECONDS:
-                return
-            self.grown += count - before if count >= before else count
+                return False
+            step = count - before if count >= before else count
+            self.grown += step
+            self.most_step = max(self.most_step, step)
             self.resets += count < before
         self._last = (seconds, count)
+        return True
+
+    def add_column(self, seconds: Sequence[float], counts: Sequence[int]) -> None:
+        """The same as each by itself."""
+        if counts.count(counts[0]) == len(counts):
+            # Where one was taken, those alike after it change nothing but when it was last seen.
+            count = counts[0]
+            if any(self.add(second, count) for second in seconds):
+                self.add(seconds[-1], count)
+        else:
+            for second, count in zip(seconds, counts, strict=True):
+                self.add(second, count)
 
 
 class Fall(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +109,10 @@ class Told:
 
     def add(self, seconds: float, told: bool) -> None:
         (self._told if told else self._untold).append(seconds)
+
+    def add_column(self, seconds: array[float], told: bool) -> None:
+        """Each of them."""
+        (self._told if told else self._untold).extend(seconds)
 
     def longest_gap(self) -> float:
         """The longest time in which it was asked and told nothing, after it had told something; in seconds, up to

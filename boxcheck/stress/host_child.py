@@ -24,6 +24,7 @@ WORKS = {
     "cpu": "boxcheck.stress.host_cpu_work",
     "memory": "boxcheck.stress.host_memory_work",
     "drive": "boxcheck.stress.host_nvme_work",
+    "network": "boxcheck.stress.host_net_work",
 }
 """Modules that have `begin(job, pulse) -> Work`. They load numpy, after the process is pinned."""
 ALIVE_SECONDS = 0.5

@@ -11,10 +11,11 @@ Only processors that this process may use are counted: a container or cpuset may
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
+from boxcheck.gpu import GpuError
 from boxcheck.host import Host
 from boxcheck.model import Unread
 from boxcheck.probes.attributes import integer, numbered, parse_cpu_list
@@ -56,6 +57,28 @@ def cores(host: Host, allowed: Collection[int]) -> tuple[Core, ...]:
             cpu=cpu, threads=threads, package=package if isinstance(package, int) else 0, node=nodes.get(cpu, 0),
             kind="efficient" if cpu in efficient else ""))
     return tuple(found)
+
+
+def left_over(found: Sequence[Core], spare: int) -> tuple[Core, ...]:
+    """The cores that may be used where so many are to be left to others: taken from each node in turn, since GPUs hang
+    on all of them, the first of each first, which take most interrupts. At least one is used."""
+    nodes: dict[int, list[Core]] = {}
+    for core in found:
+        nodes.setdefault(core.node, []).append(core)
+    free: set[int] = set()
+    while len(free) < min(spare, len(found) - 1):
+        for mine in nodes.values():
+            if mine and len(free) < min(spare, len(found) - 1):
+                free.add(mine.pop(0).cpu)
+    return tuple(core for core in found if core.cpu not in free)
+
+
+def spare_of(options: Mapping[str, str]) -> int:
+    """The option `spare`. GpuError where it is no number of cores."""
+    word = options.get("spare", "0")
+    if not word.isdecimal() or len(word) > 4:
+        raise GpuError("unsupported", f"spare={word} is no number of cores")
+    return int(word)
 
 
 def node_of(host: Host) -> Mapping[int, int]:

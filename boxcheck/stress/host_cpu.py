@@ -38,14 +38,14 @@ SAMPLES = 12
 def cpu(rig: Rig) -> Iterator[Sample]:
     """Matrix products on every core of the processor, each verified, and the core of a wrong one named.
 
-    Options: `threads=all` (every logical processor, not one of each core), `elements` (fp64 or fp32; both),
-    `size=test`.
+    Options: `threads=all` (every logical processor, not one of each core), `elements` (fp64 or fp32; both), `spare`
+    (cores that are left free; beside GPUs one for each and one more), `size=test`.
     """
     from boxcheck.stress.host_orders import Job, Order, fault_of, full_size
     from boxcheck.stress.host_team import Team, followed, stop_if_none_is_left
 
     elements = _elements(rig)
-    found = _cores(rig)
+    found, spared = _cores(rig)
     fault, after = fault_of(rig)
     side = FULL_SIDE if full_size(rig) else TEST_SIDE
     jobs = [
@@ -57,7 +57,7 @@ def cpu(rig: Rig) -> Iterator[Sample]:
     with Team(rig, jobs) as team:
         facts = team.ready("starting a process on each core")
         stop_if_none_is_left(team)
-        common = _common(facts)
+        common = {**_common(facts), **({"spared_cores": spared} if spared else {})}
         rig.wait_for_start()
         team.restart()
         for number, element in enumerate(elements):
@@ -68,7 +68,8 @@ def cpu(rig: Rig) -> Iterator[Sample]:
             left = max(0.0, rig.seconds - team.elapsed) / (len(elements) - number)
             yield from _Phase(rig, team, found, element, {**common, "side": side}).run(left)
         by_name = {core.name: core for core in found}
-        yield from followed(team, "cpu.cores", rig.gpu.info.key, lambda name: _place(by_name[name]))
+        more = {"spared_cores": spared} if spared else {}
+        yield from followed(team, "cpu.cores", rig.gpu.info.key, lambda name: _place(by_name[name]), more)
 
 
 class _Phase:
@@ -178,20 +179,21 @@ def _common(facts: Mapping[str, object]) -> dict[str, str | int | float]:
     return dict(getattr(first, "notes", {}))
 
 
-def _cores(rig: Rig) -> tuple[Core, ...]:
-    """One logical processor of each core, or all of them."""
+def _cores(rig: Rig) -> tuple[tuple[Core, ...], int]:
+    """One logical processor of each core, or all of them, and how many cores were left to others."""
     from boxcheck.host.live import LiveHost
-    from boxcheck.stress.host_cores import Core, cores
+    from boxcheck.stress.host_cores import Core, cores, left_over, spare_of
 
     word = rig.options.get("threads", "one")
     if word not in ("one", "all"):
         raise GpuError("unsupported", f"threads={word} is neither `one` (of each core) nor `all`")
-    found = cores(LiveHost(), os.sched_getaffinity(0))
-    if word == "one":
-        return found
-    return tuple(
-        Core(cpu=cpu, threads=(cpu,), package=core.package, node=core.node, kind=core.kind)
-        for core in found for cpu in core.threads)
+    there = cores(LiveHost(), os.sched_getaffinity(0))
+    found = left_over(there, spare_of(rig.options))
+    if word == "all":
+        return tuple(
+            Core(cpu=cpu, threads=(cpu,), package=core.package, node=core.node, kind=core.kind)
+            for core in found for cpu in core.threads), len(there) - len(found)
+    return found, len(there) - len(found)
 
 
 def _elements(rig: Rig) -> list[str]:

@@ -156,4 +156,7 @@ def core_lost(results: StressResults, want: Profile) -> Iterator[Finding]:
             core, says = not_run[0].notes["core"], not_run[0].notes["says"]
             yield unknown(subject, f"{len(not_run)} of {many(number, 'core')} not run to the end; core {core}: {says}")
         elif not bad:
-            yield passed(subject, f"{many(number, 'core')} came to the end", measured=Quantity(0, "cores lost"))
+            spared = int(whole.notes.get("spared_cores", 0))
+            told = f"{number} of {many(number + spared, 'core')}" if spared else many(number, "core")
+            left = f"; {spared} left to the GPUs' workers" if spared else ""
+            yield passed(subject, f"{told} came to the end{left}", measured=Quantity(0, "cores lost"))

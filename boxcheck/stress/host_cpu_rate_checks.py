@@ -62,7 +62,10 @@ def rate(results: StressResults, want: Profile) -> Iterator[Finding]:
         else:
             busy = busy_percent(_timed(results, key))
             says = f"{says}, {broken_bound(value, bound)}"
-            if outcome_of(value, bound) is not Outcome.PASS and busy < LEAST_BUSY_PERCENT:
+            spared = sample.notes.get("spared_cores") if sample is not None else None
+            if outcome_of(value, bound) is not Outcome.PASS and spared:
+                yield skipped(subject, f"not judged beside GPUs, to which {spared} cores were left; {says}")
+            elif outcome_of(value, bound) is not Outcome.PASS and busy < LEAST_BUSY_PERCENT:
                 yield unknown(
                     subject, f"{says}; other programs took {100 - busy:.0f} % of the cores' time", limit=bound,
                     measured=Quantity(value, bound.unit), help=("stop what else runs, and repeat",))

@@ -22,9 +22,9 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from boxcheck.gpu import GpuError
 from boxcheck.registry import stress
 from boxcheck.stress import Rig, Sample
+from boxcheck.stress.options import number_of
 
 if TYPE_CHECKING:
     from boxcheck.stress.host_cores import Core
@@ -45,15 +45,18 @@ def dram(rig: Rig) -> Iterator[Sample]:
     """Main memory: triad and copy on all NUMA nodes at once, then patterns over half of what is available.
 
     Options: `percent` (of the memory that is available, 50; 90 at most, and the host keeps what it needs), `megabytes`
-    (MiB at most), `size=test`.
+    (MiB at most), `spare` (cores that are left free; beside GPUs one for each and one more), `size=test`.
     """
     from boxcheck.host.live import LiveHost
-    from boxcheck.stress.host_cores import cores, nodes_without_cores
+    from boxcheck.stress.host_cores import cores, left_over, nodes_without_cores, spare_of
     from boxcheck.stress.host_memory_run import MemoryRun
     from boxcheck.stress.host_team import Team, followed, stop_if_none_is_left
 
     host = LiveHost()
-    found = cores(host, os.sched_getaffinity(0))
+    there = cores(host, os.sched_getaffinity(0))
+    found = left_over(there, spare_of(rig.options))
+    spared: dict[str, str | int | float] = (
+        {"spared_cores": len(there) - len(found)} if len(found) < len(there) else {})
     room = _room(rig, len(found))
     by_name = {core.name: core for core in found}
     without = ", ".join(map(str, nodes_without_cores(host)))
@@ -62,14 +65,15 @@ def dram(rig: Rig) -> Iterator[Sample]:
         stop_if_none_is_left(team)
         rig.wait_for_start()
         team.restart()
-        run = MemoryRun(rig, team, by_name, room, {"nodes_without_cores": without} if without else {})
+        run = MemoryRun(
+            rig, team, by_name, room, {**({"nodes_without_cores": without} if without else {}), **spared})
         yield from run.streams(_array_bytes(rig, found, room) // 8)
         if not rig.stopping():
             yield from run.patterns()
         stop_if_none_is_left(team)
         yield from followed(
             team, "dram.processes", rig.gpu.info.key,
-            lambda name: {"core": by_name[name].cpu, "node": by_name[name].node})
+            lambda name: {"core": by_name[name].cpu, "node": by_name[name].node}, spared)
 
 
 def _room(rig: Rig, processes: int) -> HostRoom:
@@ -78,26 +82,12 @@ def _room(rig: Rig, processes: int) -> HostRoom:
     from boxcheck.stress.host_memory_room import HALF, MOST_PERCENT, host_room
     from boxcheck.stress.host_orders import full_size
 
-    percent = _number(rig, "percent", 1, MOST_PERCENT)
-    megabytes = _number(rig, "megabytes", 1, MOST_MEGABYTES)
+    percent = number_of(rig.options, "percent", 1, MOST_PERCENT)
+    megabytes = number_of(rig.options, "megabytes", 1, MOST_MEGABYTES)
     most = int(megabytes) << 20 if megabytes is not None else None
     if not full_size(rig):
         most = TEST_SHARE_BYTES * processes
     return host_room(LiveHost(), HALF if percent is None else percent, most)
-
-
-def _number(rig: Rig, name: str, low: float, high: float) -> float | None:
-    """An option that is a number; None where it was not given."""
-    word = rig.options.get(name)
-    if word is None:
-        return None
-    try:
-        value = float(word)
-    except ValueError:
-        value = low - 1
-    if not low <= value <= high:
-        raise GpuError("unsupported", f"{name}={word} is no number from {low:g} to {high:g}")
-    return value
 
 
 def _jobs(rig: Rig, cores: tuple[Core, ...], room: HostRoom) -> list[Job]:

@@ -163,8 +163,13 @@ def triad(results: StressResults, memory: Memory, want: Profile) -> Iterator[Fin
             parts = f" ({each})" if len(nodes) > 1 else ""
             says = f"triad {value:.1f} GB/s{parts}, {_of_theory(value, memory)}"
             busy = middle([float(one.notes.get("busy_percent", 100.0)) for one in timed])
+            spared = timed[-1].notes.get("spared_cores")
             if bound is None:
                 yield skipped(subject, f"the profile sets no {TRIAD}; {says}")
+            elif outcome_of(value, bound) is not Outcome.PASS and spared:
+                yield skipped(
+                    subject, f"not judged beside GPUs, to which {spared} cores were left; {says}, "
+                    f"{broken_bound(value, bound)}")
             elif outcome_of(value, bound) is not Outcome.PASS and busy < LEAST_BUSY_PERCENT:
                 taken = f"other programs took {100 - busy:.0f} % of the cores' time"
                 yield unknown(

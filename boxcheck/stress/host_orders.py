@@ -16,7 +16,7 @@ Notes = Mapping[str, str | int | float]
 class Job(msgspec.Struct, frozen=True, kw_only=True, tag="job", tag_field="is"):
     """The first line to a process: what it is there for."""
 
-    work: Literal["cpu", "memory", "drive"]
+    work: Literal["cpu", "memory", "drive", "network"]
     name: str
     """What it works on, as a person calls it: `core 3`, `nvme0n1`."""
     number: int

@@ -249,10 +249,11 @@ class Team:
 
 
 def followed(
-    team: Team, what: str, key: str, notes_of: Callable[[str], Mapping[str, str | int | float]]
+    team: Team, what: str, key: str, notes_of: Callable[[str], Mapping[str, str | int | float]],
+    more: Mapping[str, str | int | float] | None = None,
 ) -> Iterator[Sample]:
     """How many processes came to their end: each that hung or crashed is wrong, each that could not start, or was ended
-    from outside, unchecked."""
+    from outside, unchecked. `more` is told of all of them."""
     for name, lost in team.lost.items():
         bad = lost.kind in ("hang", "crash")
         help = {"help": lost.help} if lost.help else {}
@@ -261,7 +262,7 @@ def followed(
             notes={**notes_of(name), "kind": lost.kind, "says": lost.says, **help})
     yield Sample(
         what=what, gpu=key, seconds=team.elapsed, of="digests", checked=len(team.members), wrong=0,
-        notes={"all": len(team.members) + len(team.lost), "came_through": len(team.members)})
+        notes={"all": len(team.members) + len(team.lost), "came_through": len(team.members), **(more or {})})
 
 
 def stop_if_none_is_left(team: Team) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
+from typing import Any, TypeAlias, TypeVar
+
+import msgspec
 
 from boxcheck.gpu import GpuInfo
 from boxcheck.model import BOX, Finding, Limit, Quantity, Subject
@@ -17,6 +20,9 @@ the work began or while a kernel was built is of a kind of its own: a driver tha
 _GRAVEST = ("lost", "hang", "crash")
 _NEXT = ("boxcheck triage on the kernel log of this time says what the driver reported", )
 SHOWN = 3
+T = TypeVar("T")
+Kind: TypeAlias = tuple[str, str, str | None]
+"""Name of samples, their device, their peer."""
 
 
 def subject_of(results: StressResults, key: str) -> Subject:
@@ -52,7 +58,7 @@ def judge_wrong(
 ) -> Finding:
     """Pass when all that was compared was right, fail on any wrong word, unknown when nothing was compared."""
     subject = subject_of(results, key)
-    checked, wrong = sum(one.checked for one in samples), sum(one.wrong for one in samples)
+    checked, wrong = sum([one.checked for one in samples]), sum([one.wrong for one in samples])
     if wrong:
         words = [word for one in samples for word in one.words][:SHOWN]
         times = sum(1 for one in samples if one.wrong)
@@ -67,10 +73,73 @@ def judge_wrong(
 
 def per_gpu(results: StressResults, prefix: str) -> Iterator[tuple[GpuInfo, tuple[Sample, ...]]]:
     """Every GPU of the run, with its samples whose name begins so."""
-    named = results.named(prefix)
+    found = by_gpu(results, prefix)
     for info in results.gpus:
-        key = info.key  # made anew each time it is asked for
-        yield info, tuple(sample for sample in named if sample.gpu == key)
+        yield info, found.get(info.key, ())
+
+
+def by_gpu(results: StressResults, prefix: str) -> Mapping[str, tuple[Sample, ...]]:
+    """Samples whose name begins so, by key; GPUs without any are left out. Sorted once for all checks of a module: a
+    day has a million samples, and a module ten checks."""
+    sorted_out = _sorted_out(results)
+    known = sorted_out.by_gpu.get(prefix)
+    if known is None:
+        found: dict[str, list[Sample]] = {}
+        for sample in results.named(prefix):
+            if sample.gpu in found:
+                found[sample.gpu].append(sample)
+            else:
+                found[sample.gpu] = [sample]
+        known = sorted_out.by_gpu[prefix] = {key: tuple(some) for key, some in found.items()}
+    return known
+
+
+def by_kind(results: StressResults) -> Mapping[Kind, Sequence[Sample]]:
+    """Samples by name, device and peer, in the order in which kinds first came. Sorted once for all who ask."""
+    sorted_out = _sorted_out(results)
+    if sorted_out.by_kind is None:
+        found: dict[Kind, list[Sample]] = {}
+        for sample in results.samples:
+            kind = (sample.what, sample.gpu, sample.peer)
+            if kind in found:
+                found[kind].append(sample)
+            else:
+                found[kind] = [sample]
+        sorted_out.by_kind = found
+    return sorted_out.by_kind
+
+
+class _Sorted(msgspec.Struct):
+    results: StressResults
+    by_gpu: dict[str, Mapping[str, tuple[Sample, ...]]] = {}
+    by_kind: Mapping[Kind, Sequence[Sample]] | None = None
+    made: dict[tuple[object, ...], Any] = {}
+
+
+_last: _Sorted | None = None
+"""The results that were judged last, sorted. They are held, so that no others can be taken for them."""
+
+
+def _sorted_out(results: StressResults) -> _Sorted:
+    global _last
+    if _last is None or _last.results is not results:
+        _last = _Sorted(results)
+    return _last
+
+
+def once(results: StressResults, key: tuple[object, ...], make: Callable[[], T]) -> T:
+    """What several checks need of the same results, made once. `key` tells it from all else that is made of them."""
+    made = _sorted_out(results).made
+    if key not in made:
+        made[key] = make()
+    found: T = made[key]
+    return found
+
+
+def forget() -> None:
+    """Lets go of the results that were judged last: those of a day take 100 MB."""
+    global _last
+    _last = None
 
 
 def judge_value(
@@ -118,7 +187,7 @@ def completed(results: StressResults, want: Profile) -> Iterator[Finding]:
         trouble = _gravest([one for one in results.troubles if info.key in one.gpus])
         if trouble is None and info.key in results.ended and results.stopped:
             yield unknown(subject, "stopped before its end")
-        elif trouble is None and info.key in results.ended and not results.verified(info.key):
+        elif trouble is None and info.key in results.ended and not verified(results, info.key):
             yield unknown(subject, "came to its end and verified nothing")
         elif trouble is None and info.key in results.ended:
             yield passed(subject, "came to its end")
@@ -132,6 +201,13 @@ def completed(results: StressResults, want: Profile) -> Iterator[Finding]:
                 title=f"{subject}: {_verb(trouble.kind)} under load", where=str(subject))
         else:
             yield unknown(subject, f"not run: {trouble.says}", help=(trouble.help,) if trouble.help else ())
+
+
+def verified(results: StressResults, key: str) -> bool:
+    """As StressResults.verified, of samples that were sorted before."""
+    return any(
+        any(one.checked for one in some) for (what, gpu, peer), some in by_kind(results).items()
+        if key in (gpu, peer) and not what.endswith("self-test"))
 
 
 def _gravest(troubles: Sequence[Trouble]) -> Trouble | None:

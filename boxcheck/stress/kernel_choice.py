@@ -14,7 +14,8 @@ from boxcheck.kernels.catalogue import portable_product
 from boxcheck.kernels.matrix import ElementName, MatrixKernel
 from boxcheck.stress import Sample, WrongWord
 from boxcheck.stress.comparators import blind_kernels
-from boxcheck.stress.products import Engine, Exact, bits_word
+from boxcheck.stress.exact_products import Exact
+from boxcheck.stress.products import Engine, bits_word
 
 
 @cache
@@ -26,6 +27,14 @@ def tuned() -> tuple[MatrixKernel, ...]:
     return tuple(
         kernel for name in ("wgmma", "mma", "wmma") if find_spec(f"boxcheck.kernels.{name}")
         for kernel in import_module(f"boxcheck.kernels.{name}").kernels())
+
+
+def kernel_names() -> dict[str, ElementName]:
+    """Name of every matrix kernel, and the element that it multiplies."""
+    from boxcheck.kernels.matrix import ELEMENTS
+
+    portable = [portable_product(element) for element in ELEMENTS]  # type: ignore[arg-type]
+    return {kernel.name: kernel.element for kernel in (*tuned(), *portable)}
 
 
 def candidates(arch: str, element: ElementName) -> tuple[MatrixKernel, ...]:

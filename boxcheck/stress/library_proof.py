@@ -15,9 +15,10 @@ from boxcheck.gpu.vendor_library import say
 from boxcheck.kernels.matrix import MatrixKernel
 from boxcheck.model import Unread
 from boxcheck.stress import Rig, Sample, WrongWord
+from boxcheck.stress.exact_products import Exact
 from boxcheck.stress.kernel_choice import prove
 from boxcheck.stress.locate import locate
-from boxcheck.stress.products import Engine, Exact, Shape
+from boxcheck.stress.products import Engine, Shape
 
 State = Literal[
     "absent",  # there is no such library
@@ -56,7 +57,11 @@ def look_for_library(rig: Rig) -> Library | Unread | None:
     plain = getattr(rig.gpu, "real", rig.gpu) is rig.gpu
     wanted = asked == "library" or (asked is None and "kernel" not in rig.options)
     timed = rig.full_size and rig.options.get("phase") != "exact"
-    found = open_library(rig.gpu) if wanted and plain and timed else None
+    found = None
+    if wanted and plain and timed:
+        rig.working("the vendor's library")
+        found = open_library(rig.gpu)
+        rig.working(None)
     if asked == "library" and (found is None or isinstance(found, Unread)):
         why = "it needs a GPU, full size, no injected fault and a power phase" if found is None else found.why
         raise GpuError("unsupported", f"engine=library: {why}")
@@ -78,7 +83,7 @@ def with_library(rig: Rig, own: tuple[MatrixKernel, ...], library: Library | Unr
         return candidates.without_library("unsupported", f"{engine} has no products of {element} that boxcheck calls")
     product = LibraryProduct(library, element)
     rig.beat(f"{element}: proving {engine}", 0.0)
-    with naming(product):
+    with naming(rig, product):
         sample, refused = prove(rig.gpu, product)
         if refused is not None and not isinstance(refused, LibraryError):
             raise refused
@@ -103,11 +108,17 @@ def _proof(sample: Sample, product: LibraryProduct) -> Sample:
 
 
 @contextmanager
-def naming(engine: Engine) -> Iterator[None]:
-    """Says of what breaks the device while a library multiplies that it did: the driver names no kernel."""
+def naming(rig: Rig, engine: Engine) -> Iterator[None]:
+    """Says of what breaks the device while a library multiplies that it did, for the driver names no kernel; and tells
+    the supervisor that it works, for its crash would be none of the GPU's."""
+    if isinstance(engine, LibraryProduct):
+        rig.working(engine.engine)
     try:
         yield
+        if isinstance(engine, LibraryProduct):
+            rig.working(None)
     except LibraryError:
+        rig.working(None)
         raise
     except GpuError as error:
         if not isinstance(engine, LibraryProduct):
@@ -131,7 +142,7 @@ def at_full_size(rig: Rig, candidates: Candidates, shape: Shape) -> Generator[Sa
     wrong = again = number = 0
     words: list[WrongWord] = []
     try:
-        with naming(product), Exact(rig.gpu, product, shape, rig.seed) as exact:
+        with naming(rig, product), Exact(rig.gpu, product, shape, rig.seed) as exact:
             for number in (0, 1):
                 exact.clear()
                 exact.multiply(number)

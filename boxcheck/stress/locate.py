@@ -8,7 +8,8 @@ import numpy as np
 
 from boxcheck.kernels import reference
 from boxcheck.stress import WrongWord
-from boxcheck.stress.products import POISON, Exact, bits_word
+from boxcheck.stress.exact_products import Exact
+from boxcheck.stress.products import POISON, bits_word
 
 MOST_ROWS = 4
 """Rows looked into; the others are counted."""

@@ -20,6 +20,7 @@ from boxcheck.stress import Rig, Sample
 if TYPE_CHECKING:
     from boxcheck.stress.p2p_fabric import Carried, Fabric, Pace
     from boxcheck.stress.p2p_plan import Piece
+    from boxcheck.stress.transfer_proof import Proofs
 
 PIECE_SECONDS = 0.25
 CYCLES = 5
@@ -36,23 +37,32 @@ def p2p(rig: Rig) -> Iterator[Sample]:
     reading; both ways; in a ring, all to all, one to all, all to one; latency. The first cycle is done whole, whatever
     time it takes. Options: `megabytes` (of one payload, 64), `size=test`.
     """
-    from boxcheck.stress.p2p_fabric import Fabric, Pace
-    from boxcheck.stress.p2p_latency import Latency
-    from boxcheck.stress.p2p_plan import cycle, latencies, small
-    from boxcheck.stress.transfers import during, self_test
+    from boxcheck.stress.p2p_fabric import Fabric
+    from boxcheck.stress.transfer_proof import Proofs
 
     count = len(rig.gpus)
     if count < 2:
         raise GpuError("unsupported", "p2p needs two GPUs")
     fabric = Fabric(rig)
-    for verifier in fabric.verifiers:
-        with during(verifier.gpu.info.key):
-            yield self_test("p2p", verifier)
+    proofs = Proofs("p2p", fabric.verifiers)
+    yield from proofs.all()
     for (one, other), (answer, says) in fabric.connect().items():
         yield Sample(
             what="p2p.access", gpu=fabric.keys[one], peer=fabric.keys[other], seconds=0.0, checked=0, wrong=0,
             notes={"access": answer, **({"says": says} if says else {})})
     fabric.allocate()
+    yield from _cycles(rig, fabric, proofs)
+    yield from proofs.all()
+
+
+def _cycles(rig: Rig, fabric: Fabric, proofs: Proofs) -> Iterator[Sample]:
+    """Small payloads, and then the cycles."""
+    from boxcheck.stress.p2p_fabric import Pace
+    from boxcheck.stress.p2p_latency import Latency
+    from boxcheck.stress.p2p_plan import cycle, latencies, small
+    from boxcheck.stress.transfers import during
+
+    count = len(fabric.gpus)
     for piece in small(count, fabric.reach):
         if rig.stopping():
             return
@@ -68,6 +78,7 @@ def p2p(rig: Rig) -> Iterator[Sample]:
                 return
             done = (time.monotonic() - began) / max(rig.seconds, 1e-3)
             yield from _carry(rig, fabric, piece, fabric.size_bytes, pace.rounds(piece), done, pace)
+            yield from proofs.due()
         for piece in chases:
             if rig.stopping():
                 return

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from boxcheck.model import Finding, Quantity, Subject
 from boxcheck.profile import Profile
-from boxcheck.registry import check, failed, limit, outcome_of, passed, skipped, unknown
+from boxcheck.registry import check, failed, limit, marginal, outcome_of, passed, skipped, unknown
 from boxcheck.stress import Sample, StressResults
 from boxcheck.stress.judging import SHOWN, cause_of, in_words, many, subject_of
 from boxcheck.stress.p2p_plan import Ends, expected
@@ -145,33 +145,94 @@ def access(results: StressResults, want: Profile) -> Iterator[Finding]:
     driver that allows it; amdgpu needs a kernel with CONFIG_HSA_AMD_P2P.
     Not a fault: GPUs whose vendor gives none, where the profile says that it is not asked for (access false). Where no
     pair has it and the profile says nothing, it is unknown: a run that copied by way of the host says nothing of peers.
+    Where some of one model have it and others not it is marginal, whatever the profile asks for. OpenCL has no call for
+    it, so that is unknown there.
     By hand: nvidia-smi topo -p2p rw; rocm-smi --showtopoaccess
     """
     bound, told = want.limit(ACCESS), answers(results)
     silent = [f"{one} > {other}" for one, other in pairs_of(results) if (one, other) not in told]
     refused = {pair: sample for pair, sample in told.items() if sample.notes.get("access") == "refused"}
-    without = [f"{one} > {other}" for (one, other), sample in told.items() if sample.notes.get("access") == "no"]
+    lacking = [pair for pair, sample in told.items() if sample.notes.get("access") == "no"]
+    by_opencl = [pair for pair in lacking if _backend(results, pair) == "opencl"]
+    without = [f"{one} > {other}" for one, other in lacking if (one, other) not in by_opencl]
     for pair, sample in refused.items():
         yield failed(
             pair_subject(results, pair), f"the driver says that it can, and then refuses: {sample.notes.get('says')}",
             cause=pair_cause(pair), help=BROKEN[1:], where=str(pair_subject(results, pair)))
     if silent:
         yield unknown(all_of(results), f"not asked: {listed(silent)}", notes=tuple(silent))
+    demanded = bound is not None and True in (bound.must, bound.should)
+    if by_opencl and (demanded or bound is None):  # it has no call for that, so nobody asked the driver
+        yield unknown(
+            all_of(results), "OpenCL gives GPUs no peer access: whether they have it was not asked, and copies went by "
+            "way of the host", notes=tuple(f"{one} > {other}" for one, other in by_opencl), help=(
+                "install ROCm or CUDA, so that their own runtime drives them; then run it again",))
+    elif by_opencl:
+        yield skipped(all_of(results), "OpenCL gives GPUs no peer access, and the profile does not ask for it")
     if without:
         says = f"no peer access: {listed(without)}; copies go by way of the host"
-        demanded = bound is not None and True in (bound.must, bound.should)
-        if bound is not None and demanded:
-            yield Finding(
-                check="", subject=all_of(results), outcome=outcome_of(False, bound), says=says, limit=bound,
-                help=BROKEN[1:], measured=Quantity(False), notes=tuple(without), cause="p2p-access:all",
-                title="GPUs have no access to each other's memory", where=listed(without))
-        elif bound is None and len(without) + len(refused) == len(told):
-            yield unknown(
-                all_of(results), "no pair of GPUs reaches another directly; what was compared went by way of the host: "
-                "this says nothing of peer copies", notes=tuple(without), help=BROKEN[1:])
-        else:
-            yield skipped(all_of(results), f"{says}; the profile does not ask for it", notes=tuple(without))
-    elif told and not refused and not silent:
+        yield from _without(results, want, without, [pair for pair in lacking if pair not in by_opencl], says, told)
+    elif told and not refused and not silent and not by_opencl:
         yield passed(all_of(results), f"all {len(told)} ordered pairs reach each other")
     elif not told and not silent:
         yield unknown(all_of(results), "no GPU was asked")
+
+
+def _without(
+    results: StressResults, want: Profile, without: Sequence[str], lacking: Sequence[Pair], says: str,
+    told: Mapping[Pair, Sample],
+) -> Iterator[Finding]:
+    """Pairs of which the driver says no: by the profile, and by what GPUs of the same model beside them have."""
+    bound = want.limit(ACCESS)
+    if bound is not None and True in (bound.must, bound.should):
+        yield Finding(
+            check="", subject=all_of(results), outcome=outcome_of(False, bound), says=says, limit=bound,
+            help=BROKEN[1:], measured=Quantity(False), notes=tuple(without), cause="p2p-access:all",
+            title="GPUs have no access to each other's memory", where=listed(without))
+        return
+    alike = {pair: sample for pair, sample in told.items() if _model(results, pair[0]) == _model(results, pair[1])}
+    reached = {pair for pair, sample in alike.items() if sample.notes.get("access") == "yes"}
+    bad = [pair for pair in lacking if pair in alike]
+    islands = _islands(reached, bad) if reached else ()
+    if reached and bad and not islands:
+        key = culprit(bad, list(alike))
+        where = "some pairs of one model" if key is None else place_of(results, key)
+        yield marginal(
+            all_of(results) if key is None else subject_of(results, key),
+            f"{f'no peer access with it, while {len(reached)} other ordered pairs have it' if key else says}, and "
+            "they are of one model", notes=tuple(without), help=(
+                *((f"compare {where} with the others: its slot and riser, the size of its BAR, ACS above it",)
+                  if key is not None else ()), *BROKEN[1:]),
+            cause="p2p-access:some" if key is None else cause_of(results, key), where=where,
+            title=f"{where}: no peer access, where others of its model have it")
+    elif bound is None and islands:
+        groups = " and ".join("+".join(group) for group in islands)
+        yield unknown(
+            all_of(results), f"GPUs reach each other only within {groups}, as bridges between cards or two sockets "
+            "make it; the profile does not say whether all must", notes=tuple(without))
+    elif bound is None and len(without) == len(told):
+        yield unknown(
+            all_of(results), "no pair of GPUs reaches another directly; what was compared went by way of the host: "
+            "this says nothing of peer copies", notes=tuple(without), help=BROKEN[1:])
+    else:
+        yield skipped(all_of(results), f"{says}; the profile does not ask for it", notes=tuple(without))
+
+
+def _islands(reached: Collection[Pair], lacking: Collection[Pair]) -> tuple[tuple[str, ...], ...]:
+    """Groups of two or more whose members all reach each other and nobody else; empty where it is not so. NVLink
+    bridges make such groups, and the sockets of hosts that pass no peer traffic between them."""
+    keys = sorted({key for pair in (*reached, *lacking) for key in pair})
+    groups = {
+        tuple(other for other in keys if other == key or ((key, other) in reached and (other, key) in reached))
+        for key in keys}
+    apart = sum(map(len, groups)) == len(keys) and all(len(group) > 1 for group in groups)
+    whole = sum(len(group) * (len(group) - 1) for group in groups) == len(reached)
+    return tuple(sorted(groups)) if apart and whole and len(groups) > 1 else ()
+
+
+def _model(results: StressResults, key: str) -> str:
+    return next((info.name for info in results.gpus if info.key == key), key)
+
+
+def _backend(results: StressResults, pair: Pair) -> str:
+    return next((info.backend for info in results.gpus if info.key == pair[0]), "")

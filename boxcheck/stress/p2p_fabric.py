@@ -8,20 +8,19 @@ from itertools import permutations
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from boxcheck.gpu import Buffer, Gpu, GpuError, HostBuffer, Mark
 from boxcheck.kernels import reference
 from boxcheck.kernels.catalogue import GRANULES_A_GROUP
 from boxcheck.stress import Rig, WrongWord
+from boxcheck.stress.host_look import Seen, look
 from boxcheck.stress.p2p_plan import STAGED, Ends, Piece, Way
-from boxcheck.stress.products import bits_word, groups_of
+from boxcheck.stress.products import groups_of
 from boxcheck.stress.transfers import (
     GRANULE,
     MOST_WORDS,
     Tally,
     Verifier,
-    differences,
     explain,
     key_of,
     megabytes,
@@ -34,7 +33,8 @@ TEST_BYTES = 64 << 10
 SMALL_BYTES = 64 << 10
 SMALL_TEST_BYTES = 4 << 10
 SLICES = 4
-READ_BACK_BYTES = 64 << 10
+READ_BACK_PLACES, READ_BACK_BYTES = 4, 16 << 10
+"""Of a piece's last payload, so much is compared by the host as well."""
 MOST_MARKS = 1024
 """Transfers of one piece that are in the queues at once."""
 
@@ -201,25 +201,14 @@ class Fabric:
                 record, link.first, keys, self.place,
                 moved=lambda word: "" if way.kernel else f" (copy {4 * word // part} of {SLICES})")
             for record in records[:MOST_WORDS]]
-        if not wrong:
-            words = self._read_back(link, size_bytes, keys[-1])
+        unseen = Seen() if wrong else look(
+            self.verifiers[link.ends[1]].gpu, link.got, size_bytes // GRANULE,
+            lambda granule, count: reference.pattern(link.first + granule, count, 0, keys[-1]), keys[-1],
+            places=READ_BACK_PLACES, place_bytes=READ_BACK_BYTES)
         return Carried(
             ends=link.ends, seconds=sum(times), gigabytes_per_second=rate_of(size_bytes, times),
             moved_bytes=size_bytes * len(keys), rounds=len(keys),
-            wrong=wrong or len(words), words=tuple(words[:MOST_WORDS]))
-
-    def _read_back(self, link: Link, size_bytes: int, key: int) -> list[WrongWord]:
-        """Words of a part of the last payload that the host finds wrong, where the target's own kernel found none."""
-        size = min(READ_BACK_BYTES, size_bytes)
-        granule = key_of(key, 5) % (size_bytes // GRANULE - size // GRANULE + 1)
-        found = self.verifiers[link.ends[1]].gpu.read(link.got, size, granule * GRANULE).view(np.uint32)
-        expected = reference.pattern(link.first + granule, size // GRANULE, 0, key)
-        return [
-            WrongWord(
-                index=4 * granule + at, expected=want, found=have,
-                where=f"byte 0x{16 * granule + 4 * at:x}, read by the host",
-                kind=f"{bits_word(want, have)}; the GPU's own comparison saw nothing wrong")
-            for at, want, have in differences(found, expected)]
+            wrong=wrong or unseen.wrong, words=tuple((words or unseen.words)[:MOST_WORDS]))
 
 
 class Pace:

@@ -9,7 +9,9 @@ from boxcheck.model import Finding, Limit, Quantity
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, limit, outcome_of, passed, skipped, unknown
 from boxcheck.stress import Sample, StressResults
+from boxcheck.stress.ceilings import IMPOSSIBLE, link_gbs
 from boxcheck.stress.judging import asks, cause_of, many, middle, subject_of
+from boxcheck.stress.kept import small_sizes
 from boxcheck.stress.p2p_checks import all_of, answers, by_pair, pairs_of
 from boxcheck.stress.p2p_plan import ENGINE_WRITE
 from boxcheck.stress.transfer_judging import (
@@ -44,7 +46,8 @@ def rate(results: StressResults, want: Profile) -> Iterator[Finding]:
 
     Why it matters: the slowest pair sets the pace of every collective; an all-reduce waits for it in each step.
     What to do: look at the links of both GPUs under load; packets that ACS sends by the root port take the long way.
-    Not a fault: a staged copy, which is no rate between GPUs; that pair is unknown here, and p2p.access names it.
+    Not a fault: a staged copy, which is no rate between GPUs; that pair is unknown here, and p2p.access names it. A
+    rate that no link between the two can have is unknown as well: nothing may have been copied, or a clock lies.
     By hand: boxcheck stress run p2p --gpu A --gpu B
     """
     if not results.full_size or not all(info.is_gpu for info in results.gpus):
@@ -55,13 +58,19 @@ def rate(results: StressResults, want: Profile) -> Iterator[Finding]:
             (ONE_WAY, "one way", one_way(results), pairs_of(results)),
             (BOTH_WAYS, "both ways", both_ways(results), [pair for pair in pairs_of(results) if pair[0] < pair[1]])):
         bound = want.limit(name)
+        ways = 1 if name == ONE_WAY else 2
+        impossible = {
+            pair: says for pair, gbs in rates.items() if (says := _too_fast(results, pair, gbs, ways)) is not None}
+        rates = {pair: gbs for pair, gbs in rates.items() if pair not in impossible}
+        for pair, says in impossible.items():
+            yield unknown(pair_subject(results, pair), f"{words}: {says}", help=IMPOSSIBLE)
         slowest = min(rates, key=lambda pair: rates[pair], default=None)
         if bound is None:
             measured = "nothing was timed" if slowest is None else (
                 f"slowest {' > '.join(slowest)} with {rates[slowest]:.1f} GB/s")
             yield skipped(all_of(results), f"the profile sets no rate {words}; {measured}")
             continue
-        lacking = [pair for pair in pairs if pair not in rates]
+        lacking = [pair for pair in pairs if pair not in rates and pair not in impossible]
         if lacking or not pairs:
             staged = [pair for pair in lacking if pair in said and said[pair].notes.get("access") != "yes"]
             why = "no peer access" if staged == lacking else "not timed, or not found right"
@@ -70,6 +79,18 @@ def rate(results: StressResults, want: Profile) -> Iterator[Finding]:
             yield unknown(all_of(results), f"{words}: {why}: {shown}", notes=notes)
         if slowest is not None:
             yield _judge_slowest(results, slowest, rates, bound, words)
+
+
+def _too_fast(results: StressResults, pair: Pair, gbs: float, ways: int = 1) -> str | None:
+    """Why a rate cannot be one of copies between these GPUs, in words; None where it can, and where nobody knows."""
+    infos = {info.key: info for info in results.gpus}
+    one, other = (infos.get(key) for key in pair)
+    most = link_gbs(one, other) if one is not None and other is not None else None
+    if most is None or gbs <= ways * most:
+        return None
+    return (
+        f"{gbs:.1f} GB/s are more than any link between these GPUs carries ({ways * most:g}): nothing may have been "
+        "copied, or the clock that timed it is wrong")
 
 
 def _judge_slowest(
@@ -128,7 +149,12 @@ def slow_pair(results: StressResults, want: Profile) -> Iterator[Finding]:
     names, found, compared = [info.key for info in results.gpus], [], 0
     for what in ("one-way.engine-write", "one-way.engine-read", "one-way.kernel-write", "one-way.kernel-read"):
         samples = by_pair(results, f"p2p.{what}")
-        cells = tuple(tuple(_middle(samples.get((one, other), ())) for other in names) for one in names)
+        rates = {pair: value for pair, of in samples.items() if (value := _middle(of)) is not None}
+        impossible = {pair: says for pair in rates if (says := _too_fast(results, pair, rates[pair])) is not None}
+        for pair, says in impossible.items():
+            found.append(unknown(pair_subject(results, pair), f"{what}: {says}", help=IMPOSSIBLE))
+        cells = tuple(
+            tuple(None if (one, other) in impossible else rates.get((one, other)) for other in names) for one in names)
         compared += sum(value is not None for row in cells for value in row) >= 3
         slow = slow_in(cells, PCIE_GBS)
         if slow is None:
@@ -161,8 +187,11 @@ def rate_drop(results: StressResults, want: Profile) -> Iterator[Finding]:
 
     Why it matters: a link that warms up and begins to repair packets, or falls back to fewer lanes, does so under load.
     What to do: boxcheck doctor pcie aer (ends in PARTIAL), right after the run; watch the link while it runs.
-    Not a fault: a few percent; a processor's, which other programs share, unless it collapses.
+    Not a fault: a few percent; what small sizes on a processor give, which other programs share: not judged.
     """
+    if (small := small_sizes(results)) is not None:
+        yield small
+        return
     yield from judge_drop(results, "p2p", lambda info, one: _doer(one) == info.key, LINK)
 
 

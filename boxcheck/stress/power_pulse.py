@@ -1,10 +1,10 @@
 """All GPUs start and stop together: the load step that trips a marginal power supply.
 
 Every worker follows one clock (CLOCK_MONOTONIC, one for the whole machine): at 2 Hz and a duty of 0.5 each multiplies
-for 250 ms from every full half second on, then rests as long. Products are of full-range data, two by turns. The last
-of each pulse is digested, and of those before it as many as 3 % of the time allows: samples say how many. A pulse whose
-time was over before a product could be started is missed, and counted so. The clocks and limits of the GPUs are left
-alone.
+for 250 ms from every full half second on, then rests as long. The first pulse comes when all are ready
+(`engine.start`). Products are of full-range data, two by turns. The last of each pulse is digested, and of those before
+it as many as 3 % of the time allows: samples say how many. A pulse whose time was over before a product could be
+started is missed, and counted so. The clocks and limits of the GPUs are left alone.
 
 By hand  boxcheck stress run power-pulse --seconds 60 --option hertz=0.5,1,2,5,10
 """
@@ -19,12 +19,15 @@ from typing import TYPE_CHECKING
 from boxcheck.gpu import GpuError
 from boxcheck.registry import stress
 from boxcheck.stress import Rig, Sample
+from boxcheck.stress.options import number_of
+from boxcheck.stress.pulse_lateness import lateness
 
 if TYPE_CHECKING:
     from boxcheck.stress.products import Random
     from boxcheck.stress.random_proof import Reference
 
 FREQUENCIES = (0.5, 1.0, 2.0, 5.0, 10.0)
+DUTY = 0.5
 LOWEST_HERTZ, HIGHEST_HERTZ = 0.05, 50.0
 SHAPE = (4096, 4096, 4096)
 """Small enough that a product ends within a millisecond or two of an edge."""
@@ -37,11 +40,13 @@ def power_pulse(rig: Rig) -> Iterator[Sample]:
     Options: `hertz` (a list, 0.05 to 50), `duty` (0.05 to 0.95, of full power), `size=test`.
     """
     from boxcheck.stress.kernel_choice import choose
-    from boxcheck.stress.matmul import costs, exact_phase, spacing
+    from boxcheck.stress.matmul_exact import exact_phase
+    from boxcheck.stress.matmul_power import costs, spacing
     from boxcheck.stress.products import Random
     from boxcheck.stress.random_proof import learn
 
-    hertz, duty = frequencies(rig), _number(rig, "duty", 0.5, 0.05, 0.95)
+    asked = number_of(rig.options, "duty", 0.05, 0.95)
+    hertz, duty = frequencies(rig), DUTY if asked is None else asked
     kernel, proofs = choose(getattr(rig.gpu, "real", rig.gpu), "bf16")
     yield from proofs
     if kernel is None:
@@ -59,8 +64,7 @@ def power_pulse(rig: Rig) -> Iterator[Sample]:
         if not reference.usable:
             return
         every = spacing(*costs(product))
-        rig.wait_for_start()
-        epoch = rig.start_at if rig.start_at is not None else time.monotonic()
+        epoch = rig.wait_for_start()
         part = rig.seconds / len(hertz)
         for number, rate in enumerate(hertz):
             if not rig.stopping():
@@ -83,16 +87,6 @@ def frequencies(rig: Rig) -> tuple[float, ...]:
     return found
 
 
-def _number(rig: Rig, name: str, default: float, low: float, high: float) -> float:
-    try:
-        value = float(rig.options.get(name, default))
-    except ValueError:
-        value = low - 1
-    if not low <= value <= high:
-        raise GpuError("unsupported", f"{name} must be a number from {low:g} to {high:g}")
-    return value
-
-
 def _which(product: Random) -> dict[str, str | int | float]:
     return {"kernel": product.kernel.name, "shape": "x".join(map(str, product.shape))}
 
@@ -108,7 +102,8 @@ def _pulses(
     edges: list[float] = []
     wrong: list[int] = []
     products = missed = checked = 0
-    busy = latest = 0.0
+    busy = 0.0
+    late: list[float] = []
     while ((not edges and not missed) or time.monotonic() < span[1]) and not rig.stopping():
         now = time.monotonic()
         edge = (now // period + 1) * period if now % period > period / 50 else now - now % period
@@ -130,7 +125,7 @@ def _pulses(
             rig.beat(f"{hertz:g} Hz: a pulse was missed", (place[0] + min(1.0, len(edges) / max(1, hertz))) / place[1])
             continue
         busy += time.monotonic() - began
-        latest = max(latest, began - edge)
+        late.append(100 * (began - edge) / (duty * period))
         edges.append(edge)
         if not numbers or numbers[-1] != products - 1:
             product.take(len(numbers))
@@ -144,9 +139,7 @@ def _pulses(
         "missed": missed, "planned": max(1, floor((span[1] - span[0]) / period)), "products": products,
         "verified_percent": round(100 * checked / max(1, products), 1), "rate_of": "products with verification"}
     if edges:
-        notes |= {
-            "first_pulse": edges[0], "last_pulse": edges[-1],
-            "late_percent": round(100 * latest / (duty * period), 2)}
+        notes |= {"first_pulse": edges[0], "last_pulse": edges[-1], **lateness(late)}
     return Sample(
         what="power-pulse.bf16", gpu=gpu.info.key, seconds=busy, unit="TFLOPS", checked=checked, of="digests",
         value=products * product.operations / busy / 1e12 if edges else None, wrong=len(wrong),

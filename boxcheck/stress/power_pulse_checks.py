@@ -10,14 +10,16 @@ from boxcheck.model import Finding, Limit
 from boxcheck.profile import Profile
 from boxcheck.registry import check, passed, unknown
 from boxcheck.stress import Sample, StressResults
-from boxcheck.stress.judging import judge_value, per_gpu, subject_of
+from boxcheck.stress.ceilings import IMPOSSIBLE, too_fast
+from boxcheck.stress.judging import judge_value, once, per_gpu, subject_of
 from boxcheck.stress.product_judging import judge_digests, judge_self_test
+from boxcheck.stress.pulse_lateness import LATE_PERCENT, TOO_LATE_PERCENT, late_of
 
 PART = 0.8
 """Of the pulses of each GPU, and of the time in which any GPU pulsed: less is no common step."""
 EXACTNESS = 1e-6
 """Seconds: what arithmetic on times loses."""
-LATE = Limit("power-pulse.late", "le", should=10.0, must=25.0, unit="%", source=(
+LATE = Limit("power-pulse.late", "le", should=LATE_PERCENT, must=TOO_LATE_PERCENT, unit="%", source=(
     "computed: at a tenth of the half period the GPUs still rise together; at a quarter the step is no step"))
 
 
@@ -28,13 +30,18 @@ def repeatability(results: StressResults, want: Profile) -> Iterator[Finding]:
     Why it matters: the step from rest to full power makes every supply voltage dip. A GPU that computes wrongly then
     gets too little voltage, from the supply, its cables or its own regulators.
     What to do: spread the cards over the supplies, a cable of its own for each connector; then a lower power limit.
-    Not a fault: rounding; the same kernel on the same data gives the same bits.
+    Not a fault: rounding; the same kernel on the same data gives the same bits. Pulses at a rate that the GPU cannot
+    reach are unknown: products were left out, or a clock lies.
     By hand: boxcheck stress run power-pulse --seconds 60
     """
     for info, samples in per_gpu(results, "power-pulse.bf16"):
-        yield judge_digests(results, info, samples, samples, (
+        found = judge_digests(results, info, samples, samples, (
             "give each power connector a cable of its own, and spread the cards over the supplies",
             "boxcheck stress run power-pulse with one GPU at a time tells the card from the supply"))
+        impossible = too_fast(info, samples) if info.is_gpu and results.full_size else None
+        if impossible is not None and found.outcome.value == "pass":
+            found = unknown(found.subject, impossible, help=IMPOSSIBLE)
+        yield found
 
 
 @check("power-pulse.self-test", reads=[StressResults], stress="power-pulse")
@@ -55,7 +62,8 @@ def together(results: StressResults, want: Profile) -> Iterator[Finding]:
 
     Why it matters: a GPU that began late, or missed pulses, did not step with the others: the supplies did not see the
     load that the test is for.
-    What to do: stop what else runs on the host, and repeat it for longer; the first run on a machine also compiles.
+    What to do: stop what else runs on the host, and repeat it for longer. A GPU that was not ready minutes after the
+    others is left behind, and stress.completed says what it was at.
     Not a fault: of the GPU; this judges whether the test was one.
     By hand: boxcheck stress run power-pulse --seconds 60 --json - shows first_pulse, last_pulse, pulses and missed
     """
@@ -80,10 +88,7 @@ def _apart(results: StressResults, mine: Sample) -> str | None:
         return f"{hertz:g} Hz: no pulse was made, {missed} missed"
     if pulses < PART * max(planned, pulses + missed):
         return f"{hertz:g} Hz: {pulses} of {max(planned, pulses + missed)} pulses were made"
-    spans: dict[str, tuple[float, float]] = {}
-    for one in results.named("power-pulse.bf16"):
-        if one.notes.get("hertz") == hertz and "first_pulse" in one.notes:
-            spans[one.gpu] = float(one.notes["first_pulse"]), float(one.notes["last_pulse"]) + 1 / hertz
+    spans = once(results, ("power-pulse.spans", hertz), lambda: _spans(results, hertz))
     absent = [info.key for info in results.gpus if info.key not in spans]
     if absent:
         return f"{hertz:g} Hz: no pulse of {', '.join(absent)}"
@@ -95,6 +100,15 @@ def _apart(results: StressResults, mine: Sample) -> str | None:
     return None
 
 
+def _spans(results: StressResults, hertz: float) -> dict[str, tuple[float, float]]:
+    """From when to when each GPU pulsed, by its last sample."""
+    spans: dict[str, tuple[float, float]] = {}
+    for one in results.named("power-pulse.bf16"):
+        if one.notes.get("hertz") == hertz and "first_pulse" in one.notes:
+            spans[one.gpu] = float(one.notes["first_pulse"]), float(one.notes["last_pulse"]) + 1 / hertz
+    return spans
+
+
 @check("power-pulse.edges", reads=[StressResults], stress="power-pulse")
 def edges(results: StressResults, want: Profile) -> Iterator[Finding]:
     """A GPU did not start its pulses with the others.
@@ -102,16 +116,16 @@ def edges(results: StressResults, want: Profile) -> Iterator[Finding]:
     Why it matters: the test is the common step. A worker that comes late, because the host is busy or swaps, makes it a
     ramp, and then it proves less.
     What to do: stop what else runs on the host.
-    Not a fault: of the GPU; this judges whether the test was one.
+    Not a fault: of the GPU; this judges whether the test was one. One pulse in a hundred may be late, and it is told.
     """
     for info, samples in per_gpu(results, "power-pulse.bf16"):
-        late = [float(one.notes["late_percent"]) for one in samples if "late_percent" in one.notes]
-        if not late:
+        own = [one for one in samples if "late_percent" in one.notes]
+        if not own:
             yield unknown(subject_of(results, info.key), "no pulse was made")
             continue
+        value, says = late_of(own)
         found = judge_value(
-            results, info.key, max(late), LATE, f"at most {max(late):.1f} % of a pulse late",
-            ("stop what else runs on the host, and run it once more",))
+            results, info.key, value, LATE, says, ("stop what else runs on the host, and run it once more",))
         if found.outcome.value == "fail":
             yield unknown(found.subject, f"{found.says}: no common step", help=found.help)
         else:  # no fault of the GPU's

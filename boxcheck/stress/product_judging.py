@@ -11,7 +11,7 @@ from boxcheck.gpu import GpuInfo
 from boxcheck.model import Finding
 from boxcheck.registry import failed, passed, unknown
 from boxcheck.stress import Sample, StressResults
-from boxcheck.stress.judging import cause_of, judge_wrong, many, subject_of
+from boxcheck.stress.judging import by_gpu, by_kind, cause_of, judge_wrong, many, subject_of
 
 REPLACE = (
     "run it once more on this GPU alone: boxcheck stress run matmul --gpu N",
@@ -28,15 +28,14 @@ def judge_self_test(results: StressResults, info: GpuInfo, whole: bool = False) 
     """Whether the kernels of a module were right on small products, and its comparisons saw what was damaged for them.
     With `whole` also on the exact product of full size, for modules that make it only as a proof."""
     subject = subject_of(results, info.key)
-    proofs = [one for one in results.named("matmul") if one.gpu == info.key and one.what.endswith(".self-test")]
+    own_samples = by_gpu(results, "matmul").get(info.key, ())
+    proofs = [one for one in own_samples if one.what.endswith(".self-test")]
     by: dict[object, list[str]] = {}
     for one in proofs:
         by.setdefault(one.notes.get("verdict"), []).append(str(one.notes.get("kernel")))
     blind = sorted({str(one.notes.get("blind", "")) for one in proofs if one.notes.get("verdict") == "blind"})
     unnamed = [one for one in proofs if one.wrong and one.notes.get("verdict") in (None, "right")]
-    exact = [
-        one for one in results.named("matmul")
-        if whole and one.gpu == info.key and one.what.endswith((".exact", ".inputs"))]
+    exact = [one for one in own_samples if one.what.endswith((".exact", ".inputs"))] if whole else []
     if not proofs:
         return unknown(subject, "no kernel was proven")
     if any(one.wrong for one in exact):
@@ -54,6 +53,12 @@ def judge_self_test(results: StressResults, info: GpuInfo, whole: bool = False) 
     return passed(subject, f"{len(proofs)} kernels agree with numpy")
 
 
+def _ground(sample: Sample) -> tuple[object, ...]:
+    """On what products must agree for their bits to be compared."""
+    notes = sample.notes.get
+    return notes("engine"), notes("kernel"), notes("shape")
+
+
 def unlike(results: StressResults, mine: GpuInfo, sample: Sample) -> str | None:
     """How a digest differs from what most GPUs of the same architecture have for that kernel and shape.
 
@@ -63,10 +68,13 @@ def unlike(results: StressResults, mine: GpuInfo, sample: Sample) -> str | None:
     alike = {
         info.key for info in results.gpus if info.arch == mine.arch and mine.arch not in ("cpu", "opencl") and (
             is_own(sample) or (info.name, info.compute_units) == (mine.name, mine.compute_units))}
-    same = [(key, sample.notes.get(key)) for key in ("engine", "kernel", "shape")]
-    digests = {
-        one.gpu: one.notes.get("digest") for one in results.named(sample.what)
-        if one.gpu in alike and all(one.notes.get(key) == value for key, value in same)}
+    what, same = sample.what, _ground(sample)
+    digests: dict[str, object] = {}
+    for (name, key, _), some in by_kind(results).items():
+        if name == what and key in alike:
+            last = next((one for one in reversed(some) if _ground(one) == same), None)
+            if last is not None:
+                digests[key] = last.notes.get("digest")
     (most, count), *_ = Counter(digests.values()).most_common() or [(None, 0)]
     own = digests.get(sample.gpu)
     if own is None or len(set(digests.values())) == 1 or (own == most and count > len(digests) / 2):
@@ -84,7 +92,8 @@ def judge_digests(
     if alone.outcome.value == "fail":
         return alone
     # What `unlike` looks at is the same for all samples of one kind; a day has hundreds of thousands of them.
-    kinds = {(one.what, *(one.notes.get(key) for key in ("engine", "kernel", "shape"))): one for one in compared}
+    # Notes of a stored run are mostly one object, so that few are looked into.
+    kinds = {(one.what, *_ground(one)): one for one in {(one.what, id(one.notes)): one for one in compared}.values()}
     odd = next((why for one in kinds.values() if (why := unlike(results, info, one))), None)
     if odd is not None:
         subject = subject_of(results, info.key)
@@ -94,6 +103,6 @@ def judge_digests(
     told = [one for one in samples if "products" in one.notes]
     if alone.outcome.value != "pass" or len(told) < len(samples):
         return alone
-    checked, products = sum(one.checked for one in told), sum(int(one.notes["products"]) for one in told)
+    checked, products = sum([one.checked for one in told]), sum([int(one.notes["products"]) for one in told])
     return msgspec.structs.replace(
         alone, says=f"{checked} of {many(max(checked, products), 'product')} compared, none wrong")

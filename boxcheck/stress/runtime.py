@@ -34,19 +34,22 @@ def in_runtime(gpus: Gpus, runtime: RuntimeGpus, want: Profile) -> Iterator[Find
     Why it matters: what cannot be driven was not stressed; the owner's programs will not see the card either.
     What to do: what the runtime says, below; then boxcheck doctor driver kfd nodes (ends in PARTIAL).
     Not a fault: the graphics of the processor beside cards that compute; a GPU bound to vfio for a virtual machine.
+    Where only the processor was asked for (--backend cpu) and the profile has GPUs, it is unknown.
     By hand: nvidia-smi -L; rocminfo | grep gfx; clinfo -l
     """
+    expected = want.gpus.count
     if runtime.asked == ("cpu",):
-        yield skipped(BOX, "only the processor was asked for")
+        yield _only_processors(gpus, expected, want)
         return
     shown = {info.bdf for info in runtime.gpus if info.bdf is not None}
     cards = [gpu for gpu in gpus.gpus if not gpu.integrated] or list(gpus.gpus)
-    if not cards:
+    if not cards and not expected:
         yield skipped(BOX, "the PCI bus shows no GPU")
-    expected = want.gpus.count
-    if expected is not None and 0 < len(cards) < expected:
+    if expected is not None and len(cards) < expected:
+        here = f"{len(cards)} GPU{'' if len(cards) == 1 else 's'}" if cards else "no GPU"
         yield failed(
-            BOX, f"{len(cards)} GPUs are on the bus, the profile has {expected}", cause="gpu-missing:",
+            BOX, f"{here} {'is' if len(cards) < 2 else 'are'} on the bus, the profile has {expected}",
+            cause="gpu-missing:",
             title="a GPU is missing", where="the box", help=("boxcheck doctor inventory pcie  (ends in PARTIAL)",))
     for gpu in cards:
         if not set(RUNTIMES.get(gpu.vendor, ())) & set(runtime.asked):
@@ -57,6 +60,16 @@ def in_runtime(gpus: Gpus, runtime: RuntimeGpus, want: Profile) -> Iterator[Find
             yield unknown(gpu.subject, "it is bound to vfio-pci, for a virtual machine")
         else:
             yield _missing(gpu, runtime)
+
+
+def _only_processors(gpus: Gpus, expected: int | None, want: Profile) -> Finding:
+    """Nobody asked for the GPUs: no pass of a box that is one for its GPUs."""
+    if not expected:
+        return skipped(BOX, "only the processor was asked for")
+    here = ", ".join(str(gpu.subject) for gpu in gpus.gpus) or "none"
+    return unknown(
+        BOX, f"only the processor worked; the profile {want.name} has {expected} GPUs, on the bus: {here}",
+        help=("leave out --backend cpu, so that the GPUs work",))
 
 
 def _missing(gpu: Gpu, runtime: RuntimeGpus) -> Finding:

@@ -11,6 +11,7 @@ import msgspec
 
 from boxcheck.gpu import GpuInfo
 from boxcheck.model import Bdf, Unread
+from boxcheck.stress.course import Course, Readings
 from boxcheck.stress.growth import Fall, Growth, Level, Told
 from boxcheck.telemetry.readings import GpuReading, GpuSilent, LinkReading, Reading, Values
 
@@ -37,6 +38,10 @@ class Watching(msgspec.Struct, frozen=True, kw_only=True):
     untold_seconds: Mapping[str, Mapping[str, float]] = {}
     """By device key, then `temperature`, `throttled` or `memory errors`: the longest time in which it was asked and
     told nothing, after it had told; left out where there was none."""
+    link_steps: Mapping[Bdf, Mapping[str, int]] = {}
+    """The largest growth of each of `link_errors` between two readings."""
+    unread_links: Mapping[Bdf, str] = {}
+    """Functions whose counters were not read at some time, though they have some, and why."""
     link_speeds_gts: Mapping[Bdf, Fall] = {}
     link_widths: Mapping[Bdf, Fall] = {}
     """Of each function whose link was read at least twice."""
@@ -46,6 +51,8 @@ class Watching(msgspec.Struct, frozen=True, kw_only=True):
     """Devices whose counters fell."""
     unread_memory: Mapping[str, str] = {}
     """Why counters of a device were not read twice, where its driver does not tell that there are none."""
+    courses: Mapping[str, Course] = {}
+    """By device key: for how long what held its clock down, and whether it was still becoming hotter at the end."""
 
 
 class Tally:
@@ -56,6 +63,7 @@ class Tally:
         self._hot: dict[str, dict[str, float]] = {}
         self._watts: dict[str, float] = {}
         self._throttled: dict[str, dict[str, tuple[str, int]]] = {}
+        self._courses: dict[str, Readings] = {}
         self._count: dict[str, int] = {}
         self._silent: dict[str, str] = {}
         self._errors: dict[tuple[Bdf, str], Growth] = {}
@@ -71,6 +79,10 @@ class Tally:
         self._began: float | None = None
         self._ended = 0.0
         self._seen: dict[Bdf, int] = {}
+        self._still: dict[Bdf, LinkReading] = {}
+        """The last reading of a function, where all its counters were taken. One with the same counters is not looked
+        at: nearly all are the same, and a function has fifty of them."""
+        self._unread: dict[Bdf, str] = {}
 
     def add(self, readings: Sequence[Reading]) -> None:
         for one in readings:
@@ -87,18 +99,26 @@ class Tally:
                     self._tell(key, what, one.monotonic_seconds, False)
 
     def _tell(self, key: str, what: str, seconds: float, told: bool) -> None:
-        if (key, what) not in self._told:
-            self._told[key, what] = Told()
-        self._told[key, what].add(seconds, told)
+        self._told_of(key, what).add(seconds, told)
+
+    def _told_of(self, key: str, what: str) -> Told:
+        known = self._told.get((key, what))
+        if known is None:
+            known = self._told[key, what] = Told()
+        return known
 
     def _gpu(self, one: GpuReading) -> None:
         key = self._keys.get(one.bdf)
         if key is None:
             return
         now = one.monotonic_seconds
+        course = self._courses.get(key)
+        if course is None:
+            course = self._courses[key] = Readings()
+        course.add(one)
+        heat = list(_read(one.temperatures_celsius))
         self._tell(key, "throttled", now, isinstance(one.throttle, tuple))
-        self._tell(key, "temperature", now, any(
-            name in ("core", "edge") for name, _ in _read(one.temperatures_celsius)))
+        self._tell(key, "temperature", now, any([name in ("core", "edge") for name, _ in heat]))
         counts = one.memory_errors
         if isinstance(counts, Unread):
             self._memory_unread[key, ""] = counts.why
@@ -106,42 +126,66 @@ class Tally:
         elif not counts:
             self._uncounted.add(key)
         else:
-            self._tell(key, "memory errors", now, any(isinstance(count.count, int) for count in counts))
+            self._tell(key, "memory errors", now, any([isinstance(count.count, int) for count in counts]))
             for count in counts:
                 place = (key, count.name)
                 if isinstance(count.count, Unread):
                     self._memory_unread[place] = count.count.why
                 else:
-                    self._memory.setdefault(place, Growth()).add(now, count.count)
+                    growth = self._memory.get(place)
+                    if growth is None:
+                        growth = self._memory[place] = Growth()
+                    growth.add(now, count.count)
                     self._memory_seen[place] = self._memory_seen.get(place, 0) + 1
-        for name, value in _read(one.temperatures_celsius):
+        if heat:
             hot = self._hot.setdefault(key, {})
-            hot[name] = max(hot.get(name, value), value)
+            for name, value in heat:
+                if value > hot.get(name, value) or name not in hot:
+                    hot[name] = value
         power = one.power_instant_watts if isinstance(one.power_instant_watts, float) else one.power_watts
         if isinstance(power, (int, float)):
             self._watts[key] = max(self._watts.get(key, 0.0), power)
         if isinstance(one.throttle, tuple):
             self._count[key] = self._count.get(key, 0) + 1
+            held = self._throttled.setdefault(key, {}) if one.throttle else {}
             for reason in one.throttle:
-                held = self._throttled.setdefault(key, {})
                 held[reason.says] = (reason.kind, held.get(reason.says, ("", 0))[1] + 1)
 
     def _link(self, one: LinkReading) -> None:
         self._seen[one.bdf] = self._seen.get(one.bdf, 0) + 1
-        for word, counts in (("", one.correctable), ("nonfatal ", one.nonfatal), ("fatal ", one.fatal)):
-            for count in counts if isinstance(counts, tuple) else ():
-                if isinstance(count.count, int) and not count.name.startswith("TOTAL"):
-                    self._errors.setdefault((one.bdf, f"{word}{count.name}"), Growth()).add(
-                        one.monotonic_seconds, count.count)
+        if isinstance(one.correctable, Unread):
+            self._unread.setdefault(one.bdf, one.correctable.why)
+        before = self._still.get(one.bdf)
+        if before is not None and not same_counts(before, one):
+            self._count_errors(before)  # once more: it may have come later than the one that was looked at
+            before = None
+        if before is not None or self._count_errors(one):
+            self._still[one.bdf] = one
+        else:
+            self._still.pop(one.bdf, None)
         for levels, value in ((self._speeds, one.speed_gts), (self._widths, one.width)):
             if isinstance(value, (int, float)) and value > 0:
                 levels.setdefault(one.bdf, Level()).add(one.monotonic_seconds, float(value))
 
+    def _count_errors(self, one: LinkReading) -> bool:
+        """Whether all of them were taken."""
+        taken = True
+        for word, counts in (("", one.correctable), ("nonfatal ", one.nonfatal), ("fatal ", one.fatal)):
+            for count in counts if isinstance(counts, tuple) else ():
+                if isinstance(count.count, int) and not count.name.startswith("TOTAL"):
+                    place = (one.bdf, f"{word}{count.name}")
+                    if place not in self._errors:
+                        self._errors[place] = Growth()
+                    taken &= self._errors[place].add(one.monotonic_seconds, count.count)
+        return taken
+
     def result(self) -> Watching:
         errors: dict[Bdf, dict[str, int]] = {}
+        steps: dict[Bdf, dict[str, int]] = {}
         for (bdf, name), growth in self._errors.items():
             if growth.grown:
                 errors.setdefault(bdf, {})[name] = growth.grown
+                steps.setdefault(bdf, {})[name] = growth.most_step
         memory: dict[str, dict[str, int]] = {}
         for (key, name), growth in self._memory.items():
             if self._memory_seen[key, name] >= 2:
@@ -162,9 +206,15 @@ class Tally:
             most_watts=self._watts, throttled=self._throttled, readings=self._count, silent=self._silent,
             link_errors=errors, links=tuple(sorted(bdf for bdf in counted if self._seen[bdf] >= 2)),
             reset_links=tuple(sorted({bdf for (bdf, _), growth in self._errors.items() if growth.resets})),
+            link_steps=steps, unread_links=dict(sorted(self._unread.items())),
             untold_seconds=untold, link_speeds_gts=_falls(self._speeds), link_widths=_falls(self._widths),
             memory_errors=memory, unread_memory=unread,
+            courses={key: course.result() for key, course in self._courses.items()},
             reset_memory=tuple(sorted({key for (key, _), growth in self._memory.items() if growth.resets})))
+
+
+def same_counts(one: LinkReading, other: LinkReading) -> bool:
+    return one.correctable == other.correctable and one.nonfatal == other.nonfatal and one.fatal == other.fatal
 
 
 def _falls(levels: Mapping[Bdf, Level]) -> dict[Bdf, Fall]:

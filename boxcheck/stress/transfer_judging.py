@@ -8,7 +8,8 @@ from boxcheck.gpu import GpuInfo
 from boxcheck.model import Finding, Limit, Subject
 from boxcheck.registry import skipped, unknown
 from boxcheck.stress import Sample, StressResults
-from boxcheck.stress.judging import cause_of, judge_value, middle, subject_of
+from boxcheck.stress.judging import by_kind, cause_of, middle, subject_of
+from boxcheck.stress.kept import judge_kept, percent
 
 Pair = tuple[str, str]
 """Keys of the device that a payload comes from and of the one that it goes to."""
@@ -71,30 +72,43 @@ def kept_percent(samples: Sequence[Sample]) -> float | None:
     start is the first eighth, as a slow device gives samples at another pace and half of them is not half the time; or
     the first half, where that is faster, as links wake up.
     """
-    kinds: dict[tuple[object, ...], list[Sample]] = {}
-    for one in good(samples):
-        kind = (one.what, one.peer, one.unit, one.notes.get("bytes"), one.notes.get("together"))
-        kinds.setdefault(kind, []).append(one)
-    series = [of for of in kinds.values() if len(of) >= 2 and of[0].unit == "GB/s"]
-    best = {id(one): max(other.value or 0.0 for other in of) for of in series for one in of}
-    parts = [(one.value or 0.0) / best[id(one)] for one in samples if best.get(id(one))]
+    known: dict[tuple[object, ...], tuple[object, ...]] = {}
+    values: dict[tuple[object, ...], list[float]] = {}
+    series: list[tuple[tuple[object, ...], float]] = []
+    for one in samples:
+        if one.value is not None and one.checked and not one.wrong and one.unit == "GB/s":
+            # Notes of a stored run are mostly one object, so that few are looked into.
+            place = (one.what, one.peer, id(one.notes))
+            kind = known.get(place)
+            if kind is None:
+                kind = known[place] = (one.what, one.peer, one.notes.get("bytes"), one.notes.get("together"))
+            values.setdefault(kind, []).append(one.value)
+            series.append((kind, one.value))
+    best = {kind: max(some) for kind, some in values.items() if len(some) >= 2}
+    parts = [value / best[kind] for kind, value in series if best.get(kind)]
     if len(parts) < LEAST_SAMPLES:
         return None
     start = max(middle(parts[:max(4, len(parts) // 8)]), middle(parts[:len(parts) // 2]))
-    return 100.0 * middle(parts[-(len(parts) // 4):]) / start
+    return percent(parts[-(len(parts) // 4):], [start])
 
 
 def judge_drop(
     results: StressResults, prefix: str, mine: Callable[[GpuInfo, Sample], bool], help: tuple[str, ...]
 ) -> Iterator[Finding]:
-    """For every GPU, whether its transfers became slower while they ran."""
+    """For every GPU, whether its transfers became slower while they ran. `mine` goes by name, device and peer alone."""
+    takers = {
+        kind: [info.key for info in results.gpus if mine(info, some[0])] for kind, some in by_kind(results).items()}
+    taken: dict[str, list[Sample]] = {info.key: [] for info in results.gpus}
+    for one in results.named(prefix):
+        for key in takers[one.what, one.gpu, one.peer]:
+            taken[key].append(one)
     for info in results.gpus:
-        samples = [one for one in results.named(prefix) if mine(info, one)]
+        samples = taken[info.key]
         kept, subject = kept_percent(samples), subject_of(results, info.key)
         if kept is None:
             timed = any(one.value is not None for one in samples)
             yield skipped(subject, "it ran too briefly to tell") if timed else unknown(subject, "nothing was timed")
         else:
-            yield judge_value(
-                results, info.key, kept, DROP if info.is_gpu else DROP_PROCESSOR,
+            yield judge_kept(
+                results, info, kept, DROP if info.is_gpu else DROP_PROCESSOR,
                 f"at the end {kept:.0f} % of the rate at the start", help)

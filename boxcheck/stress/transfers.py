@@ -8,7 +8,6 @@ through a device that may have a fault put in (`real` is the one without).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from statistics import median
@@ -20,10 +19,11 @@ import numpy.typing as npt
 from boxcheck.gpu import Buffer, Gpu, GpuError
 from boxcheck.kernels import reference
 from boxcheck.kernels.catalogue import GRANULES_A_GROUP, memory
-from boxcheck.stress import Rig, Sample, WrongWord
+from boxcheck.stress import Rig, WrongWord
 from boxcheck.stress.products import bits_word, groups_of
 
 GRANULE = 16
+"""Bytes that the kernels of memory move as one."""
 POISON = 0xBAD0DA7A
 """What a target holds before anything is sent to it. No more likely in a payload than any other word."""
 MOST_RECORDS = 64
@@ -170,39 +170,6 @@ class Verifier:
         """Compares with the sum, modulo 2^32, of the payloads of the keys from `key` on, one for each rank."""
         tally.expect(4 * granules)
         self._launch("bc_sum_check", granules, [buffer, first, granules, key, ranks, tally.buffer, MOST_RECORDS])
-
-
-def self_test(module: str, verifier: Verifier) -> Sample:
-    """Whether this device makes the payload that numpy makes, and finds exactly the words that were damaged in it.
-
-    Without it, a device whose comparison sees nothing would pass everything.
-    """
-    began = time.monotonic()
-    granules, key = 3 * GRANULES_A_GROUP + 5, key_of(7)
-    gpu, tally = verifier.gpu, Tally(verifier)
-    buffer = gpu.allocate(granules * GRANULE)
-    first = 1 << 20
-    verifier.fill(buffer, first, granules, key)
-    verifier.wait()
-    found = gpu.read(buffer, granules * GRANULE).view(np.uint32)
-    words = differences(found, reference.pattern(first, granules, 0, key))
-    damaged = [1, 4 * GRANULES_A_GROUP, 4 * granules - 1]
-    for at in damaged:
-        gpu.write(buffer, found[at:at + 1] ^ np.uint32(1 << (at % 32)), 4 * at)
-    tally.clear()
-    verifier.check(buffer, first, granules, key, tally)
-    count, records = tally.read()
-    blind = 0 if words else int(count != len(damaged)) + len(
-        {4 * first + at for at in damaged} ^ {record[0] for record in records})
-    buffer.free()
-    tally.buffer.free()
-    return Sample(
-        what=f"{module}.self-test", gpu=gpu.info.key, seconds=time.monotonic() - began, checked=4 * granules,
-        wrong=len(words) + blind, words=tuple(
-            WrongWord(
-                index=at, expected=want, found=have, where=f"word {at} of the self-test", kind=bits_word(want, have))
-            for at, want, have in words[:MOST_WORDS]),
-        notes={"says": f"of {len(damaged)} damaged words its comparison found {count}"} if blind else {})
 
 
 def differences(found: npt.NDArray[np.uint32], expected: npt.NDArray[np.uint32]) -> list[tuple[int, int, int]]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from boxcheck.gpu import GpuError
 from boxcheck.registry import stress
 from boxcheck.stress import Rig, Sample
+from boxcheck.stress.options import number_of
 
 if TYPE_CHECKING:
     from boxcheck.stress.vram_region import Region
@@ -43,8 +44,8 @@ def vram(rig: Rig) -> Iterator[Sample]:
     from boxcheck.stress.vram_pulse import Pulse
     from boxcheck.stress.vram_region import Region
 
-    rest = _number(rig, "rest", 0.0, LONGEST_REST_SECONDS)
-    asked = _number(rig, "megabytes", 1, MOST_MEGABYTES)
+    rest = number_of(rig.options, "rest", 0.0, LONGEST_REST_SECONDS)
+    asked = number_of(rig.options, "megabytes", 1, MOST_MEGABYTES)
     pulse = Pulse(rig)
     with Region(rig.gpu, pulse) as region:
         room = _take(rig, region, None if asked is None else int(asked) << 20)
@@ -57,20 +58,6 @@ def vram(rig: Rig) -> Iterator[Sample]:
         for sample in copies(region):
             yield passes.copied(sample)
         yield from passes.run(rest)
-
-
-def _number(rig: Rig, name: str, low: float, high: float) -> float | None:
-    """An option that is a number; None where it was not given."""
-    word = rig.options.get(name)
-    if word is None:
-        return None
-    try:
-        value = float(word)
-    except ValueError:
-        value = low - 1
-    if not low <= value <= high:
-        raise GpuError("unsupported", f"{name}={word} is no number from {low:g} to {high:g}")
-    return value
 
 
 def _take(rig: Rig, region: Region, asked_bytes: int | None) -> Room:

@@ -11,14 +11,16 @@ from boxcheck.model import Finding, Limit, Outcome
 from boxcheck.profile import Profile
 from boxcheck.registry import check, limit, marginal, passed, skipped, unknown
 from boxcheck.stress import Sample, StressResults
-from boxcheck.stress.judging import asks, judge_value, judge_wrong, middle, per_gpu, subject_of
+from boxcheck.stress.ceilings import IMPOSSIBLE
+from boxcheck.stress.judging import asks, judge_value, judge_wrong, per_gpu, subject_of
+from boxcheck.stress.kept import judge_kept, percent, small_sizes
+from boxcheck.stress.vram_ceiling import COPIES, too_fast
 
 COPY = limit(
     "vram.copy_gbs", float, "ge", "GB/s",
     "Rate of a copy within one GPU's memory, bytes read and bytes written counted together (copy_rw).",
     low=1, high=100_000)
 FAMILIES = ("address", "retention", "inversion", "random", "walking")
-COPIES = ("vram.copy", "vram.copy.engine")
 HELD_PERCENT = 95.0
 FREE_PERCENT = 80.0
 """Driver, context and a desktop take up to 1.5 of 8 GiB; more is another program's."""
@@ -46,6 +48,9 @@ HELP: dict[str, tuple[str, ...]] = {
     "cells": (ALONE, COOLER, REPLACE),
     "scattered": (COOLER, ALONE, REPLACE),
     "garbled": (ALONE, COOLER, REPLACE),
+    "unseen": (
+        "boxcheck stress run matmul copy --gpu N: does the GPU still do what it is told?",
+        "boxcheck triage on the kernel log: did the driver reset the GPU?"),
 }
 
 
@@ -68,15 +73,20 @@ def wrong_words(results: StressResults, want: Profile) -> Iterator[Finding]:
     What to do: repeat it on this GPU alone, cooler, and without overclocked memory; what stays with the card is the
     card's.
     Not a fault: memory that other programs hold, which is not touched; what ECC corrected before it was read, which
-    only the driver's counters tell.
+    only the driver's counters tell. A pass faster than the memory can be is unknown: it did not look at every word.
     By hand: boxcheck stress run vram --seconds 60
     """
     for info, samples in per_gpu(results, "vram"):
         passes = tuple(one for one in samples if one.what.removeprefix("vram.") in FAMILIES)
         compared = (*passes, *(one for one in samples if one.what in COPIES))
         finding = judge_wrong(results, info.key, compared, "word", HELP["cells"])
+        impossible = too_fast(results, info, samples)
         if finding.outcome is Outcome.FAIL:
             yield _explained(finding, compared)
+        elif any(one.wrong for one in samples if one.what == "vram.self-test"):
+            yield unknown(subject_of(results, info.key), "its kernels do not see all damage done: vram.self-test")
+        elif impossible is not None:
+            yield unknown(subject_of(results, info.key), impossible, help=IMPOSSIBLE)
         elif not passes:
             yield unknown(subject_of(results, info.key), "no pattern was compared")
         else:
@@ -181,7 +191,10 @@ def rate(results: StressResults, want: Profile) -> Iterator[Finding]:
     bound = want.limit(COPY)
     for info, samples in per_gpu(results, "vram"):
         subject, best = subject_of(results, info.key), _copy(samples)
-        if not info.is_gpu or not results.full_size:
+        impossible = too_fast(results, info, samples)
+        if impossible is not None:
+            yield unknown(subject, impossible, help=IMPOSSIBLE)
+        elif not info.is_gpu or not results.full_size:
             yield skipped(subject, "a processor's rate is not judged")
         elif best is None or best.value is None:
             yield unknown(subject, "no copy was timed and right")
@@ -203,8 +216,11 @@ def rate_drop(results: StressResults, want: Profile) -> Iterator[Finding]:
     off under load.
     What to do: look at the temperature of the memory, at fans and pads;
     boxcheck doctor thermal power (ends in PARTIAL).
-    Not a fault: a few percent; a processor's, which other programs share, unless it collapses.
+    Not a fault: a few percent; what small sizes on a processor give, which other programs share: not judged.
     """
+    if (small := small_sizes(results)) is not None:
+        yield small
+        return
     for info, samples in per_gpu(results, "vram"):
         subject = subject_of(results, info.key)
         rates = [one.value for one in samples if one.what == "vram.inversion" and one.value is not None
@@ -213,14 +229,14 @@ def rate_drop(results: StressResults, want: Profile) -> Iterator[Finding]:
             yield skipped(subject, "it ran too briefly to tell") if samples else unknown(subject, "nothing was timed")
             continue
         kept = kept_percent(rates)
-        yield judge_value(
-            results, info.key, kept, DROP if info.is_gpu else DROP_PROCESSOR,
+        yield judge_kept(
+            results, info, kept, DROP if info.is_gpu else DROP_PROCESSOR,
             f"at the end {kept:.0f} % of the rate at the start",
             ("watch the temperature of the memory while it runs: fans, pads, air",))
 
 
 def kept_percent(rates: list[float]) -> float:
     """The last quarter's rate in percent of the first half's."""
-    return 100.0 * middle(rates[-max(1, len(rates) // 4):]) / max(middle(rates[:len(rates) // 2]), 1e-9)
+    return percent(rates[-max(1, len(rates) // 4):], rates[:len(rates) // 2])
 
 

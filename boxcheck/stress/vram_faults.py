@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from boxcheck.kernels import reference
 from boxcheck.stress.products import bits_word
-from boxcheck.stress.vram_patterns import ADDRESS, GRANULE, Pattern
+from boxcheck.stress.transfers import GRANULE
+from boxcheck.stress.vram_patterns import ADDRESS, Pattern
 from boxcheck.stress.vram_records import Fault, FaultKind, Record
 
 SECTOR_WORDS = 8

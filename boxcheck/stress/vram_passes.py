@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from itertools import count
 from typing import Literal
 
@@ -11,9 +12,12 @@ import msgspec
 from boxcheck.gpu import GpuError
 from boxcheck.kernels import reference
 from boxcheck.stress import Rig, Sample, WrongWord
+from boxcheck.stress.host_look import Seen
 from boxcheck.stress.vram_faults import classify
+from boxcheck.stress.vram_look import look_at
 from boxcheck.stress.vram_patterns import ADDRESS, POISON, WALKING_ONE, WALKING_ZERO, WORD, Pattern
-from boxcheck.stress.vram_records import Record
+from boxcheck.stress.vram_proof import self_test
+from boxcheck.stress.vram_records import Record, records_of, spread
 from boxcheck.stress.vram_region import Pass, Region
 from boxcheck.stress.vram_retest import look_again
 from boxcheck.stress.vram_room import Room
@@ -31,6 +35,10 @@ MOST_LOOKS = 4
 MOST_WORDS = 64
 MOST_WORDS_LATER = 8
 """Wrong words that a sample names: at first, and when as many samples have named theirs as passes were looked into."""
+UNSEEN = "unseen"
+"""In place of a FaultKind: of a pass that found nothing where the host had found something."""
+PROOF_SECONDS = 1.0
+"""Between two proofs that the kernels see damage; one comes after the last pass as well."""
 SAMPLES = 50
 """Of each kind in a run, about: passes of one kind are told together, at least every LONGEST_SECONDS."""
 LONGEST_SECONDS = 10.0
@@ -54,6 +62,9 @@ class Passes:
         self._records: list[Record] = []
         self._number = 0
         self._failed = 0
+        self._unseen = 0
+        self._proofs = 0
+        self._proven = time.monotonic()
         self._copy_gbs = 0.0
         self._rested = 0.0
         self._clean: dict[tuple[Family, str], list[Pass]] = {}
@@ -69,8 +80,7 @@ class Passes:
         while whole:
             family, compared = step.family, False
             if family == "address":
-                done = region.check(step.pattern, family)
-                yield from self._done(family, "read", done, step.pattern, before, None)
+                yield from self._pass(family, "read", step, before, None)
                 compared = True
                 if not pulse.stopping() and (seconds := self._rest_due(rest)) is not None:
                     region.gpu.finish()
@@ -78,14 +88,38 @@ class Passes:
                     family, compared = "retention", False
             if pulse.over:
                 if not compared:  # what was written last, or has rested
-                    done = region.check(step.pattern, family)
-                    yield from self._done(family, "read", done, step.pattern, before, None)
+                    yield from self._pass(family, "read", step, before, None)
                 break
             following = next(plan)
-            done = region.check_and_fill(step.pattern, following.pattern, step.down, family)
-            yield from self._done(family, "read+write", done, step.pattern, before, following.pattern)
-            whole, before, step = done.whole, step.pattern, following
+            whole = yield from self._pass(family, "read+write", step, before, following.pattern)
+            before, step = step.pattern, following
         yield from self._flush()
+        yield self.noted(self._prove())
+
+    def _pass(
+        self, family: Family, accounting: str, step: Step, before: Pattern, after: Pattern | None
+    ) -> Generator[Sample, None, bool]:
+        """Compares with a step's pattern, and writes the next one where there is one; the host looks first. False where
+        it did not come to the end of the region, and where nothing that follows would say anything."""
+        region, seen = self._region, look_at(self._region, step.pattern, self._number)
+        done = region.check(step.pattern, family) if after is None else (
+            region.check_and_fill(step.pattern, after, step.down, family))
+        if seen.wrong and not done.wrong:
+            self._number += 1
+            self._unseen += 1
+            yield from self._flush()
+            yield self._not_seen(family, accounting, done, step.pattern, seen)
+        else:
+            yield from self._done(family, accounting, done, step.pattern, before, after)
+        if time.monotonic() - self._proven >= PROOF_SECONDS:
+            proof = self._prove()
+            if proof.wrong:
+                yield self.noted(proof)
+        return done.whole and self._unseen < MOST_LOOKS
+
+    def _prove(self) -> Sample:
+        self._proven, self._proofs = time.monotonic(), self._proofs + 1
+        return self_test(self._region, self._proofs)
 
     def plan(self) -> Iterator[Step]:
         """Patterns in the order in which they are written. Neighbours differ in several bits of nearly every word."""
@@ -116,6 +150,14 @@ class Passes:
         return seconds
 
     # What passes come to.
+
+    def _not_seen(self, family: Family, accounting: str, done: Pass, pattern: Pattern, seen: Seen) -> Sample:
+        """Of a pass that found nothing where the host had found something."""
+        more: Notes = {
+            "pattern": str(pattern), "pass": self._number, "fault": UNSEEN,
+            "looks_like": "the host reads other words than were written, and the GPU's comparison saw nothing"}
+        sample = self._sample(family, accounting, [done], tuple(seen.words), more)
+        return msgspec.structs.replace(sample, wrong=seen.wrong)
 
     def copied(self, sample: Sample) -> Sample:
         """A copy's sample; passes are measured by the fastest copy."""
@@ -179,7 +221,7 @@ class Passes:
     ) -> Iterator[Sample]:
         """What a failing pass found, looked into, and what all failing passes have in common so far."""
         region, failure = self._region, None
-        fresh = _spread(_records(done, self._number, pattern, before, after), MOST_RECORDS // MOST_LOOKS)
+        fresh = spread(records_of(done, self._number, pattern, before, after), MOST_RECORDS // MOST_LOOKS)
         if self._failed < MOST_LOOKS and not region.pulse.stopping():
             try:
                 fresh = look_again(region, fresh, after or pattern)
@@ -201,20 +243,3 @@ class Passes:
         yield self._sample(family, accounting, [done], tuple(words[:most]), more)
         if failure is not None:
             raise failure
-
-
-def _records(done: Pass, number: int, pattern: Pattern, before: Pattern, after: Pattern | None) -> list[Record]:
-    return [
-        Record(
-            index=index, expected=expected, found=found, again=again, pattern=pattern, before=before, after=after,
-            number=number, block_first=4 * wrong.block.first, block_wrong=wrong.count)
-        for wrong in done.wrong for index, expected, found, again in wrong.records]
-
-
-def _spread(records: list[Record], most: int) -> list[Record]:
-    """At most so many, from all blocks alike."""
-    by_block: dict[int, list[Record]] = {}
-    for record in records:
-        by_block.setdefault(record.block_first, []).append(record)
-    each = max(1, most // len(by_block))
-    return [record for mine in by_block.values() for record in mine[:each]][:most]

@@ -8,8 +8,6 @@ import msgspec
 
 from boxcheck.kernels import reference
 
-GRANULE = 16
-"""Bytes that the kernels move as one."""
 POISON = 0xD15EA5ED
 """What memory holds before the test writes to it."""
 ADDRESS, WORD, WALKING_ONE, WALKING_ZERO = range(4)

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from boxcheck.stress.vram_patterns import Pattern
+from boxcheck.stress.vram_region import Pass
 
 FaultKind = Literal[
     "read",  # stored right, read wrong
@@ -62,3 +63,23 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     words: int
     says: str
     """In words for a person."""
+
+
+def records_of(
+    done: Pass, number: int, pattern: Pattern, before: Pattern, after: Pattern | None
+) -> list[Record]:
+    """Of a pass: what its blocks noted."""
+    return [
+        Record(
+            index=index, expected=expected, found=found, again=again, pattern=pattern, before=before, after=after,
+            number=number, block_first=4 * wrong.block.first, block_wrong=wrong.count)
+        for wrong in done.wrong for index, expected, found, again in wrong.records]
+
+
+def spread(records: list[Record], most: int) -> list[Record]:
+    """At most so many, from all blocks alike."""
+    by_block: dict[int, list[Record]] = {}
+    for record in records:
+        by_block.setdefault(record.block_first, []).append(record)
+    each = max(1, most // len(by_block))
+    return [record for mine in by_block.values() for record in mine[:each]][:most]

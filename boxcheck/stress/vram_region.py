@@ -17,12 +17,13 @@ import numpy as np
 from boxcheck.gpu import Buffer, Gpu, GpuError, Mark
 from boxcheck.kernels.catalogue import GRANULES_A_GROUP, memory
 from boxcheck.stress.products import groups_of
-from boxcheck.stress.transfers import counted, counted_records
-from boxcheck.stress.vram_patterns import GRANULE, POISON, WORD, Pattern
+from boxcheck.stress.transfers import GRANULE, counted, counted_records
+from boxcheck.stress.vram_patterns import POISON, WORD, Pattern
 from boxcheck.stress.vram_pulse import Pulse
 
 MOST_RECORDS = 64
 """Wrong words of a block that one pass keeps; all are counted."""
+PROOF_GRANULES = 3 * GRANULES_A_GROUP + 5
 IN_FLIGHT = 4
 """Blocks that are started before the first of them is waited for."""
 
@@ -79,6 +80,8 @@ class Region:
         self.blocks: list[Block] = []
         self.program = self.real.build(memory())
         self._scratch: Buffer | None = None
+        self.proof: tuple[Buffer, Buffer] | None = None
+        """Apart from the memory under test: what kernels are proven on, and where they note what they find."""
         self._best: dict[int, float] = {}
         """Number of a block to the shortest time that a granule of it took."""
 
@@ -92,8 +95,9 @@ class Region:
             for block in self.blocks:
                 block.buffer.free()
                 block.errors.free()
-            if self._scratch is not None:
-                self._scratch.free()
+            for buffer in (self._scratch, *(self.proof or ())):
+                if buffer is not None:
+                    buffer.free()
 
     # Memory.
 
@@ -114,6 +118,8 @@ class Region:
         try:
             if self._scratch is None:  # now, while there is memory
                 self._scratch = self.real.allocate(64)
+                self.proof = (
+                    self.real.allocate(PROOF_GRANULES * GRANULE), self.real.allocate(16 + 24 * MOST_RECORDS))
             for size in (size_bytes, 16 + 24 * MOST_RECORDS):
                 taken.append(self.real.allocate(size))
             first = self.blocks[-1].first + self.blocks[-1].granules if self.blocks else 0

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from boxcheck.stress.vram_patterns import GRANULE, Pattern
+from boxcheck.stress.transfers import GRANULE
+from boxcheck.stress.vram_patterns import Pattern
 from boxcheck.stress.vram_records import Record
 from boxcheck.stress.vram_region import Block, Region
 

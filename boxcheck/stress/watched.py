@@ -37,8 +37,8 @@ def untold(watching: Watching, key: str, what: str) -> str | None:
 def temperature(results: StressResults, watching: Watching, want: Profile) -> Iterator[Finding]:
     """A GPU becomes too hot under load.
 
-    Why it matters: it will throttle, and its memory and solder age. Above 100 degrees (core, edge) or 110 (junction,
-    memory) the run is stopped for safety, with exit code 5.
+    Why it matters: it will throttle, and its memory and solder age. Above its stop limit (stress.safety; 100 degrees
+    for core and edge, 110 for junction and memory, where no profile sets another) the run is ended, with exit code 5.
     What to do: look at fans, dust, paste, and at the air between the cards; the hottest card is often the one whose
     intake is its neighbour's exhaust.
     Not a fault: a junction some 20 degrees above the edge.
@@ -90,7 +90,11 @@ def throttled(results: StressResults, watching: Watching, want: Profile) -> Iter
         elif not number:
             yield unknown(subject, f"not read: {watching.silent.get(info.key, 'its driver does not tell')}")
         elif cuts or warm:
-            named = ", ".join(f"{says} in {times} of {number} readings" for says, times in {**cuts, **warm}.items())
+            course = watching.courses.get(info.key)
+            lasting = course.throttle_seconds if course is not None else {}
+            named = ", ".join(
+                f"{says} in {times} of {number} readings{f', for {lasting[says]:.0f} s' if says in lasting else ''}"
+                for says, times in {**cuts, **warm}.items())
             make = failed if cuts else marginal
             yield make(
                 subject, f"held down by {named}", measured=Quantity(sum({**cuts, **warm}.values()), "readings"),

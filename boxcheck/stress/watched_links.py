@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.model import BOX, Bdf, Finding, Quantity, Subject
+from boxcheck.model import BOX, Bdf, Finding, Quantity, Subject, Unread
+from boxcheck.probes.kernel_log import KernelLogs
+from boxcheck.probes.links import Links
+from boxcheck.probes.pci import PciInventory
+from boxcheck.probes.pcie_aer import Aer
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, marginal, passed, skipped, unknown
 from boxcheck.stress import StressResults
 from boxcheck.stress.growth import Fall
 from boxcheck.stress.judging import subject_of
+from boxcheck.stress.link_routes import LinkMap, link_map
 from boxcheck.stress.tally import Watching
 
 LINK_ERRORS = frozenset(("RxErr", "BadTLP", "BadDLLP", "Rollover", "Timeout"))
@@ -27,27 +32,69 @@ def _port(bdf: Bdf) -> Subject:
 
 def _unread(results: StressResults, read: frozenset[Bdf], says: str) -> Iterator[Finding]:
     """`unknown` for every GPU whose own function was not read. With one GPU, any function is on the way to it."""
+    for key in _unread_gpus(results, read).values():
+        yield unknown(subject_of(results, key), says)
+
+
+def _unread_gpus(results: StressResults, read: frozenset[Bdf]) -> dict[Bdf, str]:
+    """Their addresses and keys."""
     gpus = [info for info in results.gpus if info.bdf is not None]
-    for info in gpus:
-        if info.bdf not in read and not (len(gpus) == 1 and read):
-            yield unknown(subject_of(results, info.key), says)
+    return {
+        info.bdf: info.key for info in gpus
+        if info.bdf is not None and info.bdf not in read and not (len(gpus) == 1 and read)}
 
 
-@check("stress.link-errors", reads=[StressResults, Watching], stress="*")
-def link_errors(results: StressResults, watching: Watching, want: Profile) -> Iterator[Finding]:
+def _unread_ends(results: StressResults, watching: Watching, where: LinkMap) -> Iterator[Finding]:
+    """`unknown` for every other function on the way to a GPU whose counters were not read: a GPU's own say nothing of
+    what arrived damaged at the port above it, nor, behind a switch on the card, of the slot."""
+    read = frozenset(watching.links)
+    told = _unread_gpus(results, read)
+    for end, silent in where.ends.items():
+        if end in read or end in told:
+            continue
+        why = watching.unread_links.get(end) or (silent.why if isinstance(silent, Unread) else silent)
+        yield unknown(
+            _port(end), f"its error counters were not read twice{f': {why}' if why else ''}",
+            needs_root=isinstance(silent, Unread) and silent.kind == "permission")
+
+
+def _unread_hops(results: StressResults, read: frozenset[Bdf], links: Links) -> Iterator[Finding]:
+    """`unknown` for every link on the way to a GPU of which neither end was read: one end tells lanes and speed."""
+    told = _unread_gpus(results, read)
+    hops = {
+        link.id: link for info in results.gpus if info.bdf is not None for link in links.chain(info.bdf)}
+    for link in hops.values():
+        ends = {link.id, *((link.upstream.bdf,) if link.upstream else ())}
+        if not ends & read and not ends & told.keys():
+            yield unknown(_port(link.id), "its link was not read twice, at neither end")
+
+
+@check("stress.link-errors", reads=[StressResults, Watching, Links, Aer, PciInventory, KernelLogs], needs=["root"],
+       stress="*")
+def link_errors(
+    results: StressResults, watching: Watching, links: Links, aer: Aer, pci: PciInventory, logs: KernelLogs,
+    want: Profile,
+) -> Iterator[Finding]:
     """A link on the way to a GPU counted errors while the GPU worked.
 
     Why it matters: damaged packets are sent again, until they are not. A port counts what arrives damaged, so errors at
     the root port were made on the way from the GPU, errors at the GPU on the way to it.
     What to do: reseat the card and its riser; boxcheck doctor aer (ends in PARTIAL) names slot and direction.
-    Not a fault: advisory non-fatal errors, which are no damaged packets; a count where nothing counts is no zero, and
-    counters that began anew during the run tell no zero either.
+    Not a fault: advisory non-fatal errors, which are no damaged packets. A function that nobody read is unknown. A
+    count where nothing counts is no zero (firmware keeps AER, reporting is off, errors are masked; root alone can read
+    that), and counters that began anew during the run tell no zero either.
     By hand: grep . /sys/bus/pci/devices/*/aer_dev_*
     """
+    yield from judge_errors(results, watching, link_map(results.gpus, links, aer, pci, logs))
+
+
+def judge_errors(results: StressResults, watching: Watching, where: LinkMap) -> Iterator[Finding]:
+    """Every function on the way to a GPU, by what it counted and whether it counts."""
     if not any(info.bdf for info in results.gpus):
         yield skipped(BOX, "no device is on PCIe")
         return
     yield from _unread(results, frozenset(watching.links), "no error counters of its link were read twice")
+    yield from _unread_ends(results, watching, where)
     for bdf in watching.links:
         grown = {
             name: number for name, number in watching.link_errors.get(bdf, {}).items()
@@ -56,6 +103,17 @@ def link_errors(results: StressResults, watching: Watching, want: Profile) -> It
         if not grown and anew:
             yield unknown(
                 subject, "its counters began anew during the run; what they had counted just before is not known")
+            continue
+        if not grown and bdf in watching.unread_links:
+            yield unknown(subject, f"no error was counted as long as it was read; {watching.unread_links[bdf]}")
+            continue
+        silent = where.silent(bdf)
+        if not grown and isinstance(silent, Unread):
+            yield unknown(subject, f"0 counted, but whether anybody counts was not read: {silent.why}",
+                          needs_root=silent.kind == "permission")
+            continue
+        if not grown and silent is not None:
+            yield unknown(subject, f"0 counted, and that proves nothing: {silent}")
             continue
         if not grown:
             yield passed(subject, f"no error was counted in {watching.seconds:.0f} s", measured=Quantity(0, "errors"))
@@ -72,8 +130,8 @@ def link_errors(results: StressResults, watching: Watching, want: Profile) -> It
                 RESEAT, "boxcheck doctor aer (ends in PARTIAL) names slot and direction"))
 
 
-@check("stress.link-speed", reads=[StressResults, Watching], stress="*")
-def link_speed(results: StressResults, watching: Watching, want: Profile) -> Iterator[Finding]:
+@check("stress.link-speed", reads=[StressResults, Watching, Links], stress="*")
+def link_speed(results: StressResults, watching: Watching, links: Links, want: Profile) -> Iterator[Finding]:
     """A link on the way to a GPU lost lanes or speed while the GPU worked.
 
     Why it matters: a link that trains anew with fewer lanes or at a lower speed has errors that it cannot repair; it is
@@ -86,7 +144,9 @@ def link_speed(results: StressResults, watching: Watching, want: Profile) -> Ite
     if not any(info.bdf for info in results.gpus):
         yield skipped(BOX, "no device is on PCIe")
         return
-    yield from _unread(results, frozenset(watching.link_widths), "its link was not read twice")
+    read = frozenset(watching.link_widths)
+    yield from _unread(results, read, "its link was not read twice")
+    yield from _unread_hops(results, read, links)
     for bdf, width in watching.link_widths.items():
         speed = watching.link_speeds_gts.get(bdf)
         bad, unsteady = _lanes(width)

@@ -8,7 +8,8 @@ from boxcheck.model import BOX, Finding, Quantity
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, passed, unknown
 from boxcheck.stress import Sample, StressResults
-from boxcheck.stress.judging import SHOWN, cause_of, in_words, many, subject_of
+from boxcheck.stress.judging import SHOWN, by_kind, cause_of, in_words, many, subject_of
+from boxcheck.stress.shrinking import shrunk
 
 NOT_THE_GPUS = frozenset(("own defect", "wrong library", "blind"))
 """Verdicts on kernels and libraries that other checks tell, and that are not the GPU's fault."""
@@ -24,10 +25,16 @@ def wrong_results(results: StressResults, want: Profile) -> Iterator[Finding]:
     """
     if not results.gpus:
         yield unknown(BOX, "no GPU was worked on")
+    wrong_ones = [one for one in results.samples if one.wrong and of_the_gpu(one)]
+    checked: dict[str, int] = {}
+    for (_, gpu, peer), some in by_kind(results).items():  # once for all GPUs: a day has a million samples
+        number = sum([one.checked for one in some])
+        for key in {gpu, peer} if peer else (gpu,):
+            checked[key] = checked.get(key, 0) + number
     for info in results.gpus:
-        bad = [one for one in results.samples if one.wrong and info.key == one.gpu and _of_the_gpu(one)]
+        bad = [one for one in wrong_ones if info.key == one.gpu]
         subject = subject_of(results, info.key)
-        compared = sum(one.checked for one in results.samples if info.key in (one.gpu, one.peer))
+        compared = checked.get(info.key, 0)
         if bad:
             names = ", ".join(dict.fromkeys(one.what for one in bad))
             wrong = sum(one.wrong for one in bad)
@@ -42,7 +49,8 @@ def wrong_results(results: StressResults, want: Profile) -> Iterator[Finding]:
             yield unknown(subject, "nothing was compared")
 
 
-def _of_the_gpu(sample: Sample) -> bool:
+def of_the_gpu(sample: Sample) -> bool:
+    """Whether what is wrong in it is the GPU's doing, as far as the sample tells."""
     return sample.notes.get("verdict") not in NOT_THE_GPUS and not sample.what.endswith(".library")
 
 
@@ -51,11 +59,16 @@ def size(results: StressResults, want: Profile) -> Iterator[Finding]:
     """A GPU was worked on with sizes that are made for tests.
 
     Why it matters: small sizes fill neither its units nor its memory, draw little power, and their rates are not
-    judged: what passes so says little of the GPU. What to do: leave out `--option size=test`. Not a fault: of the GPU.
-    Processors always get small sizes.
+    judged: what passes so says little of the GPU. So does an option that makes a test smaller than it is by itself.
+    What to do: leave out `--option size=test`, or the option that is named. Not a fault: of the GPU. Processors always
+    get small sizes.
     """
     small = [info for info in results.gpus if info.is_gpu and not results.full_size]
     for info in small:
         yield unknown(subject_of(results, info.key), "worked on with test sizes: this proves little of it")
-    if not small:
+    smaller = {info.key: tuple(shrunk(results, info)) for info in results.gpus if info.is_gpu and info not in small}
+    for key, why in smaller.items():
+        if why:
+            yield unknown(subject_of(results, key), "; ".join(why), help=("leave out what makes it smaller",))
+    if not small and not any(smaller.values()):
         yield passed(BOX, "sizes as they are meant for these devices")

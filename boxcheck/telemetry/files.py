@@ -65,7 +65,10 @@ class SysFile:
 
     def number(self) -> int | None | Unread:
         """The whole number in the file; None where there is no such file, or the driver says that it has no value."""
-        data = self.read()
+        return self.number_of(self.read())
+
+    def number_of(self, data: bytes | Unread) -> int | None | Unread:
+        """The same of what was read from it."""
         if isinstance(data, Unread):
             return None if self.absent or data.kind == "unsupported" else data
         try:
@@ -75,7 +78,11 @@ class SysFile:
 
     def count(self) -> int | None | Unread:
         """The same, for what no kernel lets fall below 0."""
-        value = self.number()
+        return self.count_of(self.read())
+
+    def count_of(self, data: bytes | Unread) -> int | None | Unread:
+        """The same of what was read from it."""
+        value = self.number_of(data)
         return unread(self.path, f"{value} is no count", "malformed") if isinstance(value, int) and value < 0 else value
 
     def asleep(self) -> bool:

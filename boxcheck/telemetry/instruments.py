@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from boxcheck.model import Bdf, Unread
@@ -37,14 +37,19 @@ class Instruments:
         self._amdgpu = {bdf: AmdgpuReader(root, bdf) for bdf, vendor in self._gpus if vendor == AMD}
         ports = dict.fromkeys(port for bdf, _ in self._gpus for port in ports_above(root, bdf))
         self._ports = tuple(Port(root, bdf) for bdf in ports)
+        self._own = frozenset(bdf for bdf, _ in self._gpus)
         self._host = HostReader(root)
 
-    def read(self) -> tuple[Reading, ...]:
-        """One reading of each GPU in the order given, then of each function on the way to them, then of the host."""
+    def read(self, mine: Callable[[str], bool] = lambda name: True) -> tuple[Reading, ...]:
+        """One reading of each GPU in the order given, then of each function on the way to them, then of the host.
+
+        `mine` says of `host` and of each port above GPUs, by its address, whether it is to be read: another may do so.
+        """
         gpus = [self._gpu(bdf, vendor) for bdf, vendor in self._gpus]
-        links = [port.read(time.monotonic()) for port in self._ports]
+        links = [port.read(time.monotonic()) for port in self._ports if port.bdf in self._own or mine(port.bdf)]
         gone = {link.bdf for link in links if link.gone}
-        return (*(self._believe(gpu, gone) for gpu in gpus), *links, self._host.read(time.monotonic()))
+        found = (*(self._believe(gpu, gone) for gpu in gpus), *links)
+        return (*found, self._host.read(time.monotonic())) if mine("host") else found
 
     def _gpu(self, bdf: Bdf, vendor: str) -> GpuReading | GpuSilent:
         now = time.monotonic()

@@ -43,29 +43,24 @@ def ports_above(root: str, bdf: Bdf) -> tuple[Bdf, ...]:
 
 
 class _Counters:
-    """One `aer_dev_*` file. Its text rarely changes, so an unchanged one is not parsed again."""
+    """One `aer_dev_*` file."""
 
     def __init__(self, root: str, path: str, spellings: Mapping[str, int], names: Mapping[int, str],
                  needed: Iterable[str]) -> None:
         self.file = SysFile(root, path)
         self._spellings, self._names, self._needed = spellings, names, tuple(needed)
-        self._text = b""
-        self._counts: Counts = ()
 
-    def read(self) -> Counts | None:
-        data = self.file.read()
+    def counts(self, data: bytes | Unread) -> Counts | None:
+        """What the file told."""
         if isinstance(data, Unread):
             return None if self.file.absent else data
-        if data != self._text or not data:
-            counts = parse_counters(data.decode("ascii", "replace"), self._spellings, self._names, self._needed)
-            self._text = data
-            self._counts = counts if isinstance(counts, Unread) else tuple(
-                Count(name, count) for name, count in counts.items())
-        return self._counts
+        counts = parse_counters(data.decode("ascii", "replace"), self._spellings, self._names, self._needed)
+        return counts if isinstance(counts, Unread) else tuple(
+            Count(name, count) for name, count in counts.items())
 
 
 class Port:
-    """One function's files."""
+    """One function's files. They rarely change, so what tells the same as before is not parsed again."""
 
     def __init__(self, root: str, bdf: Bdf) -> None:
         base = f"{DEVICES}/{bdf}"
@@ -79,10 +74,15 @@ class Port:
         self._nonfatal, self._fatal = (
             _Counters(root, f"{base}/aer_dev_{kind}", AER_UNCORRECTABLE_BIT, AER_UNCORRECTABLE, OLDEST_FATES)
             for kind in ("nonfatal", "fatal"))
+        self._link_files = (self._speed, self._width)
+        self._counter_files = (self._correctable.file, self._nonfatal.file, self._fatal.file)
+        self._raw: tuple[bytes | Unread, ...] = ()
+        self._parsed: LinkReading | None = None
+        """Of `_raw`."""
 
     @property
     def _files(self) -> tuple[SysFile, ...]:
-        return (self._status, self._speed, self._width, self._correctable.file, self._nonfatal.file, self._fatal.file)
+        return (self._status, *self._link_files, *self._counter_files)
 
     def read(self, monotonic_seconds: float) -> LinkReading:
         if not self._there:
@@ -90,18 +90,32 @@ class Port:
             return LinkReading(
                 bdf=self.bdf, monotonic_seconds=monotonic_seconds, speed_gts=missing, width=missing,
                 correctable=missing, nonfatal=missing, fatal=missing, gone=True)
-        speed: float | Unread | None
-        width: int | Unread | None
-        speed, width, ones = (SLEEPING, SLEEPING, False) if self._status.asleep() else self._link()
-        correctable, nonfatal, fatal = (one.read() for one in (self._correctable, self._nonfatal, self._fatal))
+        link = [SLEEPING, SLEEPING] if self._status.asleep() else [file.read() for file in self._link_files]
+        raw = (*link, *[file.read() for file in self._counter_files])
+        known = self._parsed
+        if known is None or raw != self._raw or (self._status.gone and not known.gone):
+            known = self._parse(monotonic_seconds, *raw)
+            self._raw, self._parsed = raw, known
         return LinkReading(
-            bdf=self.bdf, monotonic_seconds=monotonic_seconds, speed_gts=speed, width=width, correctable=correctable,
-            nonfatal=nonfatal, fatal=fatal, gone=ones or any(file.gone for file in self._files))
+            bdf=self.bdf, monotonic_seconds=monotonic_seconds, speed_gts=known.speed_gts, width=known.width,
+            correctable=known.correctable, nonfatal=known.nonfatal, fatal=known.fatal, gone=known.gone)
 
-    def _link(self) -> tuple[float | Unread | None, int | Unread | None, bool]:
+    def _parse(
+        self, now: float, speed: bytes | Unread, width: bytes | Unread, correctable: bytes | Unread,
+        nonfatal: bytes | Unread, fatal: bytes | Unread,
+    ) -> LinkReading:
+        asleep = speed is SLEEPING
+        gigatransfers, lanes, ones = (SLEEPING, SLEEPING, False) if asleep else self._link(speed, width)
+        return LinkReading(
+            bdf=self.bdf, monotonic_seconds=now, speed_gts=gigatransfers, width=lanes,
+            correctable=self._correctable.counts(correctable), nonfatal=self._nonfatal.counts(nonfatal),
+            fatal=self._fatal.counts(fatal), gone=ones or any(file.gone for file in self._files))
+
+    def _link(
+        self, data: bytes | Unread, lanes: bytes | Unread
+    ) -> tuple[float | Unread | None, int | Unread | None, bool]:
         """Speed, width, and whether the registers read all ones."""
-        width = self._width.count()
-        data = self._speed.read()
+        width = self._width.count_of(lanes)
         if isinstance(data, Unread):
             if self._speed.absent:
                 return None, width, False

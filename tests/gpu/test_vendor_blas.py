@@ -32,11 +32,13 @@ from boxcheck.stress import (
     library_proof,
     matmul_checks,
     matmul_library_checks,
+    matmul_power,
+    matmul_rate_checks,
 )
 from boxcheck.stress import matmul as module
+from boxcheck.stress.exact_products import Exact
 from boxcheck.stress.faults import FaultyGpu
 from boxcheck.stress.kernel_choice import prove
-from boxcheck.stress.products import Exact
 from tests.gpu.devices import opened
 from tests.gpu.mock_blas.build import Mock, build, has_compiler
 from tests.gpu.mock_blas.host_gpu import host_gpu
@@ -295,14 +297,16 @@ class Box:
         self.gpu = gpu
         self.kernels: tuple[MatrixKernel, ...] = (OWN, KERNEL)
         monkeypatch.setattr(module, "FULL_SHAPES", (SHAPE,))
-        monkeypatch.setattr(module, "BATCH_SECONDS", 0.03)
+        monkeypatch.setattr(matmul_power, "BATCH_SECONDS", 0.03)
         monkeypatch.setattr(engine_choice, "TRIAL_SECONDS", 0.03)
         monkeypatch.setattr(kernel_choice, "candidates", lambda arch, element: self.kernels)
         self.samples: list[Sample] = []
+        self.worked: list[str | None] = []
+        """What said that it works from now on."""
 
     def run(self, fault: Any = None, **options: str) -> Box:
         device: Any = FaultyGpu(self.gpu, fault) if fault else self.gpu
-        rig = Rig([device], seconds=0.1, seed=5, options={"elements": "bf16", **options})
+        rig = Rig([device], seconds=0.1, seed=5, options={"elements": "bf16", **options}, working=self.worked.append)
         self.samples = list(module.matmul(rig))
         return self
 
@@ -338,7 +342,7 @@ def test_a_faster_library_multiplies_at_full_power_and_is_named(cublas: Mock, bo
     assert box.judged(matmul_library_checks.library_slow).outcome is Outcome.PASS
     assert box.judged(matmul_checks.repeatability).outcome is Outcome.PASS
     bound = Limit("matmul.bf16_tflops", "ge", must=1e-9, unit="TFLOPS", source="test")
-    rate = box.judged(matmul_checks.rate, msgspec.structs.replace(NONE, limits={bound.name: bound}))
+    rate = box.judged(matmul_rate_checks.rate, msgspec.structs.replace(NONE, limits={bound.name: bound}))
     assert "by cublas 13.1.0 (" in rate.says
     assert rate.says.count(OWN.name) == 1
     assert (cublas.count("misuses"), cublas.count("handles")) == (0, 0)
@@ -443,7 +447,7 @@ def test_a_library_whose_bits_change_is_left_out_and_the_gpu_not_blamed(cublas: 
 
 def test_bits_that_change_while_a_chosen_library_multiplies_are_the_gpus(
         cublas: Mock, box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module.power_phase
+    real = matmul_power.power_phase
 
     def later(*given: Any) -> Iterator[Sample]:
         cublas.script(unsteady=cublas.count("products") + 2)
@@ -479,6 +483,7 @@ def test_a_machine_without_the_library_is_none_the_worse(box: Box, monkeypatch: 
 def test_a_library_that_was_not_asked_for_is_not_looked_for(
         box: Box, monkeypatch: pytest.MonkeyPatch, options: dict[str, str]) -> None:
     monkeypatch.setattr(library_proof, "open_library", lambda gpu: pytest.fail("it was looked for"))
+    monkeypatch.setattr(kernel_choice, "kernel_names", lambda: {OWN.name: OWN.element})
     box.run(**options)
     assert not [one for one in box.samples if one.what.endswith((".library", ".trial"))]
 
@@ -519,6 +524,29 @@ def test_what_breaks_the_gpu_while_a_library_multiplies_names_it(
         box.run()
     assert raised.value.says.endswith("while cublas 13.1.0 multiplied")
     assert (raised.value.kind, raised.value.help) == ("lost", "--option engine=own leaves the library out")
+
+
+def test_the_supervisor_is_told_while_the_library_works_and_when_it_has(
+        cublas: Mock, box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What crashes meanwhile is not put down to the GPU, and all that comes after is."""
+    calls: list[str | None] = []
+    real, own = LibraryProduct.multiply, DriverGpu.launch
+
+    def multiply(self: LibraryProduct, *given: Any) -> None:
+        calls.append(box.worked[-1] if box.worked else None)
+        real(self, *given)
+
+    def launch(self: DriverGpu, program: Any, *given: Any, **named: Any) -> None:
+        if program.source.name == OWN.source.name:
+            calls.append("own" if box.worked and box.worked[-1] is None else "blamed on the library")
+        own(self, program, *given, **named)
+
+    monkeypatch.setattr(LibraryProduct, "multiply", multiply)
+    monkeypatch.setattr(DriverGpu, "launch", launch)
+    box.own_takes(0.02).run()
+    assert box.notes["engine"] == "cublas 13.1.0"
+    assert set(calls) == {"cublas 13.1.0", "own"}
+    assert box.worked[-1] is None
 
 
 CRASH = """

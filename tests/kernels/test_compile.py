@@ -37,7 +37,7 @@ def item(**defines: str) -> Item:
 @needs_nvrtc
 @pytest.mark.parametrize(("only", "arch"), [
     *(("mma-bf16*", arch) for arch in compile_matrix.CUDA_ARCHS), ("mma-e4m3*", "sm_89"), ("mma-e4m3*", "sm_120"),
-    ("mma-int8*", "sm_80"), ("mma-int8*", "sm_120"), ("mma-fp16-narrow*", "sm_86"), ("mma-fp16-narrow*", "sm_120")])
+    ("mma-int8*", "sm_80"), ("mma-int8*", "sm_120"), ("mma-fp16*", "sm_86"), ("mma-fp16*", "sm_120")])
 def test_matrix_kernels_compile_without_a_spill(only: str, arch: str) -> None:
     rows, _ = compile_all((arch,), only)
     assert [row.wrong for row in rows] == [""] * len(rows)
@@ -171,7 +171,7 @@ def test_each_element_has_its_tensor_unit(element: str, tensor: dict[str, int] |
 def test_every_tuned_and_portable_kernel_is_in_the_list() -> None:
     found = list(items((*compile_matrix.CUDA_ARCHS, *compile_matrix.HIP_ARCHS)))
     names = {each.name for each in found}
-    assert {kernel.name for kernel in (*mma.kernels(), *mma.power_kernels())} <= names
+    assert {kernel.name for kernel in mma.kernels()} <= names
     assert {"digest.cu", "memory.cu", "matmul.cu bf16", "verify.cu e4m3"} <= names
     assert next(each.archs for each in found if each.name == "mma-e4m3-128x128x64-s2") == ("sm_120",)
 

@@ -17,8 +17,7 @@ from boxcheck.kernels.compile_nvidia import LIMITS, residency
 from boxcheck.kernels.matrix import ELEMENTS, Element, MatrixKernel
 from tests.kernels.emulator import Emulated, Integers, Run, build, compiler
 
-KERNELS = {kernel.name: kernel for kernel in (*mma.kernels(), *mma.power_kernels())}
-NARROW = {kernel.name for kernel in mma.power_kernels()}
+KERNELS = {kernel.name: kernel for kernel in mma.kernels()}
 ARCHS = ("sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_100", "sm_103", "sm_120", "sm_121")
 BF16 = KERNELS["mma-bf16-128x128x32-s3"]
 RANDOM_ORDER = 7
@@ -44,10 +43,6 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Builder:
     return get
 
 
-def element_of(kernel: MatrixKernel) -> Element:
-    return mma.NARROW_FP16 if kernel.name in NARROW else ELEMENTS[kernel.element]
-
-
 def exact_data(element: Element, rows: int, depth: int, side: int, seed: int) -> Integers:
     """As data.h has it: the bound changes with the parity of k and the side."""
     bounds = np.where((np.arange(depth) ^ side) & 1, element.odd, element.even)
@@ -58,7 +53,7 @@ def exact_data(element: Element, rows: int, depth: int, side: int, seed: int) ->
 def product(program: Emulated, tiles: tuple[int, int, int], order: int = 0, seed: int = 1) -> tuple[Run, Integers]:
     """C of as many tiles, and what it should be."""
     m, n, k = (count * size for count, size in zip(tiles, program.kernel.tile, strict=True))
-    element = element_of(program.kernel)
+    element = ELEMENTS[program.kernel.element]
     a, b = exact_data(element, m, k, 0, seed), exact_data(element, n, k, 1, seed)
     expected = a @ b.T
     assert np.abs(expected).max() < element.exact_below
@@ -214,7 +209,7 @@ def test_every_architecture_has_its_kernels(arch: str) -> None:
 
 
 def test_names_tell_kernels_apart() -> None:
-    assert len(KERNELS) == len(mma.kernels()) + len(mma.power_kernels())
+    assert len(KERNELS) == len(mma.kernels())
 
 
 @pytest.mark.parametrize("name", KERNELS)

@@ -9,6 +9,7 @@ import msgspec
 
 import boxcheck.stress.host_cpu
 import boxcheck.stress.host_memory
+import boxcheck.stress.host_net
 import boxcheck.stress.host_nvme
 from boxcheck.gpu import open_gpu
 from boxcheck.host import Host
@@ -20,7 +21,7 @@ from tests.boxes.memory import host as host_of
 from tests.boxes.tree import Tree
 from tests.checks.judging import judge
 
-MODULES = (boxcheck.stress.host_cpu, boxcheck.stress.host_memory, boxcheck.stress.host_nvme)
+MODULES = (boxcheck.stress.host_cpu, boxcheck.stress.host_memory, boxcheck.stress.host_nvme, boxcheck.stress.host_net)
 """Imported, so that they are registered."""
 
 

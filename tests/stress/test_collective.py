@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 
@@ -10,9 +13,10 @@ from boxcheck.kernels import reference
 from boxcheck.model import Outcome
 from boxcheck.registry import CHECKS, STRESSES
 from boxcheck.stress import Rig, Sample, StressResults
-from boxcheck.stress.collective import bus_factor, collective
+from boxcheck.stress.collective import PIECES_A_RUN, bus_factor, collective
 from boxcheck.stress.collective_ring import COLLECTIVES, Collective, Ring
 from boxcheck.stress.collective_round import repeat, start
+from boxcheck.stress.collective_train import Step, Steps, step
 from boxcheck.stress.faults import FaultyGpu
 from tests.stress.transfer_doubles import (
     Rule,
@@ -163,11 +167,13 @@ def test_a_copy_that_is_left_out_is_seen_in_every_step(count: int) -> None:
 
 
 @pytest.mark.parametrize("fault", ["flip-payload", "drop-write", "stale"])
-@pytest.mark.parametrize("after", [1, 2, 21])
+@pytest.mark.parametrize("after", [1, 2, 12])
 def test_every_injected_fault_of_data_is_found(fault: str, after: int) -> None:
+    """In an all-reduce, and in the reduce-scatter of training. A copy of training's second gather has the bytes of the
+    first, so that one that brings those of the time before would be right."""
     gpus = processors(3)
     faulty = [FaultyGpu(gpu, fault if gpu is gpus[0] else None, after=after) for gpu in gpus]  # type: ignore[arg-type]
-    found = failures("collective.wrong-words", run("collective", faulty, seconds=0.1))
+    found = failures("collective.wrong-words", run("collective", faulty, seconds=0.0))
     assert found
     assert {finding.subject.name for finding in found} <= {"cpu:0 > cpu:1", "x86_64 (cpu:0)"}
 
@@ -181,11 +187,29 @@ def test_a_device_that_becomes_slow_is_found(count: int) -> None:
     assert outcomes("collective.rate-drop", run("collective", gpus, seconds=0.3)) <= CLEAN
 
 
-def test_a_blind_comparison_is_found_by_the_self_test() -> None:
+@pytest.mark.parametrize("kernel", ["bc_memory_check", "bc_memory_check_fill", "bc_sum_check"])
+def test_a_blind_comparison_is_found_by_the_self_test(kernel: str) -> None:
     gpus = doubles(2)
-    gpus[1].kernels = {"bc_memory_check": lambda *arguments: None}
-    (finding,) = failures("collective.wrong-words", run("collective", gpus))
-    assert finding.subject.name == "Double (cpu:1)"
+    gpus[1].kernels = {kernel: lambda *arguments: None}
+    results = run("collective", gpus)
+    first = next(one for one in results.samples if one.what == "collective.self-test" and one.gpu == "cpu:1")
+    assert f"{kernel} found 0" in str(first.notes["says"])
+    assert "Double (cpu:1)" in {finding.subject.name for finding in failures("collective.wrong-words", results)}
+
+
+def test_sums_that_are_not_made_while_nobody_sees_it_are_found_by_the_host() -> None:
+    """From the first collective on; the proof after the last one tells of the comparison besides."""
+    gpus, samples = doubles(2), list[Sample]()
+    for sample in collective(Rig(gpus, seconds=0.0, options={"size": "test"})):
+        samples.append(sample)
+        if sample.what == "collective.product" or sample.what.endswith(".inputs"):
+            for gpu in gpus:
+                gpu.kernels = dict.fromkeys(("bc_sum_check", "bc_add"), lambda *arguments: None)
+    wrong = [one for one in samples if one.wrong and one.gpu == "cpu:1"]
+    assert {one.what for one in wrong} >= {"collective.all-reduce", "collective.reduce-scatter", "collective.self-test"}
+    word = wrong[0].words[0]
+    assert word.where.endswith(" of all-reduce, read by the host")
+    assert word.kind.endswith("the GPU's own comparison saw nothing wrong")
 
 
 @pytest.mark.parametrize("number", [5, 9, 20])
@@ -225,6 +249,65 @@ def test_products_that_never_run_or_are_always_wrong_do_not_pass(first: int, pro
         assert next(one.outcome for one in judge("collective.self-test", results)) is proof
         assert outcomes("collective.wrong-products", results) >= ({Outcome.FAIL} if first == 2 or not wrong else set())
         assert Outcome.PASS not in outcomes("collective.wrong-products", results)
+
+
+# Steps of training that are told together.
+
+
+def steps_of(count: int, pieces: Iterable[bool], seconds: float = 1e9) -> tuple[list[Step], list[Step]]:
+    """What is told of steps, those that are True with a wrong word or a wrong product by turns; and the steps."""
+    ring, together, told, made = ring_of(count), Steps(seconds), list[Step](), list[Step]()
+    for number, wrong in enumerate(pieces):
+        one = step(ring, [], [], number)
+        one.products, one.product_seconds, one.checked = [3] * count, [0.25] * count, [2] * count
+        one.wrong = [[7] if wrong and number % 2 and not rank else [] for rank in range(count)]
+        one.piece.ranks[0].wrong = int(wrong and not number % 2)
+        made.append(one)
+        told += together.add(one)
+    return [*told, *together.rest()], made
+
+
+def test_steps_are_told_together_and_all_that_was_compared_is_counted() -> None:
+    (one,), made = steps_of(3, [False] * 5)
+    assert one.piece.times == [step.piece.times[0] for step in made]
+    for rank in range(3):
+        assert one.piece.ranks[rank].checked == sum(step.piece.ranks[rank].checked for step in made) > 0
+        assert one.piece.ranks[rank].moved_bytes == sum(step.piece.ranks[rank].moved_bytes for step in made) > 0
+        assert len(one.piece.ranks[rank].hop_times) == 5
+    assert (one.products, one.checked, one.product_seconds) == ([15] * 3, [10] * 3, [1.25] * 3)
+    assert one.wrong == [[], [], []]
+    assert len(steps_of(2, [False] * 4, seconds=0.0)[0]) == 4
+
+
+def test_a_step_with_something_wrong_is_told_at_once_and_by_itself() -> None:
+    for bad in (2, 3):
+        told, made = steps_of(2, [number == bad for number in range(6)])
+        assert [one.piece.rounds for one in told] == [bad, 1, 5 - bad]
+        assert [one.piece.wrong + sum(map(len, one.wrong)) for one in told] == [0, 1, 0]
+        assert told[1] is made[bad]
+
+
+def test_a_gpu_lost_in_training_leaves_the_steps_before_it() -> None:
+    beats = iter(range(1000))
+
+    def beat(text: str, done: float) -> None:
+        if text.startswith("training step") and next(beats) == 3:
+            raise GpuError("lost", "cpu:1 is gone")
+
+    samples: list[Sample] = []
+    with pytest.raises(GpuError, match="cpu:1 is gone"):
+        collect(collective(Rig(processors(2), seconds=50.0, options={"size": "test"}, beat=beat)), samples)
+    training = [one for one in samples if one.what == "collective.zero3"]
+    assert sum(int(one.notes["rounds"]) for one in training) == 3 * 2
+    assert all(one.checked and not one.wrong for one in training)
+
+
+def test_a_long_run_gives_about_a_sample_a_second_of_each_kind_and_rank() -> None:
+    began = time.monotonic()
+    results = run("collective", processors(2), seconds=1.0)
+    pieces = (time.monotonic() - began) * PIECES_A_RUN
+    for what in {one.what for one in results.samples if "rounds" in one.notes}:
+        assert len([one for one in results.samples if one.what == what and one.gpu == "cpu:0"]) <= pieces, what
 
 
 # Without peer access; rates; ends.

@@ -130,6 +130,30 @@ def refused(name: str, kind: str = "forbidden", says: str = "reading /dev/nvme0n
         "drive": name, "source": "device", "kind": kind, "says": says, "help": "sudo boxcheck stress run nvme"}}
 
 
+# The network.
+
+COUNTED = {"rx_bytes": 10**12, "tx_bytes": 10**12, "rx_packets": 10**8, "tx_packets": 10**8, **dict.fromkeys(
+    ("rx_errors", "tx_errors", "rx_dropped", "tx_dropped", "rx_crc_errors", "carrier_changes"), 0)}
+
+
+def network(
+    *, rate: float = 1.2, wrong: int = 0, denied: int = 0, checked: int = 1 << 30, speed: int | None = 10_000,
+    interface: str = "eth0", full_size: bool = True, pieces: int = 8, counted: dict[str, int | None] | None = None,
+) -> StressResults:
+    about = {"own": "10.0.0.1", "other": "10.0.0.2", "interface": interface, "streams": 4, "agreed_seconds": 8.0,
+             **({"speed_mbps": speed} if speed is not None else {})}
+    counts = {f"if_{name}": value for name, value in {**COUNTED, **(counted or {})}.items() if value is not None}
+    samples = []
+    for piece in range(pieces + 1):
+        last = piece == pieces
+        for what, bad in (("net.receive", wrong), ("net.send", denied)):
+            ended = {"came_through": 4, "retransmits": 3, **counts} if last and what == "net.receive" else {}
+            samples.append(sample(
+                what, value=None if last else rate, unit="GB/s", of="bytes", checked=checked,
+                wrong=bad if not piece else 0, notes={**about, **ended}))
+    return results("net", samples, full_size=full_size)
+
+
 class Notch(NamedTuple):
     check: str
     make: Callable[[Any], StressResults]
@@ -186,6 +210,25 @@ NOTCHES = (
     Notch("nvme.read-rate", lambda rate: drives(others=rate), ((7.0, PASS), (6.9, FAIL)), {"nvme.all_read_gbs": 14.0}),
     Notch("nvme.latency", lambda p99: drives(p99=p99), ((150.0, PASS), (151.0, MARGINAL), (300.0, MARGINAL), (301.0, FAIL)),
           {"nvme.random_p99_us": {"must": 300.0, "should": 150.0}}),
+    Notch("net.wrong-payload", lambda wrong: network(wrong=wrong), ((0, PASS), (1, FAIL))),
+    Notch("net.wrong-payload", lambda denied: network(denied=denied), ((0, PASS), (1, FAIL))),
+    Notch("net.wrong-payload", lambda checked: network(checked=checked), ((1, PASS), (0, UNKNOWN))),
+    Notch("net.rate", lambda rate: network(rate=rate), (
+        (1.1, PASS), (1.09, MARGINAL), (1.0, MARGINAL), (0.99, FAIL), (1.27, PASS), (1.28, UNKNOWN)),
+        {"net.gbs": {"must": 1.0, "should": 1.1}}),
+    Notch("net.rate", lambda wrong: network(wrong=wrong), ((0, PASS), (1, UNKNOWN)), {"net.gbs": 1.0}),
+    Notch("net.rate", lambda pieces: network(pieces=pieces), ((3, PASS), (2, UNKNOWN), (0, UNKNOWN)), {"net.gbs": 1.0}),
+    Notch("net.rate", lambda checked: network(checked=checked), ((1, PASS), (0, UNKNOWN)), {"net.gbs": 1.0}),
+    Notch("net.errors", lambda downs: network(counted={"carrier_changes": downs}), (
+        (0, PASS), (1, FAIL), (-1, UNKNOWN), (None, UNKNOWN))),
+    # 2 TB are 1.6e13 bits: 161 frames at ten times the bit error rate of IEEE 802.3.
+    Notch("net.errors", lambda bad: network(counted={"rx_crc_errors": bad, "rx_errors": bad}), (
+        (0, PASS), (1, MARGINAL), (161, MARGINAL), (162, FAIL), (None, UNKNOWN))),
+    Notch("net.errors", lambda bad: network(counted={"tx_errors": bad}), ((0, PASS), (1, MARGINAL), (None, UNKNOWN))),
+    Notch("net.errors", lambda lost: network(counted={"rx_dropped": lost}), (
+        (0, PASS), (20_000, PASS), (20_001, MARGINAL), (None, UNKNOWN))),
+    Notch("net.errors", lambda moved: network(counted={"rx_bytes": moved, "tx_bytes": 0}), ((1, PASS), (0, UNKNOWN))),
+    Notch("net.errors", lambda name: network(interface=name), (("eth0", PASS), ("", UNKNOWN), ("lo", SKIP))),
     Notch("nvme.rate-drop", lambda part: drives(last=part), ((0.5, PASS), (0.49, MARGINAL), (0.25, MARGINAL), (0.249, FAIL))),
 )
 
@@ -206,18 +249,19 @@ def test_a_notch(notch: Notch, value: Any, outcome: Outcome) -> None:
     assert worst(one.outcome for one in found) is outcome, [one.says for one in found]
 
 
-MINE = [id for id, check in sorted(CHECKS.items()) if check.stress in ("cpu", "dram", "nvme")]
+MINE = [id for id, check in sorted(CHECKS.items()) if check.stress in ("cpu", "dram", "nvme", "net")]
 
 
 def facts_of(check: str) -> tuple[Any, ...]:
-    return tuple({Memory: memory, Nvme: two_drives}[kind]() for kind in CHECKS[check].reads if kind is not StressResults)
+    made: dict[type, Callable[[], Any]] = {Memory: memory, Nvme: two_drives}
+    return tuple(made[kind]() for kind in CHECKS[check].reads if kind is not StressResults)
 
 
 def test_every_check_has_a_notch_and_every_limit_decides() -> None:
     assert {notch.check for notch in NOTCHES} == {*MINE}
     mine = {name for check in MINE for name in CHECKS[check].limits}
     assert mine == {name for notch in NOTCHES for name in notch.limits}
-    assert mine == {name for name in LIMITS if name.split(".")[0] in ("dram", "nvme")} | {
+    assert mine == {name for name in LIMITS if name.split(".")[0] in ("dram", "nvme", "net")} | {
         "cpu.fp64_gflops", "cpu.spread_percent"}
     fires = {notch.check for notch in NOTCHES if {FAIL, MARGINAL} & {outcome for _, outcome in notch.sides}}
     assert {*MINE} - fires == {"nvme.not-read"}  # of a drive that was not read nothing is proven
@@ -245,6 +289,7 @@ def test_small_sizes_are_not_judged_by_their_rates() -> None:
             ("cpu.slow-core", cpu(rates=(50.0, 50.0, 1.0), full_size=False), {"cpu.spread_percent": 1.0}),
             ("dram.triad", dram(full_size=False), {"dram.triad_gbs": 1e5}),
             ("nvme.read-rate", drives(full_size=False), {"nvme.read_gbs": 100.0}),
+            ("net.rate", network(full_size=False), {"net.gbs": 100.0}),
             ("nvme.latency", drives(full_size=False), {"nvme.random_p99_us": 5.0})):
         assert {one.outcome for one in judge(check, made, *facts_of(check), limits=limits)} == {SKIP}, check
 
@@ -314,10 +359,34 @@ def test_a_box_without_drives_is_skipped() -> None:
     assert only("nvme.not-read", none, Nvme((), (), Unread("no sysfs", "error"))).outcome is UNKNOWN
 
 
+def test_what_the_loopback_moved_is_no_network() -> None:
+    here = network(interface="lo", speed=None)
+    assert {one.outcome for one in judge("net.rate", here, limits={"net.gbs": 100.0})} == {SKIP}
+    found = judge("net.wrong-payload", here)
+    assert {one.outcome for one in found} == {PASS}
+    assert all("no network" in one.notes[0] for one in found)
+
+
+def test_a_network_without_a_limit_still_tells_its_rate_beside_the_link() -> None:
+    found = judge("net.rate", network())
+    assert {one.outcome for one in found} == {SKIP}
+    assert "1.2 GB/s received over 4 streams, of 1.25 GB/s of the link (10000 Mb/s); 3 segments sent again" in found[0].says
+
+
+def test_a_network_that_was_not_reached_is_unknown_and_one_that_nobody_asked_for_is_skipped() -> None:
+    for check in MINE:
+        if check.startswith("net."):
+            assert only(check, results("net", [])).outcome is SKIP
+            assert only(check, results("net", [], stopped=True)).outcome is UNKNOWN
+    cut = network()
+    kept = [one for one in cut.samples if "came_through" not in one.notes]
+    assert only("net.errors", results("net", kept)).outcome is UNKNOWN
+
+
 def test_the_checks_are_known_without_numpy() -> None:
     script = (
         "import sys\nfrom boxcheck.registry import CHECKS, discover\ndiscover()\n"
-        f"assert {MINE!r} == [id for id, one in sorted(CHECKS.items()) if one.stress in ('cpu', 'dram', 'nvme')]\n"
+        f"assert {MINE!r} == [id for id, one in sorted(CHECKS.items()) if one.stress in ('cpu', 'dram', 'nvme', 'net')]\n"
         "print('numpy' in sys.modules)")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

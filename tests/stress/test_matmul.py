@@ -17,13 +17,25 @@ from boxcheck.kernels.catalogue import portable_product
 from boxcheck.kernels.matrix import ELEMENTS, MatrixKernel
 from boxcheck.model import Finding, Limit, Outcome
 from boxcheck.profile import Profile
-from boxcheck.stress import Rig, Sample, StressResults, engine_choice, kernel_choice, matmul_checks
+from boxcheck.stress import (
+    Rig,
+    Sample,
+    StressResults,
+    engine_choice,
+    kernel_choice,
+    matmul_checks,
+    matmul_power,
+    matmul_rate_checks,
+)
 from boxcheck.stress import matmul as matmul_module
-from boxcheck.stress.digests import Digests
+from boxcheck.stress.digests import BLANK, Digests
+from boxcheck.stress.exact_products import Exact
 from boxcheck.stress.faults import FaultyGpu
 from boxcheck.stress.locate import locate
-from boxcheck.stress.matmul import exact_phase, matmul, power_phase
-from boxcheck.stress.products import POISON, Exact, Random
+from boxcheck.stress.matmul import matmul
+from boxcheck.stress.matmul_exact import NOT_SEEN, exact_phase
+from boxcheck.stress.matmul_power import Batch, Batches, power_phase
+from boxcheck.stress.products import POISON, Random
 from boxcheck.stress.random_proof import expected, learn, wrong_spots
 from tests.gpu.devices import opened
 
@@ -130,9 +142,10 @@ def test_a_device_that_slows_down_is_seen(gpu: Gpu) -> None:
     for fault, low, high in ((None, 50, 200), ("slow", 0, 25)):
         device: Any = FaultyGpu(Steady(gpu), fault, seconds=3.0)  # type: ignore[arg-type]
         samples = _of_power(power_phase(Rig([device], seconds=4.0, seed=5), KERNEL, SMALL, 4.0))
-        assert low < matmul_checks.kept(samples) < high
+        assert low < matmul_rate_checks.kept(samples) < high
         outcome = Outcome.PASS if fault is None else Outcome.FAIL
-        assert _outcomes(matmul_checks.rate_drop, _results(gpu, samples)) == [outcome]
+        results = msgspec.structs.replace(_results(gpu, samples), full_size=True)
+        assert _outcomes(matmul_rate_checks.rate_drop, results) == [outcome]
 
 
 def _of_power(samples: Iterable[Sample]) -> list[Sample]:
@@ -151,7 +164,8 @@ def _power(gpu: Gpu, values: list[float], **changes: Any) -> list[Sample]:
 def test_a_gpu_may_lose_a_few_percent_and_no_more(gpu: Gpu, last: float, outcome: Outcome) -> None:
     real = _as_gpu(gpu)
     samples = _power(gpu, [100.0] * 6 + [last] * 2)
-    assert _outcomes(matmul_checks.rate_drop, _results(gpu, samples, gpus=(real,))) == [outcome]
+    results = msgspec.structs.replace(_results(gpu, samples, gpus=(real,)), full_size=True)
+    assert _outcomes(matmul_rate_checks.rate_drop, results) == [outcome]
 
 
 def _as_gpu(gpu: Gpu, index: int = 0, **changes: Any) -> GpuInfo:
@@ -164,11 +178,11 @@ def _as_gpu(gpu: Gpu, index: int = 0, **changes: Any) -> GpuInfo:
 def test_the_rate_is_judged_by_the_profile(gpu: Gpu, value: float, outcome: Outcome) -> None:
     bound = Limit("matmul.bf16_tflops", "ge", must=140.0, should=158.0, unit="TFLOPS", source="test")
     want = msgspec.structs.replace(NONE, limits={bound.name: bound})
-    results = _results(gpu, _power(gpu, [100.0, value, 120.0]), gpus=(_as_gpu(gpu),), full_size=True)
-    assert _outcomes(matmul_checks.rate, results, want) == [outcome]
+    results = _results(gpu, _power(gpu, [100.0, value, 159.0]), gpus=(_as_gpu(gpu),), full_size=True)
+    assert _outcomes(matmul_rate_checks.rate, results, want) == [outcome]
     wrong = [msgspec.structs.replace(one, wrong=1) for one in results.samples]
     only_wrong = msgspec.structs.replace(results, samples=tuple(wrong))
-    assert _outcomes(matmul_checks.rate, only_wrong, want) == [Outcome.UNKNOWN]  # no rate without a verified payload
+    assert _outcomes(matmul_rate_checks.rate, only_wrong, want) == [Outcome.UNKNOWN]  # no rate without a verified payload
 
 
 def test_the_portable_kernels_rate_never_passes_for_the_gpus(gpu: Gpu) -> None:
@@ -176,7 +190,7 @@ def test_the_portable_kernels_rate_never_passes_for_the_gpus(gpu: Gpu) -> None:
     want = msgspec.structs.replace(NONE, limits={bound.name: bound})
     samples = [msgspec.structs.replace(one, notes={"kernel": KERNEL.name}) for one in _power(gpu, [100.0])]
     results = _results(gpu, samples, gpus=(_as_gpu(gpu),), full_size=True)
-    assert _outcomes(matmul_checks.rate, results, want) == [Outcome.UNKNOWN]
+    assert _outcomes(matmul_rate_checks.rate, results, want) == [Outcome.UNKNOWN]
 
 
 def test_a_gpu_whose_bits_differ_from_its_likes_fails_and_the_others_do_not(gpu: Gpu) -> None:
@@ -197,7 +211,7 @@ def test_one_gpu_may_not_stay_far_behind_the_others(gpu: Gpu, slow: float, outco
     bound = Limit("matmul.spread_percent", "le", must=15.0, should=8.0, unit="%", source="test")
     want = msgspec.structs.replace(NONE, limits={bound.name: bound})
     results = _results(gpu, samples, gpus=infos)
-    assert _outcomes(matmul_checks.spread, results, want) == [Outcome.PASS, outcome]
+    assert _outcomes(matmul_rate_checks.spread, results, want) == [Outcome.PASS, outcome]
 
 
 @pytest.mark.parametrize(("units", "outcome"), [(128, Outcome.FAIL), (76, Outcome.PASS)])
@@ -230,12 +244,12 @@ def test_a_kernel_whose_bits_change_while_it_is_timed_is_found_too(gpu: Gpu) -> 
     (1e-6, 1e-6, 33, 990), (1e-9, 1.0, 999, 999)])
 def test_as_many_products_are_digested_as_three_percent_of_the_time_allow(
         product: float, verify: float, every: int, batch: int) -> None:
-    found = matmul_module.spacing(product, verify)
-    assert (found, matmul_module.batch_of(product, verify)) == (every, batch)
+    found = matmul_power.spacing(product, verify)
+    assert (found, matmul_power.batch_of(product, verify)) == (every, batch)
     assert found % 2 == 1
     assert batch % found == 0
     if verify < 1e-2 and product > 1e-6:
-        assert verify / (verify + every * product) < matmul_module.DIGEST_PART
+        assert verify / (verify + every * product) < matmul_power.DIGEST_PART
 
 
 def test_what_verifying_costs_at_full_power_is_measured_and_below_three_percent(gpu: Gpu) -> None:
@@ -247,6 +261,54 @@ def test_what_verifying_costs_at_full_power_is_measured_and_below_three_percent(
     (finding,) = matmul_checks.repeatability(_results(gpu, samples), NONE)
     products = sum(int(one.notes["products"]) for one in samples)
     assert finding.says == f"{sum(one.checked for one in samples)} of {products} products compared, none wrong"
+
+
+def test_batches_are_told_together_and_one_with_a_wrong_product_at_once_and_by_itself() -> None:
+    product: Any = SimpleNamespace(
+        kernel=KERNEL, gpu=SimpleNamespace(info=SimpleNamespace(key="cuda:0")), operations=1e12)
+    batches = [
+        Batch(products=10, digested=5, wrong=[7] if number == 2 else [], seconds=0.3 + number / 10,
+              digesting_seconds=0.01) for number in range(5)]
+    told = Batches(product, {"kernel": "k"}, 1e9)
+    after = [list(told.add(batch)) for batch in batches]
+    assert [len(samples) for samples in after] == [0, 0, 2, 0, 0]
+    samples = [*after[2], *told.rest(), *told.rest()]
+    assert [(one.checked, one.wrong, one.notes["products"]) for one in samples] == [(10, 0, 20), (5, 1, 10), (10, 0, 20)]
+    assert [one.value for one in samples] == pytest.approx([20 / 0.7, 10 / 0.5, 20 / 1.3])
+    assert [one.notes["spread_percent"] for one in samples] == [25.0, 0.0, 14.3]
+    assert samples[1].notes["found"] == "0000000000000007"
+    each = Batches(product, {}, 0.0)
+    assert [len(list(each.add(batch))) for batch in batches] == [1] * 5
+
+
+def test_a_processor_that_becomes_slow_in_a_batch_makes_a_shorter_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was timed as a millisecond takes a second now; each third was to be digested."""
+    (cpu,) = opened("cpu")
+    monkeypatch.setattr(matmul_power, "costs", lambda product: (1e-3, 1e-3))
+    monkeypatch.setattr(matmul_power, "LONGEST_BATCH_SECONDS", 0.05)
+    device: Any = Steady(cpu)
+    samples = _of_power(power_phase(_rig(device, 5), KERNEL, SMALL, 60.0))
+    assert matmul_power.batch_of(1e-3, 1e-3) > 200
+    assert int(samples[0].notes["products"]) < 60
+    assert samples[0].checked >= 1
+    assert samples[0].wrong == 0
+
+
+def test_a_gpu_lost_at_full_power_leaves_what_was_compared_before(gpu: Gpu) -> None:
+    beats: list[str] = []
+
+    def beat(text: str, done: float) -> None:
+        beats.append(text)
+        if text.startswith("bf16 power") and sum(text.startswith("bf16 power") for text in beats) == 3:
+            raise GpuError("lost", "it is gone")
+
+    samples: list[Sample] = []
+    with pytest.raises(GpuError, match="it is gone"):
+        samples.extend(power_phase(Rig([gpu], seconds=60.0, seed=5, beat=beat), KERNEL, SMALL, 60.0))
+    products = int(beats[-1].split()[2])
+    power = _of_power(samples)
+    assert sum(int(one.notes["products"]) for one in power) == products
+    assert all(one.checked and not one.wrong for one in power)
 
 
 @pytest.mark.parametrize(("element", "depth"), [("bf16", 32768), ("fp32", 16384), ("int8", 65536), ("e4m3", 65536)])
@@ -268,8 +330,8 @@ def test_random_products_are_as_deep_as_digests_of_all_of_them_ask_for(element: 
 
 def test_nothing_that_is_wrong_in_the_middle_of_a_batch_stays_unseen(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
     """Products 1 and 2 to 5 are the exact one and those that the digests are of, then come two that are timed."""
-    monkeypatch.setattr(matmul_module, "spacing", lambda product, verify: 1)
-    monkeypatch.setattr(matmul_module, "batch_of", lambda product, verify: 20)
+    monkeypatch.setattr(matmul_power, "spacing", lambda product, verify: 1)
+    monkeypatch.setattr(matmul_power, "batch_of", lambda product, verify: 20)
     for fault in ("flip-output", "drop-write", "stale", "flip-input"):
         device: Any = FaultyGpu(gpu, fault, after=15)  # type: ignore[arg-type]
         samples = _of_power(power_phase(_rig(device, 5), KERNEL, SMALL, 60.0))
@@ -288,8 +350,8 @@ def test_a_fault_is_put_into_full_power_by_its_number(gpu: Gpu) -> None:
 @pytest.mark.parametrize("every", [1, 3])
 def test_the_last_product_of_a_batch_that_never_ran_is_seen(
         gpu: Gpu, monkeypatch: pytest.MonkeyPatch, every: int) -> None:
-    monkeypatch.setattr(matmul_module, "spacing", lambda product, verify: every)
-    monkeypatch.setattr(matmul_module, "batch_of", lambda product, verify: 9)
+    monkeypatch.setattr(matmul_power, "spacing", lambda product, verify: every)
+    monkeypatch.setattr(matmul_power, "batch_of", lambda product, verify: 9)
     device: Any = FaultyGpu(gpu, "drop-write", after=15)  # the ninth of the first batch
     samples = _of_power(power_phase(_rig(device, 5), KERNEL, SMALL, 60.0))
     assert (samples[0].checked, samples[0].wrong) == (9 // every, 1)
@@ -414,6 +476,17 @@ def test_digesting_and_poisoning_is_one_pass(gpu: Gpu) -> None:
         one.free()
 
 
+def test_a_digest_that_was_never_taken_is_not_the_one_of_the_batch_before(gpu: Gpu) -> None:
+    buffer, digests = gpu.allocate(4096), Digests(gpu, 1024)
+    digests.take(buffer, 0, POISON)
+    assert digests.taken(2)[1] == BLANK
+    assert digests.taken(1) == [BLANK]
+    digests._total = lambda slot: None  # type: ignore[method-assign]
+    assert digests.of(buffer) == BLANK
+    for one in (buffer, *digests.buffers):
+        one.free()
+
+
 class Blind:
     """A device on which a comparing kernel does nothing, or always gives the same."""
 
@@ -443,13 +516,16 @@ def test_a_comparison_that_sees_nothing_is_found_before_it_judges(gpu: Gpu, kern
 
 
 def test_a_comparison_that_went_blind_later_is_found_by_numpy(gpu: Gpu) -> None:
-    """The first product, and then each 64th."""
+    """The first product, each 63rd, and the last: a wrong row, or damage to it that was done on purpose."""
     blind: Any = Blind(gpu, "bc_check_rows")
-    device: Any = Unlike(blind, _zeros, 64)
+    device: Any = Unlike(blind, _zeros, 63)
     samples = list(exact_phase(_rig(device, 70), KERNEL, SMALL, 60.0))
-    (bad,) = [one for one in samples if one.wrong]
-    assert bad.notes["product"] == 64
-    assert {word.kind for word in bad.words} == {"not seen by the comparing kernel"}
+    bad = {one.notes["product"]: {word.kind for word in one.words} for one in samples if one.wrong}
+    assert list(bad)[:2] == [0, 63]
+    assert bad.pop(0) == {NOT_SEEN}
+    assert all(kinds == {"not seen by the comparing kernel"} for kinds in bad.values())
+    (inputs,) = [one for one in exact_phase(_rig(Blind(gpu, "bc_check_matrix"), 3), KERNEL, SMALL, 60.0) if one.wrong]  # type: ignore[arg-type]
+    assert (inputs.what, inputs.words[0].kind) == ("matmul.bf16.inputs", NOT_SEEN)
     with Exact(gpu, KERNEL, SMALL, 5) as product:
         product.multiply(0)
         gpu.finish()
@@ -460,9 +536,9 @@ def test_a_comparison_that_went_blind_later_is_found_by_numpy(gpu: Gpu) -> None:
 
 
 def test_nothing_compared_is_unknown(gpu: Gpu) -> None:
-    empty = _results(gpu, [])
+    empty = msgspec.structs.replace(_results(gpu, []), full_size=True)
     for one in (matmul_checks.wrong_elements, matmul_checks.damaged_inputs, matmul_checks.repeatability,
-                matmul_checks.self_test, matmul_checks.rate_drop):
+                matmul_checks.self_test, matmul_rate_checks.rate_drop):
         assert _outcomes(one, empty) == [Outcome.UNKNOWN]
 
 

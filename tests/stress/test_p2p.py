@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import permutations
 
 import msgspec
 import numpy as np
 import pytest
 
-from boxcheck.gpu import GpuError
-from boxcheck.model import Outcome
+from boxcheck.gpu import GpuError, GpuInfo
+from boxcheck.model import Bdf, Outcome
 from boxcheck.profile import load_profile
 from boxcheck.registry import CHECKS, STRESSES, run_check
 from boxcheck.stress import Rig, Sample, StressResults
@@ -232,7 +233,7 @@ def test_no_peer_access_anywhere_is_unknown_unless_the_profile_says_that_it_is_n
     (wopr,) = run_check(CHECKS["p2p.access"], (results,), load_profile("wopr-7x4090"))
     assert wopr.outcome is Outcome.SKIP
     one_way = run("p2p", doubles(3, reaches=lambda ends: ends == ("cpu:0", "cpu:1")))
-    assert outcomes("p2p.access", one_way) == {Outcome.SKIP}
+    assert outcomes("p2p.access", one_way) == {Outcome.MARGINAL}
 
 
 def test_peer_access_that_the_profile_demands_fails_by_name() -> None:
@@ -241,6 +242,48 @@ def test_peer_access_that_the_profile_demands_fails_by_name() -> None:
     assert finding.outcome is Outcome.FAIL
     assert "cpu:2 > cpu:0" in finding.says
     assert outcomes("p2p.access", run("p2p", doubles(3)), access=True) == {Outcome.PASS}
+    assert outcomes("p2p.access", results, access=False) == {Outcome.MARGINAL}
+
+
+def asked(reaches: Callable[[int, int], bool], count: int = 7, backend: str = "cuda") -> StressResults:
+    """GPUs of one model, and who reaches whom."""
+    gpus = tuple(
+        GpuInfo(backend=backend, index=at, name="RTX 4090", arch="sm_89", bdf=Bdf(f"0000:{at + 1}1:00.0"),  # type: ignore[arg-type]
+                memory_bytes=1, free_bytes=1, compute_units=1, unified=False, is_gpu=True, driver="a test")
+        for at in range(count))
+    return StressResults(
+        module="p2p", gpus=gpus, troubles=(), ended=tuple(info.key for info in gpus), samples=tuple(
+            Sample(what="p2p.access", gpu=one.key, peer=other.key, seconds=0, checked=0, wrong=0, notes={
+                "access": "yes" if reaches(one.index, other.index) else "no"}) for one, other in permutations(gpus, 2)))
+
+
+@pytest.mark.parametrize("access", [None, False])
+def test_one_gpu_of_several_of_a_model_that_reaches_nobody_is_marginal_by_name(access: bool | None) -> None:
+    results = asked(lambda one, other: 3 not in (one, other))
+    (finding,) = judge("p2p.access", results, **({} if access is None else {"access": access}))
+    assert finding.outcome is Outcome.MARGINAL
+    assert finding.subject.bdf == "0000:41:00.0"
+    assert finding.says.startswith("no peer access with it, while 30 other ordered pairs have it")
+    assert finding.where == "cuda:3"
+    assert finding.help
+
+
+def test_groups_that_reach_each_other_within_are_a_way_to_build_it_and_no_fault() -> None:
+    bridged = asked(lambda one, other: one // 2 == other // 2, count=4)
+    (finding,) = judge("p2p.access", bridged)
+    assert finding.outcome is Outcome.UNKNOWN
+    assert "only within cuda:0+cuda:1 and cuda:2+cuda:3" in finding.says
+    assert outcomes("p2p.access", bridged, access=False) == {Outcome.SKIP}
+    assert outcomes("p2p.access", asked(lambda one, other: {one, other} == {0, 1}, count=3)) == {Outcome.MARGINAL}
+
+
+def test_opencl_was_not_asked_and_blames_nobody() -> None:
+    results = asked(lambda one, other: False, backend="opencl")
+    for found in (judge("p2p.access", results), judge("p2p.access", results, access=True)):
+        (finding,) = found
+        assert finding.outcome is Outcome.UNKNOWN
+        assert finding.says.startswith("OpenCL gives GPUs no peer access")
+        assert finding.help == ("install ROCm or CUDA, so that their own runtime drives them; then run it again",)
     assert outcomes("p2p.access", results, access=False) == {Outcome.SKIP}
 
 

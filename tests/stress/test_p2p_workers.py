@@ -78,7 +78,7 @@ def test_devices_with_queues_of_their_own_pass_in_patterns_and_collectives(backe
 def test_copies_of_all_devices_side_by_side_pass(backend: Backend) -> None:
     infos = devices_of(backend, 3)
     with Crew([[info] for info in infos], environment=environment_of(3)) as crew:
-        results = results_of("copy", crew.run(Run(module="copy", seconds=0.2, seed=1, start_at=0.1)))
+        results = results_of("copy", crew.run(Run(module="copy", seconds=0.2, seed=1, together=True)))
     for id in CHECKS["copy"]:
         assert outcomes(id, results) <= CLEAN, judge(id, results)
     assert transfers(results) > 1000

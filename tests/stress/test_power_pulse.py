@@ -17,6 +17,7 @@ from boxcheck.profile import Profile
 from boxcheck.stress import Rig, Sample, StressResults, Trouble, kernel_choice, power_pulse, power_pulse_checks
 from boxcheck.stress.faults import FaultyGpu
 from boxcheck.stress.judging import many
+from boxcheck.stress.pulse_lateness import lateness
 from tests.gpu.devices import opened
 
 NONE = Profile(name="none", revision=1, title="no limits")
@@ -51,7 +52,7 @@ def test_every_pulse_is_verified(gpu: Gpu) -> None:
 
 def test_every_product_of_a_pulse_is_verified_where_that_takes_little(
         gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("boxcheck.stress.matmul.spacing", lambda product, verify: 1)
+    monkeypatch.setattr("boxcheck.stress.matmul_power.spacing", lambda product, verify: 1)
     (sample,) = _pulsed(FaultyGpu(gpu, "flip-output", after=12))
     assert (sample.checked, sample.wrong) == (sample.notes["products"], 1)
 
@@ -132,7 +133,7 @@ def test_pulses_that_are_not_those_of_the_others_prove_nothing(gpu: Gpu) -> None
 
 def test_a_worker_that_starts_late_does_not_pass(gpu: Gpu) -> None:
     samples = list(power_pulse.power_pulse(Rig(
-        [gpu], seconds=0.5, start_at=time.monotonic() - 1.0, options={"hertz": "10"})))
+        [gpu], seconds=0.5, start=lambda: time.monotonic() - 1.0, options={"hertz": "10"})))
     pulsed = [one for one in samples if one.what == "power-pulse.bf16"]
     assert [one.notes["planned"] for one in pulsed] == [5]
     assert all(int(one.notes["pulses"]) <= 1 for one in pulsed)
@@ -178,8 +179,32 @@ class _Every(FaultyGpu):
     (10.0, Outcome.PASS), (10.1, Outcome.MARGINAL), (25.0, Outcome.MARGINAL), (25.1, Outcome.UNKNOWN)])
 def test_a_step_that_is_not_common_proves_nothing(gpu: Gpu, late: float, outcome: Outcome) -> None:
     (sample,) = _pulsed(gpu, 0.3)
-    shifted = msgspec.structs.replace(sample, notes={**sample.notes, "late_percent": late})
+    kept = {name: told for name, told in sample.notes.items() if name not in ("late_pulses", "very_late_pulses")}
+    shifted = msgspec.structs.replace(sample, notes={**kept, "late_percent": late})
     assert [one.outcome for one in power_pulse_checks.edges(_results(gpu, [shifted]), NONE)] == [outcome]
+
+
+@pytest.mark.parametrize(("late", "outcome"), [
+    ({}, Outcome.PASS), ({26.0: 360}, Outcome.PASS), ({11.0: 361}, Outcome.MARGINAL),
+    ({26.0: 360, 11.0: 1}, Outcome.MARGINAL), ({26.0: 361}, Outcome.UNKNOWN)])
+def test_of_an_hour_of_pulses_one_in_a_hundred_may_be_late_and_is_told(
+    gpu: Gpu, late: dict[float, int], outcome: Outcome
+) -> None:
+    """In twelve samples, of which one has all the late ones."""
+    (sample,) = _pulsed(gpu, 0.3)
+    held_up = [percent for percent, times in late.items() for _ in range(times)]
+    every = [*held_up, *[0.4] * (3000 - len(held_up))], *[[0.4] * 3000] * 11
+    samples = [msgspec.structs.replace(sample, notes={**sample.notes, "pulses": 3000, **lateness(one)}) for one in every]
+    (found,) = power_pulse_checks.edges(_results(gpu, samples), NONE)
+    assert found.outcome is outcome
+    assert f"{len(held_up)} of 36000 were later than 10 %, the latest by" in found.says or not held_up
+
+
+def test_lateness_is_that_of_99_of_100_pulses() -> None:
+    assert lateness([1.0] * 99 + [26.0]) == {
+        "late_percent": 1.0, "latest_percent": 26.0, "late_pulses": 1, "very_late_pulses": 1}
+    assert lateness([1.0] * 98 + [26.0])["late_percent"] == 26.0
+    assert lateness([12.0]) == {"late_percent": 12.0, "latest_percent": 12.0, "late_pulses": 1, "very_late_pulses": 0}
 
 
 def test_no_pulse_is_unknown(gpu: Gpu) -> None:
@@ -199,7 +224,7 @@ def test_two_workers_follow_one_clock() -> None:
     infos = list_devices("cpu", environment=environment)
     assert not isinstance(infos, Trouble)
     with Crew([[info] for info in infos], environment=environment) as crew:
-        parts = crew.run(Run(module="power-pulse", seconds=2, seed=1, options={"hertz": "2"}, start_at=1.0))
+        parts = crew.run(Run(module="power-pulse", seconds=2, seed=1, options={"hertz": "2"}, together=True))
     pulses = [sample for part in parts for sample in part.samples if sample.what == "power-pulse.bf16"]
     assert len(pulses) == 2
     assert all(sample.wrong == 0 and sample.checked for sample in pulses)

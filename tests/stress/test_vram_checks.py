@@ -10,7 +10,7 @@ import pytest
 from boxcheck.gpu import GpuInfo
 from boxcheck.model import Finding, Limit, Outcome
 from boxcheck.profile import Profile
-from boxcheck.stress import Sample, StressResults, WrongWord, vram_checks
+from boxcheck.stress import Sample, StressResults, WrongWord, vram_checks, vram_passes
 from boxcheck.stress.vram_records import FaultKind
 
 NONE = Profile(name="none", revision=1, title="no limits")
@@ -76,7 +76,7 @@ def test_a_wrong_copy_fails_too() -> None:
 
 
 def test_every_kind_of_fault_has_its_help() -> None:
-    assert set(vram_checks.HELP) == set(get_args(FaultKind))
+    assert set(vram_checks.HELP) == {*get_args(FaultKind), vram_passes.UNSEEN}
 
 
 @pytest.mark.parametrize(("held", "outcome"), [(0.95, Outcome.PASS), (0.9499, Outcome.UNKNOWN), (0.5, Outcome.UNKNOWN)])
@@ -145,3 +145,39 @@ def test_memory_may_lose_a_few_percent_and_no_more(last: float, outcome: Outcome
 def test_of_a_processor_only_a_collapse_counts(last: float, outcome: Outcome) -> None:
     samples = [_sample("inversion", value=value, gpu="cpu:0") for value in (*[100.0] * 6, last, last)]
     assert _find(vram_checks.rate_drop, samples, gpus=(CPU,)).outcome is outcome
+
+
+# What no memory can do.
+
+
+def _timed(value: float, copied: float = 900.0, held_bytes: int = 16 << 30, accounting: str = "read+write") -> list[Sample]:
+    copy = _sample("copy", value=copied, unit="GB/s", notes={"accounting": "copy_rw"})
+    return [copy, *(
+        _sample(family, value=value, unit="GB/s", notes={"accounting": accounting, "held_bytes": held_bytes})
+        for family in vram_checks.FAMILIES)]
+
+
+@pytest.mark.parametrize(("value", "outcome"), [(1512.0, Outcome.PASS), (1512.1, Outcome.UNKNOWN), (6000.0, Outcome.UNKNOWN)])
+def test_a_pass_that_is_faster_than_the_cards_memory_can_be_is_unknown(value: float, outcome: Outcome) -> None:
+    card = msgspec.structs.replace(INFO, pci_id="10de:2684", pci_revision=0xA1)  # 1008 GB/s
+    for check in (vram_checks.wrong_words, vram_checks.rate):
+        finding = _find(check, _timed(value), gpus=(card,))
+        assert (finding.outcome is Outcome.UNKNOWN) == (outcome is Outcome.UNKNOWN), check
+        assert outcome is Outcome.PASS or "are more than any RTX 4090 can reach (1512)" in finding.says
+    (unjudged,) = {_find(vram_checks.wrong_words, _timed(value), gpus=(card,), full_size=False).outcome}
+    assert unjudged is Outcome.PASS
+
+
+@pytest.mark.parametrize(("value", "held_bytes", "outcome"), [
+    (2700.0, 16 << 30, Outcome.PASS), (2700.1, 16 << 30, Outcome.UNKNOWN), (2700.1, 1 << 30, Outcome.PASS)])
+def test_a_pass_far_above_the_runs_own_copy_is_unknown(value: float, held_bytes: int, outcome: Outcome) -> None:
+    """Of a card that the database does not know; little memory may come from a cache."""
+    finding = _find(vram_checks.wrong_words, _timed(value, held_bytes=held_bytes))
+    assert finding.outcome is outcome
+    assert outcome is Outcome.PASS or "3 times its own copies (900)" in finding.says
+
+
+def test_damage_that_a_late_proof_does_not_see_leaves_words_unknown() -> None:
+    samples = [*_all(), _sample("self-test", wrong=1)]
+    assert _find(vram_checks.wrong_words, samples).outcome is Outcome.UNKNOWN
+    assert _find(vram_checks.self_test, samples).outcome is Outcome.FAIL

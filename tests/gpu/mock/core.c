@@ -10,7 +10,7 @@
 struct op {
     struct op *next;
     uint64_t serial;
-    enum { COPY, KERNEL, RECORD, HOLD } what;
+    enum { COPY, KERNEL, RECORD, HOLD, MEET } what;
     void *target;
     const void *source;
     size_t size;
@@ -20,6 +20,8 @@ struct op {
     const struct entry *entry;
     unsigned groups;
     double cost;
+    struct meeting *meeting;
+    int rank;
     unsigned char arguments[1024] __attribute__((aligned(64)));
 };
 struct block { struct block *next; void *address; int64_t size; int device, host; };
@@ -207,6 +209,17 @@ static int run_kernel(int device, struct op *op) {
     return OK;
 }
 
+static void run_until(struct stream *s, uint64_t serial);
+
+/* All queues come to the meeting, and it begins when the last of them is there. */
+static void meet(struct meeting *m) {
+    if (m->met) return;
+    for (int i = 0; i < m->count; i++) run_until(m->queues[i], m->at[i] - 1);
+    for (int i = 0; i < m->count; i++) if (m->queues[i]->seconds > m->seconds) m->seconds = m->queues[i]->seconds;
+    m->met = 1;
+    m->all(m);
+}
+
 static void run_until(struct stream *s, uint64_t serial) {
     while (s->first && s->done < serial) {
         struct op *op = s->first;
@@ -215,6 +228,10 @@ static void run_until(struct stream *s, uint64_t serial) {
             struct event *e = op->event;
             run_until(op->until, op->at);
             if (e->seconds > s->seconds) s->seconds = e->seconds;
+        }
+        if (op->what == MEET) {
+            meet(op->meeting);
+            if (op->meeting->seconds > s->seconds) s->seconds = op->meeting->seconds;
         }
         s->first = op->next;
         if (!s->first) s->last = NULL;
@@ -225,6 +242,8 @@ static void run_until(struct stream *s, uint64_t serial) {
                 memmove(op->target, op->source, op->size);
             } else if (op->what == KERNEL) {
                 device->sticky = run_kernel(s->device, op);
+            } else if (op->what == MEET) {
+                op->meeting->each(op->meeting, op->rank);
             }
         }
         s->seconds += op->cost;
@@ -287,6 +306,18 @@ int wait_device(void) {
 static int within(const void *address, size_t size, int device) {
     struct block *b = block_of(address, size);
     return b && !b->host && b->device == device;
+}
+int mock_within(const void *address, size_t size, int device) { return within(address, size, device); }
+
+int mock_meet(struct meeting *m, const int *on, double cost) {
+    for (int i = 0; i < m->count; i++)
+        if (!live_stream(m->queues[i]) || m->queues[i]->device != on[i]) { violations++; return INVALID_HANDLE; }
+    for (int i = 0; i < m->count; i++) {
+        struct op *op = put(m->queues[i]);
+        op->what = MEET; op->meeting = m; op->rank = i; op->cost = cost;
+        m->at[i] = op->serial;
+    }
+    return OK;
 }
 
 int queue_copy(struct stream *s, void *target, int to, const void *source, int of, size_t size) {

@@ -79,5 +79,20 @@ int find(struct module *m, const char *name, struct function **f);
 int queue_kernel(struct function *f, unsigned groups, unsigned group, struct stream *s, void **pointers, void *packed,
     size_t packed_size);
 int allow_peer(int other);
+
+/* For a library of paper that works on queues of several devices at once (mock_blas/nccl.c). When the first of the queues
+ * comes to its place, all others come to theirs; then `all` is called once, and `each` as each queue goes on. So nothing is
+ * in a rank's memory before that rank's own queue is there. */
+struct meeting {
+    int count, met;
+    struct stream *queues[MOST_DEVICES];
+    uint64_t at[MOST_DEVICES];
+    double seconds;
+    void (*all)(struct meeting *), (*each)(struct meeting *, int rank);
+    void *given;
+};
+int mock_meet(struct meeting *m, const int *on, double cost);
+/* Whether the memory is that device's own. */
+int mock_within(const void *address, size_t size, int device);
 void forget_device(int device);
 #endif

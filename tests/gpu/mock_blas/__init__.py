@@ -1,1 +1,1 @@
-"""Vendor libraries of paper, and a device of the host's memory that they can multiply in."""
+"""Vendor libraries of paper, and devices of the host's memory that they can work in."""

@@ -10,7 +10,9 @@ from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
-FILES = {"cublas": "libcublas.so.13", "cublaslt": "libcublasLt.so.13", "rocblas": "librocblas.so.4"}
+FILES = {
+    "cublas": "libcublas.so.13", "cublaslt": "libcublasLt.so.13", "rocblas": "librocblas.so.4", "nccl": "libnccl.so.2",
+    "rccl": "librccl.so.1"}
 
 
 def has_compiler() -> bool:

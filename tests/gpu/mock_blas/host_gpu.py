@@ -99,6 +99,19 @@ class HostCalls:
     def copy_out(self, host: int, source: int, size_bytes: int, queue: int) -> None:
         _host(host, size_bytes)[:] = self._at(source, size_bytes)
 
+    def copy_within(self, target: int, source: int, size_bytes: int, queue: int) -> None:
+        self._at(target, size_bytes)[:] = self._at(source, size_bytes)
+
+    def copy_between(
+        self, target: int, to: HostCalls, source: int, of: HostCalls, size_bytes: int, queue: int
+    ) -> None:
+        to._at(target, size_bytes)[:] = of._at(source, size_bytes)
+
+    def can_access(self, other: HostCalls) -> bool:
+        return True
+
+    def enable_peer(self, other: HostCalls) -> None: ...
+
     def load(self, code: bytes) -> Source:
         return self.sources[int(code)]
 

@@ -43,11 +43,10 @@ INLINE void ldmatrix_x4(uint32_t &r0, uint32_t &r1, uint32_t &r2, uint32_t &r3, 
     r0 = operation.d[0], r1 = operation.d[1], r2 = operation.d[2], r3 = operation.d[3];
 }
 
-/* Sums in registers of 32 bits each, whatever they are: fp32, int32 or two of fp16. */
-template <typename T, unsigned parts>
-INLINE void mma(T (&d)[parts], const uint32_t (&a)[4], const uint32_t (&b)[2], const T (&c)[parts]) {
-    static_assert(sizeof(T) == 4 && (parts == 4 || parts == 2), "registers");
-    Operation operation = {MMA, parts == 2 ? FP16_NARROW : (Element)ELEMENT};
+/* Sums in registers of 32 bits each, whatever they are: fp32 or int32. */
+template <typename T> INLINE void mma(T (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const T (&c)[4]) {
+    static_assert(sizeof(T) == 4, "registers");
+    Operation operation = {MMA, (Element)ELEMENT};
     memcpy(operation.a, a, sizeof a);
     memcpy(operation.b, b, sizeof b);
     memcpy(operation.c, c, sizeof c);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 enum Kind { LDMATRIX_X4, MMA, COPY, COMMIT, WAIT, STORE, BARRIER };
-enum Element { TF32 = 1, FP16 = 2, BF16 = 3, INT8 = 4, E4M3 = 5, FP16_NARROW = 12 };
+enum Element { TF32 = 1, FP16 = 2, BF16 = 3, INT8 = 4, E4M3 = 5 };
 
 struct Operation {
     Kind kind;

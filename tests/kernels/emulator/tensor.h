@@ -53,17 +53,6 @@ static double value_of(Element element, uint32_t bits) {
     return value;
 }
 
-/* To nearest, ties to even. The rounding of fp16 sums is not published; exact sums do not depend on it. */
-static uint32_t fp16_of(double value) {
-    uint32_t sign = signbit(value) ? 0x8000u : 0u;
-    value = fabs(value);
-    if (value != value) return 0x7fffu;
-    if (value >= 65520.0) return sign | 0x7c00u;
-    int exponent = value < 0x1p-14 ? -14 : ilogb(value);
-    uint32_t scaled = (uint32_t)nearbyint(ldexp(value, 10 - exponent));
-    return sign | (value < 0x1p-14 ? scaled : ((uint32_t)(exponent + 14) << 10) + scaled); /* a carry goes to the exponent */
-}
-
 static int exponent_of(double value) {
     uint64_t bits;
     memcpy(&bits, &value, 8);
@@ -122,16 +111,14 @@ static void warp_mma(Operation *const (&lanes)[32], int fraction) {
             double &to = c[(lane >> 2) + i / 2 * 8][lane % 4 * 2 + i % 2];
             float value;
             memcpy(&value, &operation.c[i], 4);
-            to = element == INT8          ? (double)(int32_t)operation.c[i]
-                 : element == FP16_NARROW ? fp16_to_fp32(operation.c[i / 2] >> (i % 2 * 16) & 0xffffu)
-                                          : value;
+            to = element == INT8 ? (double)(int32_t)operation.c[i] : value;
         }
     }
     for (int row = 0; row < 16; row++)
         for (int column = 0; column < 8; column++) {
             double products[32], sum = c[row][column];
             for (int k = 0; k < depth; k++) products[k] = a[row][k] * b[column][k];
-            if (element == INT8 || element == FP16_NARROW) /* exact in a double; cut to the register below */
+            if (element == INT8) /* exact in a double; cut to the register below */
                 for (int k = 0; k < depth; k++) sum += products[k];
             else
                 sum = fused_sum(products, depth, sum, fraction);
@@ -139,14 +126,11 @@ static void warp_mma(Operation *const (&lanes)[32], int fraction) {
         }
     for (int lane = 0; lane < 32; lane++) {
         uint32_t *to = lanes[lane]->d;
-        if (element == FP16_NARROW) to[0] = to[1] = 0;
         for (int i = 0; i < 4; i++) {
             double from = d[(lane >> 2) + i / 2 * 8][lane % 4 * 2 + i % 2];
             float value = (float)from;
             if (element == INT8)
                 to[i] = (uint32_t)(int64_t)from; /* wraps */
-            else if (element == FP16_NARROW)
-                to[i / 2] |= fp16_of(from) << (i % 2 * 16);
             else
                 memcpy(&to[i], &value, 4);
         }

@@ -1,0 +1,94 @@
+"""The interface that a connection goes over, and what it counts.
+
+Reads   ioctl SIOCGIFCONF, /proc/net/if_inet6 (which interface has the connection's own address);
+        /sys/class/net/IF/{statistics/*,carrier_changes,speed}                                  (any user)
+Since   carrier_changes Linux 3.15
+Absent  speed where the link is down, and on virtual interfaces
+By hand ip route get ADDRESS; ip -s -s link show dev IF; ethtool -S IF
+"""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Mapping
+
+SIOCGIFCONF = 0x8912
+"""linux/sockios.h. Lists every IPv4 address, also those beyond the first of an interface."""
+IFREQ = struct.Struct("16s16s8x" if struct.calcsize("P") == 8 else "16s16s")
+MOST_ADDRESSES = 1024
+COUNTERS = (
+    "rx_bytes", "tx_bytes", "rx_packets", "tx_packets", "rx_errors", "tx_errors", "rx_dropped", "tx_dropped",
+    "rx_crc_errors", "rx_frame_errors", "rx_length_errors", "rx_missed_errors", "rx_fifo_errors", "rx_over_errors",
+    "tx_carrier_errors", "tx_aborted_errors", "tx_fifo_errors", "collisions")
+"""Documentation/ABI/testing/sysfs-class-net-statistics."""
+CARRIER = "carrier_changes"
+NET = "/sys/class/net"
+
+
+def interface_of(own: str, other: str) -> str:
+    """Name of the interface with the connection's own address; empty where none has it. A connection to an address of
+    this machine itself goes over the loopback, whatever interface has the address."""
+    own, other = _plain(own), _plain(other)
+    if own == other or own.startswith("127.") or own == "::1":
+        return "lo"
+    return (_by_ipv6(own) if ":" in own else _by_ipv4(own)) or ""
+
+
+def _plain(address: str) -> str:
+    return address.partition("%")[0].removeprefix("::ffff:")
+
+
+def _by_ipv4(address: str) -> str | None:
+    wanted = socket.inet_aton(address)
+    room = array.array("B", bytes(IFREQ.size * MOST_ADDRESSES))
+    at, size = room.buffer_info()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            answer = fcntl.ioctl(sock.fileno(), SIOCGIFCONF, struct.pack("iP", size, at))
+        except OSError:
+            return None
+    used = struct.unpack("iP", answer)[0]
+    for name, where in IFREQ.iter_unpack(room.tobytes()[:used - used % IFREQ.size]):
+        if where[4:8] == wanted:  # struct sockaddr_in: family, port, address
+            return str(name.split(b"\0")[0].decode("ascii", "replace").partition(":")[0])
+    return None
+
+
+def _by_ipv6(address: str) -> str | None:
+    try:
+        wanted = socket.inet_pton(socket.AF_INET6, address).hex()
+        with open("/proc/net/if_inet6", encoding="ascii") as file:
+            rows = [line.split() for line in file]
+    except (OSError, UnicodeDecodeError):
+        return None
+    return next((row[5] for row in rows if len(row) == 6 and row[0] == wanted), None)
+
+
+def counters(name: str, root: str = "/") -> Mapping[str, int]:
+    """What the interface counts since it was made; what cannot be read is left out."""
+    base = f"{root.rstrip('/')}{NET}/{name}"
+    found: dict[str, int] = {}
+    for counter in (*COUNTERS, CARRIER):
+        value = _number(f"{base}/{CARRIER}" if counter == CARRIER else f"{base}/statistics/{counter}")
+        if value is not None:
+            found[counter] = value
+    return found
+
+
+def speed_mbps(name: str, root: str = "/") -> int | None:
+    """Of a link that is up and that is real: virtual interfaces tell numbers that bind nobody."""
+    base = f"{root.rstrip('/')}{NET}/{name}"
+    value = _number(f"{base}/speed") if os.path.exists(f"{base}/device") else None
+    return value if value is not None and value > 0 else None
+
+
+def _number(path: str) -> int | None:
+    try:
+        with open(path, encoding="ascii") as file:
+            return int(file.read(64))
+    except (OSError, ValueError):
+        return None

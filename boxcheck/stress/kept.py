@@ -1,0 +1,47 @@
+"""A rate at the end of a run in percent of that before: as a number, and judged. What no device does is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from boxcheck.gpu import GpuInfo
+from boxcheck.model import Finding, Limit, Subject
+from boxcheck.registry import skipped, unknown
+from boxcheck.stress import StressResults
+from boxcheck.stress.ceilings import IMPOSSIBLE
+from boxcheck.stress.judging import judge_value, middle, subject_of
+
+MOST_PERCENT = 200.0
+"""A GPU that is twice as fast at the end, by medians of parts of a run, did not do the work at the end, or something
+else had the GPU before: clocks rise within the first second, and fall from there on."""
+MOST_PERCENT_PROCESSOR = 1000.0
+"""Other programs share a processor."""
+
+
+def percent(last: Sequence[float], first: Sequence[float]) -> float:
+    """The median of the last rates in percent of that of the first. Both must hold one at least."""
+    return 100.0 * middle(last) / max(middle(first), 1e-9)
+
+
+def implausible(info: GpuInfo, kept: float) -> bool:
+    """Whether no device keeps so much; a number that is none is not plausible either."""
+    return not kept <= (MOST_PERCENT if info.is_gpu else MOST_PERCENT_PROCESSOR)
+
+
+def small_sizes(results: StressResults) -> Finding | None:
+    """The one finding where the work was too small for rates to say anything (processors, which other programs share);
+    None where rates are judged: at full size, and where a fault was put in, which must be found at any."""
+    if results.full_size or results.injected is not None:
+        return None
+    return skipped(Subject("group", f"{len(results.gpus)} devices"), "small sizes: rates are not judged")
+
+
+def judge_kept(
+    results: StressResults, info: GpuInfo, kept: float, limit: Limit, says: str, help: tuple[str, ...]
+) -> Finding:
+    """Whether enough was kept; unknown where more was kept than can be."""
+    if implausible(info, kept):
+        return unknown(
+            subject_of(results, info.key),
+            f"{says}: work was left out, a clock lies, or another program held it back at the start", help=IMPOSSIBLE)
+    return judge_value(results, info.key, kept, limit, says, help)
