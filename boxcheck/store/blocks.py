@@ -116,6 +116,9 @@ def _planes(values: array[Any]) -> bytes:
 def _array(code: str, planes: bytes) -> array[Any]:
     values: array[Any] = array(code)
     size = values.itemsize
+    if size == 1:
+        values.frombytes(planes)
+        return values
     rows = len(planes) // size
     data = bytearray(rows * size)
     for place in range(size):

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import msgspec
 
 from boxcheck.host.common import one_line
+from boxcheck.host.owner import give_to_owner
 from boxcheck.store.clocks import Clock, Timeline, age_after_restart
 from boxcheck.store.errors import StoreError, trouble_of
 from boxcheck.store.journal import PATIENCE_SECONDS
@@ -123,7 +124,9 @@ def _meta(path: str, info: RunInfo) -> Mapping[str, object]:
 
 def make_store(path: str, rows: Iterable[tuple[Table, tuple[Value, ...]]]) -> None:
     """A file with all tables and these rows, for its owner alone. Raises what SQLite and the system raise."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    give_to_owner(os.path.dirname(path), file)  # SQLite gives what it makes beside it to the same (os_unix.c)
+    os.close(file)
     with closing(sqlite3.connect(path, isolation_level=None)) as made:
         for pragma in (f"page_size={PAGE_BYTES}", "auto_vacuum=NONE", "synchronous=FULL",
                        f"application_id={APPLICATION_ID}", f"user_version={VERSION}"):

@@ -19,6 +19,7 @@ from boxcheck.store.opening import SALVAGE, Opened, unreadable
 from boxcheck.store.rebuild import Rows, Stream
 from boxcheck.store.rows import Moment, Session
 from boxcheck.store.schema import BLOCKS, SESSIONS, STREAMS, TAIL, WORDS, Table, Value, holds
+from boxcheck.store.texts import decode_plain, plain_line
 
 MOST_ROWS = 1 << 20
 """Of one block."""
@@ -35,6 +36,8 @@ class Database:
         self._sessions: dict[int, Session] = {}
         self._words: dict[int, str] = {}
         self._streams: dict[int, Stream] = {}
+        self._ranges: dict[int, tuple[int, int]] = {}
+        self._ranges_version: int | None = None
 
     def close(self) -> None:
         self._opened.close()
@@ -79,12 +82,12 @@ class Database:
             yield row[:-1]
 
     def damaged(self, says: str) -> StoreError:
-        return StoreError("damaged", f"{one_line(self.path)} is damaged: {says}", SALVAGE)
+        return StoreError("damaged", f"{one_line(self.path)} is damaged: {one_line(says)}", SALVAGE)
 
     def decoded(self, text: str | bytes | None, type: Any) -> Any:
         """A value from its JSON."""
         try:
-            return None if text is None else msgspec.json.decode(text, type=type)
+            return None if text is None else decode_plain(text, type)
         except (msgspec.MsgspecError, ValueError) as error:
             raise self.damaged(f"a value does not fit: {error}") from None
 
@@ -101,14 +104,15 @@ class Database:
         for row in self.rows(SESSIONS, "WHERE id > ?", (max(self._sessions, default=0),)):
             number, boot, pid, version, monotonic_ms, at_ms, wall_ms = row
             self._sessions[number] = Session(
-                number=number, boot=boot, pid=pid, version=version, monotonic_seconds=monotonic_ms / 1000,
-                began=moment(at_ms, wall_ms))
+                number=number, boot=plain_line(boot), pid=pid, version=plain_line(version),
+                monotonic_seconds=monotonic_ms / 1000, began=moment(at_ms, wall_ms))
         return tuple(self._sessions.values())
 
     def streams(self) -> dict[int, Stream]:
         for number, kind, subject, columns in self.rows(
                 STREAMS, "WHERE id > ?", (max(self._streams, default=0),)):
-            self._streams[number] = Stream(number, kind, subject, self.decoded(columns, tuple[str, ...]))
+            self._streams[number] = Stream(
+                number, kind, plain_line(subject), self.decoded(columns, tuple[str, ...]))
         return self._streams
 
     def records(
@@ -123,11 +127,17 @@ class Database:
                 if one.kind in kinds and subject in (None, one.subject)}
             if not wanted:
                 return
+            self._read_words()
             marks = ", ".join(map(str, sorted(wanted)))
             where = f"WHERE stream IN ({marks})" + (" AND phase = ?" if phase is not None else "")
             parameters = () if phase is None else (phase,)
-            newest = f"{where} AND fold = (SELECT max(fold) FROM blocks {where})"
-            blocks = self.rows(BLOCKS, newest, parameters * 2) if last else self.rows(BLOCKS, where, parameters)
+            if last:
+                newest = f"{where} AND fold = (SELECT max(fold) FROM blocks {where})"
+                blocks = self.rows(BLOCKS, newest, parameters * 2)
+            elif phase is None:
+                blocks = self.rows(BLOCKS, where)
+            else:
+                blocks = self.rows(BLOCKS, f"{where} AND id BETWEEN ? AND ?", (phase, *self._blocks_of(phase)))
             # Of a session that was cut off, the last records stay in `tail` while later ones are folded.
             tail = deque(self.rows(TAIL, where, parameters))
             for fold, group in groupby(blocks, key=itemgetter(4)):
@@ -135,11 +145,29 @@ class Database:
                 yield [self._of_block(row) for row in group]
             yield from self._of_tail(tail, None)
 
-    def count_records(self, kinds: Sequence[str], phase: int) -> int:
-        """How many records of these kinds a phase has."""
+    def _blocks_of(self, phase: int) -> tuple[int, int]:
+        """The first and the last block of a phase. There is no index of phases, and a phase's blocks lie near each
+        other; a writer may add some, which `data_version` tells."""
+        for (version,) in self.execute("PRAGMA data_version"):
+            if version != self._ranges_version:
+                self._ranges = {number: (first, last) for number, first, last in self.execute(
+                    "SELECT phase, min(id), max(id) FROM blocks GROUP BY phase")}
+                self._ranges_version = version
+        return self._ranges.get(phase, (1, 0))
+
+    def count_records(self, kinds: Sequence[str], phase: int, *, proven: bool = True) -> int:
+        """How many records of these kinds a phase has. Not `proven`: for who reads all of them anyway, which proves
+        them."""
         with self.snapshot():
             wanted = {number for number, one in self.streams().items() if one.kind in kinds}
-            folded: int = sum(row[7] for row in self.rows(BLOCKS, "WHERE phase = ?", (phase,)) if row[3] in wanted)
+            if not proven:
+                found = self.execute(
+                    "SELECT stream, rows FROM blocks WHERE phase = ? AND id BETWEEN ? AND ? UNION ALL "
+                    "SELECT stream, 1 FROM tail WHERE phase = ?", (phase, *self._blocks_of(phase), phase))
+                return sum([rows for stream, rows in found if stream in wanted and isinstance(rows, int)])
+            folded: int = sum(row[7] for row in self.rows(
+                BLOCKS, "WHERE phase = ? AND id BETWEEN ? AND ?", (phase, *self._blocks_of(phase)))
+                if row[3] in wanted)
             return folded + sum(1 for row in self.rows(TAIL, "WHERE phase = ?", (phase,)) if row[3] in wanted)
 
     def _of_block(self, row: tuple[Any, ...]) -> Rows:
@@ -189,21 +217,15 @@ class Database:
             raise self.damaged(f"records of stream {stream} do not fit it")
         base = round(1000 * (began.monotonic_seconds - began.began.seconds))
         numbers, ats_ms = order
-        return Rows(
-            known, phase, numbers, ats_ms, base,
-            [self._word(one[0]) if type(one) is list else one for one in constants], others, self._known_words())
+        if list in set(map(type, constants)):
+            constants = [self._word(one[0]) if type(one) is list else one for one in constants]
+        return Rows(known, phase, numbers, ats_ms, base, constants, others, self._words)
 
-    def _known_words(self) -> dict[int, str]:
+    def _read_words(self) -> None:
         """All texts. Of a store that is being written they grow; a snapshot has all that its records refer to."""
-        highest = max(self._words, default=0)
-        for (last,) in self.execute("SELECT max(id) FROM words"):
-            if last is not None and last > highest:
-                self._words |= {key: text for key, text in self.rows(WORDS, "WHERE id > ?", (highest,))}
-        return self._words
+        self._words |= {key: text for key, text in self.rows(WORDS, "WHERE id > ?", (max(self._words, default=0),))}
 
     def _word(self, number: int) -> str:
-        if number not in self._words:
-            self._known_words()
         try:
             return self._words[number]
         except KeyError:

@@ -17,6 +17,7 @@ from boxcheck.store.opening import BESIDE
 from boxcheck.store.reader import RunReader
 from boxcheck.store.rows import RunState
 from boxcheck.store.schema import SUFFIX
+from boxcheck.store.texts import plain_line
 
 RECORD_SUFFIX = ".json"
 LARGEST_RECORD_BYTES = 64 << 20
@@ -37,6 +38,8 @@ class RunEntry(msgspec.Struct, frozen=True, kw_only=True):
     profile: str | None = None
     path: str
     kind: str = ""
+    box: str = ""
+    """What names the box: its serial number, else its host name."""
     bytes: int = 0
     """Of the store and what is beside it."""
     trouble: str | None = None
@@ -99,7 +102,8 @@ def entry_of_store(path: str) -> RunEntry | None:
     return RunEntry(
         id=id, started=whole.started or changed, finished=whole.end.at.wall if whole.end else None, state=whole.state,
         phase=current.plan.name if current else None, outcome=whole.end.outcome if whole.end else None,
-        profile=whole.info.profile.name if whole.info.profile else None, path=path, kind=whole.info.kind, bytes=size)
+        profile=whole.info.profile.name if whole.info.profile else None, path=path, kind=whole.info.kind,
+        box=whole.info.box or whole.info.host, bytes=size)
 
 
 def entry_of_record(path: str) -> RunEntry | None:
@@ -123,7 +127,8 @@ def entry_of_record(path: str) -> RunEntry | None:
         return None
     return RunEntry(
         id=id, started=record.started.timestamp(), finished=record.finished.timestamp() if record.finished else None,
-        state="finished", outcome=record.verdict.outcome, profile=record.profile.name if record.profile else None,
+        state="finished", outcome=plain_line(record.verdict.outcome),
+        profile=plain_line(record.profile.name) if record.profile else None,
         path=path, kind=kind, bytes=size)
 
 
@@ -149,13 +154,14 @@ def _changed(path: str) -> float | None:
 
 def select_runs(
     entries: Iterable[RunEntry], *, states: Sequence[RunState] = (), profile: str | None = None,
-    kind: str | None = None, newer_than_days: float | None = None, older_than_days: float | None = None,
-    now: float,
+    kind: str | None = None, box: str | None = None, newer_than_days: float | None = None,
+    older_than_days: float | None = None, now: float,
 ) -> tuple[RunEntry, ...]:
-    """Those of all the states, the profile, the kind and the age that are asked for."""
+    """Those of all the states, the profile, the kind, the box and the age that are asked for."""
     return tuple(
         one for one in entries
         if (not states or one.state in states) and profile in (None, one.profile) and kind in (None, one.kind)
+        and box in (None, one.box)
         and (newer_than_days is None or age_days(one, now) <= newer_than_days)
         and (older_than_days is None or age_days(one, now) > older_than_days))
 
@@ -170,7 +176,7 @@ def entry_object(entry: RunEntry) -> dict[str, Any]:
     return {
         "id": entry.id, "started": _iso(entry.started), "finished": _iso(entry.finished), "state": entry.state,
         "phase": entry.phase, "outcome": entry.outcome, "profile": entry.profile, "path": entry.path,
-        "kind": entry.kind, "bytes": entry.bytes, "trouble": entry.trouble,
+        "kind": entry.kind, "box": entry.box, "bytes": entry.bytes, "trouble": entry.trouble,
     }
 
 

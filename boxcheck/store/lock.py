@@ -9,9 +9,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import time
 from contextlib import suppress
 
+from boxcheck.host.common import one_line
+from boxcheck.host.owner import give_to_owner
 from boxcheck.store.errors import ErrorKind, StoreError
 
 WAIT_SECONDS = 1.0
@@ -31,7 +34,7 @@ class RunLock:
         until = time.monotonic() + WAIT_SECONDS
         while not self._take():
             if time.monotonic() > until:
-                raise StoreError("busy", f"{path} is written by another process{_named(self._place)}")
+                raise StoreError("busy", f"{one_line(path)} is written by another process{_named(self._place)}")
             time.sleep(0.02)
         with suppress(OSError):  # for people; a full disk has no room for it
             os.ftruncate(self._file, 0)
@@ -43,8 +46,10 @@ class RunLock:
         except OSError as error:
             kind: ErrorKind = "full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "forbidden"
             says = os.strerror(error.errno or 0).lower()
-            raise StoreError(kind, f"{self._place}: {says}", "choose a directory that can be written to") from None
+            raise StoreError(
+                kind, f"{one_line(self._place)}: {says}", "choose a directory that can be written to") from None
         try:
+            give_to_owner(os.path.dirname(self._place), self._file)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Whoever held it before may have removed the file in between: then the lock is on nothing.
             if os.stat(self._place).st_ino == os.fstat(self._file).st_ino:
@@ -55,7 +60,7 @@ class RunLock:
             if error.errno not in (errno.EWOULDBLOCK, errno.EINTR):
                 os.close(self._file)
                 says = os.strerror(error.errno or 0).lower()
-                raise StoreError("io", f"{self._place} cannot be locked: {says}",
+                raise StoreError("io", f"{one_line(self._place)} cannot be locked: {says}",
                                  "choose a directory on a local disk") from None
         os.close(self._file)
         return False
@@ -72,12 +77,15 @@ class RunLock:
 def is_held(path: str) -> bool:
     """Whether a process writes this store now. True also where that cannot be told."""
     try:
-        file = os.open(lock_path(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        # O_NONBLOCK: what has that name may be a pipe, whose other end nobody opens.
+        file = os.open(lock_path(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return False
     except OSError:
         return True
     try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            return False
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True

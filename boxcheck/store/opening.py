@@ -19,7 +19,7 @@ from boxcheck.host.common import one_line
 from boxcheck.store.errors import StoreError, trouble_of
 from boxcheck.store.schema import APPLICATION_ID, BLOB_LIMIT, TABLES, VERSION
 
-SALVAGE = "python -m boxcheck.store.salvage FILE NEW saves what can be read"
+SALVAGE = "boxcheck runs salvage FILE saves what can be read"
 LISTS = "boxcheck runs lists what there is"
 LOGS = ("-wal", "-journal")
 BESIDE = (*LOGS, "-shm")
@@ -149,5 +149,5 @@ def unreadable(path: str, error: sqlite3.Error) -> StoreError:
         return StoreError(
             "not-a-store", f"{one_line(path)} is no run of boxcheck, or its first page is damaged", SALVAGE)
     if kind == "damaged":
-        return StoreError("damaged", f"{one_line(path)} is damaged ({error})", SALVAGE)
-    return StoreError("busy" if kind == "busy" else "io", f"{one_line(path)}: {says}")
+        return StoreError("damaged", f"{one_line(path)} is damaged ({one_line(str(error))})", SALVAGE)
+    return StoreError("busy" if kind == "busy" else "io", f"{one_line(path)}: {one_line(says)}")

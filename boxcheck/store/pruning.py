@@ -39,6 +39,20 @@ def old_runs(
         if (keep is None or place >= keep) and (older_than_days is None or age_days(one, now) > older_than_days))
 
 
+def spare_last(
+    entries: Sequence[RunEntry], old: Sequence[RunEntry]
+) -> tuple[tuple[RunEntry, ...], tuple[RunEntry, ...]]:
+    """Those of `old` that may go, and those that stay: the newest finished run of each kind on each box, which later
+    runs are compared with."""
+    newest: dict[tuple[str, str], RunEntry] = {}
+    for one in entries:
+        known = newest.get((one.kind, one.box))
+        if one.state == "finished" and one.trouble is None and (known is None or known.started < one.started):
+            newest[one.kind, one.box] = one
+    stay = {one.path for one in newest.values()}
+    return tuple(one for one in old if one.path not in stay), tuple(one for one in old if one.path in stay)
+
+
 def remove_runs(entries: Sequence[RunEntry], *, dry_run: bool = False) -> Pruned:
     """Removes these runs with the files beside them. One that somebody has begun to write since is left alone."""
     removed: list[RunEntry] = []

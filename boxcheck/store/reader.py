@@ -4,7 +4,8 @@
         for phase in run.phases():
             results, watching = results_of(run, phase.plan.number), watching_of(run, phase.plan.number)
 
-Everything raises StoreError and nothing else: for what is no store, one of a later version, a damaged row.
+Everything raises StoreError and nothing else: for what is no store, one of a later version, a damaged row. Texts are
+plain (texts.py), so that a store from elsewhere drives no terminal.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import msgspec
 from boxcheck.store.database import Database, moment
 from boxcheck.store.errors import StoreError
 from boxcheck.store.lock import is_held
-from boxcheck.store.rebuild import Rows, Samples, readings_of
+from boxcheck.store.rebuild import Rows, readings_of
 from boxcheck.store.rows import (
     Counts,
     End,
@@ -34,7 +35,9 @@ from boxcheck.store.rows import (
     RunState,
     Severity,
 )
+from boxcheck.store.samples import Samples
 from boxcheck.store.schema import ATTACHMENTS, BLOB_LIMIT, ENDS, EVENTS, FINDINGS, MARKS, META, PHASES
+from boxcheck.store.texts import plain_line
 from boxcheck.stress import Sample
 from boxcheck.telemetry.readings import Reading
 
@@ -94,8 +97,9 @@ class RunReader:
         for _, _, at_ms, wall_ms, state, outcome, reason, data, _ in self.database.rows(
                 ENDS, "WHERE session = ?", (last,)):
             return End(
-                at=moment(at_ms, wall_ms), state=self.database.converted(state, EndState), outcome=outcome,
-                reason=reason, counts=self.database.decoded(data, Counts).counts)
+                at=moment(at_ms, wall_ms), state=self.database.converted(state, EndState),
+                outcome=None if outcome is None else plain_line(outcome), reason=plain_line(reason),
+                counts=self.database.decoded(data, Counts).counts)
         return None
 
     def phases(self) -> tuple[Phase, ...]:
@@ -105,8 +109,8 @@ class RunReader:
             run = self.run()
             found = {
                 number: Phase(plan=PhasePlan(
-                    number=number, name=name, module=module, devices=base.decoded(devices, tuple[str, ...]),
-                    planned_seconds=seconds))
+                    number=number, name=plain_line(name), module=plain_line(module),
+                    devices=base.decoded(devices, tuple[str, ...]), planned_seconds=seconds))
                 for _, number, name, module, devices, seconds in base.rows(PHASES)}
             last: dict[int, int] = {}
             for _, number, session, mark, at_ms, wall_ms, data in base.rows(MARKS):
@@ -147,8 +151,9 @@ class RunReader:
         for row in self.database.rows(EVENTS, where, (after,) if phase is None else (after, phase)):
             number, in_phase, _, at_ms, wall_ms, kind, severity, subject, says, data = row
             yield Event(
-                number=number, phase=in_phase, at=moment(at_ms, wall_ms), kind=kind,
-                severity=self.database.converted(severity, Severity), subject=subject, says=says,
+                number=number, phase=in_phase, at=moment(at_ms, wall_ms), kind=plain_line(kind),
+                severity=self.database.converted(severity, Severity), subject=plain_line(subject),
+                says=plain_line(says),
                 data=self.database.decoded(data, Any))
 
     # What was judged.
@@ -171,7 +176,7 @@ class RunReader:
         return found
 
     def attachments(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(row[1] for row in self.database.rows(ATTACHMENTS)))
+        return tuple(dict.fromkeys(plain_line(row[1]) for row in self.database.rows(ATTACHMENTS)))
 
     def attachment(self, name: str) -> bytes | None:
         """The last document of that name."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from boxcheck.store.blocks import Column, Constant, Packed, column_of, unpack_column
-from boxcheck.store.cells import APART, CLASS_OF, LINK_COLUMN, Field, SampleHead, fields_of
-from boxcheck.stress import Sample, WrongWord
+from boxcheck.store.blocks import MIXED, Column, Constant, Packed, column_of, unpack_column
+from boxcheck.store.cells import APART, CLASS_OF, LINK_COLUMN, Field, fields_of
+from boxcheck.store.texts import decode_plain
 from boxcheck.telemetry.readings import LinkReading, Reading
 
 
@@ -48,6 +48,8 @@ class Rows(msgspec.Struct, frozen=True):
         column = unpack_column(packed)
         if len(column) != len(self.numbers):
             raise ValueError(f"{len(column)} values in {len(self.numbers)} records")
+        if packed[0] != MIXED:  # nothing but numbers
+            return column
         return [self.words[one[0]] if type(one) is list else one for one in column]
 
     def second(self, row: int) -> float:
@@ -97,15 +99,18 @@ def _places(struct: Any, named: Mapping[str, int]) -> tuple[Place, ...]:
 @lru_cache(maxsize=4096)
 def value_of(text: str, type: Any) -> Any:
     """What a word stands for. DecodeError where it does not fit the field."""
-    return msgspec.json.decode(text, type=type)
+    return decode_plain(text, type)
 
 
-def _values(column: Column, type: Any, *, whole: bool) -> Column:
+def values_of(column: Column, type: Any, *, whole: bool) -> Column:
     """Values of a column: numbers as they are, words decoded."""
     if isinstance(column, list):
         kinds = set(map(_type, column))
         if str not in kinds and (whole or kinds == {float}):
             return column
+        if kinds == {str}:
+            words = {word: value_of(word, type) for word in set(column)}
+            return [words[word] for word in column]
         return [_value(one, type, whole) for one in column]
     return Constant(_value(column.value, type, whole))
 
@@ -129,7 +134,7 @@ def _items(make: Any, named: Sequence[tuple[str, Column]]) -> Column:
     type, whole = _item_type(make)
     parts: list[Column] = []
     for name, column in named:
-        values = _values(column, type, whole=whole)
+        values = values_of(column, type, whole=whole)
         if isinstance(values, Constant):
             parts.append(Constant(make(name, values.value)))
         else:
@@ -150,7 +155,7 @@ def _fields(places: Sequence[Place], rows: Rows, only: Collection[str] | None = 
             continue
         if place.whole is not None:
             whole = field.whole or field.form != "number"
-            found[field.name] = _values(rows.column(place.whole), field.type, whole=whole)
+            found[field.name] = values_of(rows.column(place.whole), field.type, whole=whole)
         elif place.items:
             found[field.name] = _items(field.item, [(name, rows.column(one)) for name, one in place.items])
         else:
@@ -201,6 +206,27 @@ def readings_of(rows: Rows, only: Collection[str] | None = None) -> list[tuple[i
     return list(zip(rows.numbers, _made(struct, fields, more, len(rows.numbers)), strict=True))
 
 
+def columns_of(rows: Rows, struct: Any, only: Collection[str]) -> dict[str, dict[str, list[Any]]] | None:
+    """Some fields of readings, each as columns by item; of one that is no list, the item is empty. None where a list is
+    stored as text, since it could not be read."""
+    found: dict[str, dict[str, list[Any]]] = {}
+    count = len(rows.numbers)
+    for place in places_of(struct, rows.stream.columns):
+        field = place.field
+        if field.name not in only:
+            continue
+        if place.whole is not None:
+            if field.item:
+                return None
+            whole = field.whole or field.form != "number"
+            found[field.name] = {"": column_of(values_of(rows.column(place.whole), field.type, whole=whole), count)}
+        else:
+            type, whole = _item_type(field.item)
+            found[field.name] = {
+                name: column_of(values_of(rows.column(one), type, whole=whole), count) for name, one in place.items}
+    return found
+
+
 class Link(msgspec.Struct, frozen=True):
     """The columns of one function in a stream of links."""
 
@@ -236,59 +262,3 @@ def link_readings(link: Link, rows: Rows, where: Sequence[int] | None = None) ->
         fields = {name: column if isinstance(column, Constant) else [column[row] for row in where]
                   for name, column in fields.items()}
     return list(_made(LinkReading, fields | {"monotonic_seconds": seconds}, {"bdf": link.bdf}, len(seconds)))
-
-
-class Samples:
-    """Puts samples together. Equal notes are one object: a day has a million samples."""
-
-    MOST_NOTES = 200_000
-
-    def __init__(self) -> None:
-        self._heads: dict[str, SampleHead] = {}
-        self._notes: dict[tuple[Any, ...], dict[str, Any]] = {}
-
-    def head(self, stream: Stream) -> SampleHead:
-        if stream.subject not in self._heads:
-            self._heads[stream.subject] = msgspec.json.decode(stream.subject, type=SampleHead)
-        return self._heads[stream.subject]
-
-    def of(self, rows: Rows) -> list[Sample]:
-        """The samples of a stream, in its order."""
-        head = self.head(rows.stream)
-        named = {name: place for place, name in enumerate(rows.stream.columns)}
-        fields: dict[str, Column] = {"value": Constant(None), "words": Constant(())}
-        for name, type, whole in FIGURES:
-            if name in named:
-                fields[name] = _values(rows.column(named[name]), type, whole=whole)
-        fields["moved"] = self._mapping(
-            [(name.partition("/")[2], place) for name, place in named.items() if name.startswith("moved/")], {}, rows)
-        fields["notes"] = self._mapping(
-            [(name, named[f"notes/{name}"]) for name in head.notes if f"notes/{name}" in named], head.notes, rows)
-        more = {"what": head.what, "gpu": head.gpu, "peer": head.peer, "unit": head.unit, "of": head.of}
-        return list(_made(Sample, fields, more, len(rows.numbers)))
-
-    def _mapping(self, keys: Sequence[tuple[str, int]], fixed: Mapping[str, Any], rows: Rows) -> Column:
-        """Dictionaries with these keys, whose values are in columns, and with what is fixed."""
-        columns = [_values(rows.column(place), str | int | float, whole=True) for _, place in keys]
-        names = [key for key, _ in keys]
-        if all(isinstance(column, Constant) for column in columns):
-            return Constant({**fixed, **dict(zip(names, (column.value for column in columns if isinstance(
-                column, Constant)), strict=True))})
-        found: list[dict[str, Any]] = []
-        head = (*fixed.items(), *names)
-        for values in zip(*(column_of(column, len(rows.numbers)) for column in columns), strict=True):
-            # 1 and 1.0 are one key, and are told apart by what they are.
-            key = (head, values, tuple(map(_type, values)))
-            known = self._notes.get(key)
-            if known is None:
-                known = {**fixed, **dict(zip(names, values, strict=True))}
-                if len(self._notes) < self.MOST_NOTES:
-                    self._notes[key] = known
-            found.append(known)
-        return found
-
-
-FIGURES: tuple[tuple[str, Any, bool], ...] = (
-    ("seconds", float, False), ("value", float, False), ("checked", int, True), ("wrong", int, True),
-    ("words", tuple[WrongWord, ...], True))
-"""Columns of samples, their types, and whether they have no fraction."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 from bisect import bisect
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -18,38 +18,45 @@ import msgspec
 from boxcheck.gpu import GpuInfo
 from boxcheck.store.blocks import column_of
 from boxcheck.store.reader import READINGS, RunReader
-from boxcheck.store.rebuild import Link, Rows, Samples, link_readings, links_in
+from boxcheck.store.rebuild import Link, Rows, columns_of, link_readings, links_in
 from boxcheck.store.rows import Phase, PhaseStart, RunState
+from boxcheck.store.samples import Samples
 from boxcheck.stress import Sample, StressResults, Trouble
-from boxcheck.telemetry.readings import Reading
+from boxcheck.telemetry.readings import GpuReading, Reading
 
 if TYPE_CHECKING:
     from boxcheck.stress.tally import Watching
+    from boxcheck.stress.tally_columns import ColumnTally
 
 SUMMED_UP = frozenset((
     "power_watts", "power_instant_watts", "temperatures_celsius", "throttle", "memory_errors", "state", "why"))
 """Fields that boxcheck.stress.tally.Tally looks at. A day has a million readings, and the others take most of the
 time; a test holds this against a Tally that is given everything."""
+NOT_JUDGED = frozenset((
+    "verify_percent", "verified_percent", "verify_seconds", "of_copy_percent", "product_seconds"))
+"""Notes that no check, no table and no figure looks at, and that are others in each sample: without them most notes are
+one object. A test looks for their names in whatever judges."""
 INCOMPLETE = "incomplete"
 """Kind of the trouble of a phase of which records are missing."""
 
 
-def results_of(run: RunReader, number: int) -> StressResults:
-    """The results of a phase, with all its samples, those of the first worker first."""
+def results_of(run: RunReader, number: int, *, only_judged: bool = False) -> StressResults:
+    """The results of a phase, with all its samples, those of the first worker first. `only_judged`: for who
+    judges, and reads what the instruments showed as well: without NOT_JUDGED, in less time and memory."""
     database = run.database
-    with database.snapshot(), _no_collections():
+    with database.snapshot(), no_collections():
         state, phase = run.run().state, run.phase(number)
-        samples, found = _samples(run, number)
-        readings = database.count_records(READINGS, number)
+        samples = _samples(run, number, NOT_JUDGED if only_judged else ())
+        readings = database.count_records(READINGS, number, proven=not only_judged)
     start = phase.start or PhaseStart()
     ended = phase.end.results if phase.end else None
     if ended is None:
         base = StressResults(
             module=phase.plan.module, gpus=start.gpus, slots=start.slots, samples=(), troubles=(), ended=(),
-            injected=start.injected, full_size=start.full_size)
+            injected=start.injected, full_size=start.full_size, warm_up=start.warm_up)
     else:
         base = ended
-    says = _missing(phase, state, found, readings)
+    says = _missing(phase, state, len(samples), readings)
     if says is None:
         return msgspec.structs.replace(base, samples=samples)
     trouble = Trouble(gpus=tuple(info.key for info in base.gpus), module=base.module, kind=INCOMPLETE, says=says)
@@ -71,7 +78,7 @@ def _missing(phase: Phase, state: RunState, samples: int, readings: int) -> str 
 
 
 @contextmanager
-def _no_collections() -> Iterator[None]:
+def no_collections() -> Iterator[None]:
     """A million samples without a cycle among them: looking for cycles time and again takes a third of the time."""
     enabled = gc.isenabled()
     gc.disable()
@@ -82,38 +89,56 @@ def _no_collections() -> Iterator[None]:
             gc.enable()
 
 
-def _samples(run: RunReader, number: int) -> tuple[tuple[Sample, ...], int]:
+def _samples(run: RunReader, number: int, but: Collection[str]) -> tuple[Sample, ...]:
     made, by_worker = Samples(), dict[int, list[Sample]]()
-    for minute in run.database.records(("sample",), number):
-        found: list[tuple[int, int, Sample]] = []
-        for rows in minute:
-            with run.guarded("samples"):
-                worker = made.head(rows.stream).worker
-                found += ((one, worker, sample) for one, sample in zip(rows.numbers, made.of(rows), strict=True))
-        found.sort(key=lambda one: one[0])
-        for _, worker, sample in found:
-            by_worker.setdefault(worker, []).append(sample)
-    samples = tuple(chain.from_iterable(by_worker[worker] for worker in sorted(by_worker)))
-    return samples, len(samples)
+    with run.guarded("samples"):
+        for minute in run.database.records(("sample",), number):
+            streams: dict[int, list[Rows]] = {}
+            for rows in minute:
+                streams.setdefault(made.head(rows.stream).worker, []).append(rows)
+            for worker, some in streams.items():
+                by_worker.setdefault(worker, []).extend(_in_order(made, some, but))
+    return tuple(chain.from_iterable(by_worker[worker] for worker in sorted(by_worker)))
+
+
+def _in_order(made: Samples, streams: Sequence[Rows], but: Collection[str]) -> Iterable[Sample]:
+    """Samples of several streams by their numbers."""
+    samples = [sample for rows in streams for sample in made.of(rows, but)]
+    numbers = [number for rows in streams for number in rows.numbers]
+    if sorted(numbers) == numbers:
+        return samples
+    return [samples[place] for place in sorted(range(len(samples)), key=numbers.__getitem__)]
+
+
+def gpus_of(phase: Phase) -> tuple[GpuInfo, ...]:
+    """The devices that a phase ran on, or should have."""
+    if phase.end is not None and phase.end.results is not None:
+        return phase.end.results.gpus
+    return phase.start.gpus if phase.start is not None else ()
 
 
 def watching_of(run: RunReader, number: int, gpus: tuple[GpuInfo, ...] | None = None) -> Watching:
     """What the instruments showed during a phase, summed up by the same code as while it ran. Readings of links that
     showed what they had shown before are left out, but for the last: counters are judged by their growth."""
-    from boxcheck.stress.tally import Tally
+    from boxcheck.stress.tally_columns import ColumnTally
 
-    if gpus is None:
-        phase = run.phase(number)
-        start = phase.start or PhaseStart()
-        gpus = phase.end.results.gpus if phase.end and phase.end.results else start.gpus
-    tally, links = Tally(gpus), _Links(run)
+    tally, links = ColumnTally(gpus_of(run.phase(number)) if gpus is None else gpus), _Links(run)
     for minute in run.database.records(READINGS, number):
         for rows in minute:
-            if rows.stream.kind in ("gpu", "silent"):
+            if rows.stream.kind in ("gpu", "silent") and not _summed_up(run, rows, tally):
                 tally.add([reading for _, reading in run.read_rows(rows, SUMMED_UP)])
         tally.add(links.changed([rows for rows in minute if rows.stream.kind == "links"]))
     tally.add(links.last())
     return tally.result()
+
+
+def _summed_up(run: RunReader, rows: Rows, tally: ColumnTally) -> bool:
+    """Whether readings of a GPU were added by their columns; one by one they take five times as long."""
+    if rows.stream.kind != "gpu":
+        return False
+    with run.guarded("readings"):
+        columns = columns_of(rows, GpuReading, SUMMED_UP)
+        return columns is not None and tally.add_columns(rows.stream.subject, rows.seconds(), columns)
 
 
 class _Links:

@@ -81,6 +81,10 @@ class PhaseStart(msgspec.Struct, frozen=True, kw_only=True):
     slots: Mapping[str, str] = {}
     injected: str | None = None
     full_size: bool = True
+    step: int = 0
+    """Which step of the plan it is, from 1: several may have one name. 0 in stores from before this was kept."""
+    warm_up: bool = False
+    """Rates are not judged, also where it is cut off. False in stores from before this was kept."""
 
 
 class PhaseEnd(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """Saves what can be read of a damaged store into a new one, and says what could not be.
 
-    python -m boxcheck.store.salvage DAMAGED.sqlite NEW.sqlite
+    boxcheck runs salvage DAMAGED.sqlite -o NEW.sqlite
 
 Rows are taken from the raw pages of the store and its log (pages.py), one by one; each is proven by its checksum, so
 what is saved is what was written. A phase of which records are missing says so in its results, and cannot pass.
@@ -11,9 +11,8 @@ from __future__ import annotations
 import mmap
 import os
 import sqlite3
-import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from itertools import islice
 
@@ -224,23 +223,5 @@ def _flush(path: str) -> None:
         os.close(file)
 
 
-def main(words: Sequence[str]) -> int:
-    """0: all was saved, 3: not all, 2: nothing."""
-    if len(words) != 2:
-        print("usage: python -m boxcheck.store.salvage DAMAGED NEW", file=sys.stderr)
-        return 2
-    try:
-        result = salvage_run(*words)
-    except StoreError as error:
-        print(f"error: {error}" + (f"\nhelp: {error.help}" if error.help else ""), file=sys.stderr)
-        return 2
-    print("\n".join(result.lines()))
-    return 0 if result.whole else 3
-
-
 def _listed(rows: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {name}" for name, number in rows.items() if number) or "nothing"
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

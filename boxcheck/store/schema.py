@@ -45,6 +45,11 @@ class Table(msgspec.Struct, frozen=True, dict=True):
         return tuple(TYPES[type] | ({NoneType} if name in self.optional else set()) for name, type in whole)
 
     @cached_property
+    def seen(self) -> set[tuple[type, ...]]:
+        """Types of whole rows that were found to be such as a row may hold."""
+        return set()
+
+    @cached_property
     def create(self) -> str:
         inner = ", ".join(f"{name} {type}" for name, type in self.columns)
         return f"CREATE TABLE {self.name} (id INTEGER PRIMARY KEY, {inner}, sum INTEGER)"
@@ -102,5 +107,9 @@ def summed(table: Table, values: tuple[Value, ...]) -> tuple[Value, ...]:
 
 def holds(table: Table, row: Sequence[Value]) -> bool:
     """Whether a row is what was written, and can have been: a file from elsewhere may have any sum."""
-    return row_sum(table.name, row[:-1]) == row[-1] and all(
-        type(value) in types for value, types in zip(row, table.types, strict=True))
+    if row_sum(table.name, row[:-1]) != row[-1]:
+        return False
+    kinds = tuple(map(type, row))
+    if kinds not in table.seen and all(kind in types for kind, types in zip(kinds, table.types, strict=True)):
+        table.seen.add(kinds)
+    return kinds in table.seen

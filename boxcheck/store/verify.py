@@ -2,17 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
 from boxcheck.store.errors import StoreError
 from boxcheck.store.reader import READINGS, RunReader
 from boxcheck.store.results import INCOMPLETE, results_of
-from boxcheck.store.schema import BLOCKS, TABLES
+from boxcheck.store.rows import Counts
+from boxcheck.store.schema import BLOCKS, ENDS, TABLES
 
 MOST = 20
 """Complaints of SQLite's own check that are told."""
 COUNTED = tuple(name for name in TABLES if name not in ("tail", "blocks"))
+NO_LOSS = frozenset(("copies",))
+"""Tables of what is elsewhere as well."""
+
+
+def missing_rows(run: RunReader) -> dict[str, int]:
+    """Rows by table that there must have been and are gone: their numbers begin at 1 and leave none out, the end of a
+    run counts them, and a salvage tells what it could not save. Records of phases are counted with these
+    (boxcheck.store.results)."""
+    base, found = run.database, dict[str, int]()
+    with base.snapshot():
+        salvaged = run.run().salvaged
+        told = salvaged.get("missing") if isinstance(salvaged, dict) else None
+        counts: dict[str, int] = {}
+        for row in base.rows(ENDS):
+            for name, number in base.decoded(row[-2], Counts).counts.items():
+                counts[name] = max(number, counts.get(name, 0))
+        for name in COUNTED:
+            # A salvage adds one row, with the number after the last that it found.
+            own = " WHERE key != 'salvaged'" if name == "meta" else ""
+            ((number, highest),) = base.execute(f"SELECT count(*), coalesce(max(id), 0) FROM {name}{own}")
+            lost = max(highest, counts.get(name, 0)) - number
+            if lost > 0:
+                found[name] = lost
+    for name, number in told.items() if isinstance(told, dict) else ():
+        if isinstance(number, int):
+            found[str(name)] = max(number, found.get(str(name), 0))
+    return {name: number for name, number in found.items() if number > 0 and name not in NO_LOSS}
+
+
+def in_words(missing: Mapping[str, int]) -> tuple[str, ...]:
+    """`3 events are missing`, a clause for each table."""
+    return tuple(
+        f"{number} {name if number != 1 else name.removesuffix('s')} {'is' if number == 1 else 'are'} missing"
+        for name, number in missing.items())
 
 
 def complaints(path: str) -> tuple[str, ...]:

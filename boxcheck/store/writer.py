@@ -137,11 +137,13 @@ class RunWriter:
     @_survives
     def event(
         self, kind: str, says: str, *, severity: Severity = "info", subject: str = "", phase: int = 0,
-        data: Any = None,
+        data: Any = None, wait: bool = True,
     ) -> StoreTrouble | None:
-        """Something that happened, as a row of its own; `data` is anything that is JSON."""
+        """Something that happened, as a row of its own; `data` is anything that is JSON. Without `wait` it is committed
+        as soon, and whoever tells it does not stand still for a disk that hangs."""
         stamp, entries = self._now()
-        return self._write([*entries, self._event(stamp, kind, says, severity, subject, phase, data)])
+        row = self._event(stamp, kind, says, severity, subject, phase, data)
+        return self._journal.put([*entries, row], wait=wait, patience=self._patience)
 
     @_survives
     def sample(self, phase: int, sample: Sample, *, worker: int = 0, wait: bool = False) -> StoreTrouble | None:

@@ -11,7 +11,8 @@ import pytest
 from boxcheck.model import Bdf, Unread
 from boxcheck.store.blocks import pack_block, unpack_block
 from boxcheck.store.cells import Record, Records
-from boxcheck.store.rebuild import Rows, Samples, Stream, readings_of
+from boxcheck.store.rebuild import Rows, Stream, readings_of
+from boxcheck.store.samples import Samples
 from boxcheck.stress import Sample, WrongWord
 from boxcheck.telemetry.readings import (
     Clocks,
@@ -43,7 +44,7 @@ ODD: tuple[Reading, ...] = (
     GpuReading(bdf=GPU, monotonic_seconds=5.0),
     GpuReading(bdf=GPU, monotonic_seconds=5.0, throttle=(), power_watts=float("inf"), temperatures_celsius=WHY),
     GpuReading(bdf=GPU, monotonic_seconds=5.0, throttle=WHY, throttle_bits=0, pcie=Pcie(errors=WHY)),
-    GpuSilent(bdf=GPU, monotonic_seconds=5.0, state="lost", why=Unread("gone: \u2028 \x1b[31m", "error")),
+    GpuSilent(bdf=GPU, monotonic_seconds=5.0, state="lost", why=Unread("gone: Gerät \\ \"1\"", "error")),
     LinkReading(bdf=GPU, monotonic_seconds=5.0, speed_gts=None, width=None, correctable=None, nonfatal=(), fatal=WHY),
     LinkReading(bdf=GPU, monotonic_seconds=5.0, speed_gts=WHY, width=63, correctable=(Count("BadTLP", 0),),
                 nonfatal=WHY, fatal=None, gone=True),

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from boxcheck.commands.runs import salvage
 from boxcheck.store import clocks, folding, making, pending, schema, writer
 from boxcheck.store.creating import create_run
+from boxcheck.store.errors import StoreError
 from boxcheck.store.rows import RunInfo
-from boxcheck.store.salvage import main
 from tests.store.machine import HandClock, Machine
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/store.md").read_text()
@@ -61,14 +62,14 @@ def test_salvage_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     for number in range(200):
         store.event("tick", f"event {number}, which takes some room on a page")
     store.end("finished")
-    assert main([store.path, str(tmp_path / "one.sqlite")]) == 0
+    assert salvage(store.path, str(tmp_path / "one.sqlite")) == 0
     assert "200 events" in capsys.readouterr().out
     data = bytearray(Path(store.path).read_bytes())
     place = data.rindex(b"event 77,")
     data[place + 6:place + 8] = b"78"
     Path(store.path).write_bytes(data)
-    assert main([store.path, str(tmp_path / "two.sqlite")]) == 3
+    assert salvage(store.path, str(tmp_path / "two.sqlite")) == 3
     assert "missing 1 events\n1 rows were found damaged" in capsys.readouterr().out
-    assert main([store.path, str(tmp_path / "two.sqlite")]) == 2
-    assert capsys.readouterr().err == f"error: {tmp_path}/two.sqlite is there already\nhelp: choose another name\n"
-    assert main([]) == 2
+    with pytest.raises(StoreError, match=f"{tmp_path}/two.sqlite is there already") as caught:
+        salvage(store.path, str(tmp_path / "two.sqlite"))
+    assert caught.value.help == "choose another name"

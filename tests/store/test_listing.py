@@ -65,7 +65,8 @@ def test_runs_are_listed_with_their_state_the_newest_first(folder: Path) -> None
     assert entry_object(found[2]) == {
         "id": "2027-01-16T080000Z-burn", "started": "2027-01-16T08:00:00Z", "finished": "2027-01-16T08:01:00Z",
         "state": "stopped", "phase": "matmul", "outcome": "unknown", "profile": "wopr-7x4090",
-        "path": str(folder / "2027-01-16T080000Z-burn.sqlite"), "kind": "burn", "bytes": found[2].bytes, "trouble": None}
+        "path": str(folder / "2027-01-16T080000Z-burn.sqlite"), "kind": "burn", "box": "",
+        "bytes": found[2].bytes, "trouble": None}
     running.close()
 
 
