@@ -1,0 +1,102 @@
+"""What both applications share, the one over a run and the one that begins with nothing: themes, ASCII, help, commands
+by name, doctor and the list of runs."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
+
+import msgspec
+from textual.app import App
+from textual.binding import Binding, BindingType
+
+from boxcheck.tui.ascii_filter import AsciiFilter
+from boxcheck.tui.look import ASCII, UNICODE
+from boxcheck.tui.palette import Actions
+from boxcheck.tui.screens.dialogs import Help
+from boxcheck.tui.screens.doctor import DoctorScreen
+from boxcheck.tui.screens.runs import RunsScreen
+from boxcheck.tui.themes import DARK, LIGHT
+
+Result = TypeVar("Result")
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """How it looks, by the terminal, the environment and the options."""
+
+    ascii: bool = False
+    light: bool = False
+    color: bool = True
+
+
+class Means(msgspec.Struct, frozen=True, kw_only=True):
+    """What the application may do; whoever starts it gives it."""
+
+    folder: str
+    """Where runs lie."""
+    explain: Callable[[str, int], str] = lambda id, columns: ""
+    """What a check is about, as `boxcheck explain` prints it; empty where nobody knows."""
+    signals: bool = False
+    """Whether SIGHUP and SIGTERM close the screen in order."""
+    doctor: tuple[str, ...] = ()
+    """The program that reads the machine and prints its record as JSON; none where it cannot be read anew."""
+
+
+class BoxcheckBase(App[Result]):
+    CSS_PATH = "boxcheck.tcss"
+    TITLE = "boxcheck"
+    ENABLE_COMMAND_PALETTE = True
+    COMMANDS: ClassVar = {Actions}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark", "help", "help"),
+        Binding("ctrl+p", "command_palette", "commands", show=False),
+        Binding("T", "other_theme", "dark or light", show=False),
+        Binding("ctrl+q,ctrl+c", "leave", "leave", show=False, priority=True),
+    ]
+
+    def __init__(self, means: Means, look: Look) -> None:
+        super().__init__(ansi_color=None if look.color else True)
+        self.means, self.look = means, look
+        self.glyphs = ASCII if look.ascii else UNICODE
+        self.signalled = 0
+        """The signal that closed it; 0 for none."""
+        if look.ascii:
+            self._filters.append(AsciiFilter())
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return dict(DARK.variables)
+
+    def on_mount(self) -> None:
+        for theme in (DARK, LIGHT):
+            self.register_theme(theme)
+        self.theme = LIGHT.name if self.look.light else DARK.name
+        self.set_class(self.look.ascii, "ascii")
+        if self.means.signals:
+            for number in (signal.SIGHUP, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, self._signal, number)
+
+    def _signal(self, number: int) -> None:
+        self.signalled = number
+        self.action_leave()
+
+    def action_other_theme(self) -> None:
+        self.theme = LIGHT.name if self.theme == DARK.name else DARK.name
+
+    def action_help(self) -> None:
+        if not isinstance(self.screen, Help):
+            self.push_screen(Help())
+
+    def action_runs(self) -> None:
+        self.push_screen(RunsScreen(self.means.folder))
+
+    def action_doctor(self) -> None:
+        self.push_screen(DoctorScreen(self.stored_run(), self.means.doctor, self.means.explain))
+
+    def stored_run(self) -> str | None:
+        """The store whose doctor is shown; None where there is none."""
+        return None
+
+    def action_leave(self) -> None:
+        self.exit()

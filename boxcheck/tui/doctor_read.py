@@ -1,0 +1,97 @@
+"""Doctor's records: those that a run holds, and one that is made now by a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from boxcheck.model import Outcome
+from boxcheck.store.errors import StoreError
+from boxcheck.store.reader import RunReader
+
+TIMEOUT_SECONDS = 180.0
+STORED = ("doctor-before", "doctor-after")
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    check: str
+    outcome: Outcome
+    says: str
+    subject: dict[str, Any] = {}
+    blocker: bool = False
+    help: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    problem: int | None = None
+
+    @property
+    def place(self) -> str:
+        slot = str(self.subject.get("slot") or "")
+        named = f"slot {slot}" if slot.isdigit() else slot
+        return named or str(self.subject.get("name") or self.subject.get("bdf") or self.subject.get("kind") or "box")
+
+
+class Grouped(msgspec.Struct, frozen=True, kw_only=True):
+    title: str
+    outcome: Outcome
+    where: str = ""
+    help: tuple[str, ...] = ()
+    not_: tuple[str, ...] = msgspec.field(default=(), name="not")
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    outcome: Outcome
+    reason: str
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What of boxcheck.run/1 is shown."""
+
+    started: str
+    verdict: Verdict
+    findings: tuple[Found, ...]
+    problems: tuple[Grouped, ...] = ()
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """A record, or why there is none."""
+
+    name: str
+    record: Record | None = None
+    why: str = ""
+
+
+def stored(path: str | None) -> tuple[Reading, ...]:
+    """Those of a run, as far as it has come."""
+    if path is None:
+        return ()
+    try:
+        with RunReader(path) as reader:
+            return tuple(
+                _read(name.replace("-", " "), data) for name in STORED if (data := reader.attachment(name)) is not None)
+    except StoreError as error:
+        return (Reading(name="doctor of this run", why=str(error)),)
+
+
+def read_now(program: Sequence[str]) -> Reading:
+    """Reads the machine. Takes seconds, and no longer than a time-out."""
+    try:
+        done = subprocess.run(
+            program, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return Reading(name="doctor now", why=f"it did not end within {TIMEOUT_SECONDS:.0f} s")
+    except OSError as error:
+        return Reading(name="doctor now", why=f"it cannot be started: {error.strerror}")
+    if not done.stdout.strip():
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {done.returncode}"]
+        return Reading(name="doctor now", why=lines[-1])
+    return _read("doctor now", done.stdout)
+
+
+def _read(name: str, data: bytes) -> Reading:
+    try:
+        return Reading(name=name, record=msgspec.json.decode(data, type=Record))
+    except (msgspec.MsgspecError, ValueError) as error:
+        return Reading(name=name, why=f"its record cannot be read: {error}")

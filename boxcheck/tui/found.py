@@ -1,0 +1,70 @@
+"""What the engine found so far. Of doctor's readings the newest counts, as in the engine; those of load all count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from boxcheck.judge import judge
+from boxcheck.model import Finding, Outcome
+from boxcheck.profile import Profile
+from boxcheck.tui.frame import LinkSays, Problem
+
+SHOWN = (Outcome.FAIL, Outcome.MARGINAL, Outcome.UNKNOWN)
+RATE = "stress.link-rate"
+
+
+class Found:
+    def __init__(self, want: Profile, *, certain: bool) -> None:
+        """`certain`: whether it is sure that the profile is the box's; where it is not, nothing can pass."""
+        self._want, self._certain = want, certain
+        self._load: list[Finding] = []
+        self._doctor: list[Finding] = []
+        self._changed = True
+        self._judged: tuple[Outcome, str] = (Outcome.UNKNOWN, "nothing was judged yet")
+
+    def take(self, findings: Iterable[Finding], *, doctor: bool = False) -> None:
+        found = list(findings)
+        if doctor:
+            self._doctor = found
+        else:
+            self._load += found
+        self._changed = self._changed or doctor or bool(found)
+
+    @property
+    def every(self) -> list[Finding]:
+        return [*self._doctor, *self._load]
+
+    def verdict(self) -> tuple[Outcome, str]:
+        """`boxcheck.judge` over them, and its one reason; no reason beside a pass."""
+        if self._changed and (every := self.every):
+            verdict = judge(every, self._want, profile_certain=self._certain)
+            leading = next((one.title for one in verdict.problems if one.outcome is verdict.outcome), verdict.reason)
+            self._judged = (verdict.outcome, "" if verdict.outcome is Outcome.PASS else leading)
+        self._changed = False
+        return self._judged
+
+    def problems(self) -> tuple[Problem, ...]:
+        """All that did not pass, what is required first; of each check and part the gravest and then the latest."""
+        latest: dict[tuple[str, str], Finding] = {}
+        for one in self.every:
+            key = (one.check, f"{one.subject} {way_of(one)}")
+            if one.outcome in SHOWN and (key not in latest or one.outcome.rank <= latest[key].outcome.rank):
+                latest[key] = one
+        return tuple(
+            Problem(
+                outcome=one.outcome, check=one.check, subject=str(one.subject), says=one.says, blocker=one.blocker,
+                help=one.help, notes=one.notes, bdf=one.subject.bdf,
+                slot=one.subject.slot, name=one.subject.name, cause=one.cause or "", where=one.where or "")
+            for one in sorted(latest.values(), key=lambda one: (not one.blocker, one.outcome.rank, one.check)))
+
+    def link_says(self) -> tuple[LinkSays, ...]:
+        """The last word on the error rate of each direction of each link."""
+        latest = {
+            (one.subject.bdf, way_of(one)): LinkSays(bdf=one.subject.bdf, outcome=one.outcome, says=one.says)
+            for one in self._load if one.check == RATE and one.subject.bdf is not None}
+        return tuple(latest.values())
+
+
+def way_of(one: Finding) -> str:
+    """`to the card` or `from the card`, with which a judgement on a direction begins."""
+    return one.says.partition(":")[0] if one.check == RATE else ""

@@ -1,0 +1,50 @@
+"""The last line: keys and what they do, as many as fit, the first of them and help always."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widgets import Static
+
+NAMES = {
+    "question_mark": "?", "slash": "/", "escape": "esc", "plus": "+", "minus": "-", "left_square_bracket": "[",
+    "right_square_bracket": "]", "less_than_sign": "<", "greater_than_sign": ">",
+}
+LAST = "help"
+
+
+class Keys(Static):
+    """Of what is in focus, of the screen and of the application; those with `show`."""
+
+    def on_mount(self) -> None:
+        self.screen.bindings_updated_signal.subscribe(self, lambda _: self._draw())
+        self._draw()
+
+    def on_resize(self) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        found: dict[str, str] = {}
+        for node in (self.screen.focused, self.screen, self.app):
+            if node is not None and type(node).__module__.startswith("boxcheck."):
+                for binding in node._bindings.shown_keys:
+                    found.setdefault(binding.description, NAMES.get(binding.key, binding.key))
+        self.update(line(found, max(10, (self.size.width or 80) - 2)))
+
+
+def line(keys: dict[str, str], width: int) -> Content:
+    """`keys`: by what they do, in the order of their worth."""
+    last = [(LAST, keys[LAST])] if LAST in keys else []
+    first = [(word, key) for word, key in keys.items() if word != LAST]
+    for gap in (2, 1):
+        if _length([*first, *last], gap) <= width:
+            break
+    while first and _length([*first, *last], gap) > width:
+        first.pop()
+    parts: list[tuple[str, str] | str] = [" "]
+    for word, key in (*first, *last):
+        parts += [(key, "bold $primary"), f" {word}", " " * gap]
+    return Content.assemble(*parts)
+
+
+def _length(shown: list[tuple[str, str]], gap: int) -> int:
+    return sum(len(word) + len(key) + 1 + gap for word, key in shown) - gap

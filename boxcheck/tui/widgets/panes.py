@@ -1,0 +1,234 @@
+"""What is below the GPUs: who copied how fast to whom, the ledger of the links, what happened, what was found."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.content import Content, Span
+from textual.geometry import Region
+from textual.message import Message
+from textual.widgets import Static
+
+from boxcheck.checks.wording import clock
+from boxcheck.report.matrices import lines
+from boxcheck.tui.frame import SILENT_SECONDS, EventRow, Frame, LinkView
+from boxcheck.tui.look import OF_OUTCOME, OF_SEVERITY, Glyphs, cut, filled, plain
+from boxcheck.tui.matrix import EXPECTED, LESS, has_less
+
+
+class Pane(Static):
+    """One of them. `show` draws a frame."""
+
+    TITLE = ""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._drawn: tuple[str, list[tuple[str, Sequence[Span]]]] | None = None
+
+    def show(self, frame: Frame, glyphs: Glyphs) -> None:
+        title, rows = self.title_of(frame), self.rows(frame, glyphs, max(20, self.content_size.width))
+        drawn = (title, [(row.plain, row.spans) for row in rows])
+        if drawn == self._drawn:  # most frames: nothing is laid out again
+            return
+        self._drawn = drawn
+        self.border_title = Content(title)
+        self.update(Content("\n").join(rows))
+
+    def title_of(self, frame: Frame) -> str:
+        return self.TITLE
+
+    def rows(self, frame: Frame, glyphs: Glyphs, width: int) -> list[Content]:
+        raise NotImplementedError
+
+
+class MatrixPane(Pane):
+    TITLE = "copies"
+
+    def rows(self, frame: Frame, glyphs: Glyphs, width: int) -> list[Content]:
+        if not frame.matrices:
+            return [Content.styled("no copies between devices were timed yet", "$quiet")]
+        found = []
+        for matrix in frame.matrices:
+            head, *rest = lines(matrix, width)
+            found += [Content.styled(line, "bold") for line in filled(head, width)]
+            found += [_cells(plain(line)) for line in rest]
+            if has_less(matrix):
+                found.append(Content.styled(f"{LESS} less than expected", "$marginal"))
+            found.append(Content(""))
+        return found
+
+
+MARKED = re.compile(r"[0-9.]*(?P<mark>[!<])(?=\s|$)")
+
+
+def _cells(line: str) -> Content:
+    """A row of cells with those that are marked in their colour, too."""
+    text = Content(line)
+    if line.startswith(EXPECTED):
+        return text.stylize("$quiet")
+    for found in MARKED.finditer(line):
+        text = text.stylize("$fail" if found["mark"] == "!" else "$marginal", *found.span())
+    return text
+
+
+class OpenLink(Message):
+    """The link of a GPU is to be shown."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self.key = key
+
+
+class LedgerPane(Pane, can_focus=True):
+    """All links; up and down move from GPU to GPU, enter opens one as a tree."""
+
+    TITLE = "links, and what their error counters grew by"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "up", show=False), Binding("down,j", "move(1)", "down", show=False),
+        Binding("enter", "open", "link", tooltip="this link as a tree")]
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._cursor = 0
+        self._shown: tuple[Frame, Glyphs] | None = None
+
+    def show(self, frame: Frame, glyphs: Glyphs) -> None:
+        self._shown = (frame, glyphs)
+        super().show(frame, glyphs)
+
+    def on_focus(self) -> None:
+        self._again()
+
+    def on_blur(self) -> None:
+        self._again()
+
+    def _again(self) -> None:
+        if self._shown is not None:
+            self.show(*self._shown)
+
+    def action_move(self, by: int) -> None:
+        rows = self._shown[0].gpus if self._shown else ()
+        self._cursor = min(max(0, self._cursor + by), max(0, len(rows) - 1))
+        self._again()
+        line = sum(max(1, len(row.chain)) for row in rows[:self._cursor])
+        if self.parent is not None and hasattr(self.parent, "scroll_to_region"):
+            self.parent.scroll_to_region(Region(0, line + 1, 1, 2), animate=False)
+
+    def action_open(self) -> None:
+        if self._shown and self._shown[0].gpus:
+            self.post_message(OpenLink(self._shown[0].gpus[self._cursor].key))
+
+    def rows(self, frame: Frame, glyphs: Glyphs, width: int) -> list[Content]:
+        found: list[Content] = []
+        deepest = max((len(row.chain) for row in frame.gpus), default=1)
+        named = 8 + (3 + 2 * (deepest - 2) if deepest > 1 else 0)
+        for at, row in enumerate(frame.gpus):
+            here = at == self._cursor and self.has_focus
+            place = f"{glyphs.arrow if here else ' '}{plain(row.place)[:8]:<9}"
+            for depth, link in enumerate(row.chain):
+                mark = "" if depth == 0 else "  " * (depth - 1) + glyphs.tree[1]
+                name = f"{mark}{link.bdf.removeprefix('0000:')}"
+                blamed = any(one.blames == link.bdf for one in frame.problems)
+                parts = [
+                    (place if depth == 0 else " " * len(place), "bold"),
+                    (f"{name:<{named}}", "bold $fail" if blamed else ""), (f" {link_state(link, frame.live):<9} ", ""),
+                    ("blamed  " if blamed else "", "bold $fail")]
+                room = max(8, width - sum(len(part) for part, _ in parts))
+                (says, style), = link_errors(link)
+                says = says if len(says) <= room else f"{link.total} in all" if link.errors else cut(says, room)
+                found.append(Content.assemble(*parts, (says, style)))  # a number is never cut
+            if not row.chain:
+                why = "not on PCIe" if row.bdf is None else "its link is not read"
+                found.append(Content.assemble((place, "bold"), (why, "$quiet")))
+        return found or [Content.styled("no device is at work yet", "$quiet")]
+
+
+def link_state(link: LinkView, live: bool = True) -> str:
+    """`x16 16`: lanes and GT/s, with `!` where it was higher in this run. What was last read long ago is not shown."""
+    if link.gone:
+        return "gone"
+    if not link.width or (live and link.age_seconds > SILENT_SECONDS):
+        return "-"
+    return f"x{link.width} {link.speed_gts:g}{'!' if link.low else ''}" if link.speed_gts else f"x{link.width}"
+
+
+def link_errors(link: LinkView) -> list[tuple[str, str]]:
+    """What its counters grew by; that nothing counts is no zero."""
+    if not link.counted:
+        return [("nothing counts here", "$unknown")]
+    if not link.errors:
+        return [("0", "")]
+    return [(", ".join(f"{name} {number}" for name, number in link.errors), "$fail")]
+
+
+def _names(frame: Frame) -> dict[str, str]:
+    """What a person calls the part of an event. A port is called after the GPU below it where that is one alone."""
+    ways = Counter(link.bdf for row in frame.gpus for link in row.chain)
+    ports = {link.bdf: row.place for row in frame.gpus for link in row.chain if ways[link.bdf] == 1}
+    return ports | {row.key: row.place for row in frame.gpus} | {row.bdf: row.place for row in frame.gpus if row.bdf}
+
+
+ROWS = 300
+"""Events that are drawn, the newest first; words find the others."""
+
+
+class EventsPane(Pane):
+    TITLE = "events"
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.filter = ""
+
+    def title_of(self, frame: Frame) -> str:
+        before = f", {frame.events_before} older ones are not shown" if frame.events_before else ""
+        if not self.filter:
+            return f"events{before}"
+        return f"events: {len(self._wanted(frame))} of {len(frame.events)} with {plain(self.filter)!r}{before}"
+
+    def _wanted(self, frame: Frame) -> list[EventRow]:
+        """Those with all words of the filter, in any order."""
+        words = self.filter.lower().split()
+        names = _names(frame)
+        return [
+            one for one in frame.events if not words or all(
+                word in f"{one.severity} {one.subject} {names.get(one.subject, '')} {one.kind} {one.says}".lower()
+                for word in words)]
+
+    def rows(self, frame: Frame, glyphs: Glyphs, width: int) -> list[Content]:
+        shown = self._wanted(frame)
+        if not shown:
+            return [Content.styled("none of them" if self.filter else "none", "$quiet")]
+        names = _names(frame)
+        found: list[Content] = []
+        for one in shown[:-ROWS - 1:-1]:
+            name = cut(plain(names.get(one.subject, one.subject or "box")), 10)
+            style = OF_SEVERITY.get(one.severity, "")
+            first, *rest = filled(one.says, width - 28)
+            found.append(Content.assemble(
+                (clock(one.seconds), "$quiet"), f"  {one.severity:<5}", (f" {name:<10}  ", "bold"), (first, style)))
+            found += [Content.styled(f"{'':<28}{line}", style) for line in rest]
+        return found
+
+
+class FindingsPane(Pane):
+    TITLE = "findings: what did not pass"
+
+    def rows(self, frame: Frame, glyphs: Glyphs, width: int) -> list[Content]:
+        found: list[Content] = []
+        for one in frame.problems:
+            required = "" if one.blocker else "  (not required)"
+            head, *rest = filled(f"{one.subject}: {one.says}", width - 10)
+            found.append(Content.assemble((f"{one.outcome.value:<9} ", f"bold {OF_OUTCOME[one.outcome]}"), head))
+            found += [Content(f"{'':<10}{line}") for line in rest]
+            found.append(Content.styled(f"{'':<10}{plain(one.check)}{required}", "$quiet"))
+            for step in one.help[:2]:
+                found += [Content.styled(line, "$quiet") for line in filled(step, width, " " * 10)]
+        if found:
+            return found
+        if not frame.judged:
+            return [Content.styled("nothing was judged yet", "$quiet")]
+        return [Content.styled(f"{frame.judged} judgements, and nothing that did not pass", "$quiet")]

@@ -1,0 +1,1 @@
+"""Pictures of screens, kept beside the tests that compare them."""
