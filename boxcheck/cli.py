@@ -27,6 +27,9 @@ app.add_typer(profile_app, name="profile")
 stress_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Put load on GPUs and verify every result.")
 app.add_typer(stress_app, name="stress")
+runs_app = typer.Typer(
+    invoke_without_command=True, rich_markup_mode=None, help="List runs: what was run, when, how it ended.")
+app.add_typer(runs_app, name="runs")
 
 
 class Goal(StrEnum):
@@ -35,6 +38,11 @@ class Goal(StrEnum):
     cuda_p2p = "cuda-p2p"
     tinygrad = "tinygrad"
     vm = "vm"
+
+
+class OnError(StrEnum):
+    stop = "stop"
+    go_on = "continue"
 
 
 class Color(StrEnum):
@@ -47,6 +55,13 @@ def _named(value: str | None) -> str | None:
     """An empty word is a mistake, most often of a script whose variable was not set; it is not as good as none."""
     if value == "":
         raise typer.BadParameter("is empty")
+    return value
+
+
+def _number(value: float) -> float:
+    """`nan` is neither below a least value nor above a greatest one."""
+    if value != value:
+        raise typer.BadParameter("nan is no number")
     return value
 
 
@@ -76,6 +91,10 @@ ProfileOption = Annotated[str | None, typer.Option(
 ForProfile = Annotated[str | None, typer.Option(
     "--profile", metavar="NAME|FILE", help="Say too what this profile makes of it.",
     callback=_named, autocompletion=_profile_names)]
+JsonLines = Annotated[str | None, typer.Option(
+    "--jsonl", metavar="FILE|-", help="Write what happens, as it happens: one JSON object a line.", callback=_named)]
+NoTui = Annotated[bool, typer.Option(
+    "--no-tui", help="Follow it by lines instead of on the whole screen.")]
 JsonOut = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write JSON.", callback=_named)]
 
 
@@ -296,7 +315,7 @@ def stress_run(
         "--backend", metavar="NAME", help="cuda, hip, opencl or cpu. Without it: every GPU by its vendor's runtime.",
         callback=_named)] = None,
     seconds: Annotated[float, typer.Option(
-        "--seconds", metavar="S", min=0.1, max=86400, help="How long each module runs.")] = 10.0,
+        "--seconds", metavar="S", min=0.1, max=86400, callback=_number, help="How long each module runs.")] = 10.0,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**31, help="Of the data.")] = 1,
     inject: Annotated[str | None, typer.Option(
         "--inject", metavar="FAULT", help="Put in a fault, to see that it is found. Never a pass.",
@@ -327,16 +346,24 @@ def stress_run(
 
 @app.command(short_help="Burn the box in: doctor, load, doctor; survives the terminal.")
 def burn(
+    run: Annotated[str | None, typer.Argument(
+        metavar="[RUN]", help="With --resume: the run, as `runs` lists it; the newest that did not end by default.",
+        callback=_named)] = None,
     profile: ProfileOption = None,
+    force_profile: Annotated[bool, typer.Option(
+        "--force-profile", help="Burn in by --profile although this is another box.")] = False,
     level: Annotated[int | None, typer.Option(
         "--level", min=1, max=4, help="How long: 1 about 2 min, 2 15 min, 3 an hour, 4 eight hours.",
         show_default="1")] = None,
     lasting: Annotated[str | None, typer.Option(
         "--for", metavar="TIME", help="How long instead: 90s, 15m, 1h30m, 2d.", callback=_named)] = None,
+    until_ber: Annotated[str | None, typer.Option(
+        "--until-ber", metavar="X", help="Go on with copies until every link is shown to be below this bit error rate.",
+        callback=_named)] = None,
     plan: Annotated[str | None, typer.Option(
         "--plan", metavar="FILE", help="Steps of your own, in TOML.", callback=_named)] = None,
     only: Annotated[list[str] | None, typer.Option(
-        "--only", metavar="PHASE", help="Only these phases (repeatable): matmul, vram ...")] = None,
+        "--only", metavar="PHASE", help="Only these phases (repeatable): matmul, vram ... Ends in PARTIAL.")] = None,
     gpu: Annotated[list[str] | None, typer.Option(
         "--gpu", metavar="N", help="Only this GPU: number, cuda:0, PCI address or slot (repeatable).")] = None,
     backend: Annotated[str | None, typer.Option(
@@ -345,11 +372,19 @@ def burn(
     inject: Annotated[str | None, typer.Option(
         "--inject", metavar="FAULT", help="Put in a fault, to see that it is found. Never a pass.",
         callback=_named)] = None,
-    stop_on_error: Annotated[bool, typer.Option(
-        "--stop-on-error", help="End after the first step that fails.")] = False,
+    on_error: Annotated[OnError, typer.Option(
+        "--on-error", help="What a failure does to the rest of the run.")] = OnError.go_on,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Start it and return; `attach` follows it.")] = False,
+    resume: Annotated[bool, typer.Option(
+        "--resume", help="Go on with a run that was cut off or stopped.")] = False,
+    without_missing: Annotated[bool, typer.Option(
+        "--without-missing", help="With --resume: go on without GPUs that are gone.")] = False,
+    systemd_unit: Annotated[bool, typer.Option(
+        "--systemd-unit", help="Print a unit that goes on with a run after a restart.")] = False,
+    no_tui: NoTui = False,
     json: JsonOut = None,
+    jsonl: JsonLines = None,
     ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
     color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")] = False,
@@ -364,38 +399,162 @@ def burn(
     """
     from boxcheck.commands.burn import Options
     from boxcheck.commands.burn import burn as body
+    from boxcheck.commands.resume import print_unit
+
+    if systemd_unit:
+        _leave(print_unit())
+    _leave(body(Options(
+        run=run, resume=resume, without_missing=without_missing,
+        profile=profile, force_profile=force_profile, level=level, lasting=lasting, plan=plan, only=tuple(only or ()),
+        gpus=tuple(gpu or ()),
+        until_ber=until_ber,
+        backend=backend, seed=seed, inject=inject, on_error=on_error.value, dry_run=dry_run, detach=detach,
+        json=json, jsonl=jsonl, strict=strict, ascii=ascii, color=color.value, quiet=quiet, verbose=verbose,
+        no_tui=no_tui)))
+
+
+@app.command(
+    short_help="Watch the box while your own work runs.", context_settings={"allow_interspersed_args": False})
+def watch(
+    command: Annotated[list[str] | None, typer.Argument(
+        metavar="[-- COMMAND ARG...]", help="Started in this terminal, as without boxcheck.")] = None,
+    pid: Annotated[int | None, typer.Option(
+        "--pid", metavar="PID", help="Watch while this process lives instead.")] = None,
+    lasting: Annotated[str | None, typer.Option(
+        "--for", metavar="TIME", help="How long, without command and --pid: 90s, 1h. Else until Ctrl-C.",
+        callback=_named)] = None,
+    profile: ProfileOption = None,
+    force_profile: Annotated[bool, typer.Option(
+        "--force-profile", help="Judge by --profile although this is another box.")] = False,
+    no_tui: NoTui = False,
+    json: JsonOut = None,
+    jsonl: Annotated[str | None, typer.Option(
+        "--jsonl", metavar="FILE|-", help="Write one JSON object a line, as it happens.", callback=_named)] = None,
+    ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
+    color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")] = False,
+    verbose: Annotated[int, typer.Option(
+        "-v", "--verbose", count=True, show_default=False, help="Show passes too.")] = 0,
+    strict: Annotated[bool, typer.Option("--strict", help="A marginal result fails.")] = False,
+) -> None:
+    """Watch links, heat, power, the kernel's log and the devices while your own work runs; put no load on anything.
+
+    For example: boxcheck watch -- torchrun --nproc-per-node 7 train.py
+
+    Exit code: the command's own where that is not 0, else 0 all right, 1 something is wrong, 3 not everything could be
+    looked at, 4 boxcheck broke, 5 a GPU is lost; 2 usage, before anything is started.
+    """
+    from boxcheck.commands.watch import Options
+    from boxcheck.commands.watch import watch as body
 
     _leave(body(Options(
-        profile=profile, level=level, lasting=lasting, plan=plan, only=tuple(only or ()), gpus=tuple(gpu or ()),
-        backend=backend, seed=seed, inject=inject, stop_on_error=stop_on_error, dry_run=dry_run, detach=detach,
-        json=json, strict=strict, ascii=ascii, color=color.value, quiet=quiet, verbose=verbose)))
+        command=tuple(command or ()), pid=pid, lasting=lasting, profile=profile, force_profile=force_profile, json=json,
+        jsonl=jsonl, strict=strict, ascii=ascii, color=color.value, quiet=quiet, verbose=verbose, no_tui=no_tui)))
 
 
 @app.command(short_help="Follow a run to its end.")
 def attach(
     run: Annotated[str | None, typer.Argument(
         metavar="[RUN]", help="As `runs` lists it; the one that is going on by default.", callback=_named)] = None,
+    replay: Annotated[bool, typer.Option(
+        "--replay", help="Play a run that is over again, on the whole screen.")] = False,
+    speed: Annotated[float, typer.Option(
+        "--speed", metavar="N", min=0.25, max=3600.0, callback=_number,
+        help="With --replay: so many times as fast.")] = 60.0,
+    no_tui: NoTui = False,
     json: JsonOut = None,
+    jsonl: JsonLines = None,
+    ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
+    color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="A marginal result fails.")] = False,
 ) -> None:
-    """Follow a burn-in to its end and print its account. Ctrl-C asks the run to end; a second leaves it to itself."""
+    """Follow a run to its end and print its account.
+
+    On the whole screen: q leaves and the run goes on, s ends it, ? names all keys. By lines (--no-tui, or without a
+    terminal): Ctrl-C asks the run to end; a second leaves it to itself.
+    """
     from boxcheck.commands.burn import Options
     from boxcheck.commands.burn import attach as body
 
-    _leave(body(run, Options(json=json, quiet=quiet, strict=strict)))
+    _leave(body(run, Options(
+        json=json, jsonl=jsonl, ascii=ascii, color=color.value, quiet=quiet, strict=strict, no_tui=no_tui),
+        replay=speed if replay else None))
 
 
-@app.command(short_help="List runs: what was run, when, how it ended.")
+@runs_app.callback()
 def runs(
+    context: typer.Context,
     state: Annotated[str | None, typer.Option(
         "--state", metavar="STATE", help="Only these: running, finished, stopped, crashed.", callback=_named)] = None,
+    box: Annotated[str | None, typer.Option(
+        "--box", metavar="NAME", help="Only those of this box: serial number or host name.", callback=_named)] = None,
+    profile: Annotated[str | None, typer.Option(
+        "--profile", metavar="NAME", help="Only those judged by this profile.", callback=_named,
+        autocompletion=_profile_names)] = None,
+    since: Annotated[str | None, typer.Option(
+        "--since", metavar="TIME", help="Only newer ones: 90d, 12h, 2026-11-28 (UTC).", callback=_named)] = None,
     json: JsonOut = None,
 ) -> None:
-    """List the runs of this user on this machine, the newest first."""
-    from boxcheck.commands.burn import runs as body
+    """List the runs of this user on this machine, the newest first; show one, remove old ones, save damaged ones."""
+    from boxcheck.commands.runs import Choice
+    from boxcheck.commands.runs import runs as body
 
-    _leave(body(json, state))
+    asked = Choice(state=state, box=box, profile=profile, since=since)
+    if context.invoked_subcommand is None:
+        _leave(body(json, asked))
+    if json is not None or asked != Choice():
+        raise typer.BadParameter(f"options of {context.invoked_subcommand} come after that word")
+
+
+@runs_app.command("show", short_help="Show a run: phases, sessions, events.")
+def runs_show(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="As `runs` lists it, or a path.", callback=_named)],
+    json: JsonOut = None,
+    verbose: Annotated[int, typer.Option(
+        "-v", "--verbose", count=True, show_default=False, help="Show every event.")] = 0,
+) -> None:
+    """Show one run: its plan, phases with their outcome and times, sessions, what happened."""
+    from boxcheck.commands.runs import show
+
+    _leave(show(run, json, verbose))
+
+
+@runs_app.command("prune", short_help="Remove old runs.")
+def runs_prune(
+    keep: Annotated[int | None, typer.Option("--keep", metavar="N", min=0, help="All but the newest N.")] = None,
+    older_than: Annotated[str | None, typer.Option(
+        "--older-than", metavar="TIME", help="Those that ended so long ago: 12h, 90d, 8w.", callback=_named)] = None,
+    state: Annotated[str | None, typer.Option(
+        "--state", metavar="STATE", help="Only these: finished, stopped, crashed.", callback=_named)] = None,
+    last_too: Annotated[bool, typer.Option(
+        "--last-too", help="Also the last finished run of a box, which later ones are compared with.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing at a terminal.")] = False,
+) -> None:
+    """Remove old runs: with several options, what all of them let go.
+
+    A run that goes on is never removed, nor what cannot be read. Exit code 3 where one could not be removed.
+    """
+    from boxcheck.commands.runs import Pruning, prune
+
+    _leave(prune(Pruning(
+        keep=keep, older_than=older_than, state=state, last_too=last_too, dry_run=dry_run, yes=yes)))
+
+
+@runs_app.command("salvage", short_help="Save what can be read of a damaged run.")
+def runs_salvage(
+    run: Annotated[str, typer.Argument(metavar="FILE", help="A store, or a run as `runs` lists it.", callback=_named)],
+    out: Annotated[str | None, typer.Option(
+        "-o", "--out", metavar="FILE", help="The new store; without it: beside the damaged.", callback=_named)] = None,
+) -> None:
+    """Save what can be read of a damaged store into a new one, and say what could not be. The damaged one stays.
+
+    Exit codes: 0 all was saved, 3 not all, 2 nothing.
+    """
+    from boxcheck.commands.runs import salvage
+
+    _leave(salvage(run, out))
 
 
 @app.command(short_help="Judge a stored run, by its own profile or another.")
@@ -403,14 +562,20 @@ def judge(
     run: Annotated[str, typer.Argument(metavar="RUN", help="As `runs` lists it, or a path.", callback=_named)],
     profile: ProfileOption = None,
     json: JsonOut = None,
+    history: Annotated[bool, typer.Option(
+        "--history", help="Compare it anew with the earlier runs of its box that are there now.")] = False,
     verbose: Annotated[int, typer.Option(
         "-v", "--verbose", count=True, show_default=False, help="Show passes too.")] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="A marginal result fails.")] = False,
 ) -> None:
-    """Judge a stored run from its store alone: nothing is measured again."""
-    from boxcheck.commands.burn import Options, judge_run
+    """Judge a stored run from its store alone: nothing is measured again.
 
-    _leave(judge_run(run, profile, Options(json=json, strict=strict, verbose=verbose)))
+    How it was beside earlier runs of the box is shown as it was kept; with --history it is compared anew.
+    """
+    from boxcheck.commands.burn import Options
+    from boxcheck.commands.runs import judge_run
+
+    _leave(judge_run(run, profile, Options(json=json, strict=strict, verbose=verbose), history))
 
 
 def app_for(words: Sequence[str]) -> typer.Typer:
@@ -448,7 +613,8 @@ def run() -> None:
     if len(sys.argv) == 3 and sys.argv[1] in ("--show-completion", "--install-completion"):
         os.environ["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"  # typer's way to take the shell that is named
     try:
-        code = app_for(sys.argv[1:])(standalone_mode=False) or 0
+        words = sys.argv[1:] or _chosen()
+        code = app_for(words)(words, standalone_mode=False) or 0
     except (CaptureError, UsageError) as error:
         _say(str(error), getattr(error, "help", ""))
         code = 2
@@ -463,6 +629,19 @@ def run() -> None:
     except Exception as error:  # noqa: BLE001  the last line of defence
         code = _unexpected(error)
     sys.exit(code)
+
+
+def _chosen() -> Sequence[str]:
+    """What `boxcheck` alone does: on a terminal what is chosen there, else help."""
+    from boxcheck.commands.tui import at_terminal, choose
+
+    if not at_terminal():
+        return ()
+    words = choose(any(_name_of(info) == "riser" for info in app.registered_commands) or any(
+        info.name == "riser" for info in app.registered_groups))
+    if words is None:
+        raise typer.Exit
+    return words
 
 
 def _unexpected(error: Exception) -> int:

@@ -118,6 +118,21 @@ class SlotWanted(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+PHASES = (
+    "warm-up", "matmul", "vram", "copy", "p2p", "collective", "everything", "power-pulse", "cool-down")
+"""Phases of a burn-in between the two readings by doctor, in their order."""
+
+
+class BurnWanted(msgspec.Struct, frozen=True, kw_only=True):
+    """How a burn-in of this box differs from that of others, by phase."""
+
+    shares: Mapping[str, float] = {}
+    """Part of the time."""
+    left_out: Mapping[str, str] = {}
+    """With the reason."""
+    options: Mapping[str, Mapping[str, str]] = {}
+
+
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     revision: int
@@ -135,6 +150,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """How `profile detect` recognises the box."""
     recommend: tuple[Recommendation, ...] = ()
     """What the owner should set beyond limits: environment, training settings; each with its source."""
+    burn: BurnWanted = BurnWanted()
     parts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     path: str = ""

@@ -205,6 +205,27 @@ def _against(seen: BoxSigns, gpus: Sequence[SeenGpu], profile: Profile) -> list[
     return words
 
 
+def against(seen: BoxSigns, profile: Profile) -> list[str]:
+    """What was read of the box and is another than the profile recognises it by, with both; empty where nothing is.
+    What was not read, and a name that the firmware does not give, say nothing; nor does the number of cards."""
+    words = []
+    for name in ("board", "product", "cpu"):
+        value, globs = getattr(seen, name), profile.match.get(name)
+        if globs and isinstance(value, str) and _glob(value, globs) == "no":
+            words.append(f"the {WORDS[name]} is {value}, not {' or '.join(globs)}")
+    sockets = profile.match.get("sockets")
+    if sockets is not None and isinstance(seen.sockets, int) and seen.sockets != sockets:
+        words.append(f"it has {seen.sockets} sockets, not {sockets}")
+    if profile.gpus.parts and not isinstance(seen.gpus, Unread) and not _found(seen.gpus, profile):
+        asked = " or ".join(dict.fromkeys(part.name for part in profile.gpus.parts))
+        cards = ", ".join(f"{count} x {pci_id}" for pci_id, count in Counter(gpu.pci_id for gpu in seen.gpus).items())
+        words.append(f"no {asked} is in it, but {cards}" if cards else f"no {asked} is in it, and no other GPU")
+    if profile.match and not _fits_memory(seen, profile) and not isinstance(seen.memory_gib, Unread):
+        least, most = profile.match["memory_gib"]
+        words.append(f"it has {seen.memory_gib:.0f} GiB of memory, not {least} to {most}")
+    return words
+
+
 def _match(seen: BoxSigns, gpus: Sequence[SeenGpu], profile: Profile) -> _Match | None:
     """How the box fits the profile; None when something that was read speaks against it."""
     if not profile.match or not profile.gpus.parts:

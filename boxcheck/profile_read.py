@@ -14,14 +14,15 @@ from typing import Any
 import msgspec
 
 from boxcheck import profile_lines
-from boxcheck.profile import GOALS, Mistake, Recommendation, SlotWanted
+from boxcheck.profile import GOALS, BurnWanted, Mistake, Recommendation, SlotWanted
+from boxcheck.profile_burn import read_burn
 from boxcheck.profile_file import parse_toml, show_text
 from boxcheck.profile_values import LimitValue, check_limit, show
 from boxcheck.registry import CHECKS, LIMITS, selected
 
 PROFILE_KEYS = ("name", "revision", "title", "goal", "parts", "notes")
 PART_KEYS = ("part", "title", "notes")
-TABLES = ("match", "gpus", "require", "slot", "source", "recommend")
+TABLES = ("match", "gpus", "require", "slot", "source", "recommend", "burn")
 STAGES = ("inspect", "stress", "faults", "advisory")
 MATCH_GLOBS = ("board", "product", "cpu")
 MATCH_RANGES = {"gpu_count": "write [4, 6]", "memory_gib": "write [96, 160]"}
@@ -75,6 +76,7 @@ class Sheet:
         self.slots = self._slots()
         self.match = self._match()
         self.gpus = GpusAsked() if part else self._gpus()
+        self.burn = BurnWanted() if part else read_burn(self)
         self.recommend = tuple(self._recommend())
 
     @cached_property
@@ -203,7 +205,7 @@ class Sheet:
         return goal if goal in GOALS else "any"
 
     def _unknown_tables(self, part: bool) -> None:
-        tables = [table for table in TABLES if not (part and table == "gpus")]
+        tables = [table for table in TABLES if not (part and table in ("gpus", "burn"))]
         known = {*self._known, *tables, *areas()}
         for key, value in self.data.items():
             if key in known:

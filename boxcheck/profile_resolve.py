@@ -79,7 +79,7 @@ def resolve(name_or_path: str) -> tuple[Profile, list[Mistake]]:
         match={key: value for one in everything for key, value in one.match.items()},
         recommend=tuple(entry for one in everything for entry in one.recommend),
         notes=tuple(note for one in everything for note in one.notes),
-        parts=sheet.parts, path=str(path),
+        burn=sheet.burn, parts=sheet.parts, path=str(path),
     )
     _one_board(sheet, parts)
     _something_decides(sheet, profile)

@@ -8,6 +8,7 @@ they read, and get exactly that as plain values. Discovery imports every module 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -170,18 +171,38 @@ def discover() -> None:
 
 STRESS_CHECKS = ("_checks", "judging", "runtime", "watched", "watched_links", "watched_memory")
 """Ends of the names of modules of `boxcheck.stress` that hold checks."""
+STRESS_MODULES = (
+    "collective", "copy", "host_cpu", "host_memory", "host_net", "host_nvme", "matmul", "p2p", "power_pulse", "vram",
+    "wake")
+"""Modules of `boxcheck.stress` that declare what can be run (`@stress`); the others are what these are made of."""
 
 
 @cache
 def discover_stress() -> None:
-    """Imports every stress module too."""
+    """Imports every stress module, and all checks of their results. What modules work with, numpy above all, they
+    import themselves when they run."""
     import importlib
     import pkgutil
 
     import boxcheck.stress
 
     for name in sorted(name for _, name, _ in pkgutil.iter_modules(boxcheck.stress.__path__)):
-        importlib.import_module(f"boxcheck.stress.{name}")
+        if name in STRESS_MODULES or name.endswith(STRESS_CHECKS):
+            importlib.import_module(f"boxcheck.stress.{name}")
+
+
+def stress_named(name: str) -> Stress:
+    """One stress module, without importing the others and their checks: each of eight workers would spend as long on
+    them as on numpy. KeyError where there is none of that name."""
+    import importlib
+
+    for file in (name, f"host_{name}"):
+        if name not in STRESSES:
+            with suppress(ModuleNotFoundError):
+                importlib.import_module(f"boxcheck.stress.{file.replace('-', '_')}")
+    if name not in STRESSES:
+        discover_stress()
+    return STRESSES[name]
 
 
 # Findings, as a check yields them. `check` and `blocker` are filled in by the judge.

@@ -36,7 +36,7 @@ def check_pages() -> dict[Path, str]:
         lines = [HEAD, f"# {area}\n"]
         for check in checks:
             by = "doctor" if check.stress is None else "any `stress run`" if check.stress == "*" else (
-                f"`stress run {check.stress}`")
+                f"`{judged_by(check).removeprefix('boxcheck ')}`")
             index.append(f"| [`{check.id}`]({area}.md#{anchor(check.id)}) | {check.title} | {by} |\n")
             lines.append(entry(check))
         pages[REFERENCE / "checks" / f"{area}.md"] = "".join(lines)

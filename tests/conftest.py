@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import os
 
 import pytest
+
+os.environ.setdefault("BOXCHECK_LOCK", f"boxcheck-test-{os.getpid()}")
+"""A run of this machine's own must neither stop a test nor be stopped by one."""
 
 _LIBRARY = ctypes.CDLL(ctypes.util.find_library("m") or None)
 _FE_DFL_ENV = ctypes.c_void_p(-1)

@@ -109,15 +109,36 @@ def a(name: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`3 h 12 min`, `2 d 4 h`, `45 s`."""
-    whole = max(int(seconds), 0)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+    """`3 h 12 min`, `2 d 4 h`, `1 min 30 s`, `45 s`: the two largest units, a second one of zero left out."""
+    days, hours, minutes, rest = _units(seconds)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    first = next((at for at, (number, _) in enumerate(parts) if number), len(parts) - 1)
+    number, unit = parts[first]
+    return " ".join([f"{number} {unit}", *(f"{more} {of}" for more, of in parts[first + 1:first + 2] if more)])
+
+
+def short_duration(seconds: float) -> str:
+    """The same for a line that is full: `3h17m`, `12m`, `45s`; `2d04h`."""
+    days, hours, minutes, rest = _units(seconds)
+    if days:
+        return f"{days}d{hours:02d}h"
+    if hours:
+        return f"{hours}h{minutes:02d}m"
+    return f"{minutes}m" if minutes else f"{rest}s"
+
+
+def clock(seconds: float | None) -> str:
+    """`00:42:17` since something began; days before it where there are any, dashes where nobody knows."""
+    if seconds is None:
+        return "--:--:--"
+    days, hours, minutes, rest = _units(int(seconds))
+    return f"{f'{days}d ' if days else ''}{hours:02d}:{minutes:02d}:{rest:02d}"
+
+
+def _units(seconds: float) -> tuple[int, int, int, int]:
+    """Days, hours, minutes, seconds."""
+    whole = max(round(seconds), 0)
+    return whole // 86400, whole // 3600 % 24, whole // 60 % 60, whole % 60
 
 
 def median(values: Iterable[float]) -> float:

@@ -29,7 +29,9 @@ def catalogue() -> list[dict[str, Any]]:
     ]
 
 
-STRESS_FACTS = {"StressResults": "samples", "Watching": "watched", "RuntimeGpus": "runtimes"}
+STRESS_FACTS = {
+    "StressResults": "samples", "Watching": "watched", "RuntimeGpus": "runtimes", "Happened": "events",
+    "Survival": "sessions", "Changes": "changes", "Looked": "devices", "Boundaries": "counters", "BerAsked": "plan"}
 """What the checks of stress modules read beside facts, by its keys in `boxcheck stress run NAME --json FILE`."""
 
 
@@ -42,7 +44,13 @@ def judged_by(check: Check) -> str:
     """The command that runs a check of a stress module; empty for doctor's own checks."""
     if check.stress is None:
         return ""
+    if check.stress in WHOLE_RUNS:
+        return WHOLE_RUNS[check.stress]
     return "boxcheck stress run " + ("MODULE, whichever it is" if check.stress == "*" else check.stress)
+
+
+WHOLE_RUNS = {"burn": "boxcheck burn", "watch": "boxcheck watch"}
+"""What stands for a module where a run as a whole is judged."""
 
 
 _BLOCKS = {"blocker": "a blocker", "fault": "a blocker when it finds a fault", "advisory": "advisory"}
@@ -72,7 +80,8 @@ def list_checks(json: str | None, profile: str | None) -> int:
     for entry in found:
         mark = "" if want is None else f"{entry['blocks']:<10}"
         needs = f"  (needs {', '.join(entry['needs'])})" if entry["needs"] else ""
-        by = {None: "", "*": "  (stress run)"}.get(entry["stress"], f"  (stress run {entry['stress']})")
+        by = {None: "", "*": "  (stress run)", "burn": "  (burn)", "watch": "  (watch)"}.get(
+            entry["stress"], f"  (stress run {entry['stress']})")
         lines = wrapped(
             f"{entry['title']}{needs}{by}", columns, f"{entry['id']:<{width}}  {mark}", " " * (width + 2 + len(mark)))
         sys.stdout.write("\n".join(lines) + "\n")

@@ -1,15 +1,17 @@
-"""What the TAB key offers: check ids, areas and profile names. From boxcheck itself; no hardware is touched."""
+"""What the TAB key offers: ids of checks, profiles, stress modules. From boxcheck itself; no hardware is touched."""
 
 from __future__ import annotations
 
 
 def check_ids(begun: str) -> list[str]:
-    """Ids that begin so; areas too, while no dot was typed."""
+    """Ids of the checks that doctor makes, those that begin so; areas too, while no dot was typed. Checks of stress
+    modules judge what those measured; doctor measures nothing."""
     from boxcheck.registry import CHECKS, discover
 
     discover()
-    areas = [] if "." in begun else sorted({check.area for check in CHECKS.values()})
-    return [word for word in (*areas, *sorted(CHECKS)) if word.startswith(begun)]
+    found = {id: check.area for id, check in CHECKS.items() if check.stress is None}
+    areas = [] if "." in begun else sorted(set(found.values()))
+    return [word for word in (*areas, *sorted(found)) if word.startswith(begun)]
 
 
 def whole_ids(begun: str) -> list[str]:

@@ -22,6 +22,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     profile: str | None = None
+    want: Profile | None = None
+    """In place of its name, for who has it already: a file may have changed since."""
     sysroot: str | None = None
     goal: str | None = None
     wake: bool = True
@@ -70,6 +72,8 @@ def choose_profile(options: Options, facts: Facts) -> tuple[Profile, bool, str]:
     """The profile with its own goal, whether it is certain that it is the right one, and why it was chosen."""
     from boxcheck.profile_detect import detect
 
+    if options.want is not None:
+        return options.want, True, "as it was when the run began"
     if options.profile is not None:
         profile, certain, why = load_profile(options.profile), True, "chosen with --profile"
     else:
@@ -134,6 +138,10 @@ def doctor(options: Options) -> int:
             raise UsageError(f"{place}: two reports want this file", "give each its own")
     from boxcheck.report.progress import announce
 
+    if options.sysroot is None:
+        from boxcheck.engine.untold import tell
+
+        tell(options.quiet or bool(to_stdout))
     with announce(options):
         account, host = examine(options)
     code = exit_code(account.verdict, strict=options.strict)

@@ -9,6 +9,7 @@ from boxcheck.profile import Mistake, ProfileError, check_profile, load_profile,
 from boxcheck.registry import CHECKS, LIMITS, discover
 from boxcheck.report import profile as report
 from boxcheck.report.output import write_output
+from boxcheck.usage import UsageError
 
 USAGE = 2
 INCOMPLETE = 3
@@ -44,6 +45,8 @@ def profile_check(file: str | None = None) -> int:
 
 
 def _check_one(name: str) -> int:
+    from boxcheck.engine.plan_profile import refuse_options
+
     try:
         mistakes: Sequence[Mistake] = check_profile(name)
     except ProfileError as error:
@@ -57,6 +60,11 @@ def _check_one(name: str) -> int:
     if mistakes:
         return USAGE
     profile = load_profile(name)
+    try:
+        refuse_options(profile)
+    except UsageError as error:
+        print(f"error: {error}\nhelp: {error.help}", file=sys.stderr)
+        return USAGE
     lists = report.blockers(profile)
     print(f"{profile.name} r{profile.revision}: {len(profile.limits)} limits, each with its source; "
           f"{len(lists['inspect'])} blockers of doctor, {len(lists['stress'])} of certify; no mistakes")

@@ -19,8 +19,8 @@ from boxcheck.judge import ExitCode, exit_code, strictly
 from boxcheck.registry import STRESSES, discover, discover_stress
 from boxcheck.report.output import refuse_place, write_output
 from boxcheck.report.wrapping import wrapped
-from boxcheck.stress import FAULTS, Sample
-from boxcheck.stress.options import wrong_option
+from boxcheck.stress import FAULTS
+from boxcheck.stress.options import is_asked, wrong_option
 from boxcheck.usage import UsageError, nearest
 
 
@@ -76,13 +76,15 @@ PROOFS = {"hardware": "run on hardware", "emulator": "run in an emulator", "comp
 def run(options: Options) -> int:
     from boxcheck.commands.doctor import Options as DoctorOptions
     from boxcheck.commands.doctor import choose_profile, open_host
+    from boxcheck.engine.box_lock import whole_box
+    from boxcheck.engine.fitting import without_work
     from boxcheck.engine.inspect import name_slots, read_facts
     from boxcheck.engine.modules import Wanted
-    from boxcheck.engine.stress import find_devices, run_stress
+    from boxcheck.engine.stress import find_devices, pick, run_stress, slots_of
 
     discover()
     discover_stress()
-    modules = _modules(options.modules)
+    modules = _modules(options.modules, options.options)
     wanted = Wanted(
         modules=modules, seconds=options.seconds, backend=backend_named(options.backend), gpus=options.gpus,
         seed=options.seed, options=_options(options.options, modules), inject=_fault(options))
@@ -93,26 +95,37 @@ def run(options: Options) -> int:
     want, _, why = choose_profile(DoctorOptions(profile=options.profile), facts)
     name_slots(facts, want)
     with _stoppable() as stopping, _progress(options) as seen:
-        runtime = find_devices(wanted.backend)
+        runtime = find_devices(wanted.backend, stopping=stopping.is_set)
+        if stopping.is_set():
+            print("interrupted before anything was run", file=sys.stderr)
+            return 128 + stopping.number
         if not runtime.gpus and any(STRESSES[name].scope != "host" for name in modules):
             return no_device(runtime.troubles)
         try:
-            found = run_stress(wanted, runtime, facts, want, stopping=stopping.is_set, seen=seen)
+            idle = without_work(
+                modules, pick(runtime.gpus, wanted.gpus, slots_of(runtime.gpus, facts)), wanted.options, host,
+            ) if options.modules == ("all",) else {}
+            wanted = msgspec.structs.replace(wanted, modules=tuple(name for name in modules if name not in idle))
+            with whole_box():
+                found = run_stress(wanted, runtime, facts, want, stopping=stopping.is_set, seen=seen)
         except LookupError as error:
             shown = ", ".join(f"{number} = {info.key}" for number, info in enumerate(runtime.gpus))
             raise UsageError(f"no device is called {error.args[0]!r}", f"there are {shown}") from None
-    found = msgspec.structs.replace(found, profile_why=why)
+    found = msgspec.structs.replace(found, profile_why=why, without_work=idle)
     if options.strict:
         found = msgspec.structs.replace(found, verdict=strictly(found.verdict))
-    _write(found, options)
+    written = _write(found, options)
     code = exit_code(found.verdict, strict=options.strict)
     if stopping.is_set() and code in (ExitCode.PASSED, ExitCode.INCOMPLETE):
         print("interrupted; what was measured until then stands above", file=sys.stderr)
         return 128 + stopping.number
+    if not written and code is ExitCode.PASSED:  # whoever reads the file has no account of it
+        return int(ExitCode.INCOMPLETE)
     return int(code)
 
 
-def _write(found: Any, options: Options) -> None:
+def _write(found: Any, options: Options) -> bool:
+    """Whether the JSON that was asked for was written."""
     from boxcheck.report import style_for
     from boxcheck.report.stress import stress_json, stress_text
 
@@ -120,20 +133,31 @@ def _write(found: Any, options: Options) -> None:
     if options.json != "-" or stream.isatty() or options.verbose:
         stream.write(stress_text(found, style_for(options, stream), __version__))
         stream.flush()
+    written = True
     if options.json:
         try:
             write_output(options.json, stress_json(found, __version__))
-        except UsageError as error:  # what was found stands above, and its exit code counts
+        except UsageError as error:  # what was found stands above, and its exit code counts where it is no pass
             print(f"error: {error}", file=sys.stderr)
+            written = False
     for crash in found.verdict.crashes:
         sys.stderr.write(f"boxcheck itself broke in {crash.where}; --json holds the traceback; please report it\n")
+    return written
+
+
+UNASKED = frozenset(("stuck-opening", "crashed-opening"))
+"""Kinds of trouble of a runtime that gave no answer."""
 
 
 def no_device(troubles: Mapping[str, Any]) -> int:
     """Nothing was stressed, so nothing passes: exit code 3, with what each runtime said."""
-    print("error: no GPU that can be driven was found, so nothing was run", file=sys.stderr)
+    unasked = [name for name, trouble in troubles.items() if trouble.kind in UNASKED]
+    found = f"no GPU was found, and {' and '.join(unasked)} could not be asked" if unasked else (
+        "no GPU that can be driven was found")
+    print(f"error: {found}, so nothing was run", file=sys.stderr)
     for name, trouble in troubles.items():
-        print("\n".join(wrapped(f"{name}: {trouble.says}", 100, "  ", "    ")), file=sys.stderr)
+        says = f"could not be asked: {trouble.says}" if name in unasked else trouble.says
+        print("\n".join(wrapped(f"{name}: {says}", 100, "  ", "    ")), file=sys.stderr)
         if trouble.help:
             print("\n".join(wrapped(trouble.help, 100, "    help: ", "          ")), file=sys.stderr)
     print("help: boxcheck doctor says what the box lacks; --backend cpu runs the modules on the processor",
@@ -141,9 +165,10 @@ def no_device(troubles: Mapping[str, Any]) -> int:
     return int(ExitCode.INCOMPLETE)
 
 
-def _modules(names: tuple[str, ...]) -> tuple[str, ...]:
+def _modules(names: tuple[str, ...], given: tuple[str, ...]) -> tuple[str, ...]:
     if names == ("all",):
-        return tuple(sorted(STRESSES))
+        asked = [word.partition("=")[0] for word in given]
+        return tuple(name for name in sorted(STRESSES) if is_asked(name, asked))
     for name in names:
         if name not in STRESSES:
             raise UsageError(
@@ -172,7 +197,19 @@ def _options(words: tuple[str, ...], modules: tuple[str, ...]) -> dict[str, str]
         wrong = wrong_option(modules, name, value)
         if wrong is not None:
             raise UsageError(*wrong)
+    if "kernel" in found:
+        _refuse_kernel(found["kernel"])
     return found
+
+
+def _refuse_kernel(name: str) -> None:
+    """UsageError for a name that no matrix kernel has."""
+    from boxcheck.stress.kernel_choice import kernel_names
+
+    names = kernel_names()
+    if name not in names:
+        raise UsageError(
+            f"no kernel is called {name!r}", nearest(name, names) or "boxcheck stress list names them")
 
 
 def _fault(options: Options) -> str | None:
@@ -217,13 +254,14 @@ def _stoppable() -> Iterator[_Stop]:
 @contextmanager
 def _progress(options: Options) -> Iterator[Any]:
     """What is being done, on standard error: one line that changes on a terminal, a line a module elsewhere."""
-    from boxcheck.engine.messages import Beat, Watched
+    from boxcheck.engine.messages import Beat
+    from boxcheck.engine.supervise import Told
 
     live = sys.stderr.isatty() and not options.quiet
     last: dict[str, str] = {}
     module_shown, drawn = "", 0.0
 
-    def seen(module: str, gpus: tuple[GpuInfo, ...], what: Beat | Sample | Watched) -> None:
+    def seen(module: str, gpus: tuple[GpuInfo, ...], what: Told) -> None:
         nonlocal module_shown, drawn
         if options.quiet:
             return

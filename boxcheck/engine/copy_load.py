@@ -7,12 +7,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from boxcheck.engine.messages import Beat, Run, Watched
+from boxcheck.engine.messages import Beat, Run
 from boxcheck.engine.stress import find_devices
-from boxcheck.engine.supervise import Crew
+from boxcheck.engine.supervise import Crew, Told
 from boxcheck.gpu import Backend, GpuInfo
 from boxcheck.model import Bdf, Unread
-from boxcheck.stress import Sample
 
 READY_SECONDS = 20.0
 """For drivers to start the GPUs and for workers to begin to copy; without persistence mode that takes seconds."""
@@ -51,7 +50,7 @@ class _Copying:
             self.over, self.why = True, why
             self._told.notify_all()
 
-    def _seen(self, of: tuple[GpuInfo, ...], what: Beat | Sample | Watched) -> None:
+    def _seen(self, of: tuple[GpuInfo, ...], what: Told) -> None:
         if isinstance(what, Beat) and what.done > 0:  # it copies; before, it only began to
             with self._told:
                 self.rounds += 1

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import msgspec
 
-from boxcheck.engine.burn import Job
-from boxcheck.store.errors import StoreError
+from boxcheck.engine.job import Job
+from boxcheck.engine.progress import age_of
+from boxcheck.host.owner import give_to_owner
 from boxcheck.store.lock import is_held
 from boxcheck.store.reader import RunReader
 from boxcheck.store.rows import Event, Phase, Run
@@ -25,7 +27,7 @@ START_SECONDS = 60.0
 def start(job: Job) -> str:
     """The path of the store of a run that has begun. UsageError says why none could."""
     log = os.path.join(job.folder, "engine.log")
-    with open(log, "ab") as errors:
+    with _log(log, job.folder) as errors:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "boxcheck.engine.burn"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=errors, start_new_session=True, close_fds=True)
@@ -36,11 +38,27 @@ def start(job: Job) -> str:
         process.stdin.close()
     line = _line(process)
     if line.startswith("error: "):
-        help = process.stdout.read().decode("utf-8", "replace").strip().removeprefix("help: ")
+        help = process.stdout.read().decode("utf-8", "replace").strip().removeprefix("help:").strip()
         raise UsageError(line.removeprefix("error: "), help)
     if not line:
         raise UsageError("the engine did not start", f"{log} says why")
     return line
+
+
+@contextmanager
+def _log(path: str, folder: str) -> Iterator[int]:
+    """What the engine prints goes there. Root follows no link in somebody's folder, and leaves the file to them."""
+    how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        file = os.open(path, how, 0o600)
+    except OSError as error:
+        says = f"{path}: {os.strerror(error.errno or 0).lower()}"
+        raise UsageError(says, "remove it, or set XDG_STATE_HOME to another directory") from None
+    try:
+        give_to_owner(folder, file)
+        yield file
+    finally:
+        os.close(file)
 
 
 def _line(process: subprocess.Popen[bytes]) -> str:
@@ -66,16 +84,21 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Since it began."""
 
 
-def follow(path: str, every_seconds: float, *, sleep: Callable[[float], None] = time.sleep) -> Iterator[Progress]:
-    """Looks at a run again and again until it has ended. The last look shows the end."""
+def follow(
+    path: str, every_seconds: float, *, sleep: Callable[[float], None] = time.sleep,
+    look: Callable[[RunReader, Progress], None] = lambda reader, progress: None,
+) -> Iterator[Progress]:
+    """Looks at a run again and again until it has ended. The last look shows the end. `look` may read more of the store
+    at each."""
     last = 0
     while True:
         with RunReader(path) as reader:
             run, phases = reader.run(), reader.phases()
             news = tuple(reader.events(after=last))
+            progress = Progress(run=run, phases=phases, news=news, seconds=age_of(run, time.monotonic()))
+            look(reader, progress)
         last = max((event.number for event in news), default=last)
-        began = run.sessions[0].began.wall if run.sessions else time.time()
-        yield Progress(run=run, phases=phases, news=news, seconds=max(0.0, time.time() - began))
+        yield progress
         if run.state != "running":
             return
         until = time.monotonic() + every_seconds
@@ -87,7 +110,7 @@ def tell_to_stop(path: str) -> bool:
     """Asks the engine of a run to come to an end. False when none works on it."""
     with RunReader(path) as reader:
         run = reader.run()
-    if run.state != "running" or not run.sessions:
+    if run.state != "running" or not run.sessions or not _is_engine(run.sessions[-1].pid):
         return False
     with suppress(ProcessLookupError, PermissionError):
         os.kill(run.sessions[-1].pid, signal.SIGTERM)
@@ -95,11 +118,19 @@ def tell_to_stop(path: str) -> bool:
     return False
 
 
+def _is_engine(pid: int) -> bool:
+    """Whether a number from a store, which may be from anywhere, is a process of boxcheck."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return pid > 1 and any(word == b"boxcheck.engine.burn" or os.path.basename(word) == b"boxcheck" for word in words)
+
+
 def running(folder: str) -> str | None:
     """The store that is being written now, None when there is none. One run at a time on a box."""
     from boxcheck.store.listing import list_runs
 
-    return next((entry.path for entry in list_runs(folder) if entry.state == "running"), None)
+    return next((entry.path for entry in list_runs(folder) if entry.state == "running" and entry.kind != "watch"), None)
 
 
-__all__ = ["Progress", "StoreError", "follow", "running", "start", "tell_to_stop"]

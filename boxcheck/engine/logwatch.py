@@ -26,6 +26,11 @@ class LogWatch:
         """Why the log is not followed; None where it is."""
         return self._follower.unread
 
+    @property
+    def lost(self) -> int:
+        """How often the kernel overwrote messages before they were read."""
+        return self._follower.lost
+
     def news(self) -> Iterator[tuple[Event, int]]:
         """Events with how many of them are new. Harmless ones are left out."""
         fresh = self._follower.read()

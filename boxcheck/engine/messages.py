@@ -34,14 +34,22 @@ class Run(msgspec.Struct, frozen=True, tag="run", tag_field="is", kw_only=True):
     options: Mapping[str, str] = {}
     inject: str | None = None
     inject_after: int = 2
-    start_at: float | None = None
+    together: bool = False
+    """Whether it says Ready when it could begin, and waits for Start."""
+
+
+class Start(msgspec.Struct, frozen=True, tag="start", tag_field="is"):
+    """Begin at this moment, as all others that are ready."""
+
+    at: float
+    """CLOCK_MONOTONIC, one for the whole machine."""
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop", tag_field="is"):
     """End the running module at its next chance."""
 
 
-Order = Open | List | Run | Stop
+Order = Open | List | Run | Start | Stop
 
 
 class Devices(msgspec.Struct, frozen=True, tag="devices", tag_field="is"):
@@ -50,9 +58,10 @@ class Devices(msgspec.Struct, frozen=True, tag="devices", tag_field="is"):
     gpus: tuple[GpuInfo, ...]
 
 
-Stage: TypeAlias = Literal["open", "build", "load"]
-"""What a worker is at: opening devices, building a kernel, or the work itself. Only what goes wrong in the work says
-something of the GPU; a driver or a compiler that does not come back before it is another matter."""
+Stage: TypeAlias = Literal["open", "build", "load", "library"]
+"""What a worker is at: opening devices, building a kernel, the work itself, or the same by a library of the vendor.
+Only what goes wrong in the work says something of the GPU: a driver or a compiler that does not come back before it is
+another matter, and so is a library that crashes, for it runs on the host as well."""
 
 
 class Beat(msgspec.Struct, frozen=True, tag="beat", tag_field="is"):
@@ -62,6 +71,10 @@ class Beat(msgspec.Struct, frozen=True, tag="beat", tag_field="is"):
     done: float
     """Part of the whole that is done, 0 to 1."""
     stage: Stage = "load"
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready", tag_field="is"):
+    """Kernels are built, memory is filled, proofs are made: it waits for Start."""
 
 
 class Sampled(msgspec.Struct, frozen=True, tag="sample", tag_field="is"):
@@ -89,7 +102,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed", tag_field="is"):
     traceback: str = ""
 
 
-Report = Devices | Beat | Sampled | Watched | Ended | Failed
+Report = Devices | Beat | Ready | Sampled | Watched | Ended | Failed
 
 _encode = msgspec.json.Encoder().encode
 

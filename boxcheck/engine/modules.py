@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
-from boxcheck.engine.messages import Beat, Run, Watched
-from boxcheck.engine.supervise import SILENCE_SECONDS, Crew, Part, list_devices
+from boxcheck.engine.guarding import Guarding
+from boxcheck.engine.messages import Run, Watched
+from boxcheck.engine.safety import Limits
+from boxcheck.engine.sparing import spare
+from boxcheck.engine.supervise import SILENCE_SECONDS, Crew, Part, Told, list_devices
 from boxcheck.gpu import BACKENDS, Backend, GpuInfo
 from boxcheck.registry import Stress
-from boxcheck.stress import Sample, StressResults, Trouble
+from boxcheck.stress import StressResults, Trouble
+from boxcheck.stress.options import options_of
+from boxcheck.stress.safety import BlindStop, Safety, SafetyStop
+from boxcheck.stress.safety_checks import GPU_HEAT, HELP
 from boxcheck.stress.watched import Tally, Watching
 
-Seen = Callable[[Stress, int, tuple[GpuInfo, ...], Beat | Sample | Watched], None]
-"""Called with the module, the number of its worker, the worker's devices, and what it said."""
+Seen = Callable[[Stress, int, tuple[GpuInfo, ...], Told], None]
+"""Called with the module, the number of its worker, the worker's devices, and what it said. A worker that ran alone
+first has another number when it runs beside others: results have the samples in the order of these numbers."""
 
-START_TOGETHER_SECONDS = {True: 5.0, False: 2.0}
-"""For modules that need a common start: from when all workers have their devices, until kernels are ready. By full
-size."""
+TOGETHER = frozenset(("power-pulse",))
+"""Modules whose workers begin at one moment."""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +44,12 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     inject_after: int = 2
     silence_seconds: float = SILENCE_SECONDS
     environment: Mapping[str, str] | None = None
+    warm_up: bool = False
+    """Whether this only warms the box: rates are not judged then."""
+    limits: Limits = Limits()
+    """At which load must end."""
+    root: str = "/"
+    """Where the sys/ is that safety looks into."""
 
 
 class _Share(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,69 +92,91 @@ def _share(module: Stress, gpus: Sequence[GpuInfo], wanted: Wanted) -> _Share:
 
 
 def _order(share: _Share, wanted: Wanted) -> Run:
-    together = share.module.name == "power-pulse"
     has = wanted.inject in share.module.faults
     return Run(
         module=share.module.name, seconds=wanted.seconds, seed=wanted.seed, options=wanted.options,
         inject=wanted.inject if has else None, inject_after=wanted.inject_after,
-        start_at=START_TOGETHER_SECONDS[share.full_size] if together else None)
+        together=share.module.name in TOGETHER)
 
 
 def _results(
-    share: _Share, parts: Sequence[Part], slots: Mapping[str, str], wanted: Wanted
+    share: _Share, parts: Sequence[Part], slots: Mapping[str, str], wanted: Wanted, safety: Safety
 ) -> StressResults:
-    broken = [part.trouble for part in parts if part.trouble is not None]
+    broken = [*_too_hot(share, safety.stop), *(part.trouble for part in parts if part.trouble is not None)]
     worked = [info for group in share.groups for info in group]
     return StressResults(
         module=share.module.name, gpus=share.gpus, slots=slots,
         samples=tuple(one for part in parts for one in part.samples), troubles=(*share.troubles, *broken),
         ended=tuple(
             info.key for info in worked if not any(info in part.gpus for part in parts if part.trouble is not None)),
-        stopped=any(part.stopped for part in parts), injected=wanted.inject, full_size=share.full_size)
+        stopped=any(part.stopped for part in parts), injected=wanted.inject, full_size=share.full_size, safety=safety,
+        warm_up=wanted.warm_up, options=options_of(share.module.name, wanted.options))
+
+
+def _too_hot(share: _Share, stop: SafetyStop | None) -> list[Trouble]:
+    """The trouble of the GPU whose heat stopped all."""
+    hot = [info.key for info in share.gpus if stop is not None and stop.subject in (info.bdf, info.key)]
+    return [Trouble(gpus=tuple(hot), module=share.module.name, kind="too-hot", says=f"stopped for safety: {stop.says}",
+                    help=HELP[stop.limit])] if hot and stop is not None and stop.limit in GPU_HEAT else []
 
 
 def run_module(
     module: Stress, gpus: Sequence[GpuInfo], slots: Mapping[str, str], wanted: Wanted, *,
     stopping: Callable[[], bool] = lambda: False, seen: Seen = lambda module, worker, gpus, what: None,
+    crossed: Callable[[SafetyStop | BlindStop], None] = lambda stop: None,
 ) -> tuple[StressResults, Watching]:
     """One module over the devices: a worker each, one for all of a backend, or one for the host."""
-    ((results, watching),) = run_together([module], gpus, slots, wanted, stopping=stopping, seen=seen)
+    ((results, watching),) = run_together(
+        [module], gpus, slots, wanted, stopping=stopping, seen=seen, crossed=crossed)
     return results, watching
 
 
 def run_together(
     modules: Sequence[Stress], gpus: Sequence[GpuInfo], slots: Mapping[str, str], wanted: Wanted, *,
     stopping: Callable[[], bool] = lambda: False, seen: Seen = lambda module, worker, gpus, what: None,
+    crossed: Callable[[SafetyStop | BlindStop], None] = lambda stop: None,
 ) -> list[tuple[StressResults, Watching]]:
-    """Several modules at the same time. One that has each GPU run alone first does so only when it is the only one."""
+    """Several modules at the same time. One that has each GPU run alone first does so only when it is the only one.
+    What is beyond a limit of `wanted.limits` ends all of them at once, and `crossed` is told."""
     shares = [_share(module, gpus, wanted) for module in modules]
     places = [(share, group) for share in shares for group in share.groups]
     tallies = {share.module.name: Tally(share.gpus) for share in shares}
     parts: dict[str, list[Part]] = {share.module.name: [] for share in shares}
+    guarding = Guarding(gpus, wanted.limits, root=wanted.root, crossed=crossed)
 
-    def heard(number: int, what: Beat | Sample | Watched) -> None:
+    def halted() -> bool:
+        return guarding.halted() or stopping()
+
+    def heard(number: int, what: Told, before: int = 0) -> None:
         share, group = places[number]
         if isinstance(what, Watched):
+            guarding.see(number, what.readings)
             tallies[share.module.name].add(what.readings)
-        seen(share.module, number, group, what)
+        seen(share.module, before + number, group, what)
 
     if places:
-        orders = [_order(share, wanted) for share, _ in places]
-        with Crew(
+        on_gpus = sum(share.module.scope != "host" for share, _ in places)
+        orders = [spare(_order(share, wanted), on_gpus) for share, _ in places]
+        with guarding, Crew(
             [group for _, group in places], environment=wanted.environment, silence_seconds=wanted.silence_seconds
         ) as crew:
             if len(shares) == 1 and shares[0].module.alone_first and len(places) > 1:
-                parts[shares[0].module.name] += _alone(crew, orders, stopping, heard)
-            for (share, _), part in zip(places, crew.run(orders, stopping=stopping, heard=heard), strict=True):
+                parts[shares[0].module.name] += _alone(crew, orders, halted, heard, guarding.halted)
+            beside = partial(heard, before=len(places))
+            together = [Part(gpus=group, samples=(), trouble=None, stopped=True) for _, group in places] if (
+                guarding.halted()) else crew.run(orders, stopping=halted, heard=beside, hurry=guarding.halted)
+            guarding.load_ended()
+            for (share, _), part in zip(places, together, strict=True):
                 parts[share.module.name].append(part)
+    safety = guarding.result()
     return [
-        (_results(share, parts[share.module.name], slots, wanted), tallies[share.module.name].result())
+        (_results(share, parts[share.module.name], slots, wanted, safety), tallies[share.module.name].result())
         for share in shares]
 
 
 def _alone(
     crew: Crew, orders: Sequence[Run], stopping: Callable[[], bool],
-    heard: Callable[[int, Beat | Sample | Watched], None],
+    heard: Callable[[int, Told], None], hurry: Callable[[], bool],
 ) -> list[Part]:
     """Each worker by itself, one after the other, in half of the time between them."""
     parts: list[Part] = []
@@ -149,5 +184,5 @@ def _alone(
         one = msgspec.structs.replace(
             order, seconds=order.seconds / 2 / len(orders), options={**order.options, "together": "no"})
         if not stopping():
-            parts += crew.run([one] * len(orders), only=number, stopping=stopping, heard=heard)
+            parts += crew.run([one] * len(orders), only=number, stopping=stopping, heard=heard, hurry=hurry)
     return parts

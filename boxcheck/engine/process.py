@@ -30,11 +30,14 @@ _WORDS_SECONDS = 0.5
 class Worker:
     """One worker process, seen from outside."""
 
-    def __init__(self, *, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, *, environment: Mapping[str, str] | None = None, turns: int | None = None) -> None:
+        """`turns`: descriptor of a turns.Table that it shares with others."""
+        shared = () if turns is None else (turns,)
         # -P: it must not import from the directory that boxcheck was started in.
         self._process = start_session(
-            [sys.executable, "-P", "-m", "boxcheck.engine.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, env={**os.environ, **environment} if environment else None)
+            [sys.executable, "-P", "-m", "boxcheck.engine.worker", *map(str, shared)], pass_fds=shared,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, **environment} if environment else None)
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self.out, self.err = self._process.stdout.fileno(), self._process.stderr.fileno()
@@ -120,8 +123,8 @@ class Worker:
         lines = [line for line in self._errors.decode("utf-8", "replace").splitlines() if line.strip()]
         return one_line(lines[-1])[:300] if lines else ""
 
-    def _kill(self) -> None:
-        """Ends its session: the process itself and all that it left behind."""
+    def kill(self) -> None:
+        """Ends its session: the process itself and all that it left behind. Does not wait."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -129,7 +132,7 @@ class Worker:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(DRAIN_SECONDS)
         status = self._process.returncode
-        self._kill()
+        self.kill()
         if status is None:
             return "closed its pipe and did not end"
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
@@ -144,7 +147,7 @@ class Worker:
             self._process.stdin.close()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(0.2)
-        self._kill()
+        self.kill()
         gone = True
         try:
             self._process.wait(DRAIN_SECONDS)

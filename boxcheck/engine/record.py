@@ -65,6 +65,15 @@ def state_and_owner(host: Host) -> tuple[str, int | None, int | None]:
     return os.path.join(os.path.expanduser("~"), ".local", "state"), None, None
 
 
+def runs_directory(host: Host) -> str:
+    """Where this user's runs lie, made as that user where it is not there. OSError where it cannot be."""
+    base, uid, gid = state_and_owner(host)
+    folder = os.path.join(base, "boxcheck", "runs")
+    with _as_user(uid, gid):
+        _make(folder)
+    return folder
+
+
 @contextlib.contextmanager
 def _as_user(uid: int | None, gid: int | None) -> Iterator[None]:
     """Opens, makes and renames files as that user while the body runs."""

@@ -8,16 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from boxcheck.engine.inspect import Facts, findings_of
-from boxcheck.engine.messages import Beat, Watched
 from boxcheck.engine.modules import Wanted, run_module
-from boxcheck.engine.supervise import list_devices
+from boxcheck.engine.plan import is_rate
+from boxcheck.engine.safety import limits_of
+from boxcheck.engine.supervise import Told, list_backends
 from boxcheck.gpu import BACKENDS, Backend, GpuInfo
 from boxcheck.judge import judge
 from boxcheck.model import Crash, Finding, Outcome, Unread, Verdict
 from boxcheck.probes.gpus import Gpus
 from boxcheck.profile import Profile
 from boxcheck.registry import CHECKS, STRESSES, selected
-from boxcheck.stress import Sample, StressResults, Trouble
+from boxcheck.report.measured import Measured
+from boxcheck.stress import StressResults, Trouble
 from boxcheck.stress.runtime import RuntimeGpus
 from boxcheck.stress.watched import Watching
 
@@ -39,16 +41,26 @@ class StressRun(msgspec.Struct, frozen=True, kw_only=True):
     """Why it was that one."""
     left_out: tuple[str, ...] = ()
     """Keys of devices that are here and were not asked for."""
+    measured: tuple[Measured, ...] = ()
+    """Of each of `results`, where these are without samples; else it is made of them when it is shown."""
+    asked_seconds: float | None = None
+    """How long each module was to run; None for a stored run, whose phases have each its own."""
+    options: Mapping[str, str] = {}
+    """Those that were given."""
+    without_work: Mapping[str, str] = {}
+    """Modules of `all` that have nothing to work on here, and why."""
 
 
-def find_devices(backend: Backend | None, *, environment: Mapping[str, str] | None = None) -> RuntimeGpus:
+def find_devices(
+    backend: Backend | None, *, environment: Mapping[str, str] | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> RuntimeGpus:
     """What the runtimes show. Without a backend every one is asked but the CPU's, and a GPU that several show is taken
-    from the first."""
+    from the first. A runtime that has not answered when `stopping()` turns true is a trouble."""
     asked: tuple[Backend, ...] = (backend,) if backend else tuple(name for name in BACKENDS if name != "cpu")
     found: list[GpuInfo] = []
     troubles: dict[str, Trouble] = {}
-    for name in asked:
-        answer = list_devices(name, environment=environment)
+    for name, answer in list_backends(asked, environment=environment, stopping=stopping).items():
         if isinstance(answer, Trouble):
             troubles[name] = answer
             continue
@@ -68,7 +80,7 @@ def pick(gpus: Sequence[GpuInfo], words: Sequence[str], slots: Mapping[str, str]
     chosen: dict[str, GpuInfo] = {}
     for word in words:
         names = [
-            (info.key, info.bdf, (info.bdf or "").removeprefix("0000:")) for info in gpus]
+            (info.key, *((info.bdf, info.bdf.removeprefix("0000:")) if info.bdf is not None else ())) for info in gpus]
         match = [info for info, of in zip(gpus, names, strict=True) if word in of]
         if not match and word.isdecimal():  # before slots: some boards print plain numbers on theirs
             match = list(gpus[int(word):int(word) + 1])
@@ -95,7 +107,8 @@ def judge_results(
         for one in results.samples if one.notes.get("verdict") == "own defect"]
     findings: list[Finding] = []
     for _, check in sorted(CHECKS.items()):
-        if check.stress == results.module or (check.stress == "*" and check.id != "gpu.in-runtime"):
+        mine = check.stress == results.module or (check.stress == "*" and check.id != "gpu.in-runtime")
+        if mine and not (results.warm_up and is_rate(check.id)):
             findings += findings_of(check, facts, want, crashes)
     return findings, crashes
 
@@ -103,10 +116,11 @@ def judge_results(
 def run_stress(
     wanted: Wanted, runtime: RuntimeGpus, facts: Facts, want: Profile, *,
     stopping: Callable[[], bool] = lambda: False,
-    seen: Callable[[str, tuple[GpuInfo, ...], Beat | Sample | Watched], None] = lambda module, gpus, what: None,
+    seen: Callable[[str, tuple[GpuInfo, ...], Told], None] = lambda module, gpus, what: None,
 ) -> StressRun:
     """Runs every module that is wanted, and judges. LookupError when a word of `wanted.gpus` names no device."""
     started, began = time.time(), time.monotonic()
+    wanted = msgspec.structs.replace(wanted, limits=limits_of(want))
     slots = slots_of(runtime.gpus, facts)
     gpus = pick(runtime.gpus, wanted.gpus, slots)
     every: list[tuple[StressResults, Watching]] = []
@@ -124,12 +138,15 @@ def run_stress(
         found, broken = judge_results(results, watching, facts, want)
         findings += found
         crashes += broken
+        if results.safety is not None and (results.safety.stop or results.safety.blind_stop):
+            break
     blocking = [msgspec.structs.replace(one, blocker=decides(one, want)) for one in findings]
     left_out = wanted.modules[len(every):]
     return StressRun(
         results=tuple(one for one, _ in every), watching=tuple(one for _, one in every), runtime=runtime,
         started=started, seconds=time.monotonic() - began, profile=f"{want.name} r{want.revision}",
-        left_out=tuple(info.key for info in runtime.gpus if info not in gpus),
+        left_out=tuple(info.key for info in runtime.gpus if info not in gpus), asked_seconds=wanted.seconds,
+        options=dict(wanted.options),
         verdict=judge(blocking, want, left_out=left_out, crashes=crashes))
 
 

@@ -2,7 +2,7 @@
 
 One event loop over all workers' pipes; no threads. A worker that says nothing for longer than it may is killed and its
 devices get a `hang`; one whose process ends gets a `crash`; the others go on. Both are faults of the GPU or its driver
-only while the work itself runs: before it, a driver that starts or a compiler may be slow or broken (STUCK, CRASHED).
+only while the work itself runs: before it, a driver that starts or a compiler may be slow or broken (`endings`).
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import re
 import selectors
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import TypeAlias
 
 import msgspec
 
+from boxcheck.engine.endings import crashed, hung, with_last_words
 from boxcheck.engine.messages import (
     Beat,
     Devices,
@@ -23,6 +25,7 @@ from boxcheck.engine.messages import (
     Failed,
     List,
     Open,
+    Ready,
     Report,
     Run,
     Sampled,
@@ -31,6 +34,8 @@ from boxcheck.engine.messages import (
     Watched,
 )
 from boxcheck.engine.process import DRAIN_SECONDS, Worker
+from boxcheck.engine.start import Gathering
+from boxcheck.engine.turns import Table
 from boxcheck.gpu import Backend, GpuInfo
 from boxcheck.stress import Sample, Trouble
 
@@ -42,9 +47,12 @@ SILENCE_SECONDS = 45.0
 BUILD_SECONDS = 240.0
 """For one kernel to be built: a second on most machines, up to about ten for the first, minutes where the compiler lies
 on a network disk. More than compilers are given by those who start them (hip_compile.TIMEOUT_SECONDS)."""
-STUCK: Mapping[Stage, str] = {"open": "stuck-opening", "build": "stuck-building", "load": "hang"}
-CRASHED: Mapping[Stage, str] = {"open": "crashed-opening", "build": "crashed-building", "load": "crash"}
-"""Kinds of Failed by what the worker was at."""
+HURRY_SECONDS = 0.4
+"""For a worker that was told to stop for safety, before it is killed: a piece of work may take a second."""
+
+
+Told: TypeAlias = Beat | Sample | Watched | Trouble
+"""What is handed on of a worker as it comes: also that it failed, since a step may last hours longer."""
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -56,13 +64,16 @@ class Heard(msgspec.Struct, frozen=True):
 
 def listen(
     workers: Sequence[Worker], silence_seconds: float, *, stopping: Callable[[], bool] = lambda: False,
+    together: Gathering | None = None, hurry: Callable[[], bool] = lambda: False,
 ) -> Iterator[Heard]:
     """What the workers say, until each has said Ended, Failed or Devices, or is gone.
 
-    Silence becomes Failed of a kind of STUCK, the end of a process one of CRASHED; the worker is dead then. Silence may
-    last `silence_seconds`, and longer while a kernel is built (BUILD_SECONDS) or nothing has begun (START_SECONDS).
+    Silence becomes Failed of a kind of `endings.STUCK`, the end of a process one of CRASHED; the worker is dead then.
+    Silence may last `silence_seconds`, and longer while a kernel is built (BUILD_SECONDS) or nothing has begun
+    (START_SECONDS).
+    Those that are to begin `together` are started when all are ready; one that is late becomes Failed of kind LATE.
     When `stopping()` turns true the workers are told to stop, and killed when they have not after DRAIN_SECONDS more
-    than a piece of work takes.
+    than a piece of work takes; where `hurry()` says that it is for safety, after HURRY_SECONDS and all at once.
     """
     waiting = {worker: time.monotonic() for worker in workers}
     told: float | None = None
@@ -90,21 +101,29 @@ def listen(
                     waiting[worker] = time.monotonic()
                 heard.extend(Heard(worker, report) for report in reports)
                 if not is_open:
-                    heard.append(Heard(worker, _crash(worker)))
+                    heard.append(Heard(worker, crashed(worker)))
             now = time.monotonic()
+            killed = told is not None and now - told > HURRY_SECONDS and hurry()
+            for worker in waiting if killed else ():  # before any of them is waited for
+                worker.kill()
             for worker, last in waiting.items():
                 if any(one.worker is worker and isinstance(one.report, (Ended, Failed, Devices)) for one in heard):
                     continue
-                if worker.has_exited():
+                if killed:
+                    worker.end()
+                    heard.append(Heard(worker, Failed("stopped", "ended for safety: it did not stop at once")))
+                elif worker.has_exited():
                     rest = worker.read_rest()
                     heard.extend(Heard(worker, report) for report in rest)
                     if not any(isinstance(report, (Ended, Failed, Devices)) for report in rest):
-                        heard.append(Heard(worker, _crash(worker)))
+                        heard.append(Heard(worker, crashed(worker)))
                 elif told is not None and now - told > DRAIN_SECONDS:
                     worker.end()
                     heard.append(Heard(worker, Failed("stopped", "it did not stop in time and was ended")))
                 elif now - last > _patience(worker.stage, silence_seconds):
-                    heard.append(Heard(worker, _hang(worker, now - last)))
+                    heard.append(Heard(worker, hung(worker, now - last)))
+            if together is not None and told is None:
+                heard.extend(_gathered(together, heard))
             for one in heard:
                 if isinstance(one.report, (Ended, Failed, Devices)) and one.worker in waiting:
                     del waiting[one.worker]
@@ -114,29 +133,22 @@ def listen(
                 yield one
 
 
+def _gathered(together: Gathering, heard: Iterable[Heard]) -> list[Heard]:
+    """Tells who became ready and who is gone, which may start them all, and ends those that are late."""
+    for one in heard:
+        match one.report:
+            case Ready():
+                together.came(one.worker)
+            case Ended() | Failed():
+                together.left(one.worker)
+    late = together.begin()
+    for worker in late:
+        worker.end()
+    return [Heard(worker, failed) for worker, failed in late.items()]
+
+
 def _patience(stage: Stage, silence_seconds: float) -> float:
-    return max(silence_seconds, {"open": START_SECONDS, "build": BUILD_SECONDS, "load": 0.0}[stage])
-
-
-_NO_PROOF: Mapping[Stage, str] = {
-    "open": "the GPU did no work yet: look at its driver (boxcheck doctor), then run it again",
-    "build": "the GPU did no work meanwhile: look at the compiler and the driver, then run it again",
-    "load": "look into the kernel log: boxcheck triage",
-}
-_WHILE: Mapping[Stage, str] = {"open": " before its work began", "build": " while it built a kernel", "load": ""}
-
-
-def _hang(worker: Worker, silent: float) -> Failed:
-    gone, stage = worker.end(), worker.stage
-    stays = "" if gone else "; its process cannot be killed, it hangs in the kernel's driver: reboot to free the GPU"
-    return Failed(STUCK[stage], f"no sign of life for {silent:.0f} s{_WHILE[stage]}{stays}", _NO_PROOF[stage])
-
-
-def _crash(worker: Worker) -> Failed:
-    how, stage = worker.how_it_ended(), worker.stage
-    worker.end()
-    help = "" if stage == "load" else _NO_PROOF[stage]
-    return Failed(CRASHED[stage], f"the worker {how}{_WHILE[stage]}", help)
+    return max(silence_seconds, {"open": START_SECONDS, "build": BUILD_SECONDS}.get(stage, 0.0))
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,30 +162,37 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 def list_devices(backend: Backend, *, environment: Mapping[str, str] | None = None) -> tuple[GpuInfo, ...] | Trouble:
     """What a backend shows, asked in a process of its own."""
-    worker = Worker(environment=environment)
+    return list_backends((backend,), environment=environment)[backend]
+
+
+def list_backends(
+    backends: Sequence[Backend], *, environment: Mapping[str, str] | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> dict[Backend, tuple[GpuInfo, ...] | Trouble]:
+    """What each backend shows, all asked side by side, each in a process of its own: a driver that hangs is waited for
+    once. When `stopping()` turns true those that have not answered get a trouble of kind `stopped`."""
+    asked: dict[Worker, Backend] = {}
+    found: dict[Backend, tuple[GpuInfo, ...] | Trouble] = {}
     try:
-        worker.send(List(backend))
-        for heard in listen([worker], START_SECONDS):
+        for backend in backends:
+            worker = Worker(environment=environment)
+            asked[worker] = backend
+            worker.send(List(backend))
+        for heard in listen(tuple(asked), START_SECONDS, stopping=stopping):
             match heard.report:
                 case Devices(gpus):
-                    return gpus
+                    found[asked[heard.worker]] = gpus
                 case Failed() as failed:
-                    return _trouble((), "", failed)
-        raise AssertionError("a worker ends with one of these")
+                    found[asked[heard.worker]] = _trouble((), "", failed)
     finally:
-        worker.end()
+        for worker in asked:
+            worker.end()
+    return {backend: found[backend] for backend in backends}
 
 
 def _trouble(gpus: tuple[str, ...], module: str, failed: Failed) -> Trouble:
     return Trouble(
         gpus=gpus, module=module, kind=failed.kind, says=failed.says, help=failed.help, traceback=failed.traceback)
-
-
-def _with_last_words(failed: Failed, text: str | None) -> Failed:
-    """A hang or a crash, with what the worker was doing."""
-    if failed.kind not in (*STUCK.values(), *CRASHED.values()) or not text:
-        return failed
-    return msgspec.structs.replace(failed, says=f"{failed.says}; it was at: {text}")
 
 
 def _named(group: Sequence[GpuInfo], failed: Failed) -> tuple[str, ...]:
@@ -195,6 +214,7 @@ class Crew:
         self._environment = environment
         self._silence_seconds = silence_seconds
         self._workers: dict[int, Worker] = {}
+        self._turns = Table()
 
     def __enter__(self) -> Crew:
         return self
@@ -203,6 +223,7 @@ class Crew:
         for worker in self._workers.values():
             if worker.alive:
                 worker.end()
+        self._turns.close()
 
     def open_workers(self, stopping: Callable[[], bool] = lambda: False) -> list[Worker]:
         """Starts all workers and opens their devices ahead of the first run."""
@@ -211,28 +232,36 @@ class Crew:
 
     def run(
         self, order: Run | Sequence[Run], *, only: int | None = None, stopping: Callable[[], bool] = lambda: False,
-        seen: Callable[[tuple[GpuInfo, ...], Beat | Sample | Watched], None] = lambda gpus, what: None,
-        heard: Callable[[int, Beat | Sample | Watched], None] = lambda number, what: None,
+        seen: Callable[[tuple[GpuInfo, ...], Told], None] = lambda gpus, what: None,
+        heard: Callable[[int, Told], None] = lambda number, what: None,
+        hurry: Callable[[], bool] = lambda: False,
     ) -> list[Part]:
         """Runs a module on every group side by side, or on each group its own, or on one group `only`. Samples that
-        came before a trouble are kept. A device that is too hot stops all of them: its neighbours heat it."""
+        came before a trouble are kept. `hurry()` says that `stopping()` is for safety: who does not stop is killed."""
         orders = [order] * len(self._groups) if isinstance(order, Run) else list(order)
-        too_hot: list[bool] = []
-        troubles = self._open(stopping)
+        failed_before = self._open(stopping)
+        troubles: dict[int, Trouble] = {}
         samples: dict[int, list[Sample]] = {number: [] for number in range(len(self._groups))}
         stopped: set[int] = set()
         ready = {
             worker: number for number, worker in self._workers.items()
-            if worker.alive and number not in troubles and only in (None, number)}
+            if worker.alive and number not in failed_before and only in (None, number)}
         last: dict[int, str] = {}
-        now = time.monotonic()
+
+        def fail(number: int, failed: Failed) -> None:
+            group = self._groups[number]
+            troubles[number] = _trouble(_named(group, failed), orders[number].module, failed)
+            seen(group, troubles[number])
+            heard(number, troubles[number])
+
+        for number, failed in failed_before.items():
+            if only in (None, number):
+                fail(number, failed)
+        together = Gathering(worker for worker, number in ready.items() if orders[number].together)
         for worker, number in ready.items():
-            one = orders[number]
-            if one.start_at is not None:  # a moment in the future, counted from when all are ready
-                one = msgspec.structs.replace(one, start_at=now + one.start_at)
-            worker.send(one)
+            worker.send(orders[number])
         for said in listen(
-                tuple(ready), self._silence_seconds, stopping=lambda: stopping() or bool(too_hot)):
+                tuple(ready), self._silence_seconds, stopping=stopping, together=together, hurry=hurry):
             number = ready[said.worker]
             match said.report:
                 case Beat() | Watched() as told:
@@ -247,15 +276,11 @@ class Crew:
                 case Ended(True):
                     stopped.add(number)
                 case Failed() as failed:
-                    troubles[number] = _with_last_words(failed, last.get(number))
-                    if failed.kind == "too-hot":
-                        too_hot.append(True)
+                    fail(number, with_last_words(failed, last.get(number)))
                     if failed.kind in ("lost", "bug", "timeout", "error"):  # its context may be broken for good
                         said.worker.end()
         return [
-            Part(gpus=group, samples=tuple(samples[number]), stopped=number in stopped, trouble=(
-                _trouble(_named(group, troubles[number]), orders[number].module, troubles[number])
-                if number in troubles else None))
+            Part(gpus=group, samples=tuple(samples[number]), stopped=number in stopped, trouble=troubles.get(number))
             for number, group in enumerate(self._groups) if only in (None, number)]
 
     def _open(self, stopping: Callable[[], bool]) -> dict[int, Failed]:
@@ -264,7 +289,8 @@ class Crew:
         for number, group in enumerate(self._groups):
             known = self._workers.get(number)
             if known is None or not known.alive:
-                self._workers[number] = worker = Worker(environment=self._environment)
+                self._workers[number] = worker = Worker(
+                    environment=self._environment, turns=self._turns.descriptor)
                 fresh[worker] = number
                 worker.send(Open(group[0].backend, tuple(gpu.index for gpu in group)))
         troubles: dict[int, Failed] = {}

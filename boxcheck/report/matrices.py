@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
+from typing import TypeAlias
 
 import msgspec
 
 from boxcheck.stress import Sample, StressResults
+from boxcheck.stress.judging import by_kind
+
+Pairs: TypeAlias = Mapping[tuple[str, str | None], Sequence[Sample]]
 
 SAME, NOT_RUN, NO_ACCESS = ".", "?", "x"
 MARKS = {NOT_RUN: "not run", NO_ACCESS: "no peer access", "!": "wrong data arrived"}
@@ -110,14 +114,15 @@ def _pairs(results: StressResults) -> list[Matrix]:
     keys, found = [info.key for info in results.gpus], []
     access = {(one.gpu, one.peer): one.notes.get("access") for one in results.named("p2p.access")}
     for what, words in TITLES.items():
-        samples = [one for one in results.samples if one.what == what]
+        pairs = {(gpu, peer): some for (name, gpu, peer), some in by_kind(results).items() if name == what}
+        samples = [one for some in pairs.values() for one in some]
         if not samples and what != MAIN:
             continue
 
-        def cell(row: str, column: str, samples: Sequence[Sample] = samples, what: str = what) -> str:
+        def cell(row: str, column: str, pairs: Pairs = pairs, what: str = what) -> str:
             if row == column:
                 return SAME
-            here = [one for one in samples if (one.gpu, one.peer) == (row, column)]
+            here = pairs.get((row, column), ())
             staged = what == "p2p.staged"
             if not here and not staged and access.get(_asks(what, row, column)) in ("no", "refused"):
                 return NO_ACCESS
@@ -152,17 +157,19 @@ def _square(
 
 def _copies(results: StressResults) -> list[Matrix]:
     found = []
+    parts: dict[tuple[object, str, str], list[Sample]] = {}
+    for (what, gpu, _), some in by_kind(results).items():
+        for one in some:
+            parts.setdefault((one.notes.get("together"), what, gpu), []).append(one)
     for together, how in (("no", "one GPU at a time"), ("yes", "all GPUs at once")):
         for kind in ("pinned", "pageable"):
             samples = [
-                one for one in results.samples
-                if one.notes.get("together") == together and one.what.endswith(f".{kind}")]
+                one for (when, what, _), some in parts.items() if when == together and what.endswith(f".{kind}")
+                for one in some]
             if not samples:
                 continue
             cells = tuple(
-                tuple(
-                    _cell([one for one in samples if one.gpu == info.key and one.what == f"copy.{way}.{kind}"])
-                    for way in COPIES.values())
+                tuple(_cell(parts.get((together, f"copy.{way}.{kind}", info.key), ())) for way in COPIES.values())
                 for info in results.gpus)
             words = how if len(results.gpus) > 1 else "the one GPU"
             found.append(Matrix(
@@ -173,16 +180,22 @@ def _copies(results: StressResults) -> list[Matrix]:
 
 def _collectives(results: StressResults) -> list[Matrix]:
     names = ("all-reduce", "all-gather", "reduce-scatter", "zero3")
-    taken = [one for one in results.samples if one.unit == "GB/s" and one.peer is None]
+    kinds: dict[str, list[Sample]] = {}
+    for (what, _, peer), some in by_kind(results).items():
+        if peer is None:
+            kinds.setdefault(what, []).extend([one for one in some if one.unit == "GB/s"])
+    taken = [one for some in kinds.values() for one in some]
     if not taken:
         return []
-    staged = any(one.what.startswith("collective.staged.") for one in taken)
+    staged = any(some and what.startswith("collective.staged.") for what, some in kinds.items())
     rows, cells = [], []
     for name in names:
-        mine = [one for one in taken if one.what.removeprefix("collective.").removeprefix("staged.") == name]
+        mine = [
+            one for what, some in kinds.items()
+            if what.removeprefix("collective.").removeprefix("staged.") == name for one in some]
         products = [
-            one for one in results.samples if one.what == "collective.product" and one.value is not None
-        ] if name == "zero3" else []
+            one for (what, _, _), some in by_kind(results).items() if what == "collective.product"
+            for one in some if one.value is not None] if name == "zero3" else []
         sizes = {int(one.notes.get("bytes", 0)) for one in mine}
         rows.append("zero3, overlapped" if name == "zero3" else name)
         cells.append((
@@ -192,11 +205,15 @@ def _collectives(results: StressResults) -> list[Matrix]:
     found = [Matrix(
         title=_title(results, words, "GB/s", taken), rows=tuple(rows), columns=("bus", "vector", "products"),
         cells=tuple(cells))]
-    hops = [one for one in results.samples if one.what == "collective.hop.zero3"]
+    of_hops: dict[str, list[Sample]] = {}
+    for (what, gpu, _), some in by_kind(results).items():
+        if what == "collective.hop.zero3":
+            of_hops.setdefault(gpu, []).extend(some)
+    hops = [one for some in of_hops.values() for one in some]
     if hops:
         keys = [info.key for info in results.gpus]
         found.append(Matrix(
             title=_title(results, "each rank's copy to the next, under matrix products", "GB/s", hops),
             columns=("hop",), rows=tuple(f"{key} > {keys[(at + 1) % len(keys)]}" for at, key in enumerate(keys)),
-            cells=tuple((_cell([one for one in hops if one.gpu == key]),) for key in keys)))
+            cells=tuple((_cell(of_hops.get(key, ())),) for key in keys)))
     return found

@@ -70,6 +70,8 @@ def show_json(profile: Profile) -> str:
         "match": dict(profile.match),
         "recommend": [{field: getattr(entry, field) for field in ("group", "name", "value", "note", "source")}
                       for entry in profile.recommend],
+        "burn": {"shares": dict(profile.burn.shares), "left_out": dict(profile.burn.left_out),
+                 "options": {phase: dict(options) for phase, options in profile.burn.options.items()}},
         "notes": list(profile.notes),
     })
 
@@ -120,8 +122,18 @@ def show_text(profile: Profile, width: int = 100) -> str:
             value = entry.value if isinstance(entry.value, str) else show(entry.value)
             lines += [f"  {entry.name} = {value}"]
             lines += _wrapped([*([entry.note] if entry.note else []), f"source: {entry.source}"], width, 6)
+    lines += _section("Burn-in", _burn(profile), width)
     lines += _section("Notes", profile.notes, width)
     return "\n".join(lines) + "\n"
+
+
+def _burn(profile: Profile) -> Iterator[str]:
+    for phase, share in profile.burn.shares.items():
+        yield f"{phase}: {share:.0%} of the time"
+    for phase, options in profile.burn.options.items():
+        yield f"{phase}: {', '.join(f'{key}={value}' for key, value in options.items())}"
+    for phase, why in profile.burn.left_out.items():
+        yield f"{phase} is left out: {why}"
 
 
 def _section(title: str, texts: Iterable[str], width: int) -> list[str]:

@@ -7,67 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from statistics import median
 from typing import Any
 
 import msgspec
 
 from boxcheck.engine.stress import StressRun
-from boxcheck.model import Finding, Outcome
+from boxcheck.model import Finding, Outcome, Verdict
 from boxcheck.report.json import finding_object
-from boxcheck.report.matrices import lines, matrices
+from boxcheck.report.matrices import lines
+from boxcheck.report.measured import Measured, measured_of, row_objects
+from boxcheck.report.stress_rates import judged_rows, table
 from boxcheck.report.text import Style, wrap
-from boxcheck.stress import Sample, StressResults
+from boxcheck.stress import Sample
 
 SCHEMA = "boxcheck.stress/1"
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """All samples of one kind on one device."""
-
-    what: str
-    """Without the module's name where all begin with it."""
-    gpu: str
-    unit: str
-    best: float | None
-    middle: float | None
-    spread_percent: float | None
-    """How far the slowest is behind the fastest."""
-    samples: int
-    checked: int
-    of: str
-    wrong: int
-
-
-def rows_of(results: StressResults) -> list[Row]:
-    """One row a kind and device, in the order in which they came; pairs of devices are in the matrices."""
-    groups: dict[tuple[str, str], list[Sample]] = {}
-    for one in results.samples:
-        if one.peer is None or one.peer == "host":
-            groups.setdefault((one.what, one.gpu), []).append(one)
-    rows = []
-    for (what, gpu), some in groups.items():
-        values = [one.value for one in some if one.value is not None]
-        rows.append(Row(
-            what=what.removeprefix(f"{results.module}."), gpu=gpu, unit=some[0].unit, samples=len(some),
-            checked=sum(one.checked for one in some),
-            of=some[0].of, wrong=sum(one.wrong for one in some),
-            best=(min if some[0].unit == "us" else max)(values, default=None),
-            middle=median(values) if values else None,
-            spread_percent=100 * (1 - min(values) / max(values)) if values and max(values) > 0 else None))
-    return rows
-
-
-def figure(value: float | None, digits: int = 4) -> str:
-    """Four significant digits, `-` for none."""
-    if value is None:
-        return "-"
-    return f"{value:.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
-
-
-def count(number: int) -> str:
-    """Whole numbers in groups of three, large ones in powers of ten."""
-    return f"{number:.3g}" if number >= 10**9 else f"{number:,}".replace(",", " ")
 
 
 def stress_text(run: StressRun, style: Style, version: str) -> str:
@@ -87,11 +40,17 @@ def _head(run: StressRun, style: Style, version: str) -> Iterator[str]:
         yield from wrap(f"profile {run.profile}, {run.profile_why}", style, "  ", "    ")
     if any(results.injected for results in run.results):
         yield style.word(Outcome.UNKNOWN, f"A FAULT IS PUT IN ON PURPOSE: {run.results[0].injected}. Nothing can pass.")
+    if run.asked_seconds is not None:
+        given = "".join(f", {name}={value}" for name, value in run.options.items())
+        yield from wrap(f"{run.asked_seconds:g} s a module{given}", style, "  ", "    ")
+    for name, why in run.without_work.items():
+        yield from wrap(f"{name} left out: {why}", style, "  ", "    ")
     slots = run.results[0].slots if run.results else {}
     for info in dict.fromkeys(info for results in run.results for info in results.gpus):
         place = " ".join(filter(None, (slots.get(info.key), info.bdf)))
         yield from wrap("  ".join(filter(None, (
-            f"{info.key:<9}", place, info.name, info.arch, f"{info.memory_bytes / 2**30:.1f} GiB", info.driver))),
+            f"{info.key:<9}", place, info.name, info.arch,
+            f"{info.memory_bytes / 2**30:.1f} GiB" if info.memory_bytes else "", info.driver))),
             style, "  ", "             ")
     for name, trouble in run.runtime.troubles.items():
         if style.verbose or trouble.kind not in ("no-binding", "no-driver", "no-device"):
@@ -99,32 +58,31 @@ def _head(run: StressRun, style: Style, version: str) -> Iterator[str]:
 
 
 def _measured(run: StressRun, style: Style) -> Iterator[str]:
-    for results in run.results:
-        rows = rows_of(results)
-        tables = list(_matrices(results, style))
+    for results, measured in zip(run.results, measured_in(run), strict=True):
+        rows = judged_rows(results, measured.rows, run.verdict.findings)
+        tables = list(_matrices(measured, style))
         if not rows and not tables:
             continue
-        width = max([len(row.what) for row in rows] + [len(results.module)])
         yield ""
         if rows:
-            yield style.text(
-                f"{results.module:<{width + 4}}{'device':<9}{'best':>8} {'median':>8} {'spread':>7}        "
-                f"{'verified':>20}  {'wrong':>5}")
-        for row in rows:
-            spread = f"{row.spread_percent:.1f} %" if row.spread_percent is not None else "-"
-            verified = f"{count(row.checked)} {row.of}"
-            line = (f"  {row.what:<{width}}  {row.gpu:<9}{figure(row.best):>8} {figure(row.middle):>8} {spread:>7} "
-                    f"{row.unit:<6} {verified:>20}  {count(row.wrong):>5}")
-            yield style.word(Outcome.FAIL, style.text(line)) if row.wrong else style.text(line)
+            for line, is_wrong in table(results.module, rows, style.columns):
+                fit = [style.text(line)] if len(line) <= style.columns else wrap(line, style, "", "    ")
+                yield from (style.word(Outcome.FAIL, text) if is_wrong else text for text in fit)
         if rows and not results.full_size:
             yield from wrap("small sizes: these rates are not judged", style, "  ")
         yield from tables
 
 
-def _matrices(results: StressResults, style: Style) -> Iterator[str]:
-    for matrix in matrices(results):
+def measured_in(run: StressRun) -> Sequence[Measured]:
+    """What was measured, of each module."""
+    return run.measured or [measured_of(results) for results in run.results]
+
+
+def _matrices(measured: Measured, style: Style) -> Iterator[str]:
+    for matrix in measured.matrices:
         yield ""
-        yield from (style.text(line) for line in lines(matrix, style.columns))
+        for line in lines(matrix, style.columns):  # titles and explanations may be wider
+            yield from [style.text(line)] if len(line) <= style.columns else wrap(line, style, "", "  ")
 
 
 def _findings(run: StressRun, style: Style) -> Iterator[str]:
@@ -154,15 +112,20 @@ def _findings(run: StressRun, style: Style) -> Iterator[str]:
 def _closing(run: StressRun, style: Style) -> Iterator[str]:
     verdict = run.verdict
     tally = ", ".join(f"{number} {word}" for word, number in verdict.counts.items() if number and word != "skip")
-    word = style.word(verdict.outcome, verdict.outcome.value.upper())
+    word = style.word(verdict.outcome, "PARTIAL" if verdict.partial else verdict.outcome.value.upper())
     yield from wrap(f"{word}   {tally}   {run.seconds:.1f} s", style)
     fewer = f" {len(run.left_out)} more not asked for: {', '.join(run.left_out)}." if run.left_out else ""
     meaning = {
         Outcome.PASS: f"Nothing that was compared was wrong.{fewer}",
         Outcome.MARGINAL: f"Nothing failed, but {verdict.reason}.",
-        Outcome.FAIL: _failed(run), Outcome.UNKNOWN: f"Not a pass: {verdict.reason}.", Outcome.SKIP: "",
+        Outcome.FAIL: _failed(run), Outcome.UNKNOWN: _unknown(verdict), Outcome.SKIP: "",
     }
     yield from wrap(meaning[verdict.outcome], style)
+
+
+def _unknown(verdict: Verdict) -> str:
+    said = verdict.reason.partition("; `boxcheck doctor`")[0]
+    return f"{said[:1].upper()}{said[1:]}." if verdict.partial else f"Not a pass: {said}."
 
 
 def _failed(run: StressRun) -> str:
@@ -191,11 +154,12 @@ def stress_object(run: StressRun, version: str, findings: Sequence[Finding] | No
         "modules": [{
             "name": results.module, "gpus": [info.key for info in results.gpus], "full_size": results.full_size,
             "ended": list(results.ended), "stopped": results.stopped,
-            "samples": [_sample_object(one) for one in results.samples],
+            "samples": [_sample_object(one) for one in results.samples], "rows": row_objects(measured),
             "troubles": [msgspec.to_builtins(one) for one in results.troubles],
             "watched": msgspec.to_builtins(watching),
-        } for results, watching in zip(run.results, run.watching, strict=True)],
+        } for results, watching, measured in zip(run.results, run.watching, measured_in(run), strict=True)],
         "profile": run.profile, "profile_why": run.profile_why, "left_out": list(run.left_out),
+        "asked_seconds": run.asked_seconds, "options": dict(run.options), "without_work": dict(run.without_work),
         "verdict": {"outcome": verdict.outcome.value, "reason": verdict.reason, "counts": dict(verdict.counts)},
         "findings": [finding_object(one) for one in verdict.findings],
         "problems": [{

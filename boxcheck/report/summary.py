@@ -10,6 +10,7 @@ from boxcheck import __version__
 from boxcheck.account import Account, LinkRow, bus_of
 from boxcheck.checks.places import link_subject, slot_links
 from boxcheck.checks.wording import size
+from boxcheck.engine.box import name_of
 from boxcheck.engine.inspect import Facts
 from boxcheck.host import Host
 from boxcheck.model import Finding, Outcome, Unread, Verdict, worst
@@ -17,7 +18,6 @@ from boxcheck.probes.amdgpu import Amdgpu
 from boxcheck.probes.cpu import Cpu
 from boxcheck.probes.dmi import Dmi
 from boxcheck.probes.gpus import Gpu, Gpus
-from boxcheck.probes.identity import Identity
 from boxcheck.probes.kernel import Kernel
 from boxcheck.probes.links import Link, Links
 from boxcheck.probes.memory import Memory
@@ -45,7 +45,7 @@ def account_of(
         version=__version__, commit=source_commit(), started=began, finished=began + elapsed_seconds,
         origin=host.origin,
         live=host.live,
-        root=None if isinstance(who, Unread) else who.root, box=_box(facts),
+        root=None if isinstance(who, Unread) else who.root, box=name_of(facts),
         profile=profile if certain else None, profile_why=why, goal=profile.goal,
         checks=tuple(check.id for check in checks), verdict=verdict,
         summaries=_summaries(facts, rows if judged else ()), link_rows=rows,
@@ -68,16 +68,6 @@ def source_commit() -> str | None:
             return stream.read().strip()[:12]
     except (OSError, UnicodeDecodeError):
         return None
-
-
-def _box(facts: Facts) -> str:
-    dmi, identity = facts.of(Dmi), facts.of(Identity)
-    name = identity.host_name if isinstance(identity, Identity) else None
-    serial = None
-    if isinstance(dmi, Dmi) and not isinstance(dmi.smbios, Unread) and not isinstance(dmi.smbios.baseboard, Unread):
-        serial = dmi.smbios.baseboard.serial
-    words = [word for word in (serial, name if isinstance(name, str) else None) if word]
-    return f"{words[0]} ({words[1]})" if len(words) == 2 else words[0] if words else ""
 
 
 def _judged_links(facts: Facts, want: Profile) -> list[Link]:

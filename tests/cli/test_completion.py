@@ -49,6 +49,17 @@ def test_tab_offers(line: str, wanted: list[str]) -> None:
     assert offered(line) == wanted
 
 
+def test_doctor_is_offered_no_check_of_a_stress_module() -> None:
+    """It would make none of them: `boxcheck doctor matmul` is a usage error."""
+    words = complete.check_ids("")
+    judged = {id for id, check in CHECKS.items() if check.stress is not None}
+    assert judged >= {"matmul.rate", "gpu.in-runtime", "stress.completed"}
+    assert not judged & {*words}
+    assert "matmul" not in words
+    assert complete.check_ids("matmul") == []
+    assert complete.whole_ids("matmul.rate") == ["matmul.rate", "matmul.rate-advised", "matmul.rate-drop"]  # to explain
+
+
 def test_ids_and_areas() -> None:
     words = complete.check_ids("")
     assert {"pcie", "aer", "pcie.link-width"} <= set(words)

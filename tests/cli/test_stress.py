@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 
+from boxcheck.commands.stress import no_device
+from boxcheck.engine import supervise
+from boxcheck.engine.fitting import without_work
+from boxcheck.engine.stress import find_devices
+from boxcheck.gpu import GpuInfo
 from boxcheck.registry import CHECKS, STRESSES, discover, discover_stress
 from boxcheck.stress import FAULTS
+from tests.boxes.memory import host as host_of
+from tests.boxes.tree import Tree
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "stress.schema.json"
 ENVIRONMENT = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "100"}
@@ -96,6 +106,10 @@ def test_a_fault_is_marked_loudly() -> None:
     (["run", "matmul", "--backend", "cpu", "--option", "phase=pwoer"], "phase=pwoer is no value"),
     (["run", "copy", "--backend", "cpu", "--option", "together=no"], "copy has no option 'together'"),
     (["run", "matmul", "--backend", "cpu", "--json", "/nonexistent/x.json"], "/nonexistent: no such directory"),
+    (["run", "wake", "--backend", "cpu", "--seconds", "nan"], "nan is no number"),
+    (["run", "wake", "--backend", "cpu", "--seconds", "inf"], "inf is not in the range"),
+    (["run", "wake", "--backend", "cpu", "--gpu", ""], "no device is called ''"),
+    (["run", "matmul", "--backend", "cpu", "--option", "kernel=portable-bf16-64x64x17"], "no kernel is called"),
 ])
 def test_a_mistake_is_one_clear_error(words: list[str], says: str) -> None:
     done = _run(*words)
@@ -140,7 +154,7 @@ def test_every_module_has_a_check_and_every_check_of_stress_a_module() -> None:
     discover()
     discover_stress()
     judged = {check.stress for check in CHECKS.values() if check.stress}
-    assert judged == {*STRESSES, "*"}
+    assert judged == {*STRESSES, "*", "burn", "watch"}
 
 
 def test_doctor_runs_no_check_of_a_stress_module() -> None:
@@ -180,6 +194,88 @@ def test_what_was_found_stands_although_its_json_cannot_be_written() -> None:
     assert done.returncode == 1
     assert "wrong" in done.stdout
     assert "no space left" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--json", "/dev/full"], ["--json", "-"]])
+def test_a_pass_whose_json_cannot_be_written_is_none(words: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "boxcheck", "stress", "run", "wake", "--backend", "cpu", "--seconds", "0.3", *words],
+            stdout=full if words[-1] == "-" else subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120,
+            env=ENVIRONMENT, check=False)
+    assert done.returncode == 3
+    assert "no space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_all_leaves_out_what_has_nothing_to_work_on_and_says_so() -> None:
+    gpu = GpuInfo(
+        backend="cuda", index=0, name="RTX 4090", arch="sm_89", bdf=None, memory_bytes=1, free_bytes=1, compute_units=1,
+        unified=False, is_gpu=True, driver="a test")
+    tree, modules = Tree(), sorted(STRESSES)
+    tree["/sys/block/sda/size"] = b"1"
+    empty = host_of(tree)
+    found = without_work(modules, [gpu], {}, empty)
+    assert {name: why for name, why in found.items() if name != "nvme"} == dict.fromkeys(
+        ("collective", "p2p"), "it needs 2 GPUs of one runtime, 1 is here")
+    assert found["nvme"] == "there is no NVMe drive on PCIe"
+    other = msgspec.structs.replace(gpu, backend="hip")
+    assert {*without_work(modules, [gpu, other], {"files": "/x"}, empty)} == {"collective", "p2p"}
+    assert without_work(modules, [gpu, msgspec.structs.replace(gpu, index=1)], {"files": "/x"}, empty) == {}
+
+
+def test_what_was_asked_for_stands_in_the_account() -> None:
+    done = _run("run", "power-pulse", "--backend", "cpu", "--seconds", "0.5", "--option", "hertz=10", "--option", "duty=0.2")
+    assert "0.5 s a module, hertz=10, duty=0.2" in done.stdout
+    found, _ = _json("wake", "--backend", "cpu", "--seconds", "0.3")
+    assert (found["asked_seconds"], found["options"], found["without_work"]) == (0.3, {}, {})
+
+
+def test_a_kernel_that_the_list_names_is_run_for_its_own_element() -> None:
+    names = [line.split()[0] for line in _run("list").stdout.splitlines() if "portable-int8" in line]
+    found, code = _json("matmul", "--backend", "cpu", "--seconds", "0.3", "--option", f"kernel={names[0]}")
+    assert code == 0
+    assert {one["what"].split(".")[1] for one in found["modules"][0]["samples"]} == {"int8"}
+    found, code = _json(
+        "matmul", "--backend", "cpu", "--seconds", "0.3", "--option", f"kernel={names[0]}", "--option", "elements=bf16")
+    assert code == 3
+    assert any("multiplies int8, and elements=bf16 leaves that out" in one["says"] for one in found["findings"])
+
+
+def _hung(folder: Path, *names: str) -> dict[str, str]:
+    """An environment in which these bindings never answer."""
+    for name in names:
+        (folder / f"{name}.py").write_text("import time\ntime.sleep(1000)\n")
+    return {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))}
+
+
+def test_ctrl_c_is_heard_while_a_runtime_hangs(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "boxcheck", "stress", "run", "wake", "--seconds", "0.3"], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, env=_hung(tmp_path, "pyopencl"))
+    time.sleep(3)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert time.monotonic() - began < 8
+    assert "interrupted before anything was run" in said
+
+
+def test_runtimes_that_hang_are_waited_for_side_by_side_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(supervise, "START_SECONDS", 6.0)
+    began = time.monotonic()
+    found = find_devices(None, environment=_hung(tmp_path, "pyopencl", "hip", "cuda"))
+    assert time.monotonic() - began < 15
+    assert found.gpus == ()
+    assert found.troubles["opencl"].kind == "stuck-opening"
+    assert no_device(found.troubles) == 3
+    said = capsys.readouterr().err
+    assert "error: no GPU was found, and " in said
+    assert "opencl could not be asked" in said
+    assert "opencl: could not be asked: no sign of life" in said
 
 
 def test_checks_of_stress_modules_are_known_without_numpy() -> None:

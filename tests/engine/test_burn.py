@@ -85,7 +85,8 @@ def test_a_run_goes_by_its_plan_and_is_judged_alike_from_its_store(box: Box) -> 
     assert done.returncode in (0, 3), done.stderr  # doctor may not read all as this user
     found = json.loads((box.folder / "out.json").read_text())
     assert [module["name"] for module in found["modules"]] == ["matmul", "vram"]
-    assert all(sample["wrong"] == 0 for module in found["modules"] for sample in module["samples"])
+    assert all(module["rows"] and not module["samples"] for module in found["modules"])
+    assert all(row["wrong"] == 0 for module in found["modules"] for row in module["rows"])
     (run,) = box.listed()
     assert run["state"] == "finished"
     assert run["outcome"] == found["verdict"]["outcome"]
@@ -135,7 +136,7 @@ def test_a_run_that_is_told_to_end_ends_in_order_and_is_no_pass(box: Box) -> Non
     judged = box.call("judge", run["id"], "--json", "-")
     assert judged.returncode == 3
     found = json.loads(judged.stdout)
-    assert any(sample["what"].endswith(".exact") for module in found["modules"] for sample in module["samples"])
+    assert any(row["what"].endswith(".exact") for module in found["modules"] for row in module["rows"])
 
 
 def test_a_run_that_is_killed_is_a_crash_that_keeps_what_it_had(box: Box) -> None:
@@ -148,7 +149,7 @@ def test_a_run_that_is_killed_is_a_crash_that_keeps_what_it_had(box: Box) -> Non
     judged = box.call("judge", run["id"], "--json", "-")
     assert judged.returncode == 3
     found = json.loads(judged.stdout)
-    assert found["modules"][0]["samples"]
+    assert found["modules"][0]["rows"]
     assert any("went down while it ran" in one["says"] for one in found["findings"])
 
 

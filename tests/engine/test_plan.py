@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from boxcheck.engine.plan import LEVEL_SECONDS, SHARES, duration, plan_for, plan_from, words
+from boxcheck.checks.wording import duration as words
+from boxcheck.engine.plan import LEVEL_SECONDS, SHARES, duration, plan_for, plan_from
 from boxcheck.usage import UsageError
 
 KNOWN = ("matmul", "vram", "copy", "p2p", "collective", "power-pulse", "cpu", "dram", "nvme")
@@ -80,7 +81,9 @@ def test_a_plan_file() -> None:
     ("name = 3", "name"), ('name = "x"', "step"), ('name = "x"\nstep = []', "puts load on nothing"),
     ('name = "x"\n[[step]]\nmodule = "matmul"\nminutes = -1', "lasts -1 minutes"),
     ('name = "x"\n[[step]]\nmodule = "matmull"\nminutes = 1', "no module is called 'matmull'"),
-    ('name = "x"\n[[step]]\nmodule = "matmul"\nminutes = 1\nfoo = 2', "foo"), ("[[", "plan p.toml")])
+    ('name = "x"\n[[step]]\nmodule = "matmul"\nminutes = 1\nfoo = 2', "foo"),
+    ('name = "x"\n[[step]]\nmodule = "matmul"\nminutes = 1\noptions = { elemnts = "bf16" }', "no option 'elemnts'"),
+    ("[[", "plan p.toml")])
 def test_a_broken_plan_file_says_what_is_wrong(text: str, says: str) -> None:
     with pytest.raises(UsageError) as refused:
         plan_from(text, "p.toml", KNOWN)

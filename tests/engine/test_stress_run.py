@@ -60,7 +60,7 @@ def test_a_gpu_that_two_runtimes_show_is_driven_by_the_first(monkeypatch: pytest
     shown: dict[str, Any] = {
         "cuda": (_info(0),), "hip": Trouble(gpus=(), module="", kind="no-driver", says="no ROCm"),
         "opencl": (_info(0, backend="opencl"), _info(1, backend="opencl"), _info(2, backend="opencl", is_gpu=False))}
-    monkeypatch.setattr(stress, "list_devices", lambda name, environment=None: shown[name])
+    monkeypatch.setattr(stress, "list_backends", lambda names, **more: {name: shown[name] for name in names})
     found = find_devices(None)
     assert [info.key for info in found.gpus] == ["cuda:0", "opencl:1"]
     assert found.troubles["hip"].says == "no ROCm"
@@ -79,6 +79,11 @@ def test_a_word_that_names_no_device_is_refused() -> None:
         pick((_info(0),), ["7"], {})
 
 
+def test_an_empty_word_names_no_device_and_not_those_without_an_address() -> None:
+    with pytest.raises(LookupError):
+        pick((_info(0, bdf=None), _info(1, bdf=None)), [""], {})
+
+
 def _facts() -> Facts:
     facts = Facts()
     facts.put(Gpus, Gpus(()))
@@ -90,6 +95,13 @@ def test_a_module_that_cannot_run_here_makes_the_run_incomplete() -> None:
     run = run_stress(Wanted(modules=("p2p",), seconds=0.2, backend="cpu"), runtime, _facts(), WANT)
     assert run.verdict.outcome is Outcome.UNKNOWN
     assert any("needs 2 GPUs" in one.says for one in run.verdict.findings)
+
+
+def test_a_module_keeps_the_options_that_it_has_for_who_judges() -> None:
+    wanted = Wanted(modules=("wake", "copy"), seconds=0.2, backend="cpu", options={"megabytes": "1", "size": "test"})
+    run = run_stress(wanted, find_devices("cpu"), _facts(), WANT)
+    assert [dict(results.options) for results in run.results] == [{"size": "test"}, {"megabytes": "1", "size": "test"}]
+    assert (run.asked_seconds, run.options) == (0.2, {"megabytes": "1", "size": "test"})
 
 
 def test_modules_after_a_stop_are_not_run_and_the_run_is_incomplete() -> None:

@@ -98,14 +98,23 @@ def test_a_worker_that_dies_is_a_crash_with_how_it_died(cpus: tuple[GpuInfo, ...
         assert [part.trouble for part in after] == [None, None]
 
 
-def test_a_device_that_is_too_hot_stops_the_others_too(cpus: tuple[GpuInfo, ...]) -> None:
+def test_who_is_stopped_for_safety_is_killed_where_it_does_not_stop_at_once(cpus: tuple[GpuInfo, ...]) -> None:
+    told: list[float] = []
+
+    def stopping() -> bool:
+        if time.monotonic() - began > 3 and not told:
+            told.append(time.monotonic())
+        return bool(told)
+
     began = time.monotonic()
     with Crew([[info] for info in cpus], environment=TWO) as crew:
-        hot, other = crew.run([
-            Run(module="matmul", seconds=60, seed=1, inject="hot"), Run(module="matmul", seconds=60, seed=1)])
-    assert time.monotonic() - began < 10
-    assert hot.trouble is not None
-    assert hot.trouble.kind == "too-hot"
+        hung, other = crew.run([
+            Run(module="matmul", seconds=60, seed=1, inject="hang"), Run(module="matmul", seconds=60, seed=1)],
+            stopping=stopping, hurry=lambda: True)
+        assert time.monotonic() - told[0] < 1.5
+    assert hung.trouble is not None
+    assert (hung.trouble.kind, hung.stopped) == ("stopped", False)
+    assert hung.samples
     assert other.stopped or (other.trouble is not None and other.trouble.kind == "stopped")
 
 
@@ -296,6 +305,27 @@ def test_a_driver_that_does_not_open_is_no_fault_under_load(
     assert _outcome(cpus[0], part.trouble)[0] is Outcome.UNKNOWN
 
 
+@pytest.mark.parametrize(("library", "kind", "outcome"), [
+    ("cuBLAS 13.1.0", "crashed-library", Outcome.UNKNOWN), (None, "crash", Outcome.FAIL)])
+def test_a_library_of_the_vendor_that_crashes_is_no_fault_of_the_gpu(
+    cpus: tuple[GpuInfo, ...], tmp_path: Path, library: str | None, kind: str, outcome: Outcome
+) -> None:
+    """The same crash counts against the GPU where boxcheck's kernels work, also after a library has."""
+    dies = (
+        "import os, boxcheck.stress as stress\n"
+        "def wait_for_start(self):\n"
+        f"    self.working('cuBLAS 13.1.0')\n    self.beat('bf16', 0.5)\n    self.working({library!r})\n"
+        "    self.beat('fp16 power: 12 products', 0.6)\n    os.kill(os.getpid(), 11)\n"
+        "stress.Rig.wait_for_start = wait_for_start")
+    with Crew([[cpus[0]]], environment=_in_worker(tmp_path, dies)) as crew:
+        (part,) = crew.run(Run(module="matmul", seconds=0.3, seed=1))
+    assert part.trouble is not None
+    assert part.trouble.kind == kind
+    assert (f"{library}: fp16 power" in part.trouble.says) is (library is not None)
+    assert ("engine=own" in part.trouble.help) is (library is not None)
+    assert _outcome(cpus[0], part.trouble)[0] is outcome
+
+
 def test_the_gravest_trouble_of_a_gpu_is_told(cpus: tuple[GpuInfo, ...]) -> None:
     troubles = [
         Trouble(gpus=("cpu:0",), module="copy", kind=kind, says=f"says {kind}")
@@ -326,6 +356,35 @@ def test_a_report_that_cannot_be_read_is_a_trouble_and_not_passed_over(
     assert part.trouble is not None
     assert part.trouble.kind == "bug"
     assert '"seconds":null' in part.trouble.says
+
+
+def test_an_order_that_cannot_be_read_is_told_and_the_worker_goes_on_listening(cpus: tuple[GpuInfo, ...]) -> None:
+    """`nan` becomes null on its way."""
+    with Crew([cpus[:1]], environment=TWO) as crew:
+        (worker,) = crew.open_workers()
+        (part,) = crew.run(Run(module="matmul", seconds=float("nan"), seed=1))
+        assert part.trouble is not None
+        assert part.trouble.kind == "bug"
+        assert part.trouble.says.startswith("an order of boxcheck cannot be read (")
+        (again,) = crew.run(Run(module="wake", seconds=0.1, seed=1))
+        assert again.trouble is None
+        assert crew.open_workers() != [worker]  # one that boxcheck itself broke is not used again
+
+
+def test_a_signal_to_all_processes_is_no_crash_of_the_gpu(cpus: tuple[GpuInfo, ...]) -> None:
+    """A machine that shuts down sends SIGTERM to every one of them."""
+    def shut_down(gpus: tuple[GpuInfo, ...], what: object) -> None:
+        if not sent:
+            os.kill(worker.pid, signal.SIGTERM)
+            sent.append(worker.pid)
+
+    sent: list[int] = []
+    with Crew([cpus[:1]], environment=TWO) as crew:
+        (worker,) = crew.open_workers()
+        (part,) = crew.run(Run(module="wake", seconds=0.5, seed=1), seen=shut_down)
+    assert sent
+    assert part.trouble is None
+    assert not worker.alive
 
 
 def test_words_that_are_no_unicode_are_told_all_the_same() -> None:

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from boxcheck.engine import watch
+from boxcheck.engine.safety import Guard, Limits
 from boxcheck.gpu import GpuError, GpuInfo
 from boxcheck.model import Bdf, Limit, Outcome, Unread
+from boxcheck.probes.links import Links
 from boxcheck.profile import Profile
 from boxcheck.stress import StressResults, Trouble, watched, watched_links, watched_memory
+from boxcheck.stress.link_routes import LinkMap
 from boxcheck.telemetry.readings import Count, GpuReading, GpuSilent, LinkReading, Named
 from boxcheck.telemetry.throttle import NVML
 
@@ -52,6 +55,16 @@ def _outcomes(check: Any, watching: watched.Watching, want: Profile = NONE, **ch
     return [finding.outcome for finding in check(_results(**changes), watching, want)]
 
 
+def _link_errors(results: StressResults, watching: watched.Watching, want: Profile) -> Any:
+    """The check where all that was read is known to count errors."""
+    return watched_links.judge_errors(results, watching, LinkMap(hops={}, ways={}, ends=dict.fromkeys(watching.links)))
+
+
+def _link_speed(results: StressResults, watching: watched.Watching, want: Profile) -> Any:
+    """The check where nothing is known of the links but what was read."""
+    return watched_links.link_speed(results, watching, Links({}, {}, None), want)
+
+
 @pytest.mark.parametrize(("celsius", "outcome"), [(95.0, Outcome.PASS), (95.5, Outcome.FAIL)])
 def test_the_hottest_reading_is_judged(celsius: float, outcome: Outcome) -> None:
     watching = _watching(*(
@@ -89,24 +102,11 @@ def test_errors_of_a_link_are_those_that_came_during_the_run(
 ) -> None:
     start = {"BadTLP": 7, "Rollover": 0, "NonFatalErr": 0, "TOTAL_ERR_COR": 7}
     watching = _watching(_link(1, start, {"DLP": 0}), _link(2, {**start, **correctable}, {"DLP": 0, **fatal}))
-    assert _outcomes(watched_links.link_errors, watching) == [outcome]
+    assert _outcomes(_link_errors, watching) == [outcome]
 
 
 def test_counters_that_were_read_once_are_unknown() -> None:
-    assert _outcomes(watched_links.link_errors, _watching(_link(1, {"BadTLP": 0}))) == [Outcome.UNKNOWN]
-
-
-@pytest.mark.parametrize(("name", "celsius", "stops"), [
-    ("core", 100.0, False), ("core", 100.5, True), ("edge", 101.0, True), ("junction", 110.0, False),
-    ("junction", 111.0, True), ("mem", 111.0, True), ("soc", 140.0, False)])
-def test_a_run_is_stopped_above_the_limits_and_not_below(name: str, celsius: float, stops: bool) -> None:
-    readings = (_reading(1, temperatures_celsius=(Named(name, celsius),)),)
-    if not stops:
-        watch.refuse_harm(readings)
-        return
-    with pytest.raises(GpuError) as refused:
-        watch.refuse_harm(readings)
-    assert refused.value.kind == "too-hot"
+    assert _outcomes(_link_errors, _watching(_link(1, {"BadTLP": 0}))) == [Outcome.UNKNOWN]
 
 
 def test_a_run_that_was_stopped_for_safety_fails_and_says_so() -> None:
@@ -120,13 +120,13 @@ def test_a_run_that_was_stopped_for_safety_fails_and_says_so() -> None:
 def test_a_gpu_that_is_gone_or_given_up_ends_the_run_as_lost(state: Any) -> None:
     silent = GpuSilent(bdf=GPU, monotonic_seconds=1, state=state, why=Unread("all ones", "error"))
     with pytest.raises(GpuError) as refused:
-        watch.refuse_harm((silent,))
+        watch.refuse_lost((silent,))
     assert refused.value.kind == "lost"
 
 
 @pytest.mark.parametrize("state", ["asleep", "unread"])
 def test_a_gpu_that_only_tells_nothing_goes_on(state: Any) -> None:
-    watch.refuse_harm((GpuSilent(bdf=GPU, monotonic_seconds=1, state=state, why=Unread("no", "error")),))
+    watch.refuse_lost((GpuSilent(bdf=GPU, monotonic_seconds=1, state=state, why=Unread("no", "error")),))
 
 
 def test_instruments_are_read_once_a_second_and_cost_little() -> None:
@@ -146,8 +146,9 @@ def test_the_fault_hot_is_seen_by_what_stops_a_run() -> None:
     readings = looking.look()
     looking.close()
     assert readings is not None
-    with pytest.raises(GpuError, match="120"):
-        watch.refuse_harm(readings)
+    stop = Guard(Limits()).see("a worker", readings)
+    assert stop is not None
+    assert (stop.subject, stop.value) == (GPU, 120.0)
 
 
 def test_the_last_look_does_not_wait_until_it_is_time() -> None:
@@ -193,14 +194,14 @@ def test_heat_that_was_read_is_not_hidden_by_a_silence_that_follows() -> None:
 
 def test_counters_that_begin_anew_are_counted_from_zero_and_say_at_least() -> None:
     watching = _watching(*(_link(at, {"BadTLP": count}) for at, count in enumerate((500, 503, 0, 40, 80))))
-    (finding,) = watched_links.link_errors(_results(), watching, NONE)
+    (finding,) = _link_errors(_results(), watching, NONE)
     assert finding.outcome is Outcome.MARGINAL
     assert "at least BadTLP 83 " in finding.says
 
 
 def test_counters_that_began_anew_and_grew_nowhere_are_no_zero() -> None:
     assert _outcomes(
-        watched_links.link_errors, _watching(_link(1, {"BadTLP": 7}), _link(2, {"BadTLP": 0}))) == [Outcome.UNKNOWN]
+        _link_errors, _watching(_link(1, {"BadTLP": 7}), _link(2, {"BadTLP": 0}))) == [Outcome.UNKNOWN]
 
 
 def test_a_reading_that_overtook_another_is_no_reset() -> None:
@@ -217,7 +218,7 @@ def test_each_gpu_whose_link_was_not_read_is_unknown() -> None:
         tally.add([GpuReading(bdf=GPU, monotonic_seconds=at), LinkReading(
             bdf=GPU, monotonic_seconds=at, speed_gts=16.0, width=16, correctable=(Count("BadTLP", 0),), nonfatal=(),
             fatal=())])
-    for check in (watched_links.link_errors, watched_links.link_speed):
+    for check in (_link_errors, _link_speed):
         found = {str(one.subject): one.outcome for one in check(_results(gpus=(INFO, other)), tally.result(), NONE)}
         assert found == {"RTX 4090 (cuda:1)": Outcome.UNKNOWN, f"port {GPU}": Outcome.PASS}
 
@@ -248,19 +249,19 @@ FAST, REST, NARROW = (16.0, 16), (2.5, 16), (16.0, 8)
 def test_lanes_and_speed_that_were_lost_under_load_are_told_from_rest(
     links: list[tuple[float, int]], module: str, outcome: Outcome
 ) -> None:
-    assert _outcomes(watched_links.link_speed, _trained(*links), module=module) == [outcome]
+    assert _outcomes(_link_speed, _trained(*links), module=module) == [outcome]
 
 
 def test_amd_cards_that_copy_little_are_not_judged_by_speed() -> None:
     radeon = GpuInfo(**{**{name: getattr(INFO, name) for name in INFO.__struct_fields__},
                         "backend": "hip", "arch": "gfx1100"})
-    found = _outcomes(watched_links.link_speed, _trained(*[FAST] * 6, *[REST] * 9), gpus=(radeon,))
+    found = _outcomes(_link_speed, _trained(*[FAST] * 6, *[REST] * 9), gpus=(radeon,))
     assert found == [Outcome.PASS]
 
 
 def test_a_link_that_was_read_once_is_unknown() -> None:
-    assert _outcomes(watched_links.link_speed, _trained(FAST)) == [Outcome.UNKNOWN]
-    assert _outcomes(watched_links.link_speed, _watching()) == [Outcome.UNKNOWN]
+    assert _outcomes(_link_speed, _trained(FAST)) == [Outcome.UNKNOWN]
+    assert _outcomes(_link_speed, _watching()) == [Outcome.UNKNOWN]
 
 
 @pytest.mark.parametrize(("counts", "outcome"), [

@@ -1,0 +1,75 @@
+"""The profile that a run was begun with, as a document of its store: judged again, the run is judged by that, wherever
+its file is by now and whatever it says. Older stores have none.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from boxcheck.profile import Profile, ProfileError, load_profile
+from boxcheck.profile_resolve import digest
+from boxcheck.store.reader import RunReader
+from boxcheck.store.writer import RunWriter
+from boxcheck.usage import UsageError
+
+PROFILE = "profile.json"
+_NAME_ONE = "boxcheck judge RUN --profile FILE  judges it by one that you name"
+
+
+def keep_profile(store: RunWriter, want: Profile) -> None:
+    """Puts it into a store, with all limits resolved."""
+    store.attach(PROFILE, msgspec.json.encode(want))
+
+
+def profile_of(reader: RunReader) -> tuple[Profile, str]:
+    """The profile that a run is judged by, and what is to be said of that, empty where nothing is. UsageError where it
+    is not there, or not the one that the run names."""
+    known = reader.run().info.profile
+    packed = reader.attachment(PROFILE)
+    if packed is not None:
+        with reader.guarded(PROFILE):
+            kept = _with_tuples(msgspec.json.decode(packed, type=Profile))
+        if known is not None and known.sha256 and digest(kept) != known.sha256:
+            raise UsageError(f"the profile in the store is not the one that the run names ({known.name})", _NAME_ONE)
+        return kept, ""
+    if known is None:
+        return load_profile("generic"), "the run names none"
+    if (file := _file_of(reader)) is not None:
+        return _by_file(file, known.name, known.sha256)
+    try:
+        want = load_profile(known.name)
+    except ProfileError:
+        raise UsageError(
+            f"the run was judged by profile {known.name!r}, which is not here", _NAME_ONE) from None
+    if known.sha256 and want.sha256 != known.sha256:
+        return want, f"it is not what it was when the run was made (r{known.revision})"
+    return want, ""
+
+
+def _with_tuples(want: Profile) -> Profile:
+    """JSON has lists alone; what is several values is a tuple in a profile."""
+    def one(value: object) -> object:
+        return tuple(map(one, value)) if isinstance(value, list) else value
+
+    return msgspec.structs.replace(want, limits={
+        name: msgspec.structs.replace(limit, must=one(limit.must), should=one(limit.should))
+        for name, limit in want.limits.items()}, match={name: one(value) for name, value in want.match.items()})
+
+
+def _file_of(reader: RunReader) -> str | None:
+    """The file that the run's profile was read from; None where it was a shipped one."""
+    plan = reader.run().info.plan
+    job = plan.get("job") if isinstance(plan, dict) else None
+    name = job.get("profile") if isinstance(job, dict) else None
+    return name if isinstance(name, str) and ("/" in name or name.endswith(".toml")) else None
+
+
+def _by_file(file: str, name: str, sha256: str) -> tuple[Profile, str]:
+    """A shipped profile of the same name is another, so it is this file or none."""
+    try:
+        want = load_profile(file)
+    except ProfileError as error:
+        raise UsageError(f"the run was judged by profile {name!r} of {file}: {error}", _NAME_ONE) from None
+    if sha256 and want.sha256 != sha256:
+        raise UsageError(f"profile {file} is not what it was when the run was made", _NAME_ONE)
+    return want, ""
