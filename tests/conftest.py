@@ -5,9 +5,14 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import os
+import signal
 
 import pytest
 
+# Whoever starts the tests may ignore these (nohup, a shell's background), and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for _number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(_number, signal.SIG_DFL)
 os.environ.setdefault("BOXCHECK_LOCK", f"boxcheck-test-{os.getpid()}")
 """A run of this machine's own must neither stop a test nor be stopped by one."""
 
