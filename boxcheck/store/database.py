@@ -14,7 +14,7 @@ import msgspec
 
 from boxcheck.host.common import one_line
 from boxcheck.store.blocks import MIXED, Packed, unpack_block, unpack_column
-from boxcheck.store.errors import StoreError
+from boxcheck.store.errors import StoreError, garbled
 from boxcheck.store.opening import SALVAGE, Opened, unreadable
 from boxcheck.store.rebuild import Rows, Stream
 from boxcheck.store.rows import Moment, Session
@@ -62,6 +62,8 @@ class Database:
             cursor = self._opened.connection.execute(sql, parameters)
         except sqlite3.Error as error:
             raise unreadable(self.path, error) from None
+        except UnicodeDecodeError:
+            raise unreadable(self.path, garbled()) from None
         return self._fetched(cursor)
 
     def _fetched(self, cursor: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:
@@ -70,6 +72,8 @@ class Database:
                 yield row
         except sqlite3.Error as error:
             raise unreadable(self.path, error) from None
+        except UnicodeDecodeError:
+            raise unreadable(self.path, garbled()) from None
 
     def rows(self, table: Table, where: str = "", parameters: Sequence[Value] = ()) -> Iterator[tuple[Any, ...]]:
         """Rows without their sum, by number. StoreError at one that is not what was written."""

@@ -67,6 +67,14 @@ _KINDS: dict[int, tuple[TroubleKind, str]] = {
 }
 
 
+def garbled() -> sqlite3.DatabaseError:
+    """For the UnicodeDecodeError that the sqlite3 module lets out where SQLite's own words quote bytes of a damaged
+    page, which are no text."""
+    error = sqlite3.DatabaseError("bytes that are no text")
+    error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_CORRUPT, "SQLITE_CORRUPT"
+    return error
+
+
 def trouble_of(error: sqlite3.Error) -> tuple[TroubleKind, str]:
     """Kind and clause of an error of SQLite; its own words and code are part of the clause."""
     code = getattr(error, "sqlite_errorcode", None) or 0

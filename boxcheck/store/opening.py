@@ -16,7 +16,7 @@ from contextlib import suppress
 from urllib.parse import quote
 
 from boxcheck.host.common import one_line
-from boxcheck.store.errors import StoreError, trouble_of
+from boxcheck.store.errors import StoreError, garbled, trouble_of
 from boxcheck.store.schema import APPLICATION_ID, BLOB_LIMIT, TABLES, VERSION
 
 SALVAGE = "boxcheck runs salvage FILE saves what can be read"
@@ -43,6 +43,9 @@ class Opened:
         except sqlite3.Error as error:
             self.close()
             raise unreadable(path, error) from None
+        except UnicodeDecodeError:
+            self.close()
+            raise unreadable(path, garbled()) from None
         except BaseException:
             self.close()
             raise
@@ -104,9 +107,9 @@ def _try(path: str, options: str) -> sqlite3.Connection | sqlite3.Error:
         return error
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         connection.close()
-        return error
+        return error if isinstance(error, sqlite3.Error) else garbled()
     return connection
 
 

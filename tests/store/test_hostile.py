@@ -105,3 +105,18 @@ def test_no_value_of_any_column_breaks_what_else_opens_a_store(whole: bytes, tmp
                     try_it()
                 except StoreError:
                     continue
+
+
+def test_a_page_whose_bytes_are_no_text_is_damage(tmp_path: Path) -> None:
+    """SQLite quotes them in its own words, which the sqlite3 module then cannot decode."""
+    path = tmp_path / "x.sqlite"
+    with create_run(str(tmp_path), RunInfo(kind="burn", version="0", id="x")) as store:
+        store.flush()
+    data = bytearray(path.read_bytes())
+    at = data.index(b"CREATE TABLE meta")
+    data[at:at + 6] = b"\x87\xff\xfe\x80\x99\xc3"
+    path.write_bytes(data)
+    with pytest.raises(StoreError) as caught:
+        RunReader(str(path))
+    assert caught.value.kind in ("damaged", "not-a-store", "io")
+    assert "boxcheck runs salvage" in caught.value.help
