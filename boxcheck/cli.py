@@ -368,12 +368,12 @@ def burn(
         "--gpu", metavar="N", help="Only this GPU: number, cuda:0, PCI address or slot (repeatable).")] = None,
     backend: Annotated[str | None, typer.Option(
         "--backend", metavar="NAME", help="cuda, hip, opencl or cpu.", callback=_named)] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31, help="Of the data.")] = 1,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, max=2**31, help="Of the data.")] = None,
     inject: Annotated[str | None, typer.Option(
         "--inject", metavar="FAULT", help="Put in a fault, to see that it is found. Never a pass.",
         callback=_named)] = None,
-    on_error: Annotated[OnError, typer.Option(
-        "--on-error", help="What a failure does to the rest of the run.")] = OnError.go_on,
+    on_error: Annotated[OnError | None, typer.Option(
+        "--on-error", help="What a failure does to the rest of the run: continue unless it is said.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Start it and return; `attach` follows it.")] = False,
     resume: Annotated[bool, typer.Option(
@@ -408,7 +408,7 @@ def burn(
         profile=profile, force_profile=force_profile, level=level, lasting=lasting, plan=plan, only=tuple(only or ()),
         gpus=tuple(gpu or ()),
         until_ber=until_ber,
-        backend=backend, seed=seed, inject=inject, on_error=on_error.value, dry_run=dry_run, detach=detach,
+        backend=backend, seed=seed, inject=inject, on_error=on_error and on_error.value, dry_run=dry_run, detach=detach,
         json=json, jsonl=jsonl, strict=strict, ascii=ascii, color=color.value, quiet=quiet, verbose=verbose,
         no_tui=no_tui)))
 

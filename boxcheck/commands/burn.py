@@ -36,9 +36,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     only: tuple[str, ...] = ()
     gpus: tuple[str, ...] = ()
     backend: str | None = None
-    seed: int = 1
+    seed: int | None = None
+    """1 where it is not given."""
     inject: str | None = None
-    on_error: str = "continue"
+    on_error: str | None = None
     dry_run: bool = False
     detach: bool = False
     resume: bool = False
@@ -107,7 +108,8 @@ def burn(options: Options) -> int:
         path = start(Job(
             plan=plan, folder=runs_folder(), gpus=tuple(info.key for info in gpus),
             backend=backend_named(options.backend), profile=options.profile or want.name, profile_why=why,
-            certain=certain, seed=options.seed, inject=options.inject, stop_on_error=options.on_error == "stop",
+            certain=certain, seed=1 if options.seed is None else options.seed, inject=options.inject,
+            stop_on_error=options.on_error == "stop",
             box=name_of(facts), boot=boot_id(), devices=gpus,
             left_out=tuple(info.key for info in runtime.gpus if info not in gpus)))
     if asked:
@@ -172,7 +174,8 @@ def _refuse_beside_resume(options: Options) -> None:
     given = {
         "--profile": options.profile, "--force-profile": options.force_profile, "--level": options.level,
         "--for": options.lasting, "--until-ber": options.until_ber, "--plan": options.plan, "--only": options.only,
-        "--gpu": options.gpus, "--backend": options.backend, "--inject": options.inject, "--dry-run": options.dry_run}
+        "--gpu": options.gpus, "--backend": options.backend, "--inject": options.inject, "--dry-run": options.dry_run,
+        "--on-error": options.on_error, "--seed": options.seed is not None}
     for word, value in given.items():
         if value:
             raise UsageError(

@@ -77,6 +77,8 @@ def garbled() -> sqlite3.DatabaseError:
 
 def trouble_of(error: sqlite3.Error) -> tuple[TroubleKind, str]:
     """Kind and clause of an error of SQLite; its own words and code are part of the clause."""
+    if str(error).startswith("Could not decode to UTF-8"):  # the sqlite3 module's, with the whole column in it
+        error = garbled()
     code = getattr(error, "sqlite_errorcode", None) or 0
     kind, says = _KINDS.get(code & 0xFF, ("bug" if isinstance(error, sqlite3.ProgrammingError) else "io", "SQLite"))
     name = getattr(error, "sqlite_errorname", None) or type(error).__name__

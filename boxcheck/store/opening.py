@@ -152,5 +152,5 @@ def unreadable(path: str, error: sqlite3.Error) -> StoreError:
         return StoreError(
             "not-a-store", f"{one_line(path)} is no run of boxcheck, or its first page is damaged", SALVAGE)
     if kind == "damaged":
-        return StoreError("damaged", f"{one_line(path)} is damaged ({one_line(str(error))})", SALVAGE)
+        return StoreError("damaged", f"{one_line(path)} is damaged ({one_line(says)})", SALVAGE)
     return StoreError("busy" if kind == "busy" else "io", f"{one_line(path)}: {one_line(says)}")

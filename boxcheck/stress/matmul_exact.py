@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 EVERY_ROW = 63
 """Of exact products each so-manieth is doubted, and the first and the last: a row is compared by numpy as well, and
 damage there must be seen. An odd number, so that both products have their turn."""
+NOT_AGAIN = "counted as wrong on the device; its records were right when they were read again"
 NOT_SEEN = "damaged on purpose; the comparing kernel saw nothing or too much"
 
 
@@ -39,13 +40,16 @@ def exact_phase(rig: Rig, kernel: MatrixKernel, shape: Shape, seconds: float) ->
         done, reported, since, last = 0, 0, began, False
         while not last:
             product.multiply(done)
-            unseen = product.verify(done) == 0
+            counted = product.verify(done)
+            unseen = counted == 0
             last = time.monotonic() - began >= seconds or rig.stopping()
             words = _doubted(product, done) if unseen and (last or done % EVERY_ROW == 0) else []
             if words or not unseen:
                 wrong = len(words)
                 if not unseen:
-                    wrong, words = locate(product, done, rig.beat)
+                    located, words = locate(product, done, rig.beat)
+                    wrong = max(counted, located)  # what is right when it is read again was wrong all the same
+                    words = words or [WrongWord(index=0, expected=0, found=counted, where="a row", kind=NOT_AGAIN)]
                 inputs, damaged = product.wrong_inputs()
                 yield Sample(
                     what=what, gpu=rig.gpu.info.key, seconds=time.monotonic() - since, checked=m * n, of="elements",

@@ -34,7 +34,8 @@ def test_ctrl_c_while_a_run_is_started_waits_until_it_is_known() -> None:
 @pytest.mark.parametrize(("options", "word"), [
     (Options(plan="x.toml", level=3), "--level"), (Options(plan="x.toml", only=("vram",)), "--only"),
     (Options(resume=True, profile="generic"), "--profile"), (Options(resume=True, level=2), "--level"),
-    (Options(inject="slow-down"), "slow-down"),
+    (Options(inject="slow-down"), "slow-down"), (Options(resume=True, seed=77), "--seed"),
+    (Options(resume=True, on_error="stop"), "--on-error"),
 ])
 def test_an_option_that_would_be_dropped_is_refused(options: Options, word: str) -> None:
     with pytest.raises(UsageError, match=word):

@@ -120,3 +120,16 @@ def test_a_page_whose_bytes_are_no_text_is_damage(tmp_path: Path) -> None:
         RunReader(str(path))
     assert caught.value.kind in ("damaged", "not-a-store", "io")
     assert "boxcheck runs salvage" in caught.value.help
+
+
+def test_a_column_that_is_no_text_is_damage_and_is_not_quoted(tmp_path: Path) -> None:
+    with create_run(str(tmp_path), RunInfo(kind="burn", version="0", id="x")) as store:
+        store.event("x", "secret words")
+        store.end("finished", outcome="pass")
+    path = str(tmp_path / "x.sqlite")
+    with closing(sqlite3.connect(path)) as base, base:
+        base.execute("UPDATE events SET says = CAST(x'ff80' || 'secret words' AS TEXT)")
+    with RunReader(path) as reader, pytest.raises(StoreError) as caught:
+        list(reader.events())
+    assert caught.value.kind == "damaged"
+    assert "secret" not in str(caught.value)

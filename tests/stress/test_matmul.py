@@ -104,6 +104,19 @@ def test_a_flipped_bit_of_a_result_is_found_and_placed(gpu: Gpu) -> None:
     assert _outcomes(matmul_checks.damaged_inputs, results) == [Outcome.PASS]
 
 
+def test_what_was_counted_as_wrong_stays_wrong_where_it_reads_right_again(
+        gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read-back that changes its mind is a fault, and not an all-clear."""
+    verify = Exact.verify
+    monkeypatch.setattr(Exact, "verify", lambda product, number: 3 if number == 2 else verify(product, number))
+    samples = _exact(gpu)
+    (bad,) = [sample for sample in samples if sample.wrong]
+    assert (bad.wrong, bad.notes["product"]) == (3, 2)
+    assert "right when they were read again" in bad.words[0].kind
+    (finding,) = matmul_checks.wrong_elements(_results(gpu, samples), NONE)
+    assert finding.outcome is Outcome.FAIL
+
+
 def test_a_flipped_bit_of_an_input_is_told_from_a_wrong_result(gpu: Gpu) -> None:
     samples = _exact(FaultyGpu(gpu, "flip-input", after=3))
     (bad,) = [sample for sample in samples if sample.wrong]
