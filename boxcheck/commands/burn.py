@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -63,6 +64,7 @@ def burn(options: Options) -> int:
     from boxcheck.engine.aftermath import boot_id
     from boxcheck.engine.box import name_of
     from boxcheck.engine.detach import running, start, tell_to_stop
+    from boxcheck.engine.fitting import without_work
     from boxcheck.engine.inspect import name_slots, read_facts
     from boxcheck.engine.job import Job
     from boxcheck.engine.stress import find_devices, pick, slots_of
@@ -97,7 +99,7 @@ def burn(options: Options) -> int:
         shown = ", ".join(info.key for info in runtime.gpus)
         raise UsageError(f"no device is called {error.args[0]!r}", f"there are {shown}") from None
     peers = max((sum(info.backend == one.backend for info in gpus) for one in gpus), default=0)
-    plan = _plan(options, len(gpus), peers, want)
+    plan = _plan(options, len(gpus), peers, want, without_work(("nvme",), gpus, {}, host))
     if options.until_ber is not None:
         plan = with_ber(plan, parse_ber(options.until_ber), map_of(gpus, facts), peers)
     if options.dry_run:
@@ -182,7 +184,8 @@ def _refuse_beside_resume(options: Options) -> None:
                 f"--resume and {word} exclude each other", "a run that goes on keeps its plan, devices and profile")
 
 
-def _plan(options: Options, gpus: int, peers: int, want: Profile) -> Plan:
+def _plan(options: Options, gpus: int, peers: int, want: Profile, idle: Mapping[str, str]) -> Plan:
+    """`idle`: modules that have nothing to work on here, and why; a plan that is made leaves them out and says so."""
     if options.plan is not None:
         try:
             text = Path(options.plan).read_text("utf-8")
@@ -196,7 +199,9 @@ def _plan(options: Options, gpus: int, peers: int, want: Profile) -> Plan:
         raise UsageError("--level and --for exclude each other", "say one of them")
     seconds = duration(options.lasting) if options.lasting else LEVEL_SECONDS[options.level or 1]
     name = f"for {words(seconds)}" if options.lasting else f"level {options.level or 1}"
-    return plan_for(seconds, name, gpus=gpus, peers=peers, known=tuple(STRESSES), only=options.only, want=want)
+    known = tuple(module for module in STRESSES if module not in idle)
+    plan = plan_for(seconds, name, gpus=gpus, peers=peers, known=known, only=options.only, want=want)
+    return msgspec.structs.replace(plan, left_out={**plan.left_out, **idle})
 
 
 def _show_plan(plan: Plan, options: Options, want: Profile) -> int:

@@ -42,6 +42,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     root: str = "/"
     run: Run = run_here
     now: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    """Of this boot: what a session's `monotonic_seconds` and the stamps of the kernel's log count by."""
 
 
 def this_machine() -> Machine:
@@ -125,22 +127,31 @@ def _look(reader: RunReader, session: Session, machine: Machine) -> tuple[Downti
         return msgspec.structs.replace(
             down, looked=True, unread=("which boot the run was in is not known",)), Left(Found())
     rebooted = session.boot != machine.boot
-    last = last_seconds(reader, session) - session.began.seconds
     now = machine.now()
     up = now - machine.uptime_seconds if rebooted and machine.uptime_seconds is not None else None
     quiet = (up if up is not None else now) - down.last_record
+    read_at = machine.monotonic()  # before it is read: what comes while it is read may be missing
     found = look_around(
-        End(boot=session.boot, rebooted=rebooted, began_seconds=session.monotonic_seconds,
-            last_seconds=session.monotonic_seconds + last, began=session.began.wall, last=down.last_record),
-        root=machine.root, run=machine.run, this_boot=machine.kernel_log(), uptime_seconds=machine.uptime_seconds,
-        now=machine.now)
-    from boxcheck.engine.bridging import bridge_log
+        end_of(session, last_seconds(reader, session), rebooted), root=machine.root, run=machine.run,
+        this_boot=machine.kernel_log(), uptime_seconds=machine.uptime_seconds, now=machine.now)
+    from boxcheck.engine.bridging import AFTER_SECONDS, bridge_log
 
     assert found.end is not None
-    bridged = bridge_log(reader, found.kernel, found.end, found.log, found.orderly, machine.root)
+    passed = rebooted or read_at >= found.end.last_seconds + AFTER_SECONDS
+    bridged = bridge_log(
+        reader, found.kernel, found.end, found.log, found.orderly, machine.root, session=session.number,
+    ) if passed else []  # else it is left to whoever goes on with the run (late_bridging.py)
     return msgspec.structs.replace(
         down, rebooted=rebooted, looked=True, log=found.log, unread=found.unread, orderly=found.orderly,
         traces=found.traces, hints=found.hints, quiet_seconds=quiet if quiet >= 0 else None), Left(found, bridged)
+
+
+def end_of(session: Session, last_seconds: float, rebooted: bool) -> End:
+    """When a session went down. `last_seconds`: of its last record, since the run began."""
+    since = last_seconds - session.began.seconds
+    return End(
+        boot=session.boot, rebooted=rebooted, began_seconds=session.monotonic_seconds,
+        last_seconds=session.monotonic_seconds + since, began=session.began.wall, last=session.began.wall + since)
 
 
 def _put(store: RunWriter, down: Downtime, left: Left) -> list[str]:

@@ -33,7 +33,7 @@ def happened_of(reader: RunReader) -> Happened:
     chronicle = Chronicle()
     for one in happenings_in(reader):
         chronicle.add(one)
-    return chronicle.result()
+    return chronicle.result(goes_on=reader.run().state == "running")
 
 
 def earlier_happenings(path: str) -> list[Happening]:

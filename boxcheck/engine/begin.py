@@ -114,7 +114,8 @@ def work(job: Job, make: Make) -> Iterator[str]:
 def _heed(burn: Burn) -> None:
     """Waits for signals that ask for an end."""
     while True:
-        burn.stop(f"stopped by {signal.Signals(signal.sigwait(ENDING)).name}")
+        came = signal.Signals(signal.sigwait(ENDING))
+        burn.stop("stopped by the operator" if came is signal.SIGINT else f"stopped by {came.name}")
 
 
 def serve(make: Make) -> None:

@@ -3,7 +3,8 @@
 A killed engine leaves the following of the log, the devices and the memory open, and nothing that happened from then on
 was told. Two things are left: the kernel's log of that boot, which is read once (aftermath.py), and the list of
 devices, which is compared with the one from before when the run is gone on with. Each closes its own gap, with what it
-found as happenings like those that are told live; what neither shows stays a gap.
+found as happenings like those that are told live; what neither shows stays a gap. A list of devices does not show one
+that left and came back, so it closes a gap only where the log of that time was read as well.
 
 The log is one of this boot, or the journal of a boot that was shut down in order: of one that went down abruptly the
 journal may lack its last minutes (journald.conf(5), SyncIntervalSec=), and a file in /var/log tells no monotonic time.
@@ -36,19 +37,25 @@ BEFORE_SECONDS = 60.0
 """The log is read from this long before the last record: a look that hung told nothing, and clocks drift."""
 AFTER_SECONDS = 60.0
 """Workers end with their engine; what a box that stays up logs later is not of the run."""
+OF_SESSION = "session "
+"""How the label of a bridge begins that says after which session it stands."""
 _STAMP = re.compile(rb"\[\s*([0-9]+\.[0-9]+)\]")
 
 
-def bridge_log(reader: RunReader, text: bytes, end: End, where: str, orderly: str, root: str = "/") -> list[Happening]:
+def bridge_log(
+    reader: RunReader, text: bytes, end: End, where: str, orderly: str, root: str = "/", *, session: int,
+    until: float | None = None,
+) -> list[Happening]:
     """What the log of the time after a session's last record told, and that the gap is closed; nothing where it does
-    not reach over that time. `where`: where it was read, `orderly`: that the boot was shut down in order, in words."""
+    not reach over that time. `where`: where it was read, `orderly`: that the boot was shut down in order, in words;
+    `until`: of this boot's clock, AFTER_SECONDS after the last record by default."""
     if not where or where.startswith("/") or (end.rebooted and not orderly):
         return []
     first = end.last_seconds - BEFORE_SECONDS
     whole = parse_log(text)
     if whole.first_seconds is None or whole.first_seconds > max(first, 0.0) + 1.0 or whole.truncated:
         return []  # its beginning was overwritten, and may have told of it
-    last = float("inf") if end.rebooted else end.last_seconds + AFTER_SECONDS
+    last = float("inf") if end.rebooted else end.last_seconds + AFTER_SECONDS if until is None else until
     told = {(one.kind, one.detail.bdf, one.detail.labels) for one in happenings_in(reader)}
     gpus = _gpus(reader)
     below = _below(gpus, root)
@@ -59,11 +66,21 @@ def bridge_log(reader: RunReader, text: bytes, end: End, where: str, orderly: st
             continue
         gpu = None if event.bdf is None else gpus.get(event.bdf.rsplit(".", 1)[0]) or below.get(event.bdf)
         found.append(happening_of_log(event, event.count, gpu))
-    closed = f"of the time after it was cut off, {where} was read afterwards"
+    after = f"{AFTER_SECONDS:.0f} s" if until is None and not end.rebooted else "time"
+    closed = f"of the {after} after it was cut off, {where} was read afterwards"
     return [
-        *found, Happening(kind="log-bridged", says=closed, detail=Detail(source="log", state="bridged")),
+        *found, Happening(kind="log-bridged", says=closed, detail=Detail(
+            source="log", state="bridged", labels=(f"{OF_SESSION}{session}",))),
         # EDAC writes each error that it counts into the kernel's log (edac_mc_log_ce, edac_mc_log_ue: on by default).
         Happening(kind="memory-bridged", says=closed, detail=Detail(source="memory", state="bridged"))]
+
+
+def bridged_sessions(reader: RunReader) -> set[int | None]:
+    """Sessions of which the log of the time after was read. None: one of which the store does not tell the number."""
+    return {
+        next((int(word.removeprefix(OF_SESSION)) for word in one.detail.labels if re.fullmatch(
+            f"{OF_SESSION}[0-9]{{1,9}}", word)), None)
+        for one in happenings_in(reader) if one.detail.source == "log" and one.detail.state == "bridged"}
 
 
 def _within(text: bytes, first: float, last: float) -> bytes:
@@ -93,9 +110,9 @@ def _below(gpus: Mapping[str, Concerned], root: str) -> Mapping[Bdf, Concerned |
     return found
 
 
-def bridge_devices(path: str, now: PciInventory | Unread | None = None) -> list[Happening]:
-    """Devices that were there when a run began and are not when it is gone on with, and that the gap is closed; nothing
-    where one of both was not read. `now`: of this machine, which is read by default."""
+def bridge_devices(path: str, now: PciInventory | Unread | None = None, *, closes: bool) -> list[Happening]:
+    """Devices that were there when a run began and are not when it is gone on with; nothing where one of both was not
+    read. `now`: of this machine, which is read by default; `closes`: whether the gap is closed by that."""
     if now is None:
         now = _inventory(read_facts(LiveHost(), {PciInventory}))
     try:
@@ -110,9 +127,9 @@ def bridge_devices(path: str, now: PciInventory | Unread | None = None) -> list[
     found = [
         _missing(one, before, gpus) for one in _gone(before, now)
         if one.bdf not in told and not any(port.bdf in told for port in before.ancestors(one.bdf))]
-    return [*found, Happening(
-        kind="devices-bridged", says="the devices were compared with those before it was cut off",
-        detail=Detail(source="devices", state="bridged"))]
+    says = "the devices were compared with those before it was cut off; what happened in between was not seen"
+    return [*found, *([Happening(
+        kind="devices-bridged", says=says, detail=Detail(source="devices", state="bridged"))] if closes else [])]
 
 
 def _inventory(facts: Facts | None) -> PciInventory | Unread:

@@ -18,10 +18,10 @@ from boxcheck.engine.around import earlier_happenings, judge_around
 from boxcheck.engine.aside import Aside
 from boxcheck.engine.begin import CAPTURE, gravest, packed, serve
 from boxcheck.engine.bounded import seconds_left, within
-from boxcheck.engine.bridging import bridge_devices
 from boxcheck.engine.history_store import Gathered
 from boxcheck.engine.inspect import Facts, findings_of, name_slots, read_facts
 from boxcheck.engine.job import Job as Job
+from boxcheck.engine.late_bridging import bridge_gap
 from boxcheck.engine.link_course import LinkCourse
 from boxcheck.engine.modules import Wanted, run_together
 from boxcheck.engine.plan import WARM_UP, Pace, Step
@@ -31,7 +31,7 @@ from boxcheck.engine.supervise import Told
 from boxcheck.engine.surroundings import Surroundings, keep
 from boxcheck.engine.survival import findings_of_survival, survived
 from boxcheck.engine.told_troubles import Telling, keep_crashes
-from boxcheck.engine.wholeness import as_part, lacks_at, last_look
+from boxcheck.engine.wholeness import as_part, lacks_at, last_look, rows_gone_at, without_rows
 from boxcheck.gpu import GpuInfo
 from boxcheck.host.live import LiveHost
 from boxcheck.judge import judge
@@ -120,7 +120,7 @@ class Burn:
         plan = self._job.plan
         if self._resumption is not None:
             self._around.take_in(earlier_happenings(self._store.path))
-            for one in bridge_devices(self._store.path):
+            for one in bridge_gap(self._store.path):
                 keep(self._store, self._around.tell(one))
         self._look_around()
         facts, runtime, gpus = self._prepare()
@@ -279,7 +279,8 @@ class Burn:
             [*self._findings, *findings_of_survival(survival, self._want, self._crashes)], self._want,
             crashes=self._crashes, profile_certain=self._job.certain)
         self._store.flush()
-        return as_part(verdict, lacks_at(self._store.path, self._stopped_by))
+        path = self._store.path
+        return without_rows(as_part(verdict, lacks_at(path, self._stopped_by)), rows_gone_at(path))
 
     @property
     def stopped_by(self) -> str:

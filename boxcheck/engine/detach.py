@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -106,16 +107,23 @@ def follow(
             sleep(min(0.5, every_seconds))
 
 
-def tell_to_stop(path: str) -> bool:
-    """Asks the engine of a run to come to an end. False when none works on it."""
+ToldToStop = Literal["told", "nobody", "not permitted"]
+
+
+def tell_to_stop(path: str) -> ToldToStop:
+    """Asks the engine of a run to come to an end. `nobody`: none works on it; `not permitted`: it is another user's.
+    StoreError where the run cannot be read."""
     with RunReader(path) as reader:
         run = reader.run()
     if run.state != "running" or not run.sessions or not _is_engine(run.sessions[-1].pid):
-        return False
-    with suppress(ProcessLookupError, PermissionError):
-        os.kill(run.sessions[-1].pid, signal.SIGTERM)
-        return True
-    return False
+        return "nobody"
+    try:
+        os.kill(run.sessions[-1].pid, signal.SIGINT)  # what Ctrl-C is; the engine tells it from a machine's SIGTERM
+    except ProcessLookupError:
+        return "nobody"
+    except PermissionError:
+        return "not permitted"
+    return "told"
 
 
 def _is_engine(pid: int) -> bool:

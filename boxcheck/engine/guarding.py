@@ -26,7 +26,9 @@ from boxcheck.telemetry.readings import GpuReading, GpuSilent, Reading
 SILENT_SECONDS = 10.0
 """The guard gives more than one account a second; this long without one, it says nothing of the box any more."""
 STARTS = 3
-"""Times that it is started anew when it dies."""
+"""Times that it is started when it dies."""
+FIRST_SECONDS = 3.0
+"""What a run that ends sooner waits for its first account: it starts in less than one, on a machine without load."""
 
 
 class Guarding:
@@ -54,17 +56,23 @@ class Guarding:
         self._stop: SafetyStop | None = None
         self._heat = HeatWatch()
         self._blind: BlindStop | None = None
+        self._entered = False
         self._given_up = False
         """Whether the process is gone and is not started anew."""
+        self._settled = threading.Event()
+        """Set by its first account, and when no account will come any more."""
         self._ended_after: float | None = None
 
     def __enter__(self) -> Guarding:
+        self._entered = True
         threading.Thread(target=self._listen, daemon=True, name="guard").start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None and self._stop is None and self._blind is None:
+            self._settled.wait(FIRST_SECONDS)
         self._longest = max(self._longest, time.monotonic() - self._heard)
         self._closing.set()
         process = self._process
@@ -78,7 +86,8 @@ class Guarding:
             if self._closing.is_set():
                 return
             self._run()
-        self._given_up = True
+        self._given_up = not self._closing.is_set()  # else the last one was ended with the run
+        self._settled.set()
 
     def _run(self) -> None:
         try:
@@ -105,6 +114,7 @@ class Guarding:
                 for one in account.safety.blind:
                     self._blinds[(one.limit, one.subject, one.sensor)] = one
                 self._longest, self._heard = max(self._longest, now - self._heard), now
+                self._settled.set()
         self._before = Safety(
             stop=self._told.stop or self._before.stop, nearest=_nearest(self._before, self._told),
             watched=_watched(self._before, self._told))
@@ -162,13 +172,23 @@ class Guarding:
     def result(self) -> Safety:
         """What was seen, by the guard and by the workers."""
         every = (self._own.account(), self._told, self._before)
-        silent = ""
-        if self._longest > SILENT_SECONDS:
-            why = f" ({self._died})" if self._died else ""
-            silent = f"the process that looks beside the workers told nothing for {self._longest:.0f} s{why}"
         return Safety(
-            stop=self._stop, ended_after_seconds=self._ended_after, silent=silent, blind=tuple(self._blinds.values()),
-            blind_stop=self._blind, nearest=_nearest(*every), watched=_watched(*every))
+            stop=self._stop, ended_after_seconds=self._ended_after, silent=self._untold(),
+            blind=tuple(self._blinds.values()), blind_stop=self._blind, nearest=_nearest(*every),
+            watched=_watched(*every))
+
+    def _untold(self) -> str:
+        """Why the process told nothing, or nothing any more, however short the run was; empty where it told."""
+        if not self._entered:  # no module had anything to work on
+            return ""
+        why = f" ({self._died})" if self._died else ""
+        if self._longest > SILENT_SECONDS:
+            return f"the process that looks beside the workers told nothing for {self._longest:.0f} s{why}"
+        if self._account is None:
+            return f"the process that looks beside the workers told nothing at all{why}"
+        if self._given_up:
+            return f"the process that looks beside the workers is gone, and was started {STARTS} times{why}"
+        return ""
 
 
 def _nearest(*told: Safety) -> dict[str, Near]:

@@ -6,7 +6,7 @@ A plan is made from a level or a duration, or read from a TOML file:
     [[step]]
     module = "matmul"          # or "everything", "doctor", "warm-up", "cool-down"
     minutes = 30
-    options = { elements = "bf16,fp16" }
+    options = { phase = "power" }
 """
 
 from __future__ import annotations

@@ -167,8 +167,8 @@ def decides(finding: Finding, want: Profile) -> bool:
 
 ALWAYS = frozenset(("gpu.in-runtime", "stress.completed", "stress.injected", "stress.size", "stress.wrong-results"))
 """Checks of every module that no profile can leave out."""
-GRAVE = ("gpu-lost:", "safety-stop:")
-"""Causes that decide whatever a profile says: these end a run with exit code 5."""
+GRAVE = ("gpu-lost:", "safety-stop:", "guard-gone:")
+"""Causes that decide whatever a profile says. The first two end a run with exit code 5."""
 
 
 def slots_of(gpus: Sequence[GpuInfo], facts: Facts) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from boxcheck.model import Outcome, Verdict
 from boxcheck.store.errors import StoreError
 from boxcheck.store.reader import RunReader
 from boxcheck.store.rows import Phase, RunState
+from boxcheck.store.verify import in_words, missing_rows
 
 PASSED = (Outcome.PASS, Outcome.MARGINAL)
 
@@ -24,6 +25,8 @@ class Lacks(msgspec.Struct, frozen=True, kw_only=True):
 
     steps: tuple[str, ...] = ()
     """Names of planned steps that did not come to their end."""
+    unbegun: tuple[str, ...] = ()
+    """Those of them that never began."""
     loads: tuple[str, ...] = ()
     """Loads that `--only` left out."""
     devices: tuple[str, ...] = ()
@@ -37,9 +40,11 @@ class Lacks(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def words(self) -> str:
-        did = f"{', '.join(self.steps)} did not come to {'its' if len(self.steps) == 1 else 'their'} end"
+        cut = [name for name in self.steps if name not in self.unbegun]
+        did = f"{', '.join(cut)} did not come to {'its' if len(cut) == 1 else 'their'} end"
         return "; ".join([
-            *self.others, *([did] if self.steps else []),
+            *self.others, *([did] if cut else []),
+            *([f"{', '.join(self.unbegun)} never began"] if self.unbegun else []),
             *([f"--only left out {', '.join(self.loads)}"] if self.loads else []),
             *([f"{', '.join(self.devices)} got no load"] if self.devices else [])])
 
@@ -88,6 +93,7 @@ def lacks_of(reader: RunReader, ended: str | None = None) -> Lacks:
     plan = plan_in(stored)
     steps = plan.steps if plan is not None else ()
     missing = [steps[at].name for at in undone(steps, phases)]
+    begun = {one.plan.name for one in phases if one.about is not None}
     others = [_STATES[state]] if state in _STATES else []
     if plan is None:
         others.append("the store does not hold what was planned")
@@ -97,7 +103,9 @@ def lacks_of(reader: RunReader, ended: str | None = None) -> Lacks:
     job = stored.get("job")
     left_out = job.get("left_out", ()) if isinstance(job, dict) else ()
     return Lacks(
-        steps=tuple(dict.fromkeys(missing)), loads=plan.not_asked if plan is not None else (),
+        steps=tuple(dict.fromkeys(missing)),
+        unbegun=tuple(dict.fromkeys(name for name in missing if name not in begun)),
+        loads=plan.not_asked if plan is not None else (),
         devices=tuple(map(str, left_out)) if isinstance(left_out, (list, tuple)) else (), others=tuple(others))
 
 
@@ -125,13 +133,29 @@ def lacks_at(path: str, ended: str) -> Lacks:
 
 
 def as_part(verdict: Verdict, lacks: Lacks) -> Verdict:
-    """The verdict on a run that lacks something: what failed has failed, and nothing passes."""
-    if not lacks.number or verdict.outcome not in PASSED:
-        return verdict if not lacks.number else msgspec.structs.replace(verdict, not_run=lacks.number)
+    """The verdict on a run that lacks something: what failed has failed, and nothing passes. It says what is
+    lacking."""
+    if not lacks.number:
+        return verdict
+    if verdict.outcome not in PASSED:
+        # A verdict that boxcheck's own fault leaves open is no part of one.
+        part = verdict.outcome is Outcome.UNKNOWN and not verdict.crashed
+        return msgspec.structs.replace(
+            verdict, partial=verdict.partial or part, not_run=lacks.number, reason=f"{verdict.reason}; {lacks.words}")
     what = "what was run passed" if verdict.outcome is Outcome.PASS else "nothing that was run failed"
     return msgspec.structs.replace(
         verdict, outcome=Outcome.UNKNOWN, partial=True, not_run=lacks.number,
         reason=f"{what}; this is no verdict on the box: {lacks.words}")
+
+
+def rows_gone_at(path: str) -> tuple[str, ...]:
+    """Rows that are missing from the store of a run that ends now, a clause for each table; of one that cannot be read,
+    `lacks_at` tells."""
+    try:
+        with RunReader(path) as reader:
+            return in_words(missing_rows(reader))
+    except StoreError:
+        return ()
 
 
 def without_rows(verdict: Verdict, missing: Sequence[str]) -> Verdict:

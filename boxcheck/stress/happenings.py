@@ -134,11 +134,13 @@ class Chronicle:
             before = self._found.get(key)
             self._found[key] = one if before is None else _joined(before, one)
 
-    def result(self) -> Happened:
+    def result(self, *, goes_on: bool = False) -> Happened:
+        """`goes_on`: somebody still follows what was begun last."""
         cut = [source for source, times in self._open.items() if times > 0]
         gaps = dict(self._gaps)
         for source in cut:
-            gaps.setdefault(source, "the run was cut off, and nobody looked from then on")
+            now = goes_on and self._open[source] == 1
+            gaps.setdefault(source, "the run goes on" if now else "the run was cut off, and nobody looked from then on")
         return Happened(
             happenings=tuple(self._found.values()), gaps=gaps, for_root=tuple(self._for_root),
             followed={

@@ -78,7 +78,10 @@ def safety(results: StressResults, want: Profile) -> Iterator[Finding]:
         yield skipped(BOX, "no GPU worked, and this machine shows no sensor of a processor or supply")
     elif seen is None or not seen.nearest:
         why = f": {seen.silent}" if seen is not None and seen.silent else ""
-        yield unknown(BOX, f"no temperature and no power was read, so that nothing would have stopped it{why}")
+        # That boxcheck's own guard is gone is no lack of rights or sensors: no profile makes that unimportant.
+        yield unknown(
+            BOX, f"no temperature and no power was read, so that nothing would have stopped it{why}",
+            **({"cause": "guard-gone:box", "where": "box", "title": "nothing watched the heat"} if why else {}))
     else:
         if seen.silent:
             yield unknown(BOX, f"not watched all the time: {seen.silent}", help=("repeat it with less else to do",))

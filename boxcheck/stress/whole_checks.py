@@ -9,7 +9,7 @@ from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, passed, unknown
 from boxcheck.stress import Sample, StressResults
 from boxcheck.stress.judging import SHOWN, by_kind, cause_of, in_words, many, subject_of
-from boxcheck.stress.shrinking import shrunk
+from boxcheck.stress.shrinking import HOST, shrunk
 
 NOT_THE_GPUS = frozenset(("own defect", "wrong library", "blind"))
 """Verdicts on kernels and libraries that other checks tell, and that are not the GPU's fault."""
@@ -56,17 +56,20 @@ def of_the_gpu(sample: Sample) -> bool:
 
 @check("stress.size", reads=[StressResults], stress="*")
 def size(results: StressResults, want: Profile) -> Iterator[Finding]:
-    """A GPU was worked on with sizes that are made for tests.
+    """A GPU or the host was worked on with sizes that are made for tests.
 
     Why it matters: small sizes fill neither its units nor its memory, draw little power, and their rates are not
-    judged: what passes so says little of the GPU. So does an option that makes a test smaller than it is by itself.
-    What to do: leave out `--option size=test`, or the option that is named. Not a fault: of the GPU. Processors always
-    get small sizes.
+    judged: what passes so says little of it. So does an option that makes a test smaller than it is by itself, or
+    leaves out a part of it.
+    What to do: leave out `--option size=test`, or the option that is named. Not a fault: of the GPU or the host. A
+    processor in the place of a GPU always gets small sizes. Cores that the host leaves to the GPUs' workers by itself
+    are as meant.
     """
-    small = [info for info in results.gpus if info.is_gpu and not results.full_size]
+    meant = [info for info in results.gpus if info.is_gpu or results.module in HOST]
+    small = [info for info in meant if not results.full_size or results.options.get("size") == "test"]
     for info in small:
         yield unknown(subject_of(results, info.key), "worked on with test sizes: this proves little of it")
-    smaller = {info.key: tuple(shrunk(results, info)) for info in results.gpus if info.is_gpu and info not in small}
+    smaller = {info.key: tuple(shrunk(results, info)) for info in meant if info not in small}
     for key, why in smaller.items():
         if why:
             yield unknown(subject_of(results, key), "; ".join(why), help=("leave out what makes it smaller",))

@@ -54,7 +54,7 @@ def crashed(folder: Path, phase: str = "power-pulse", gpus: int = 2) -> str:
 
 def here(
     folder: Path, kernel: str | None = "[ 1030.000000] usb 1-1: new device\n", shutdown: str = "", this_boot: str = "",
-    boot: str = NOW, bmc: str | None = None, uptime: float = 40.0,
+    boot: str = NOW, bmc: str | None = None, uptime: float = 40.0, monotonic: float = LAST + 90,
 ) -> Here:
     """The machine that was started again 20 s after the last record, and has been up for 40 s."""
 
@@ -75,7 +75,7 @@ def here(
         (folder / "dev" / "ipmi0").touch()
     return Here(
         boot=boot, uptime_seconds=uptime, kernel_log=lambda: this_boot, root=str(folder), run=run,
-        now=lambda: WALL + LASTED + 20 + uptime)
+        now=lambda: WALL + LASTED + 20 + uptime, monotonic=lambda: monotonic)
 
 
 def judged(path: str) -> Finding:

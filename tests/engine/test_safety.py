@@ -17,7 +17,7 @@ from boxcheck.engine.modules import Wanted, run_together
 from boxcheck.engine.safety import DEFAULTS, IN_A_ROW, Guard, Limits, in_words, limits_of
 from boxcheck.engine.supervise import list_devices
 from boxcheck.gpu import GpuInfo
-from boxcheck.model import Bdf, Limit, Outcome, Unread
+from boxcheck.model import BOX, Bdf, Limit, Outcome, Unread
 from boxcheck.profile import GpuPart, GpusWanted, Profile, ProfileError, load_profile
 from boxcheck.registry import LIMITS, STRESSES, discover, discover_stress
 from boxcheck.stress import StressResults, safety_checks
@@ -432,3 +432,55 @@ def test_a_guard_that_tells_nothing_is_no_silent_pass(tmp_path: Path, monkeypatc
     with Guarding((), Limits(), root=str(tmp_path)) as guarding:
         pass
     assert "told nothing" in guarding.result().silent
+
+
+def test_a_guard_that_is_gone_at_once_is_told_however_short_the_run_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boxcheck.engine.guarding.sys.executable", "/bin/false")
+    began = time.monotonic()
+    with Guarding((), Limits()) as guarding:
+        pass
+    told = guarding.result()
+    assert time.monotonic() - began < 3
+    assert told.silent == "the process that looks beside the workers told nothing at all (it ended)"
+    alone = msgspec.structs.replace(INFO, backend="cpu", is_gpu=False)
+    results = StressResults(module="cpu", gpus=(alone,), samples=(), troubles=(), ended=("cpu:0",), safety=told)
+    (finding,) = safety_checks.safety(results, PLAIN)
+    assert finding.outcome is Outcome.UNKNOWN
+
+
+def test_a_guard_that_told_something_and_is_gone_for_good_is_told(tmp_path: Path) -> None:
+    with Guarding(devices(tmp_path), Limits(), root=str(tmp_path)) as guarding:
+        assert guarding._settled.wait(20)
+        assert guarding.result().silent == ""
+        until = time.monotonic() + 20
+        while not guarding._given_up and time.monotonic() < until:
+            process = guarding._process
+            if process is not None and process.returncode is None:
+                process.kill()
+            time.sleep(0.02)
+    told = guarding.result()
+    assert told.silent.startswith("the process that looks beside the workers is gone, and was started 3 times (it ended")
+    assert told.nearest
+
+
+def test_a_run_that_ends_at_once_waits_for_the_first_account(tmp_path: Path) -> None:
+    with Guarding(devices(tmp_path), Limits(), root=str(tmp_path)) as guarding:
+        pass
+    told = guarding.result()
+    assert (told.silent, guarding._given_up) == ("", False)
+    assert told.nearest
+    assert Guarding((), Limits()).result().silent == "", "nothing was to be watched"
+
+
+def test_a_guard_that_is_gone_decides_whatever_the_profile_says() -> None:
+    from boxcheck.engine.stress import decides
+    from boxcheck.registry import discover, discover_stress
+    from boxcheck.registry import unknown as unknown_finding
+
+    discover()
+    discover_stress()
+    finding = msgspec.structs.replace(
+        unknown_finding(BOX, "the process that looks beside the workers is gone"), check="stress.safety")
+    want = load_profile("generic")
+    assert not decides(finding, want)
+    assert decides(msgspec.structs.replace(finding, cause="guard-gone:box"), want)

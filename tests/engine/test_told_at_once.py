@@ -215,3 +215,17 @@ def test_only_is_a_part_and_is_told_before(tmp_path: Path) -> None:
         verdict = reader.verdict()
     assert verdict is not None
     assert verdict.not_run > 0
+
+
+def test_rows_that_are_gone_when_a_run_ends_are_missed_then_and_not_only_when_it_is_judged_again(tmp_path: Path) -> None:
+    import sqlite3
+    from contextlib import closing
+
+    burn = burn_of(tmp_path, COOL)
+    for number in range(3):
+        burn._store.event("device-left", f"device {number} left")
+    assert "not whole" not in burn._verdict().reason
+    with closing(sqlite3.connect(burn._store.path)) as base, base:
+        base.execute("DELETE FROM events WHERE id = 1")
+    assert burn._verdict().reason.startswith("the store is not whole: 1 event is missing; ")
+    burn._store.end("stopped", outcome="unknown")

@@ -497,3 +497,30 @@ def test_two_warm_ups_are_told_apart_however_often_the_first_is_made_again(tmp_p
     run.store.end_phase(number, StressResults(module="copy", gpus=(), samples=(), troubles=(), ended=()))
     with RunReader(run.end()) as reader:
         assert undone(steps, reader.phases()) == [2, 3]
+
+
+# What is lacking is said whatever decides
+
+
+def test_a_part_that_no_certain_profile_judges_says_what_is_lacking(tmp_path: Path) -> None:
+    run = Run(tmp_path, (BEFORE, COPY, COOL, AFTER), certain=False)
+    run.doctor("doctor before")
+    run.copies(ends=False)
+    reason = reason_of(run, stopped="stopped by SIGTERM")
+    assert reason.startswith("no profile says what this machine must be; it was stopped before its end")
+    assert "copy did not come to its end; cool-down, doctor after never began" in reason
+
+
+def test_a_part_that_failed_says_what_is_lacking_and_has_failed(tmp_path: Path) -> None:
+    run = Run(tmp_path, (COPY, AFTER, COOL))
+    run.copies(bad=100)
+    run.doctor("doctor after", BROKEN)
+    verdict = judged(run.end(stopped="stopped by SIGTERM"))
+    assert (verdict.outcome, verdict.partial) == (Outcome.FAIL, False)
+    assert verdict.reason.endswith("; it was stopped before its end; cool-down never began")
+
+
+def test_a_whole_run_lacks_nothing_whoever_judges_it(tmp_path: Path) -> None:
+    verdict = judged(whole(tmp_path, certain=False).end())
+    assert (verdict.outcome, verdict.partial, verdict.not_run) == (Outcome.UNKNOWN, False, 0)
+    assert verdict.reason == "no profile says what this machine must be"

@@ -6,28 +6,36 @@ from typing import Any
 
 import pytest
 
+from boxcheck.engine.modules import Wanted, run_together
+from boxcheck.engine.plan import WARM_UP, plan_for, plan_from
+from boxcheck.engine.supervise import list_devices
 from boxcheck.engine.watch import vendor_of
 from boxcheck.model import Bdf, Finding, Outcome, Unread
 from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.links import Link, LinkEnd, Links
 from boxcheck.profile import Profile, load_profile
-from boxcheck.registry import discover, discover_stress
+from boxcheck.registry import STRESSES, discover, discover_stress
 from boxcheck.stress import (
     Sample,
     StressResults,
     collective_ring,
     copy,
+    host_cpu,
+    host_memory_room,
+    host_nvme,
     matmul_rate_checks,
     p2p_fabric,
     runtime,
+    vram_passes,
     watched_links,
     whole_checks,
 )
 from boxcheck.stress import power_pulse as power_pulse_module
 from boxcheck.stress.growth import Fall
 from boxcheck.stress.link_routes import Hop, LinkMap
+from boxcheck.stress.options import options_of
 from boxcheck.stress.runtime import RuntimeGpus
-from boxcheck.stress.shrinking import USUAL
+from boxcheck.stress.shrinking import HOST, HOST_ELEMENTS, PART_OF_HOST, USUAL
 from boxcheck.stress.tally import Watching
 from tests.stress.every_check import device, results, sample, shown
 
@@ -158,7 +166,9 @@ def size_of(module: str, options: dict[str, str], pulses: int | None = None, **c
 
 @pytest.mark.parametrize(("module", "option", "enough", "little"), [
     ("copy", "megabytes", "256", "255"), ("p2p", "megabytes", "64", "1"), ("collective", "megabytes", "256", "1"),
-    ("vram", "megabytes", "19661", "19660"), ("vram", "rest", "1", "0"), ("power-pulse", "duty", "0.5", "0.05")])
+    ("vram", "megabytes", "19661", "19660"), ("vram", "rest", "10", "9.9"), ("vram", "rest", "60", "0.001"),
+    ("matmul", "elements", "fp32,tf32,int8,fp16,bf16,e4m3", "fp32"), ("matmul", "phase", "power", "exact"),
+    ("power-pulse", "duty", "0.5", "0.05")])
 def test_an_option_that_makes_a_test_smaller_is_no_pass_of_a_gpu(module: str, option: str, enough: str, little: str) -> None:
     assert size_of(module, {option: enough}).outcome is Outcome.PASS
     found = size_of(module, {option: little})
@@ -166,6 +176,60 @@ def test_an_option_that_makes_a_test_smaller_is_no_pass_of_a_gpu(module: str, op
     assert f"option {option}={little} " in found.says
     assert found.help
     assert size_of(module, {option: little}, is_gpu=False).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(("module", "option", "enough", "little"), [
+    ("dram", "megabytes", "12288", "1"), ("dram", "percent", "50", "1"), ("dram", "spare", "0", "1"),
+    ("cpu", "spare", "0", "1"), ("cpu", "elements", "fp32,fp64", "fp64"), ("cpu", "threads", "all", ""),
+    ("nvme", "scratch_mib", "1024", "1"), *((module, "size", "", "test") for module in sorted(HOST))])
+def test_an_option_that_makes_a_test_of_the_host_smaller_is_no_pass(
+    module: str, option: str, enough: str, little: str
+) -> None:
+    host: dict[str, Any] = {"backend": "cpu", "arch": "cpu", "is_gpu": False, "memory_bytes": 24 << 30}
+    for word, outcome in ((enough, Outcome.PASS), (little, Outcome.UNKNOWN)):
+        if word:
+            assert size_of(module, {option: word}, **host).outcome is outcome
+    assert size_of(module, {}, **host).outcome is Outcome.PASS
+
+
+def test_memory_that_is_asked_for_is_held_against_what_was_available() -> None:
+    taken = [sample("dram.address.node0", "cpu:0", notes={"available_bytes": 4 << 30})]
+    for word, outcome in (("2048", Outcome.PASS), ("2047", Outcome.UNKNOWN)):
+        made = results("dram", taken, gpus=[device(0, backend="cpu", is_gpu=False)], options={"megabytes": word})
+        (found,) = whole_checks.size(made[StressResults], NONE)
+        assert found.outcome is outcome
+
+
+def test_one_kernel_alone_and_a_missing_type_that_only_some_gpus_have_are_told() -> None:
+    assert size_of("matmul", {"kernel": "portable-fp32"}).says == "option kernel=portable-fp32 leaves out every other kernel"
+    most = {"elements": "bf16,fp16,int8,tf32,fp32"}
+    assert size_of("matmul", most).says.endswith(" leaves out e4m3")
+    assert size_of("matmul", most, arch="sm_80").outcome is Outcome.PASS
+
+
+def test_what_a_plan_makes_by_itself_is_as_it_is_meant() -> None:
+    host = device(0, backend="cpu", arch="cpu", is_gpu=False)
+    for seconds in (120.0, 28800.0):
+        plan = plan_for(seconds, "x", gpus=2, peers=2, known=sorted(STRESSES), only=())
+        for step in (one for one in plan.steps if one.modules):
+            for module in step.modules:
+                made = results(module, gpus=[host if module in HOST else device(0)], warm_up=step.name == WARM_UP,
+                               options=options_of(module, step.options))[StressResults]
+                assert [one.outcome for one in whole_checks.size(made, NONE)] == [Outcome.PASS], (step, module)
+
+
+def test_a_plan_of_small_tests_is_told_step_by_step() -> None:
+    plan = plan_from('name = "x"\n[[step]]\nmodule = "dram"\nminutes = 1\noptions = { percent = "1" }', "x", sorted(STRESSES))
+    assert size_of("dram", dict(plan.steps[0].options), backend="cpu", is_gpu=False).outcome is Outcome.UNKNOWN
+
+
+def test_cores_that_the_engine_leaves_free_are_no_option_of_the_user() -> None:
+    host = list_devices("cpu")
+    assert isinstance(host, tuple)
+    (_, _), (cpu, _) = run_together([STRESSES["wake"], STRESSES["cpu"]], host[:1], {}, Wanted(
+        modules=("wake", "cpu"), seconds=0.3, backend="cpu", environment={"OPENBLAS_NUM_THREADS": "1"}))
+    assert "spare" not in cpu.options
+    assert [one.outcome for one in whole_checks.size(cpu, NONE)] == [Outcome.PASS]
 
 
 def test_a_pulse_or_two_are_no_common_step() -> None:
@@ -179,3 +243,8 @@ def test_what_is_usual_is_what_the_modules_take() -> None:
         ("copy", "megabytes"): copy.FULL_BYTES >> 20, ("p2p", "megabytes"): p2p_fabric.FULL_BYTES >> 20,
         ("collective", "megabytes"): collective_ring.FULL_BYTES >> 20}
     assert USUAL["power-pulse", "duty"] == power_pulse_module.DUTY
+    assert USUAL["vram", "rest"] == vram_passes.REST_SECONDS
+    assert (USUAL["dram", "percent"], PART_OF_HOST) == (host_memory_room.HALF, host_memory_room.HALF / 100)
+    assert USUAL["nvme", "scratch_mib"] == host_nvme.SCRATCH_MIB
+    assert HOST_ELEMENTS == host_cpu.ELEMENTS
+    assert {name for name, module in STRESSES.items() if module.scope == "host"} == HOST
