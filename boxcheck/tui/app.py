@@ -4,15 +4,15 @@ judges, and leaving it never ends a run."""
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 
-import msgspec
 from textual import work
 from textual.await_complete import AwaitComplete
 from textual.message import Message
 from textual.screen import Screen
 
-from boxcheck.model import Outcome
 from boxcheck.store.errors import StoreError
 from boxcheck.tui.base import BoxcheckBase, Look, Means
 from boxcheck.tui.feed import Feed, Later, ReplayFeed
@@ -23,10 +23,19 @@ from boxcheck.tui.screens.dialogs import AskAccount, AskStop
 from boxcheck.tui.screens.gpu import GpuScreen
 from boxcheck.tui.screens.link import LinkScreen
 from boxcheck.tui.screens.runs import OpenRun
+from boxcheck.tui.unheard import lost, unheard
 from boxcheck.tui.widgets.gpus import GpuTable
 from boxcheck.tui.widgets.panes import OpenLink
 
 EVERY_SECONDS = 0.5
+LATE_SECONDS = 3.0
+"""A frame that is later than that is missed, and what is shown is no longer called live."""
+AGAIN_SECONDS = 2.0
+"""After that a run that could not be read is tried once more."""
+NOT_TOLD = {
+    "nobody": "nobody works on this run any more",
+    "not permitted": "not permitted: the run is another user's, who can end it"}
+"""By what `stop` gives."""
 
 
 class FrameCame(Message):
@@ -48,35 +57,34 @@ class Lost(Message):
         self.why, self.feed = why, feed
 
 
-def lost(frame: Frame | None, why: str, path: str) -> Frame:
-    """What was last known, and that it is no more."""
-    if frame is not None:
-        return msgspec.structs.replace(frame, live=False, lost=why)
-    return Frame(
-        run=path, kind="", box="", profile="", state="crashed", live=False, seconds=0.0, planned_seconds=None,
-        outcome=Outcome.UNKNOWN, over=True, reason=why, phases=(), doing="", total_watts=None, watts_of=0, gpus=(),
-        host=None, matrices=(), events=(), events_before=0, problems=(), lost=why)
-
-
 class BoxcheckApp(BoxcheckBase[str]):
     """`exit` gives the path of the run that was shown last; whoever started it prints its account afterwards."""
 
     def __init__(
         self, feed: Feed, *, opens: Callable[[str], Feed], means: Means, look: Look | None = None,
-        stop: Callable[[str], bool] | None = None, every_seconds: float = EVERY_SECONDS,
+        stop: Callable[[str], str] | None = None, every_seconds: float = EVERY_SECONDS,
     ) -> None:
-        """`opens` makes the feed of another run; `stop` asks the engine of a run to come to an end."""
+        """`opens` makes the feed of another run; `stop` asks the engine of a run to come to an end, and says `told`,
+        `nobody` or `not permitted`; StoreError where the run cannot be read."""
         super().__init__(means, look or Look())
         self._opens = opens
         self.feed, self._stop_run, self._every = feed, stop, every_seconds
         self.frame: Frame | None = None
+        """What is shown."""
+        self._frame: Frame | None = None
+        """What came last; what is shown is more cautious when it is old."""
         self._stopping = False
+        self._given, self._dropped = feed, list[Feed]()
+        """The feed that whoever started it closes; those that are closed when nobody reads them."""
+        self._came, self._late = time.monotonic(), max(LATE_SECONDS, 2 * every_seconds)
+        """When the newest frame came; how old it may be."""
         self._over = threading.Event()
         self._now = threading.Event()
         """A frame is wanted before its time: a key was pressed that changes what is shown."""
 
     def on_mount(self) -> None:
         self.push_screen(BurnScreen())
+        self.set_interval(min(1.0, self._late / 3), self._mind)
         self._follow()
 
     def stored_run(self) -> str | None:
@@ -84,31 +92,65 @@ class BoxcheckApp(BoxcheckBase[str]):
 
     @work(thread=True, exit_on_error=False)
     def _follow(self) -> None:
+        broken: Feed | None = None
         while not self._over.is_set():
             feed = self.feed
             try:
-                if isinstance(feed, Later):
-                    feed = self._open_first(feed)
+                feed = self._opened(feed, again=feed is broken)
                 self.post_message(FrameCame(feed.look(), feed))
-            except StoreError as error:
-                self.post_message(Lost(str(error), feed))
-                while feed is self.feed and not self._over.wait(0.2):
+                broken = None
+            except Exception as error:  # noqa: BLE001  a thread that dies leaves its last frame standing as live
+                broken = feed
+                self.post_message(Lost(_words(error), feed))
+                until = time.monotonic() + AGAIN_SECONDS
+                while feed is self.feed and time.monotonic() < until and not self._over.wait(0.1):
                     pass
-                continue
-            self._now.wait(self._every)
-            self._now.clear()
+            else:
+                self._now.wait(self._every)
+                self._now.clear()
+            self._close_dropped()
+        if self.feed is not self._given:
+            self._dropped.append(self.feed)
+        self._close_dropped()
 
-    def _open_first(self, later: Later) -> Feed:
-        feed = later.opened()
-        if self.feed is later:  # else another run was chosen meanwhile
-            self.feed = feed
-        return feed
+    def _opened(self, feed: Feed, *, again: bool) -> Feed:
+        """What is read. After a look that broke off in the middle, what was summed up so far is not relied on."""
+        if isinstance(feed, Later):
+            found = feed.opened()
+        elif again and not isinstance(feed, ReplayFeed):
+            found = self._opens(feed.path)
+        else:
+            return feed
+        if self.feed is feed:  # else another run was chosen meanwhile
+            self.feed = found
+            self._drop(feed)
+        else:
+            self._drop(found)
+        return found
+
+    def _drop(self, feed: Feed) -> None:
+        if feed is not self.feed:
+            self._dropped.append(feed)
+
+    def _close_dropped(self) -> None:
+        """By the thread that reads them, between two looks."""
+        while self._dropped:
+            with suppress(Exception):  # it may be as broken as it likes
+                self._dropped.pop().close()
+
+    def _mind(self) -> None:
+        """Says that frames stay away; a thread that hangs in a disk cannot."""
+        quiet = time.monotonic() - self._came
+        if self._frame is not None and self._frame.live and quiet > self._late:
+            self.frame = unheard(self._frame, quiet)
+            self._show()
 
     def on_frame_came(self, message: FrameCame) -> None:
         if message.feed is not self.feed:
             return
         ended = self.frame is not None and self.frame.live and not message.frame.live
-        self.frame = message.frame
+        self.frame = self._frame = message.frame
+        self._came = time.monotonic()
         self._show()
         if ended and self._stopping:
             self._stopping = False
@@ -117,7 +159,7 @@ class BoxcheckApp(BoxcheckBase[str]):
     def on_lost(self, message: Lost) -> None:
         """What was shown is of the past from now on, and the screen says so."""
         if message.feed is self.feed:
-            self.frame = lost(self.frame, message.why, message.feed.path)
+            self.frame = self._frame = lost(self._frame, message.why, message.feed.path)
             self._show()
 
     def on_gpu_table_opened(self, message: GpuTable.Opened) -> None:
@@ -147,17 +189,42 @@ class BoxcheckApp(BoxcheckBase[str]):
         if self.frame is not None and hasattr(screen, "show"):
             screen.show(self.frame, self.glyphs)
 
+    @property
+    def can_stop(self) -> bool:
+        """Whether a run goes on that could be ended."""
+        return (
+            self._stop_run is not None and self.frame is not None and self.frame.live
+            and not isinstance(self.feed, ReplayFeed))
+
     def action_stop(self) -> None:
-        if self._stop_run is None or self.frame is None or not self.frame.live or isinstance(self.feed, ReplayFeed):
+        if not self.can_stop:
             self.notify("no run goes on here that could be ended", markup=False)
             return
         self.push_screen(AskStop(), self._answered)
 
     def _answered(self, yes: bool | None) -> None:
-        if yes and self._stop_run is not None:
-            self._stopping = self._stop_run(self.feed.path)
-            told = "the load ends; doctor looks once more, then the verdict comes"
-            self.notify(told if self._stopping else "nobody works on this run any more", markup=False)
+        if yes:
+            self._tell_to_stop(self.feed.path)
+
+    @work(thread=True, exit_on_error=False)
+    def _tell_to_stop(self, path: str) -> None:
+        """In a thread: it reads the store, which may lie on a disk that hangs."""
+        if self._stop_run is None:
+            return
+        try:
+            said = self._stop_run(path)
+        except Exception as error:  # noqa: BLE001  said, and the screen stays
+            self.call_from_thread(
+                self.notify, f"the run was not told to stop: {_words(error)}", severity="error", markup=False)
+            return
+        self.call_from_thread(self._told_to_stop, said)
+
+    def _told_to_stop(self, said: str) -> None:
+        self._stopping = said == "told"
+        told = "the load ends; doctor looks once more, then the verdict comes"
+        self.notify(
+            told if self._stopping else NOT_TOLD.get(said, said), severity="information" if self._stopping else "error",
+            markup=False)
 
     def on_open_run(self, message: OpenRun) -> None:
         self._change_feed(message.path)
@@ -166,13 +233,17 @@ class BoxcheckApp(BoxcheckBase[str]):
     def _change_feed(self, path: str) -> None:
         try:
             feed = self._opens(path)
-        except StoreError as error:
-            self.call_from_thread(self.notify, str(error), severity="error", markup=False)
+        except Exception as error:  # noqa: BLE001  said, and the run of before stays
+            self.call_from_thread(self.notify, _words(error), severity="error", markup=False)
             return
         self.call_from_thread(self._take_feed, feed)
 
     def _take_feed(self, feed: Feed) -> None:
-        self.feed, self.frame = feed, None
+        before, self.feed = self.feed, feed
+        if before is not self._given:
+            self._drop(before)
+        self.frame = self._frame = None
+        self._came = time.monotonic()
         self._now.set()
         while len(self.screen_stack) > 2:
             self.pop_screen()
@@ -200,3 +271,10 @@ class BoxcheckApp(BoxcheckBase[str]):
     def on_unmount(self) -> None:
         self._over.set()
         self._now.set()
+
+
+def _words(error: Exception) -> str:
+    """In one line; of what is no error of a store also what it is."""
+    said = " ".join(str(error).split())
+    return said if isinstance(error, StoreError) and said else f"{type(error).__name__}: {said}" if said else (
+        type(error).__name__)

@@ -63,7 +63,7 @@ def _value(one: Finding | None) -> str:
     value = one.measured.value
     shown = str(value)
     if isinstance(value, float):
-        shown = figure(value) if value == 0 or abs(value) >= 0.01 else f"{value:.1e}"
+        shown = figure(value)
     mark = "" if one.outcome is Outcome.PASS else f"  {one.outcome.value}"
     return f"{shown} {one.measured.unit}{mark}"
 

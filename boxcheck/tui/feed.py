@@ -262,6 +262,8 @@ class ReplayFeed:
         self._waiting: list[tuple[int, float, StoredSample | Reading]] = []
         self._told = 0
         self._judged: set[int] = set()
+        self._took_rest = False
+        """Whether findings of no phase were taken, which are those on the run as a whole."""
         self._at, self._looked = at, self._clock()
 
     def _end_reading(self) -> None:
@@ -290,7 +292,8 @@ class ReplayFeed:
             self._at = min(self.ended_seconds, self._at + (now - self._looked) * self.speed)
         self._looked = now
         at = self._at
-        self._state.play("paused" if self.paused else f"{self.speed:g}x")
+        ended = at >= self.ended_seconds
+        self._state.play("paused" if self.paused else f"{self.speed:g}x", ended=ended)
         phases = [one for one in (_as_of(phase, at, self._cut_at(phase)) for phase in self._phases) if one is not None]
         self._state.take_run(self._run, phases)
         until = next((place for place, one in enumerate(self._events) if one.at.seconds > at), len(self._events))
@@ -300,12 +303,15 @@ class ReplayFeed:
             if one.ended is not None and one.plan.number not in self._judged:
                 self._judged.add(one.plan.number)
                 self._state.take_findings(self._reader.findings(one.plan.number), doctor=is_doctor(one))
+        if ended and not self._took_rest:
+            self._took_rest = True
+            self._state.take_findings(self._reader.findings(0))
         for record in self._due(at):
             if isinstance(record, StoredSample):
                 self._state.take_sample(record)
             else:
                 self._state.take_reading(record)
-        return self._state.frame(at, live=True)
+        return self._state.frame(at, live=not ended)
 
     def _cut_at(self, phase: Phase) -> float:
         """When a phase that did not come to its end was cut off at the latest: when another began, or at the end."""

@@ -38,10 +38,19 @@ class Found:
         """`boxcheck.judge` over them, and its one reason; no reason beside a pass."""
         if self._changed and (every := self.every):
             verdict = judge(every, self._want, profile_certain=self._certain)
-            leading = next((one.title for one in verdict.problems if one.outcome is verdict.outcome), verdict.reason)
-            self._judged = (verdict.outcome, "" if verdict.outcome is Outcome.PASS else leading)
+            self._judged = (
+                verdict.outcome,
+                "" if verdict.outcome is Outcome.PASS else self.leading(verdict.outcome) or verdict.reason)
         self._changed = False
         return self._judged
+
+    def leading(self, outcome: Outcome) -> str:
+        """What leads to that outcome: the title of the first problem, else the words of a finding that decides; empty
+        where nothing does."""
+        found = judge(self.every, self._want, profile_certain=self._certain)
+        titles = [one.title for one in found.problems if one.outcome is outcome]
+        words = [f"{one.subject}: {one.says}" for one in self.every if one.outcome is outcome and one.blocker]
+        return next(iter((*titles, *words)), "")
 
     def problems(self) -> tuple[Problem, ...]:
         """All that did not pass, what is required first; of each check and part the gravest and then the latest."""

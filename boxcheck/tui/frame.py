@@ -22,6 +22,11 @@ GpuState = Literal["ok", "marginal", "fail", "unknown", "waiting", "working", "s
 RunState = Literal["running", "finished", "stopped", "crashed"]
 
 
+def is_old(age_seconds: float | None) -> bool:
+    """Whether a reading of that age is too old to be shown as one of the frame's moment; None: there was none."""
+    return age_seconds is None or age_seconds > SILENT_SECONDS
+
+
 class Held(msgspec.Struct, frozen=True):
     """Why clocks are held down, and whether that is an emergency."""
 
@@ -44,6 +49,11 @@ class LinkView(msgspec.Struct, frozen=True, kw_only=True):
     """Whether anything counts there: without it no error is no zero."""
     gone: bool
     age_seconds: float
+    """At the frame's moment."""
+
+    @property
+    def is_stale(self) -> bool:
+        return is_old(self.age_seconds)
 
     @property
     def low(self) -> bool:
@@ -91,11 +101,13 @@ class GpuRow(msgspec.Struct, frozen=True, kw_only=True):
     checked: int
     """How much was verified since this view began to follow."""
     told_seconds: float | None
-    """How old the newest reading of it is; None where there was none."""
+    """How old the newest reading of it is at the frame's moment; None where there was none. That its instruments tell
+    nothing is no reading."""
 
-    def is_stale(self, live: bool) -> bool:
-        """Whether its readings are too old to be shown as if they were of now."""
-        return live and (self.told_seconds is None or self.told_seconds > SILENT_SECONDS)
+    @property
+    def is_stale(self) -> bool:
+        """Whether its readings are too old to be shown as if they were of the frame's moment."""
+        return is_old(self.told_seconds)
 
     @property
     def percent(self) -> float | None:
@@ -124,6 +136,10 @@ class HostRow(msgspec.Struct, frozen=True, kw_only=True):
     told_seconds: float | None
     rates: tuple[tuple[str, float, str, float], ...] = ()
     """Of host modules: name, value, unit, age in seconds."""
+
+    @property
+    def is_stale(self) -> bool:
+        return is_old(self.told_seconds)
 
 
 class PhaseView(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,6 +240,8 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """How fast it is played again; empty where it is not."""
     lost: str = ""
     """Why the store can no longer be read; all of it is of before then."""
+    unheard_seconds: float = 0.0
+    """For how long no newer frame has come of a run that goes on, where one is due; 0 where it is not late."""
 
     @property
     def as_of(self) -> str:
@@ -236,8 +254,15 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(row for row in self.gpus if row.state in ("silent", "lost"))
 
     @property
+    def proven(self) -> Outcome:
+        """`outcome`, and of a run that goes on no pass while it is not known what all GPUs do."""
+        doubtful = not self.over and self.outcome is Outcome.PASS and (self.untold or self.unheard_seconds)
+        return Outcome.UNKNOWN if doubtful else self.outcome
+
+    @property
     def fraction(self) -> float | None:
-        return min(1.0, self.seconds / self.planned_seconds) if self.planned_seconds else None
+        """How far it is by its plan; None where none is known, or it is over."""
+        return None if self.over else min(1.0, self.seconds / self.planned_seconds) if self.planned_seconds else None
 
     @property
     def phase(self) -> PhaseView | None:

@@ -60,13 +60,15 @@ def word_of(frame: Frame) -> str:
         return "CRASHED"
     if frame.over and frame.state == "stopped" and frame.outcome is not Outcome.FAIL:
         return "STOPPED"
-    return (FINAL if frame.over else WORD)[frame.outcome]
+    return (FINAL if frame.over else WORD)[frame.proven]
 
 
 def reason_of(frame: Frame) -> str:
     """The one reason beside the word, and who tells nothing: a word that is good so far never stands alone then."""
     if frame.lost:
         return f"the store can no longer be read: {frame.lost}"
+    if frame.unheard_seconds:
+        return "; ".join(filter(None, (f"nothing read for {frame.unheard_seconds:.0f} s", frame.reason)))
     untold = untold_of(frame)
     return f"{untold}; {frame.reason}" if frame.outcome is Outcome.PASS and untold and frame.reason else "; ".join(
         filter(None, (frame.reason, untold)))
@@ -75,18 +77,19 @@ def reason_of(frame: Frame) -> str:
 def untold_of(frame: Frame) -> str:
     """`PCIE7: no reading for 41 s`; empty where all GPUs tell what they should."""
     rows = [row for row in frame.untold if not row.place or row.place not in frame.reason]  # that says it already
-    if not frame.live or not rows:
+    if not rows:
         return ""
     if len(rows) == 1:
         return f"{rows[0].place}: {rows[0].why}"
     places = ", ".join(row.place for row in rows)
-    return f"{len(rows)} of {len(frame.gpus)} GPUs tell nothing: {places}"
+    tell = "tell nothing" if frame.live else "told nothing at the end"
+    return f"{len(rows)} of {len(frame.gpus)} GPUs {tell}: {places}"
 
 
 def style_of(frame: Frame) -> Style:
     if frame.lost or (frame.over and frame.state != "finished" and frame.outcome is not Outcome.FAIL):
         return "$unknown"
-    return OF_OUTCOME[frame.outcome]
+    return OF_OUTCOME[frame.proven]
 
 
 def moment(seconds: float) -> str:
@@ -114,9 +117,11 @@ def spark(values: Sequence[float | None], top: float | None, glyphs: Glyphs) -> 
 
 
 def figure(value: float | None) -> str:
-    """Four digits; a dash where nothing was measured."""
+    """Three or four significant digits, however small it is; a dash where nothing was measured."""
     if value is None:
         return "-"
+    if 0 < abs(value) < 1:
+        return f"{value:.4g}"
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 

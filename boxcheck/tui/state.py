@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from boxcheck.engine.failing_events import fails
 from boxcheck.engine.progress import place_of
 from boxcheck.gpu import GpuInfo
 from boxcheck.model import Bdf, Finding, Outcome, Unread, worst
@@ -22,7 +23,6 @@ from boxcheck.telemetry.readings import GpuReading, GpuSilent, HostReading, Link
 from boxcheck.tui.found import Found
 from boxcheck.tui.frame import (
     GRAVE_HOLDS,
-    SILENT_SECONDS,
     EventRow,
     Frame,
     GpuRow,
@@ -31,6 +31,7 @@ from boxcheck.tui.frame import (
     HostRow,
     LinkView,
     PhaseView,
+    is_old,
 )
 from boxcheck.tui.link_state import LinkState
 from boxcheck.tui.matrix import beside
@@ -59,8 +60,10 @@ class State:
         self.phases: tuple[Phase, ...] = ()
         self._infos: dict[str, GpuInfo] = {}
         self._slots: dict[str, str] = {}
-        self._gpu: dict[str, tuple[float, GpuReading | GpuSilent]] = {}
-        """By address: when, and what."""
+        self._gpu: dict[str, tuple[float, GpuReading]] = {}
+        """By address: when it was read last, and what."""
+        self._silent: dict[str, GpuSilent] = {}
+        """By address: that its instruments told nothing, where that is newer."""
         self._links: dict[Bdf, LinkState] = {}
         self._host: tuple[float, HostReading] | None = None
         self._rates: dict[tuple[str, str], deque[tuple[float, float]]] = {}
@@ -74,7 +77,7 @@ class State:
         self._event_faults: dict[str, str] = {}
         self._plan: Mapping[str, Any] = run.info.plan if isinstance(run.info.plan, dict) else {}
         self._found = Found(want, certain=bool(self._plan.get("certain", True)))
-        self._played = ""
+        self._played, self._ended = "", False
         self.last_seconds = 0.0
         """Of the newest record."""
         self._transfers: list[Sample] = []
@@ -96,7 +99,7 @@ class State:
             self._events.append(EventRow(
                 number=one.number, seconds=one.at.seconds, severity=one.severity, kind=one.kind, subject=one.subject,
                 says=one.says))
-            if one.severity == "fail":
+            if fails(one, self._want):
                 for subject in one.subject.split(", "):
                     self._event_faults.setdefault(subject, one.says)
             if one.kind == "wrong-result" and isinstance(one.data, dict):
@@ -133,8 +136,11 @@ class State:
     def take_reading(self, one: Reading) -> None:
         at = one.monotonic_seconds - self._base()
         self.last_seconds = max(self.last_seconds, at)
-        if isinstance(one, (GpuReading, GpuSilent)):
+        if isinstance(one, GpuReading):
             self._gpu[one.bdf] = (at, one)
+            self._silent.pop(one.bdf, None)
+        elif isinstance(one, GpuSilent):
+            self._silent[one.bdf] = one
         elif isinstance(one, LinkReading):
             self._links.setdefault(one.bdf, LinkState()).take(one, at)
         else:
@@ -153,40 +159,51 @@ class State:
     def frame(self, now: float, *, live: bool) -> Frame:
         """`now`: seconds since the run began."""
         outcome, reason = self._verdict()
-        over = self.run.state != "running" and not self._played
-        gpus = tuple(self._row(number, info, now, live) for number, info in enumerate(self._infos.values()))
+        # Nothing is read while doctor looks once more: what is over is as old as it was when the last record came.
+        read = now if live else min(now, self.last_seconds)
+        gpus = tuple(self._row(number, info, now, read, live) for number, info in enumerate(self._infos.values()))
         names = _step_names(self._plan)
         at = place_of(self.phases, names)[0] if names else -1
-        powered = [row.watts for row in gpus if row.watts is not None and (not live or _fresh(row.told_seconds))]
+        powered = [row.watts for row in gpus if row.watts is not None and not row.is_stale]
         name = self.run.info.profile
         return Frame(
             run=self.run.info.id or self.run.path.rpartition("/")[2].rpartition(".")[0], kind=self.run.info.kind,
             box=self.run.info.box, profile=f"{name.name} r{name.revision}" if name else "no profile",
             state=self.run.state, live=live, seconds=max(0.0, now),
-            planned_seconds=_planned(self._plan), outcome=outcome, over=over,
+            planned_seconds=_planned(self._plan), outcome=outcome, over=self._over,
             reason=reason, phases=tuple(self._phase_view(one, now) for one in self.phases), doing=self._doing(),
             step=at + 1, steps=len(names),
-            total_watts=sum(powered) if powered else None, watts_of=len(powered), gpus=gpus, host=self._host_row(now),
+            total_watts=sum(powered) if powered else None, watts_of=len(powered), gpus=gpus, host=self._host_row(read),
             matrices=self._transfer_matrices(), events=tuple(self._events),
             events_before=self._event_count - len(self._events), problems=self._found.problems(),
             link_says=self._found.link_says(), judged=len(self._found.every), playing=self._played)
 
     def _verdict(self) -> tuple[Outcome, str]:
         """By the engine's own judge, over what it wrote so far; the run's own where it ended."""
-        over = self.run.state != "running" and not self._played
-        if over and self.run.end is not None and self.run.end.outcome is not None:
-            return Outcome(self.run.end.outcome), self.run.end.reason
+        if self._over and self.run.end is not None and self.run.end.outcome is not None:
+            return self._ended_with(Outcome(self.run.end.outcome), self.run.end.reason)
         outcome, reason = self._found.verdict()
         if outcome is not Outcome.FAIL and self._event_faults:
             subject, says = next(iter(self._event_faults.items()))
             outcome, reason = Outcome.FAIL, f"{self._place(subject) or 'box'}: {says}"
-        if not over:
+        if not self._over:
             return outcome, reason
         cut = next((one.plan.name for one in reversed(self.phases) if one.state == "cut"), "")
         died = f"cut off{f' in {cut}' if cut else ''}; nobody works on it"
         if outcome is Outcome.FAIL:
             return outcome, f"{reason}; {died}"
         return Outcome.UNKNOWN, died
+
+    @property
+    def _over(self) -> bool:
+        """Whether its last word is known: it is over, and is not being played or was played to its end."""
+        return self.run.state != "running" and (not self._played or self._ended)
+
+    def _ended_with(self, outcome: Outcome, reason: str) -> tuple[Outcome, str]:
+        """The run's own verdict, led by what decided it where that is a part of the box and not that nobody looked."""
+        judged = outcome in (Outcome.FAIL, Outcome.MARGINAL) or self.run.state == "finished"
+        leading = self._found.leading(outcome) if judged and outcome is not Outcome.PASS else ""
+        return outcome, "; ".join(dict.fromkeys(filter(None, (leading, reason))))
 
     def _place(self, subject: str) -> str:
         """What a person calls the part of an event: its slot where that is known."""
@@ -195,9 +212,9 @@ class State:
             if info.bdf and (subject == info.bdf or subject in self._chains.get(Bdf(info.bdf), ()))]
         return self._slots.get(ways[0] if len(ways) == 1 else subject, subject)  # a bridge may be above several
 
-    def play(self, says: str) -> None:
-        """It is judged as it was at the time, and not by the run's end. `says`: how it is played."""
-        self._played = says
+    def play(self, says: str, *, ended: bool = False) -> None:
+        """It is judged as it was at the time, and by the run's end when it is there. `says`: how it is played."""
+        self._played, self._ended = says, ended
 
     def _doing(self) -> str:
         running = [one for one in self.phases if one.state in ("about", "running")]
@@ -210,12 +227,15 @@ class State:
             outcome=Outcome(one.end.outcome) if one.end and one.end.outcome else None,
             planned_seconds=one.plan.planned_seconds, seconds=end - one.started.seconds if one.started else None)
 
-    def _row(self, number: int, info: GpuInfo, now: float, live: bool) -> GpuRow:
+    def _row(self, number: int, info: GpuInfo, now: float, read: float, live: bool) -> GpuRow:
+        """`read`: the moment that readings are as old at as is shown."""
         at, reading = self._gpu.get(info.bdf or info.key, (None, None))
-        told = reading if isinstance(reading, GpuReading) else None
+        silent = self._silent.get(info.bdf or info.key)
+        told = None if silent else reading
+        age = None if at is None else max(0.0, read - at)
         heat = {name: value for name, value in _numbers(told.temperatures_celsius)} if told else {}
         last = self._last.get(info.key)
-        state, why = self._state_of(info, reading, None if at is None else now - at, live)
+        state, why = self._state_of(info, silent, age, live)
         power = told.power_instant_watts if told and isinstance(told.power_instant_watts, float) else (
             told.power_watts if told else None)
         return GpuRow(
@@ -230,14 +250,14 @@ class State:
             memory_celsius=heat.get("mem"), watts=_number(power),
             limit_watts=_number(told.power_limit_watts) if told else None,
             clock_mhz=_number(named(told.clocks_mhz, "gfx")) if told else None, fan=_fan(told),
-            held=_held(told), chain=self._chain(info, now), wrong=self._wrong.get(info.key, 0),
-            checked=self._checked.get(info.key, 0), told_seconds=None if at is None else max(0.0, now - at))
+            held=_held(told), chain=self._chain(info, read), wrong=self._wrong.get(info.key, 0),
+            checked=self._checked.get(info.key, 0), told_seconds=age)
 
     def _state_of(
-        self, info: GpuInfo, reading: GpuReading | GpuSilent | None, age: float | None, live: bool
+        self, info: GpuInfo, silent: GpuSilent | None, age: float | None, live: bool
     ) -> tuple[GpuState, str]:
-        if isinstance(reading, GpuSilent) and reading.state in ("lost", "reset-required"):
-            return "lost", reading.why.why
+        if silent is not None and silent.state in ("lost", "reset-required"):
+            return "lost", silent.why.why
         if any(link.gone for link in self._chain(info, 0.0)):
             return "lost", "its link reads all ones"
         mine = [one for one in self._found.every if one.blocker and self._is_of(one, info)]  # as the verdict
@@ -245,11 +265,9 @@ class State:
         fault = self._event_faults.get(info.key) or self._event_faults.get(info.bdf or "")
         if gravest is Outcome.FAIL or fault:
             return "fail", next((one.says for one in mine if one.outcome is Outcome.FAIL), fault or "")
-        working = any(
-            one.state == "running" and one.plan.module and info.key in (one.plan.devices or (info.key,))
-            for one in self.phases)
-        if live and working and info.bdf and info.is_gpu and not _fresh(age):
-            return "silent", "no reading yet" if age is None else f"no reading for {age:.0f} s"
+        working = self._works(info, live)
+        if working and info.bdf and info.is_gpu and (is_old(age) or (silent is not None and silent.state == "unread")):
+            return "silent", _silence(silent, age, live)
         if gravest in (Outcome.MARGINAL, Outcome.UNKNOWN):
             grave = next(one for one in mine if one.outcome is gravest)
             return ("marginal" if gravest is Outcome.MARGINAL else "unknown"), grave.says
@@ -260,6 +278,12 @@ class State:
         if not live and self.run.state != "finished":
             return "unknown", "the run did not come to its end"
         return "ok", ""
+
+    def _works(self, info: GpuInfo, live: bool) -> bool:
+        """Whether it is at work; when the run is over: whether it was in the last phase that put load on anything."""
+        loads = [one for one in self.phases if one.plan.module and one.started is not None]
+        running = [one for one in loads if one.state == "running"]
+        return any(info.key in (one.plan.devices or (info.key,)) for one in (running if live else loads[-1:]))
 
     def _is_of(self, one: Finding, info: GpuInfo) -> bool:
         if info.bdf is not None and one.subject.bdf is not None:
@@ -347,8 +371,11 @@ def _planned(plan: Mapping[str, Any]) -> float | None:
     return sum(float(one) for one in told if isinstance(one, (int, float))) or None
 
 
-def _fresh(age: float | None) -> bool:
-    return age is not None and age <= SILENT_SECONDS
+def _silence(silent: GpuSilent | None, age: float | None, live: bool) -> str:
+    """How long nothing was read of a GPU at work, and why."""
+    since = "no reading yet" if age is None and live else "no reading" if age is None else f"no reading for {age:.0f} s"
+    why = f": {silent.why.why}" if silent is not None else ""
+    return f"{'' if live else 'silent at the end, '}{since}{why}"
 
 
 def _number(value: object) -> float | None:

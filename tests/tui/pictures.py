@@ -37,7 +37,7 @@ THREADS_SECONDS = 1.5
 
 
 async def of_run(run: Burning, size: tuple[int, int], keys: tuple[str, ...], *, ascii: bool = False) -> str:
-    app = app_over(Still(run.path, frame_of(run)), ascii=ascii, color=not ascii, stop=lambda path: True)
+    app = app_over(Still(run.path, frame_of(run)), ascii=ascii, color=not ascii, stop=lambda path: "told")
     return await picture(app, size, keys, title="boxcheck", wait=THREADS_SECONDS)
 
 

@@ -57,7 +57,7 @@ def explain(id: str, columns: int) -> str:
 
 def app_over(
     feed: Feed, *, folder: str = "/nowhere", ascii: bool = False, light: bool = False, color: bool = True,
-    stop: Callable[[str], bool] | None = None, opens: Callable[[str], Feed] | None = None,
+    stop: Callable[[str], str] | None = None, opens: Callable[[str], Feed] | None = None,
     doctor: tuple[str, ...] = (), every_seconds: float = 60.0,
 ) -> BoxcheckApp:
     def same(path: str) -> Feed:

@@ -42,11 +42,11 @@ def top(app: BoxcheckApp | StartApp) -> type:
     return type(app.screen)
 
 
-def noting(stopped: list[str]) -> Callable[[str], bool]:
+def noting(stopped: list[str]) -> Callable[[str], str]:
     """Ends no run, and notes which it was asked to end."""
-    def stop(path: str) -> bool:
+    def stop(path: str) -> str:
         stopped.append(path)
-        return True
+        return "told"
 
     return stop
 
@@ -94,7 +94,7 @@ def test_every_key_of_the_run_screen(stills: Frames, tmp_path: Path) -> None:
             assert top(app) is BurnScreen
             assert stopped == []
             await press(pilot, "s", "y")
-            assert stopped == [feed.path]
+            await until(pilot, lambda: stopped == [feed.path])
             await press(pilot, "q")
         assert app.return_value == feed.path
 
@@ -519,7 +519,7 @@ def test_on_a_terminal_of_ascii_without_colour_no_screen_has_any(
     bad: list[tuple[object, str]] = []
 
     async def test() -> None:
-        app = app_over(stills("failing"), ascii=True, color=False, folder=str(tmp_path), stop=lambda path: True)
+        app = app_over(stills("failing"), ascii=True, color=False, folder=str(tmp_path), stop=lambda path: "told")
         async with on_screen(app, (100, 30)) as pilot:
             assert "FAILING" in text(app)
             assert "FAIL" in line_with(shown(app), "PCIE3")
@@ -583,7 +583,7 @@ def contrast(one: str, other: str) -> float:
 
 def test_names_that_want_to_be_markup_or_escapes_are_shown_inert(stills: Frames, tmp_path: Path) -> None:
     async def test() -> None:
-        app = app_over(stills("hostile"), folder=str(tmp_path), stop=lambda path: True)
+        app = app_over(stills("hostile"), folder=str(tmp_path), stop=lambda path: "told")
         async with on_screen(app, (120, 34)) as pilot:
             for keys in (("m",), ("l",), ("f",), ("enter",), ("l",), ("escape", "escape", "b"), ("b", "e")):
                 await press(pilot, *keys)
@@ -606,7 +606,8 @@ def test_what_is_silent_lost_or_old_is_said_and_not_shown_as_if_it_were_of_now(s
                 if name == "stale":
                     assert "silent 41 s" in row
                     bar = shown(app)[2]
-                    assert "PASSING" in bar
+                    assert "UNKNOWN" in bar
+                    assert "PASSING" not in bar
                     assert "PCIE7: no reading for 41 s" in bar  # the word stands alone at no time
                     assert " W " not in row
                     assert "6 of 7 GPUs" in text(app)

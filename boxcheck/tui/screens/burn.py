@@ -99,6 +99,7 @@ class BurnScreen(View):
         self.query_one(VerdictBar).show(frame, self.glyphs)
         self.query_one(GpuTable).show(frame, self.glyphs)
         self.query_one(HostLine).show(frame, self.glyphs)
+        self.query_one(Keys).show()
         for one in self.query(Pane):
             if one.parent is not None and not one.parent.has_class("hidden"):
                 one.show(frame, self.glyphs)

@@ -13,7 +13,7 @@ from boxcheck.tui.widgets.panes import link_errors, link_state
 def head(row: GpuRow, frame: Frame, glyphs: Glyphs, width: int) -> Content:
     places = plain("  ".join(filter(None, (row.slot, row.bdf, row.name, row.arch, row.serial))))
     now = []
-    if row.told_seconds is not None and not row.is_stale(frame.live):
+    if not row.is_stale:
         heat = (("core", row.core_celsius), ("junction", row.junction_celsius), ("memory", row.memory_celsius))
         for name, value in heat:
             if value is not None:
@@ -56,7 +56,7 @@ def link(row: GpuRow, frame: Frame, glyphs: Glyphs) -> Content:
         lead = "  " + ("" if depth == 0 else "   " * (depth - 1) + glyphs.tree[1])
         last = "  (the card)" if depth == len(row.chain) - 1 else ""
         lines.append(Content.assemble(
-            f"{lead}{one.bdf:<14} {link_state(one, frame.live):<9} errors ", *link_errors(one), (last, "$quiet")))
+            f"{lead}{one.bdf:<14} {link_state(one):<9} errors ", *link_errors(one), (last, "$quiet")))
     return Content("\n").join(lines)
 
 

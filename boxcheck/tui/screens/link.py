@@ -92,7 +92,7 @@ def _hop(link: LinkView, depth: int, count: int, frame: Frame, glyphs: Glyphs, w
         (f"   blamed, {blames[0].outcome.value}" if blames else "", style))
     had = "" if not link.low or link.best_gts is None else f"   it had x{link.best_width} {link.best_gts:g} in this run"
     lines = [head, Content.assemble(
-        (under, "$quiet"), f"{link_state(link, frame.live)}{_unit(link, frame.live)}", (had, "$marginal"),
+        (under, "$quiet"), f"{link_state(link)}{_unit(link)}", (had, "$marginal"),
         "   errors ", *link_errors(link))]
     for said in frame.link_says:
         if said.bdf == link.bdf:
@@ -113,8 +113,8 @@ def _quiet(text: str, lead: str, width: int) -> list[Content]:
     return [Content.styled(f"{lead}{line}", "$quiet") for line in filled(text, width - len(lead))]
 
 
-def _unit(link: LinkView, live: bool) -> str:
-    return " GT/s" if link.speed_gts and link_state(link, live) not in ("-", "gone") else ""
+def _unit(link: LinkView) -> str:
+    return " GT/s" if link.speed_gts and link_state(link) not in ("-", "gone") else ""
 
 
 def _said(one: Problem, lead: str, width: int) -> list[Content]:

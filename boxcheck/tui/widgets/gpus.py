@@ -37,7 +37,7 @@ def _gpu(row: GpuRow) -> bool:
 
 def _read(value: float | None, row: GpuRow, live: bool, unit: str = "") -> Cell:
     """Never the last value as if it were of now."""
-    return ("-", "$quiet") if value is None or row.is_stale(live) else (f"{value:.0f}{unit}", "")
+    return ("-", "$quiet") if value is None or row.is_stale else (f"{value:.0f}{unit}", "")
 
 
 def _rate(row: GpuRow, glyphs: Glyphs, live: bool) -> Cell:
@@ -59,7 +59,7 @@ def _spark(row: GpuRow, glyphs: Glyphs, live: bool) -> Cell:
 
 
 def _held(row: GpuRow, glyphs: Glyphs, live: bool) -> Cell:
-    if row.held is None or row.is_stale(live):
+    if row.held is None or row.is_stale:
         return ("-", "$quiet")
     grave = [one.says for one in row.held if one.grave]
     if grave:
@@ -68,8 +68,8 @@ def _held(row: GpuRow, glyphs: Glyphs, live: bool) -> Cell:
 
 
 def _link(row: GpuRow, glyphs: Glyphs, live: bool) -> Cell:
-    links = [link for link in row.chain if link.width]
-    if not links or row.is_stale(live):
+    links = [link for link in row.chain if link.width and not link.is_stale]
+    if not links:
         return ("-", "$quiet")
     least = min(links, key=lambda link: (link.width or 0) * (link.speed_gts or 0))
     low = any(link.low for link in links)
@@ -91,9 +91,9 @@ def _count(number: int) -> str:
 
 COLUMNS = (
     Column("slot", 8, 0, lambda row, glyphs, live: (plain(row.place)[:8], "bold"), left=True),
-    Column("rate", 7, 0, _rate),
+    Column("rate", 9, 0, _rate),
     Column("unit", 6, 0, lambda row, glyphs, live: (plain(row.unit) or "-", "$quiet"), left=True),
-    Column("of it", 5, 3, _percent, has=lambda row: row.percent is not None or (_gpu(row) and row.rate is None)),
+    Column("of exp.", 7, 3, _percent, has=lambda row: row.percent is not None or (_gpu(row) and row.rate is None)),
     Column("last 2 min", 16, 7, _spark, left=True),
     Column("core", 5, 1, lambda row, glyphs, live: _read(row.core_celsius, row, live), has=_gpu),
     Column("junc", 5, 8, lambda row, glyphs, live: _read(row.junction_celsius, row, live),
@@ -104,7 +104,7 @@ COLUMNS = (
     Column("limit", 11, 9, _held, left=True, has=_gpu),
     Column("clock", 8, 10, lambda row, glyphs, live: _read(row.clock_mhz, row, live, " MHz"), has=_gpu),
     Column("fan", 14, 12, lambda row, glyphs, live: (
-        (plain(row.fan) or "-", "$quiet") if not row.is_stale(live) else ("-", "$quiet")), left=True,
+        (plain(row.fan) or "-", "$quiet") if not row.is_stale else ("-", "$quiet")), left=True,
            has=lambda row: bool(row.fan)),
     Column("link", 8, 4, _link, left=True, has=_gpu),
     Column("errors", 7, 1, _errors, has=_gpu),
@@ -165,6 +165,8 @@ class GpuTable(Static, can_focus=True):
         told = units(frame.gpus)
         last = f"   {frame.as_of}" if frame.as_of else ""
         name = "GPUs" if any(row.bdf for row in frame.gpus) or not frame.gpus else "processor, no GPU"
+        if not frame.gpus:
+            return f"{name}{last}"
         return f"{name}   {told.pop() if len(told) == 1 else f'{len(frame.gpus)} devices'}{last}"
 
     def render(self) -> Content:

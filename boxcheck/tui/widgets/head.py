@@ -6,7 +6,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from boxcheck.checks.wording import clock
-from boxcheck.tui.frame import GONE_SECONDS, OLD_SECONDS, SILENT_SECONDS, Frame
+from boxcheck.model import Outcome
+from boxcheck.tui.frame import GONE_SECONDS, OLD_SECONDS, Frame
 from boxcheck.tui.look import Glyphs, bar, cut, plain, reason_of, style_of, word_of
 
 
@@ -50,7 +51,7 @@ class VerdictBar(Static):
         room = max(8, width - len(word) - len(right) - 6)
         reason = cut(reason, room)
         gap = max(2, width - len(word) - 2 - len(reason) - len(right) - 1)
-        weight = "bold $unknown" if frame.live and frame.untold and not frame.reason else ""
+        weight = "bold $unknown" if (frame.unheard_seconds or frame.untold) and frame.outcome is Outcome.PASS else ""
         self.update(Content.assemble(
             " ", (word, f"bold {style}"), "  ", (reason, weight), " " * gap, (right, "$quiet")), layout=False)
 
@@ -65,7 +66,7 @@ class VerdictBar(Static):
             of = f"{told} of {every} GPUs" if told < every else f"{told} GPU{'' if told == 1 else 's'}"
             parts.append(f"{of} {frame.total_watts:.0f} W")
         hot = max(
-            (row for row in frame.gpus if row.core_celsius is not None and not row.is_stale(frame.live)),
+            (row for row in frame.gpus if row.core_celsius is not None and not row.is_stale),
             key=lambda row: row.core_celsius or 0.0, default=None)
         if hot is not None and width >= 96:
             parts.append(f"hottest {plain(hot.place)} {hot.core_celsius:.0f} {glyphs.degree}")
@@ -83,7 +84,7 @@ class HostLine(Static):
             self.update(Content.styled(" host   nothing was read of it yet", "$quiet"), layout=False)
             return
         parts = []
-        if frame.live and host.told_seconds is not None and host.told_seconds > SILENT_SECONDS:
+        if host.told_seconds is not None and host.is_stale:
             parts.append(f"no reading for {host.told_seconds:.0f} s")
         else:
             if host.busy_percent is not None:

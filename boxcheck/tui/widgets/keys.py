@@ -19,16 +19,31 @@ class Keys(Static):
         self.screen.bindings_updated_signal.subscribe(self, lambda _: self._draw())
         self._draw()
 
+    def show(self) -> None:
+        """Again where it is another line than before: what can be done depends on the run."""
+        if self._found() != self._shown:
+            self._draw()
+
     def on_resize(self) -> None:
         self._draw()
 
-    def _draw(self) -> None:
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._shown: dict[str, str] = {}
+
+    def _found(self) -> dict[str, str]:
+        can_stop = getattr(self.app, "can_stop", True)
         found: dict[str, str] = {}
         for node in (self.screen.focused, self.screen, self.app):
             if node is not None and type(node).__module__.startswith("boxcheck."):
                 for binding in node._bindings.shown_keys:
-                    found.setdefault(binding.description, NAMES.get(binding.key, binding.key))
-        self.update(line(found, max(10, (self.size.width or 80) - 2)))
+                    if can_stop or binding.action != "app.stop":
+                        found.setdefault(binding.description, NAMES.get(binding.key, binding.key))
+        return found
+
+    def _draw(self) -> None:
+        self._shown = self._found()
+        self.update(line(self._shown, max(10, (self.size.width or 80) - 2)))
 
 
 def line(keys: dict[str, str], width: int) -> Content:

@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from boxcheck.checks.wording import clock
 from boxcheck.report.matrices import lines
-from boxcheck.tui.frame import SILENT_SECONDS, EventRow, Frame, LinkView
+from boxcheck.tui.frame import EventRow, Frame, LinkView
 from boxcheck.tui.look import OF_OUTCOME, OF_SEVERITY, Glyphs, cut, filled, plain
 from boxcheck.tui.matrix import EXPECTED, LESS, has_less
 
@@ -135,7 +135,7 @@ class LedgerPane(Pane, can_focus=True):
                 blamed = any(one.blames == link.bdf for one in frame.problems)
                 parts = [
                     (place if depth == 0 else " " * len(place), "bold"),
-                    (f"{name:<{named}}", "bold $fail" if blamed else ""), (f" {link_state(link, frame.live):<9} ", ""),
+                    (f"{name:<{named}}", "bold $fail" if blamed else ""), (f" {link_state(link):<9} ", ""),
                     ("blamed  " if blamed else "", "bold $fail")]
                 room = max(8, width - sum(len(part) for part, _ in parts))
                 (says, style), = link_errors(link)
@@ -147,11 +147,11 @@ class LedgerPane(Pane, can_focus=True):
         return found or [Content.styled("no device is at work yet", "$quiet")]
 
 
-def link_state(link: LinkView, live: bool = True) -> str:
+def link_state(link: LinkView) -> str:
     """`x16 16`: lanes and GT/s, with `!` where it was higher in this run. What was last read long ago is not shown."""
     if link.gone:
         return "gone"
-    if not link.width or (live and link.age_seconds > SILENT_SECONDS):
+    if not link.width or link.is_stale:
         return "-"
     return f"x{link.width} {link.speed_gts:g}{'!' if link.low else ''}" if link.speed_gts else f"x{link.width}"
 

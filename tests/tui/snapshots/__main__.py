@@ -48,7 +48,8 @@ SCENES = (
 async def taken(one: Scene, path: str, frame: Frame) -> list[str]:
     """The pictures of a scene, in the order of its sizes."""
     with colours(not one.ascii):
-        app = app_over(Still(path, frame), ascii=one.ascii, light=one.light, color=not one.ascii)
+        app = app_over(
+            Still(path, frame), ascii=one.ascii, light=one.light, color=not one.ascii, stop=lambda path: "told")
         return await pictures(app, one.sizes, one.keys, titles=one.names)
 
 
