@@ -113,8 +113,8 @@ def instruments(happened: Happened, looked: Looked, want: Profile) -> Iterator[F
     Why it matters: heat, errors and throttling of the time in between are not known, and count as no pass. NVML that
     answers no more is often the first sign of a GPU that is about to be lost. A GPU that is not there is not watched:
     with fewer than the profile's nothing is said of the box.
-    What to do: boxcheck doctor inventory driver says which GPU or library is missing; where they fell silent, look into
-    the kernel log of that time (`sudo dmesg | boxcheck triage -`); nvidia-smi hangs as well then.
+    What to do: boxcheck doctor inventory driver (ends in PARTIAL) says which GPU or library is missing; where they fell
+    silent, look into the kernel log of that time (`sudo dmesg | boxcheck triage -`); nvidia-smi hangs as well then.
     Not a fault: a moment on a busy machine; a GPU that sleeps; a machine without any, by a profile that asks for none.
     By hand: timeout 10 nvidia-smi -q
     """
