@@ -108,7 +108,7 @@ def until_ber(asked: BerAsked, want: Profile) -> Iterator[Finding]:
 
     Why it matters: no error in N bits shows a rate below 3/N at 95 %, and nothing better. What was not shown is not
     known, whatever else the run found.
-    What to do: go on for longer, where the link counts and moved bits; reseat card and riser, where errors were counted.
+    What to do: go on for longer, where the link counts and moved bits; reseat card and riser, where errors were found.
     Where an end counts nothing: `boxcheck explain aer.live`.
     Not a fault: a run that was told to end before. It is unknown then, as all that was not shown.
     By hand: 3 / (bytes that crossed the link x 8), where /sys/bus/pci/devices/*/aer_dev_correctable did not grow
