@@ -5,10 +5,14 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import os
+import resource
 import signal
 
 import pytest
 
+# Readers of made-up trees keep their files open, and not every test closes its reader: a whole run holds over a thousand.
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (max(_soft, min(8192, _hard)), _hard))
 # Whoever starts the tests may ignore these (nohup, a shell's background), and children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for _number in (signal.SIGTERM, signal.SIGHUP):
