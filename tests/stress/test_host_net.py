@@ -580,7 +580,7 @@ def command(tmp_path: Path, *words: str) -> subprocess.Popen[str]:
 
 def test_both_commands_pass_and_a_bad_peer_is_code_3_without_a_traceback(tmp_path: Path) -> None:
     port = free_port()
-    ends = [command(tmp_path, f"listen={port}", "size=test"), command(tmp_path, f"peer={HERE}:{port}", "size=test")]
+    ends = [command(tmp_path, f"listen={port}"), command(tmp_path, f"peer={HERE}:{port}")]
     assert [end.wait(60) for end in ends] == [0, 0], [end.stderr.read() for end in ends if end.stderr]
     found = json.loads((tmp_path / "peer.json").read_text())
     assert {one["outcome"] for one in found["findings"] if one["check"] == "net.wrong-payload"} == {"pass"}
