@@ -163,8 +163,7 @@ class WatchRun:
                     self._target = self._start()
                     self._catch_up()
                     self._follow(woken)
-            except Exception:
-                # boxcheck's own error ends no work of the owner's and leaves none behind: it is told when that is over.
+            except Exception:  # boxcheck's own error ends no work of the owner's, and is told when that is over
                 while self._target is not None and not self._target.ended() and not self._asked:
                     time.sleep(0.1)
                 raise

@@ -27,6 +27,7 @@ class View(Screen[None]):
             self.draw(frame)
 
     def draw(self, frame: Frame) -> None:
+        """Abstract: each screen says how (Textual's metaclass leaves no room for ABC's)."""
         raise NotImplementedError
 
     def again(self) -> None:

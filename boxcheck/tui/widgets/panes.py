@@ -42,6 +42,7 @@ class Pane(Static):
         return self.TITLE
 
     def rows(self, frame: Frame, glyphs: Glyphs, width: int) -> list[Content]:
+        """Abstract: the lines of the pane."""
         raise NotImplementedError
 
 
