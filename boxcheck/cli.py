@@ -6,11 +6,27 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from enum import StrEnum
 from typing import Annotated, NoReturn
 
 import typer
 from typer.models import CommandInfo
+
+from boxcheck.cli_options import (
+    Color,
+    ForProfile,
+    Goal,
+    JsonLines,
+    JsonOut,
+    NoTui,
+    OnError,
+    ProfileOption,
+    Sysroot,
+    check_ids,
+    named,
+    number,
+    profile_names,
+    whole_ids,
+)
 
 
 def _new_app() -> typer.Typer:
@@ -30,72 +46,6 @@ app.add_typer(stress_app, name="stress")
 runs_app = typer.Typer(
     invoke_without_command=True, rich_markup_mode=None, help="List runs: what was run, when, how it ended.")
 app.add_typer(runs_app, name="runs")
-
-
-class Goal(StrEnum):
-    any = "any"
-    rocm = "rocm"
-    cuda_p2p = "cuda-p2p"
-    tinygrad = "tinygrad"
-    vm = "vm"
-
-
-class OnError(StrEnum):
-    stop = "stop"
-    go_on = "continue"
-
-
-class Color(StrEnum):
-    auto = "auto"
-    always = "always"
-    never = "never"
-
-
-def _named(value: str | None) -> str | None:
-    """An empty word is a mistake, most often of a script whose variable was not set; it is not as good as none."""
-    if value == "":
-        raise typer.BadParameter("is empty")
-    return value
-
-
-def _number(value: float) -> float:
-    """`nan` is neither below a least value nor above a greatest one."""
-    if value != value:
-        raise typer.BadParameter("nan is no number")
-    return value
-
-
-def _check_ids(incomplete: str) -> list[str]:
-    from boxcheck.commands.complete import check_ids
-
-    return check_ids(incomplete)
-
-
-def _whole_ids(incomplete: str) -> list[str]:
-    from boxcheck.commands.complete import whole_ids
-
-    return whole_ids(incomplete)
-
-
-def _profile_names(incomplete: str) -> list[str]:
-    from boxcheck.commands.complete import profile_names
-
-    return profile_names(incomplete)
-
-
-Sysroot = Annotated[str | None, typer.Option(
-    "--sysroot", metavar="DIR|TAR", help="Read this capture instead of this machine.", callback=_named)]
-ProfileOption = Annotated[str | None, typer.Option(
-    "--profile", metavar="NAME|FILE", help="Judge against this profile instead of the one that matches.",
-    callback=_named, autocompletion=_profile_names)]
-ForProfile = Annotated[str | None, typer.Option(
-    "--profile", metavar="NAME|FILE", help="Say too what this profile makes of it.",
-    callback=_named, autocompletion=_profile_names)]
-JsonLines = Annotated[str | None, typer.Option(
-    "--jsonl", metavar="FILE|-", help="Write what happens, as it happens: one JSON object a line.", callback=_named)]
-NoTui = Annotated[bool, typer.Option(
-    "--no-tui", help="Follow it by lines instead of on the whole screen.")]
-JsonOut = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write JSON.", callback=_named)]
 
 
 def _version(asked: bool) -> None:
@@ -118,21 +68,21 @@ def common(
 def doctor(
     checks: Annotated[list[str] | None, typer.Argument(
         metavar="[CHECK]...", help="Only these: an id, an area (pcie) or a glob ('aer.*').",
-        autocompletion=_check_ids)] = None,
+        autocompletion=check_ids)] = None,
     profile: ProfileOption = None,
     sysroot: Sysroot = None,
     goal: Annotated[Goal | None, typer.Option("--goal", help="Judge IOMMU and ACS for this use.")] = None,
     no_wake: Annotated[bool, typer.Option(
         "--no-wake", help="Do not put load on the GPUs to see their real link speed.")] = False,
     without: Annotated[list[str] | None, typer.Option(
-        "--except", metavar="CHECK", help="Leave these out (repeatable).", autocompletion=_check_ids)] = None,
+        "--except", metavar="CHECK", help="Leave these out (repeatable).", autocompletion=check_ids)] = None,
     json: JsonOut = None,
     jsonl: Annotated[str | None, typer.Option(
-        "--jsonl", metavar="FILE|-", help="Write one JSON object a line.", callback=_named)] = None,
+        "--jsonl", metavar="FILE|-", help="Write one JSON object a line.", callback=named)] = None,
     junit: Annotated[str | None, typer.Option(
-        "--junit", metavar="FILE|-", help="Write JUnit XML.", callback=_named)] = None,
+        "--junit", metavar="FILE|-", help="Write JUnit XML.", callback=named)] = None,
     ocptv: Annotated[str | None, typer.Option(
-        "--ocptv", metavar="FILE|-", help="Write OCP Test & Validation JSONL.", callback=_named)] = None,
+        "--ocptv", metavar="FILE|-", help="Write OCP Test & Validation JSONL.", callback=named)] = None,
     plain: Annotated[bool, typer.Option("--plain", help="One finding a line, stable order.")] = False,
     ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
     color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
@@ -235,7 +185,7 @@ def checks(
 @app.command(short_help="Say what a check reads, why it matters, what to do.")
 def explain(
     id: Annotated[str, typer.Argument(
-        metavar="ID", help="A check's id, as in brackets in the account.", autocompletion=_whole_ids)],
+        metavar="ID", help="A check's id, as in brackets in the account.", autocompletion=whole_ids)],
     profile: ForProfile = None,
 ) -> None:
     """Say what a check reads, what is true when it fires, why it matters and what to do."""
@@ -255,7 +205,7 @@ def profile_list(json: JsonOut = None) -> None:
 @profile_app.command("show", short_help="Show a profile: limits, sources, blockers, settings.")
 def profile_show(
     name: Annotated[str, typer.Argument(
-        metavar="NAME|FILE", help="As `profile list` names them.", autocompletion=_profile_names)],
+        metavar="NAME|FILE", help="As `profile list` names them.", autocompletion=profile_names)],
     json: JsonOut = None,
 ) -> None:
     """Show a profile: limits with their sources, blockers, what its owner should set."""
@@ -267,7 +217,7 @@ def profile_show(
 @profile_app.command("check")
 def profile_check(
     file: Annotated[str | None, typer.Argument(
-        metavar="[FILE]", help="Without it: all profiles of boxcheck.", callback=_named)] = None,
+        metavar="[FILE]", help="Without it: all profiles of boxcheck.", callback=named)] = None,
 ) -> None:
     """Check a profile file: every mistake with its line."""
     from boxcheck.commands.profile import profile_check as body
@@ -313,13 +263,13 @@ def stress_run(
         "--gpu", metavar="N", help="Only this GPU: number, cuda:0, PCI address or slot (repeatable).")] = None,
     backend: Annotated[str | None, typer.Option(
         "--backend", metavar="NAME", help="cuda, hip, opencl or cpu. Without it: every GPU by its vendor's runtime.",
-        callback=_named)] = None,
+        callback=named)] = None,
     seconds: Annotated[float, typer.Option(
-        "--seconds", metavar="S", min=0.1, max=86400, callback=_number, help="How long each module runs.")] = 10.0,
+        "--seconds", metavar="S", min=0.1, max=86400, callback=number, help="How long each module runs.")] = 10.0,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**31, help="Of the data.")] = 1,
     inject: Annotated[str | None, typer.Option(
         "--inject", metavar="FAULT", help="Put in a fault, to see that it is found. Never a pass.",
-        callback=_named)] = None,
+        callback=named)] = None,
     option: Annotated[list[str] | None, typer.Option(
         "--option", metavar="KEY=VALUE", help="An option of the module (repeatable): elements=bf16.")] = None,
     profile: ProfileOption = None,
@@ -348,7 +298,7 @@ def stress_run(
 def burn(
     run: Annotated[str | None, typer.Argument(
         metavar="[RUN]", help="With --resume: the run, as `runs` lists it; the newest that did not end by default.",
-        callback=_named)] = None,
+        callback=named)] = None,
     profile: ProfileOption = None,
     force_profile: Annotated[bool, typer.Option(
         "--force-profile", help="Burn in by --profile although this is another box.")] = False,
@@ -356,22 +306,22 @@ def burn(
         "--level", min=1, max=4, help="How long: 1 about 2 min, 2 15 min, 3 an hour, 4 eight hours.",
         show_default="1")] = None,
     lasting: Annotated[str | None, typer.Option(
-        "--for", metavar="TIME", help="How long instead: 90s, 15m, 1h30m, 2d.", callback=_named)] = None,
+        "--for", metavar="TIME", help="How long instead: 90s, 15m, 1h30m, 2d.", callback=named)] = None,
     until_ber: Annotated[str | None, typer.Option(
         "--until-ber", metavar="X", help="Go on with copies until every link is shown to be below this bit error rate.",
-        callback=_named)] = None,
+        callback=named)] = None,
     plan: Annotated[str | None, typer.Option(
-        "--plan", metavar="FILE", help="Steps of your own, in TOML.", callback=_named)] = None,
+        "--plan", metavar="FILE", help="Steps of your own, in TOML.", callback=named)] = None,
     only: Annotated[list[str] | None, typer.Option(
         "--only", metavar="PHASE", help="Only these phases (repeatable): matmul, vram ... Ends in PARTIAL.")] = None,
     gpu: Annotated[list[str] | None, typer.Option(
         "--gpu", metavar="N", help="Only this GPU: number, cuda:0, PCI address or slot (repeatable).")] = None,
     backend: Annotated[str | None, typer.Option(
-        "--backend", metavar="NAME", help="cuda, hip, opencl or cpu.", callback=_named)] = None,
+        "--backend", metavar="NAME", help="cuda, hip, opencl or cpu.", callback=named)] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, max=2**31, help="Of the data.")] = None,
     inject: Annotated[str | None, typer.Option(
         "--inject", metavar="FAULT", help="Put in a fault, to see that it is found. Never a pass.",
-        callback=_named)] = None,
+        callback=named)] = None,
     on_error: Annotated[OnError | None, typer.Option(
         "--on-error", help="What a failure does to the rest of the run: continue unless it is said.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
@@ -422,14 +372,14 @@ def watch(
         "--pid", metavar="PID", help="Watch while this process lives instead.")] = None,
     lasting: Annotated[str | None, typer.Option(
         "--for", metavar="TIME", help="How long, without command and --pid: 90s, 1h. Else until Ctrl-C.",
-        callback=_named)] = None,
+        callback=named)] = None,
     profile: ProfileOption = None,
     force_profile: Annotated[bool, typer.Option(
         "--force-profile", help="Judge by --profile although this is another box.")] = False,
     no_tui: NoTui = False,
     json: JsonOut = None,
     jsonl: Annotated[str | None, typer.Option(
-        "--jsonl", metavar="FILE|-", help="Write one JSON object a line, as it happens.", callback=_named)] = None,
+        "--jsonl", metavar="FILE|-", help="Write one JSON object a line, as it happens.", callback=named)] = None,
     ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
     color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")] = False,
@@ -455,11 +405,11 @@ def watch(
 @app.command(short_help="Follow a run to its end.")
 def attach(
     run: Annotated[str | None, typer.Argument(
-        metavar="[RUN]", help="As `runs` lists it; the one that is going on by default.", callback=_named)] = None,
+        metavar="[RUN]", help="As `runs` lists it; the one that is going on by default.", callback=named)] = None,
     replay: Annotated[bool, typer.Option(
         "--replay", help="Play a run that is over again, on the whole screen.")] = False,
     speed: Annotated[float, typer.Option(
-        "--speed", metavar="N", min=0.25, max=3600.0, callback=_number,
+        "--speed", metavar="N", min=0.25, max=3600.0, callback=number,
         help="With --replay: so many times as fast.")] = 60.0,
     no_tui: NoTui = False,
     json: JsonOut = None,
@@ -486,14 +436,14 @@ def attach(
 def runs(
     context: typer.Context,
     state: Annotated[str | None, typer.Option(
-        "--state", metavar="STATE", help="Only these: running, finished, stopped, crashed.", callback=_named)] = None,
+        "--state", metavar="STATE", help="Only these: running, finished, stopped, crashed.", callback=named)] = None,
     box: Annotated[str | None, typer.Option(
-        "--box", metavar="NAME", help="Only those of this box: serial number or host name.", callback=_named)] = None,
+        "--box", metavar="NAME", help="Only those of this box: serial number or host name.", callback=named)] = None,
     profile: Annotated[str | None, typer.Option(
-        "--profile", metavar="NAME", help="Only those judged by this profile.", callback=_named,
-        autocompletion=_profile_names)] = None,
+        "--profile", metavar="NAME", help="Only those judged by this profile.", callback=named,
+        autocompletion=profile_names)] = None,
     since: Annotated[str | None, typer.Option(
-        "--since", metavar="TIME", help="Only newer ones: 90d, 12h, 2026-11-28 (UTC).", callback=_named)] = None,
+        "--since", metavar="TIME", help="Only newer ones: 90d, 12h, 2026-11-28 (UTC).", callback=named)] = None,
     json: JsonOut = None,
 ) -> None:
     """List the runs of this user on this machine, the newest first; show one, remove old ones, save damaged ones."""
@@ -509,7 +459,7 @@ def runs(
 
 @runs_app.command("show", short_help="Show a run: phases, sessions, events.")
 def runs_show(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="As `runs` lists it, or a path.", callback=_named)],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="As `runs` lists it, or a path.", callback=named)],
     json: JsonOut = None,
     verbose: Annotated[int, typer.Option(
         "-v", "--verbose", count=True, show_default=False, help="Show every event.")] = 0,
@@ -524,9 +474,9 @@ def runs_show(
 def runs_prune(
     keep: Annotated[int | None, typer.Option("--keep", metavar="N", min=0, help="All but the newest N.")] = None,
     older_than: Annotated[str | None, typer.Option(
-        "--older-than", metavar="TIME", help="Those that ended so long ago: 12h, 90d, 8w.", callback=_named)] = None,
+        "--older-than", metavar="TIME", help="Those that ended so long ago: 12h, 90d, 8w.", callback=named)] = None,
     state: Annotated[str | None, typer.Option(
-        "--state", metavar="STATE", help="Only these: finished, stopped, crashed.", callback=_named)] = None,
+        "--state", metavar="STATE", help="Only these: finished, stopped, crashed.", callback=named)] = None,
     last_too: Annotated[bool, typer.Option(
         "--last-too", help="Also the last finished run of a box, which later ones are compared with.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
@@ -544,9 +494,9 @@ def runs_prune(
 
 @runs_app.command("salvage", short_help="Save what can be read of a damaged run.")
 def runs_salvage(
-    run: Annotated[str, typer.Argument(metavar="FILE", help="A store, or a run as `runs` lists it.", callback=_named)],
+    run: Annotated[str, typer.Argument(metavar="FILE", help="A store, or a run as `runs` lists it.", callback=named)],
     out: Annotated[str | None, typer.Option(
-        "-o", "--out", metavar="FILE", help="The new store; without it: beside the damaged.", callback=_named)] = None,
+        "-o", "--out", metavar="FILE", help="The new store; without it: beside the damaged.", callback=named)] = None,
 ) -> None:
     """Save what can be read of a damaged store into a new one, and say what could not be. The damaged one stays.
 
@@ -559,7 +509,7 @@ def runs_salvage(
 
 @app.command(short_help="Judge a stored run, by its own profile or another.")
 def judge(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="As `runs` lists it, or a path.", callback=_named)],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="As `runs` lists it, or a path.", callback=named)],
     profile: ProfileOption = None,
     json: JsonOut = None,
     history: Annotated[bool, typer.Option(

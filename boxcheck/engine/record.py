@@ -30,7 +30,7 @@ def save_record(account: Account, host: Host) -> Account:
     folder = os.path.join(base, "boxcheck", "runs")
     path = os.path.join(folder, f"{stamp}-doctor.json")
     try:
-        with _as_user(uid, gid):
+        with as_user(uid, gid):
             _make(folder)
             write_output(path, run_json(account, with_facts=False), mode=0o600)
     except UsageError as error:
@@ -67,15 +67,20 @@ def state_and_owner(host: Host) -> tuple[str, int | None, int | None]:
 
 def runs_directory(host: Host) -> str:
     """Where this user's runs lie, made as that user where it is not there. OSError where it cannot be."""
+    return kept_directory(host, "runs")
+
+
+def kept_directory(host: Host, name: str) -> str:
+    """The same for what else is kept: `riser`."""
     base, uid, gid = state_and_owner(host)
-    folder = os.path.join(base, "boxcheck", "runs")
-    with _as_user(uid, gid):
+    folder = os.path.join(base, "boxcheck", name)
+    with as_user(uid, gid):
         _make(folder)
     return folder
 
 
 @contextlib.contextmanager
-def _as_user(uid: int | None, gid: int | None) -> Iterator[None]:
+def as_user(uid: int | None, gid: int | None) -> Iterator[None]:
     """Opens, makes and renames files as that user while the body runs."""
     if uid is None or gid is None:
         yield
@@ -102,11 +107,11 @@ def _make(folder: str) -> None:
     while not os.path.isdir(here) and here != os.path.dirname(here):
         missing.append(here)
         here = os.path.dirname(here)
-    if folder.endswith(HOME_PART) and len(missing) > HOME_PART.count("/"):
-        raise FileNotFoundError(2, "no such directory", missing[HOME_PART.count("/")])
+    if os.path.dirname(folder).endswith(HOME_PART) and len(missing) > HOME_PART.count("/") + 1:
+        raise FileNotFoundError(2, "no such directory", missing[HOME_PART.count("/") + 1])
     for path in reversed(missing):
         os.mkdir(path, 0o700)
 
 
-HOME_PART = "/.local/state/boxcheck/runs"
+HOME_PART = "/.local/state/boxcheck"
 """What is made in a home; what is above is not ours to make."""

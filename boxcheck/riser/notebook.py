@@ -1,0 +1,117 @@
+"""Notebooks on disk: one JSON file an experiment, written anew as a whole at every entry, so that a power cut leaves
+the one before or the new one.
+
+A box is powered off between steps; what was asked of the operator is written before it is printed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import msgspec
+
+from boxcheck.riser.evidence import Notebook
+from boxcheck.usage import UsageError
+
+SCHEMA = "boxcheck.notebook/1"
+LIMIT_BYTES = 16 << 20
+LISTED = "boxcheck riser --list names them"
+NAME = re.compile(r"r-\d{8}-\d{1,4}")
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """A notebook as it lies on disk."""
+
+    schema: str = SCHEMA
+    box: str = ""
+    version: str = ""
+    closed: str = ""
+    """How it ended, in words; empty while it goes on."""
+    notebook: Notebook
+
+
+def new_id(folder: str, now: float) -> str:
+    """`r-20261121-1`: the first that is free."""
+    day = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d")
+    number = 1
+    while os.path.exists(os.path.join(folder, f"r-{day}-{number}.json")):
+        number += 1
+    return f"r-{day}-{number}"
+
+
+def save(folder: str, stored: Stored) -> str:
+    """Writes it and gives its path. UsageError where that cannot be."""
+    path = os.path.join(folder, f"{stored.notebook.id}.json")
+    part = f"{path}.part"
+    text = msgspec.json.format(msgspec.json.encode(stored), indent=1)
+    try:
+        with open(part, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
+            stream.write(text)
+            stream.flush()
+            from boxcheck.host.owner import give_to_owner
+
+            give_to_owner(folder, stream.fileno())
+            os.fsync(stream.fileno())
+        os.replace(part, path)
+        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(place)
+        finally:
+            os.close(place)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise UsageError(
+            f"{path}: {os.strerror(error.errno or 0).lower()}: the notebook was not written, so nothing was begun",
+            "make room there, or set XDG_STATE_HOME to a directory that can be written") from None
+    return path
+
+
+def load(path: str) -> Stored:
+    """UsageError for a file that is none."""
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(LIMIT_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: {os.strerror(error.errno or 0).lower()}", LISTED) from None
+    if len(data) > LIMIT_BYTES:
+        raise UsageError(f"{path}: too large for a notebook", LISTED)
+    try:
+        found = msgspec.json.decode(data, type=Stored)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"{path}: no notebook: {error}", LISTED) from None
+    if found.schema != SCHEMA:
+        raise UsageError(f"{path}: of another version of boxcheck ({found.schema[:40]!r})", "use that version")
+    return found
+
+
+def find(folder: str, name: str) -> Stored:
+    """By its id, or a path."""
+    if "/" in name or name.endswith(".json"):
+        return load(name)
+    if not NAME.fullmatch(name):
+        raise UsageError(f"no experiment is called {name!r}", LISTED)
+    return load(os.path.join(folder, f"{name}.json"))
+
+
+def every(folder: str) -> Iterator[Stored]:
+    """All that can be read, the newest first."""
+    names = [name for name in os.listdir(folder) if name.endswith(".json") and NAME.fullmatch(name[:-5])]
+    for name in sorted(names, key=_age, reverse=True):
+        with contextlib.suppress(UsageError):
+            yield load(os.path.join(folder, name))
+
+
+def _age(name: str) -> tuple[str, int]:
+    day, number = name[2:-5].split("-")
+    return day, int(number)
+
+
+def open_one(folder: str, slot: str | None = None) -> Stored | None:
+    """The newest that goes on, of this slot where one is named."""
+    return next((one for one in every(folder)
+                 if not one.closed and (slot is None or one.notebook.slot == slot)), None)

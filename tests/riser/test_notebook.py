@@ -1,0 +1,67 @@
+"""Notebooks on disk: written as a whole, read with doubt."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from boxcheck.riser.evidence import Boot, Notebook, Place
+from boxcheck.riser.notebook import Stored, every, find, load, new_id, open_one, save
+from boxcheck.usage import UsageError
+
+NOON = 1_795_000_000.0
+
+
+def stored(folder: Path, slot: str = "PCIE3", closed: str = "") -> Stored:
+    one = Stored(box="W-0007", version="1", closed=closed, notebook=Notebook(
+        id=new_id(str(folder), NOON), slot=slot, started=NOON, boots=(Boot(
+            id="b1", started=NOON, places=(Place(slot=slot, riser="R3", card="GPU-1"),)),)))
+    save(str(folder), one)
+    return one
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    one = stored(tmp_path)
+    assert find(str(tmp_path), one.notebook.id) == one
+    assert os.stat(tmp_path / f"{one.notebook.id}.json").st_mode & 0o777 == 0o600
+
+
+def test_the_newest_open_one_of_a_slot_goes_on(tmp_path: Path) -> None:
+    first, second, third = stored(tmp_path), stored(tmp_path, "PCIE5"), stored(tmp_path, closed="riser R3 found")
+    assert [one.notebook.id for one in every(str(tmp_path))] == [
+        one.notebook.id for one in (third, second, first)]
+    assert open_one(str(tmp_path)) == second
+    assert open_one(str(tmp_path), "PCIE3") == first
+    assert open_one(str(tmp_path), "PCIE7") is None
+
+
+def test_a_full_disk_keeps_the_entry_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = stored(tmp_path)
+
+    def full(file: int) -> None:
+        raise OSError(28, "no space")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UsageError, match="no space left on device"):
+        save(str(tmp_path), msgspec.structs.replace(one, closed="done"))
+    assert find(str(tmp_path), one.notebook.id) == one
+    assert [name for name in os.listdir(tmp_path) if name.endswith(".part")] == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": "boxcheck.notebook/1"}', "\xff\xfe", '{"schema": 7}',
+                                  "[" * 100_000])
+def test_a_file_that_is_no_notebook_is_one_clear_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "r-20261121-1.json"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(UsageError):
+        load(str(path))
+    assert list(every(str(tmp_path))) == []
+
+
+def test_names_that_are_none_lead_to_no_file(tmp_path: Path) -> None:
+    for name in ("", "..", "r-1", "r-20261121-1 "):
+        with pytest.raises(UsageError, match="no experiment is called"):
+            find(str(tmp_path), name)
