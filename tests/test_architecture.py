@@ -25,7 +25,7 @@ ORDER = (
     ("engine",),
     ("account",),
     ("triage",),
-    ("riser", "report"),
+    ("riser", "certify", "report"),
     ("tui",),
     ("commands",),
     ("cli", "__main__"),
