@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.models import CommandInfo
 
+from boxcheck import cli_riser
 from boxcheck.cli_options import (
     Color,
     ForProfile,
@@ -543,6 +544,9 @@ def app_for(words: Sequence[str]) -> typer.Typer:
 
 def _name_of(info: CommandInfo) -> str:
     return info.name or (info.callback.__name__.replace("_", "-") if info.callback else "")
+
+
+app.command("riser", short_help="Find the part that damages a link: slot, riser or card.")(cli_riser.riser)
 
 
 def _leave(code: int) -> NoReturn:

@@ -35,3 +35,19 @@ def stress_names(begun: str) -> list[str]:
 
     discover_stress()
     return [name for name in (*sorted(STRESSES), "all") if name.startswith(begun)]
+
+
+def slot_names(begun: str) -> list[str]:
+    """Slots that boxcheck's profiles name, and experiments of this user that go on: no hardware is asked."""
+    import os
+
+    from boxcheck.profile import load_profile, shipped_profiles
+    from boxcheck.riser.notebook import every
+
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    folder = os.path.join(state, "boxcheck", "riser")
+    kept = list(every(folder)) if os.path.isdir(folder) else []
+    names = {one.notebook.slot for one in kept} | {one.notebook.id for one in kept if not one.closed}
+    for profile in shipped_profiles():
+        names |= {slot.label for slot in load_profile(profile).slots}
+    return sorted(name for name in names if name.startswith(begun))

@@ -5,15 +5,20 @@ Renders a `RiserAccount` and decides nothing. Numbers are of the bounds in boxch
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from boxcheck.checks.wording import listed
 from boxcheck.model import Outcome
+from boxcheck.report.command import runnable
 from boxcheck.report.text import Style, wrap
+from boxcheck.riser.absent import Shown
 from boxcheck.riser.account import RiserAccount, Tried
+from boxcheck.riser.advice import percent
 from boxcheck.riser.bounds import BITS_A_TERABYTE, Call, call_link, call_way, direction_of, number, pooled, size
 from boxcheck.riser.evidence import NO_RISER, Boot, Conditions, Look, Notebook, Place, Step, Suspect, Way
 from boxcheck.riser.parts import short_card
+from boxcheck.riser.rank import Ranked, table
 from boxcheck.stress.link_rates import rate_of
 
 OUTCOMES: dict[Call, Outcome] = {
@@ -85,7 +90,7 @@ def _table(notebook: Notebook, style: Style) -> Iterator[str]:
             for cell, width, head in zip(cells, widths, HEADS, strict=True))
 
     if any(row[-1] for row in rows):
-        yield "  " + " " * sum(width + 2 for width in widths[:6]) + style.text("errors per TB, or below (95 %)")
+        yield "  " + " " * sum(width + 2 for width in widths[:6]) + style.text("errors per TB (< at 95 %)")
     yield line(HEADS)
     for row, call in zip(rows, calls, strict=True):
         text = line(row)
@@ -131,8 +136,12 @@ def as_used(boot: Boot, slot: str) -> Look | None:
 def _this_boot(notebook: Notebook, boot: Boot, account: RiserAccount, style: Style) -> Iterator[str]:
     here = [look for look in boot.looks if look.slot == notebook.slot]
     plain = as_used(boot, notebook.slot)
-    if plain is not None:
+    if account.absent:
+        yield style.bold(style.text(f"No card answers in {notebook.slot}"))
+        yield from _absent(account.absent, style)
+    elif plain is not None:
         yield style.bold(style.text(f"Link of {notebook.slot} in this boot"))
+    if plain is not None:
         for said in (call_way(way) for way in plain.ways):
             yield from _said(said.call, said.says, style)
         if plain.dropped or plain.uncorrectable:
@@ -145,14 +154,24 @@ def _this_boot(notebook: Notebook, boot: Boot, account: RiserAccount, style: Sty
     left = [one for one in account.tried if not one.done]
     for one in done:
         yield from wrap(f"{one.name}: {one.says}", style, "  ", "    ")
-    if left:
+    if left and account.state != "found":
         yield ""
         yield style.bold(style.text("Not tried"))
         yield from _left(left, style)
 
 
+def _absent(every: Sequence[Shown], style: Style) -> Iterator[str]:
+    width = max(len(one.what) for one in every)
+    for one in every:
+        yield from wrap(one.says, style, f"  {one.what.ljust(width)}  ", " " * (width + 4))
+        if one.rules_out:
+            yield from wrap(f"rules out {one.rules_out}", style, " " * (width + 4), " " * (width + 6))
+        if one.help:
+            yield from wrap(one.help, style, f"{' ' * (width + 4)}help: ", " " * (width + 10))
+
+
 def _said(call: Call, says: str, style: Style) -> Iterator[str]:
-    lines = wrap(says, style, " " * 12)
+    lines = wrapped(says, style, " " * 12)
     yield f"  {style.word(OUTCOMES[call], WORDS[call], 9)} {lines[0][12:]}"
     yield from lines[1:]
 
@@ -197,7 +216,7 @@ def _left(left: Sequence[Tried], style: Style) -> Iterator[str]:
     for (says, help), names in reasons.items():
         yield from wrap(f"{listed(names)}: {says}", style, "  ", "    ")
         if help:
-            yield from wrap(help, style, "    ", "      ")
+            yield from wrap(runnable(help), style, "    ", "      ")
 
 
 PARTS = {"slot": "slot", "riser": "riser", "card": "card", "seat": "contacts of", "supply": "supply",
@@ -215,17 +234,28 @@ def suspect_name(suspect: Suspect) -> str:
 def _suspects(account: RiserAccount, style: Style) -> Iterator[str]:
     weighed = account.weighed
     shown = [one for one in weighed.suspects if one.probability >= LEAST_SHOWN or one in weighed.accused]
+    common = [reason for reason in (shown[0].because if shown else ())
+              if len(shown) > 1 and all(reason in one.because for one in shown)]
     names = [style.text(suspect_name(one)) for one in shown] + ["no part at fault"]
     width = max(len(name) for name in names)
     yield style.bold("Suspects")
+    for reason in common:
+        yield from wrapped(reason, style, "  ", "    ")
     for name, one in zip(names, shown, strict=False):
         outcome = Outcome.FAIL if one in weighed.accused else Outcome.UNKNOWN
         bar = style.word(outcome, _bar(one.probability, style))
         yield f"  {name.ljust(width)}  {bar}  {percent(one.probability):>6}"
         for reason in one.because:
-            yield from wrap(reason, style, " " * (width + 4), " " * (width + 6))
+            if reason not in common:
+                yield from wrapped(reason, style, " " * (width + 4), " " * (width + 6))
     yield f"  {names[-1].ljust(width)}  {style.word(Outcome.PASS, _bar(weighed.healthy, style))}  " \
           f"{percent(weighed.healthy):>6}"
+
+
+def wrapped(text: str, style: Style, first: str = "", rest: str | None = None) -> list[str]:
+    """As `wrap`, and no number is parted from its unit."""
+    kept = re.sub(r"(?<=\d) (?=%|TB|GT/s|ms\b)", "\u00a0", text)
+    return [line.replace("\u00a0", " ") for line in wrap(kept, style, first, rest)]
 
 
 def _bar(part: float, style: Style) -> str:
@@ -233,18 +263,12 @@ def _bar(part: float, style: Style) -> str:
     return ("#" if style.ascii else "█") * full + ("." if style.ascii else "░") * (BAR - full)
 
 
-def percent(part: float) -> str:
-    """Never 0 % nor 100 %: nothing here is certain."""
-    if part >= 0.995:
-        return "> 99 %"
-    return "< 1 %" if part < 0.005 else f"{100 * part:.0f} %"
-
-
 def _closing(account: RiserAccount, style: Style) -> Iterator[str]:
     weighed, step = account.weighed, account.weighed.next
     if weighed.says:
-        lines = wrap(weighed.says, style)
-        yield from (style.bold(line) for line in lines)
+        # What speaks for it stands above.
+        says = weighed.says if weighed.verdict != "found" else weighed.says.partition(". ")[0] + "."
+        yield from (style.bold(line) for line in wrapped(says[0].upper() + says[1:], style))
     if account.state in ("waiting", "not-yet") and step is not None:
         yield ""
         yield from _next(step, account, style)
@@ -259,7 +283,7 @@ def _closing(account: RiserAccount, style: Style) -> Iterator[str]:
             yield from wrap(f"{one.says}{f' [{one.source}]' if one.source else ''}", style, "  - ", "    ")
     if account.command and not (account.state in ("waiting", "not-yet") and step is not None):
         yield ""
-        yield from wrap(account.command, style, "Go on with  ", "            ")
+        yield from wrap(runnable(account.command), style, "Go on with  ", "            ")
     if account.path:
         yield from wrap(f"notebook {account.path}", style, "", "  ")
 
@@ -270,23 +294,45 @@ def _next(step: Step, account: RiserAccount, style: Style) -> Iterator[str]:
     yield from wrap(step_words(step, account.stored.notebook), style, "Do now   ", "         ")
     if step.why:
         yield from wrap(step.why, style, "Why      ", "         ")
-    yield from wrap(f"{account.command}" if account.command else "power on", style, "Then     ", "         ")
+    then = f"on that machine: boxcheck riser {account.stored.notebook.slot}" if account.of_capture else runnable(
+        account.command)
+    yield from wrap(then, style, "Then     ", "         ")
     if step.expect:
         yield ""
         width = min(34, max(len(outcome) for outcome in step.expect) + 3)
         for outcome, meaning in step.expect.items():
-            yield from wrap(meaning, style, f"If {outcome}".ljust(width) + "  ", " " * (width + 2))
+            yield from wrapped(meaning, style, f"If {outcome}".ljust(width) + "  ", " " * (width + 2))
 
 
 def boxed(lines: Sequence[str], style: Style) -> Iterator[str]:
     """A card with a frame, to be cut out and taped to a part."""
-    from textwrap import wrap as wrapped
+    from textwrap import wrap as folded
 
     inner = min(style.columns - 6, 66)
-    text = [part for line in lines for part in (wrapped(style.text(line), inner) or [""])]
+    text = [part for line in lines for part in (folded(style.text(line), inner) or [""])]
     wide = max(len(line) for line in text)
     corner, across, side = ("++++", "-", "|") if style.ascii else ("┌┐└┘", "─", "│")
     yield f"  {corner[0]}{across * (wide + 2)}{corner[1]}"
     for line in text:
         yield f"  {side} {line.ljust(wide)} {side}"
     yield f"  {corner[2]}{across * (wide + 2)}{corner[3]}"
+
+
+def ranking_text(
+    ranked: Sequence[Ranked], looks: Sequence[Look], style: Style, version: str, box: str,
+) -> str:
+    """Every link of the box, the worst first, with a line for each that is not well."""
+    if style.quiet:
+        return "".join(f"{style.text(f'{one.slot}: {one.standing}')}\n" for one in ranked)
+    head = f"boxcheck {version}   riser --all{f'   box {box}' if box else ''}   {len(ranked)} links, the worst first"
+    lines = [style.bold(style.text(head)), "", *(style.text(line) for line in table(ranked)), ""]
+    reasons: dict[str, list[str]] = {}
+    for one in ranked:
+        if one.standing not in ("bounded", "empty"):
+            reasons.setdefault(one.says, []).append(one.slot)
+    for says, slots in reasons.items():
+        lines += wrap(f"{listed(slots, 16)}: {says}", style, "  ", "    ")
+    worst = ranked[0] if ranked else None
+    if worst is not None and worst.standing not in ("bounded", "empty", "unread", "half-read"):
+        lines += ["", *wrap(f"{runnable(f'boxcheck riser {worst.slot}')}   finds the part", style, "Next  ", "      ")]
+    return "\n".join(line.rstrip() for line in lines) + "\n"

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from boxcheck.riser.absent import Shown
 from boxcheck.riser.advice import Advice
 from boxcheck.riser.evidence import Weighed
 from boxcheck.riser.notebook import Stored
@@ -40,6 +41,9 @@ class RiserAccount(msgspec.Struct, frozen=True, kw_only=True):
     tape: tuple[str, ...] = ()
     """A card for each accused part, lines apart by line feeds."""
     complaints: tuple[str, ...] = ()
+    absent: tuple[Shown, ...] = ()
+    """What the slot shows where no card answers in it."""
+    of_capture: bool = False
     eye: tuple[str, ...] = ()
     """Lines of the table of margins and of the weakest lane's eye."""
     path: str = ""

@@ -128,13 +128,20 @@ def generation(speed_gts: float) -> str:
     return GENERATIONS.get(speed_gts, f"{speed_gts:g} GT/s")
 
 
+def percent(part: float) -> str:
+    """Never 0 % nor 100 %: nothing here is certain."""
+    if part >= 0.995:
+        return "> 99 %"
+    return "< 1 %" if part < 0.005 else f"{100 * part:.0f} %"
+
+
 def tape(suspect: Suspect, notebook: Notebook) -> str:
     """The card to tape to the part: name, rates where it sat, what to do. Three lines at most."""
     lines = [f"{PARTS[suspect.kind]} {suspect.name}"]
     seen = [text for boot in notebook.boots for text in _where(suspect, boot)]
     if seen:
         lines.append("; ".join(dict.fromkeys(seen)))
-    lines.append(f"{ORDERS[suspect.kind]} ({100 * suspect.probability:.0f} % by experiment {notebook.id})")
+    lines.append(f"{ORDERS[suspect.kind]} ({percent(suspect.probability)} by experiment {notebook.id})")
     return "\n".join(lines)
 
 

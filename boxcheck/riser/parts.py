@@ -110,7 +110,7 @@ def first_places(
     seats: Sequence[Seat], want: Profile, risers: Mapping[str, str], supplies: Mapping[str, str],
 ) -> tuple[Place, ...]:
     """The places of a first boot. `risers`: slot -> label as the operator said; else as the profile says, else the
-    riser is called after its slot (`riser of PCIE3`), since every card of a riser box sits on one."""
+    riser is called after its slot (`R-PCIE3`), since every card of a riser box sits on one."""
     planned = {slot.label: slot.riser for slot in want.slots}
     cards: dict[str, int] = {}
     for seat in seats:
@@ -118,7 +118,7 @@ def first_places(
             cards[seat.card] = cards.get(seat.card, 0) + 1
     return tuple(
         Place(
-            slot=seat.slot, riser=risers.get(seat.slot) or planned.get(seat.slot) or f"riser of {seat.slot}",
+            slot=seat.slot, riser=risers.get(seat.slot) or planned.get(seat.slot) or f"R-{seat.slot}",
             card=_called(seat, cards), supply=supplies.get(seat.slot, ""))
         for seat in seats)
 

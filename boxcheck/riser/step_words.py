@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from boxcheck.checks.wording import listed
 from boxcheck.riser.evidence import Move, Notebook, Place, Step
-from boxcheck.riser.parts import short_card
+from boxcheck.riser.parts import is_called, short_card
 
 
 def step_words(step: Step, notebook: Notebook) -> str:
@@ -19,9 +19,11 @@ def step_words(step: Step, notebook: Notebook) -> str:
         if move in together.values():
             continue  # told with its card
         with_riser = f" with its riser {together[move].name}" if move in together else ""
-        come = _from(move, places)
+        come = _from(move, places) or (move.name.removeprefix("of ") if is_called(move.name) else None)
         away = f" from {come}" if come and come != move.to else ""
-        name = f"card {short_card(move.name)}" if move.part == "card" else f"riser {move.name}"
+        name = f"riser {move.name}"
+        if move.part == "card":
+            name = "the card" if is_called(move.name) else f"card {short_card(move.name)}"
         if move.part == "riser" and not come:
             sentences.append(f"Put the spare riser {move.name} in {move.to}, in place of the one there.")
         else:

@@ -24,7 +24,7 @@ def test_every_card_is_known_by_its_uuid_and_its_slot(folder: str) -> None:
     assert all(place.card and place.card.startswith("GPU-") for place in places)
     third = places[2]
     assert (third.riser, third.supply) == ("R3", "B")
-    assert places[0].riser == "riser of PCIE1"
+    assert places[0].riser == "R-PCIE1"
 
 
 def test_amd_cards_are_known_by_the_slots_link_and_not_the_one_on_the_card(folder: str) -> None:

@@ -1,0 +1,74 @@
+"""`boxcheck riser`: which part of a link is at fault, over as few power cycles as it takes."""
+
+from __future__ import annotations
+
+import msgspec
+
+from boxcheck.commands.riser_words import pairs_of
+from boxcheck.report.output import refuse_place
+from boxcheck.usage import UsageError
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    slot: str | None = None
+    resume: str | None = None
+    """Id of an experiment, or empty for the newest that goes on."""
+    every: bool = False
+    listing: bool = False
+    risers: tuple[str, ...] = ()
+    supplies: tuple[str, ...] = ()
+    spares: tuple[str, ...] = ()
+    cannot: tuple[str, ...] = ()
+    seconds: float = 60.0
+    again: bool = False
+    """Measure once more in a boot that was measured."""
+    writes: bool = False
+    retrainings: int = 100
+    margining: bool = True
+    full_margining: bool = False
+    force: bool = False
+    close: bool = False
+    backend: str | None = None
+    option: tuple[str, ...] = ()
+    profile: str | None = None
+    sysroot: str | None = None
+    json: str | None = None
+    ascii: bool = False
+    color: str = "auto"
+    quiet: bool = False
+    verbose: int = 0
+
+
+def riser(options: Options) -> int:
+    """Measures, experiments, weighs, says what to do next. Gives the exit code."""
+    _refuse(options)
+    from boxcheck.commands.riser_all import close_one, list_all, rank_all
+    from boxcheck.commands.riser_box import Box, Leave
+    from boxcheck.commands.riser_experiment import Experiment
+
+    if options.listing:
+        return list_all(options)
+    if options.close:
+        return close_one(options)
+    try:
+        box = Box(options)
+        return rank_all(options, box) if options.every else Experiment(options, box).run()
+    except Leave as leave:
+        return leave.code
+
+
+def _refuse(options: Options) -> None:
+    if options.json not in (None, "-"):
+        refuse_place(options.json or "")
+    asked = [word for word, given in (
+        ("a slot", options.slot is not None), ("--resume", options.resume is not None), ("--all", options.every),
+        ("--list", options.listing)) if given]
+    if not asked and not options.close:
+        raise UsageError("say which link: a slot as the board prints it, or an address",
+                         "boxcheck riser PCIE3; boxcheck riser --all ranks every link")
+    if len(asked) > 1 and asked != ["a slot", "--resume"]:
+        raise UsageError(f"{asked[0]} and {asked[1]} exclude each other", "boxcheck riser --help")
+    for name, words in (("--riser", options.risers), ("--supply", options.supplies)):
+        pairs_of(name, words)
+    if options.sysroot is not None and (options.writes or options.resume is not None):
+        raise UsageError("a capture can be looked at, and nothing on it can be tried", "leave out --sysroot")

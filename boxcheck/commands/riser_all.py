@@ -1,0 +1,100 @@
+"""`boxcheck riser --all`, `--list` and `--close`: every link in one order; experiments that are kept."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from boxcheck import __version__
+from boxcheck.engine.box_lock import whole_box
+from boxcheck.engine.record import kept_directory
+from boxcheck.host.live import LiveHost
+from boxcheck.judge import ExitCode
+from boxcheck.report import style_for
+from boxcheck.report.output import write_output
+from boxcheck.report.riser import ranking_text
+from boxcheck.report.riser_json import list_json, ranking_json
+from boxcheck.riser import notebook
+from boxcheck.riser.evidence import Conditions
+from boxcheck.riser.rank import Ranked, rank
+from boxcheck.riser.still import looks_in
+from boxcheck.store.texts import plain_line
+from boxcheck.usage import UsageError
+
+if TYPE_CHECKING:
+    from boxcheck.commands.riser import Options
+    from boxcheck.commands.riser_box import Box
+
+
+def rank_all(options: Options, box: Box) -> int:
+    """Measures all links at the same load and ranks them, the worst first."""
+    started = time.time()
+    seats = box.seats()
+    if not seats:
+        box.links()
+        raise UsageError("no slot of this machine holds a GPU, and no profile names one", "boxcheck riser SLOT")
+    if options.sysroot is not None:
+        looks = looks_in(seats, box.facts, box.want)
+    else:
+        folder = box.folder()
+        box.restore_pending(folder)
+        live = box.live(seats, folder)
+        with whole_box():
+            looks = live.measure("", options.seconds, Conditions(neighbours="loaded"), everyone=True)
+    ranked = rank(looks)
+    stream = sys.stderr if options.json == "-" else sys.stdout
+    if options.json != "-" or stream.isatty() or options.verbose:
+        stream.write(ranking_text(ranked, looks, style_for(options, stream), __version__, box.name))
+        stream.flush()
+    if options.json:
+        write_output(options.json, ranking_json(ranked, looks, __version__, started, box.name))
+    return code_of(ranked)
+
+
+def code_of(ranked: tuple[Ranked, ...]) -> int:
+    """1 where a link fails, 3 where one was not read both ways and none fails, else 0: marginal passes."""
+    standings = {one.standing for one in ranked}
+    if standings & {"down", "failing", "short"} or any(
+            one.standing == "weak" and one.weakest is not None and one.weakest.grade == "fail" for one in ranked):
+        return int(ExitCode.FAILED)
+    return int(ExitCode.INCOMPLETE if standings & {"half-read", "unread"} else ExitCode.PASSED)
+
+
+def _folder() -> str:
+    try:
+        return kept_directory(LiveHost(), "riser")
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {os.strerror(error.errno or 0).lower()}",
+                         "set XDG_STATE_HOME to a directory that can be written") from None
+
+
+def list_all(options: Options) -> int:
+    """Experiments of this user, the newest first."""
+    every = tuple(notebook.every(_folder()))
+    if options.json:
+        write_output(options.json, list_json(every))
+        return 0
+    if not every:
+        print("no experiment was begun; boxcheck riser SLOT begins one")
+    for one in every:
+        day = datetime.fromtimestamp(one.notebook.started, UTC).strftime("%Y-%m-%d %H:%MZ")
+        boots = len(one.notebook.boots)
+        state = one.closed or ("waits for a step" if one.notebook.next is not None else "goes on")
+        print(plain_line(f"{one.notebook.id}  {day}  {one.notebook.slot}  boot {boots}  {one.box}  {state}"))
+    return 0
+
+
+def close_one(options: Options) -> int:
+    """Ends an experiment that goes on, without a verdict."""
+    folder = _folder()
+    found = notebook.find(folder, options.resume) if options.resume else notebook.open_one(folder, options.slot)
+    if found is None or found.closed:
+        raise UsageError("no such experiment goes on", "boxcheck riser --list names them")
+    notebook.save(folder, msgspec.structs.replace(found, closed="ended without a verdict, by --close"))
+    print(f"experiment {found.notebook.id} is over; boxcheck riser {found.notebook.slot} begins a new one")
+    return 0

@@ -1,0 +1,106 @@
+"""The machine under the experiments: its ports, its traffic, what may be written, where the journal lies.
+
+Traffic goes by the engine's workers and is verified; where no runtime drives the card, errors are counted without it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+
+from boxcheck.engine.inspect import Facts
+from boxcheck.gpu import GpuInfo
+from boxcheck.host import Host
+from boxcheck.host.config_space import LivePorts
+from boxcheck.model import Unread
+from boxcheck.probes.links import Links
+from boxcheck.probes.pci import PciInventory
+from boxcheck.probes.storage import Storage
+from boxcheck.profile import Profile
+from boxcheck.riser.evidence import Conditions, Look
+from boxcheck.riser.experiments import Bench
+from boxcheck.riser.hold import Held, holding
+from boxcheck.riser.link_pair import pci_pair
+from boxcheck.riser.measure import loaded, measure
+from boxcheck.riser.parts import Seat
+from boxcheck.riser.stakes import stakes
+from boxcheck.riser.targets import Measurable, measurable
+from boxcheck.riser.traffic import Traffic
+from boxcheck.stress.link_routes import LinkMap
+
+BUSY_SECONDS = 3600.0
+"""Longest that steady traffic is held around an experiment."""
+
+
+class Live:
+    """A live box: what `Bench` needs, made of its facts."""
+
+    def __init__(
+        self, host: Host, facts: Facts, want: Profile, seats: Sequence[Seat], devices: Sequence[GpuInfo], *,
+        folder: str, say: Callable[[str], None], options: dict[str, str] | None = None,
+    ) -> None:
+        self.host, self.facts, self.want, self.seats = host, facts, want, tuple(seats)
+        self.folder, self.say = folder, say
+        self.ports = LivePorts()
+        self.traffic = Traffic(devices, options=options) if devices else None
+        found = measurable([(seat.slot, seat.link) for seat in seats], facts, want, devices)
+        self.unread = found if isinstance(found, Unread) else None
+        """Why no link can be measured at all."""
+        nothing = Measurable(targets=(), where=LinkMap(hops={}, ways={}))
+        self.measurable = nothing if isinstance(found, Unread) else found
+        self.stopping: Callable[[], bool] = lambda: False
+
+    def measure(
+        self, slot: str, seconds: float, conditions: Conditions, *, everyone: bool = False,
+        sample: Callable[[], None] | None = None,
+    ) -> tuple[Look, ...]:
+        """Looks at all links, with traffic on one card or on all."""
+        def stop() -> bool:
+            if sample is not None:
+                sample()
+            return self.stopping()
+
+        load = [target.slot for target in self.measurable.targets if target.keys and (everyone or target.slot == slot)]
+        ports = self.ports if os.geteuid() == 0 else None
+        return measure(
+            self.measurable, seconds, conditions, load=load, traffic=self.traffic, ports=ports, stopping=stop,
+            say=self.say)
+
+    def bench(self, slot: str, seconds: float, **more: object) -> Bench:
+        seat = next(seat for seat in self.seats if seat.slot == slot)
+        pci, target = self.facts.of(PciInventory), self.measurable.of(slot)
+        pair = pci if isinstance(pci, Unread) else pci_pair(seat.link, pci)
+        others = [one for one in self.measurable.targets if one.slot != slot and one.keys]
+
+        def measured(
+            seconds: float, conditions: Conditions, *, everyone: bool = False,
+            sample: Callable[[], None] | None = None,
+        ) -> tuple[Look, ...]:
+            return self.measure(slot, seconds, conditions, everyone=everyone, sample=sample)
+
+        return Bench(
+            ports=self.ports, slot=slot, pair=None if isinstance(pair, Unread) else pair,
+            pair_unread=pair.why if isinstance(pair, Unread) else "", measure=measured, seconds=seconds,
+            hold=lambda what: self._hold(seat, what, bool(more.get("force"))),
+            busy=lambda: self._busy(slot), loaded=bool(target and target.keys and self.traffic is not None),
+            siblings=bool(others), **more)  # type: ignore[arg-type]
+
+    def _hold(self, seat: Seat, what: str, force: bool) -> AbstractContextManager[Held]:
+        pci, links, storage = self.facts.of(PciInventory), self.facts.of(Links), self.facts.of(Storage)
+        assert not isinstance(pci, Unread)
+        assert not isinstance(links, Unread)
+        pair = pci_pair(seat.link, pci)
+        assert not isinstance(pair, Unread)
+        lost = (f"which disks hang on it was not read: {storage.why}",) if isinstance(storage, Unread) else stakes(
+            self.host, seat.link.id, pci, links, storage)
+        return holding(self.ports, pair, self.folder, what=what, stakes=lost, force=force, announce=self.say)
+
+    @contextmanager
+    def _busy(self, slot: str) -> Iterator[None]:
+        """Steady traffic on the card, so that its link stays awake; none where no runtime drives it."""
+        if self.traffic is None:
+            yield
+            return
+        with loaded(self.measurable, self.traffic, [slot], BUSY_SECONDS, self.stopping):
+            yield
