@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -222,10 +223,18 @@ def limit_page() -> dict[Path, str]:
     return {REFERENCE / "limits.md": "".join(lines)}
 
 
+def schema_pages() -> dict[Path, str]:
+    """Schemas of documents that are structs as they are printed."""
+    from boxcheck.report.riser_json import schemas
+
+    return {REFERENCE / name: f"{json.dumps(schema, indent=1, sort_keys=True)}\n" for name, schema in schemas().items()}
+
+
 def pages() -> dict[Path, str]:
     discover()
     discover_stress()
-    return {**check_pages(), **limit_page(), **stress_page(), **event_page(), **rule_page()}
+    return {
+        **check_pages(), **limit_page(), **stress_page(), **event_page(), **rule_page(), **schema_pages()}
 
 
 def main() -> int:

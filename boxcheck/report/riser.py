@@ -81,16 +81,19 @@ def _table(notebook: Notebook, style: Style) -> Iterator[str]:
             first = False
     if not rows:
         return
-    widths = [max(len(style.text(row[column])) for row in (HEADS, *rows)) for column in range(len(HEADS))]
+    shown = list(range(len(HEADS)))
+    widths = [max(len(style.text(row[column])) for row in (HEADS, *rows)) for column in shown]
+    if 2 + sum(width + 2 for width in widths) - 2 > style.columns:
+        shown.remove(HEADS.index("copied"))
 
     def line(row: Sequence[str]) -> str:
-        cells = [style.text(cell) for cell in row]
+        cells = [(HEADS[at], style.text(row[at]), widths[at]) for at in shown]
         return "  " + "  ".join(
-            cell.rjust(width) if head in RIGHT else cell.ljust(width)
-            for cell, width, head in zip(cells, widths, HEADS, strict=True))
+            cell.rjust(width) if head in RIGHT else cell.ljust(width) for head, cell, width in cells)
 
     if any(row[-1] for row in rows):
-        yield "  " + " " * sum(width + 2 for width in widths[:6]) + style.text("errors per TB (< at 95 %)")
+        first = shown.index(HEADS.index("to card"))
+        yield "  " + " " * sum(widths[at] + 2 for at in shown[:first]) + style.text("errors per TB (< at 95 %)")
     yield line(HEADS)
     for row, call in zip(rows, calls, strict=True):
         text = line(row)

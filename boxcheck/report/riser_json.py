@@ -119,6 +119,8 @@ def list_json(every: Sequence[Stored]) -> str:
 
 def schemas() -> dict[str, Any]:
     """Of the published schemas: file name -> schema."""
-    return {
-        "riser.schema.json": msgspec.json.schema(RiserDocument),
-        "riser-ranking.schema.json": msgspec.json.schema(RankingDocument)}
+    found = {}
+    for name, document in (("riser", RiserDocument), ("riser-ranking", RankingDocument)):
+        schema = msgspec.json.schema(document)
+        found[f"{name}.schema.json"] = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return found

@@ -43,3 +43,22 @@ def test_quiet_is_the_verdict_and_what_to_do() -> None:
     text = riser_text(waiting(), Style(quiet=True))
     assert "Do now" in text
     assert "Suspects" not in text
+
+
+def test_json_is_as_its_schema_says() -> None:
+    import json
+    from pathlib import Path
+
+    import jsonschema
+
+    from boxcheck.report.riser_json import ranking_json, riser_json
+    from boxcheck.riser.rank import rank
+
+    published = Path(__file__).parents[2] / "docs/reference"
+    for account in (waiting(), found(), *accounts(wopr())):
+        text = riser_json(account)
+        jsonschema.validate(json.loads(text), json.loads((published / "riser.schema.json").read_text()))
+    looks = found().stored.notebook.boots[-1].looks
+    ranking = json.loads(ranking_json(rank(looks), looks, "0.1", 0.0, "W-0007"))
+    jsonschema.validate(ranking, json.loads((published / "riser-ranking.schema.json").read_text()))
+    assert [link["slot"] for link in ranking["links"]][0] == "PCIE5"

@@ -1,0 +1,200 @@
+"""`boxcheck riser` over several boots: what is kept, what is asked, what is recognised."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from boxcheck.commands import riser_experiment
+from boxcheck.commands.riser import Options, riser
+from boxcheck.commands.riser_box import Leave
+from boxcheck.commands.riser_experiment import Experiment
+from boxcheck.riser.evidence import Conditions, Look
+from boxcheck.riser.hold import NotRestored
+from boxcheck.riser.notebook import Stored, every
+from boxcheck.riser.parts import Seat
+from boxcheck.riser.restore import Restored
+from boxcheck.usage import UsageError
+from tests.riser.command_box import TestBox
+from tests.riser.facts import facts_of
+from tests.riser.showing import look
+
+Run = Callable[..., int]
+
+
+def bad_riser(at: dict[str, str]) -> Callable[[tuple[Seat, ...], Conditions], Sequence[Look]]:
+    """Errors toward the card in the slot that `at["slot"]` names."""
+    return lambda seats, conditions: [
+        look(seat.slot, 400 if seat.slot == at["slot"] else 0, conditions=conditions) for seat in seats]
+
+
+class Bench:
+    """One user's experiments, boot after boot."""
+
+    def __init__(self, box: TestBox, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.box, self.boot = box, "boot-1"
+        monkeypatch.setattr(riser_experiment, "boot_id", lambda: self.boot)
+        monkeypatch.setenv("BOXCHECK_LOCK", "boxcheck-test-riser-command")
+
+    def run(self, **options: object) -> int:
+        given = Options(**{"slot": "PCIE3", "quiet": True, **options})  # type: ignore[arg-type]
+        try:
+            return Experiment(given, self.box).run()  # type: ignore[arg-type]
+        except Leave as leave:
+            return leave.code
+
+    def resume(self, **options: object) -> int:
+        return self.run(slot=None, resume="", **options)
+
+    def kept(self) -> Stored:
+        return next(every(self.box.folder()))
+
+
+@pytest.fixture
+def at() -> dict[str, str]:
+    return {"slot": "PCIE3"}
+
+
+@pytest.fixture
+def bench(tmp_path_factory: pytest.TempPathFactory, tmp_path: object, at: dict[str, str],
+          monkeypatch: pytest.MonkeyPatch) -> Bench:
+    facts, want = facts_of("wopr-7x4090", "wopr-7x4090", str(tmp_path_factory.getbasetemp()))
+    return Bench(TestBox(facts, want, str(tmp_path), bad_riser(at)), monkeypatch)
+
+
+def do_as_asked(bench: Bench, at: dict[str, str], riser: str) -> None:
+    """The box is powered off, all moves of the step are made, and it starts again; errors follow the riser."""
+    step = bench.kept().notebook.next
+    assert step is not None
+    places = {place.slot: place for place in bench.kept().notebook.boots[-1].places}
+    for move in step.moves:
+        if move.part == "riser" and move.name == riser:
+            at["slot"] = move.to
+    cards = {slot: bench.box.order.get(slot, slot) for slot in places}
+    for move in step.moves:
+        if move.part == "card":
+            home = next(slot for slot, place in places.items() if place.card == move.name)
+            bench.box.order[move.to] = cards[home]
+    bench.boot = f"{bench.boot}x"
+
+
+def test_an_experiment_ends_with_the_part_that_errors_followed(bench: Bench, at: dict[str, str]) -> None:
+    assert bench.run(risers=("PCIE3=R3",)) == 75
+    assert bench.kept().notebook.next is not None
+    for _ in range(4):
+        do_as_asked(bench, at, "R3")
+        code = bench.resume()
+        if code != 75:
+            break
+    stored = bench.kept()
+    assert code == 1
+    assert "R3" in stored.closed
+    assert not any(boot.strayed for boot in stored.notebook.boots)
+    with pytest.raises(UsageError, match="no experiment goes on"):
+        bench.resume()
+
+
+def test_a_box_that_was_not_powered_off_is_not_measured_as_if_it_was(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.run()
+    before = bench.kept()
+    assert bench.resume() == 75
+    assert "was not powered off since this was asked" in capsys.readouterr().out
+    assert bench.kept() == before
+    assert bench.resume(again=True) == 75
+    after = bench.kept().notebook
+    assert len(after.boots) == 1
+    assert len(after.boots[0].looks) > len(before.notebook.boots[0].looks)
+
+
+def test_a_step_that_is_not_possible_is_not_asked_again(bench: Bench) -> None:
+    bench.run()
+    first = bench.kept().notebook.next
+    assert first is not None
+    bench.resume(again=True, cannot=(first.kind,))
+    second = bench.kept().notebook.next
+    assert second is not None
+    assert second.kind != first.kind
+
+
+def test_cards_that_are_elsewhere_than_asked_are_told_and_counted_from_there(bench: Bench) -> None:
+    bench.run()
+    bench.box.swap("PCIE6", "PCIE7")
+    bench.boot = "boot-2"
+    bench.resume()
+    last = bench.kept().notebook.boots[-1]
+    assert any("sits in PCIE6" in says for says in last.strayed)
+    assert last.places[5].card == bench.kept().notebook.boots[0].places[6].card
+
+
+def test_ctrl_c_keeps_what_was_measured(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = bench.box.looks
+    count = 0
+
+    def interrupted(seats: tuple[Seat, ...], conditions: Conditions) -> Sequence[Look]:
+        nonlocal count
+        count += 1
+        if count == 2:
+            raise KeyboardInterrupt
+        return real(seats, conditions)
+
+    bench.box.looks = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        bench.run()
+    stored = bench.kept()
+    assert stored.notebook.boots[0].looks
+    assert not stored.closed
+    assert any("interrupted" in says for says in bench.box.said)
+
+
+def test_a_link_that_could_not_be_put_back_ends_with_5_and_says_so(
+        bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(of: object) -> object:
+        raise NotRestored(Restored(outcome="down", says="the link of PCIE3 is down", help="shut down, and start again"))
+        yield
+
+    monkeypatch.setattr(riser_experiment, "experiments", broken)
+    assert bench.run(quiet=False) == 5
+    assert "the link of PCIE3 is down; shut down, and start again" in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_experiment_of_another_box_is_refused(bench: Bench) -> None:
+    bench.run()
+    bench.box.name = "W-0008"
+    with pytest.raises(UsageError, match="is of the box W-0007"):
+        bench.resume()
+
+
+def test_the_same_slot_goes_on_with_its_experiment(bench: Bench) -> None:
+    bench.run()
+    bench.boot = "boot-2"
+    bench.run()
+    assert len(list(every(bench.box.folder()))) == 1
+    assert any("going on with experiment" in says for says in bench.box.said)
+
+
+def test_json_alone_stands_on_standard_output(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.run(json="-")
+    found = json.loads(capsys.readouterr().out)
+    assert found["state"] == "waiting"
+    assert found["experiment"]["slot"] == "PCIE3"
+    assert found["next"]["expect"]
+
+
+@pytest.mark.parametrize(("options", "says"), [
+    (Options(), "say which link"),
+    (Options(slot="PCIE3", every=True), "a slot and --all exclude each other"),
+    (Options(slot="PCIE3", risers=("PCIE3",)), "is no SLOT=LABEL"),
+    (Options(slot="PCIE3", sysroot="x", writes=True), "a capture can be looked at"),
+])
+def test_words_that_do_not_fit_are_refused_before_anything_is_read(options: Options, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        riser(options)
+
+
+def test_a_slot_that_is_none_is_named_with_those_there_are(bench: Bench) -> None:
+    with pytest.raises(UsageError, match="no slot is called 'PCIE9'"):
+        bench.run(slot="PCIE9")
+    with pytest.raises(UsageError, match="--riser: no slot is called 'PCIE8'"):
+        bench.run(risers=("PCIE8=R8",))
