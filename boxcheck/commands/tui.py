@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -105,9 +105,9 @@ def show(path: str, options: Asked, speed: float | None = None) -> bool:
     """Whether the screen itself broke."""
     from boxcheck.engine.detach import tell_to_stop
     from boxcheck.tui.app import BoxcheckApp
-    from boxcheck.tui.feed import Later, ReplayFeed
+    from boxcheck.tui.feed import Later
 
-    feed: Feed = Later(path, _feed) if speed is None else ReplayFeed(path, _profile_of(path), speed=speed)
+    feed = Later(path, _feed if speed is None else lambda place: _played(place, speed))
     app = BoxcheckApp(
         feed, opens=_feed, means=_means("--no-wake"), look=_look(options), stop=tell_to_stop if speed is None else None)
     return _run(app, options)[1]
@@ -153,9 +153,21 @@ def _look(options: Asked) -> Look:
 
 
 def _utf8_locale() -> bool:
-    """Python talks UTF-8 even in the C locale (PEP 538), which tells nothing of the terminal."""
-    said = next((os.environ[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if os.environ.get(name)), "C")
+    """Python talks UTF-8 even in the C locale, which tells nothing of the terminal, and sets LC_CTYPE to it (PEP 538):
+    what counts is what this process was given."""
+    given = _given()
+    said = next((given[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if given.get(name)), "C")
     return "utf8" in said.lower().replace("-", "")
+
+
+def _given(path: str = "/proc/self/environ") -> Mapping[str, str]:
+    """The environment that this process was started with: proc(5)."""
+    try:
+        with open(path, "rb") as stream:
+            pairs = (pair.decode("utf-8", "replace").partition("=") for pair in stream.read().split(b"\0"))
+            return {name: value for name, _, value in pairs if name}
+    except OSError:
+        return os.environ
 
 
 class _Plain:
@@ -202,6 +214,18 @@ def _feed(path: str) -> Feed:
     discover_stress()
     want = _profile_of(path)
     return StoreFeed(path, want, expected=expected_by(want))
+
+
+def _played(path: str, speed: float) -> Feed:
+    """The same of a run that is played again."""
+    from boxcheck.registry import discover, discover_stress
+    from boxcheck.tui.expected import expected_by
+    from boxcheck.tui.replay import ReplayFeed
+
+    discover()
+    discover_stress()
+    want = _profile_of(path)
+    return ReplayFeed(path, want, speed=speed, expected=expected_by(want))
 
 
 @contextmanager

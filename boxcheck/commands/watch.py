@@ -80,7 +80,8 @@ def watch(options: Options) -> int:
     store = create_run(folder, RunInfo(
         kind="watch", version=__version__, boot=boot_id(), box=name_of(facts), profile=ProfileName(
             want.name, want.revision, want.sha256), plan={
-            "name": "watch", "steps": [], "certain": certain, "profile_why": why, "command": list(options.command)}))
+            "name": "watch", "steps": [], "certain": certain, "profile_why": why, "command": list(options.command),
+            **({"until": start.until} if start.seconds is None else {"lasting_seconds": start.seconds})}))
     keep_profile(store, want)
     try:
         run = WatchRun(store, want, certain=certain, host=host, facts=facts, start=start.begin, told=screen.show)
@@ -116,6 +117,9 @@ def watch(options: Options) -> int:
 class _Start(msgspec.Struct, frozen=True):
     says: str
     begin: Callable[[], Watched]
+    until: str = ""
+    """What ends it where no time does, for who looks on."""
+    seconds: float | None = None
 
 
 def _refuse(options: Options) -> _Start:
@@ -135,13 +139,14 @@ def _refuse(options: Options) -> _Start:
             refuse_place(place)
     if options.command:
         find_program(options.command)
-        return _Start(" ".join(options.command), lambda: Command(options.command))
+        return _Start(" ".join(options.command), lambda: Command(options.command), "the command ends")
     if options.pid is not None:
         process = Process(options.pid)  # now: its number could be another's when the machine has been read
-        return _Start(process.says, lambda: process)
+        return _Start(process.says, lambda: process, f"{process.says} ends")
     seconds = duration(options.lasting) if options.lasting else None
     return _Start(
-        f"the machine {f'for {options.lasting}' if options.lasting else 'until Ctrl-C'}", lambda: Nothing(seconds))
+        f"the machine {f'for {options.lasting}' if options.lasting else 'until Ctrl-C'}", lambda: Nothing(seconds),
+        "it is told to end", seconds)
 
 
 class Screen:

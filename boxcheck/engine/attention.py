@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from boxcheck.stress.safety import Blind, Safety
-from boxcheck.telemetry.readings import GpuReading, GpuSilent, HostReading, Reading
+from boxcheck.telemetry.readings import BoxReading, GpuReading, GpuSilent, HostReading, Reading
 from boxcheck.telemetry.supply import SupplyReading
 
 SENSOR_SECONDS = 5.0
@@ -40,6 +40,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """GPUs that told a temperature, with the moment (CLOCK_MONOTONIC) of the last one."""
     asked: frozenset[str] = frozenset()
     """Of all subjects those that were asked at this look."""
+    box: BoxReading | None = None
+    """What was read of drives, supplies and fans, where it was time to. No limit is held against it here."""
 
 
 def present(readings: Sequence[Reading], supply: SupplyReading | None) -> frozenset[str]:

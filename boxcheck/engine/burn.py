@@ -19,6 +19,7 @@ from boxcheck.engine.aside import Aside
 from boxcheck.engine.begin import CAPTURE, gravest, packed, serve
 from boxcheck.engine.bounded import seconds_left, within
 from boxcheck.engine.history_store import Gathered
+from boxcheck.engine.identities import identified
 from boxcheck.engine.inspect import Facts, findings_of, name_slots, read_facts
 from boxcheck.engine.job import Job as Job
 from boxcheck.engine.late_bridging import bridge_gap
@@ -35,7 +36,8 @@ from boxcheck.engine.wholeness import as_part, lacks_at, last_look, rows_gone_at
 from boxcheck.gpu import GpuInfo
 from boxcheck.host.live import LiveHost
 from boxcheck.judge import judge
-from boxcheck.model import Crash, Finding, Outcome, Verdict
+from boxcheck.model import Crash, Finding, Outcome, Unread, Verdict
+from boxcheck.probes.gpus import Gpus
 from boxcheck.profile import Profile
 from boxcheck.registry import CHECKS, STRESSES, Stress
 from boxcheck.store.rows import PhasePlan, PhaseStart
@@ -124,7 +126,8 @@ class Burn:
                 keep(self._store, self._around.tell(one))
         self._look_around()
         facts, runtime, gpus = self._prepare()
-        self._around.follow(gpus, slots_of(gpus, facts))
+        of_box = facts.of(Gpus)
+        self._around.follow(gpus, slots_of(gpus, facts), () if isinstance(of_box, Unread) else of_box.gpus)
         self._links = LinkCourse(self._store, gpus, facts, plan.steps)
         if self._resumption is not None:
             self._take_over(self._resumption, facts)
@@ -158,6 +161,7 @@ class Burn:
         runtime = find_devices(self._job.backend)
         facts.put(RuntimeGpus, runtime)
         gpus = pick(runtime.gpus, self._job.gpus, slots_of(runtime.gpus, facts)) if runtime.gpus else ()
+        gpus = identified(gpus, facts)
         found = findings_of(CHECKS["gpu.in-runtime"], facts, self._want, self._crashes)
         keep_crashes(self._store, 0, self._crashes)
         self._take(0, found)

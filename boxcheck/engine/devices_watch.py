@@ -25,7 +25,7 @@ from boxcheck.engine.removable import Removable
 from boxcheck.engine.uevents import Uevent, Uevents
 from boxcheck.gpu import GpuInfo
 from boxcheck.model import Bdf, Unread
-from boxcheck.probes.gpus import DISPLAY_CLASSES, GPU_VENDORS
+from boxcheck.probes.gpus import DISPLAY_CLASSES, GPU_VENDORS, Gpu
 from boxcheck.stress.happenings import Concerned, Severity
 from boxcheck.telemetry.files import SysFile, names_in, text_of
 from boxcheck.telemetry.links import DEVICES, ports_above
@@ -95,16 +95,19 @@ class DevicesWatch:
         self._gone: dict[Bdf, float] = {}
         """When it was told that a function left or died; until it comes back."""
         self._gpus: dict[Bdf, Concerned] = {}
+        self._others: dict[Bdf, Concerned] = {}
+        """GPUs of the box that the run does not work on, by what the bus tells of them."""
         self._slots: Mapping[str, str] = {}
         self._configs: dict[Bdf, tuple[SysFile, SysFile]] = {}
         self._dead_since: dict[Bdf, float] = {}
 
-    def follow(self, gpus: Sequence[GpuInfo], slots: Mapping[str, str]) -> None:
-        """The GPUs of the run, and the labels of their slots by key: from now on these are named, and asked whether
-        they still answer."""
+    def follow(self, gpus: Sequence[GpuInfo], slots: Mapping[str, str], box: Sequence[Gpu] = ()) -> None:
+        """The GPUs of the run, and the labels of their slots by key; all GPUs that the bus shows. From now on these are
+        named, and asked whether they still answer."""
         named = {info.bdf: info for info in gpus if info.bdf is not None}
         self._slots = {bdf: slots[info.key] for bdf, info in named.items() if info.key in slots}
         self._gpus = {bdf: Concerned(bdf, info.key, info.name, self._slots.get(bdf)) for bdf, info in named.items()}
+        self._others = {gpu.bdf: Concerned(gpu.bdf, "", gpu.name, gpu.slot) for gpu in box if gpu.bdf not in named}
         watched = [*self._gpus, *(one.bdf for one in self._known.values() if one.is_gpu)]
         for bdf in dict.fromkeys(port for gpu in watched for port in ports_above(self._root, gpu)):
             if bdf not in self._configs and bdf in self._here:
@@ -281,7 +284,7 @@ class DevicesWatch:
         found = dict(self._gpus)
         for one in self._known.values():
             if one.is_gpu and one.bdf not in found:
-                found[one.bdf] = Concerned(one.bdf, "", "GPU")
+                found[one.bdf] = self._others.get(one.bdf) or Concerned(one.bdf, "", "GPU")
         return tuple(one for gpu, one in sorted(found.items()) if gpu == bdf or bdf in self._above(gpu))
 
     def _event(

@@ -5,7 +5,7 @@ go on to heat. This process holds no device and does no work: it only reads, all
 power can be added up; and where a driver hangs, it hangs alone. Started by `boxcheck.engine.guarding`: the order comes
 as one line on standard input, accounts go out, one a line; the end of its input ends it.
 
-Reads   what telemetry's amdgpu, nvml, cpu and supply read
+Reads   what telemetry's amdgpu, nvml, cpu and supply read; for the record alone, what its box reads
 By hand echo '{"gpus":[],"root":"/"}' | python -m boxcheck.engine.guard
 """
 
@@ -24,6 +24,7 @@ from boxcheck.engine.safety import Guard, Limits
 from boxcheck.host.parent import die_with_parent
 from boxcheck.model import Bdf, Unread
 from boxcheck.telemetry.amdgpu import AmdgpuReader
+from boxcheck.telemetry.box import BOX_SECONDS, BoxReader
 from boxcheck.telemetry.cpu import Temperatures
 from boxcheck.telemetry.files import SysFile
 from boxcheck.telemetry.instruments import AMD, NVIDIA
@@ -83,12 +84,16 @@ def main() -> None:
         os.setpriority(os.PRIO_PROCESS, 0, -10)  # it must be heard while all cores work
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
     threading.Thread(target=_watch_input, daemon=True).start()
-    looker, guard = Looker(order), Guard(order.limits)
-    due = time.monotonic()
+    looker, guard, around = Looker(order), Guard(order.limits), BoxReader(order.root.rstrip("/"))
+    due = around_due = time.monotonic()
     while True:
         readings, supply = looker.look()
         guard.see("guard", readings, supply)
-        sys.stdout.buffer.write(msgspec.json.encode(guard.told()) + b"\n")
+        told = guard.told()
+        if time.monotonic() >= around_due and not guard.pending:  # what ends load comes first
+            around_due = time.monotonic() + BOX_SECONDS
+            told = msgspec.structs.replace(told, box=around.read(time.monotonic(), supply.watts))
+        sys.stdout.buffer.write(msgspec.json.encode(told) + b"\n")
         sys.stdout.buffer.flush()
         due = max(due + (CONFIRM_SECONDS if guard.pending else EVERY_SECONDS), time.monotonic() + 0.05)
         time.sleep(due - time.monotonic())

@@ -21,7 +21,7 @@ from boxcheck.host.common import one_line
 from boxcheck.host.programs import STARTED
 from boxcheck.model import Unread
 from boxcheck.stress.safety import Blind, BlindStop, Near, Safety, SafetyStop
-from boxcheck.telemetry.readings import GpuReading, GpuSilent, Reading
+from boxcheck.telemetry.readings import BoxReading, GpuReading, GpuSilent, Reading
 
 SILENT_SECONDS = 10.0
 """The guard gives more than one account a second; this long without one, it says nothing of the box any more."""
@@ -47,6 +47,8 @@ class Guarding:
         self._before = Safety()
         """What processes told that ended and were started anew."""
         self._account: Account | None = None
+        self._box: BoxReading | None = None
+        """Not taken yet."""
         self._blinds: dict[tuple[str, str, str], Blind] = {}
         self._heard = time.monotonic()
         self._longest = 0.0
@@ -111,6 +113,7 @@ class Guarding:
                 account = msgspec.json.decode(line, type=Account)
                 now = time.monotonic()
                 self._told, self._account = account.safety, account
+                self._box = account.box or self._box
                 for one in account.safety.blind:
                     self._blinds[(one.limit, one.subject, one.sensor)] = one
                 self._longest, self._heard = max(self._longest, now - self._heard), now
@@ -139,6 +142,11 @@ class Guarding:
                     self._heat.read(one.bdf, one.monotonic_seconds)
             elif isinstance(one, GpuSilent) and one.state in ("lost", "reset-required"):
                 self._heat.lost(one.bdf)
+
+    def box(self) -> BoxReading | None:
+        """What was read of drives, supplies and fans since it was asked last; told once."""
+        box, self._box = self._box, None
+        return box
 
     def halted(self) -> bool:
         """Asked ten times a second."""

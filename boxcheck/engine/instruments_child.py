@@ -91,6 +91,7 @@ _decoder = msgspec.json.Decoder(tuple[Reading, ...])
 
 
 def main() -> None:
+    from boxcheck.telemetry.box import BOX_SECONDS, BoxReader
     from boxcheck.telemetry.instruments import Instruments
 
     out = os.dup(1)
@@ -99,9 +100,14 @@ def main() -> None:
     asked = msgspec.json.decode(source.readline(), type=Asked)
     encode = msgspec.json.Encoder().encode
     with Instruments(asked.gpus, asked.root) as instruments:
-        at = time.monotonic()
+        at = around_due = time.monotonic()
+        around = BoxReader(asked.root.rstrip("/"))
         while True:
-            if not _written(out, encode(instruments.read()) + b"\n"):
+            readings = instruments.read()
+            if at >= around_due:
+                around_due = at + BOX_SECONDS
+                readings = (*readings, around.read(time.monotonic()))
+            if not _written(out, encode(readings) + b"\n"):
                 return
             # A reading that took long leaves out those that it overtook.
             now = time.monotonic()

@@ -152,6 +152,8 @@ def run_together(
         if isinstance(what, Watched):
             guarding.see(number, what.readings)
             tallies[share.module.name].add(what.readings)
+            box = guarding.box()  # is no worker's, and goes into the record with what one of them read
+            what = what if box is None else Watched((*what.readings, box))
         seen(share.module, before + number, group, what)
 
     if places:

@@ -24,6 +24,7 @@ from boxcheck.engine.logwatch import LogWatch
 from boxcheck.gpu import GpuInfo
 from boxcheck.host.common import one_line
 from boxcheck.model import Bdf
+from boxcheck.probes.gpus import Gpu
 from boxcheck.stress.burn_checks import NO_EDAC
 from boxcheck.stress.happenings import FOR_ROOT, Chronicle, Concerned, Detail, Happened, Happening, Severity, Source
 from boxcheck.telemetry.links import ports_above
@@ -79,9 +80,10 @@ class Surroundings:
         self._gaps: set[Source] = set()
         self._started = self._closed = False
 
-    def follow(self, gpus: Sequence[GpuInfo], slots: Mapping[str, str]) -> None:
-        """The GPUs of the run: what happens to them is told by their names."""
-        self.devices.follow(gpus, slots)
+    def follow(self, gpus: Sequence[GpuInfo], slots: Mapping[str, str], box: Sequence[Gpu] = ()) -> None:
+        """The GPUs of the run: what happens to them is told by their names. `box`: all that the bus shows; one that
+        leaves while others work is told by its slot as well."""
+        self.devices.follow(gpus, slots, box)
         for info in gpus:
             if info.bdf is None:
                 continue

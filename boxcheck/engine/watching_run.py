@@ -20,6 +20,7 @@ import msgspec
 from boxcheck.engine.begin import packed
 from boxcheck.engine.command import Command, Watched
 from boxcheck.engine.heard import Heard
+from boxcheck.engine.identities import identified
 from boxcheck.engine.inspect import Facts, read_facts
 from boxcheck.engine.instruments_child import Asked, InstrumentsChild
 from boxcheck.engine.notices import Notice, Notices
@@ -124,7 +125,8 @@ class WatchRun:
         self._host, self._facts, self._start, self._told = host, facts, start, told
         self._root = root
         self._doctor = doctor or _look
-        self.gpus, self._vendors, self._slots = gpus_of(facts)
+        found, self._vendors, self._slots = gpus_of(facts)
+        self.gpus = identified(found, facts)
         self._around = around or Surroundings(root)
         self._tally, self._notices = Tally(self.gpus), Notices(self.gpus, self._slots)
         self._heard_of = Heard(self.gpus, self._slots)

@@ -171,10 +171,12 @@ def _copies(results: StressResults) -> list[Matrix]:
             cells = tuple(
                 tuple(_cell(parts.get((together, f"copy.{way}.{kind}", info.key), ())) for way in COPIES.values())
                 for info in results.gpus)
-            words = how if len(results.gpus) > 1 else "the one GPU"
+            device = "GPU" if all(info.is_gpu for info in results.gpus) else "device"  # a processor is no GPU
+            words = how.replace("GPU", device) if len(results.gpus) > 1 else f"the one {device}"
             found.append(Matrix(
-                title=_title(results, f"host and GPU, {kind} memory, {words}", "GB/s", samples), cells=cells,
-                rows=tuple(_name(results, info.key) for info in results.gpus), columns=tuple(COPIES)))
+                title=_title(results, f"host and {device}, {kind} memory, {words}", "GB/s", samples), cells=cells,
+                rows=tuple(_name(results, info.key) for info in results.gpus),
+                columns=tuple(name.replace("GPU", device) for name in COPIES)))
     return found
 
 

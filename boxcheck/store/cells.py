@@ -19,12 +19,21 @@ import msgspec
 
 from boxcheck.model import Unread
 from boxcheck.stress import Sample
-from boxcheck.telemetry.readings import Count, GpuReading, GpuSilent, HostReading, LinkReading, Named, Reading
+from boxcheck.telemetry.readings import (
+    BoxReading,
+    Count,
+    GpuReading,
+    GpuSilent,
+    HostReading,
+    LinkReading,
+    Named,
+    Reading,
+)
 
 Cell: TypeAlias = int | float | str
-StreamKind = Literal["gpu", "silent", "links", "host", "sample"]
+StreamKind = Literal["gpu", "silent", "links", "host", "box", "sample"]
 KIND_OF: Mapping[type, StreamKind] = {
-    GpuReading: "gpu", GpuSilent: "silent", LinkReading: "links", HostReading: "host"}
+    GpuReading: "gpu", GpuSilent: "silent", LinkReading: "links", HostReading: "host", BoxReading: "box"}
 CLASS_OF = {kind: struct for struct, kind in KIND_OF.items()}
 APART = ("bdf", "monotonic_seconds")
 """Fields that are the stream's subject and the record's time."""
@@ -125,7 +134,7 @@ class Records:
         self._kinds: dict[tuple[object, ...], set[str]] = {}
 
     def of_readings(self, readings: Sequence[Reading]) -> list[Record]:
-        """One record for each GPU and the host, one for all links together."""
+        """One record for each GPU, the host and the box around them, one for all links together."""
         found: list[Record] = []
         links = [one for one in readings if isinstance(one, LinkReading)]
         for one in readings:
@@ -133,7 +142,7 @@ class Records:
                 columns: list[str] = []
                 cells: list[Cell] = []
                 take_apart(one, columns, cells)
-                subject = "" if isinstance(one, HostReading) else one.bdf
+                subject = "" if isinstance(one, (HostReading, BoxReading)) else one.bdf
                 found.append(Record(KIND_OF[type(one)], subject, tuple(columns), cells, one.monotonic_seconds))
             elif links and one is links[0]:
                 found.append(self._of_links(links))

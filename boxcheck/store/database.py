@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
@@ -120,15 +120,16 @@ class Database:
         return self._streams
 
     def records(
-        self, kinds: Sequence[str], phase: int | None = None, subject: str | None = None, last: bool = False
+        self, kinds: Sequence[str], phase: int | None = None, subject: str | None = None, last: bool = False,
+        only: Callable[[Stream], bool] = lambda stream: True,
     ) -> Iterator[list[Rows]]:
         """Records of streams of these kinds, about a minute at a time, in the order in which the minutes came. `phase`
-        None: of all. `last`: only the last minute."""
+        None: of all. `last`: only the last minute. `only`: of these streams; others are not unpacked."""
         with self.snapshot():
             self.sessions()
             wanted = {
                 number for number, one in self.streams().items()
-                if one.kind in kinds and subject in (None, one.subject)}
+                if one.kind in kinds and subject in (None, one.subject) and only(one)}
             if not wanted:
                 return
             self._read_words()

@@ -44,7 +44,7 @@ from boxcheck.telemetry.readings import Reading
 if TYPE_CHECKING:
     from boxcheck.model import Finding, Verdict
 
-READINGS = ("gpu", "silent", "links", "host")
+READINGS = ("gpu", "silent", "links", "host", "box")
 
 
 class StoredSample(msgspec.Struct, frozen=True):

@@ -162,7 +162,21 @@ class HostReading(msgspec.Struct, frozen=True, kw_only=True, tag="host"):
     """The same for whole packages; empty on processors without the counter."""
 
 
-Reading: TypeAlias = GpuReading | GpuSilent | LinkReading | HostReading
+class BoxReading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="box"):
+    """What the drives, supplies and fans told. Empty lists: the box has none that can be read."""
+
+    monotonic_seconds: float
+    drives_celsius: Values = ()
+    """By controller: `nvme0`."""
+    drives_busy_percent: Values = ()
+    """By namespace (`nvme0n1`), since the reading before."""
+    supply_watts: Values = ()
+    """What is taken from the mains: of a meter of the whole box (its hwmon's name), else of each supply."""
+    fans_rpm: Values = ()
+    """By chip and label, those of GPUs left out. 0 is a fan that stands, or a plug without one."""
+
+
+Reading: TypeAlias = GpuReading | GpuSilent | LinkReading | HostReading | BoxReading
 
 T = TypeVar("T")
 

@@ -15,8 +15,9 @@ from textual.screen import Screen
 
 from boxcheck.store.errors import StoreError
 from boxcheck.tui.base import BoxcheckBase, Look, Means
-from boxcheck.tui.feed import Feed, Later, ReplayFeed
+from boxcheck.tui.feed import Feed, Later
 from boxcheck.tui.frame import Frame
+from boxcheck.tui.replay import ReplayFeed
 from boxcheck.tui.screens.big import BigVerdict
 from boxcheck.tui.screens.burn import BurnScreen
 from boxcheck.tui.screens.dialogs import AskAccount, AskStop

@@ -58,6 +58,11 @@ class BoxcheckBase(App[Result]):
 
     def __init__(self, means: Means, look: Look) -> None:
         super().__init__(ansi_color=None if look.color else True)
+        for theme in (DARK, LIGHT):
+            self.register_theme(theme)
+        # Now: a theme that is set when the screen stands has the whole stylesheet read a second time.
+        self.set_reactive(App.theme, LIGHT.name if look.light else DARK.name)
+        self.stylesheet.set_variables(self.get_css_variables())
         self.means, self.look = means, look
         self.glyphs = ASCII if look.ascii else UNICODE
         self.signalled = 0
@@ -69,9 +74,6 @@ class BoxcheckBase(App[Result]):
         return dict(DARK.variables)
 
     def on_mount(self) -> None:
-        for theme in (DARK, LIGHT):
-            self.register_theme(theme)
-        self.theme = LIGHT.name if self.look.light else DARK.name
         self.set_class(self.look.ascii, "ascii")
         if self.means.signals:
             for number in (signal.SIGHUP, signal.SIGTERM):

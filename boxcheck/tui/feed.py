@@ -1,4 +1,5 @@
-"""Where frames come from: a run that is followed, one that is over, one that is played again. All read stores alone."""
+"""Where frames come from: a run that is followed, or is over; one that is played again is in replay.py. All read stores
+alone."""
 
 from __future__ import annotations
 
@@ -6,22 +7,21 @@ import os
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Protocol
 
-import msgspec
-
+from boxcheck.host.common import one_line
 from boxcheck.model import Bdf
 from boxcheck.profile import Profile
+from boxcheck.store.errors import StoreError
 from boxcheck.store.reader import READINGS, RunReader, StoredSample
-from boxcheck.store.rebuild import Rows
 from boxcheck.store.rows import Phase
-from boxcheck.store.samples import Samples
 from boxcheck.store.schema import TAIL
 from boxcheck.telemetry.readings import Reading
 from boxcheck.tui.frame import Frame
 from boxcheck.tui.state import TRANSFERS, Expected, State
+from boxcheck.tui.tape import one_by_one
 
 LONG_SECONDS = 1200.0
 """A phase of transfers that is longer is not read as a whole when it is opened."""
@@ -69,6 +69,7 @@ class StoreFeed:
         clock: Callable[[], float] = time.monotonic, boot: str = "",
     ) -> None:
         self.path = path
+        self._file = _file_of(path)
         self._reader = RunReader(path)
         self._clock, self._boot = clock, boot
         self._event = self._record = self._of_no_phase = 0
@@ -92,6 +93,8 @@ class StoreFeed:
         seen = _changed(self.path)
         if self._last is not None and not self._last.live and seen == self._seen:
             return self._last
+        if _file_of(self.path) != self._file:  # what is open would go on to be read, and nobody writes it any more
+            raise StoreError("absent", f"{one_line(self.path)} was deleted, or another file lies in its place")
         reader = self._reader
         with reader.database.snapshot():
             run, phases = reader.run(), reader.phases()
@@ -184,6 +187,15 @@ def is_doctor(phase: Phase) -> bool:
     return not phase.plan.module and phase.plan.name.startswith("doctor")
 
 
+def _file_of(path: str) -> tuple[int, int] | None:
+    """Which file has that name; None where none has."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _changed(path: str) -> tuple[object, ...]:
     """What changes when anything is written; a store that is gone on with is written again."""
     found: list[object] = []
@@ -194,18 +206,6 @@ def _changed(path: str) -> tuple[object, ...]:
         except OSError:
             found.append(None)
     return tuple(found)
-
-
-def one_by_one(reader: RunReader, rows: Rows) -> Sequence[tuple[int, StoredSample | Reading]]:
-    """Records of a stream with their numbers."""
-    if rows.stream.kind != "sample":
-        return reader.read_rows(rows)
-    made = Samples()
-    with reader.guarded("samples"):
-        worker = made.head(rows.stream).worker
-        return [
-            (number, StoredSample(number, rows.phase, at_ms / 1000, worker, sample))
-            for number, at_ms, sample in zip(rows.numbers, rows.ats_ms, made.of(rows), strict=True)]
 
 
 def chains_of(reader: RunReader) -> dict[Bdf, tuple[Bdf, ...]]:
@@ -231,122 +231,3 @@ def _chains(packed: bytes) -> dict[Bdf, tuple[Bdf, ...]]:
         found = pci(CaptureHost(path))
     return {
         bdf: (*(one.bdf for one in reversed(list(found.ancestors(bdf)))), bdf) for bdf in found.functions}
-
-
-class ReplayFeed:
-    """A run that is over, as it went, at any speed."""
-
-    def __init__(
-        self, path: str, want: Profile, *, speed: float = 1.0, expected: Expected = lambda sample, info: None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.path, self._want, self._expected, self._clock = path, want, expected, clock
-        self._reader = RunReader(path)
-        self._run, self._phases = self._reader.run(), self._reader.phases()
-        self._events = list(self._reader.events())
-        self._chains = chains_of(self._reader)
-        last = [
-            rows.ats_ms[-1] / 1000 for minute in self._reader.database.records(("sample", *READINGS), last=True)
-            for rows in minute]
-        self.ended_seconds = max(
-            [self._run.end.at.seconds if self._run.end else 0.0, *(one.at.seconds for one in self._events), *last])
-        self.speed, self.paused = speed, False
-        self._wanted = 0.0
-        """Seconds to go on or back by at the next look."""
-        self._begin(0.0)
-
-    def _begin(self, at: float) -> None:
-        self._end_reading()
-        self._state = State(self._run, self._want, chains=self._chains, expected=self._expected)
-        self._minutes: Iterator[list[Rows]] = self._reader.database.records(("sample", *READINGS))
-        self._waiting: list[tuple[int, float, StoredSample | Reading]] = []
-        self._told = 0
-        self._judged: set[int] = set()
-        self._took_rest = False
-        """Whether findings of no phase were taken, which are those on the run as a whole."""
-        self._at, self._looked = at, self._clock()
-
-    def _end_reading(self) -> None:
-        """Ends what is being read, which holds the store open, before the store is closed."""
-        minutes = getattr(self, "_minutes", None)
-        if isinstance(minutes, Generator):
-            minutes.close()
-
-    def by(self, seconds: float) -> None:
-        """Goes on or back at the next look; several times add up."""
-        self._wanted += seconds
-
-    def _seek(self, seconds: float) -> None:
-        """Goes to a moment. Backwards it is summed up anew from the start."""
-        seconds = min(max(0.0, seconds), self.ended_seconds)
-        if seconds < self._at:
-            self._begin(seconds)
-        self._at, self._looked = seconds, self._clock()
-
-    def look(self) -> Frame:
-        by, self._wanted = self._wanted, 0.0
-        if by:
-            self._seek(self._at + by)
-        now = self._clock()
-        if not self.paused:
-            self._at = min(self.ended_seconds, self._at + (now - self._looked) * self.speed)
-        self._looked = now
-        at = self._at
-        ended = at >= self.ended_seconds
-        self._state.play("paused" if self.paused else f"{self.speed:g}x", ended=ended)
-        phases = [one for one in (_as_of(phase, at, self._cut_at(phase)) for phase in self._phases) if one is not None]
-        self._state.take_run(self._run, phases)
-        until = next((place for place, one in enumerate(self._events) if one.at.seconds > at), len(self._events))
-        self._state.take_events(self._events[self._told:until])
-        self._told = max(self._told, until)
-        for one in phases:
-            if one.ended is not None and one.plan.number not in self._judged:
-                self._judged.add(one.plan.number)
-                self._state.take_findings(self._reader.findings(one.plan.number), doctor=is_doctor(one))
-        if ended and not self._took_rest:
-            self._took_rest = True
-            self._state.take_findings(self._reader.findings(0))
-        for record in self._due(at):
-            if isinstance(record, StoredSample):
-                self._state.take_sample(record)
-            else:
-                self._state.take_reading(record)
-        return self._state.frame(at, live=not ended)
-
-    def _cut_at(self, phase: Phase) -> float:
-        """When a phase that did not come to its end was cut off at the latest: when another began, or at the end."""
-        begun = [
-            one.about.seconds for one in self._phases if one.about is not None and phase.about is not None
-            and one.about.seconds > phase.about.seconds]
-        return min(begun, default=self.ended_seconds)
-
-    def _due(self, at: float) -> Iterator[StoredSample | Reading]:
-        while not self._waiting or self._waiting[-1][1] <= at:
-            minute = next(self._minutes, None)
-            if minute is None:
-                break
-            for rows in minute:
-                at_ms = dict(zip(rows.numbers, rows.ats_ms, strict=True))  # one record tells of several links
-                self._waiting += ((number, at_ms[number] / 1000, one) for number, one in one_by_one(self._reader, rows))
-            self._waiting.sort(key=lambda one: one[0])
-        due = next((place for place, one in enumerate(self._waiting) if one[1] > at), len(self._waiting))
-        taken, self._waiting = self._waiting[:due], self._waiting[due:]
-        return (one for _, _, one in taken)
-
-    def close(self) -> None:
-        self._end_reading()
-        self._reader.close()
-
-
-def _as_of(phase: Phase, at: float, cut_at: float) -> Phase | None:
-    """A phase as it was at a moment."""
-    replace = msgspec.structs.replace
-    if phase.about is not None and phase.about.seconds > at:
-        return replace(phase, state="planned", about=None, started=None, start=None, ended=None, end=None, doing="")
-    if phase.started is not None and phase.started.seconds > at:
-        return replace(phase, state="about", started=None, start=None, ended=None, end=None)
-    if phase.state == "cut" and phase.started is not None and at < cut_at:
-        return replace(phase, state="running")
-    if phase.ended is not None and phase.ended.seconds > at:
-        return replace(phase, state="running", ended=None, end=None)
-    return phase

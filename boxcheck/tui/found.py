@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from boxcheck.judge import judge
-from boxcheck.model import Finding, Outcome
+from boxcheck.model import Finding, Outcome, Subject
 from boxcheck.profile import Profile
 from boxcheck.tui.frame import LinkSays, Problem
 
@@ -53,12 +53,20 @@ class Found:
         return next(iter((*titles, *words)), "")
 
     def problems(self) -> tuple[Problem, ...]:
-        """All that did not pass, what is required first; of each check and part the gravest and then the latest."""
-        latest: dict[tuple[str, str], Finding] = {}
+        """All that did not pass, what is required first; of each check, part and cause the gravest and then the latest.
+        Two hops of one card may be one part by its name, and are two causes: each is to be mended by itself."""
+        latest: dict[tuple[tuple[str, Subject, str], str], Finding] = {}
         for one in self.every:
-            key = (one.check, f"{one.subject} {way_of(one)}")
+            key = ((one.check, one.subject, way_of(one)), one.cause or "")
             if one.outcome in SHOWN and (key not in latest or one.outcome.rank <= latest[key].outcome.rank):
                 latest[key] = one
+        ranks: dict[tuple[str, Subject, str], int] = {}
+        for (part, cause), one in latest.items():
+            if cause:
+                ranks[part] = min(one.outcome.rank, ranks.get(part, one.outcome.rank))
+        for (part, cause), one in list(latest.items()):  # what names a cause, and is as grave, says it better
+            if not cause and ranks.get(part, one.outcome.rank + 1) <= one.outcome.rank:
+                del latest[part, cause]
         return tuple(
             Problem(
                 outcome=one.outcome, check=one.check, subject=str(one.subject), says=one.says, blocker=one.blocker,

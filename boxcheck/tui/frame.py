@@ -17,6 +17,8 @@ OLD_SECONDS, GONE_SECONDS = 20.0, 120.0
 GRAVE_HOLDS = frozenset(("thermal-hardware", "power-brake", "prochot", "hardware", "thermal-software"))
 """Kinds of reasons why clocks are held down that are an emergency."""
 
+GRAVE = (Outcome.FAIL, Outcome.MARGINAL)
+
 GpuState = Literal["ok", "marginal", "fail", "unknown", "waiting", "working", "silent", "lost"]
 """`working`: at work, and not judged yet; `waiting`: no phase works on it; `silent`: its instruments tell nothing."""
 RunState = Literal["running", "finished", "stopped", "crashed"]
@@ -70,10 +72,12 @@ class GpuRow(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     number: int
     name: str
+    is_gpu: bool = True
     arch: str = ""
     slot: str | None
     bdf: Bdf | None
     serial: str | None = None
+    uuid: str | None = None
     state: GpuState
     why: str
     """The gravest thing that was found of it, in words; empty where nothing was."""
@@ -110,6 +114,11 @@ class GpuRow(msgspec.Struct, frozen=True, kw_only=True):
         return is_old(self.told_seconds)
 
     @property
+    def title(self) -> str:
+        """`GPU 2`, `processor 0`."""
+        return f"{'GPU' if self.is_gpu else 'processor'} {self.number}"
+
+    @property
     def percent(self) -> float | None:
         return None if self.rate is None or not self.expected else 100 * self.rate / self.expected
 
@@ -125,7 +134,31 @@ class GpuRow(msgspec.Struct, frozen=True, kw_only=True):
         return sum(link.total for link in counted) if counted else None
 
 
+OLD_BOX_SECONDS = 15.0
+"""Drives, supplies and fans are read every five seconds (telemetry.box)."""
+
+
+class Drives(msgspec.Struct, frozen=True, kw_only=True):
+    """Of all NVMe drives the warmest and the busiest."""
+
+    celsius: float | None
+    busy_percent: float | None
+    unread: int
+    """Drives whose temperature was not read."""
+
+
+class Fans(msgspec.Struct, frozen=True, kw_only=True):
+    least_rpm: float | None
+    """Of those that turn."""
+    most_rpm: float | None
+    standing: tuple[str, ...]
+    """Those that turned in this run, and do no more."""
+    unread: int
+
+
 class HostRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The host, and what stands around it. None is what was not read."""
+
     busy_percent: float | None
     celsius: float | None
     sensor: str
@@ -134,12 +167,21 @@ class HostRow(msgspec.Struct, frozen=True, kw_only=True):
     memory_used_bytes: int | None
     memory_total_bytes: int | None
     told_seconds: float | None
+    box_seconds: float | None = None
+    """How old the next three are; None where they were never read."""
+    drives: Drives | None = None
+    mains_watts: float | None = None
+    fans: Fans | None = None
     rates: tuple[tuple[str, float, str, float], ...] = ()
     """Of host modules: name, value, unit, age in seconds."""
 
     @property
     def is_stale(self) -> bool:
         return is_old(self.told_seconds)
+
+    @property
+    def box_is_stale(self) -> bool:
+        return self.box_seconds is None or self.box_seconds > OLD_BOX_SECONDS
 
 
 class PhaseView(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,6 +255,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     """Since the run began; where the view is, in a run that is played again."""
     planned_seconds: float | None
+    """Its age at its planned end; None where no time ends it."""
     outcome: Outcome
     """So far, or in the end."""
     over: bool
@@ -236,12 +279,18 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     step: int = 0
     """Of the plan, from 1; 0 before the first."""
     steps: int = 0
+    until: str = ""
+    """What ends a run that no time ends, in words; empty where that is not known."""
     playing: str = ""
     """How fast it is played again; empty where it is not."""
     lost: str = ""
     """Why the store can no longer be read; all of it is of before then."""
     unheard_seconds: float = 0.0
     """For how long no newer frame has come of a run that goes on, where one is due; 0 where it is not late."""
+
+    def blaming(self, bdf: Bdf) -> tuple[Problem, ...]:
+        """What is bad by findings, and caused by this part. What is only not known blames nobody."""
+        return tuple(one for one in self.problems if one.blames == bdf and one.outcome in GRAVE)
 
     @property
     def as_of(self) -> str:

@@ -1,24 +1,40 @@
-"""Matrices of transfers beside what the profile asks of them. A mark, not a colour alone, stands at what is less."""
+"""Matrices of transfers beside what the profile asks of them, and where it asks nothing, beside what the rest of the
+box measured. A mark, not a colour alone, stands at what is less.
+
+A profile can only ask what somebody measured before on such a box, and many ask nothing of copies between GPUs. The one
+slow pair must be seen there too, so the median of the matrix stands below its head, under that name: it is no
+expectation, and nobody promised it. What is farther from it than a tenth is marked, the worst is told in words with its
+ratio, and nothing is judged by it: it colours no verdict, no finding comes of it, and where half of a matrix is slow it
+shows nothing. Whether that is a fault, findings say (`p2p.*`), which know which ways are shared.
+"""
 
 from __future__ import annotations
+
+from statistics import median
 
 import msgspec
 
 from boxcheck.engine.progress import expected
 from boxcheck.profile import Profile
 from boxcheck.registry import LIMITS
-from boxcheck.report.matrices import MAIN, TITLES, Matrix
+from boxcheck.report.matrices import MAIN, NOT_RUN, TITLES, Matrix
 
-LESS = "<"
-EXPECTED = "expected"
+LESS, APART = "<", "*"
+EXPECTED, MEDIAN = "expected", "median"
+HEADS = (EXPECTED, MEDIAN)
+"""Names of rows that are below the head of a matrix."""
 COPIES = {"to GPU": "copy.host-to-device.pinned", "from GPU": "copy.device-to-host.pinned"}
+APART_FROM = 0.9
+"""Of the median; of a time, the other way round. Pairs of one kind differ by one to three parts of a hundred."""
+LEAST_PAIRS, LEAST_GPUS = 6, 4
+"""Measured ones that a median is made of: with fewer it is the slow one's as much as the others'."""
 
 
 def beside(matrix: Matrix, want: Profile) -> Matrix:
-    """The matrix with a row of what is expected below its head, and marks; as it is where nothing is asked."""
+    """The matrix with a row of what is expected below its head, else of the median, and marks."""
     wanted = tuple(_of(matrix, column, want) for column in matrix.columns)
     if all(value is None for value in wanted):
-        return matrix
+        return _beside_median(matrix)
     head = tuple("-" if value is None else f"{value:.1f}" for value in wanted)
     cells = tuple(
         tuple(_marked(row, cell, value) for cell, value in zip(line, wanted, strict=True))
@@ -33,8 +49,69 @@ def one_way(want: Profile) -> float | None:
     return float(bound) if isinstance(bound, (int, float)) else None
 
 
-def has_less(matrix: Matrix) -> bool:
-    return any(cell.endswith(LESS) for row in matrix.cells for cell in row)
+def notes_of(matrix: Matrix) -> list[str]:
+    """What the marks of this module mean that are in it, and how far the worst is from the median."""
+    found = []
+    if any(cell.endswith(LESS) for row in matrix.cells for cell in row):
+        found.append(f"{LESS} less than expected")
+    if matrix.rows and matrix.rows[0] == MEDIAN and (worst := _worst(matrix)) is not None:
+        found.append(worst)
+    return found
+
+
+def _beside_median(matrix: Matrix) -> Matrix:
+    """As it is where too little was measured. Of pairs of GPUs all cells are of one kind; of copies between host and
+    GPUs, each column. Rows of collective operations are not."""
+    columns = [[value for row in matrix.cells if (value := _value(row[at])) is not None]
+               for at in range(len(matrix.columns))]
+    if matrix.title.startswith(tuple(TITLES.values())):
+        every = [value for column in columns for value in column]
+        middles = [median(every) if len(every) >= LEAST_PAIRS else None] * len(columns)
+    elif matrix.title.startswith("host and GPU"):
+        middles = [median(column) if len(column) >= LEAST_GPUS else None for column in columns]
+    else:
+        return matrix
+    if all(one is None for one in middles):
+        return matrix
+    head = tuple("-" if one is None else f"{one:.{1 if one >= 10 else 2}f}" for one in middles)
+    cells = tuple(
+        tuple(_apart(cell, one, _is_time(matrix)) for cell, one in zip(row, middles, strict=True))
+        for row in matrix.cells)
+    return msgspec.structs.replace(matrix, rows=(MEDIAN, *matrix.rows), cells=(head, *cells))
+
+
+def _is_time(matrix: Matrix) -> bool:
+    return matrix.title.startswith("latency")
+
+
+def _apart(cell: str, middle: float | None, is_time: bool) -> str:
+    value = _value(cell)
+    if value is None or middle is None or cell.endswith("!"):  # that is graver, and stands there already
+        return cell
+    return f"{cell}{APART}" if (value * APART_FROM > middle if is_time else value < APART_FROM * middle) else cell
+
+
+def _worst(matrix: Matrix) -> str | None:
+    """None where none is marked."""
+    middles = [_value(cell) for cell in matrix.cells[0]]
+    marked = [
+        (value / middle, f"{row} > {column}" if matrix.title.startswith(tuple(TITLES.values())) else f"{row} {column}")
+        for row, line in zip(matrix.rows, matrix.cells, strict=True)
+        for column, cell, middle in zip(matrix.columns, line, middles, strict=True)
+        if cell.endswith(APART) and middle and (value := _value(cell)) is not None]
+    if not marked:
+        return None
+    ratio, where = max(marked) if _is_time(matrix) else min(marked)
+    return (f"{APART} more than a tenth from the median; farthest: {where}, {100 * ratio:.0f} % of it. The profile "
+            "asks nothing here, and nothing is judged by it")
+
+
+def _value(cell: str) -> float | None:
+    """None for what is no measurement: not run, no access, the place of a GPU beside itself."""
+    try:
+        return None if cell == NOT_RUN else float(cell.rstrip(f"{LESS}{APART}!"))
+    except ValueError:
+        return None
 
 
 def _of(matrix: Matrix, column: str, want: Profile) -> float | None:

@@ -13,13 +13,14 @@ from typing import Any
 from boxcheck.engine.failing_events import fails
 from boxcheck.engine.progress import place_of
 from boxcheck.gpu import GpuInfo
-from boxcheck.model import Bdf, Finding, Outcome, Unread, worst
+from boxcheck.model import Bdf, Finding, Outcome, worst
 from boxcheck.profile import Profile
 from boxcheck.report.matrices import MAIN, Matrix, matrices
 from boxcheck.store.reader import StoredSample
 from boxcheck.store.rows import Event, Phase, Run
 from boxcheck.stress import Sample, StressResults
-from boxcheck.telemetry.readings import GpuReading, GpuSilent, HostReading, LinkReading, Reading, Values, named
+from boxcheck.telemetry.readings import GpuReading, GpuSilent, LinkReading, Reading, named
+from boxcheck.tui.ends import planned_seconds, until
 from boxcheck.tui.found import Found
 from boxcheck.tui.frame import (
     GRAVE_HOLDS,
@@ -33,6 +34,7 @@ from boxcheck.tui.frame import (
     PhaseView,
     is_old,
 )
+from boxcheck.tui.host import HostState, numbers
 from boxcheck.tui.link_state import LinkState
 from boxcheck.tui.matrix import beside
 
@@ -65,7 +67,7 @@ class State:
         self._silent: dict[str, GpuSilent] = {}
         """By address: that its instruments told nothing, where that is newer."""
         self._links: dict[Bdf, LinkState] = {}
-        self._host: tuple[float, HostReading] | None = None
+        self._host = HostState()
         self._rates: dict[tuple[str, str], deque[tuple[float, float]]] = {}
         """By device and kind of sample."""
         self._last: dict[str, tuple[float, Sample]] = {}
@@ -144,7 +146,7 @@ class State:
         elif isinstance(one, LinkReading):
             self._links.setdefault(one.bdf, LinkState()).take(one, at)
         else:
-            self._host = (at, one)
+            self._host.take(one, at)
 
     def _base(self) -> float:
         """What the monotonic clock showed when the run was at zero."""
@@ -170,7 +172,8 @@ class State:
             run=self.run.info.id or self.run.path.rpartition("/")[2].rpartition(".")[0], kind=self.run.info.kind,
             box=self.run.info.box, profile=f"{name.name} r{name.revision}" if name else "no profile",
             state=self.run.state, live=live, seconds=max(0.0, now),
-            planned_seconds=_planned(self._plan), outcome=outcome, over=self._over,
+            planned_seconds=planned_seconds(self._plan, self.phases), until=until(self._plan), outcome=outcome,
+            over=self._over,
             reason=reason, phases=tuple(self._phase_view(one, now) for one in self.phases), doing=self._doing(),
             step=at + 1, steps=len(names),
             total_watts=sum(powered) if powered else None, watts_of=len(powered), gpus=gpus, host=self._host_row(read),
@@ -233,13 +236,14 @@ class State:
         silent = self._silent.get(info.bdf or info.key)
         told = None if silent else reading
         age = None if at is None else max(0.0, read - at)
-        heat = {name: value for name, value in _numbers(told.temperatures_celsius)} if told else {}
+        heat = {name: value for name, value in numbers(told.temperatures_celsius)} if told else {}
         last = self._last.get(info.key)
         state, why = self._state_of(info, silent, age, live)
         power = told.power_instant_watts if told and isinstance(told.power_instant_watts, float) else (
             told.power_watts if told else None)
         return GpuRow(
-            key=info.key, number=number, name=info.name, arch=info.arch, slot=self._slots.get(info.key),
+            key=info.key, number=number, name=info.name, is_gpu=info.is_gpu, arch=info.arch, serial=info.serial,
+            uuid=info.uuid, slot=self._slots.get(info.key),
             bdf=Bdf(info.bdf) if info.bdf else None, state=state, why=why,
             sample=last[1].what if last else "",
             what=kind_of(last[1]) if last else "", rate=last[1].value if last else None,
@@ -313,20 +317,7 @@ class State:
         rates = tuple(
             (sample.what, sample.value, sample.unit, max(0.0, now - at)) for key, (at, sample) in self._last.items()
             if key not in infos and sample.value is not None)
-        if self._host is None:
-            return HostRow(
-                busy_percent=None, celsius=None, sensor="", watts=None, clock_mhz=None, memory_used_bytes=None,
-                memory_total_bytes=None, told_seconds=None, rates=rates) if rates else None
-        at, one = self._host
-        heat = max(_numbers(one.cpu_temperatures_celsius), key=lambda pair: pair[1], default=("", None))
-        power = [value for name, value in _numbers(one.cpu_power_watts) if name.startswith("package")]
-        total, free = one.memory_total_bytes, one.memory_available_bytes
-        return HostRow(
-            busy_percent=_number(one.cpu_busy_percent), celsius=heat[1], sensor=heat[0],
-            watts=sum(power) if power else None,
-            clock_mhz=one.cpu_clocks.median_mhz if one.cpu_clocks and not isinstance(one.cpu_clocks, Unread) else None,
-            memory_used_bytes=total - free if isinstance(total, int) and isinstance(free, int) else None,
-            memory_total_bytes=total if isinstance(total, int) else None, told_seconds=max(0.0, now - at), rates=rates)
+        return self._host.row(now, rates)
 
     def _transfer_matrices(self) -> tuple[Matrix, ...]:
         if not self._matrices and self._transfers:
@@ -364,13 +355,6 @@ def _step_names(plan: Mapping[str, Any]) -> list[str]:
     return [str(one.get("name", "")) for one in steps if isinstance(one, dict)] if isinstance(steps, list) else []
 
 
-def _planned(plan: Mapping[str, Any]) -> float | None:
-    """Seconds of all steps of a plan as a store has it; None where it does not say."""
-    steps = plan.get("steps", ())
-    told = [one.get("seconds") for one in steps if isinstance(one, dict)] if isinstance(steps, (list, tuple)) else []
-    return sum(float(one) for one in told if isinstance(one, (int, float))) or None
-
-
 def _silence(silent: GpuSilent | None, age: float | None, live: bool) -> str:
     """How long nothing was read of a GPU at work, and why."""
     since = "no reading yet" if age is None and live else "no reading" if age is None else f"no reading for {age:.0f} s"
@@ -380,12 +364,6 @@ def _silence(silent: GpuSilent | None, age: float | None, live: bool) -> str:
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
-
-
-def _numbers(values: Values) -> list[tuple[str, float]]:
-    if isinstance(values, Unread):
-        return []
-    return [(one.name, one.value) for one in values if not isinstance(one.value, Unread)]
 
 
 def _fan(told: GpuReading | None) -> str:

@@ -92,6 +92,8 @@ def simulate_plan(folder: str, *, seconds: int, vendor: str = "nvidia") -> str:
             for worker in range(GPUS) if step.modules else ():
                 now = hand.monotonic + 0.011 * worker + 0.003 * machine.random.random()
                 store.watched(numbers[step.modules[0]], machine.told_by(worker, now))
+                if worker == 0 and second % 5 == 0:
+                    store.watched(numbers[step.modules[0]], (machine.told_around(now),))
             for module, one in numbers.items():
                 for worker, sample in day.second(module, second, length):
                     store.sample(one, sample, worker=worker)
@@ -117,6 +119,8 @@ def say(store: RunWriter, machine: Machine, now: float, samples: int) -> None:
     """What the workers of all GPUs send in a second."""
     for number in range(len(machine.gpus)):
         store.watched(1, machine.told_by(number, now + 0.011 * number + 0.003 * machine.random.random()))
+        if number == 0 and round(now) % 5 == 0:
+            store.watched(1, (machine.told_around(now),))
         for _ in range(samples):
             store.sample(1, machine.sample(number), worker=number)
 

@@ -7,8 +7,10 @@ same run: a bare Textual table of eight rows with a sparkline each, redrawn twic
 
     python -m tests.bench.tui_speed --day FILE         a store of a day to open; without it one is made, ten minutes
 
+Last, the day is played again: how long a jump of a minute takes, back and on, in the middle of it.
+
 Exit code 1 when a promise is broken: 12 % of a core, 1 s to the first picture, 2 s to open a day, 100 ms from key to
-picture.
+picture, 200 ms for a jump.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from contextlib import suppress
 from statistics import median
 
 GPUS, SIZE = 8, (34, 120)
-SHARE, FIRST, DAY, KEY = 12.0, 1.0, 2.0, 0.1
+SHARE, FIRST, DAY, KEY, JUMP = 12.0, 1.0, 2.0, 0.1, 0.2
 SETTLE_SECONDS = 4.0
 
 
@@ -215,8 +217,8 @@ def measure(seconds: float, day: str, hours: float, only: str) -> list[str]:
         of_share(say, seconds)
     if only in ("", "keys"):
         of_keys(say)
-    if only in ("", "day"):
-        of_day(say, day, hours)
+    if only in ("", "day", "seek"):
+        of_day(say, day, hours, only)
     return broken
 
 
@@ -226,7 +228,10 @@ def of_share(say: Say, seconds: float) -> None:
         try:
             time.sleep(70)  # a minute of records, as there always is
             terminal = Terminal("--view", path)
-            say("first picture, the interpreter's start included", terminal.wait_for(b"reading the run", 20), FIRST, "s")
+            first = terminal.wait_for(b"reading the run", 20)
+            spent = terminal.cpu_seconds()
+            say("first picture, the interpreter's start included", first, FIRST, "s")
+            print(f"{'  of it on a processor':<58} {spent:8.2f} s")
             print(f"{'  with all GPUs':<58} {terminal.wait_for(b'PCIE8', 20):8.2f} s   load {os.getloadavg()[0]:.1f}")
             terminal.drain(SETTLE_SECONDS)
             sent = terminal.bytes
@@ -262,16 +267,59 @@ def of_keys(say: Say) -> None:
         say("key to picture, 95 of 100, samples at 20 Hz of each GPU", times[int(0.95 * (len(times) - 1))], KEY, "s")
 
 
-def of_day(say: Say, day: str, hours: float) -> None:
+def of_day(say: Say, day: str, hours: float, only: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         if not day:
             from tests.bench.store_size import simulate
 
             day = simulate(folder, seconds=round(hours * 3600), samples=3)
         print(f"  {day}: {os.path.getsize(day) / 1e6:.1f} MB")
-        terminal = Terminal("--view", day)
-        say("a day's store: first picture with its GPUs", terminal.wait_for(b"cap", 60), DAY, "s")
-        terminal.end()
+        if only != "seek":
+            terminal = Terminal("--view", day)
+            first = terminal.wait_for(b"cap", 60)
+            spent = terminal.cpu_seconds()
+            say("a day's store: first picture with its GPUs", first, DAY, "s")
+            print(f"{'  of it on a processor':<58} {spent:8.2f} s")
+            terminal.end()
+        if only != "day":
+            of_jumps(say, day)
+
+
+def of_jumps(say: Say, day: str) -> None:
+    """In this process, as the thread of the screen does it."""
+    from boxcheck.profile import load_profile
+    from boxcheck.registry import discover, discover_stress
+    from boxcheck.tui.expected import expected_by
+    from boxcheck.tui.replay import ReplayFeed
+
+    discover()
+    discover_stress()
+    want = load_profile("generic")
+    began = time.monotonic()
+    feed = ReplayFeed(day, want, expected=expected_by(want), clock=lambda: 0.0)
+    feed.look()
+    print(f"{'  a day played again: opened, at its beginning':<58} {time.monotonic() - began:8.2f} s")
+
+    def jump(seconds: float) -> tuple[float, float]:
+        """Seconds, and seconds on a processor: whoever else works here makes the first longer."""
+        began, spent = time.monotonic(), time.process_time()
+        feed.by(seconds)
+        feed.look()
+        return time.monotonic() - began, time.process_time() - spent
+
+    middle = feed.ended_seconds / 2
+    print(f"{'  at once to its middle, where nothing was gone through':<58} {jump(middle)[0]:8.2f} s")
+    back, on = zip(*((jump(-60.0), jump(60.0)) for _ in range(20)), strict=True)
+    row = [jump(-60.0) for _ in range(30)]
+    far = [jump(middle * part) for part in (-0.5, 0.3, -0.4, 0.5)]
+    for what, times in (
+            ("a minute back", back), ("a minute on", on), ("thirty minutes back, one by one", row),
+            ("far, where one was before", far)):
+        waited, spent = zip(*times, strict=True)
+        print(f"{'  a jump ' + what + ', median of ' + str(len(times)):<58} {1000 * median(waited):8.1f} ms")
+        print(f"{'  the same on a processor, the longest':<58} {1000 * max(spent):8.1f} ms   load {os.getloadavg()[0]:.1f}")
+        say(f"a jump {what}, the longest", max(waited), JUMP, "s")
+    feed.close()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -279,7 +327,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--hours", type=float, default=24.0)
     parser.add_argument("--day", default="")
-    parser.add_argument("--only", choices=("share", "keys", "day"), default="")
+    parser.add_argument("--only", choices=("share", "keys", "day", "seek"), default="")
     parser.add_argument("--hertz", type=float, default=3.0)
     parser.add_argument("--write", default="")
     parser.add_argument("--view", default="")

@@ -88,6 +88,7 @@ def test_the_commands_output_is_its_own_and_the_run_is_kept_and_judged_alike(box
     with RunReader(box.store()) as reader:
         run = reader.run()
         assert (run.info.kind, run.state) == ("watch", "finished")
+        assert (run.info.plan["until"], "lasting_seconds" in run.info.plan) == ("the command ends", False)
         assert [(phase.plan.module, phase.state) for phase in reader.phases()] == [("watch", "ended")]
         assert list(reader.readings(1))
     judged = json.loads(box.call("judge", Path(box.store()).stem, "--json", "-").stdout)

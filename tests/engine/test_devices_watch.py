@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -16,6 +16,7 @@ from boxcheck.engine.edac_watch import EdacWatch
 from boxcheck.engine.uevents import MADE_UP, Uevent, Uevents, uevent_of
 from boxcheck.gpu import GpuInfo
 from boxcheck.model import Bdf
+from boxcheck.probes.gpus import Gpu
 from tests.telemetry.trees import amd_card, home, put
 
 CLASSES = {"gpu": "0x030000", "port": "0x060400", "audio": "0x040300", "network": "0x020000"}
@@ -399,3 +400,17 @@ def test_a_gpu_at_a_port_for_hot_plug_that_leaves_is_lost_all_the_same(tmp_path:
     box.watch.follow(box.gpus, {})
     box.remove(box.cards[0], box.audio)
     assert _shown(box.look()) == [("device-left", box.cards[0], "fail", ["hip:0"])]
+
+
+def test_a_gpu_that_the_run_does_not_work_on_is_told_by_name_and_slot(tmp_path: Path) -> None:
+    """A burn on one card of a box: that another one leaves is a fault of the box, in a slot that has a name."""
+    box = Box(tmp_path)
+    other = Gpu(
+        index=1, bdf=Bdf(box.cards[1]), vendor="1002", pci_id="1002:744c", revision=0xC8, name="RX 7900 XTX", part=None, slot="PCIE3",
+        slot_link=None, integrated=False, driver=None, gone=False, function=cast(Any, None))
+    box.watch = DevicesWatch(str(tmp_path), uevents=box.told, clock=box.clock)
+    box.watch.follow(box.gpus[:1], {"hip:0": "PCIE1"}, [other])
+    box.remove(box.cards[1])
+    (event,) = box.look()
+    assert (event.kind, event.severity) == ("device-left", "fail")
+    assert [(one.key, one.name, str(one.subject)) for one in event.gpus] == [("", "RX 7900 XTX", "PCIE3")]

@@ -13,7 +13,17 @@ from boxcheck.gpu import GpuInfo
 from boxcheck.model import Bdf, Unread
 from boxcheck.store.clocks import Clock
 from boxcheck.stress import Sample
-from boxcheck.telemetry.readings import Clocks, Count, GpuReading, HostReading, LinkReading, Named, Pcie, Reading
+from boxcheck.telemetry.readings import (
+    BoxReading,
+    Clocks,
+    Count,
+    GpuReading,
+    HostReading,
+    LinkReading,
+    Named,
+    Pcie,
+    Reading,
+)
 from boxcheck.telemetry.throttle import amdgpu_reasons, nvml_reasons
 
 CORRECTABLE = ("RxErr", "BadTLP", "BadDLLP", "Rollover", "Timeout", "NonFatalErr", "CorrIntErr", "HeaderOF")
@@ -41,6 +51,7 @@ class Machine:
 
     def __init__(self, gpus: int = 2, *, vendor: str = "nvidia", seed: int = 1, links: int = 8) -> None:
         self.random = random.Random(seed)
+        self._around = random.Random(seed)
         self.vendor = vendor
         self.bdfs = [Bdf(f"0000:{0x41 + number:02x}:00.0") for number in range(gpus)]
         self.gpus = tuple(
@@ -129,6 +140,17 @@ class Machine:
             cpu_temperatures_celsius=(Named("Tctl", some.randrange(480, 620) / 8),),
             cpu_busy_percent=some.uniform(3, 12), memory_available_bytes=some.randrange(10**10, 11 * 10**9) & ~4095,
             memory_total_bytes=256 << 30, core_throttles=None, package_throttles=())
+
+    def told_around(self, now: float) -> BoxReading:
+        """What the guard tells of the box every five seconds: two drives, a meter, seven fans."""
+        some = self._around
+        return BoxReading(
+            monotonic_seconds=now,
+            drives_celsius=tuple(Named(f"nvme{at}", some.randrange(410, 440) / 10 - 0.15) for at in range(2)),
+            drives_busy_percent=tuple(Named(f"nvme{at}n1", some.uniform(0, 6)) for at in range(2)),
+            supply_watts=(Named("hwmon5", float(some.randrange(3300, 3420))),),
+            fans_rpm=(*(Named(f"nct6798 fan{at}", float(some.randrange(1180, 1320))) for at in range(1, 7)),
+                      Named("nct6798 fan7", 0.0)))
 
     def sample(self, number: int, *, wrong: int = 0) -> Sample:
         """As matmul gives them at full power."""

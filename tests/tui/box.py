@@ -19,6 +19,7 @@ from random import Random
 import msgspec
 
 from boxcheck.engine.begin import CAPTURE, gravest
+from boxcheck.engine.identities import identified
 from boxcheck.engine.inspect import Facts, name_slots, read_facts
 from boxcheck.engine.safety import Guard, limits_of
 from boxcheck.engine.stress import decides, judge_results, slots_of
@@ -151,6 +152,7 @@ class Burning:
         chains = [
             [*(Bdf(one.bdf) for one in reversed(list(inventory.ancestors(Bdf(info.bdf or ""))))), Bdf(info.bdf or "")]
             for info in infos]
+        infos = identified(infos, self.facts)
         if count is not None:  # more than any built box has
             infos = tuple(
                 msgspec.structs.replace(infos[0], index=at, bdf=Bdf(f"0000:{0x10 + at:02x}:00.0")) for at in range(count))
@@ -163,7 +165,7 @@ class Burning:
         self.processor = processor
         self.silent: set[int] = set()
         """Numbers of GPUs of which nothing is read any more."""
-        self._number, self._findings = 0, list[Finding]()
+        self._number, self._findings, self._looks = 0, list[Finding](), 0
         plan = {"name": "level 2", "certain": True, "steps": [
             {"name": name, "kind": "stress", "modules": [name], "seconds": seconds} for name, seconds in planned]}
         os.makedirs(folder, exist_ok=True)
@@ -229,6 +231,9 @@ class Burning:
             tally.add(told)
             guard.see(str(number), told)
             self.store.watched(self._number, told)
+        if self._looks % 5 == 0:
+            self.store.watched(self._number, (self.machine.told_around(self.hand.monotonic - 0.5),))
+        self._looks += 1
 
     def _sample(self, number: int, one: Sample) -> None:
         self.store.sample(self._number, one, worker=number)

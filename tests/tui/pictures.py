@@ -14,7 +14,7 @@ from typing import Any
 
 from boxcheck.tui.base import Look, Means
 from boxcheck.tui.expected import expected_by
-from boxcheck.tui.feed import ReplayFeed
+from boxcheck.tui.replay import ReplayFeed
 from boxcheck.tui.start import StartApp
 from tests.tui.box import Burning
 from tests.tui.picturing import colours, picture

@@ -20,8 +20,10 @@ from boxcheck.store.errors import StoreError
 from boxcheck.store.reader import RunReader
 from boxcheck.store.results import results_of
 from boxcheck.tui.expected import expected_by
-from boxcheck.tui.feed import Later, ReplayFeed, StoreFeed
+from boxcheck.tui.feed import Later, StoreFeed
 from boxcheck.tui.frame import Frame, GpuRow
+from boxcheck.tui.matrix import beside
+from boxcheck.tui.replay import ReplayFeed
 from tests.tui.box import Burning
 from tests.tui.conftest import Runs
 from tests.tui.runs import PCIE3, PLAN, RUNS
@@ -161,7 +163,7 @@ def test_a_run_that_is_opened_late_shows_all_copies_of_its_phase(runs: Runs, nam
     run, frame = runs(name), looked(runs(name))
     with RunReader(run.path) as reader:
         number = next(one.plan.number for one in reader.phases() if one.plan.module == "p2p")
-        wanted = matrices(results_of(reader, number))
+        wanted = [beside(one, run.want) for one in matrices(results_of(reader, number))]
     assert [one.title for one in frame.matrices] == [one.title for one in wanted]
     assert [one.cells for one in frame.matrices] == [one.cells for one in wanted]
     assert not any("?" in row for row in frame.matrices[0].cells)

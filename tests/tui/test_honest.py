@@ -16,9 +16,10 @@ from boxcheck.store.errors import StoreError
 from boxcheck.store.reader import RunReader
 from boxcheck.store.rows import Event, Moment
 from boxcheck.telemetry.readings import GpuSilent
-from boxcheck.tui.feed import ReplayFeed, StoreFeed, chains_of
+from boxcheck.tui.feed import StoreFeed, chains_of
 from boxcheck.tui.frame import Frame
 from boxcheck.tui.look import UNICODE, figure, reason_of, word_of
+from boxcheck.tui.replay import ReplayFeed
 from boxcheck.tui.state import State
 from boxcheck.tui.widgets.gpus import COLUMNS, GpuTable
 from tests.tui.box import Burning

@@ -20,8 +20,9 @@ from boxcheck.model import Outcome
 from boxcheck.store.errors import StoreError
 from boxcheck.tui.app import BoxcheckApp, FrameCame
 from boxcheck.tui.base import Look, Means
-from boxcheck.tui.feed import Later, ReplayFeed
+from boxcheck.tui.feed import Later
 from boxcheck.tui.frame import Frame
+from boxcheck.tui.replay import ReplayFeed
 from boxcheck.tui.screens.big import PATTERN, BigVerdict
 from boxcheck.tui.screens.burn import BurnScreen
 from boxcheck.tui.screens.dialogs import KEYS, AskStop, Help

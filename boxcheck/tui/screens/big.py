@@ -29,8 +29,8 @@ LETTERS = {
 }
 """Five lines a letter, for the words of `look`."""
 PATTERN = {
-    Outcome.PASS: ("█", "#"), Outcome.MARGINAL: ("▓", "%"), Outcome.FAIL: ("▚", "X"), Outcome.UNKNOWN: ("░", ":"),
-    Outcome.SKIP: ("░", ":"),
+    Outcome.PASS: ("█", "#"), Outcome.MARGINAL: ("▓", "%"), Outcome.FAIL: ("▚", "X"), Outcome.UNKNOWN: ("▒", ":"),
+    Outcome.SKIP: ("▒", ":"),
 }
 """What the letters are made of, with Unicode and without: each outcome looks otherwise without colour, too."""
 
@@ -63,7 +63,7 @@ class BigVerdict(View):
         left = None if frame.planned_seconds is None else max(0.0, frame.planned_seconds - frame.seconds)
         parts = [part for part in (
             f"box {plain(frame.box)}" if frame.box else plain(frame.run),
-            "" if frame.over or frame.lost or left is None else f"{clock(left)} left") if part]
+            "" if frame.over or frame.lost else plain(frame.until) if left is None else f"{clock(left)} left") if part]
         width = max(10, self.size.width - 2)
         self.query_one("#big-foot", Static).update(Content("\n").join((
             Content.styled(cut("     ".join(parts), width), "bold"), Content(cut(plain(reason_of(frame)), width)))))

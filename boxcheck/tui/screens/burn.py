@@ -12,7 +12,8 @@ from textual.widgets import Input
 from boxcheck.tui.frame import Frame
 from boxcheck.tui.screens.view import View
 from boxcheck.tui.widgets.gpus import GpuTable
-from boxcheck.tui.widgets.head import Head, HostLine, VerdictBar
+from boxcheck.tui.widgets.head import Head, VerdictBar
+from boxcheck.tui.widgets.host_line import HostLine
 from boxcheck.tui.widgets.keys import Keys
 from boxcheck.tui.widgets.panes import EventsPane, FindingsPane, LedgerPane, MatrixPane, Pane
 
@@ -20,6 +21,8 @@ WIDE = 110
 """From here on two panes stand side by side."""
 WIDEST = 180
 """The same where one of them has a column for each GPU."""
+LOW = 10
+"""Lines of the panes below, up to which they have no line under them: a line more of what is in them is worth more."""
 HIGH = 45
 """Lines from which on three panes stand side by side where it is as wide as that."""
 FEW = 7
@@ -74,6 +77,7 @@ class BurnScreen(View):
         self._arrange()
 
     def _arrange(self) -> None:
+        self.set_class(0 < self.query_one("#below").size.height < LOW, "low")
         wanted = self._wanted()
         for name in PANES:
             self.query_one(f"#{name}-box").set_class(name not in wanted, "hidden")

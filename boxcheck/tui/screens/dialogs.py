@@ -52,6 +52,8 @@ KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         ("r", "other runs"), ("d", "what doctor found before and after, or finds now"))),
     ("GPU", (
         ("+ - 0", "nearer, farther, the whole run"), ("left, right", "earlier, later"),
+        ("r R", "the rate of the next kind of work, or of the one before"),
+        ("a", "the rates of all kinds, or of one"),
         ("n p", "next and previous GPU"), ("l", "its link, from the root port to the card"))),
     ("links", (("up, down", "choose a GPU's link"), ("enter", "that link as a tree"))),
     ("doctor", (
@@ -67,6 +69,7 @@ KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         ("(158.2)", "measured more than 20 s ago"),
         ("-", "not read, or too old to be shown; never zero"),
         ("25.1<", "less than the profile asks"), ("25.1!", "wrong data arrived"),
+        ("15.7*", "more than a tenth from the median of its matrix, where the profile asks nothing; no judgement"),
         ("so far", "of what was judged until now; the verdict comes at the end"))),
 )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from functools import partial
 from typing import ClassVar
 
 from textual import work
@@ -15,33 +17,38 @@ from textual.widgets import Static
 from boxcheck.checks.wording import clock
 from boxcheck.store.errors import StoreError
 from boxcheck.store.series import Stretch
-from boxcheck.tui.curves import HELD, Curve, curves_of
+from boxcheck.tui.curves import Curve, curves_of, kind_name
 from boxcheck.tui.frame import Frame, GpuRow
-from boxcheck.tui.look import ASCII, figure
-from boxcheck.tui.plot import joined, plot
-from boxcheck.tui.screens.gpu_texts import by_hand, findings, head, link
+from boxcheck.tui.look import ASCII
+from boxcheck.tui.screens.gpu_curves import LABEL, curve_lines, held_lines
+from boxcheck.tui.screens.gpu_texts import by_hand, findings, head, link, numbers
 from boxcheck.tui.screens.view import View
 from boxcheck.tui.widgets.head import Head
 from boxcheck.tui.widgets.keys import Keys
 from boxcheck.tui.widgets.panes import OpenLink
 
 EVERY_SECONDS = 5.0
-"""Between two readings of the curves of a run that goes on."""
-LABEL = 9
-"""Columns of the scale."""
+"""Between two readings of the curves of a run that goes on, at least."""
+EVERY_TIMES = 20.0
+"""As many times as long as a reading took: of a long run it takes no more than a twentieth of a core."""
+LEAST_LINES, MOST_LINES = 3, 6
+"""Of a curve."""
 SHORTEST_SECONDS = 10.0
 
 
 class CurvesCame(Message):
-    def __init__(self, curves: tuple[Curve, ...], why: str) -> None:
+    def __init__(self, key: str, curves: tuple[Curve, ...], why: str, took_seconds: float) -> None:
         super().__init__()
-        self.curves, self.why = curves, why
+        self.key, self.curves, self.why, self.took_seconds = key, curves, why, took_seconds
 
 
 class GpuScreen(View):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter", "app.pop_screen", "back"), Binding("n", "next(1)", "next", tooltip="next GPU"),
         Binding("p", "next(-1)", "previous", tooltip="previous GPU"), Binding("l", "link", "link"),
+        Binding("r", "rate(1)", "next rate", tooltip="the rate of the next kind of work"),
+        Binding("R", "rate(-1)", "rate before", show=False),
+        Binding("a", "all_rates", "all rates", tooltip="the rates of all kinds of work, or of one"),
         Binding("plus,equals_sign", "zoom(0.5)", "nearer"), Binding("minus", "zoom(2)", "farther"),
         Binding("left", "pan(-0.25)", "earlier"), Binding("right", "pan(0.25)", "later"),
         Binding("0", "whole", "whole run"), Binding("b", "app.big", "big verdict", show=False),
@@ -54,11 +61,19 @@ class GpuScreen(View):
         self._why = "reading the curves"
         self._window: tuple[float, float] | None = None
         self._read_at: float | None = None
+        self._pause_seconds = EVERY_SECONDS
+        self._chosen = ""
+        """The curve of a rate that was chosen; empty: that of what the GPU works on."""
+        self._all = False
+        self._end = 0.0
+        """Of the whole run, as it is drawn: it moves when that moves a dot."""
+        self._parts: dict[str, tuple[tuple[float, float, int], list[Stretch]]] = {}
+        """What was made of curves last, by their names."""
 
     def compose(self) -> ComposeResult:
         yield Head()
         with VerticalScroll():
-            for name in ("head", "curves", "link", "findings", "hand"):
+            for name in ("head", "curves", "link", "findings", "numbers", "hand"):
                 yield Static("", id=f"gpu-{name}", markup=False)
         yield Keys()
 
@@ -76,29 +91,44 @@ class GpuScreen(View):
             self._why = "this device is in the run no more"
             self._draw()
             return
-        if self._read_at is None or (frame.live and abs(frame.seconds - self._read_at) > EVERY_SECONDS):
+        if self._read_at is None or (frame.live and abs(frame.seconds - self._read_at) > self._pause_seconds):
             self._read_at = frame.seconds
             self._read(row)
         self.query_one("#gpu-head", Static).update(head(row, frame, glyphs, max(30, self.size.width - 3)))
         self.query_one("#gpu-link", Static).update(link(row, frame, glyphs))
         self.query_one("#gpu-findings", Static).update(findings(row, frame, max(30, self.size.width - 4)))
+        self.query_one("#gpu-numbers", Static).update(numbers(row))
         self.query_one("#gpu-hand", Static).update(by_hand(row))
         self._draw()
 
     @work(thread=True, exclusive=True, exit_on_error=False)
     def _read(self, row: GpuRow) -> None:
+        began = time.monotonic()
         try:
-            curves, why = curves_of(self._path, row, row.sample), ""
+            curves, why = curves_of(self._path, row), ""
         except StoreError as error:
             curves, why = (), str(error)
-        self.post_message(CurvesCame(curves, why or "nothing was measured of it"))
+        took = time.monotonic() - began
+        self.post_message(CurvesCame(row.key, curves, why or "nothing was measured of it", took))
 
     def on_curves_came(self, message: CurvesCame) -> None:
+        self._pause_seconds = max(EVERY_SECONDS, EVERY_TIMES * message.took_seconds)
+        if message.key != self._key:  # of the GPU that was shown before
+            return
         self._curves, self._why = message.curves, message.why
+        self._parts.clear()
         self._draw()
 
     def _span(self) -> tuple[float, float]:
-        return self._window or (0.0, max(1.0, self.shown.seconds if self.shown else 1.0))
+        now = max(1.0, self.shown.seconds if self.shown else 1.0)
+        if not self._end <= now <= self._end * (1 + 1 / (2 * self._width)):
+            self._end = now
+        return self._window or (0.0, self._end)
+
+    @property
+    def _width(self) -> int:
+        """Columns of a curve."""
+        return max(10, self.size.width - LABEL - 3)
 
     def _draw(self) -> None:
         body = self.query_one("#gpu-curves", Static)
@@ -106,36 +136,69 @@ class GpuScreen(View):
             body.update(Content.styled(f"\n  {self._why}\n", "$quiet"))
             return
         begin, end = self._span()
-        playing = bool(self.shown and self.shown.playing)
-        width = max(10, self.size.width - LABEL - 3)
-        room = max(3, min(6, (self.size.height - 12) // max(1, sum(HELD not in one.name for one in self._curves)) - 1))
         ascii = self.glyphs is ASCII
+        shown = self._shown_curves()
+        drawn = sum(one.of != "held" for one in shown)
+        room = max(LEAST_LINES, min(MOST_LINES, (self.size.height - 12) // max(1, drawn) - 1))
         lines: list[Content] = []
-        for curve in self._curves:
-            parts = curve.over(begin, end, width if ascii else 2 * width)
-            if playing and self.shown:  # what is still to come is not shown
-                parts = [one for one in parts if one.begin <= self.shown.seconds]
-            values = [value for one in parts for value in (one.low, one.high) if value is not None]
-            if curve.name.startswith(HELD):
-                lines.append(_held(curve, parts, width, ascii))
-                continue
-            unit = curve.unit if not ascii else curve.unit.replace("°", "")
-            if not values:
-                lines.append(Content.styled(f" {curve.name}: nothing was read between these moments", "$quiet"))
-                continue
-            low, high = min(values), max(values)
-            least = high - low < 0.02 * abs(high)
-            floor, top = (low - 0.05 * abs(high), high + 0.05 * abs(high)) if least else (low, high)
-            lines.append(Content.assemble(
-                (f" {curve.name}", "bold"), f"   {figure(low)} to {figure(high)} {unit}"))
-            drawn = plot(joined(parts), floor, top, room, ascii=ascii)
-            for at, line in enumerate(drawn):
-                label = figure(top) if at == 0 else figure(floor) if at == len(drawn) - 1 else ""
-                lines.append(Content.assemble((f"{label:>{LABEL - 1}} ", "$quiet"), (line, "$ok")))
+        for curve in shown:
+            parts = self._parts_of(curve, begin, end, self._width if ascii else 2 * self._width)
+            draw = held_lines if curve.of == "held" else partial(curve_lines, room=room, title=self._title(curve))
+            lines += draw(curve, parts, self._width, ascii)
         left, right = clock(begin), clock(end)
-        gap = " " * max(1, width - len(left) - len(right))
+        gap = " " * max(1, self._width - len(left) - len(right))
         lines.append(Content.styled(f"{' ' * LABEL}{left}{gap}{right}", "$quiet"))
         body.update(Content("\n").join(lines))
+
+    def _rates(self) -> list[Curve]:
+        """Those of kinds of work that had begun: what is still to come in a run that is played again is not shown."""
+        now = self.shown.seconds if self.shown and self.shown.playing else float("inf")
+        return [one for one in self._curves if one.of == "rate" and one.series.seconds[0] <= now]
+
+    def _rate(self, rates: list[Curve]) -> Curve | None:
+        """The one that is shown: which was chosen, else of what it works on, else the last."""
+        row = self.row
+        together = row is not None and row.what.endswith(", all at once")
+        for name in (self._chosen, kind_name(row.sample, together) if row else ""):
+            for one in rates:
+                if one.name == name:
+                    return one
+        return rates[-1] if rates else None
+
+    def _shown_curves(self) -> list[Curve]:
+        rates = self._rates()
+        chosen = self._rate(rates)
+        shown = rates if self._all else [chosen] if chosen else []
+        return [*shown, *(one for one in self._curves if one.of != "rate")]
+
+    def _title(self, curve: Curve) -> str:
+        """`rate 2 of 6  matmul.fp16.power`."""
+        if curve.of != "rate":
+            return curve.name
+        names = [one.name for one in self._rates()]
+        return f"rate {names.index(curve.name) + 1} of {len(names)}  {curve.name}" if len(names) > 1 else (
+            f"rate {curve.name}")
+
+    def _parts_of(self, curve: Curve, begin: float, end: float, dots: int) -> list[Stretch]:
+        key = (begin, end, dots)
+        known = self._parts.get(curve.name)
+        if known is None or known[0] != key:
+            known = self._parts[curve.name] = (key, curve.over(begin, end, dots))
+        if self.shown is not None and self.shown.playing:  # what is still to come is not shown
+            return [one for one in known[1] if one.begin <= self.shown.seconds]
+        return known[1]
+
+    def action_rate(self, by: int) -> None:
+        rates = self._rates()
+        shown = self._rate(rates)
+        if shown is not None:
+            self._all = False
+            self._chosen = rates[(rates.index(shown) + by) % len(rates)].name
+            self._draw()
+
+    def action_all_rates(self) -> None:
+        self._all = not self._all
+        self._draw()
 
     def action_zoom(self, by: float) -> None:
         begin, end = self._span()
@@ -165,18 +228,6 @@ class GpuScreen(View):
             keys = [one.key for one in self.shown.gpus]
             at = keys.index(self._key) if self._key in keys else 0
             self._key = keys[(at + by) % len(keys)]
-            self._curves, self._read_at = (), None
+            self._curves, self._read_at, self._why = (), None, "reading the curves"
+            self._parts.clear()
             self.draw(self.shown)
-
-
-def _held(curve: Curve, parts: list[Stretch], width: int, ascii: bool) -> Content:
-    """One line: marked where it held the clocks, a dot where it was read and did not, blank where nothing was read."""
-    per = 1 if ascii else 2
-    cells = [parts[at:at + per] for at in range(0, len(parts), per)]
-    marks = "".join(
-        " " if all(one.high is None for one in cell) else "#" if any(one.high for one in cell) else "."
-        for cell in cells)
-    share = [one.high for one in parts if one.high is not None]
-    says = f"{100 * sum(1 for one in share if one) / len(share):.0f} %" if share else ""
-    style = "$marginal" if curve.grave else "$quiet"
-    return Content.assemble((f" {curve.name}", "bold"), f"   {says}\n", " " * LABEL, (marks[:width], style))

@@ -11,7 +11,9 @@ from boxcheck.tui.widgets.panes import link_errors, link_state
 
 
 def head(row: GpuRow, frame: Frame, glyphs: Glyphs, width: int) -> Content:
-    places = plain("  ".join(filter(None, (row.slot, row.bdf, row.name, row.arch, row.serial))))
+    places = plain("  ".join(filter(None, (row.slot, row.bdf, row.name, row.arch))))
+    if row.serial and len(places) + len(row.serial) + 28 <= width:  # it stands below once more
+        places += plain(f"  serial {row.serial}")
     now = []
     if not row.is_stale:
         heat = (("core", row.core_celsius), ("junction", row.junction_celsius), ("memory", row.memory_celsius))
@@ -28,7 +30,7 @@ def head(row: GpuRow, frame: Frame, glyphs: Glyphs, width: int) -> Content:
             now.append(f"held by {plain(', '.join(one.says for one in row.held)) or 'nothing'}")
         if frame.as_of:
             now.append(f"({frame.as_of})")
-    elif row.bdf is None:
+    elif not row.is_gpu:
         now.append("a processor: its heat and power are the host's")
     else:
         now.append("no reading" if row.told_seconds is None else f"no reading for {row.told_seconds:.0f} s")
@@ -41,10 +43,10 @@ def head(row: GpuRow, frame: Frame, glyphs: Glyphs, width: int) -> Content:
     if row.percent is not None and age <= GONE_SECONDS:
         rate += f", {row.percent:.0f} % of {figure(row.expected)}"
     return Content.assemble(
-        (f" GPU {row.number}  ", "bold"), (f"{STATE_WORD[row.state]}", f"bold {OF_STATE[row.state]}"), f"  {places}\n",
+        (f" {row.title}  ", "bold"), (f"{STATE_WORD[row.state]}", f"bold {OF_STATE[row.state]}"), f"  {places}\n",
         "\n".join(filled("   ".join(now), width, " ")), "\n",
         "\n".join(filled(f"{rate}   {row.wrong} wrong", width, " ")),
-        "\n", ("\n".join(filled(row.why, width, " ")), OF_STATE[row.state]))
+        (f"\n{chr(10).join(filled(row.why, width, ' '))}" if row.why else "", OF_STATE[row.state]))
 
 
 def link(row: GpuRow, frame: Frame, glyphs: Glyphs) -> Content:
@@ -55,8 +57,10 @@ def link(row: GpuRow, frame: Frame, glyphs: Glyphs) -> Content:
     for depth, one in enumerate(row.chain):
         lead = "  " + ("" if depth == 0 else "   " * (depth - 1) + glyphs.tree[1])
         last = "  (the card)" if depth == len(row.chain) - 1 else ""
+        blames = frame.blaming(one.bdf)
+        blamed = (f"  blamed, {blames[0].outcome.value}", f"bold {OF_OUTCOME[blames[0].outcome]}") if blames else ""
         lines.append(Content.assemble(
-            f"{lead}{one.bdf:<14} {link_state(one):<9} errors ", *link_errors(one), (last, "$quiet")))
+            f"{lead}{one.bdf:<14} {link_state(one):<9} errors ", *link_errors(one), blamed, (last, "$quiet")))
     return Content("\n").join(lines)
 
 
@@ -71,6 +75,17 @@ def findings(row: GpuRow, frame: Frame, width: int) -> Content:
             Content.assemble((f"  {one.outcome.value:<9}", OF_OUTCOME[one.outcome]), first),
             *(Content(f"{'':<11}{line}") for line in rest), Content.styled(f"{'':<11}{plain(one.check)}", "$quiet")]
     lines += [Content.assemble((f"  {clock(one.seconds)}  ", "$quiet"), plain(one.says)) for one in events[-8:]]
+    return Content("\n").join(lines)
+
+
+def numbers(row: GpuRow) -> Content:
+    """Which card it is, wherever it sits."""
+    if row.bdf is None:
+        return Content("")
+    lines = [Content.styled("\n card", "bold")]
+    for name, value in (("serial", row.serial), ("UUID", row.uuid)):
+        told = (plain(value), "") if value else ("not told by its driver", "$quiet")
+        lines.append(Content.assemble((f"  {name:<8}", "$quiet"), told))
     return Content("\n").join(lines)
 
 

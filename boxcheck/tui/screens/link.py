@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from boxcheck.model import Outcome
-from boxcheck.tui.frame import Frame, GpuRow, LinkView, Problem
+from boxcheck.tui.frame import GRAVE, Frame, GpuRow, LinkView, Problem
 from boxcheck.tui.look import OF_OUTCOME, OF_STATE, STATE_WORD, Glyphs, filled, plain
 from boxcheck.tui.screens.view import View
 from boxcheck.tui.widgets.head import Head
@@ -19,7 +19,6 @@ from boxcheck.tui.widgets.keys import Keys
 from boxcheck.tui.widgets.panes import link_errors, link_state
 
 INDENT = 3
-GRAVE = (Outcome.FAIL, Outcome.MARGINAL)
 
 
 class LinkScreen(View):
@@ -62,14 +61,14 @@ def tree(row: GpuRow, frame: Frame, glyphs: Glyphs, width: int) -> list[Content]
     as_of = f"   {frame.as_of}" if frame.as_of else ""
     lines = [
         Content.assemble(
-            (f" GPU {row.number}  {plain(row.place)}  ", "bold"),
+            (f" {row.title}  {plain(row.place)}  ", "bold"),
             (STATE_WORD[row.state], f"bold {OF_STATE[row.state]}"), f"  {plain(row.name)}", (as_of, "$quiet")),
         Content("")]
     if not row.chain:
         why = "it is not on PCIe" if row.bdf is None else "no link on the way to it is read"
         return [*lines, Content.styled(f" {why}", "$quiet")]
-    for depth, link in enumerate(row.chain):
-        lines += _hop(link, depth, len(row.chain), frame, glyphs, width)
+    for depth in range(len(row.chain)):
+        lines += _hop(row.chain, depth, frame, glyphs, width)
     blamed = {link.bdf for link in row.chain}
     others = [one for one in frame.problems if one.outcome in GRAVE and one.is_of(row) and one.blames not in blamed]
     if others:
@@ -81,15 +80,19 @@ def tree(row: GpuRow, frame: Frame, glyphs: Glyphs, width: int) -> list[Content]
     return lines
 
 
-def _hop(link: LinkView, depth: int, count: int, frame: Frame, glyphs: Glyphs, width: int) -> list[Content]:
-    blames = [one for one in frame.problems if one.blames == link.bdf and one.outcome in GRAVE]
+def _hop(chain: tuple[LinkView, ...], depth: int, frame: Frame, glyphs: Glyphs, width: int) -> list[Content]:
+    link, count = chain[depth], len(chain)
+    blames = frame.blaming(link.bdf)
+    # A cause `link:` names a link by its upper end, and is as much of the lower one.
+    is_other_end = depth > 0 and any(one.cause.startswith("link:") for one in frame.blaming(chain[depth - 1].bdf))
     lead = " " if depth == 0 else " " * (1 + INDENT * (depth - 1)) + glyphs.tree[1]
     under = " " * (1 + INDENT * depth) + (glyphs.tree[2] if depth + 1 < count else "   ")
     part = "the card" if depth == count - 1 else "root port" if depth == 0 else "bridge"
     style = f"bold {OF_OUTCOME[blames[0].outcome]}" if blames else "bold"
     head = Content.assemble(
         lead, (f"{glyphs.arrow}{glyphs.arrow} " if blames else "", style), (f"{link.bdf}  {part}", style),
-        (f"   blamed, {blames[0].outcome.value}" if blames else "", style))
+        (f"   blamed, {blames[0].outcome.value}" if blames else "", style),
+        ("   the other end of the link that is blamed" if is_other_end else "", "$quiet"))
     had = "" if not link.low or link.best_gts is None else f"   it had x{link.best_width} {link.best_gts:g} in this run"
     lines = [head, Content.assemble(
         (under, "$quiet"), f"{link_state(link)}{_unit(link)}", (had, "$marginal"),

@@ -147,6 +147,10 @@ def trouble_of(entry: RunEntry) -> str:
     return f"{os.path.basename(entry.path)} {says}"
 
 
+MOMENT, CHANGE = 16, 8
+"""Columns of `2026-11-28 18:40` and of `-100.0 %`."""
+
+
 class CompareScreen(Screen[None]):
     """The older on the left."""
 
@@ -187,7 +191,10 @@ class CompareScreen(Screen[None]):
         table = self.query_one(DataTable)
         table.clear(columns=True)
         width = max(60, self.size.width or 80) - 12
-        widths = (int(width * 0.27), int(width * 0.17), int(width * 0.23), int(width * 0.23), 8)
+        value = max(MOMENT, int(width * 0.23))  # a date is never cut
+        part = max(8, int(0.4 * (width - 2 * value - CHANGE)))
+        what = max(12, width - 2 * value - part - CHANGE)  # on 60 columns the last one is scrolled to
+        widths = (what, part, value, value, CHANGE)
         for title, wide in zip(("what", "part", "older", "newer", "change"), widths, strict=True):
             table.add_column(title, width=wide)
         for one in self._lines:

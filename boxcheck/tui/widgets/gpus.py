@@ -164,7 +164,7 @@ class GpuTable(Static, can_focus=True):
     def _title(self, frame: Frame) -> str:
         told = units(frame.gpus)
         last = f"   {frame.as_of}" if frame.as_of else ""
-        name = "GPUs" if any(row.bdf for row in frame.gpus) or not frame.gpus else "processor, no GPU"
+        name = "GPUs" if any(row.is_gpu for row in frame.gpus) or not frame.gpus else "processor, no GPU"
         if not frame.gpus:
             return f"{name}{last}"
         return f"{name}   {told.pop() if len(told) == 1 else f'{len(frame.gpus)} devices'}{last}"

@@ -7,7 +7,8 @@ from textual.widgets import Static
 
 from boxcheck.checks.wording import clock
 from boxcheck.model import Outcome
-from boxcheck.tui.frame import GONE_SECONDS, OLD_SECONDS, Frame
+from boxcheck.tui.ends import left
+from boxcheck.tui.frame import Frame
 from boxcheck.tui.look import Glyphs, bar, cut, plain, reason_of, style_of, word_of
 
 
@@ -23,6 +24,8 @@ class Head(Static):
         right = clock(frame.seconds)
         if frame.planned_seconds:
             right += f" of {clock(frame.planned_seconds)}"
+        elif frame.until and not frame.over:
+            right += f" {cut(plain(frame.until), 40)}"
         if frame.fraction is not None and width >= 70:
             right += f"  {bar(frame.fraction, 10 if width < 110 else 20, glyphs)} {100 * frame.fraction:3.0f} %"
         room = max(0, width - len(right) - 2)
@@ -60,7 +63,7 @@ class VerdictBar(Static):
         phase = frame.phase
         if phase is not None and not frame.over:
             at = f"step {frame.step} of {frame.steps} " if frame.steps else ""
-            parts.append(f"{at}{plain(phase.name)}")
+            parts.append(left(frame) or f"{at}{plain(phase.name)}")
         if frame.total_watts is not None:
             told, every = frame.watts_of, sum(row.bdf is not None for row in frame.gpus)
             of = f"{told} of {every} GPUs" if told < every else f"{told} GPU{'' if told == 1 else 's'}"
@@ -73,36 +76,3 @@ class VerdictBar(Static):
         while len(parts) > 1 and len("   ".join(parts)) > width * 0.6:
             parts.pop()
         return parts
-
-
-class HostLine(Static):
-    """Processor, memory, supply, and what the host's own modules measure."""
-
-    def show(self, frame: Frame, glyphs: Glyphs) -> None:
-        host = frame.host
-        if host is None:
-            self.update(Content.styled(" host   nothing was read of it yet", "$quiet"), layout=False)
-            return
-        parts = []
-        if host.told_seconds is not None and host.is_stale:
-            parts.append(f"no reading for {host.told_seconds:.0f} s")
-        else:
-            if host.busy_percent is not None:
-                parts.append(f"cpu {host.busy_percent:.0f} %")
-            if host.celsius is not None:
-                parts.append(f"{plain(host.sensor)} {host.celsius:.0f} {glyphs.degree}")
-            if host.watts is not None:
-                parts.append(f"{host.watts:.0f} W")
-            if host.clock_mhz is not None:
-                parts.append(f"{host.clock_mhz / 1000:.2f} GHz")
-            if host.memory_used_bytes is not None and host.memory_total_bytes:
-                used, total = host.memory_used_bytes / 2**30, host.memory_total_bytes / 2**30
-                parts.append(f"memory {used:.0f} of {total:.0f} GiB")
-        parts += [
-            f"{plain(what)} {value:.1f} {plain(unit)}{f', {age:.0f} s ago' if frame.live and age > OLD_SECONDS else ''}"
-            for what, value, unit, age in host.rates if not frame.live or age <= GONE_SECONDS]
-        parts = parts or ["nothing was read of it"]
-        text, width = " host   " + "   ".join(parts), self.size.width or 80
-        if not frame.live and len(text) + len(frame.as_of) + 3 <= width:
-            text += f"   {frame.as_of}"
-        self.update(Content(cut(text, width)), layout=False)

@@ -17,7 +17,7 @@ from boxcheck.checks.wording import clock
 from boxcheck.report.matrices import lines
 from boxcheck.tui.frame import EventRow, Frame, LinkView
 from boxcheck.tui.look import OF_OUTCOME, OF_SEVERITY, Glyphs, cut, filled, plain
-from boxcheck.tui.matrix import EXPECTED, LESS, has_less
+from boxcheck.tui.matrix import HEADS, notes_of
 
 
 class Pane(Static):
@@ -35,7 +35,8 @@ class Pane(Static):
         if drawn == self._drawn:  # most frames: nothing is laid out again
             return
         self._drawn = drawn
-        self.border_title = Content(title)
+        if self.parent is not None:  # the frame is of what scrolls, so that it stands still
+            self.parent.border_title = Content(title)  # type: ignore[attr-defined]
         self.update(Content("\n").join(rows))
 
     def title_of(self, frame: Frame) -> str:
@@ -57,19 +58,18 @@ class MatrixPane(Pane):
             head, *rest = lines(matrix, width)
             found += [Content.styled(line, "bold") for line in filled(head, width)]
             found += [_cells(plain(line)) for line in rest]
-            if has_less(matrix):
-                found.append(Content.styled(f"{LESS} less than expected", "$marginal"))
+            found += [Content.styled(line, "$marginal") for note in notes_of(matrix) for line in filled(note, width)]
             found.append(Content(""))
         return found
 
 
-MARKED = re.compile(r"[0-9.]*(?P<mark>[!<])(?=\s|$)")
+MARKED = re.compile(r"[0-9.]*(?P<mark>[!<*])(?=\s|$)")
 
 
 def _cells(line: str) -> Content:
     """A row of cells with those that are marked in their colour, too."""
     text = Content(line)
-    if line.startswith(EXPECTED):
+    if line.startswith(HEADS):
         return text.stylize("$quiet")
     for found in MARKED.finditer(line):
         text = text.stylize("$fail" if found["mark"] == "!" else "$marginal", *found.span())
@@ -117,7 +117,7 @@ class LedgerPane(Pane, can_focus=True):
         self._again()
         line = sum(max(1, len(row.chain)) for row in rows[:self._cursor])
         if self.parent is not None and hasattr(self.parent, "scroll_to_region"):
-            self.parent.scroll_to_region(Region(0, line + 1, 1, 2), animate=False)
+            self.parent.scroll_to_region(Region(0, line, 1, 2), animate=False)
 
     def action_open(self) -> None:
         if self._shown and self._shown[0].gpus:
@@ -133,7 +133,7 @@ class LedgerPane(Pane, can_focus=True):
             for depth, link in enumerate(row.chain):
                 mark = "" if depth == 0 else "  " * (depth - 1) + glyphs.tree[1]
                 name = f"{mark}{link.bdf.removeprefix('0000:')}"
-                blamed = any(one.blames == link.bdf for one in frame.problems)
+                blamed = bool(frame.blaming(link.bdf))
                 parts = [
                     (place if depth == 0 else " " * len(place), "bold"),
                     (f"{name:<{named}}", "bold $fail" if blamed else ""), (f" {link_state(link):<9} ", ""),

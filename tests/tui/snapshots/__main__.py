@@ -40,7 +40,9 @@ class Scene(NamedTuple):
 SCENES = (
     *(Scene(run) for run in (
         "all-well", "failing", "stale", "lost", "marginal", "finished", "crashed", "sixteen", "no-gpu")),
-    Scene("failing", keys=("b",), what="big"), Scene("failing", keys=("l",), ascii=True, what="ascii"),
+    *(Scene(run, keys=("b",), what="big") for run in (
+        "all-well", "finished", "marginal", "failing", "failed", "stale", "crashed", "stopped")),
+    Scene("failing", keys=("l",), ascii=True, what="ascii"),
     Scene("failing", (MEDIUM,), ("m",), what="copies"), Scene("failing", (MEDIUM,), light=True, what="light"),
     Scene("failing", (MEDIUM,), ("question_mark",), what="help"))
 

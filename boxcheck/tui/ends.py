@@ -1,0 +1,37 @@
+"""When a run comes to its end: by its plan, or by what it waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from boxcheck.checks.wording import clock
+from boxcheck.store.rows import Phase
+from boxcheck.tui.frame import Frame
+
+
+def planned_seconds(plan: Mapping[str, Any], phases: Sequence[Phase]) -> float | None:
+    """The age that a run is to reach, by a plan as a store has it; None where it does not say. The time of a watch
+    counts from when its instruments were read."""
+    steps = plan.get("steps", ())
+    told = [one.get("seconds") for one in steps if isinstance(one, dict)] if isinstance(steps, (list, tuple)) else []
+    whole = sum(float(one) for one in told if isinstance(one, (int, float)))
+    lasting = plan.get("lasting_seconds")
+    if not whole and isinstance(lasting, (int, float)):
+        begun = phases[0].started if phases else None
+        whole = (begun.seconds if begun else 0.0) + float(lasting)
+    return whole or None
+
+
+def until(plan: Mapping[str, Any]) -> str:
+    """`until the command ends`: what a run without a planned length waits for; empty where it says nothing of it."""
+    said = plan.get("until")
+    return f"until {said}" if isinstance(said, str) and said else ""
+
+
+def left(frame: Frame) -> str:
+    """Of a watch for a time, how much of it is left; empty for all else."""
+    if frame.over or frame.kind != "watch" or frame.planned_seconds is None:
+        return ""
+    seconds = frame.planned_seconds - frame.seconds
+    return f"{clock(seconds)} left" if seconds > 0 else "its time is over; doctor looks once more"
