@@ -42,6 +42,8 @@ def riser(
     no_margining: Annotated[bool, typer.Option("--no-margining", help="Leave lane margining out.")] = False,
     full_margining: Annotated[bool, typer.Option(
         "--full-margining", help="Every step of every lane; minutes become an hour.")] = False,
+    soak: Annotated[bool, typer.Option(
+        "--soak", help="Heat the card for up to ten minutes, and measure hot against cold.")] = False,
     force: Annotated[bool, typer.Option(
         "--force", help="Also a link that disks, network or console hang on.")] = False,
     backend: Annotated[str | None, typer.Option(
@@ -75,8 +77,8 @@ def riser(
         slot=None if is_id else slot, resume=(named_one if is_id else "") if resume or (close and is_id) else None,
         every=every, listing=listing, close=close, again=again, risers=tuple(risers or ()),
         supplies=tuple(supplies or ()), spares=tuple(spares or ()), cannot=tuple(cannot or ()), seconds=seconds,
-        writes=writes, retrainings=retrainings, margining=not no_margining, full_margining=full_margining, force=force,
-        backend=backend, option=tuple(option or ()), profile=profile, sysroot=sysroot, json=json, ascii=ascii,
+        writes=writes, retrainings=retrainings, margining=not no_margining, full_margining=full_margining, soak=soak,
+        force=force, backend=backend, option=tuple(option or ()), profile=profile, sysroot=sysroot, json=json, ascii=ascii,
         color=color.value, quiet=quiet, verbose=verbose))
     if code:
         raise typer.Exit(code)

@@ -115,7 +115,7 @@ def test_every_stress_module_that_is_named_is_one() -> None:
     assert [(word, text) for word, text in named if word not in {*STRESSES, "NAME"}] == []
 
 
-@pytest.mark.parametrize("words", [["riser", "PCIE3"], ["doctor", "--fast"], ["profile", "edit"]])
+@pytest.mark.parametrize("words", [["slots", "PCIE3"], ["doctor", "--fast"], ["profile", "edit"]])
 def test_what_is_no_command_is_refused(words: list[str]) -> None:
     with pytest.raises(USAGE_ERROR):
         parsed(words)

@@ -26,6 +26,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     retrainings: int = 100
     margining: bool = True
     full_margining: bool = False
+    soak: bool = False
     force: bool = False
     close: bool = False
     backend: str | None = None

@@ -19,6 +19,8 @@ from boxcheck.riser.live import Live
 from boxcheck.riser.parts import Seat, seats_of
 from boxcheck.riser.pending import restore_pending
 from boxcheck.riser.ports import Refused
+from boxcheck.riser.power_cap import restore_power
+from boxcheck.riser.power_limits import limiter_of
 from boxcheck.usage import UsageError
 
 if TYPE_CHECKING:
@@ -84,14 +86,20 @@ class Box:
         if not self.options.quiet:
             print("\n".join(wrapped(text, 100, "", "  ")), file=sys.stderr, flush=True)
 
-    def restore_pending(self, folder: str) -> None:
-        """Links that an earlier start left changed are put back before anything else. Told also with --quiet."""
+    def restore_pending(self, folder: str) -> frozenset[str]:
+        """Links that an earlier start left changed are put back before anything else. Told also with --quiet. Gives the
+        ports whose links are still not what they were."""
         from boxcheck.host.config_space import LivePorts
 
+        ports = LivePorts()
         try:
-            done = restore_pending(LivePorts(), folder, announce=self.say)
+            done = restore_pending(ports, folder, announce=self.say)
+            power = restore_power(folder, lambda bdf, vendor: limiter_of(bdf, vendor, ports))
         except Refused as refused:
             raise UsageError(refused.says, refused.help) from None
+        for says in power:
+            print("\n".join(wrapped(f"! {says}", 100, "", "  ")), file=sys.stderr)
         for one in done:
             print("\n".join(wrapped(f"! {one.says}{f'; {one.help}' if one.help else ''}", 100, "", "  ")),
                   file=sys.stderr)
+        return frozenset(one.port for one in done if not one.closed)

@@ -73,8 +73,11 @@ class Experiment:
 
     def _live(self) -> int:
         folder = self.box.folder()
-        self.box.restore_pending(folder)
+        left = self.box.restore_pending(folder)
         stored, seats = self._opened(folder)
+        port = next((seat.link.id for seat in seats if seat.slot == stored.notebook.slot), None)
+        if port in left:  # it said so: what is measured now would be of a link that boxcheck itself has changed
+            raise Leave(int(ExitCode.LOST))
         live = self.box.live(seats, folder)
         code: int | None = None
         try:
@@ -98,7 +101,7 @@ class Experiment:
         options = self.options
         bench = live.bench(
             of.slot, options.seconds, writes=options.writes, retrainings=options.retrainings,
-            margining=options.margining, full_margining=options.full_margining, force=options.force,
+            margining=options.margining, full_margining=options.full_margining, force=options.force, soak=options.soak,
             again=f"{command(of)} --again --allow-writes")
         with whole_box():
             yield from experiments(bench)

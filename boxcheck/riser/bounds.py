@@ -6,6 +6,7 @@ The arithmetic is that of burn-in (boxcheck.stress.link_rates): errors are Poiss
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -88,13 +89,27 @@ def pooled(ways: Iterable[Way]) -> Way | None:
         lanes=tuple(sorted({lane for way in every for lane in way.lanes})))
 
 
-def number(value: float) -> str:
-    """`3 388`, `55`, `1.4`, `0.72`, `0.0024`: two or more digits, thousands apart."""
+Rounding = Literal["near", "up", "down"]
+
+
+def number(value: float, rounding: Rounding = "near") -> str:
+    """`3 388`, `55`, `1.4`, `0.72`, `0.0024`: two or more digits, thousands apart. A bound is rounded so that what is
+    said of it holds: one from above up, one from below down."""
+    value = rounded(value, rounding)
     if value >= 99.5:
         return f"{value:,.0f}".replace(",", " ")
     if value >= 9.95:
         return f"{value:.0f}"
     return f"{value:.1f}" if value >= 0.995 else f"{value:.2g}"
+
+
+def rounded(value: float, rounding: Rounding) -> float:
+    """To two digits, or to a whole number where that has more."""
+    if value <= 0 or rounding == "near":
+        return value
+    unit = min(1.0, 10.0 ** (math.floor(math.log10(value)) - 1))
+    parts = value / unit
+    return (math.ceil(parts * (1 - 1e-9)) if rounding == "up" else math.floor(parts * (1 + 1e-9))) * unit
 
 
 def size(bits: float) -> str:
@@ -117,7 +132,7 @@ def counts(way: Way) -> str:
 def terabytes(way: Way) -> str:
     """Errors per terabyte of payload with their bounds; why there is no bound where there is none.
 
-    `0 errors in 4.2 TB (fewer than 0.71 per TB at 95 %)`, `66 errors in 1.2 TB: 55 per TB (44 to 68 at 95 %)`,
+    `0 errors in 4.2 TB (fewer than 0.72 per TB at 95 %)`, `66 errors in 1.2 TB: 55 per TB (44 to 68 at 95 %)`,
     `at least 900 errors in 1.2 TB (at least 710 per TB at 95 %)`.
     """
     if way.unread is not None and not way.errors:
@@ -129,18 +144,18 @@ def terabytes(way: Way) -> str:
             return f"no bound: 0 errors counted{over}, and there may have been some ({way.at_least[0]})"
         if rate is None or rate.at_most is None:
             return f"no bound: 0 errors counted in {duration(way.seconds)}, and no payload is known to have crossed it"
-        return f"0 errors{over} (fewer than {number(rate.at_most * BITS_A_TERABYTE)} per TB at 95 %)"
+        return f"0 errors{over} (fewer than {number(rate.at_most * BITS_A_TERABYTE, 'up')} per TB at 95 %)"
     least = "at least " if way.at_least or way.unread is not None else ""
     plural = "" if way.errors == 1 else "s"
     low = rate.at_least * BITS_A_TERABYTE if rate is not None and rate.at_least else None
     if not way.bits:
-        bound = "" if low is None else f", at least {number(low)} per TB of what it can carry at 95 %"
+        bound = "" if low is None else f", at least {number(low, 'down')} per TB of what it can carry at 95 %"
         return f"{least}{way.errors} error{plural} in {duration(way.seconds)}{bound}"
     if rate is None or rate.at_most is None:
         return (f"{least}{way.errors} error{plural}{over}"
-                + ("" if low is None else f" (at least {number(low)} per TB at 95 %)"))
-    high = number(rate.at_most * BITS_A_TERABYTE)
-    span = f"{number(low)} to {high}" if low else f"fewer than {high}"
+                + ("" if low is None else f" (at least {number(low, 'down')} per TB at 95 %)"))
+    high = number(rate.at_most * BITS_A_TERABYTE, "up")
+    span = f"{number(low, 'down')} to {high}" if low else f"fewer than {high}"
     return (f"{way.errors} error{plural}{over}: {number(way.errors / way.bits * BITS_A_TERABYTE)} per TB "
             f"({span} at 95 %)")
 
@@ -209,7 +224,10 @@ def call_way(way: Way) -> Called:
     if rate is None or rate.at_most is None:
         return Called(call="unread", says=says)
     says = f"{says}, {bounds_in_words(one)}"
-    return Called(call="bounded", says=says if rate.at_most <= SPECIFIED_BER else f"{says}; {how_long(way)}")
+    more = showing(way)[0].more_seconds
+    if more:
+        says += f"; {per_rate(SPECIFIED_BER)} takes {duration(max(1.0, more))} more to show"
+    return Called(call="bounded", says=says)
 
 
 def broken(look: Look) -> tuple[str, ...]:

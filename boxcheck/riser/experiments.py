@@ -5,6 +5,7 @@
     ASPM off        where errors are counted and it is on                  root, --allow-writes
     lower speeds    where errors are counted, down and back                root, --allow-writes
     power capped    where errors are counted                               root
+    hot             with --soak: as the card is, then when it is hot
     margining       where both ends can, 16 GT/s and more                  root, --allow-writes
 
 What teaches nothing is left out: speeds of a link without an error. What was not tried is told, with the reason and how
@@ -26,9 +27,9 @@ from boxcheck.riser.equalisation import redo_equalisation
 from boxcheck.riser.evidence import Conditions, Look
 from boxcheck.riser.hold import Held, NotRestored
 from boxcheck.riser.margin import margin
-from boxcheck.riser.margin_draw import drawn
+from boxcheck.riser.margin_draw import drawn, left_out
 from boxcheck.riser.ports import LinkPair, Ports, Refused
-from boxcheck.riser.restore import Load
+from boxcheck.riser.restore import Load, Restored
 from boxcheck.riser.retrain import OFTEN, retrain_often, retrain_once
 from boxcheck.riser.target_speed import try_speeds
 
@@ -79,9 +80,11 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     full_margining: bool = False
     force: bool = False
     again: str = "sudo boxcheck riser --resume --allow-writes"
-    capped: Callable[[], AbstractContextManager[str]] | None = None
-    """Lowers the card's power limit while it is held, and says to what; None where it cannot."""
+    capped: Callable[[], tuple[Look, ...]] | None = None
+    """Looks at full and at limited power; None where nothing can limit it."""
     why_not_capped: str = ""
+    heated: Callable[[], tuple[Look, ...]] | None = None
+    """Looks as the card is and when it is hot; None where that was not asked for."""
 
 
 def experiments(bench: Bench) -> Iterator[Done]:
@@ -111,6 +114,8 @@ def experiments(bench: Bench) -> Iterator[Done]:
                 says="no error was counted at full speed, so a lower one would tell nothing"),))
     if dirty and bench.loaded:
         yield from _guarded("power capped", lambda: _capped(bench))
+    if bench.heated is not None and bench.loaded:
+        yield from _guarded("cold against hot", lambda: _heated(bench))
     if refused is None and bench.margining:
         yield from _guarded("margining", lambda: _margining(bench))
 
@@ -182,13 +187,13 @@ def _speeds(bench: Bench) -> Done:
 
 def _capped(bench: Bench) -> Done:
     if bench.capped is None:
-        return Done(tried=(Tried(
-            name="power capped", done=False, says=bench.why_not_capped or "no driver of this card lowers its limit"),))
-    with bench.capped() as says:
-        looks = bench.measure(
-            bench.seconds, Conditions(power_capped=True, neighbours="loaded" if bench.siblings else "quiet"),
-            everyone=bench.siblings)
-    return Done(looks=_of(bench, looks), tried=(Tried(name="power capped", says=says),))
+        return Done(tried=(Tried(name="power capped", done=False, says=bench.why_not_capped),))
+    return Done(looks=_of(bench, bench.capped()))
+
+
+def _heated(bench: Bench) -> Done:
+    assert bench.heated is not None
+    return Done(looks=_of(bench, bench.heated()))
 
 
 def _margining(bench: Bench) -> Done:
@@ -196,15 +201,15 @@ def _margining(bench: Bench) -> Done:
     margins = margin(
         bench.ports, bench.pair, mode="full" if bench.full_margining else "screening", force=bench.force,
         load=bench.busy, hold=lambda ports, pair: bench.hold("lane margining"))
+    if margins.not_restored:
+        raise NotRestored(Restored(outcome="differs", says=margins.not_restored))
     lanes = margins.lane_margins()
     if not lanes:
         return Done(tried=tuple(
-            Tried(name="margining", done=False, says=one.says, help=one.help) for one in margins.obstacles) or (
-                Tried(name="margining", done=False, says=margins.stopped or "no lane was measured"),))
-    if margins.not_restored:
-        raise Refused("error", margins.not_restored)
-    look = Look(slot=bench.slot, margins=lanes)
-    return Done(looks=(look,), eye=tuple(drawn(margins)))
+            Tried(name="margining", done=False, says=says.removeprefix("not margined: "))
+            for says in left_out(margins) or ["no lane was measured"]))
+    # Only margins: errors that receivers without a sampler of their own made meanwhile are in no look.
+    return Done(looks=(Look(slot=bench.slot, margins=lanes),), eye=tuple(drawn(margins)))
 
 
 def _of(bench: Bench, looks: tuple[Look, ...]) -> tuple[Look, ...]:

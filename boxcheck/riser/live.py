@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from boxcheck.engine.inspect import Facts
+from boxcheck.engine.safety import limits_of
 from boxcheck.gpu import GpuInfo
 from boxcheck.host import Host
 from boxcheck.host.config_space import LivePorts
@@ -18,14 +19,17 @@ from boxcheck.probes.links import Links
 from boxcheck.probes.pci import PciInventory
 from boxcheck.probes.storage import Storage
 from boxcheck.profile import Profile
+from boxcheck.riser import contrasts
+from boxcheck.riser.contrasts import at_limited_power, cold_and_hot
 from boxcheck.riser.evidence import Conditions, Look
 from boxcheck.riser.experiments import Bench
 from boxcheck.riser.hold import Held, holding
 from boxcheck.riser.link_pair import pci_pair
 from boxcheck.riser.measure import loaded, measure
 from boxcheck.riser.parts import Seat
+from boxcheck.riser.power_limits import limiter_of
 from boxcheck.riser.stakes import stakes
-from boxcheck.riser.targets import Measurable, measurable
+from boxcheck.riser.targets import Measurable, Target, measurable
 from boxcheck.riser.traffic import Traffic
 from boxcheck.stress.link_routes import LinkMap
 
@@ -43,7 +47,7 @@ class Live:
         self.host, self.facts, self.want, self.seats = host, facts, want, tuple(seats)
         self.folder, self.say = folder, say
         self.ports = LivePorts()
-        self.traffic = Traffic(devices, options=options) if devices else None
+        self.traffic = Traffic(devices, options=options, limits=limits_of(want)) if devices else None
         found = measurable([(seat.slot, seat.link) for seat in seats], facts, want, devices)
         self.unread = found if isinstance(found, Unread) else None
         """Why no link can be measured at all."""
@@ -55,23 +59,31 @@ class Live:
         self, slot: str, seconds: float, conditions: Conditions, *, everyone: bool = False,
         sample: Callable[[], None] | None = None,
     ) -> tuple[Look, ...]:
-        """Looks at all links, with traffic on one card or on all."""
+        """Looks at all links, with traffic on one card or on all. `sample` is called a few times meanwhile."""
         def stop() -> bool:
             if sample is not None:
                 sample()
             return self.stopping()
 
-        load = [target.slot for target in self.measurable.targets if target.keys and (everyone or target.slot == slot)]
-        ports = self.ports if os.geteuid() == 0 else None
+        drivable = [target.slot for target in self.measurable.targets if target.keys]
+        traffic = self.traffic.going(power=True) if self.traffic is not None and everyone else self.traffic
         return measure(
-            self.measurable, seconds, conditions, load=load, traffic=self.traffic, ports=ports, stopping=stop,
-            say=self.say)
+            self.measurable, seconds, conditions, load=[one for one in drivable if everyone or one == slot],
+            traffic=traffic, ports=self._readable, stopping=stop, say=self.say)
 
-    def bench(self, slot: str, seconds: float, **more: object) -> Bench:
+    @property
+    def _readable(self) -> LivePorts | None:
+        """Registers beyond the header are root's."""
+        return self.ports if os.geteuid() == 0 else None
+
+    def bench(self, slot: str, seconds: float, *, soak: bool = False, force: bool = False, **more: object) -> Bench:
+        """What the experiments on one link need."""
         seat = next(seat for seat in self.seats if seat.slot == slot)
         pci, target = self.facts.of(PciInventory), self.measurable.of(slot)
         pair = pci if isinstance(pci, Unread) else pci_pair(seat.link, pci)
         others = [one for one in self.measurable.targets if one.slot != slot and one.keys]
+        loaded = bool(target and target.keys and self.traffic is not None)
+        capped, why = self._capped(slot, seconds, target)
 
         def measured(
             seconds: float, conditions: Conditions, *, everyone: bool = False,
@@ -82,9 +94,30 @@ class Live:
         return Bench(
             ports=self.ports, slot=slot, pair=None if isinstance(pair, Unread) else pair,
             pair_unread=pair.why if isinstance(pair, Unread) else "", measure=measured, seconds=seconds,
-            hold=lambda what: self._hold(seat, what, bool(more.get("force"))),
-            busy=lambda: self._busy(slot), loaded=bool(target and target.keys and self.traffic is not None),
-            siblings=bool(others), **more)  # type: ignore[arg-type]
+            hold=lambda what: self._hold(seat, what, force), busy=lambda: self._busy(slot), loaded=loaded,
+            siblings=bool(others), force=force, capped=capped, why_not_capped=why,
+            heated=(lambda: cold_and_hot(self._contrast(seconds), slot)) if soak and loaded else None,
+            **more)  # type: ignore[arg-type]
+
+    def _contrast(self, seconds: float) -> contrasts.Bench:
+        assert self.traffic is not None
+        return contrasts.Bench(
+            measured=self.measurable, traffic=self.traffic, seconds=seconds, ports=self._readable,
+            stopping=self.stopping, say=self.say)
+
+    def _capped(
+        self, slot: str, seconds: float, target: Target | None,
+    ) -> tuple[Callable[[], tuple[Look, ...]] | None, str]:
+        """How the power of the card is limited, or why it is not."""
+        if os.geteuid() != 0:
+            return None, "a card's power limit is set by root"
+        if target is None or not target.gpus or self.traffic is None:
+            return None, "no driver of this card sets its power limit"
+        bdf, vendor = target.gpus[0]
+        limiter = limiter_of(bdf, vendor, self.ports)
+        if isinstance(limiter, Unread):
+            return None, limiter.why
+        return lambda: at_limited_power(self._contrast(seconds), slot, limiter, vendor, self.folder), ""
 
     def _hold(self, seat: Seat, what: str, force: bool) -> AbstractContextManager[Held]:
         pci, links, storage = self.facts.of(PciInventory), self.facts.of(Links), self.facts.of(Storage)

@@ -83,7 +83,7 @@ def link_map(gpus: Sequence[GpuInfo], links: Links, aer: Aer, pci: PciInventory,
     ways = {
         info.key: tuple(link.id for link in links.chain(info.bdf))
         for info in gpus if info.bdf is not None and links.chain(info.bdf)}
-    hops = {port: _hop(links.links[port], links, aer, pci, logs) for way in ways.values() for port in way}
+    hops = {port: hop_of(links.links[port], links, aer, pci, logs) for way in ways.values() for port in way}
     ends = {end: hop.silent.get(end) for hop in hops.values() for end in (hop.port, hop.card) if end is not None}
     for info in gpus:
         if info.unified or C2C.search(info.name):
@@ -94,7 +94,7 @@ def link_map(gpus: Sequence[GpuInfo], links: Links, aer: Aer, pci: PciInventory,
         hops={port: hop for port, hop in hops.items() if port in crossed_ones}, ways=ways, ends=ends, pcie_alone=alone)
 
 
-def _hop(link: Link, links: Links, aer: Aer, pci: PciInventory, logs: KernelLogs) -> Hop:
+def hop_of(link: Link, links: Links, aer: Aer, pci: PciInventory, logs: KernelLogs) -> Hop:
     silent: dict[Bdf, str | Unread] = {}
     for end in filter(None, (link.downstream, link.upstream)):
         # A link of one end, so that each end is asked for itself: what arrives at one is counted there alone.

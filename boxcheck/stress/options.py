@@ -19,7 +19,7 @@ OPTIONS: Mapping[str, Mapping[str, Values]] = {
     "p2p": {**_SIZE, "megabytes": None},
     "collective": {**_SIZE, "megabytes": None, "compute": None, "engine": ("own", "library")},
     "power-pulse": {**_SIZE, "hertz": None, "duty": None},
-    "wake": _SIZE,
+    "wake": {**_SIZE, "way": ("both", "to", "from"), "pieces": ("mixed",)},
     "cpu": {**_SIZE, "elements": None, "threads": ("all",), "spare": None},
     "dram": {**_SIZE, "megabytes": None, "percent": None, "spare": None},
     "nvme": {**_SIZE, "files": None, "scratch": ("yes",), "scratch_mib": None, "drives": None},

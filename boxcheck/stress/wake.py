@@ -33,11 +33,16 @@ POISON, POISON_WORD = 0xA5, 0xA5A5A5A5
 def wake(rig: Rig) -> Iterator[Sample]:
     """Copies from and to the host without a pause, what doctor does to see links under load.
 
-    Options: `size=test`.
+    Options: `way` (both, to, from), `pieces` (mixed: large copies and small packets), `size=test`.
     """
+    if {"way", "pieces"} & rig.options.keys():
+        from boxcheck.stress.link_traffic import link_traffic
+
+        yield from link_traffic(rig)
+        return
     gpu, key = rig.gpu, rig.gpu.info.key
     payloads = Payloads(gpu, FULL_BYTES if rig.full_size else TEST_BYTES, rig.seed)
-    began, copies, done = time.monotonic(), 0, _Compared()
+    began, copies, done = time.monotonic(), 0, Compared()
     spent = 0.0
     while not copies or (time.monotonic() - began < rig.seconds and not rig.stopping()):
         since = time.monotonic()
@@ -60,7 +65,7 @@ def wake(rig: Rig) -> Iterator[Sample]:
         moved={f"host>{key}": moved, f"{key}>host": moved})
 
 
-class _Compared(msgspec.Struct):
+class Compared(msgspec.Struct):
     words: int = 0
     wrong: int = 0
     named: list[WrongWord] = []
@@ -129,7 +134,7 @@ class Payloads:
         self._down(1, 0)
         self.gpu.finish()
 
-    def compare(self, done: _Compared) -> None:
+    def compare(self, done: Compared) -> None:
         """Both, in full, by the host. One in which something was wrong is written anew."""
         import numpy as np
 

@@ -14,6 +14,7 @@ TOOL_SECTIONS: dict[str, dict[str, str]] = {
         "link-ends-disagree": "the two ends of a link print different widths; not judged",
         "link-replays": "packets were sent again since the counter was reset",
         "lane-errors": "lanes that saw errors",
+        "lane-margin": "lanes with small eyes: below the smallest that is allowed, or below their like",
         "nvlink-down": "an NVLink is inactive",
         "acs-redirect": "peer traffic is sent up to the root complex",
         "topology": "how GPUs are connected to each other",

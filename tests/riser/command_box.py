@@ -28,6 +28,7 @@ class TestBox:
     def __init__(self, facts: Facts, want: Profile, folder: str, looks: Looks) -> None:
         self.facts, self.want, self.name, self._folder = facts, want, "W-0007", folder
         self.said: list[str] = []
+        self.left: frozenset[str] = frozenset()
         self.looks = looks
         self.order: dict[str, str] = {}
         """Slot -> slot whose card sits there now."""
@@ -40,8 +41,9 @@ class TestBox:
     def folder(self) -> str:
         return self._folder
 
-    def restore_pending(self, folder: str) -> None:
+    def restore_pending(self, folder: str) -> frozenset[str]:
         self.said.append("looked for links to put back")
+        return self.left
 
     def seats(self, also: Bdf | None = None) -> tuple[Seat, ...]:
         seats = {seat.slot: seat for seat in seats_of(self.facts, self.want, also=also)}
@@ -56,7 +58,7 @@ class TestBox:
         self._seats = seats
         return self
 
-    def bench(self, slot: str, seconds: float, **more: Any) -> Bench:
+    def bench(self, slot: str, seconds: float, *, soak: bool = False, **more: Any) -> Bench:
         def measure(seconds: float, conditions: Conditions, *, everyone: bool = False,
                     sample: Callable[[], None] | None = None) -> tuple[Look, ...]:
             return tuple(self.looks(self._seats, conditions))

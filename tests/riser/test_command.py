@@ -159,6 +159,13 @@ def test_a_link_that_could_not_be_put_back_ends_with_5_and_says_so(
     assert "the link of PCIE3 is down; shut down, and start again" in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_link_that_an_earlier_start_left_changed_is_not_measured(bench: Bench) -> None:
+    port = next(link.id for link in bench.box.links().links.values() if link.slot == "PCIE3")
+    bench.box.left = frozenset((port,))
+    assert bench.run() == 5
+    assert not bench.kept().notebook.boots[0].looks
+
+
 def test_an_experiment_of_another_box_is_refused(bench: Bench) -> None:
     bench.run()
     bench.box.name = "W-0008"

@@ -94,9 +94,9 @@ def test_copies_with_the_host_are_shown_alone_and_together() -> None:
     together = [one for gpu in gpus for one in run("copy", [gpu]).samples]
     found = matrices(results_of("copy", gpus, [*alone, *together], full_size=False))
     assert [matrix.title.split("; ")[0] for matrix in found] == [
-        f"host and GPU, {kind} memory, {how}, GB/s" for how in ("one GPU at a time", "all GPUs at once")
+        f"host and device, {kind} memory, {how}, GB/s" for how in ("one device at a time", "all devices at once")
         for kind in ("pinned", "pageable")]
-    assert found[0].columns == ("to GPU", "from GPU", "to, both", "from, both")
+    assert found[0].columns == ("to device", "from device", "to, both", "from, both")  # processors are no GPUs
     assert all("small sizes, no rates of links" in matrix.title for matrix in found)
 
 

@@ -60,6 +60,8 @@ TOOLS: tuple[Tool, ...] = (
     Tool("rvs", ("[RESULT]", "RVS-", "(RVS) Summary")),
     Tool("nccl", ("# nThread", "# Using devices", "-tests version", "# Collective test", " Pid ",
                   "Out of bounds values")),
+    Tool("pcilmr", (" -> ", "for margining:", "Lane Margining at the Receiver cap", "Margining statuses:", "Rx(",
+                    "Lane,EW Min,", "Lane,Lane Status,")),
     Tool("rocm_bandwidth", ("BandwidthTest Version", "Inter-Device ", "directional copy ", "Data Path Validation")),
     Tool("lspci", ("controller: ", "controller [0", "controller [1", "Controller: ", "Controller [0", "bridge: ",
                    "bridge [06", "Bridge: ", "Bridge [06", "udio device: ", "udio device [0", "ystem peripheral",

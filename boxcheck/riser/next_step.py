@@ -1,0 +1,36 @@
+"""The step that tells most of which part is bad, in words. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from boxcheck.riser.evidence import Notebook, Step
+
+if TYPE_CHECKING:
+    from boxcheck.riser.suspicion import Posterior
+
+WORTH_BITS = 0.04
+"""Below it a step is not worth a power cycle."""
+
+
+def next_step(notebook: Notebook) -> Step | None:
+    """What to do next, with why, what each outcome would mean, and the expected information; None where no step that
+    is possible tells anything."""
+    from boxcheck.riser.posterior import posterior
+
+    return step_after(posterior(notebook), notebook)
+
+
+def step_after(known: Posterior, notebook: Notebook) -> Step | None:
+    """The same where the probabilities are known."""
+    from boxcheck.riser import words
+    from boxcheck.riser.predict import best_plan
+
+    plan = best_plan(known, notebook)
+    if plan is None or plan.bits < WORTH_BITS:
+        return None
+    return msgspec.structs.replace(
+        plan.step, information_bits=round(plan.bits, 3), why=words.why(plan, known, notebook),
+        expect=words.expectations(plan, known, notebook))

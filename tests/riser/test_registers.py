@@ -1,0 +1,169 @@
+"""Registers of a link's ends as root reads them while it is watched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from boxcheck.model import Bdf
+from boxcheck.riser.bounds import call_way
+from boxcheck.riser.evidence import Conditions, Look
+from boxcheck.riser.looks import Subject, looks_of
+from boxcheck.riser.ports import End, LinkPair
+from boxcheck.riser.registers import EndRegisters
+from boxcheck.riser.watch import LinkWatch, Watched
+from tests.riser.simulated.machine import Machine
+from tests.riser.tree import FakeLink
+
+EXPRESS, AER, SECONDARY, PHY16, PHY32 = 0x40, 0x100, 0x200, 0x300, 0x340
+
+
+def put(machine: Machine, bdf: str, offset: int, size_bytes: int, value: int) -> None:
+    machine.space[Bdf(bdf)][offset:offset + size_bytes] = value.to_bytes(size_bytes, "little")
+
+
+def end(bdf: str) -> End:
+    return End(bdf=Bdf(bdf), express=EXPRESS, aer=AER, secondary=SECONDARY, phy16=PHY16, phy32=PHY32,
+               max_speed_gts=32.0, max_width=16)
+
+
+class Bench:
+    """A link of a fake tree with registers of a fake machine, watched by hand."""
+
+    def __init__(self, root: Path, *, status_bits: bool = False) -> None:
+        self.link, self.machine = FakeLink(root), Machine()
+        for bdf in (self.link.port.bdf, self.link.card.bdf):
+            self.machine.add(bdf)
+            put(self.machine, bdf, EXPRESS + 0x12, 2, 0x2104)  # x16, 16 GT/s, data link layer active
+            put(self.machine, bdf, PHY16 + 0xC, 4, 0x0F)
+        put(self.machine, self.link.port.bdf, EXPRESS + 0x0C, 4, 1 << 20)
+        put(self.machine, self.link.port.bdf, EXPRESS + 0x02, 2, 0x0142)
+        put(self.machine, self.link.port.bdf, EXPRESS + 0x1A, 2, 0x0040)
+        pair = LinkPair(port=end(self.link.port.bdf), card=end(self.link.card.bdf))
+        bits = frozenset((self.link.port.bdf, self.link.card.bdf)) if status_bits else frozenset[Bdf]()
+        self.now = 100.0
+        self.watch = LinkWatch(
+            [Watched(port=self.link.port.bdf, card=self.link.card.bdf, pair=pair, status_bits=bits)], root=str(root),
+            ports=self.machine, clock=lambda: self.now)
+        self.step()
+        self.watch.split()
+
+    def step(self, times: int = 10) -> None:
+        for _ in range(times):
+            self.now += 0.1
+            self.watch._read()
+
+    def look(self, **silent: str) -> Look:
+        self.step(11)
+        self.watch.split()
+        subject = Subject(hop=self.link.hop(**silent), slot="PCIE3")
+        (look,) = looks_of(subject, self.watch.seen()[self.link.port.bdf], (), Conditions(), wanted_payload=False)
+        return look
+
+
+def test_presence_and_the_data_link_layer_come_from_the_port(tmp_path: Path) -> None:
+    look = Bench(tmp_path).look()
+    assert (look.present, look.active, look.dropped) == (True, True, 0)
+
+
+def test_a_data_link_layer_that_went_down_between_two_readings_is_a_drop(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    put(bench.machine, bench.link.port.bdf, EXPRESS + 0x12, 2, 0x0104)
+    bench.step(1)
+    put(bench.machine, bench.link.port.bdf, EXPRESS + 0x12, 2, 0x2104)
+    look = bench.look()
+    assert (look.dropped, look.active) == (1, True)
+
+
+def test_lanes_are_those_that_the_receiver_noted_newly(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    put(bench.machine, bench.link.card.bdf, SECONDARY + 8, 4, 1 << 11)
+    bench.step(20)
+    put(bench.machine, bench.link.card.bdf, SECONDARY + 8, 4, 1 << 11 | 1 << 17)
+    put(bench.machine, bench.link.card.bdf, PHY16 + 0x10, 4, 1 << 3)
+    look = bench.look()
+    to, back = look.way("card"), look.way("host")
+    assert to is not None
+    assert back is not None
+    assert (to.lanes, back.lanes) == ((3, 11, 17), ())
+
+
+def test_lanes_that_were_noted_before_say_nothing_of_now(tmp_path: Path) -> None:
+    machine = Machine()
+    machine.add("0000:50:00.0")
+    put(machine, "0000:50:00.0", SECONDARY + 8, 4, 0xF)
+    registers = EndRegisters(machine, end("0000:50:00.0"))
+    assert not registers.news(errors=True)
+    assert not registers.news(errors=True)
+
+
+def test_status_bits_stand_in_where_the_kernel_counts_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, status_bits=True)
+    why = "the kernel's AER service is not bound to the root port: the firmware keeps AER"
+    for value in (1 << 6, 0, 1 << 6, 1 << 6 | 1 << 12):  # firmware clears it now and then
+        put(bench.machine, bench.link.card.bdf, AER + 0x10, 4, value)
+        bench.step(1)
+    look = bench.look(card=why, port=why)
+    to, back = look.way("card"), look.way("host")
+    assert to is not None
+    assert back is not None
+    assert (dict(to.received), dict(back.unanswered)) == ({"BadTLP": 2}, {"Timeout": 1})
+    assert "a status bit that was seen to go up stands for one error or more" in to.at_least[0]
+    assert to.unread is None
+    assert back.unread is not None
+    quiet = Bench(tmp_path / "quiet", status_bits=True).look(card=why, port=why).way("card")
+    assert quiet is not None
+    assert quiet.unread is not None
+    assert call_way(quiet).call == "unread"
+
+
+def test_status_bits_are_left_alone_where_the_kernel_counts(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    put(bench.machine, bench.link.card.bdf, AER + 0x10, 4, 1 << 6)
+    to = bench.look().way("card")
+    assert to is not None
+    assert to.errors == 0
+
+
+def test_an_error_of_a_kind_that_nobody_counts_is_noted(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    put(bench.machine, bench.link.card.bdf, EXPRESS + 0x0A, 2, 1)
+    look = bench.look(card="it has no AER capability")
+    assert "0000:50:00.0 noted a correctable error of a kind that nobody counts (DevSta)" in look.notes
+    counted = Bench(tmp_path / "counted")
+    put(counted.machine, counted.link.card.bdf, EXPRESS + 0x0A, 2, 1)
+    assert not any("DevSta" in note for note in counted.look().notes)
+
+
+def test_training_and_equalisation_are_noted(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    put(bench.machine, bench.link.port.bdf, EXPRESS + 0x12, 2, 0xE104)
+    put(bench.machine, bench.link.card.bdf, PHY16 + 0xC, 4, 0x1E)
+    notes = " ".join(bench.look().notes)
+    assert "0000:40:01.1 noted that the link was trained anew to keep working (LBMS)" in notes
+    assert "0000:40:01.1 noted that the hardware changed speed or width by itself (LABS)" in notes
+    assert "0000:50:00.0: equalisation is not complete at 16.0 GT/s" in notes
+    assert "0000:50:00.0: another equalisation is asked for at 16.0 GT/s" in notes
+
+
+def test_at_32_gts_both_ends_may_agree_to_do_without_equalisation(tmp_path: Path) -> None:
+    machine = Machine()
+    machine.add("0000:50:00.0")
+    registers = EndRegisters(machine, end("0000:50:00.0"))
+    assert registers.equalisation(32.0) == ("equalisation is not complete at 32.0 GT/s",)
+    put(machine, "0000:50:00.0", PHY32 + 0xC, 4, 0x400)
+    assert registers.equalisation(32.0) == ()
+    assert registers.equalisation(5.0) == ()
+
+
+def test_registers_of_an_end_that_left_say_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, status_bits=True)
+    bench.machine.gone.add(bench.link.card.bdf)
+    to = bench.look().way("card")
+    assert to is not None
+    assert (to.errors, to.lanes) == (0, ())
+
+
+def test_nothing_is_written(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, status_bits=True)
+    bench.look()
+    assert {entry[1] for entry in bench.machine.log} == {"read"}
