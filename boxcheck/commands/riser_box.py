@@ -15,6 +15,7 @@ from boxcheck.judge import ExitCode
 from boxcheck.model import Bdf, Unread
 from boxcheck.probes.links import Links
 from boxcheck.report.wrapping import wrapped
+from boxcheck.riser.journal import journal_directory
 from boxcheck.riser.live import Live
 from boxcheck.riser.parts import Seat, seats_of
 from boxcheck.riser.pending import restore_pending
@@ -62,6 +63,13 @@ class Box:
             raise UsageError(f"{error.filename}: {os.strerror(error.errno or 0).lower()}",
                              "set XDG_STATE_HOME to a directory that can be written") from None
 
+    def journals(self) -> str:
+        """Where what a link was set to is kept while it is changed."""
+        try:
+            return journal_directory(self.host)
+        except Refused as refused:
+            raise UsageError(refused.says, refused.help) from None
+
     def seats(self, also: Bdf | None = None) -> tuple[Seat, ...]:
         return seats_of(self.facts, self.want, also=also)
 
@@ -75,7 +83,8 @@ class Box:
         discover_stress()
         runtime = find_devices(backend_named(self.options.backend))
         live = Live(
-            self.host, self.facts, self.want, seats, runtime.gpus, folder=folder, say=self.say,
+            self.host, self.facts, self.want, seats, runtime.gpus, folder=folder, journals=self.journals(),
+            say=self.say,
             options={name: value for name, _, value in (word.partition("=") for word in self.options.option)})
         if live.unread is not None:
             print(f"error: no link was measured: {live.unread.why}", file=sys.stderr)
@@ -93,7 +102,7 @@ class Box:
 
         ports = LivePorts()
         try:
-            done = restore_pending(ports, folder, announce=self.say)
+            done = restore_pending(ports, self.journals(), announce=self.say)
             power = restore_power(folder, lambda bdf, vendor: limiter_of(bdf, vendor, ports))
         except Refused as refused:
             raise UsageError(refused.says, refused.help) from None

@@ -31,9 +31,9 @@ from boxcheck.riser.experiments import Done, experiments
 from boxcheck.riser.hold import NotRestored
 from boxcheck.riser.link_pair import find_link
 from boxcheck.riser.live import Live
+from boxcheck.riser.motions import step_words
 from boxcheck.riser.notebook import Stored
 from boxcheck.riser.parts import Seat, first_places, slot_name
-from boxcheck.riser.step_words import step_words
 from boxcheck.riser.still import looks_in, settings_found
 from boxcheck.riser.weigh import weigh
 from boxcheck.usage import UsageError, nearest
@@ -79,6 +79,7 @@ class Experiment:
         if port in left:  # it said so: what is measured now would be of a link that boxcheck itself has changed
             raise Leave(int(ExitCode.LOST))
         live = self.box.live(seats, folder)
+        self.complaints += live.settings(stored.notebook.slot)
         code: int | None = None
         try:
             for done in self._work(live, stored.notebook):

@@ -292,7 +292,7 @@ def _closing(account: RiserAccount, style: Style) -> Iterator[str]:
 
 
 def _next(step: Step, account: RiserAccount, style: Style) -> Iterator[str]:
-    from boxcheck.riser.step_words import step_words
+    from boxcheck.riser.motions import step_words
 
     yield from wrap(step_words(step, account.stored.notebook), style, "Do now   ", "         ")
     if step.why:

@@ -67,6 +67,8 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     hold: Callable[[str], AbstractContextManager[Held]]
     """Takes the link for an experiment that is named, and puts it back."""
+    load: Load | None = None
+    """A short look under load, which experiments sample; None where no runtime drives the card."""
     busy: Callable[[], AbstractContextManager[object]] = nullcontext
     """Steady traffic on this card."""
     loaded: bool = True
@@ -143,21 +145,10 @@ def _retrain(bench: Bench) -> Done:
         said = [Tried(name="retrained once", says=once.says)]
         if not once.equalisation.complete and once.equalisation.read:
             said.append(Tried(name="equalisation", says=redo_equalisation(held).says))
-        tally = retrain_often(held, bench.retrainings, load=_load(bench))
+        tally = retrain_often(held, bench.retrainings, load=bench.load)
         said.append(Tried(name="retrained often", says=tally.says))
     look = Look(slot=bench.slot, retrains=tally.retrains, dropped=tally.dropped)
     return Done(looks=(look,), tried=tuple(said))
-
-
-def _load(bench: Bench) -> Load | None:
-    """A short look under load, which the experiments sample meanwhile."""
-    if not bench.loaded:
-        return None
-
-    def load(sample: Callable[[], None]) -> object:
-        return bench.measure(LOAD_SECONDS, Conditions(), sample=sample)
-
-    return load
 
 
 def _aspm(bench: Bench) -> Done:

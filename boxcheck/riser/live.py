@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 from boxcheck.engine.inspect import Facts
 from boxcheck.engine.safety import limits_of
@@ -22,12 +22,14 @@ from boxcheck.profile import Profile
 from boxcheck.riser import contrasts
 from boxcheck.riser.contrasts import at_limited_power, cold_and_hot
 from boxcheck.riser.evidence import Conditions, Look
-from boxcheck.riser.experiments import Bench
+from boxcheck.riser.experiments import LOAD_SECONDS, Bench
 from boxcheck.riser.hold import Held, holding
+from boxcheck.riser.lanes import settings_of
 from boxcheck.riser.link_pair import pci_pair
 from boxcheck.riser.measure import loaded, measure
 from boxcheck.riser.parts import Seat
 from boxcheck.riser.power_limits import limiter_of
+from boxcheck.riser.restore import Load
 from boxcheck.riser.stakes import stakes
 from boxcheck.riser.targets import Measurable, Target, measurable
 from boxcheck.riser.traffic import Traffic
@@ -42,10 +44,10 @@ class Live:
 
     def __init__(
         self, host: Host, facts: Facts, want: Profile, seats: Sequence[Seat], devices: Sequence[GpuInfo], *,
-        folder: str, say: Callable[[str], None], options: dict[str, str] | None = None,
+        folder: str, journals: str, say: Callable[[str], None], options: dict[str, str] | None = None,
     ) -> None:
         self.host, self.facts, self.want, self.seats = host, facts, want, tuple(seats)
-        self.folder, self.say = folder, say
+        self.folder, self.journals, self.say = folder, journals, say
         self.ports = LivePorts()
         self.traffic = Traffic(devices, options=options, limits=limits_of(want)) if devices else None
         found = measurable([(seat.slot, seat.link) for seat in seats], facts, want, devices)
@@ -94,7 +96,8 @@ class Live:
         return Bench(
             ports=self.ports, slot=slot, pair=None if isinstance(pair, Unread) else pair,
             pair_unread=pair.why if isinstance(pair, Unread) else "", measure=measured, seconds=seconds,
-            hold=lambda what: self._hold(seat, what, force), busy=lambda: self._busy(slot), loaded=loaded,
+            hold=lambda what: self._hold(seat, what, force), load=self.load(slot),
+            busy=lambda: self._busy(slot), loaded=loaded,
             siblings=bool(others), force=force, capped=capped, why_not_capped=why,
             heated=(lambda: cold_and_hot(self._contrast(seconds), slot)) if soak and loaded else None,
             **more)  # type: ignore[arg-type]
@@ -119,7 +122,9 @@ class Live:
             return None, limiter.why
         return lambda: at_limited_power(self._contrast(seconds), slot, limiter, vendor, self.folder), ""
 
-    def _hold(self, seat: Seat, what: str, force: bool) -> AbstractContextManager[Held]:
+    @contextmanager
+    def _hold(self, seat: Seat, what: str, force: bool) -> Iterator[Held]:
+        """The link, taken for an experiment and put back after it."""
         pci, links, storage = self.facts.of(PciInventory), self.facts.of(Links), self.facts.of(Storage)
         assert not isinstance(pci, Unread)
         assert not isinstance(links, Unread)
@@ -127,7 +132,25 @@ class Live:
         assert not isinstance(pair, Unread)
         lost = (f"which disks hang on it was not read: {storage.why}",) if isinstance(storage, Unread) else stakes(
             self.host, seat.link.id, pci, links, storage)
-        return holding(self.ports, pair, self.folder, what=what, stakes=lost, force=force, announce=self.say)
+        load = self.load(seat.slot)
+        with holding(self.ports, pair, self.journals, what=what, stakes=lost, force=force, announce=self.say,
+                     load=load) as held:
+            yield held
+        if held.restored is not None and held.restored.outcome != "restored":
+            self.say(held.restored.says)  # nothing is wrong with it, and something is to be known of it
+
+    def load(self, slot: str) -> Load | None:
+        """A short look under load, sampled meanwhile; None where no runtime drives the card."""
+        target = self.measurable.of(slot)
+        if self.traffic is None or target is None or not target.keys:
+            return None
+        return lambda sample: self.measure(slot, LOAD_SECONDS, Conditions(), sample=sample)
+
+    def settings(self, slot: str) -> tuple[str, ...]:
+        """Settings that make the link less than it can be, before anything is changed."""
+        pci, seat = self.facts.of(PciInventory), next(seat for seat in self.seats if seat.slot == slot)
+        pair = pci if isinstance(pci, Unread) else pci_pair(seat.link, pci)
+        return () if isinstance(pair, Unread) or self._readable is None else settings_of(self.ports, pair)
 
     @contextmanager
     def _busy(self, slot: str) -> Iterator[None]:

@@ -67,5 +67,8 @@ class TestBox:
             ports=Machine(), slot=slot, pair=None, pair_unread="its registers need root", measure=measure,
             seconds=seconds, hold=lambda what: nullcontext(), **more)  # type: ignore[arg-type, return-value]
 
+    def settings(self, slot: str) -> tuple[str, ...]:
+        return ()
+
     def say(self, text: str) -> None:
         self.said.append(text)
