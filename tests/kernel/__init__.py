@@ -14,6 +14,7 @@ docs/how-to/kernel-bench.md says how to use it, docs/explanation/kernel-facts.md
 | `guest/` | what runs in the guest: `init` (busybox sh) and `agent.py` |
 | `vm.py`, `qmp.py` | one guest; QEMU's monitor |
 | `poke.py` | a device's configuration space, changed from outside the guest |
+| `training.py` | link registers that the guest may write, and links that train when it does |
 | `topology.py` | the machines: which ports, which cards, which kernel command line |
 | `bench.py` | a booted machine with its faults and boxcheck's answers: what the tests use |
 | `test_*.py` | scenarios, one boot a topology |

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
 
 import pytest
 
 from tests.kernel.bench import Machine, boot
-from tests.kernel.cache import Unavailable, asked, check_machine
+from tests.kernel.cache import Unavailable, asked, check_machine, room_for_another
 from tests.kernel.fetch import Bench, fetch, known
 from tests.kernel.topology import ALL
+
+HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
@@ -37,30 +43,96 @@ def whole_bench(bench: Bench) -> Bench:
     return bench
 
 
-class Held:
-    """The machine that runs. A module that wants the same one after another finds it as that left it."""
+@dataclass
+class Booted:
+    """A machine that runs, or that boots in another thread."""
 
-    def __init__(self) -> None:
-        self.name = ""
-        self.stack = ExitStack()
-        self.machine: Machine | None = None
+    name: str
+    stack: ExitStack = field(default_factory=ExitStack)
+    machine: Future[Machine] = field(default_factory=Future)
 
-    def get(self, bench: Bench, wanted: str) -> Machine:
-        if self.machine is None or self.name != wanted:
-            self.close()
-            name, _, series = wanted.partition("@")
-            self.machine = self.stack.enter_context(boot(bench, ALL[name], series or None))
-            self.name = wanted
-        return self.machine
+    def boot(self, bench: Bench) -> None:
+        try:
+            topology, _, series = self.name.partition("@")
+            machine = self.stack.enter_context(boot(bench, ALL[topology], series or None))
+            # boxcheck's imports take seconds in an emulated processor.
+            machine.guest.boxcheck("--version").ok()
+            self.machine.set_result(machine)
+        except BaseException as error:  # noqa: BLE001  told to whoever wants the machine
+            self.stack.close()
+            self.machine.set_exception(error)
 
     def close(self) -> None:
-        self.machine = None
+        wait([self.machine])
         self.stack.close()
+
+
+class Held:
+    """The machine that runs, and the next one, which boots meanwhile. A module that wants the same one after another
+    finds it as that left it."""
+
+    def __init__(self, plan: Sequence[str]) -> None:
+        self._plan = list(plan)
+        """What is wanted one after the other; empty where a test boots one of its own."""
+        self._now: Booted | None = None
+        self._next: Booted | None = None
+        self._thread = ThreadPoolExecutor(1, "boot")
+        """Lives as long as its guests: QEMU dies with the thread that started it."""
+
+    def get(self, bench: Bench, wanted: str) -> Machine:
+        if self._now is None or self._now.name != wanted:
+            self._close(self._now)
+            self._now = None
+            if self._next is None or self._next.name != wanted:
+                self._close(self._next)
+                self._next = self._start(bench, wanted)
+            self._now, self._next = self._next, None
+            self._now.machine.exception()
+            after = self._after(wanted)
+            if after and room_for_another():
+                self._next = self._start(bench, after)
+        return self._now.machine.result()
+
+    def _start(self, bench: Bench, name: str) -> Booted:
+        found = Booted(name)
+        self._thread.submit(found.boot, bench)
+        return found
+
+    def _after(self, wanted: str) -> str:
+        if wanted not in self._plan:
+            return ""
+        del self._plan[:self._plan.index(wanted) + 1]
+        return self._plan[0] if self._plan else ""
+
+    def _close(self, one: Booted | None) -> None:
+        if one is not None:
+            one.close()
+
+    def close(self) -> None:
+        self._close(self._now)
+        self._close(self._next)
+        self._now = self._next = None
+
+
+PLAN: list[str] = []
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Which machines the tests want, in their order."""
+    wanted: list[str] = []
+    for item in session.items:
+        names = getattr(item, "fixturenames", ())
+        if "machine" in names and isinstance(item, pytest.Function) and item.path.parent == HERE:
+            params = item.callspec.params if hasattr(item, "callspec") else {}
+            wanted.append(str(params.get("machine") or item.module.TOPOLOGY))
+        elif {"alone", "burnt"} & set(names):
+            wanted.append("")
+    PLAN[:] = [name for name, _ in groupby(wanted)]
 
 
 @pytest.fixture(scope="session")
 def held() -> Iterator[Held]:
-    found = Held()
+    found = Held(PLAN)
     try:
         yield found
     finally:

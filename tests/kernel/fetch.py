@@ -159,15 +159,29 @@ def _kernel(apt: Apt, name: str, release: str, series: str) -> Kernel:
     unpacked = cache() / "unpacked"
     shutil.rmtree(unpacked, ignore_errors=True)
     try:
-        for package in apt.download([name]):
+        for package in apt.download([name, *apt.parts(name, release)]):
             run(["dpkg-deb", "-x", str(package), str(unpacked)])
         kernel.folder.mkdir(parents=True, exist_ok=True)
         write_modules(unpacked, release, cache() / "root/bin/busybox", kernel.modules)
-        shutil.copy(unpacked / f"boot/vmlinuz-{release}", kernel.image)
-        shutil.copy(unpacked / f"boot/config-{release}", kernel.folder / "config")
+        shutil.copy(_of_kernel(unpacked, "vmlinuz", release), kernel.image)
+        shutil.copy(_of_kernel(unpacked, "config", release), kernel.folder / "config")
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
     return kernel
+
+
+def _of_kernel(unpacked: Path, name: str, release: str) -> Path:
+    """A file that packages keep in /boot, and those of Linux 7 beside the modules."""
+    for path in (unpacked / f"boot/{name}-{release}", unpacked / f"usr/lib/modules/{release}/{name}"):
+        if path.exists():
+            return path
+    raise Unavailable(f"the package of {release} holds no {name}")
+
+
+def parts_of(depends: str, release: str) -> list[str]:
+    """Packages that a kernel's image consists of, by what `apt-cache depends` prints. Since Linux 7 the image is empty, and
+    needs linux-binary, linux-modules and linux-base of the same release; before, all is in it."""
+    return re.findall(rf"^ *Depends: (linux-[a-z]+-{re.escape(release)})$", depends, re.MULTILINE)
 
 
 def newest_kernels(names: Sequence[str]) -> list[tuple[str, str, str]]:
@@ -243,6 +257,9 @@ class Apt:
         names = run(["apt-cache", *self.options, "pkgnames", prefix]).split()
         # apt's cache also names packages that others only mention; those cannot be downloaded.
         return [name for name in names if KERNEL.fullmatch(name)]
+
+    def parts(self, name: str, release: str) -> list[str]:
+        return parts_of(run(["apt-cache", *self.options, "depends", name]), release)
 
     def download(self, names: Sequence[str]) -> list[Path]:
         folder = self.folder / "packages"

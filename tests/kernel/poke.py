@@ -10,6 +10,7 @@ This rests on QEMU's insides, so every search must hit exactly as often as asked
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from pathlib import Path
@@ -26,15 +27,15 @@ class Space:
     """One device's configuration space."""
 
     def __init__(self, memory: Memory, at: int) -> None:
-        self._memory = memory
+        self.memory = memory
         self.at = at
 
     def read(self, offset: int, length: int) -> bytes:
-        return self._memory.read(self.at + offset, length)
+        return self.memory.read(self.at + offset, length)
 
     def write(self, offset: int, data: bytes) -> None:
         assert offset in range(CONFIG_BYTES - len(data) + 1)
-        self._memory.write(self.at + offset, data)
+        self.memory.write(self.at + offset, data)
 
     def word(self, offset: int) -> int:
         return int(struct.unpack("<H", self.read(offset, 2))[0])
@@ -114,12 +115,10 @@ class Memory:
             raise Unavailable(f"QEMU's memory cannot be opened: {error.strerror}") from None
 
     def read(self, at: int, length: int) -> bytes:
-        self._file.seek(at)
-        return self._file.read(length)
+        return os.pread(self._file.fileno(), length, at)
 
     def write(self, at: int, data: bytes) -> None:
-        self._file.seek(at)
-        self._file.write(data)
+        os.pwrite(self._file.fileno(), data, at)
 
     def close(self) -> None:
         self._file.close()

@@ -48,6 +48,22 @@ def test_the_newest_of_the_oldest_and_of_the_newest_series() -> None:
     assert newest_kernels([]) == []
 
 
+def test_a_kernel_in_one_package_and_one_in_several() -> None:
+    assert fetch.parts_of("""linux-image-7.3.4+deb13-amd64
+ |Depends: dracut
+  Depends: <linux-initramfs-tool>
+    dracut
+  Depends: linux-base-7.3.4+deb13-amd64
+  Depends: linux-binary-7.3.4+deb13-amd64
+  Depends: linux-modules-7.3.4+deb13-amd64
+  PreDepends: linux-base
+""", "7.3.4+deb13-amd64") == [f"linux-{part}-7.3.4+deb13-amd64" for part in ("base", "binary", "modules")]
+    assert fetch.parts_of("""linux-image-6.1.0-56-amd64
+  Depends: kmod
+  Depends: linux-base
+""", "6.1.0-56-amd64") == []
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": 1}', '{"format": 2, "qemu": 3, "qemu_version": "", "kernels": []}'])
 def test_a_cache_that_is_not_whole_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("BOXCHECK_BENCH_CACHE", str(tmp_path))

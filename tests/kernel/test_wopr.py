@@ -16,9 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.bench import Account, Machine, account_of
-from tests.kernel.cache import Unavailable, asked
-from tests.kernel.fetch import fetch, known
+from tests.kernel.bench import Account, Machine, account_of, on_every_kernel
 from tests.kernel.vm import CHECKOUT
 
 TOPOLOGY = "wopr"
@@ -36,15 +34,7 @@ NOT_OF_A_GUEST = {"pcie.power-state": "the kernel says `unknown` of a card that 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """The same on the distribution's kernel and on its newer one."""
     if "machine" in metafunc.fixturenames:
-        metafunc.parametrize("machine", kernels(), indirect=True, scope="module")
-
-
-def kernels() -> list[str]:
-    try:
-        bench = fetch() if asked() else known()
-    except Unavailable:
-        bench = None  # the fixture says why
-    return [f"{TOPOLOGY}@{kernel.series}" for kernel in bench.kernels[::-1]] if bench else [TOPOLOGY]
+        metafunc.parametrize("machine", on_every_kernel(TOPOLOGY), indirect=True, scope="module")
 
 
 def address(machine: Machine, name: str) -> str:
@@ -107,8 +97,8 @@ def test_lanes_and_speed_lost_while_the_box_runs(machine: Machine) -> None:
 
 def test_every_class_at_each_end_is_counted_and_told(machine: Machine) -> None:
     for slot, (error, _) in enumerate(CLASSES, 1):
-        machine.inject(f"g{slot}", error, EACH)
-        machine.inject(f"rp{slot}", error, EACH + slot)
+        machine.inject_counted(f"g{slot}", error, EACH)
+        machine.inject_counted(f"rp{slot}", error, EACH + slot)
     for slot, (_, name) in enumerate(CLASSES, 1):
         assert machine.settled(f"g{slot}", "correctable", EACH) == {name: EACH, "TOTAL_ERR_COR": EACH}
         assert machine.settled(f"rp{slot}", "correctable", EACH + slot) == {name: EACH + slot, "TOTAL_ERR_COR": EACH + slot}

@@ -147,6 +147,9 @@ POLLING = "pciehp.pciehp_poll_mode=1 pciehp.pciehp_poll_time=1"
 HOTPLUG = Topology(
     "hotplug", (*slots((0x40, 4)), Slot(4, 0x40, hotplug=False), Slot(5, 0x40, filled=False), Slot(6, 0x40, filled=False)),
     cmdline=POLLING)
+FOUR_LINKS = Topology("four-links", slots((0x40, 2), (0x80, 2), hotplug=False))
+"""For experiments on links: four cards that stay, each alone behind its root port, errors counted by the kernel."""
+FOUR_TO_LOSE = Topology("four-to-lose", slots((0x40, 4)), cmdline=POLLING)
 ONE_GPU = Topology("one", slots((0x40, 1)))
 NOAER = Topology("noaer", slots((0x40, 1), switch=True), identity=RX_7900_XTX, cmdline="pci=noaer")
 COMPAT = replace(ONE_GPU, name="compat", cmdline="pcie_ports=compat iommu=pt amd_iommu=pt")
@@ -157,4 +160,4 @@ NUMA_TRANSLATING = Topology(
 PASS_THROUGH = Topology("passthrough", slots((0x40, 2)), extra=tuple(INTEL_IOMMU), cmdline="intel_iommu=on iommu=pt")
 
 ALL = {topology.name: topology for topology in (
-    WOPR, TINYBOX_RED, HOTPLUG, ONE_GPU, NOAER, COMPAT, NUMA_TRANSLATING, PASS_THROUGH)}
+    WOPR, TINYBOX_RED, HOTPLUG, FOUR_LINKS, FOUR_TO_LOSE, ONE_GPU, NOAER, COMPAT, NUMA_TRANSLATING, PASS_THROUGH)}

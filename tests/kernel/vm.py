@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -128,7 +129,7 @@ class Guest:
 
     def __enter__(self) -> Guest:
         try:
-            self._stack.enter_context(only_one("guest"))
+            self._stack.enter_context(only_one("guest", shared=True))
             self._start()
         except BaseException:
             self._stack.close()
@@ -187,8 +188,10 @@ class Guest:
     def _environment(self) -> bytes:
         python = os.path.realpath(sys.executable)
         paths = [path for path in sys.path if path and Path(path).is_dir() and "site-packages" in path]
+        path = ":".join([str(CHECKOUT), *paths])
         names = {
-            "BENCH_PYTHON": python, "BENCH_PATH": ":".join([str(CHECKOUT), *paths]), "HOME": "/root", "LANG": "C.UTF-8",
+            # PYTHONPATH is for what boxcheck starts; the agent itself is isolated (-I) and goes by BENCH_PATH.
+            "BENCH_PYTHON": python, "BENCH_PATH": path, "PYTHONPATH": path, "HOME": "/root", "LANG": "C.UTF-8",
             "PATH": f"{sys.prefix}/bin:/usr/bin:/bin:/usr/sbin:/sbin", "PYTHONDONTWRITEBYTECODE": "1",
             "XDG_STATE_HOME": "/tmp/state", "TERM": "dumb",
         }
@@ -280,11 +283,21 @@ class Guest:
         self.send(limit, **request)
         return self.receive()
 
-    def send(self, limit: float, **request: object) -> None:
-        """Asks without waiting: something else can be done to the guest meanwhile."""
+    def send(self, limit: float, **request: object) -> int:
+        """Asks without waiting: something else can be done to the guest meanwhile. Gives the request's number."""
         self._number += 1
         self._limit = seconds(limit)
         self._line.sendall(json.dumps({"n": self._number, "seconds": self._limit, **request}).encode() + b"\n")
+        return self._number
+
+    def said(self, number: int) -> str:
+        """What the program of a request has printed so far, errors first."""
+        found = [self.folder / "out" / f"{number}.{suffix}" for suffix in ("err", "out")]
+        return "".join(path.read_text(errors="replace") for path in found if path.exists())
+
+    def answered(self) -> bool:
+        """Whether the request that was sent last has come to its end, or the guest to its own."""
+        return b"\n" in self._buffer or bool(select.select([self._line], [], [], 0)[0])
 
     def receive(self) -> Done:
         answer = self._answer(self._limit + seconds(10), f"request {self._number}")
@@ -320,6 +333,20 @@ class Guest:
         """Files of the guest, one character a byte; those that cannot be read are left out."""
         found = json.loads(self._ask(20, read=list(paths)).ok())
         return {path: text for path, text in found.items() if isinstance(text, str)}
+
+    def pread(self, path: str, offset: int, length: int) -> bytes:
+        """os.pread in the guest; raises where that fails."""
+        found = json.loads(self._ask(20, access=[["pread", path, offset, length]]).ok())[0]
+        if not isinstance(found, str):
+            raise GuestError(f"{found['call']} of {path}: {found['errno']}")
+        return bytes.fromhex(found)
+
+    def pwrite(self, path: str, offset: int, data: bytes) -> str:
+        """One os.pwrite in the guest. Empty where all was taken, else the call that failed and its errno: `pwrite EPERM`."""
+        found = json.loads(self._ask(20, access=[["pwrite", path, offset, data.hex()]]).ok())[0]
+        if isinstance(found, dict):
+            return f"{found['call']} {found['errno']}"
+        return "" if found == len(data) else f"{found} of {len(data)} bytes"
 
     def take(self, path: str, to: Path) -> Path:
         """A file or tree that the guest left in /out."""

@@ -3,11 +3,16 @@
     {"n": 3, "argv": ["dmesg"], "user": [1000, [1000, 44]], "env": {}, "stdin": "", "seconds": 30}
     {"n": 4, "boxcheck": ["doctor", "--json", "-"]}
     {"n": 5, "read": ["/sys/..."]}
+    {"n": 6, "access": [["pwrite", "/sys/...", 64, "0100"], ["pread", "/sys/...", 64, 2]]}
+
+`access` opens each file for reading and writing, and does to it what a program in Python does: the answer holds the bytes
+as hexadecimal digits, how many were written, or the call that failed and its errno's name.
 
 A request for boxcheck is run in a fork of this process, in which boxcheck is imported already: in an emulated processor the
 imports take seconds. The program is the same: `boxcheck.__main__.main` with the words as its arguments.
 """
 
+import errno
 import json
 import os
 import signal
@@ -114,6 +119,19 @@ def read(paths):
     return found
 
 
+def access(kind, path, offset, what):
+    call = "open"
+    try:
+        file = os.open(path, os.O_RDONLY if kind == "pread" else os.O_RDWR)
+        try:
+            call = kind
+            return os.pread(file, what, offset).hex() if kind == "pread" else os.pwrite(file, bytes.fromhex(what), offset)
+        finally:
+            os.close(file)
+    except OSError as error:
+        return {"call": call, "errno": errno.errorcode.get(error.errno, str(error.errno))}
+
+
 def main():
     print(json.dumps({"ready": time.clock_gettime(time.CLOCK_BOOTTIME)}), flush=True)
     # Standard output is the line to the host; nothing else may write to it.
@@ -127,6 +145,10 @@ def main():
         if "read" in request:
             with open(f"{OUT}/{request['n']}.out", "w") as file:
                 json.dump(read(request["read"]), file)
+            answer["exit"] = 0
+        elif "access" in request:
+            with open(f"{OUT}/{request['n']}.out", "w") as file:
+                json.dump([access(*step) for step in request["access"]], file)
             answer["exit"] = 0
         else:
             with open(f"{OUT}/{request['n']}.out", "wb") as out, open(f"{OUT}/{request['n']}.err", "wb") as err:
