@@ -14,16 +14,16 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 import numpy as np
 
-from boxcheck.riser import faults, likelihood
+from boxcheck.riser import faults, likelihood, states
 from boxcheck.riser.evidence import Look, Notebook, PartKind
 from boxcheck.riser.faults import DIRECTIONS
 from boxcheck.riser.history import History
-from boxcheck.riser.likelihood import PRIOR, SHAPE, Array
-from boxcheck.riser.suspicion import Bad, Part, Place, Reach
+from boxcheck.riser.states import PRIOR, SHAPE, Array
+from boxcheck.riser.suspicion import UNNAMED_SUPPLY, Bad, Part, Place, Reach
 
 DIRTY = 3.0
 """Natural logarithm of how much better a bad part explains a link than none does, from which it is called damaged."""
-PAIRS = 120
+PAIRS = 100
 """Two bad parts that are weighed: those that explain most."""
 SHARED_AT_MOST = 4
 """Links and boots on which two parts were both, of which every sharing-out is tried."""
@@ -41,10 +41,10 @@ class Explaining:
             for number, session in enumerate(past.sessions) for slot, looks in session.looks.items() if looks}
         self.spread = {
             (place, plugged): one.between_boots(plugged) for place, one in raw.items() for plugged in (False, True)}
-        self.together = {place: one.spread_by(likelihood.SPREAD_BETWEEN_LINKS) for place, one in raw.items()}
+        self.together = {place: one.spread_by(states.SPREAD_BETWEEN_LINKS) for place, one in raw.items()}
         self.best = {place: max(0.0, float(self.spread[place, False].max())) for place in raw}
         self.dirty = {place: best > DIRTY for place, best in self.best.items()}
-        self._sums: dict[tuple[PartKind, tuple[Reach, ...], bool, frozenset[Place]], tuple[float, Array]] = {}
+        self._sums: dict[tuple[PartKind, float, tuple[Reach, ...], bool, frozenset[Place]], tuple[float, Array]] = {}
         self._told = self._settings()
 
     def _once(self, looks: Sequence[Look], card: str | None) -> list[Look]:
@@ -64,14 +64,14 @@ class Explaining:
         told = self.notebook.settings
         # Doctor reads ASPM and speed limits; how lanes are shared out it sees by what is missing alone.
         seen = faults.NO_FINDING_WHEN_ASKED if told else faults.NO_FINDING
-        gains = np.array([math.log(seen) if name in ("aspm", "capped") else 0.0 for name in likelihood.NAMES])
+        gains = np.array([math.log(seen) if name in ("aspm", "capped") else 0.0 for name in states.NAMES])
         for name, says in told.items():
             text = f"{name} {says}".lower()
             for behaviour, words in (("aspm", ("aspm",)), ("split", ("bifurcat", "split", "width", "lanes")),
                                      ("capped", ("speed", "gt/s", "gen3", "gen2", "gen1")),
                                      ("switched-off", ("address space", "bar ", "disabled", "4g"))):
                 if any(word in text for word in words):
-                    gains[likelihood.NAMES.index(behaviour)] = math.log(faults.FINDING)
+                    gains[states.NAMES.index(behaviour)] = math.log(faults.FINDING)
         return gains[None, :, None]
 
     def prior(self, part: Part) -> Array:
@@ -83,17 +83,18 @@ class Explaining:
         """log of the probability of the looks along a reach, against a healthy box; and by state. What was seen in the
         places that are `left` is for another part to explain."""
         told = part.kind == "setting" and part.name == self.notebook.slot
-        key = (part.kind, reach, told, left)
+        key = (part.kind, untouched_by(part), reach, told, left)
         known = self._sums.get(key)
         if known is None:
-            total = self.prior(part) + self.along(part.kind, reach, left=left)
+            total = self.prior(part) + self.along(part, reach, left=left)
             known = self._sums[key] = (log_sum(total), total)
         return known
 
-    def along(self, kind: PartKind, reach: Sequence[Reach], awake: bool = False,
+    def along(self, part: Part, reach: Sequence[Reach], awake: bool = False,
               left: frozenset[Place] = NOTHING) -> Array:
         """By state. `awake`: with the part as bad in the last boot as ever."""
         total: Array = np.zeros(SHAPE)
+        kind, untouched = part.kind, untouched_by(part)
         if kind == "seat":
             # From the last boot back: contacts that were cured explain nothing more, and need not.
             for one in reversed(reach):
@@ -114,30 +115,31 @@ class Explaining:
             if not heard:
                 silence = -math.inf
                 continue
-            part: Array = functools.reduce(np.add, heard)
-            silent = faults.UNTOUCHED if kind == "supply" else faults.ASLEEP if key else 0.0
+            one_way: Array = functools.reduce(np.add, heard)
+            silent = untouched if kind == "supply" else faults.ASLEEP if key else 0.0
             turned = faults.OWN_DIRECTION if kind == "supply" else faults.TURNED if key else 0.0
             if turned:
-                part = np.logaddexp(math.log1p(-turned) + part, math.log(turned) + _any_direction(part))
+                one_way = np.logaddexp(math.log1p(-turned) + one_way, math.log(turned) + _any_direction(one_way))
             if silent:
-                part = math.log1p(-silent) + part
+                one_way = math.log1p(-silent) + one_way
                 silence += math.log(silent)
                 if not (awake and key == last):
-                    part = np.logaddexp(math.log(silent), part)
-            total = total + part
+                    one_way = np.logaddexp(math.log(silent), one_way)
+            total = total + one_way
         if kind == "supply":
             # Either each link for itself, or all of them up and down together from boot to boot.
-            total = np.logaddexp(total, self._together(reach, left)) - math.log(2)
+            total = np.logaddexp(total, self._together(reach, left, untouched)) - math.log(2)
             if groups and silence > -math.inf:
                 # One that harms none of its links is not bad.
                 rest = np.maximum(-np.expm1(np.minimum(silence - total, 0.0)), 1e-300)
                 total = total + np.log(rest) - math.log1p(-math.exp(silence))
         return total
 
-    def _together(self, reach: Sequence[Reach], left: frozenset[Place]) -> Array:
-        """By state of a supply, whose rate and direction in a boot are the same for all of its links."""
+    def _together(self, reach: Sequence[Reach], left: frozenset[Place], share: float) -> Array:
+        """By state of a supply, whose rate and direction in a boot are the same for all of its links. `share`: of
+        links that it does not harm."""
         sessions: dict[int, Array] = {}
-        touched, untouched = math.log1p(-faults.UNTOUCHED), math.log(faults.UNTOUCHED)
+        touched, untouched = math.log1p(-share), math.log(share)
         for one in reach:
             if one.place in self.dirty and one.place not in left:
                 link = np.logaddexp(touched + self.together[one.place], untouched)
@@ -145,7 +147,7 @@ class Explaining:
                 sessions[one.place.session] = link if before is None else before + link
         total: Array = np.zeros(SHAPE)
         for part in sessions.values():
-            mixed = np.array([likelihood.mixed(row, likelihood.SPREAD) for row in part])
+            mixed = np.array([states.mixed(row, states.SPREAD) for row in part])
             total = total + np.logaddexp(math.log1p(-faults.TURNED) + mixed,
                                          math.log(faults.TURNED) + _any_direction(mixed))
         return total
@@ -181,8 +183,13 @@ class Explaining:
         return top + math.log(sum(math.exp(value - top) for value in every) / len(every))
 
 
+def untouched_by(part: Part) -> float:
+    """Share of its links that a bad supply does not harm."""
+    return faults.UNTOUCHED_UNNAMED if part.name == UNNAMED_SUPPLY else faults.UNTOUCHED
+
+
 DIRECTION_SHARES: Array = np.log(np.array(
-    [np.maximum(DIRECTIONS[behaviour.family], 1e-300) for behaviour in likelihood.KINDS]).T)[:, :, None]
+    [np.maximum(DIRECTIONS[behaviour.family], 1e-300) for behaviour in states.KINDS]).T)[:, :, None]
 
 
 def _any_direction(factors: Array) -> Array:

@@ -14,7 +14,7 @@ import msgspec
 from boxcheck.riser.evidence import NO_RISER, Boot, Look, Notebook, Place, Step
 from boxcheck.riser.faults import NOT_DONE, NOT_DONE_STRAYED
 
-COURSES = 10
+COURSES = 8
 """Courses that are weighed; the others have shares of a percent together."""
 TOLD_WRONGLY = 0.02
 """Risers that the operator says he moved by himself, and did not."""
@@ -187,7 +187,9 @@ def _troubled(session: Session) -> list[str]:
     """Slots whose links show something in this boot."""
     return [slot for slot, looks in session.looks.items() if any(
         sum(way.errors for way in look.ways) > 2 or look.dropped or look.active is False
-        or (look.width and look.full_width and look.width < look.full_width) for look in looks)]
+        or (look.width and look.full_width and look.width < look.full_width)
+        or (look.conditions.speed_gts is None and look.speed_gts and look.full_speed_gts
+            and look.speed_gts < look.full_speed_gts) for look in looks)]
 
 
 def _by_label(here: Mapping[str, str], now: Mapping[str, str], moved: Sequence[str]) -> dict[str, str]:

@@ -11,10 +11,6 @@ from boxcheck.riser.evidence import Notebook, Step
 if TYPE_CHECKING:
     from boxcheck.riser.suspicion import Posterior
 
-WORTH_BITS = 0.04
-"""Below it a step is not worth a power cycle."""
-
-
 def next_step(notebook: Notebook) -> Step | None:
     """What to do next, with why, what each outcome would mean, and the expected information; None where no step that
     is possible tells anything."""
@@ -25,12 +21,12 @@ def next_step(notebook: Notebook) -> Step | None:
 
 def step_after(known: Posterior, notebook: Notebook) -> Step | None:
     """The same where the probabilities are known."""
-    from boxcheck.riser import words
+    from boxcheck.riser import step_words
     from boxcheck.riser.predict import best_plan
 
     plan = best_plan(known, notebook)
-    if plan is None or plan.bits < WORTH_BITS:
+    if plan is None:
         return None
     return msgspec.structs.replace(
-        plan.step, information_bits=round(plan.bits, 3), why=words.why(plan, known, notebook),
-        expect=words.expectations(plan, known, notebook))
+        plan.step, information_bits=round(plan.bits, 3), why=step_words.why(plan, known, notebook),
+        expect=step_words.expectations(plan, known, notebook))

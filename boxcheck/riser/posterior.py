@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from boxcheck.riser import faults, likelihood
+from boxcheck.riser import counts, faults, likelihood, states
 from boxcheck.riser.evidence import Look, Notebook
-from boxcheck.riser.explain import Explaining, log_sum
+from boxcheck.riser.explain import Explaining, log_sum, untouched_by
 from boxcheck.riser.history import History, Session, history
 from boxcheck.riser.reach import reach, suspects
 from boxcheck.riser.suspicion import Bad, Hypothesis, Part, Posterior, Reach
@@ -88,7 +88,7 @@ class _Told:
     def add(self, one: Bad, reach: tuple[Reach, ...]) -> None:
         kind = one.part.kind
         whole, state = self.seen.sum(one.part, reach)
-        awake = self.seen.prior(one.part) + self.seen.along(kind, reach, awake=kind != "supply")
+        awake = self.seen.prior(one.part) + self.seen.along(one.part, reach, awake=kind != "supply")
         still = min(1.0, math.exp(log_sum(awake) - whole))
         share = np.exp(awake - log_sum(awake))
         anew = 1 - faults.ASLEEP if kind in ("slot", "riser", "card") else still
@@ -99,12 +99,12 @@ class _Told:
                              for slot in {each.place.slot for each in reach}}
         ways = np.exp(state - whole).sum(axis=(0, 2))
         self.behaviours.setdefault(one.part, {
-            name: float(value) for name, value in zip(likelihood.NAMES, ways, strict=True) if value > 0.005})
+            name: float(value) for name, value in zip(states.NAMES, ways, strict=True) if value > 0.005})
 
     def _touches(self, part: Part, reach: tuple[Reach, ...], slot: str, whole: float) -> float:
         """Probability that a supply harms a link, if it is bad."""
         there = frozenset(one.place for one in reach if one.place.slot == slot)
-        none = self.seen.sum(part, reach, there)[0] + math.log(faults.UNTOUCHED)
+        none = self.seen.sum(part, reach, there)[0] + math.log(untouched_by(part))
         return max(0.0, 1 - math.exp(min(0.0, none - whole)))
 
 
@@ -120,11 +120,11 @@ def typical(sessions: Sequence[Session]) -> tuple[float, tuple[bool, bool]]:
             if bits > 0:
                 per_link.append(bits)
             for look in own:
-                live = [known or likelihood.is_live(look, toward)
+                live = [known or counts.is_live(look, toward)
                         for known, toward in zip(live, ("card", "host"), strict=True)]
     per_link.sort()
     return (per_link[len(per_link) // 2] if per_link else 1e13), (live[0], live[1])
 
 
 def _mean_bits(look: Look) -> float:
-    return sum(max(way.bits, likelihood.IDLE * (way.most_bits or 0.0)) for way in look.ways) / len(look.ways)
+    return sum(max(way.bits, counts.IDLE * (way.most_bits or 0.0)) for way in look.ways) / len(look.ways)

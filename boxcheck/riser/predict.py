@@ -9,177 +9,49 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
 
 from boxcheck.riser import faults
-from boxcheck.riser.evidence import NO_RISER, Move, Notebook, Place, Step
-from boxcheck.riser.likelihood import Array
+from boxcheck.riser.candidates import Now, Plan, candidates, is_possible, now_of, placed
+from boxcheck.riser.evidence import NO_RISER, Notebook, Place
 from boxcheck.riser.reach import is_on
+from boxcheck.riser.states import Array
 from boxcheck.riser.suspicion import Hypothesis, Part, Posterior
 
 CLEAN_LINK_SHOWS = 0.01
 """A link with nothing wrong on it that looks damaged in a boot."""
-FOCI = 2
-"""Links that are worked on: those with most suspicion on them."""
-PARTNERS = 5
+WORTH_BITS = 0.04
+"""Below it a step is not worth a power cycle."""
 WEIGHED_FROM = 2e-4
 """Hypotheses below it are left out."""
-HAND = 0.03
-"""What moving one part costs, in bits: of two steps that tell the same, that with less work."""
-AWKWARD = 0.4
-"""What it costs to put a card into a bare slot that had a riser, or a riser where there was none."""
-
-
 _Way: TypeAlias = tuple[float, Mapping[str, Place], set[str]]
-
-
-@dataclass
-class Plan:
-    step: Step
-    places: Mapping[str, Place]
-    """As it would be."""
-    looked: tuple[str, ...]
-    """Links by whose looks it is told."""
-    bits: float = 0.0
-    cost: float = 0.0
-    outcomes: tuple[tuple[tuple[str, ...], float, tuple[tuple[Part, float], ...], float], ...] = ()
-    """(damaged links, probability, the likeliest parts then, probability of no bad part then)."""
-
-
-@dataclass
-class _Now:
-    """Who sits where in the last boot, and what is thought of it."""
-
-    places: Mapping[str, Place]
-    true: tuple[Mapping[str, Place], ...]
-    """The same in each course of the risers."""
-    course: int
-    """The likeliest."""
-    doubt: Mapping[str, float]
-    """Slot -> probability that something on it is bad."""
+"""(share, places, slots that were plugged anew): what may come of a step."""
 
 
 def best_plan(known: Posterior, notebook: Notebook) -> Plan | None:
-    """The step that tells most for its work; None where none is possible."""
-    plans = ranked_plans(known, notebook)
-    return plans[0] if plans else None
+    """The step that tells most for its work, of those that are worth a power cycle; None where none is."""
+    return next((plan for plan in ranked_plans(known, notebook) if plan.bits >= WORTH_BITS), None)
 
 
 def ranked_plans(known: Posterior, notebook: Notebook) -> list[Plan]:
     """All steps that are possible, the best first."""
     if not known.past.sessions:
         return []
-    now = _now(known)
+    now = now_of(known)
     hypotheses = [one for one in known.hypotheses if one.probability > WEIGHED_FROM]
-    plans = [plan for plan in _candidates(known, now, notebook) if _is_possible(plan.step, notebook)]
+    plans = [plan for plan in candidates(known, now, notebook) if is_possible(plan.step, notebook)]
     for plan in plans:
         _inform(plan, known, now, hypotheses)
     return sorted(plans, key=lambda plan: -(plan.bits - plan.cost))
 
 
-def _now(known: Posterior) -> _Now:
-    places = dict(known.past.sessions[-1].places)
-    courses = known.past.courses
-    true = tuple({slot: _with(place, riser=course.risers[-1].get(slot, place.riser)) for slot, place in places.items()}
-                 for course in courses)
-    doubt = {slot: sum(one.probability * share for one in known.hypotheses
-                       for share, there in zip(one.courses, true, strict=True)
-                       if share > 0.01 and any(is_on(part, slot, there[slot]) for part in one.parts))
-             for slot in places}
-    return _Now(places, true, courses.index(known.course) if known.course is not None else 0, doubt)
-
-
-def _with(place: Place, **changes: str | None) -> Place:
-    import msgspec
-
-    return msgspec.structs.replace(place, **changes)
-
-
-def _is_possible(step: Step, notebook: Notebook) -> bool:
-    names = {step.kind, *(move.name for move in step.moves), *(move.to for move in step.moves), *step.reseat}
-    return not names & set(notebook.cannot)
-
-
-def _candidates(known: Posterior, now: _Now, notebook: Notebook) -> Iterator[Plan]:
-    foci = sorted(now.places, key=lambda slot: (-round(now.doubt[slot], 3), slot != notebook.slot))[:FOCI]
-    yield Plan(Step(kind="cold-boot"), now.places, tuple(foci))
-    calm = sorted((slot for slot in now.places if not _was_damaged(known, now, slot)), key=lambda slot: now.doubt[slot])
-    repeated = tuple(f"{label} in " for label in known.past.repeated)
-
-    def fixed(slot: str) -> bool:
-        return now.places[slot].riser.startswith(repeated) if repeated else False
-
-    for focus in foci:
-        here = now.places[focus]
-        yield Plan(Step(kind="reseat", reseat=(focus,)), now.places, (focus,), cost=HAND)
-        others = [slot for slot in calm if slot != focus] or [slot for slot in now.places if slot != focus]
-        others = _spread_over_supplies(others, now, here)[:PARTNERS]
-        bare = here.riser == NO_RISER
-        for other in others:
-            yield _plan("swap-cards", now, (focus, other), cards=((focus, other),))
-            if not (bare and now.places[other].riser == NO_RISER) and not fixed(focus) and not fixed(other):
-                yield _plan("swap-risers", now, (focus, other), risers=((focus, other),))
-                yield _plan("swap-both", now, (focus, other), cards=((focus, other),), risers=((focus, other),))
-        if not bare and not fixed(focus):
-            for card_to, riser_to in itertools.permutations(others, 2):
-                if now.places[riser_to].riser != NO_RISER and not fixed(riser_to):
-                    yield _plan("rotate", now, (focus, card_to, riser_to), cards=((focus, card_to),),
-                                risers=((focus, riser_to),))
-            used = {place.riser for session in known.past.sessions for place in session.places.values()}
-            for spare in notebook.spares:
-                if spare not in used:
-                    places = {**now.places, focus: _with(here, riser=spare)}
-                    yield Plan(Step(kind="replace-riser", moves=(Move(part="riser", name=spare, to=focus),)), places,
-                               (focus,), cost=2 * HAND)
-
-
-def _spread_over_supplies(slots: Sequence[str], now: _Now, here: Place) -> list[str]:
-    """Alternating between partners on another supply and on the same one, so that a supply can be told apart."""
-    away = [slot for slot in slots if now.places[slot].supply != here.supply]
-    near = [slot for slot in slots if now.places[slot].supply == here.supply]
-    return [slot for pair in itertools.zip_longest(near, away) for slot in pair if slot is not None]
-
-
-def _was_damaged(known: Posterior, now: _Now, slot: str) -> bool:
-    """Whether a link was seen damaged with any of the parts that are on it now."""
-    place = now.true[now.course][slot]
-    for at, dirty in known.dirty.items():
-        then = known.past.sessions[at.session].places[at.slot]
-        risers = known.course.risers[at.session] if known.course is not None else {}
-        riser = risers.get(at.slot, then.riser)
-        if dirty and (at.slot == slot or then.card == place.card or (riser == place.riser and riser != NO_RISER)):
-            return True
-    return False
-
-
-def _plan(kind: str, now: _Now, looked: tuple[str, ...], *, cards: tuple[tuple[str, str], ...] = (),
-          risers: tuple[tuple[str, str], ...] = ()) -> Plan:
-    places = dict(now.places)
-    moves: list[Move] = []
-    cost = 0.0
-    for one, other in cards:
-        first, second = now.places[one], now.places[other]
-        places[one], places[other] = _with(places[one], card=second.card), _with(places[other], card=first.card)
-        moves += [Move(part="card", name=place.card, to=to)
-                  for place, to in ((first, other), (second, one)) if place.card is not None]
-    for one, other in risers:
-        first, second = now.places[one], now.places[other]
-        places[one], places[other] = _with(places[one], riser=second.riser), _with(places[other], riser=first.riser)
-        moves += [Move(part="riser", name=place.riser, to=to)
-                  for place, to in ((first, other), (second, one)) if place.riser != NO_RISER]
-        cost += AWKWARD * (NO_RISER in (first.riser, second.riser))
-    step = Step(kind=kind, moves=tuple(moves))  # type: ignore[arg-type]
-    return Plan(step, places, looked, cost=cost + HAND * len(moves))
-
-
-def _after(now: _Now, plan: Plan, true: Mapping[str, Place], done: bool) -> Mapping[str, Place]:
+def _after(now: Now, plan: Plan, true: Mapping[str, Place], done: bool) -> Mapping[str, Place]:
     """Where things really are after a step, from where they really are before it."""
     if not done:
-        return {slot: _with(place, riser=true[slot].riser) for slot, place in plan.places.items()}
+        return {slot: placed(place, riser=true[slot].riser) for slot, place in plan.places.items()}
     risers = {slot: place.riser for slot, place in true.items()}
     for slot, place in plan.places.items():
         if place.riser != now.places[slot].riser:
@@ -187,10 +59,10 @@ def _after(now: _Now, plan: Plan, true: Mapping[str, Place], done: bool) -> Mapp
             if old is not None:
                 risers[old] = risers[slot]
             risers[slot] = place.riser
-    return {slot: _with(place, riser=risers[slot]) for slot, place in plan.places.items()}
+    return {slot: placed(place, riser=risers[slot]) for slot, place in plan.places.items()}
 
 
-def _inform(plan: Plan, known: Posterior, now: _Now, hypotheses: Sequence[Hypothesis]) -> None:
+def _inform(plan: Plan, known: Posterior, now: Now, hypotheses: Sequence[Hypothesis]) -> None:
     """Fills in the outcomes of a plan and what they would tell."""
     moved_risers = any(move.part == "riser" for move in plan.step.moves)
     wrong = faults.NOT_DONE if moved_risers or plan.step.reseat else 0.0
@@ -224,7 +96,7 @@ def _inform(plan: Plan, known: Posterior, now: _Now, hypotheses: Sequence[Hypoth
         for column, mask in enumerate(masks) if outcome[column] > 0)
 
 
-def _ways(wrong: float, now: _Now, plan: Plan, true: Mapping[str, Place]) -> list[_Way]:
+def _ways(wrong: float, now: Now, plan: Plan, true: Mapping[str, Place]) -> list[_Way]:
     """What may come of a step: (share, places, slots that were plugged anew)."""
     ways: list[_Way] = [(1 - wrong, _after(now, plan, true, True), set(plan.step.reseat))]
     if wrong:

@@ -31,7 +31,8 @@ def suspects(past: History, notebook: Notebook) -> dict[Bad, float]:
                 here.append(Bad(Part("riser", sitting.riser)))
             for one in here:
                 spare = one.part.kind == "riser" and sitting.riser in notebook.spares
-                found.setdefault(one, faults.WEIGHTS[one.part.kind] * (faults.SPARE if spare else asked))
+                weight = faults.WEIGHTS[one.part.kind] * (faults.SPARE if spare else asked)
+                found[one] = max(weight, found.get(one, 0.0))  # a supply feeds several links, the one in question too
             sides: tuple[Side, ...] = ("",) if bare else ("slot", "card")
             for side in sides:
                 weight = faults.WEIGHTS["seat"] * (1.0 if bare else 0.5)

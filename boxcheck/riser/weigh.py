@@ -3,7 +3,9 @@
     faults.py      how bad parts behave and how often they are bad, with reasons
     history.py     what was where in each boot, and in which ways a step may have gone wrong
     reach.py       which parts there are, on which links each of them was, when it was plugged anew
-    likelihood.py  how well a bad part explains what was seen of one link in one boot
+    states.py      what a bad part may be like, as arrays
+    counts.py, symptoms.py, likelihood.py
+                   how well that explains what was seen of one link in one boot
     explain.py     how well one bad part, or two, explain all boots
     posterior.py   their probabilities
     predict.py     what each possible step would tell

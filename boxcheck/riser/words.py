@@ -8,15 +8,12 @@ from boxcheck.checks.wording import listed
 from boxcheck.riser.bounds import size
 from boxcheck.riser.evidence import Look, Notebook, Suspect
 from boxcheck.riser.faults import BEHAVIOURS
-from boxcheck.riser.likelihood import is_absent, is_narrow, is_slow
 from boxcheck.riser.parts import short_card
-from boxcheck.riser.predict import Plan
 from boxcheck.riser.reach import is_on
 from boxcheck.riser.sightings import bits_of, conditions_told, errors_of, seen
 from boxcheck.riser.suspicion import UNNAMED_SUPPLY, Part, Posterior
 from boxcheck.riser.suspicion import Place as At
 
-OUTCOMES_TOLD = 5
 SETTINGS = {
     "aspm": "ASPM", "capped": "the speed limit", "split": "the lane split",
     "switched-off": "slot power or address space"}
@@ -187,76 +184,3 @@ def remarks(known: Posterior, slot: str = "") -> Iterator[str]:
     for number, session in enumerate(known.past.sessions):
         if session.strayed:
             yield f"boot {number + 1} was not as asked: {listed(list(session.strayed))}"
-
-
-# -- the next step
-
-
-def why(plan: Plan, known: Posterior, notebook: Notebook) -> str:
-    """What it tells, in bits, and why these partners."""
-    open_bits = doubt_bits(known)
-    moved = {move.to for move in plan.step.moves} - {_focus(plan, known, notebook)}
-    says = f"it should take away {plan.bits:.1f} of {open_bits:.1f} bits of doubt"
-    ranked = sorted(known.probabilities.items(), key=lambda one: (-one[1], one[0]))
-    names = [part_words(part, known) for part, probability in ranked if probability > 0.05][:3]
-    if len(names) > 1:
-        says += f" between {listed(names)}"
-    partners = [slot for slot in plan.looked if slot in moved]
-    clean = [slot for slot in partners if not any(dirty for at, dirty in known.dirty.items() if at.slot == slot)
-             and any(is_read(looks_at(at, known)) for at in known.dirty if at.slot == slot)]
-    if clean:
-        says += f"; {listed(clean)} {'was' if len(clean) == 1 else 'were'} clean so far"
-    if plan.step.kind == "rotate":
-        says += "; card and riser go to different slots, so one boot tells slot, riser and card apart"
-    elif plan.step.kind == "reseat":
-        says += "; contacts that were plugged badly are cured by it, other parts are not"
-    elif plan.step.kind == "cold-boot":
-        says += "; rates differ from boot to boot, so another one tells whether it comes back"
-    return says
-
-
-def doubt_bits(known: Posterior) -> float:
-    """Uncertainty about which parts are bad."""
-    import math
-
-    found: dict[tuple[Part, ...], float] = {(): known.healthy}
-    for one in known.hypotheses:
-        found[one.parts] = found.get(one.parts, 0.0) + one.probability
-    return sum(-share * math.log2(share) for share in found.values() if share > 0)
-
-
-def _focus(plan: Plan, known: Posterior, notebook: Notebook) -> str:
-    return plan.looked[0] if plan.looked else notebook.slot
-
-
-def expectations(plan: Plan, known: Posterior, notebook: Notebook) -> dict[str, str]:
-    """Outcome -> what it would mean, the likeliest first."""
-    noun = _noun(known, notebook)
-    found: dict[str, str] = {}
-    for slots, probability, parts, healthy in sorted(plan.outcomes, key=lambda one: -one[1])[:OUTCOMES_TOLD]:
-        if probability < 0.03:
-            continue
-        alone = " alone" if len(slots) == 1 and len(plan.looked) > 1 else ""
-        where = f"{noun} in {listed(list(slots))}{alone}" if slots else f"{listed(list(plan.looked))} clean"
-        likely = [f"{part_words(part, known)} ({percent(share)})" for part, share in parts if share > 0.1]
-        if healthy > 0.1 or not likely:
-            likely.append(f"nothing at fault ({percent(healthy)})")
-        found[where] = " or ".join(likely)
-    return found
-
-
-def _noun(known: Posterior, notebook: Notebook) -> str:
-    """What the trouble is: `errors`, `no link`, `lost lanes`, `lost speed`."""
-    looks = [look for at, dirty in known.dirty.items() if dirty
-             for look in known.past.sessions[at.session].looks[at.slot]]
-    if any(is_absent(look) for look in looks):
-        return "no link"
-    if errors_of(looks):
-        return "errors"
-    if any(is_narrow(look) for look in looks):
-        return "lost lanes"
-    return "lost speed" if any(is_slow(look) for look in looks) else "errors"
-
-
-
-

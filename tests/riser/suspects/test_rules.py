@@ -202,7 +202,7 @@ def test_trainings_that_lose_lanes_now_and_then_are_no_setting() -> None:
 def test_what_only_shows_with_neighbours_loaded_is_not_blamed_on_contacts() -> None:
     loaded = Conditions(neighbours="loaded")
     found = chances(weigh(notebook(boot(0, places(), [look("PCIE3"), look("PCIE3", card=500, host=400, conditions=loaded)]))))
-    assert found["supply A"] > 5 * found.get("seat PCIE3", 0.0)
+    assert found["supply A"] > 5 * found["seat PCIE3"]
 
 
 def test_a_drop_under_load_that_a_power_cap_prevents_speaks_for_power() -> None:
@@ -252,3 +252,35 @@ def test_a_notebook_is_weighed_the_same_after_it_was_stored() -> None:
     book = notebook(boot(0, places(), [look("PCIE3", card=400)]))
     stored = msgspec.json.decode(msgspec.json.encode(book), type=Notebook)
     assert weigh(stored) == weigh(book)
+
+
+def test_a_step_that_costs_more_work_is_asked_where_the_easy_ones_tell_nothing() -> None:
+    bare = msgspec.structs.replace(places(2)[1], riser="none")
+    here = (places(2)[0], bare)
+    cards = Step(kind="swap-cards", moves=(Move(part="card", name="GPU-1", to="PCIE2"),
+                                           Move(part="card", name="GPU-2", to="PCIE1")))
+    reseat = Step(kind="reseat", reseat=("PCIE1",))
+    boots = [boot(0, here, [look("PCIE1", card=400)]), boot(1, after(here, cards), [look("PCIE1", card=300)], cards),
+             boot(2, after(here, cards), [look("PCIE1", card=200)], reseat),
+             boot(3, after(here, cards), [look("PCIE1", card=250)], reseat)]
+    weighed = weigh(notebook(*boots, slot="PCIE1"))
+    assert (weighed.verdict, weighed.next and weighed.next.kind) == ("not-yet", "swap-risers")
+
+
+def test_links_that_rise_and_fall_together_from_boot_to_boot_speak_for_their_supply() -> None:
+    here = places(4, supplies=2)
+    boots = [boot(number, here, [one for slot, share in (("PCIE1", 1), ("PCIE2", 4)) for one in (
+        look(slot, card=share * errors, host=share * errors),
+        look(slot, card=share * errors, host=share * errors, conditions=Conditions(neighbours="loaded")))])
+        for number, errors in enumerate((40, 900, 12))]
+    assert chances(weigh(notebook(*boots, slot="PCIE2")))["supply A"] > 0.9
+
+
+def test_a_second_part_is_accused_only_where_it_did_damage_without_the_first() -> None:
+    here, step = places(6), swap("riser", "PCIE3", "PCIE4")
+    boots = [boot(0, here, [look("PCIE3", card=900)])]
+    boots += [boot(number, after(here, step), [look("PCIE4", card=800), look("PCIE3", host=700)], step if number == 1 else None)
+              for number in (1, 2, 3)]
+    accused = {(one.kind, one.name) for one in weigh(notebook(*boots)).accused}
+    assert ("riser", "R3") in accused
+    assert all(one in {("riser", "R3"), ("slot", "PCIE3"), ("riser", "R4"), ("card", "GPU-3")} for one in accused)
