@@ -21,7 +21,7 @@ from boxcheck.report.riser import ranking_text
 from boxcheck.report.riser_json import list_json, ranking_json
 from boxcheck.riser import notebook
 from boxcheck.riser.evidence import Conditions
-from boxcheck.riser.rank import Ranked, rank
+from boxcheck.riser.measuring.rank import Ranked, rank
 from boxcheck.riser.still import looks_in
 from boxcheck.store.texts import plain_line
 from boxcheck.usage import UsageError

@@ -15,13 +15,13 @@ from boxcheck.judge import ExitCode
 from boxcheck.model import Bdf, Unread
 from boxcheck.probes.links import Links
 from boxcheck.report.wrapping import wrapped
-from boxcheck.riser.journal import journal_directory
+from boxcheck.riser.links.journal import journal_directory
+from boxcheck.riser.links.pending import restore_pending
+from boxcheck.riser.links.ports import Refused
 from boxcheck.riser.live import Live
+from boxcheck.riser.measuring.power_cap import restore_power
+from boxcheck.riser.measuring.power_limits import limiter_of
 from boxcheck.riser.parts import Seat, seats_of
-from boxcheck.riser.pending import restore_pending
-from boxcheck.riser.ports import Refused
-from boxcheck.riser.power_cap import restore_power
-from boxcheck.riser.power_limits import limiter_of
 from boxcheck.usage import UsageError
 
 if TYPE_CHECKING:

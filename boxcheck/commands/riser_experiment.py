@@ -28,14 +28,14 @@ from boxcheck.riser.account import RiserAccount, State, Tried
 from boxcheck.riser.advice import advice, tape
 from boxcheck.riser.evidence import Notebook, Place, Step, Weighed
 from boxcheck.riser.experiments import Done, experiments
-from boxcheck.riser.hold import NotRestored
-from boxcheck.riser.link_pair import find_link
+from boxcheck.riser.links.hold import NotRestored
+from boxcheck.riser.links.link_pair import find_link
 from boxcheck.riser.live import Live
 from boxcheck.riser.motions import step_words
 from boxcheck.riser.notebook import Stored
 from boxcheck.riser.parts import Seat, first_places, slot_name
 from boxcheck.riser.still import looks_in, settings_found
-from boxcheck.riser.weigh import weigh
+from boxcheck.riser.suspects.weigh import weigh
 from boxcheck.usage import UsageError, nearest
 
 if TYPE_CHECKING:

@@ -45,7 +45,7 @@ ROOT_HELP = "run it with sudo"
 
 
 class Asked(Protocol):
-    """The part of `boxcheck.riser.ports.Ports` that tells whether writes are let through."""
+    """The part of `boxcheck.riser.links.ports.Ports` that tells whether writes are let through."""
 
     def attribute(self, path: str) -> str | Unread: ...
 
@@ -77,7 +77,7 @@ def may_write(ports: Asked, *functions: Bdf) -> Refused | None:
 
 
 class LivePorts:
-    """Fulfils `boxcheck.riser.ports.Ports` on this machine."""
+    """Fulfils `boxcheck.riser.links.ports.Ports` on this machine."""
 
     def __init__(self, root: str = "", access_seconds: float = ACCESS_SECONDS) -> None:
         """`root`: a directory that holds `sys`, for trials; empty: this machine."""

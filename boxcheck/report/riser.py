@@ -1,6 +1,6 @@
 """The terminal account of `boxcheck riser`: what was seen in each boot, what is suspect, what to do next.
 
-Renders a `RiserAccount` and decides nothing. Numbers are of the bounds in boxcheck.riser.bounds.
+Renders a `RiserAccount` and decides nothing. Numbers are of the bounds in boxcheck.riser.measuring.bounds.
 """
 
 from __future__ import annotations
@@ -15,10 +15,19 @@ from boxcheck.report.text import Style, wrap
 from boxcheck.riser.absent import Shown
 from boxcheck.riser.account import RiserAccount, Tried
 from boxcheck.riser.advice import percent
-from boxcheck.riser.bounds import BITS_A_TERABYTE, Call, call_link, call_way, direction_of, number, pooled, size
 from boxcheck.riser.evidence import NO_RISER, Boot, Conditions, Look, Notebook, Place, Step, Suspect, Way
+from boxcheck.riser.measuring.bounds import (
+    BITS_A_TERABYTE,
+    Call,
+    call_link,
+    call_way,
+    direction_of,
+    number,
+    pooled,
+    size,
+)
+from boxcheck.riser.measuring.rank import Ranked, table
 from boxcheck.riser.parts import short_card
-from boxcheck.riser.rank import Ranked, table
 from boxcheck.stress.link_rates import rate_of
 
 OUTCOMES: dict[Call, Outcome] = {
@@ -92,8 +101,8 @@ def _table(notebook: Notebook, style: Style) -> Iterator[str]:
             cell.rjust(width) if head in RIGHT else cell.ljust(width) for head, cell, width in cells)
 
     if any(row[-1] for row in rows):
-        first = shown.index(HEADS.index("to card"))
-        yield "  " + " " * sum(widths[at] + 2 for at in shown[:first]) + style.text("errors per TB (< at 95 %)")
+        before = shown[:shown.index(HEADS.index("to card"))]
+        yield "  " + " " * sum(widths[at] + 2 for at in before) + style.text("errors per TB (< at 95 %)")
     yield line(HEADS)
     for row, call in zip(rows, calls, strict=True):
         text = line(row)

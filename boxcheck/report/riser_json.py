@@ -10,10 +10,10 @@ import msgspec
 
 from boxcheck.riser.account import RiserAccount, State, Tried
 from boxcheck.riser.advice import Advice
-from boxcheck.riser.bounds import Called, Showing, call_link, call_way, showing
 from boxcheck.riser.evidence import Look, Notebook, Step, Suspect
+from boxcheck.riser.measuring.bounds import Called, Showing, call_link, call_way, showing
+from boxcheck.riser.measuring.rank import Ranked
 from boxcheck.riser.notebook import Stored
-from boxcheck.riser.rank import Ranked
 
 
 class Tool(msgspec.Struct, frozen=True):

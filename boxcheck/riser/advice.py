@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from boxcheck.riser.bounds import BITS_A_TERABYTE, number
 from boxcheck.riser.evidence import NO_RISER, Boot, Look, Notebook, PartKind, Suspect, Way, Weighed
+from boxcheck.riser.measuring.bounds import BITS_A_TERABYTE, number
 
 BUDGET = {
     16.0: ("16 GT/s allows 28 dB of loss from chip to chip, and 12 inches of board take 15.6 of them",
@@ -74,7 +74,7 @@ def _for(suspect: Suspect, notebook: Notebook) -> Iterator[Advice]:
         yield Advice(
             says="as a stopgap lower the power limit of its cards: nvidia-smi -pl WATTS, or power1_cap of hwmon")
     elif kind == "setting":
-        yield from _settings(name, notebook)
+        yield from _settings(name, suspect.because, notebook)
 
 
 def _way(notebook: Notebook) -> Iterator[Advice]:
@@ -85,9 +85,11 @@ def _way(notebook: Notebook) -> Iterator[Advice]:
         yield Advice(says=says, source=source)
 
 
-def _settings(name: str, notebook: Notebook) -> Iterator[Advice]:
-    yield Advice(says=notebook.settings.get(name, name))
-    if "aspm" in name.lower():
+def _settings(name: str, because: Sequence[str], notebook: Notebook) -> Iterator[Advice]:
+    for says in notebook.settings.values():
+        yield Advice(says=f"doctor found: {says}")
+    yield Advice(says=f"BIOS setup: speed, lane split (bifurcation) and ASPM of slot {name}")
+    if any("ASPM" in reason for reason in because):
         yield Advice(says="pcie_aspm=off on the kernel's command line, or ASPM off in BIOS setup",
                      source="the kernel's admin-guide/kernel-parameters.txt")
 

@@ -22,16 +22,16 @@ import msgspec
 
 from boxcheck.host.config_space import may_write
 from boxcheck.riser.account import Tried
-from boxcheck.riser.aspm import without_aspm
-from boxcheck.riser.equalisation import redo_equalisation
 from boxcheck.riser.evidence import Conditions, Look
-from boxcheck.riser.hold import Held, NotRestored
-from boxcheck.riser.margin import margin
-from boxcheck.riser.margin_draw import drawn, left_out
-from boxcheck.riser.ports import LinkPair, Ports, Refused
-from boxcheck.riser.restore import Load, Restored
-from boxcheck.riser.retrain import OFTEN, retrain_often, retrain_once
-from boxcheck.riser.target_speed import try_speeds
+from boxcheck.riser.links.aspm import without_aspm
+from boxcheck.riser.links.equalisation import redo_equalisation
+from boxcheck.riser.links.hold import Held, NotRestored
+from boxcheck.riser.links.ports import LinkPair, Ports, Refused
+from boxcheck.riser.links.restore import Load, Restored
+from boxcheck.riser.links.retrain import OFTEN, retrain_often, retrain_once
+from boxcheck.riser.links.target_speed import try_speeds
+from boxcheck.riser.margining.draw import drawn, left_out
+from boxcheck.riser.margining.run import margin
 
 LOAD_SECONDS = 3.0
 """Of traffic around a look at the link's speed, and around each lane that is margined."""

@@ -19,20 +19,20 @@ from boxcheck.probes.links import Links
 from boxcheck.probes.pci import PciInventory
 from boxcheck.probes.storage import Storage
 from boxcheck.profile import Profile
-from boxcheck.riser import contrasts
-from boxcheck.riser.contrasts import at_limited_power, cold_and_hot
 from boxcheck.riser.evidence import Conditions, Look
 from boxcheck.riser.experiments import LOAD_SECONDS, Bench
-from boxcheck.riser.hold import Held, holding
-from boxcheck.riser.lanes import settings_of
-from boxcheck.riser.link_pair import pci_pair
-from boxcheck.riser.measure import loaded, measure
+from boxcheck.riser.links.hold import Held, holding
+from boxcheck.riser.links.lanes import settings_of
+from boxcheck.riser.links.link_pair import pci_pair
+from boxcheck.riser.links.restore import Load
+from boxcheck.riser.links.stakes import stakes
+from boxcheck.riser.measuring import contrasts
+from boxcheck.riser.measuring.contrasts import at_limited_power, cold_and_hot
+from boxcheck.riser.measuring.measure import loaded, measure
+from boxcheck.riser.measuring.power_limits import limiter_of
+from boxcheck.riser.measuring.targets import Measurable, Target, measurable
+from boxcheck.riser.measuring.traffic import Traffic
 from boxcheck.riser.parts import Seat
-from boxcheck.riser.power_limits import limiter_of
-from boxcheck.riser.restore import Load
-from boxcheck.riser.stakes import stakes
-from boxcheck.riser.targets import Measurable, Target, measurable
-from boxcheck.riser.traffic import Traffic
 from boxcheck.stress.link_routes import LinkMap
 
 BUSY_SECONDS = 3600.0

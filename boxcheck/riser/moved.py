@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from boxcheck.riser.evidence import Place, Step
+from boxcheck.riser.evidence import NO_RISER, Place, Step
 from boxcheck.riser.parts import is_called, short_card
 
 
@@ -20,7 +20,7 @@ def arranged(places: Sequence[Place], step: Step) -> tuple[Place, ...]:
         for place in places:  # whoever leaves makes room first
             if (part, getattr(place, field)) in moved:
                 found[place.slot] = msgspec.structs.replace(
-                    found[place.slot], **{field: None if part == "card" else ""})
+                    found[place.slot], **{field: None if part == "card" else NO_RISER})
         for move in moves:
             if move.to in found:
                 found[move.to] = msgspec.structs.replace(found[move.to], **{field: move.name})

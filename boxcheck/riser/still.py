@@ -8,8 +8,8 @@ from boxcheck.engine.inspect import Facts, choose_checks, inspect_facts
 from boxcheck.model import Outcome, Unread
 from boxcheck.profile import Profile
 from boxcheck.riser.evidence import Look, Way
+from boxcheck.riser.measuring.targets import measurable
 from boxcheck.riser.parts import Seat
-from boxcheck.riser.targets import measurable
 from boxcheck.stress.link_routes import WAYS
 
 UNCOUNTED = "counters were read once, and their growth is what tells"

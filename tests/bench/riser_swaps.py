@@ -241,7 +241,7 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.bounds:
         return links.report()
-    from boxcheck.riser.weigh import weigh
+    from boxcheck.riser.suspects.weigh import weigh
 
     start = time.perf_counter()
     print(f"        Python {sys.version.split()[0]}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, "

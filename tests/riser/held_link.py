@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from boxcheck.model import Bdf, Unread
-from boxcheck.riser.link_pair import read_end
-from boxcheck.riser.ports import LinkPair
+from boxcheck.riser.links.link_pair import read_end
+from boxcheck.riser.links.ports import LinkPair
 from tests.riser.simulated.link import SYS, SimulatedLink
 from tests.riser.simulated.machine import Machine
 

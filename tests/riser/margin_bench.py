@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from boxcheck.riser.margin import margin
-from boxcheck.riser.margin_eye import Margins, ReceiverEyes
-from boxcheck.riser.ports import End, LinkPair
+from boxcheck.riser.links.ports import End, LinkPair
+from boxcheck.riser.margining.eye import Margins, ReceiverEyes
+from boxcheck.riser.margining.run import margin
 from tests.riser.simulated.machine import Machine
 from tests.riser.simulated.margin import AER, CARD, EXPRESS, MARGINING, PORT, MarginLink
 

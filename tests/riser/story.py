@@ -18,7 +18,7 @@ from boxcheck.riser.account import RiserAccount, Tried
 from boxcheck.riser.advice import advice, tape
 from boxcheck.riser.evidence import Notebook, Weighed
 from boxcheck.riser.notebook import Stored
-from boxcheck.riser.weigh import weigh
+from boxcheck.riser.suspects.weigh import weigh
 from tests.riser.boxes.box import Box, Seat
 from tests.riser.boxes.drive import drive
 from tests.riser.boxes.faults import Fault

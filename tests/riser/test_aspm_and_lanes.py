@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from boxcheck.riser.aspm import aspm_off, without_aspm
-from boxcheck.riser.hold import holding
-from boxcheck.riser.lanes import clear_lane_errors, keep_awake, settings_of
-from boxcheck.riser.link_state import lane_errors
-from boxcheck.riser.ports import Refused
+from boxcheck.riser.links.aspm import aspm_off, without_aspm
+from boxcheck.riser.links.hold import holding
+from boxcheck.riser.links.lanes import clear_lane_errors, keep_awake, settings_of
+from boxcheck.riser.links.link_state import lane_errors
+from boxcheck.riser.links.ports import Refused
 from tests.riser.held_link import BOOT, linked, settings
 from tests.riser.simulated.link import SYS, load_for
 

@@ -8,7 +8,8 @@ import pytest
 
 from boxcheck.model import Bdf
 from boxcheck.poisson import link_bits
-from boxcheck.riser.bounds import (
+from boxcheck.riser.evidence import Look, Way
+from boxcheck.riser.measuring.bounds import (
     call_link,
     call_way,
     direction_of,
@@ -20,7 +21,6 @@ from boxcheck.riser.bounds import (
     terabytes,
     way_of,
 )
-from boxcheck.riser.evidence import Look, Way
 from boxcheck.stress.link_rates import bounds_in_words
 from boxcheck.stress.link_routes import Hop
 

@@ -12,10 +12,10 @@ from boxcheck.commands.riser import Options, riser
 from boxcheck.commands.riser_box import Leave
 from boxcheck.commands.riser_experiment import Experiment
 from boxcheck.riser.evidence import Conditions, Look
-from boxcheck.riser.hold import NotRestored
+from boxcheck.riser.links.hold import NotRestored
+from boxcheck.riser.links.restore import Restored
 from boxcheck.riser.notebook import Stored, every
 from boxcheck.riser.parts import Seat
-from boxcheck.riser.restore import Restored
 from boxcheck.usage import UsageError
 from tests.riser.command_box import TestBox
 from tests.riser.facts import facts_of

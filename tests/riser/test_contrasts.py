@@ -10,11 +10,19 @@ import pytest
 
 from boxcheck.gpu import GpuInfo
 from boxcheck.model import Bdf
-from boxcheck.riser import warmth
-from boxcheck.riser.contrasts import Bench, alone, at_limited_power, cold_and_hot, each_way, siblings, together
 from boxcheck.riser.evidence import Conditions, Look, Way
-from boxcheck.riser.traffic import Traffic
-from boxcheck.riser.warmth import cold, heat, is_steady
+from boxcheck.riser.measuring import warmth
+from boxcheck.riser.measuring.contrasts import (
+    Bench,
+    alone,
+    at_limited_power,
+    cold_and_hot,
+    each_way,
+    siblings,
+    together,
+)
+from boxcheck.riser.measuring.traffic import Traffic
+from boxcheck.riser.measuring.warmth import cold, heat, is_steady
 from tests.riser.test_measure import Box, devices
 from tests.riser.test_power_cap import BDF, Stubborn, now, tree
 
@@ -27,7 +35,7 @@ class Measured:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, errors: str = "") -> None:
         self.asked: list[tuple[tuple[str, ...], Conditions, Traffic]] = []
         self.errors = errors
-        monkeypatch.setattr("boxcheck.riser.contrasts.measure", self)
+        monkeypatch.setattr("boxcheck.riser.measuring.contrasts.measure", self)
 
     def __call__(self, measured: Any, seconds: float, conditions: Conditions, *, load: Sequence[str], traffic: Traffic, say: Any, **more: Any) -> tuple[Look, ...]:
         self.asked.append((tuple(load), conditions, traffic))
@@ -131,7 +139,7 @@ class Heat:
                 return tuple((float(at), value) for at, value in enumerate(source.rows))
 
             def told(self, bdfs: object) -> Any:
-                from boxcheck.riser.cards import Card
+                from boxcheck.riser.measuring.cards import Card
 
                 return Card(celsius=max(source.rows), first_celsius=source.rows[0]) if source.rows else Card()
 

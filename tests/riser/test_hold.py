@@ -12,11 +12,11 @@ import pytest
 
 from boxcheck.host.refused import RefusedKind, Size
 from boxcheck.model import Bdf
-from boxcheck.riser.hold import Held, NotRestored, holding
-from boxcheck.riser.journal import lock_links
-from boxcheck.riser.ports import LinkPair, Refused
-from boxcheck.riser.retrain import retrain_once
-from boxcheck.riser.target_speed import force_speed
+from boxcheck.riser.links.hold import Held, NotRestored, holding
+from boxcheck.riser.links.journal import lock_links
+from boxcheck.riser.links.ports import LinkPair, Refused
+from boxcheck.riser.links.retrain import retrain_once
+from boxcheck.riser.links.target_speed import force_speed
 from tests.riser.held_link import BOOT, journals, linked, settings
 from tests.riser.simulated.machine import Machine
 

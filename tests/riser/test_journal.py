@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from boxcheck.host.live import LiveHost
-from boxcheck.riser.hold import holding
-from boxcheck.riser.journal import Journal, boot_id, journal_directory, pending_journals
-from boxcheck.riser.ports import Refused
-from boxcheck.riser.target_speed import force_speed
+from boxcheck.riser.links.hold import holding
+from boxcheck.riser.links.journal import Journal, boot_id, journal_directory, pending_journals
+from boxcheck.riser.links.ports import Refused
+from boxcheck.riser.links.target_speed import force_speed
 from tests.riser.held_link import BOOT, linked
 
 

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from boxcheck.model import Bdf
-from boxcheck.riser.aspm import without_aspm
-from boxcheck.riser.equalisation import redo_equalisation
-from boxcheck.riser.hold import Held, holding
-from boxcheck.riser.lanes import keep_awake
-from boxcheck.riser.pending import restore_pending
-from boxcheck.riser.retrain import retrain_often
-from boxcheck.riser.target_speed import force_speed, try_speeds
+from boxcheck.riser.links.aspm import without_aspm
+from boxcheck.riser.links.equalisation import redo_equalisation
+from boxcheck.riser.links.hold import Held, holding
+from boxcheck.riser.links.lanes import keep_awake
+from boxcheck.riser.links.pending import restore_pending
+from boxcheck.riser.links.retrain import retrain_often
+from boxcheck.riser.links.target_speed import force_speed, try_speeds
 from tests.riser.held_link import BOOT, journals, linked, pair_of, settings
 from tests.riser.simulated.link import SYS, SimulatedLink
 from tests.riser.simulated.on_disk import DiskMachine

@@ -12,8 +12,8 @@ from boxcheck.model import Bdf, Unread
 from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.links import Links
 from boxcheck.probes.pci import PciInventory
-from boxcheck.riser.link_pair import find_link, identity_of, pci_pair, read_config, read_end
-from boxcheck.riser.ports import LinkPair
+from boxcheck.riser.links.link_pair import find_link, identity_of, pci_pair, read_config, read_end
+from boxcheck.riser.links.ports import LinkPair
 from boxcheck.usage import UsageError
 from tests.boxes import build
 from tests.riser.held_link import linked, pair_of

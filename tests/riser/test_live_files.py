@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from boxcheck.host.config_space import LivePorts
-from boxcheck.riser.aspm import without_aspm
-from boxcheck.riser.hold import holding
-from boxcheck.riser.lanes import keep_awake
-from boxcheck.riser.pending import restore_pending
-from boxcheck.riser.retrain import retrain_once
-from boxcheck.riser.speed_control import set_by_register
+from boxcheck.riser.links.aspm import without_aspm
+from boxcheck.riser.links.hold import holding
+from boxcheck.riser.links.lanes import keep_awake
+from boxcheck.riser.links.pending import restore_pending
+from boxcheck.riser.links.retrain import retrain_once
+from boxcheck.riser.links.speed_control import set_by_register
 from tests.riser.held_link import BOOT, journals, linked
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from boxcheck.riser.margin_capabilities import read
-from boxcheck.riser.margin_commands import (
+from boxcheck.riser.margining.capabilities import read
+from boxcheck.riser.margining.commands import (
     NO_COMMAND,
     REPORTS,
     Command,
@@ -18,7 +18,7 @@ from boxcheck.riser.margin_commands import (
     step_timing,
     step_voltage,
 )
-from boxcheck.riser.margin_wire import COMMAND_SECONDS, Silent, Wire
+from boxcheck.riser.margining.wire import COMMAND_SECONDS, Silent, Wire
 from tests.riser.margin_bench import bench
 from tests.riser.simulated.margin import CARD, MARGINING, PORT
 from tests.riser.simulated.margin_lane import Kind

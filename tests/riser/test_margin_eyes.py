@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from boxcheck.riser.margin_grades import graded, weakest
-from boxcheck.riser.margin_search import Edge, Search, screen, sweep
+from boxcheck.riser.margining.grades import graded, weakest
+from boxcheck.riser.margining.search import Edge, Search, screen, sweep
 from tests.riser.margin_bench import bench, receiver, run, wrong_edges
 from tests.riser.simulated.margin import PORT
 from tests.riser.simulated.margin_lane import Kind

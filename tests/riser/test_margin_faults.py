@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from boxcheck.model import Unread
-from boxcheck.riser.margin import margin
-from boxcheck.riser.margin_draw import left_out, sentences
-from boxcheck.riser.margin_eye import Margins
-from boxcheck.riser.margin_grades import graded
-from boxcheck.riser.margin_step import SETUP_SECONDS
-from boxcheck.riser.ports import LinkPair
+from boxcheck.riser.links.ports import LinkPair
+from boxcheck.riser.margining.draw import left_out, sentences
+from boxcheck.riser.margining.eye import Margins
+from boxcheck.riser.margining.grades import graded
+from boxcheck.riser.margining.run import margin
+from boxcheck.riser.margining.step import SETUP_SECONDS
 from tests.riser.margin_bench import bench, clean, receiver, run, wrong_edges
 from tests.riser.simulated.margin import CARD, EXPRESS, MARGINING, PORT, POWER
 from tests.riser.simulated.margin_lane import Kind

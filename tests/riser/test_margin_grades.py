@@ -8,12 +8,12 @@ import pytest
 
 from boxcheck.model import Bdf
 from boxcheck.riser.evidence import LaneMargin
-from boxcheck.riser.margin_capabilities import Capabilities
-from boxcheck.riser.margin_draw import drawn, large, sentences, shape, table
-from boxcheck.riser.margin_eye import LaneEye, Margins, ReceiverEyes, Side
-from boxcheck.riser.margin_grades import graded, weakest, weakest_of
-from boxcheck.riser.margin_pins import contacts, place
-from boxcheck.riser.margin_receivers import receivers, toward, where
+from boxcheck.riser.margining.capabilities import Capabilities
+from boxcheck.riser.margining.draw import drawn, large, sentences, shape, table
+from boxcheck.riser.margining.eye import LaneEye, Margins, ReceiverEyes, Side
+from boxcheck.riser.margining.grades import graded, weakest, weakest_of
+from boxcheck.riser.margining.pins import contacts, place
+from boxcheck.riser.margining.receivers import receivers, toward, where
 
 
 def capabilities(**more: Any) -> Capabilities:

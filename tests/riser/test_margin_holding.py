@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from boxcheck.model import Unread
-from boxcheck.riser.link_pair import read_end
-from boxcheck.riser.margin import margin
-from boxcheck.riser.margin_hold import journalled
-from boxcheck.riser.ports import LinkPair
+from boxcheck.riser.links.link_pair import read_end
+from boxcheck.riser.links.ports import LinkPair
+from boxcheck.riser.margining.hold import journalled
+from boxcheck.riser.margining.run import margin
 from tests.riser.margin_bench import bench, clean, run, wrong_edges
 from tests.riser.simulated.machine import Machine
 from tests.riser.simulated.margin import CARD, PORT, MarginLink

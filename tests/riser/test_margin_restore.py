@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from boxcheck.riser.margin import margin
-from boxcheck.riser.margin_hold import NotGivenBack, kept, settle
-from boxcheck.riser.margin_normal import all_to_normal
-from boxcheck.riser.ports import LinkPair, Ports, Refused
+from boxcheck.riser.links.ports import LinkPair, Ports, Refused
+from boxcheck.riser.margining.hold import NotGivenBack, kept, settle
+from boxcheck.riser.margining.normal import all_to_normal
+from boxcheck.riser.margining.run import margin
 from tests.riser.margin_bench import bench, clean, run
 from tests.riser.simulated.machine import Machine
 from tests.riser.simulated.margin import CARD, PORT, MarginLink

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from boxcheck.riser.margin_plan import expected_seconds
+from boxcheck.riser.margining.plan import expected_seconds
 from tests.riser.margin_bench import bench, run, wrong_edges
 from tests.riser.simulated.margin import MarginLink
 from tests.riser.simulated.margin_lane import Kind

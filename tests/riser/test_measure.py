@@ -15,13 +15,13 @@ import pytest
 from boxcheck.engine.supervise import list_devices
 from boxcheck.gpu import GpuInfo
 from boxcheck.model import Bdf
-from boxcheck.riser.bounds import call_link
-from boxcheck.riser.cards import steps
 from boxcheck.riser.evidence import Conditions, Look
-from boxcheck.riser.looks import IDLE
-from boxcheck.riser.measure import _neighbours, loaded, measure, speeds_held
-from boxcheck.riser.targets import Measurable, Target
-from boxcheck.riser.traffic import Traffic
+from boxcheck.riser.measuring.bounds import call_link
+from boxcheck.riser.measuring.cards import steps
+from boxcheck.riser.measuring.looks import IDLE
+from boxcheck.riser.measuring.measure import _neighbours, loaded, measure, speeds_held
+from boxcheck.riser.measuring.targets import Measurable, Target
+from boxcheck.riser.measuring.traffic import Traffic
 from boxcheck.stress import Trouble
 from boxcheck.stress.link_routes import LinkMap
 from boxcheck.stress.safety import Safety, SafetyStop
@@ -136,7 +136,7 @@ def test_pieces_of_payload_have_a_time_and_follow_each_other(tmp_path: Path, dev
 
 
 def test_a_gpu_that_its_driver_has_lost_is_a_drop(tmp_path: Path, devices: tuple[GpuInfo, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    from boxcheck.riser.traffic import Ended, Moving
+    from boxcheck.riser.measuring.traffic import Ended, Moving
 
     monkeypatch.setattr(Moving, "ended", lambda self: (Ended(key="cpu:0", says="cpu:0: it is gone", early=True, lost=True),))
     one, other = Box(tmp_path, devices).measure(0.6, "AB")

@@ -11,12 +11,12 @@ import pytest
 
 from boxcheck.host.refused import Size
 from boxcheck.model import Bdf, Unread
-from boxcheck.riser.hold import holding
-from boxcheck.riser.journal import close_journal, journal_path, lock_links, pending_journals
-from boxcheck.riser.pending import restore_pending
-from boxcheck.riser.ports import LinkPair, Refused
-from boxcheck.riser.retrain import retrain_once
-from boxcheck.riser.target_speed import force_speed
+from boxcheck.riser.links.hold import holding
+from boxcheck.riser.links.journal import close_journal, journal_path, lock_links, pending_journals
+from boxcheck.riser.links.pending import restore_pending
+from boxcheck.riser.links.ports import LinkPair, Refused
+from boxcheck.riser.links.retrain import retrain_once
+from boxcheck.riser.links.target_speed import force_speed
 from tests.riser.held_link import BOOT, journals, linked, pair_of, settings
 from tests.riser.simulated.link import SimulatedLink, load_for
 from tests.riser.simulated.machine import Machine

@@ -14,9 +14,9 @@ import pytest
 
 from boxcheck.host.config_space import LivePorts
 from boxcheck.model import Bdf, Unread
-from boxcheck.riser.ports import Refused
-from boxcheck.riser.power_cap import SUFFIX, capped, restore_power
-from boxcheck.riser.power_limits import AmdgpuLimiter, Limiter, NvmlLimiter, PowerLimits, answer, limiter_of
+from boxcheck.riser.links.ports import Refused
+from boxcheck.riser.measuring.power_cap import SUFFIX, capped, restore_power
+from boxcheck.riser.measuring.power_limits import AmdgpuLimiter, Limiter, NvmlLimiter, PowerLimits, answer, limiter_of
 from tests.riser.simulated.machine import Machine
 from tests.telemetry.trees import put
 
@@ -151,7 +151,7 @@ def test_a_damaged_file_sets_nothing(tmp_path: Path, text: bytes) -> None:
 CHILD = """
 import sys, time
 from pathlib import Path
-from boxcheck.riser.power_cap import capped
+from boxcheck.riser.measuring.power_cap import capped
 from tests.riser.test_power_cap import AmdgpuLimiter, LivePorts, BDF
 root = sys.argv[1]
 with capped(AmdgpuLimiter(LivePorts(root), BDF, root), root, vendor="1002"):
@@ -207,12 +207,12 @@ def test_nvml_is_asked_in_milliwatts() -> None:
 
 def test_what_nvml_refuses_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     for found, kind in ((answer(Nvml(4), BDF, 1.0), "permission"), (answer(Nvml(3), BDF, 1.0), "unsupported")):
-        monkeypatch.setattr("boxcheck.riser.power_limits._ask", lambda bdf, watts=None, found=found: found)
+        monkeypatch.setattr("boxcheck.riser.measuring.power_limits._ask", lambda bdf, watts=None, found=found: found)
         with pytest.raises(Refused) as refused:
             NvmlLimiter(BDF).set(1.0)
         assert refused.value.kind == kind
         assert isinstance(NvmlLimiter(BDF).read(), Unread)
-    monkeypatch.setattr("boxcheck.riser.power_limits._ask", lambda bdf, watts=None: answer(Nvml(), bdf, watts))
+    monkeypatch.setattr("boxcheck.riser.measuring.power_limits._ask", lambda bdf, watts=None: answer(Nvml(), bdf, watts))
     assert NvmlLimiter(BDF).read() == PowerLimits(watts=450.0, default_watts=450.0, least_watts=150.0, most_watts=600.0)
 
 
@@ -223,7 +223,7 @@ def test_a_machine_without_nvidias_driver_says_so() -> None:
 
 
 def test_a_driver_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("boxcheck.riser.power_limits.ASK_SECONDS", 0.01)
+    monkeypatch.setattr("boxcheck.riser.measuring.power_limits.ASK_SECONDS", 0.01)
     began = time.monotonic()
     found = NvmlLimiter(BDF).read()
     assert isinstance(found, Unread)

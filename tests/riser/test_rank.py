@@ -9,7 +9,7 @@ import pytest
 
 from boxcheck.poisson import link_bits
 from boxcheck.riser.evidence import Conditions, LaneMargin, Look, Way
-from boxcheck.riser.rank import Ranked, rank, rate_words, table
+from boxcheck.riser.measuring.rank import Ranked, rank, rate_words, table
 
 BITS = link_bits(16.0, 16, 60.0)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from boxcheck.model import Bdf
-from boxcheck.riser.bounds import call_way
 from boxcheck.riser.evidence import Conditions, Look
-from boxcheck.riser.looks import Subject, looks_of
-from boxcheck.riser.ports import End, LinkPair
-from boxcheck.riser.registers import EndRegisters
-from boxcheck.riser.watch import LinkWatch, Watched
+from boxcheck.riser.links.ports import End, LinkPair
+from boxcheck.riser.measuring.bounds import call_way
+from boxcheck.riser.measuring.looks import Subject, looks_of
+from boxcheck.riser.measuring.registers import EndRegisters
+from boxcheck.riser.measuring.watch import LinkWatch, Watched
 from tests.riser.simulated.machine import Machine
 from tests.riser.tree import FakeLink
 

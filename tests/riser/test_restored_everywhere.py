@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from boxcheck.model import Bdf
-from boxcheck.riser.aspm import without_aspm
-from boxcheck.riser.equalisation import redo_equalisation
 from boxcheck.riser.evidence import Look
-from boxcheck.riser.hold import Held, NotRestored, holding
-from boxcheck.riser.lanes import clear_lane_errors, keep_awake
-from boxcheck.riser.pending import restore_pending
-from boxcheck.riser.ports import LinkPair, Refused
-from boxcheck.riser.retrain import retrain_often
-from boxcheck.riser.target_speed import try_speeds
+from boxcheck.riser.links.aspm import without_aspm
+from boxcheck.riser.links.equalisation import redo_equalisation
+from boxcheck.riser.links.hold import Held, NotRestored, holding
+from boxcheck.riser.links.lanes import clear_lane_errors, keep_awake
+from boxcheck.riser.links.pending import restore_pending
+from boxcheck.riser.links.ports import LinkPair, Refused
+from boxcheck.riser.links.retrain import retrain_often
+from boxcheck.riser.links.target_speed import try_speeds
 from tests.riser.held_link import BOOT, journals, linked, settings
 from tests.riser.simulated.link import SimulatedLink, load_for
 from tests.riser.simulated.machine import Machine

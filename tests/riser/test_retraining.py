@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from boxcheck.riser.equalisation import redo_equalisation
-from boxcheck.riser.hold import Held, NotRestored, holding
-from boxcheck.riser.link_state import equalisation_of, lane_errors, link_now
-from boxcheck.riser.ports import Refused
-from boxcheck.riser.retrain import Tally, retrain_often, retrain_once
-from boxcheck.riser.target_speed import force_speed
-from boxcheck.riser.training import request_retraining, train
+from boxcheck.riser.links.equalisation import redo_equalisation
+from boxcheck.riser.links.hold import Held, NotRestored, holding
+from boxcheck.riser.links.link_state import equalisation_of, lane_errors, link_now
+from boxcheck.riser.links.ports import Refused
+from boxcheck.riser.links.retrain import Tally, retrain_often, retrain_once
+from boxcheck.riser.links.target_speed import force_speed
+from boxcheck.riser.links.training import request_retraining, train
 from tests.riser.held_link import BOOT, linked, settings
 from tests.riser.simulated.link import SimulatedLink, load_for
 

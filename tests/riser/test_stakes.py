@@ -11,7 +11,7 @@ from boxcheck.model import Bdf, Unread
 from boxcheck.probes.links import Links
 from boxcheck.probes.pci import PciInventory
 from boxcheck.probes.storage import Storage
-from boxcheck.riser.stakes import stakes
+from boxcheck.riser.links.stakes import stakes
 from tests.boxes.tree import Tree
 from tests.probes.reading import host, tree
 

@@ -52,7 +52,7 @@ def test_json_is_as_its_schema_says() -> None:
     import jsonschema
 
     from boxcheck.report.riser_json import ranking_json, riser_json
-    from boxcheck.riser.rank import rank
+    from boxcheck.riser.measuring.rank import rank
 
     published = Path(__file__).parents[2] / "docs/reference"
     for account in (waiting(), found(), *accounts(wopr())):
@@ -61,4 +61,4 @@ def test_json_is_as_its_schema_says() -> None:
     looks = found().stored.notebook.boots[-1].looks
     ranking = json.loads(ranking_json(rank(looks), looks, "0.1", 0.0, "W-0007"))
     jsonschema.validate(ranking, json.loads((published / "riser-ranking.schema.json").read_text()))
-    assert [link["slot"] for link in ranking["links"]][0] == "PCIE5"
+    assert ranking["links"][0]["slot"] == "PCIE5"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from boxcheck.riser.evidence import Look
-from boxcheck.riser.hold import Held, NotRestored, holding
-from boxcheck.riser.ports import Refused
-from boxcheck.riser.target_speed import Measure, Tour, force_speed, try_speeds
+from boxcheck.riser.links.hold import Held, NotRestored, holding
+from boxcheck.riser.links.ports import Refused
+from boxcheck.riser.links.target_speed import Measure, Tour, force_speed, try_speeds
 from tests.riser.held_link import BOOT, counts, linked, settings
 from tests.riser.simulated.link import SimulatedLink, load_for
 

@@ -11,7 +11,7 @@ from boxcheck.model import Unread
 from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.links import Links
 from boxcheck.profile import load_profile
-from boxcheck.riser.targets import Measurable, measurable
+from boxcheck.riser.measuring.targets import Measurable, measurable
 from tests.boxes import build
 from tests.boxes.memory import host
 from tests.stress.every_check import device

@@ -15,12 +15,12 @@ import pytest
 from boxcheck.engine.logwatch import LogWatch
 from boxcheck.model import Bdf, Unread
 from boxcheck.poisson import link_bits
-from boxcheck.riser.bounds import call_link, call_way, showing, terabytes
-from boxcheck.riser.course import Course
 from boxcheck.riser.evidence import Conditions, Look, Way
-from boxcheck.riser.looks import IDLE, Moved, Subject, looks_of
-from boxcheck.riser.rank import rank
-from boxcheck.riser.watch import LinkWatch, Seen, Watched
+from boxcheck.riser.measuring.bounds import call_link, call_way, showing, terabytes
+from boxcheck.riser.measuring.course import Course
+from boxcheck.riser.measuring.looks import IDLE, Moved, Subject, looks_of
+from boxcheck.riser.measuring.rank import rank
+from boxcheck.riser.measuring.watch import LinkWatch, Seen, Watched
 from boxcheck.stress.link_routes import WAYS, Hop
 from boxcheck.telemetry.readings import Count, LinkReading
 from tests.riser.tree import CORRECTABLE, FakeLink
@@ -346,7 +346,7 @@ def test_a_reading_that_breaks_leaves_no_zero(tmp_path: Path, monkeypatch: pytes
         raise RuntimeError("broken")
 
     def break_it(link: FakeLink) -> None:
-        monkeypatch.setattr("boxcheck.riser.watch._End.read", fail)
+        monkeypatch.setattr("boxcheck.riser.measuring.watch._End.read", fail)
 
     moved = [Moved(toward="card", size_bytes=10 ** 13, began=100.0, ended=100.4)]
     to, _ = one(seen(tmp_path, *[still] * 8, break_it, moved=moved))
@@ -407,7 +407,7 @@ def test_the_thread_reads_ten_times_a_second(tmp_path: Path) -> None:
 
 def test_a_reading_that_hangs_is_told_and_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = threading.Event()
-    monkeypatch.setattr("boxcheck.riser.watch.END_SECONDS", 0.2)
+    monkeypatch.setattr("boxcheck.riser.measuring.watch.END_SECONDS", 0.2)
     link = FakeLink(tmp_path)
     read = LinkWatch._read
     turns: list[int] = []

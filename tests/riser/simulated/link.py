@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Iterable
 
 from boxcheck.model import Bdf
-from boxcheck.riser.ports import Refused
+from boxcheck.riser.links.ports import Refused
 from tests.riser.simulated.machine import Machine
 
 RATE = {1: 2.5e9, 2: 5e9, 3: 8e9, 4: 16e9, 5: 32e9}

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from boxcheck.model import Bdf, Unread
-from boxcheck.riser.ports import Refused, RefusedKind, Size
+from boxcheck.riser.links.ports import Refused, RefusedKind, Size
 
 
 class Machine:
-    """Fulfils `boxcheck.riser.ports.Ports`."""
+    """Fulfils `boxcheck.riser.links.ports.Ports`."""
 
     def __init__(self) -> None:
         self.space: dict[Bdf, bytearray] = {}

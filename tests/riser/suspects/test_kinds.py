@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from boxcheck.riser.evidence import Boot, Conditions, Look, Place, Weighed
-from boxcheck.riser.weigh import weigh
+from boxcheck.riser.suspects.weigh import weigh
 from tests.riser.suspects.notebooks import after, boot, chances, dark, look, notebook, places, tally
 
 LOADED, CAPPED = Conditions(neighbours="loaded"), Conditions(neighbours="loaded", power_capped=True)

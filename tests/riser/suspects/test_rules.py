@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from boxcheck.riser.evidence import Conditions, LaneMargin, Move, Notebook, Step, Weighed
-from boxcheck.riser.history import history
-from boxcheck.riser.next_step import next_step
-from boxcheck.riser.weigh import weigh
+from boxcheck.riser.suspects.history import history
+from boxcheck.riser.suspects.next_step import next_step
+from boxcheck.riser.suspects.weigh import weigh
 from tests.riser.suspects.notebooks import MINUTE_BITS, after, boot, chances, look, notebook, places, tally
 
 UNREAD = "the port end counts no errors"

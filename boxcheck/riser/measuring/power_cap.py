@@ -1,0 +1,248 @@
+"""Holds a card's power down while something is measured, and puts its limit back however that ends.
+
+    with capped(limiter, folder, part=0.6) as cap: ...
+
+A link that is damaged only at full power suffers from its supply, not from its wires. What the limit was is on the
+disk before it is set; what no program can hold (SIGKILL) is put back by `restore_power` at the next start. After a
+restart of the machine the limit is the driver's own, and the file is only removed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+import msgspec
+
+from boxcheck.host.common import one_line
+from boxcheck.host.owner import give_to_owner
+from boxcheck.model import Bdf, Unread
+from boxcheck.riser.links.journal import boot_id
+from boxcheck.riser.links.ports import Refused
+from boxcheck.riser.measuring.power_limits import SAME_WATTS, Limiter
+
+SUFFIX = ".power.json"
+LARGEST_BYTES = 4096
+TRIES = 3
+_NAME = re.compile(r"([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])\.([0-9a-zA-Z-]{1,64})" + re.escape(SUFFIX))
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What lies on the disk while a limit is lowered."""
+
+    bdf: Bdf
+    vendor: str
+    watts: float
+
+
+class Cap(msgspec.Struct, kw_only=True):
+    """A limit that is lowered."""
+
+    bdf: Bdf
+    before_watts: float
+    watts: float
+    """As the driver took it."""
+    held: bool | None = None
+    """Whether it was still in force at the end; None before that, and where it was not read."""
+    says: str = ""
+    """How it was put back."""
+    restored: bool | None = None
+
+
+@contextmanager
+def capped(
+    limiter: Limiter, folder: str, *, vendor: str, part: float = 0.6, boot: str | None = None,
+    say: Callable[[str], None] = lambda says: None,
+) -> Iterator[Cap]:
+    """The card at this part of its usual limit, not below the least that it takes. Refused where the limit cannot be
+    read, kept on the disk or set: then nothing was changed. What became of it is in the Cap after the end."""
+    limits = limiter.read()
+    if isinstance(limits, Unread):
+        raise Refused("unsupported", f"the power of {limiter.bdf} was not limited: {limits.why}")
+    usual = limits.default_watts or limits.watts
+    wanted = max(usual * part, limits.least_watts or 0.0)
+    if wanted >= limits.watts - SAME_WATTS:
+        raise Refused("unsupported", f"the power of {limiter.bdf} cannot be limited further: it is at "
+                      f"{limits.watts:.0f} W, and {wanted:.0f} W was to be set")
+    say(f"the power of {limiter.bdf} is limited to {wanted:.0f} W, from {limits.watts:.0f} W, and set back afterwards")
+    signals = _Signals()
+    signals.hold()
+    path = ""
+    cap = Cap(bdf=limiter.bdf, before_watts=limits.watts, watts=wanted)
+    try:
+        path = _write(folder, Kept(bdf=limiter.bdf, vendor=vendor, watts=limits.watts),
+                      boot_id() if boot is None else boot)
+        limiter.set(wanted)
+        now = limiter.read()
+        if isinstance(now, Unread) or abs(now.watts - wanted) > SAME_WATTS:
+            told = now.why if isinstance(now, Unread) else f"it is {now.watts:.0f} W"
+            raise Refused("error", f"the power limit of {limiter.bdf} did not become {wanted:.0f} W: {told}")
+        cap.watts = now.watts
+        signals.interrupting = True
+        yield cap
+    finally:
+        signals.interrupting = False
+        if path:
+            end = limiter.read()
+            cap.held = None if isinstance(end, Unread) else abs(end.watts - cap.watts) <= SAME_WATTS
+            cap.restored, cap.says = _put_back(limiter, limits.watts)
+            if cap.restored:
+                _remove(path)
+        signals.release()
+        if cap.says and not cap.restored:
+            say(cap.says)
+
+
+def _put_back(limiter: Limiter, watts: float) -> tuple[bool, str]:
+    """Whether the limit is as it was, and in words."""
+    why = ""
+    for _ in range(TRIES):
+        try:
+            limiter.set(watts)
+        except Refused as error:
+            why = error.says
+        now = limiter.read()
+        if isinstance(now, Unread):
+            why = why or now.why
+        elif abs(now.watts - watts) <= SAME_WATTS:
+            return True, f"the power limit of {limiter.bdf} is {now.watts:.0f} W again"
+        else:
+            why = why or f"it is {now.watts:.0f} W"
+    return False, (f"the power limit of {limiter.bdf} could not be put back to {watts:.0f} W ({why}): "
+                   "a restart of the machine does")
+
+
+def restore_power(
+    folder: str, limiter_of: Callable[[Bdf, str], Limiter | Unread], *, boot: str | None = None
+) -> tuple[str, ...]:
+    """Puts back the limits that an earlier start left lowered, a sentence each."""
+    boot = boot_id() if boot is None else boot
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return ()
+    told: list[str] = []
+    for name in names:
+        parts = _NAME.fullmatch(name)
+        if parts is None:
+            continue
+        path = os.path.join(folder, name)
+        if boot and parts[2] not in (boot, "unknown"):
+            _remove(path)
+            told.append(f"the power of {parts[1]} was limited before the machine was restarted: it is the driver's now")
+            continue
+        kept = _read(path)
+        if kept is None or kept.bdf != parts[1]:
+            told.append(f"the power of {parts[1]} may still be limited: {one_line(path)} cannot be read; a restart of "
+                        "the machine sets it back")
+            continue
+        limiter = limiter_of(kept.bdf, kept.vendor)
+        if isinstance(limiter, Unread):
+            told.append(f"the power of {kept.bdf} may still be limited: {limiter.why}")
+            continue
+        now = limiter.read()
+        if not isinstance(now, Unread) and now.most_watts is not None and kept.watts > now.most_watts + SAME_WATTS:
+            told.append(f"the power of {kept.bdf} may still be limited: {one_line(path)} holds {kept.watts:.0f} W, "
+                        "which the card does not take")
+            continue
+        restored, says = _put_back(limiter, kept.watts)
+        if restored:
+            _remove(path)
+        told.append(says)
+    return tuple(told)
+
+
+def _write(folder: str, kept: Kept, boot: str) -> str:
+    """Its path, once it and its name are on the disk."""
+    path = os.path.join(folder, f"{kept.bdf}.{boot or 'unknown'}{SUFFIX}")
+    if os.path.lexists(path):
+        raise Refused("busy", f"nothing was changed: the power limit of {kept.bdf} was lowered by an earlier run that "
+                      f"did not put it back ({one_line(path)})", "the next boxcheck riser does that at its start")
+    part = f"{path}.{os.getpid()}.part"
+    data = msgspec.json.encode(kept) + b"\n"
+    try:
+        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            give_to_owner(folder, file)
+            os.write(file, data)
+            os.fsync(file)
+        finally:
+            os.close(file)
+        os.rename(part, path)
+        _sync(folder)
+    except OSError as error:
+        for left in (part, path):
+            with suppress(OSError):
+                os.unlink(left)
+        words = os.strerror(error.errno or 0).lower()
+        raise Refused("error", f"nothing was changed: the power limit of {kept.bdf} cannot be kept in "
+                      f"{one_line(folder)} first ({words})", "make room there, or set XDG_STATE_HOME") from None
+    return path
+
+
+def _read(path: str) -> Kept | None:
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            data = os.read(file, LARGEST_BYTES)
+        finally:
+            os.close(file)
+        kept = msgspec.json.decode(data, type=Kept)
+        return kept if kept.watts > 0 else None
+    except (OSError, msgspec.MsgspecError, ValueError):
+        return None
+
+
+def _remove(path: str) -> None:
+    with suppress(OSError):
+        os.unlink(path)
+        _sync(os.path.dirname(path))
+
+
+def _sync(folder: str) -> None:
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+class _Signals:
+    """Signals that end a program: while something is measured they interrupt it, while a limit is set they wait. In
+    another thread than the main one Python delivers none."""
+
+    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self.interrupting = False
+        self._noted: list[int] = []
+        self._old: dict[int, Any] = {}
+
+    def hold(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in self.NUMBERS:
+                if signal.getsignal(number) not in (None, signal.SIG_IGN):
+                    self._old[number] = signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        old = self._old.get(number)
+        if self.interrupting:
+            if callable(old):  # whoever had it knows how it wants to end, and may only note it
+                old(number, frame)
+                return
+            self._noted.append(number)
+            raise KeyboardInterrupt
+        self._noted.append(number)
+
+    def release(self) -> None:
+        for number, old in self._old.items():
+            signal.signal(number, old)
+        self._old.clear()
+        for number in dict.fromkeys(self._noted):
+            signal.raise_signal(number)

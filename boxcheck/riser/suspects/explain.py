@@ -1,0 +1,206 @@
+"""How well one bad part, or two, explain what was seen, against a healthy box. numpy.
+
+What a part explains are the looks at links on which it was, boot by boot; all other links must be healthy. Where two
+bad parts were on one link, one of them explains what was seen there: every sharing-out is weighed.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from boxcheck.riser.evidence import Look, Notebook, PartKind
+from boxcheck.riser.suspects import faults, likelihood, states
+from boxcheck.riser.suspects.faults import DIRECTIONS
+from boxcheck.riser.suspects.history import History
+from boxcheck.riser.suspects.states import PRIOR, SHAPE, Array
+from boxcheck.riser.suspects.suspicion import UNNAMED_SUPPLY, Bad, Part, Place, Reach
+
+DIRTY = 3.0
+"""Natural logarithm of how much better a bad part explains a link than none does, from which it is called damaged."""
+PAIRS = 100
+"""Two bad parts that are weighed: those that explain most."""
+SHARED_AT_MOST = 4
+"""Links and boots on which two parts were both, of which every sharing-out is tried."""
+NOTHING: frozenset[Place] = frozenset()
+
+
+class Explaining:
+    """The looks of a notebook as factors, and sums over them."""
+
+    def __init__(self, past: History, notebook: Notebook) -> None:
+        self.notebook = notebook
+        self._measured: set[tuple[str, str | None]] = set()
+        raw = {
+            Place(number, slot): likelihood.factors(self._once(looks, session.places[slot].card))
+            for number, session in enumerate(past.sessions) for slot, looks in session.looks.items() if looks}
+        self.spread = {
+            (place, plugged): one.between_boots(plugged) for place, one in raw.items() for plugged in (False, True)}
+        self.together = {place: one.spread_by(states.SPREAD_BETWEEN_LINKS) for place, one in raw.items()}
+        self.best = {place: max(0.0, float(self.spread[place, False].max())) for place in raw}
+        self.dirty = {place: best > DIRTY for place, best in self.best.items()}
+        self._sums: dict[tuple[PartKind, float, tuple[Reach, ...], bool, frozenset[Place]], tuple[float, Array]] = {}
+        self._told = self._settings()
+
+    def _once(self, looks: Sequence[Look], card: str | None) -> list[Look]:
+        """Looks without margins that were measured before at the same receiver: what a receiver tells of itself it
+        tells each time, so it is no new evidence."""
+        found = []
+        for look in looks:
+            keys = {margin.receiver: (margin.receiver, card if margin.receiver == "F" else look.slot)
+                    for margin in look.margins}
+            margins = tuple(margin for margin in look.margins if keys[margin.receiver] not in self._measured)
+            self._measured |= set(keys.values())
+            found.append(msgspec.structs.replace(look, margins=margins))
+        return found
+
+    def _settings(self) -> Array:
+        """[.., behaviour, ..]: what doctor found of the settings of this link, in favour of each kind of setting."""
+        told = self.notebook.settings
+        # Doctor reads ASPM and speed limits; how lanes are shared out it sees by what is missing alone.
+        seen = faults.NO_FINDING_WHEN_ASKED if told else faults.NO_FINDING
+        gains = np.array([math.log(seen) if name in ("aspm", "capped") else 0.0 for name in states.NAMES])
+        for name, says in told.items():
+            text = f"{name} {says}".lower()
+            for behaviour, words in (("aspm", ("aspm",)), ("split", ("bifurcat", "split", "width", "lanes")),
+                                     ("capped", ("speed", "gt/s", "gen3", "gen2", "gen1")),
+                                     ("switched-off", ("address space", "bar ", "disabled", "4g"))):
+                if any(word in text for word in words):
+                    gains[states.NAMES.index(behaviour)] = math.log(faults.FINDING)
+        return gains[None, :, None]
+
+    def prior(self, part: Part) -> Array:
+        """By state."""
+        told = part.kind == "setting" and part.name == self.notebook.slot
+        return PRIOR[part.kind] + self._told if told else PRIOR[part.kind]
+
+    def sum(self, part: Part, reach: tuple[Reach, ...], left: frozenset[Place] = NOTHING) -> tuple[float, Array]:
+        """log of the probability of the looks along a reach, against a healthy box; and by state. What was seen in the
+        places that are `left` is for another part to explain."""
+        told = part.kind == "setting" and part.name == self.notebook.slot
+        key = (part.kind, untouched_by(part), reach, told, left)
+        known = self._sums.get(key)
+        if known is None:
+            total = self.prior(part) + self.along(part, reach, left=left)
+            known = self._sums[key] = (log_sum(total), total)
+        return known
+
+    def along(self, part: Part, reach: Sequence[Reach], awake: bool = False,
+              left: frozenset[Place] = NOTHING) -> Array:
+        """By state. `awake`: with the part as bad in the last boot as ever."""
+        total: Array = np.zeros(SHAPE)
+        kind, untouched = part.kind, untouched_by(part)
+        if kind == "seat":
+            # From the last boot back: contacts that were cured explain nothing more, and need not.
+            for one in reversed(reach):
+                if one.place in self.dirty and one.place not in left:
+                    total = total + self.spread[one.place, False]
+                if one.cured:
+                    total = math.log1p(-one.cured) + total
+                    total = total if awake else np.logaddexp(math.log(one.cured), total)
+            return total
+        groups: dict[object, list[Reach]] = {}
+        for one in reach:
+            groups.setdefault(one.place.slot if kind == "supply" else one.plugged, []).append(one)
+        last = max((one.plugged for one in reach), default=0)
+        silence = 0.0
+        for key, ones in groups.items():
+            heard = [self.spread[one.place, one.plugged > 0] for one in ones
+                     if one.place in self.dirty and one.place not in left]
+            if not heard:
+                silence = -math.inf
+                continue
+            one_way: Array = functools.reduce(np.add, heard)
+            silent = untouched if kind == "supply" else faults.ASLEEP if key else 0.0
+            turned = faults.OWN_DIRECTION if kind == "supply" else faults.TURNED if key else 0.0
+            if turned:
+                one_way = np.logaddexp(math.log1p(-turned) + one_way, math.log(turned) + _any_direction(one_way))
+            if silent:
+                one_way = math.log1p(-silent) + one_way
+                silence += math.log(silent)
+                if not (awake and key == last):
+                    one_way = np.logaddexp(math.log(silent), one_way)
+            total = total + one_way
+        if kind == "supply":
+            # Either each link for itself, or all of them up and down together from boot to boot.
+            total = np.logaddexp(total, self._together(reach, left, untouched)) - math.log(2)
+            if groups and silence > -math.inf:
+                # One that harms none of its links is not bad.
+                rest = np.maximum(-np.expm1(np.minimum(silence - total, 0.0)), 1e-300)
+                total = total + np.log(rest) - math.log1p(-math.exp(silence))
+        return total
+
+    def _together(self, reach: Sequence[Reach], left: frozenset[Place], share: float) -> Array:
+        """By state of a supply, whose rate and direction in a boot are the same for all of its links. `share`: of
+        links that it does not harm."""
+        sessions: dict[int, Array] = {}
+        touched, untouched = math.log1p(-share), math.log(share)
+        for one in reach:
+            if one.place in self.dirty and one.place not in left:
+                link = np.logaddexp(touched + self.together[one.place], untouched)
+                before = sessions.get(one.place.session)
+                sessions[one.place.session] = link if before is None else before + link
+        total: Array = np.zeros(SHAPE)
+        for part in sessions.values():
+            mixed = np.array([states.mixed(row, states.SPREAD) for row in part])
+            total = total + np.logaddexp(math.log1p(-faults.TURNED) + mixed,
+                                         math.log(faults.TURNED) + _any_direction(mixed))
+        return total
+
+    def pairs(self, reaches: Mapping[Bad, tuple[Reach, ...]]) -> Iterator[tuple[Bad, Bad]]:
+        """Two parts that both were on damaged links, those first that may explain most. A second bad part that never
+        showed changes nothing, and is not counted."""
+        covered = {one: {each.place for each in reach if self.dirty.get(each.place)}
+                   for one, reach in reaches.items()}
+        rated = []
+        for first, second in itertools.combinations([one for one in covered if covered[one]], 2):
+            if first.part != second.part:
+                rated.append((sum(self.best[place] for place in covered[first] | covered[second]),
+                              faults.WEIGHTS[first.part.kind] * faults.WEIGHTS[second.part.kind], first, second))
+        rated.sort(key=lambda one: (-round(one[0], 6), -one[1]))
+        for _, _, first, second in rated[:PAIRS]:
+            yield first, second
+
+    def both(self, first: Part, second: Part, one: tuple[Reach, ...], other: tuple[Reach, ...]) -> float:
+        """log of the probability of the looks with two bad parts, against a healthy box."""
+        there = {reach.place for reach in other}
+        shared = [place for place in dict.fromkeys(reach.place for reach in one)
+                  if place in there and self.best.get(place, 0.0) > 0.5]
+        shared.sort(key=lambda place: -self.best[place])
+        free, rest = shared[:SHARED_AT_MOST], shared[SHARED_AT_MOST:]
+        every = []
+        for choice in itertools.product((True, False), repeat=len(free)):
+            not_one = {place for place, mine in zip(free, choice, strict=True) if not mine} | {
+                place for place in rest if sum(choice) * 2 < len(choice)}
+            not_other = set(shared) - not_one
+            every.append(self.sum(first, one, frozenset(not_one))[0] + self.sum(second, other, frozenset(not_other))[0])
+        top = max(every)
+        return top + math.log(sum(math.exp(value - top) for value in every) / len(every))
+
+
+def untouched_by(part: Part) -> float:
+    """Share of its links that a bad supply does not harm."""
+    return faults.UNTOUCHED_UNNAMED if part.name == UNNAMED_SUPPLY else faults.UNTOUCHED
+
+
+DIRECTION_SHARES: Array = np.log(np.array(
+    [np.maximum(DIRECTIONS[behaviour.family], 1e-300) for behaviour in states.KINDS]).T)[:, :, None]
+
+
+def _any_direction(factors: Array) -> Array:
+    """Of a direction that is drawn anew."""
+    weighted = DIRECTION_SHARES + factors
+    top = weighted.max(axis=0, keepdims=True)
+    result: Array = top + np.log(np.exp(weighted - top).sum(axis=0, keepdims=True))
+    return result
+
+
+def log_sum(values: Array) -> float:
+    """log of the sum of exponentials."""
+    top = float(values.max())
+    return top + math.log(float(np.exp(values - top).sum()))
