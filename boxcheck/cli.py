@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.models import CommandInfo
 
-from boxcheck import cli_riser
+from boxcheck import cli_certify, cli_report, cli_riser
 from boxcheck.cli_options import (
     Color,
     ForProfile,
@@ -19,6 +19,7 @@ from boxcheck.cli_options import (
     JsonLines,
     JsonOut,
     NoTui,
+    OcptvLines,
     OnError,
     ProfileOption,
     Sysroot,
@@ -84,6 +85,8 @@ def doctor(
         "--junit", metavar="FILE|-", help="Write JUnit XML.", callback=named)] = None,
     ocptv: Annotated[str | None, typer.Option(
         "--ocptv", metavar="FILE|-", help="Write OCP Test & Validation JSONL.", callback=named)] = None,
+    openmetrics: Annotated[str | None, typer.Option(
+        "--openmetrics", metavar="FILE|-", help="Write metrics for Prometheus.", callback=named)] = None,
     plain: Annotated[bool, typer.Option("--plain", help="One finding a line, stable order.")] = False,
     ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
     color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
@@ -103,7 +106,8 @@ def doctor(
     _leave(body(Options(
         checks=tuple(checks or ()), without=tuple(without or ()), profile=profile, sysroot=sysroot,
         goal=goal.value if goal else None, wake=not no_wake, json=json, jsonl=jsonl, junit=junit, ocptv=ocptv,
-        plain=plain, ascii=ascii, color=color.value, quiet=quiet, verbose=verbose, strict=strict,
+        openmetrics=openmetrics, plain=plain, ascii=ascii, color=color.value, quiet=quiet, verbose=verbose,
+        strict=strict,
     )))
 
 
@@ -336,6 +340,7 @@ def burn(
     no_tui: NoTui = False,
     json: JsonOut = None,
     jsonl: JsonLines = None,
+    ocptv: OcptvLines = None,
     ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
     color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")] = False,
@@ -360,8 +365,8 @@ def burn(
         gpus=tuple(gpu or ()),
         until_ber=until_ber,
         backend=backend, seed=seed, inject=inject, on_error=on_error and on_error.value, dry_run=dry_run, detach=detach,
-        json=json, jsonl=jsonl, strict=strict, ascii=ascii, color=color.value, quiet=quiet, verbose=verbose,
-        no_tui=no_tui)))
+        json=json, jsonl=jsonl, ocptv=ocptv, strict=strict, ascii=ascii, color=color.value, quiet=quiet,
+        verbose=verbose, no_tui=no_tui)))
 
 
 @app.command(
@@ -415,6 +420,7 @@ def attach(
     no_tui: NoTui = False,
     json: JsonOut = None,
     jsonl: JsonLines = None,
+    ocptv: OcptvLines = None,
     ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
     color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")] = False,
@@ -429,7 +435,8 @@ def attach(
     from boxcheck.commands.burn import attach as body
 
     _leave(body(run, Options(
-        json=json, jsonl=jsonl, ascii=ascii, color=color.value, quiet=quiet, strict=strict, no_tui=no_tui),
+        json=json, jsonl=jsonl, ocptv=ocptv, ascii=ascii, color=color.value, quiet=quiet, strict=strict,
+        no_tui=no_tui),
         replay=speed if replay else None))
 
 
@@ -547,6 +554,9 @@ def _name_of(info: CommandInfo) -> str:
 
 
 app.command("riser", short_help="Find the part that damages a link: slot, riser or card.")(cli_riser.riser)
+app.command("certify", short_help="Certify the box: a report that a buyer can verify.")(cli_certify.certify)
+app.add_typer(cli_report.report_app, name="report")
+app.add_typer(cli_report.keys_app, name="keys")
 
 
 def _leave(code: int) -> NoReturn:

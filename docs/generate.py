@@ -225,9 +225,10 @@ def limit_page() -> dict[Path, str]:
 
 def schema_pages() -> dict[Path, str]:
     """Schemas of documents that are structs as they are printed."""
-    from boxcheck.report.riser_json import schemas
+    from boxcheck.report import certified, riser_json, verification
 
-    return {REFERENCE / name: f"{json.dumps(schema, indent=1, sort_keys=True)}\n" for name, schema in schemas().items()}
+    every = {**riser_json.schemas(), **verification.schemas(), **certified.schemas()}
+    return {REFERENCE / name: f"{json.dumps(schema, indent=1, sort_keys=True)}\n" for name, schema in every.items()}
 
 
 def pages() -> dict[Path, str]:

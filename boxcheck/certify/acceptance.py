@@ -103,6 +103,16 @@ class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the disposition rests on one."""
     files: tuple[AttemptFile, ...] = ()
     exit_code: int = 0
+    planned: str = ""
+    """What load was asked for: `level 3, 1 h`."""
+    shortened: str = ""
+    """How that is less than the profile asks for; empty where it is not. The reason says it too."""
+    left_out: tuple[str, ...] = ()
+    """Files of the folder that were not made, and why: `report.pdf: ...`."""
+    machine: Mapping[str, str] = {}
+    """Marks of the box under test, hashed (`boxcheck.certify.machine.marks`): by these `report sign` knows it again."""
+    self_signed: bool = False
+    """Whether the key lay on the box under test; cover, JSON and manifest say so."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

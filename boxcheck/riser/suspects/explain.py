@@ -195,8 +195,7 @@ DIRECTION_SHARES: Array = np.log(np.array(
 def _any_direction(factors: Array) -> Array:
     """Of a direction that is drawn anew."""
     weighted = DIRECTION_SHARES + factors
-    top = weighted.max(axis=0, keepdims=True)
-    result: Array = top + np.log(np.exp(weighted - top).sum(axis=0, keepdims=True))
+    result: Array = np.logaddexp.reduce(weighted, axis=0, keepdims=True)  # which knows -inf, what cannot be
     return result
 
 

@@ -8,7 +8,7 @@ from boxcheck.checks.wording import listed
 from boxcheck.riser.evidence import Look, Notebook, Suspect
 from boxcheck.riser.measuring.bounds import size
 from boxcheck.riser.parts import short_card
-from boxcheck.riser.suspects.faults import BEHAVIOURS
+from boxcheck.riser.suspects.faults import BEHAVIOURS, TRUST
 from boxcheck.riser.suspects.reach import is_on
 from boxcheck.riser.suspects.sightings import bits_of, conditions_told, errors_of, seen
 from boxcheck.riser.suspects.suspicion import UNNAMED_SUPPLY, Part, Posterior
@@ -51,9 +51,18 @@ def suspects_of(known: Posterior, notebook: Notebook, at_most: int = 8) -> tuple
     ranked = sorted(known.probabilities.items(), key=lambda one: (-one[1], one[0]))
     kept = [one for one in ranked if one[1] >= 0.005][:at_most] or ranked[:1]
     return tuple(
-        Suspect(kind=part.kind, name=part.name, probability=min(1.0, probability),
+        Suspect(kind=part.kind, name=part.name, probability=trusted(probability),
                 because=tuple(because(part, known, notebook)))
         for part, probability in kept)
+
+
+def trusted(probability: float) -> float:
+    """What a probability is worth once the model itself is doubted: its arithmetic takes looks for more independent
+    than they are, so what it is sure of is guilty less often (see faults.TRUST)."""
+    if probability <= 0.5:
+        return probability
+    odds = min(probability, 1 - 1e-12) / max(1 - probability, 1e-12)
+    return 1 - 1 / (1 + odds ** TRUST)
 
 
 # -- what speaks for a part

@@ -1,0 +1,206 @@
+"""The attempts of a box: one folder each, numbered, never overwritten.
+
+    <state>/boxcheck/certify/<serial>/attempt-01/         whole: what certify left
+                                      attempt-02.part/    not finished: asked.json, and what was made so far
+
+An attempt has its number from the moment it begins. One that was cut off keeps it, and `certify --resume` finishes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from boxcheck.certify.acceptance import Acceptance, Identity, Waiver
+from boxcheck.certify.contents import ACCEPTANCE, KEPT_LIMIT_BYTES
+from boxcheck.certify.manifest import ManifestError, parse_acceptance
+from boxcheck.store.texts import plain_line
+from boxcheck.usage import UsageError
+
+ASKED = "asked.json"
+FILES = "files"
+PART = ".part"
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_FOLDER = re.compile(r"attempt-([0-9]{2,6})(\.part)?")
+_LINE = re.compile(r"([0-9]{1,6}): ")
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What an attempt was asked to do: all that `--resume` needs."""
+
+    schema: str = "boxcheck.asked/1"
+    id: str
+    identity: Identity
+    attempt: int
+    run: str = ""
+    """Path of the store; empty until the run has begun."""
+    began: float
+    planned: str = ""
+    """`level 3, 1 h`."""
+    shortened: str = ""
+    waivers: tuple[Waiver, ...] = ()
+    strict: bool = False
+    without: tuple[str, ...] = ()
+    """What the load was not put on, or by: `the load was put on cpu devices`."""
+
+
+class Earlier(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt that is there."""
+
+    number: int
+    folder: str
+    state: Literal["whole", "open", "damaged"]
+    says: str
+    """`1: FAIL 2026-11-28`."""
+    before: tuple[str, ...] = ()
+    """What it says of those before it."""
+
+
+def safe_name(serial: str) -> str:
+    """A serial number as the name of a folder. Of one that has other characters than letters, digits, - and _ a hash
+    follows, so that no two become one."""
+    if _SAFE.fullmatch(serial):
+        return serial
+    kept = "".join(one if one.isascii() and one.isalnum() else "-" for one in serial).strip("-")[:40] or "box"
+    return f"{kept}.{hashlib.sha256(serial.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+
+
+def attempts_of(folder: str) -> list[Earlier]:
+    """The attempts of a box's folder, the oldest first; none where there is no folder."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    found = {}
+    for name in sorted(names):  # attempt-01 before attempt-01.part
+        match = _FOLDER.fullmatch(name)
+        if match and (number := int(match[1])) not in found:
+            place = os.path.join(folder, name)
+            found[number] = _open(number, place) if match[2] else _whole(number, place)
+    return [found[number] for number in sorted(found)]
+
+
+def _whole(number: int, folder: str) -> Earlier:
+    try:
+        with open(os.path.join(folder, ACCEPTANCE), "rb") as stream:
+            told = parse_acceptance(stream.read(KEPT_LIMIT_BYTES))
+    except (OSError, ManifestError):
+        return Earlier(number=number, folder=folder, state="damaged", says=f"{number}: cannot be read")
+    return Earlier(number=number, folder=folder, state="whole", says=line_of(told), before=told.earlier)
+
+
+def line_of(told: Acceptance) -> str:
+    """An attempt in a line of a later one: `1: FAIL pcie.link-width PCIE3 2026-11-28`."""
+    waived = " with waivers" if told.with_waivers else ""
+    what = f" {told.verdict_string}" if told.verdict_string else ""
+    return plain_line(f"{told.attempt}: {told.disposition}{waived}{what} {_day(told.started)}")[:200]
+
+
+def _open(number: int, folder: str) -> Earlier:
+    asked = read_asked(folder)
+    when = f" {_day(asked.began)}" if asked is not None else ""
+    return Earlier(number=number, folder=folder, state="open", says=f"{number}: not finished{when}")
+
+
+def _day(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+    except (ValueError, OverflowError, OSError):
+        return "of no date"
+
+
+def earlier_lines(attempts: list[Earlier], below: int) -> tuple[str, ...]:
+    """A line for each attempt before one, also for those whose folder is gone and that a later one still names."""
+    said: dict[int, str] = {}
+    for one in attempts:
+        for line in one.before:
+            if (match := _LINE.match(line)) and int(match[1]) not in said:
+                said[int(match[1])] = plain_line(line)[:200]
+    said |= {one.number: one.says for one in attempts if one.state != "damaged" or one.number not in said}
+    return tuple(said[number] for number in sorted(said) if number < below)
+
+
+def reserve(folder: str, asked: Asked) -> tuple[str, Asked]:
+    """Begins an attempt: its folder, and what was asked with its number. OSError where none can be made."""
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    for _ in range(100):
+        there = attempts_of(folder)
+        known = [int(match[1]) for one in there for line in one.before if (match := _LINE.match(line))]
+        number = max([0, *known, *(one.number for one in there)]) + 1
+        place = os.path.join(folder, f"attempt-{number:02d}{PART}")
+        with suppress(FileExistsError):  # somebody else has just taken the number
+            os.mkdir(place, 0o700)
+            asked = msgspec.structs.replace(asked, attempt=number)
+            try:
+                write_asked(place, asked)
+            except BaseException:
+                forget(place)
+                raise
+            return place, asked
+    raise UsageError(f"no number for an attempt could be had in {plain_line(folder)}", "try once more")
+
+
+def write_asked(place: str, asked: Asked) -> None:
+    """Written whole, so that a power cut leaves the one before or this."""
+    beside = os.path.join(place, f"{ASKED}.new")
+    with open(beside, "wb") as stream:
+        stream.write(msgspec.json.format(msgspec.json.encode(asked), indent=1))
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(beside, os.path.join(place, ASKED))
+
+
+def read_asked(place: str) -> Asked | None:
+    """None where it cannot be read."""
+    try:
+        with open(os.path.join(place, ASKED), "rb") as stream:
+            return msgspec.json.decode(stream.read(KEPT_LIMIT_BYTES), type=Asked)
+    except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+
+
+def forget(place: str) -> None:
+    """Takes back an attempt whose run never began; no other."""
+    with suppress(OSError):
+        shutil.rmtree(place)
+    with suppress(OSError):
+        os.rmdir(os.path.dirname(place))  # of a box that has no other attempt
+
+
+def finish(place: str) -> str:
+    """Makes an attempt whole: its files get their name at once. Gives the folder."""
+    folder = place.removesuffix(PART)
+    if os.path.lexists(folder):
+        raise UsageError(f"{plain_line(folder)} is there already", "nothing of it was changed")
+    _sync(os.path.join(place, FILES))
+    os.rename(os.path.join(place, FILES), folder)
+    _sync(os.path.dirname(folder))
+    shutil.rmtree(place, ignore_errors=True)
+    return folder
+
+
+def _sync(folder: str) -> None:
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def open_attempts(root: str) -> list[tuple[str, Asked]]:
+    """Attempts of all boxes that are not finished and whose run has begun, the newest first."""
+    found: list[tuple[str, Asked]] = []
+    with suppress(OSError):
+        for box in os.listdir(root):
+            for one in attempts_of(os.path.join(root, box)) if os.path.isdir(os.path.join(root, box)) else ():
+                asked = read_asked(one.folder) if one.state == "open" else None
+                if asked is not None and asked.run:
+                    found.append((one.folder, asked))
+    return sorted(found, key=lambda one: one[1].began, reverse=True)

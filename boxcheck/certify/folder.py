@@ -1,0 +1,196 @@
+"""Writes the folder of an attempt from the store of its run: evidence, reports, sums, the manifest to be signed.
+
+Everything is made in a folder of its own and gets its name when it is whole. A report that cannot be made, because an
+optional library is missing or boxcheck's own fault, is left out and said; it never changes the verdict. The run's
+store, the verdict and the manifest are never left out.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import msgspec
+
+from boxcheck.certify.acceptance import Acceptance, AttemptFile
+from boxcheck.certify.attempts import FILES
+from boxcheck.certify.contents import ACCEPTANCE
+from boxcheck.certify.manifest import write_manifest
+from boxcheck.engine.around import happenings_in
+from boxcheck.engine.begin import CAPTURE
+from boxcheck.profile import Profile
+from boxcheck.profile_draft import literal
+from boxcheck.report.forms import FORMS, SIGNED_FORMS, Form, form, is_made, write_form
+from boxcheck.store.reader import RunReader
+from boxcheck.store.texts import plain_line
+from boxcheck.usage import UsageError
+
+RUN, KERNEL_LOG, PROFILE, VERDICT = "run.sqlite", "kernel.log", "profile.toml", "verdict.json"
+CHUNK_BYTES = 1 << 20
+
+
+def write_folder(place: str, path: str, told: Acceptance, want: Profile, verdict_json: str) -> Acceptance:
+    """Makes the files of an attempt in `place`/files from the store at `path`. Gives the acceptance as it was stored.
+
+    UsageError where there is no room; then nothing has got its name, and `certify --resume` makes it again.
+    """
+    folder = os.path.join(place, FILES)
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.mkdir(folder, 0o755)
+        return _write(folder, path, told, want, verdict_json)
+    except OSError as error:
+        says = f"{plain_line(str(error.filename or folder))}: {os.strerror(error.errno or 0).lower()}"
+        raise UsageError(f"the acceptance could not be written: {says}", (
+            "make room; the run is kept: boxcheck certify --resume")) from None
+
+
+def _write(folder: str, path: str, told: Acceptance, want: Profile, verdict_json: str) -> Acceptance:
+    left_out: list[str] = []
+    _copy_store(path, os.path.join(folder, RUN))
+    with RunReader(path) as reader:
+        capture = reader.attachment(CAPTURE)
+        _put(folder, KERNEL_LOG, "".join(f"{line}\n" for line in log_lines(reader)).encode("utf-8", "replace"))
+    if capture is None:
+        left_out.append(f"{CAPTURE}: the run holds none")
+    else:
+        _put(folder, CAPTURE, capture)
+    _put(folder, PROFILE, profile_toml(want).encode("utf-8", "replace"))
+    _put(folder, VERDICT, verdict_json.encode("utf-8", "replace"))
+    told = msgspec.structs.replace(told, left_out=())
+    for one in FORMS:
+        if one.file and one.name not in SIGNED_FORMS:
+            _make(one, folder, path, told, left_out)
+    told = msgspec.structs.replace(told, files=files_of(folder), left_out=tuple(left_out))
+    for one in map(form, SIGNED_FORMS):  # they show the hashes of the others
+        _make(one, folder, path, told, left_out)
+    told = msgspec.structs.replace(told, left_out=tuple(left_out))
+    _put(folder, ACCEPTANCE, msgspec.json.format(msgspec.json.encode(told), indent=1) + b"\n")
+    write_manifest(folder)
+    return told
+
+
+def _make(one: Form, folder: str, path: str, told: Acceptance, left_out: list[str]) -> None:
+    """One report. What keeps it from being made is said, but for a disk that takes no more."""
+    place = os.path.join(folder, one.file)
+    try:
+        if not is_made(one):
+            left_out.append(f"{one.file}: this boxcheck makes no {one.what}")
+            return
+        write_form(one, place, path, None, told)
+        os.chmod(place, 0o644)
+    except UsageError as error:
+        _refuse_no_room(folder)
+        left_out.append(plain_line(f"{one.file}: {error}")[:300])
+    except ImportError as error:
+        extra = " (pip install 'boxcheck[pdf]')" if one.name == "pdf" else ""
+        left_out.append(plain_line(f"{one.file}: the library {error.name or error} is not installed{extra}")[:300])
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        left_out.append(plain_line(f"{one.file}: {os.strerror(error.errno or 0).lower()}"))
+    except Exception as error:  # noqa: BLE001  a report that breaks must not take the verdict with it
+        left_out.append(plain_line(f"{one.file}: boxcheck itself broke: {type(error).__name__}: {error}")[:300])
+
+
+def _refuse_no_room(folder: str) -> None:
+    """OSError where nothing can be written any more: then it is no matter of one report."""
+    probe = os.path.join(folder, "room.part")
+    try:
+        with open(probe, "wb") as stream:
+            stream.write(bytes(65536))
+            stream.flush()
+            os.fsync(stream.fileno())
+    finally:
+        if os.path.lexists(probe):
+            os.unlink(probe)
+
+
+def _copy_store(path: str, place: str) -> None:
+    """A copy of the store as one file, also of one that was cut off and has a journal beside it."""
+    if os.path.exists(f"{path}-wal") or os.path.exists(f"{path}-journal"):
+        with closing(sqlite3.connect(f"file:{_quoted(path)}?mode=ro", uri=True)) as source, \
+                closing(sqlite3.connect(place)) as copy:
+            try:
+                source.backup(copy)
+            except sqlite3.Error as error:
+                raise OSError(errno.EIO, str(error), place) from None
+            copy.execute("PRAGMA journal_mode = DELETE")
+    else:
+        shutil.copyfile(path, place)
+    os.chmod(place, 0o644)
+    with open(place, "rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+def _quoted(path: str) -> str:
+    from urllib.parse import quote
+
+    return quote(os.path.abspath(path))
+
+
+def _put(folder: str, name: str, data: bytes) -> None:
+    with open(os.path.join(folder, name), "xb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.chmod(os.path.join(folder, name), 0o644)
+
+
+def files_of(folder: str) -> tuple[AttemptFile, ...]:
+    """Every file that is there by now, sorted by name."""
+    found = []
+    for name in sorted(os.listdir(folder)):
+        summing, size = hashlib.sha256(), 0
+        with open(os.path.join(folder, name), "rb") as stream:
+            while chunk := stream.read(CHUNK_BYTES):
+                summing.update(chunk)
+                size += len(chunk)
+        found.append(AttemptFile(name=name, size_bytes=size, sha256=summing.hexdigest()))
+    return tuple(found)
+
+
+def log_lines(reader: RunReader) -> Iterator[str]:
+    """What the kernel's log told during the run, as the store holds it: the messages that concern hardware."""
+    followed = False
+    for one in happenings_in(reader):
+        if one.detail.source != "log":
+            continue
+        if one.detail.text:
+            yield plain_line(one.detail.text)
+        else:
+            followed = True
+            yield f"# {plain_line(one.says)}"
+    if not followed:
+        yield "# nothing tells that the kernel's log was followed"
+    yield "# messages that concern hardware alone; all that was read before the load is in capture.tar.gz"
+
+
+def profile_toml(want: Profile) -> str:
+    """The profile with all its limits resolved, each with its source. For reading; what judges again is in the run."""
+    lines = [
+        f"# {plain_line(want.title)}", "# limits as they were resolved when the run began",
+        f"name = {literal(want.name)}", f"revision = {literal(want.revision)}", f"goal = {literal(want.goal)}",
+        f"sha256 = {literal(want.sha256)}", "", "[require]",
+        *(f"{key} = {literal(list(getattr(want, key)))}" for key in ("inspect", "stress", "faults", "advisory"))]
+    if want.gpus.parts or want.gpus.count is not None:
+        lines += ["", "[gpus]", f"parts = {literal([part.key for part in want.gpus.parts])}"]
+        lines += [f"count = {literal(want.gpus.count)}"] if want.gpus.count is not None else []
+    for slot in want.slots:
+        lines += ["", "[[slot]]"]
+        fields = (("label", slot.label), ("riser", slot.riser), ("root_port", slot.root_port), ("width", slot.width),
+                  ("speed_gts", slot.speed_gts), ("note", slot.note or None))
+        lines += [f"{key} = {literal(value)}" for key, value in fields if value is not None]
+    for limit in want.limits.values():
+        lines += ["", "[[limit]]", f"name = {literal(limit.name)}", f"compare = {literal(limit.compare)}"]
+        lines += [f"{key} = {literal(value)}" for key, value in (("must", limit.must), ("should", limit.should))
+                  if value is not None]
+        lines += [f"unit = {literal(limit.unit)}", f"source = {literal(limit.source)}"]
+    return "\n".join(lines) + "\n"
+
+

@@ -1,0 +1,97 @@
+"""From a run that has ended to its acceptance: judged, waived, decided, written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from boxcheck import __version__
+from boxcheck.certify.acceptance import Acceptance
+from boxcheck.certify.attempts import Asked
+from boxcheck.certify.disposition import Decided, Ended, decide
+from boxcheck.engine.history_store import stored_history
+from boxcheck.engine.wholeness import Lacks, as_part, lacks_of, without_rows
+from boxcheck.judge import judge
+from boxcheck.model import Verdict
+from boxcheck.profile import Profile
+from boxcheck.report.history import account_json
+from boxcheck.report.judged_run import JudgedRun, id_of, judge_stored
+from boxcheck.report.summary import source_commit
+from boxcheck.store.reader import RunReader
+from boxcheck.store.rows import Phase, Run
+from boxcheck.store.verify import in_words, missing_rows
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """An acceptance, and what its folder is made of."""
+
+    told: Acceptance
+    want: Profile
+    verdict: Verdict
+    verdict_json: str
+    """The account of the run, as `boxcheck judge --json` gives it."""
+
+
+def accept(
+    asked: Asked, earlier: Sequence[str], *, now: float, clock_trusted: bool | None, machine: dict[str, str],
+) -> Made:
+    """Judges the run of an attempt by the profile that it was begun with. StoreError or UsageError where it cannot be
+    read. `now`: by the box's clock."""
+    judged = judge_stored(asked.run, None)
+    with RunReader(asked.run) as reader:
+        lacks, missing, history = lacks_of(reader), in_words(missing_rows(reader)), stored_history(reader)
+    started, finished = judged.run.started, _finished(judged)
+    decided = _decide(asked, judged, lacks, missing, started=started, finished=finished, now=now)
+    want = judged.want
+    told = Acceptance(
+        id=asked.id, version=__version__, commit=source_commit() or "", identity=asked.identity, attempt=asked.attempt,
+        attempts=asked.attempt, earlier=tuple(earlier), profile=want.name, profile_revision=want.revision,
+        profile_sha256=want.sha256 or (judged.run.info.profile.sha256 if judged.run.info.profile else ""),
+        started=started, finished=finished, clock_trusted=clock_trusted, run=id_of(asked.run),
+        disposition=decided.disposition, verdict=decided.verdict, reason=decided.reason,
+        verdict_string=decided.verdict_string, waivers=decided.waivers, with_waivers=decided.with_waivers,
+        exit_code=decided.exit_code, planned=asked.planned, shortened=asked.shortened, machine=machine)
+    return Made(told=told, want=want, verdict=judged.verdict, verdict_json=account_json(
+        judged.judged, __version__, history))
+
+
+def _finished(judged: JudgedRun) -> float:
+    """By the wall clock, as it was then: one that went back shows here."""
+    return judged.run.end.at.wall if judged.run.end is not None else judged.finished
+
+
+def _decide(
+    asked: Asked, judged: JudgedRun, lacks: Lacks, missing: Sequence[str], *, started: float, finished: float,
+    now: float,
+) -> Decided:
+    plan = judged.run.info.plan
+    certain = bool(plan.get("certain", True)) if isinstance(plan, dict) else True
+
+    def without(indices: frozenset[int]) -> Verdict:
+        """Judged once more, as it was, with these findings as advice."""
+        findings = [msgspec.structs.replace(one, blocker=one.blocker and index not in indices, problem=None)
+                    for index, one in enumerate(judged.verdict.findings)]
+        again = judge(findings, judged.want, crashes=judged.verdict.crashes, profile_certain=certain)
+        return without_rows(as_part(again, lacks), missing)
+
+    lacking = [*asked.without, *_not_on_gpus(judged.want, judged.phases), *_salvaged(judged.run),
+               *filter(None, (judged.told,))]
+    state = judged.run.state
+    ended = Ended(
+        state="crashed" if state == "running" else state, reason=judged.run.end.reason if judged.run.end else "",
+        started=started, finished=finished, now=now)
+    return decide(
+        judged.verdict, ended, asked.waivers, without, shortened=asked.shortened, lacking=lacking, strict=asked.strict)
+
+
+def _not_on_gpus(want: Profile, phases: Sequence[Phase]) -> list[str]:
+    """That the load was put on something else than the GPUs that the profile wants."""
+    if not want.gpus.parts:
+        return []
+    others = sorted({info.backend for phase in phases if phase.start for info in phase.start.gpus if not info.is_gpu})
+    return [f"the load was put on devices of {', '.join(others)}, which are no GPUs"] if others else []
+
+
+def _salvaged(run: Run) -> list[str]:
+    return [] if run.salvaged is None else ["the store was saved from a damaged one"]

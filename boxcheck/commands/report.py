@@ -1,0 +1,130 @@
+"""`boxcheck report RUN`: a stored run, or the folder of an attempt, in every form."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from boxcheck.certify.acceptance import Acceptance
+from boxcheck.certify.contents import ACCEPTANCE, KEPT_LIMIT_BYTES
+from boxcheck.certify.manifest import ManifestError, parse_acceptance
+from boxcheck.certify.sign import RUN, SignTrouble
+from boxcheck.commands.burn import Options
+from boxcheck.commands.runs import judge_run, path_of
+from boxcheck.report.forms import FORMS, SIGNED_FORMS, Form, form, is_made, made, write_bytes, write_form
+from boxcheck.report.output import refuse_place
+from boxcheck.store.texts import plain_line
+from boxcheck.usage import UsageError
+
+
+class Outputs(msgspec.Struct, frozen=True, kw_only=True):
+    """Where each form goes, and how the account is shown."""
+
+    html: str | None = None
+    pdf: str | None = None
+    json: str | None = None
+    junit: str | None = None
+    ocptv: str | None = None
+    csv: str | None = None
+    openmetrics: str | None = None
+    ascii: bool = False
+    color: str = "auto"
+    quiet: bool = False
+    verbose: int = 0
+    strict: bool = False
+
+    def asked(self) -> list[tuple[Form, str]]:
+        """The forms, and where each goes."""
+        places = [(one, getattr(self, one.name)) for one in FORMS]
+        return [(one, place) for one, place in places if place is not None]
+
+
+def report(run: str, profile: str | None, outputs: Outputs) -> int:
+    """0 where forms were written; the verdict's exit code where the account is told."""
+    asked = outputs.asked()
+    places = [place for _, place in asked] + ([outputs.json] if outputs.json is not None else [])
+    if places.count("-") > 1:
+        raise UsageError("only one of them can go to standard output", "name a file for the others")
+    for one, place in asked:
+        if place != "-":
+            refuse_place(place)
+        if not is_made(one):
+            raise UsageError(f"this boxcheck makes no {one.what} of a run", "boxcheck judge gives its account")
+    with _store(run) as (path, acceptance):
+        for one, place in asked:
+            write_form(one, place, path, profile, acceptance)
+        if asked and outputs.json is None:
+            return 0
+        return judge_run(path, profile, Options(
+            json=outputs.json, strict=outputs.strict, ascii=outputs.ascii, color=outputs.color, quiet=outputs.quiet,
+            verbose=outputs.verbose))
+
+
+@contextmanager
+def _store(run: str) -> Iterator[tuple[str, Acceptance | None]]:
+    """Path of the store that a word names, and the acceptance that it belongs to.
+
+    Of the folder of an attempt a copy is read: what is looked up later of a run that was cut off is written into its
+    store, and a folder that was signed must stay as it is.
+    """
+    folder = run if os.path.isdir(run) else os.path.dirname(run) if os.path.basename(run) in (
+        RUN, "report.html", "report.pdf", ACCEPTANCE) else None
+    if folder is None or not os.path.isfile(os.path.join(folder or ".", ACCEPTANCE)):
+        if os.path.isdir(run):
+            raise UsageError(f"{plain_line(run)}: holds no {ACCEPTANCE}", "name a run, or the folder of an attempt")
+        yield path_of(run), None
+        return
+    told = read_acceptance(folder)
+    store = os.path.join(folder, RUN)
+    if not os.path.isfile(store):
+        raise UsageError(f"{plain_line(store)}: no such file", "the folder of an attempt holds its run")
+    with tempfile.TemporaryDirectory(prefix="boxcheck-") as beside:
+        path = os.path.join(beside, f"{_file_name(told.run)}.sqlite")
+        try:
+            shutil.copyfile(store, path)
+        except OSError as error:
+            says = f"{plain_line(str(error.filename or store))}: {os.strerror(error.errno or 0).lower()}"
+            raise UsageError(says, "name another directory in TMPDIR") from None
+        yield path, told
+
+
+def _file_name(run: str) -> str:
+    """The run's id as the name of a file; it comes from elsewhere and may hold anything."""
+    kept = "".join(one if one.isascii() and (one.isalnum() or one in "-_") else "_" for one in run)
+    return kept[:64] or "run"
+
+
+def read_acceptance(folder: str) -> Acceptance:
+    """UsageError where the folder holds none."""
+    path = os.path.join(folder, ACCEPTANCE)
+    try:
+        with open(path, "rb") as stream:
+            return parse_acceptance(stream.read(KEPT_LIMIT_BYTES))
+    except OSError as error:
+        raise UsageError(f"{plain_line(path)}: {os.strerror(error.errno or 0).lower()}") from None
+    except ManifestError as error:
+        raise UsageError(str(error)) from None
+
+
+def render_folder(folder: str, told: Acceptance) -> None:
+    """Makes the forms of an attempt anew that say whether it is self-signed. SignTrouble where one that lies there
+    cannot be made: it would say something else than the manifest. All are made before the first is replaced."""
+    lying = [one for one in map(form, SIGNED_FORMS) if os.path.lexists(os.path.join(folder, one.file))]
+    for one in lying:
+        if not is_made(one):
+            raise SignTrouble(
+                f"{one.file} would have to say whether it is self-signed, and this boxcheck makes no {one.what}")
+    fresh: dict[str, bytes] = {}
+    with _store(folder) as (path, _):
+        for one in lying:
+            try:
+                fresh[one.file] = b"".join(made(one, path, None, told))
+            except UsageError as error:
+                raise SignTrouble(f"{one.file} cannot be made anew: {error}", error.help) from None
+    for name, data in fresh.items():
+        write_bytes(os.path.join(folder, name), (data,))

@@ -1,0 +1,105 @@
+"""The forms in which a stored run is reported: which function makes which, and how its bytes reach a file.
+
+A form is made by `function(path, profile, acceptance)`: path of the store, name or file of a profile or None for the
+run's own, the Acceptance of the folder it lies in or None. It gives text, bytes, or an iterable of texts.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from boxcheck.certify.acceptance import Acceptance
+from boxcheck.report.output import HELP, refuse_place
+from boxcheck.usage import UsageError
+
+
+class Form(msgspec.Struct, frozen=True):
+    name: str
+    """Of its option."""
+    what: str
+    module: str
+    function: str
+    file: str
+    """In the folder of an attempt; empty where it has none."""
+
+
+FORMS = (
+    Form("html", "HTML", "boxcheck.report.html", "run_html", "report.html"),
+    Form("pdf", "PDF", "boxcheck.report.pdf", "run_pdf", "report.pdf"),
+    Form("junit", "JUnit XML", "boxcheck.report.junit_run", "run_junit", "junit.xml"),
+    Form("ocptv", "OCP Test & Validation JSONL", "boxcheck.report.ocptv_run", "run_ocptv", "run.ocptv.jsonl"),
+    Form("csv", "CSV", "boxcheck.report.csv", "run_csv", "telemetry.csv"),
+    Form("openmetrics", "OpenMetrics", "boxcheck.report.openmetrics", "run_openmetrics", ""),
+)
+
+SIGNED_FORMS = ("html", "pdf", "junit", "ocptv")
+"""Those that say whether an acceptance is self-signed."""
+
+
+def form(name: str) -> Form:
+    return next(one for one in FORMS if one.name == name)
+
+
+def is_made(one: Form) -> bool:
+    """Whether this boxcheck makes it."""
+    there = importlib.util.find_spec(one.module) is not None
+    return there and hasattr(importlib.import_module(one.module), one.function)
+
+
+def made(one: Form, path: str, profile: str | None, acceptance: Acceptance | None) -> Iterator[bytes]:
+    """The bytes of a form. UsageError where this boxcheck does not make it."""
+    if not is_made(one):
+        raise UsageError(f"this boxcheck makes no {one.what} of a run", "boxcheck judge gives its account")
+    found: Any = getattr(importlib.import_module(one.module), one.function)(path, profile, acceptance)
+    pieces: Iterable[Any] = (found,) if isinstance(found, str | bytes) else found
+    for piece in pieces:
+        yield piece if isinstance(piece, bytes) else piece.encode("utf-8", "replace")
+
+
+def write_form(one: Form, place: str, path: str, profile: str | None, acceptance: Acceptance | None) -> None:
+    """Writes a form to a file, whole or not at all, or for `-` to standard output."""
+    if place != "-":
+        refuse_place(place)
+    pieces = made(one, path, profile, acceptance)
+    try:
+        if place == "-":
+            for piece in pieces:
+                sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+        elif os.path.exists(place) and not os.path.isfile(place):  # /dev/stderr, a named pipe
+            with open(place, "wb") as stream:
+                stream.writelines(pieces)
+        else:
+            write_bytes(place, pieces)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = "standard output" if place == "-" else place
+        raise UsageError(f"{where}: {os.strerror(error.errno or 0).lower()}", HELP) from None
+
+
+def write_bytes(place: str, pieces: Iterable[bytes]) -> None:
+    """Writes a file whole or not at all. OSError where it cannot be."""
+    _write_file(os.path.realpath(place), pieces)
+
+
+def _write_file(place: str, pieces: Iterable[bytes]) -> None:
+    beside = f"{place}.{os.getpid()}.part"
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with os.fdopen(os.open(beside, flags, 0o666), "wb") as stream:
+            stream.writelines(pieces)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(beside, place)
+    except BaseException:
+        if os.path.exists(beside):
+            os.unlink(beside)
+        raise

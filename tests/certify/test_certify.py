@@ -1,0 +1,236 @@
+"""Acceptances of this machine's processor, as an operator makes them: every disposition, retests, power cuts, a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from boxcheck.certify.acceptance import Acceptance
+from boxcheck.certify.manifest import parse_manifest
+from boxcheck.store.reader import RunReader
+
+PROFILE = """
+name = "quick"
+revision = 2
+title = "a bench without GPUs"
+[require]
+inspect = ["inventory.gpu-lost"]
+stress = [
+  "burn.survived", "gpu.in-runtime", "stress.completed", "stress.injected", "stress.wrong-results",
+  "matmul.wrong-elements", "matmul.self-test"]
+[burn]
+acceptance = "{acceptance}"
+[burn.left_out]
+{left_out}
+[[slot]]
+label = "PCIE3"
+riser = "R3"
+"""
+LEFT_OUT = "".join(f'{phase} = "this is a quick one"\n' for phase in (
+    "warm-up", "vram", "copy", "p2p", "collective", "everything", "power-pulse", "cool-down"))
+
+
+class Bench:
+    """A machine of its own, as far as runs go."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.certified = folder / "state" / "boxcheck" / "certify"
+        self.environment = {
+            **os.environ, "XDG_STATE_HOME": str(folder / "state"), "XDG_CONFIG_HOME": str(folder / "config"),
+            "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "80", "BOXCHECK_LOCK": f"certify-{os.getpid()}-{folder.name}"}
+        self.profile()
+
+    def profile(self, acceptance: str = "10s") -> str:
+        path = self.folder / f"quick-{acceptance}.toml"
+        path.write_text(PROFILE.format(acceptance=acceptance, left_out=LEFT_OUT))
+        return str(path)
+
+    def words(self, *words: str, acceptance: str = "10s") -> list[str]:
+        return [sys.executable, "-m", "boxcheck", "certify", "--profile", self.profile(acceptance), "--backend", "cpu",
+                *words]
+
+    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "boxcheck", *words], env=self.environment, capture_output=True, text=True,
+            timeout=120, check=False, stdin=subprocess.DEVNULL)
+
+    def certify(self, *words: str, acceptance: str = "10s") -> subprocess.CompletedProcess[str]:
+        return self.call(*self.words(*words, acceptance=acceptance)[3:])
+
+    def start(self, *words: str, acceptance: str = "10s") -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self.words(*words, acceptance=acceptance), env=self.environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+    def asked(self, serial: str) -> dict[str, Any]:
+        """What an attempt that goes on was asked, when its run has begun to load."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            for path in (self.certified / serial).glob("*.part/asked.json"):
+                with suppress(OSError, ValueError):
+                    found: dict[str, Any] = json.loads(path.read_text())
+                    if found["run"]:
+                        with RunReader(found["run"]) as reader:
+                            if any(phase.plan.name == "matmul" for phase in reader.phases()):
+                                return found
+            time.sleep(0.2)
+        raise AssertionError("no attempt began its load")
+
+    def told(self, serial: str, attempt: int) -> Acceptance:
+        path = self.certified / serial / f"attempt-{attempt:02d}"
+        return msgspec.json.decode((path / "acceptance.json").read_bytes(), type=Acceptance)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+HOSTILE = ("<script>alert(1)</script>", "=cmd|' /C calc'!A0", "../../etc/x")
+
+
+def test_a_box_passes_and_its_folder_is_whole(bench: Bench) -> None:
+    script, formula, path = HOSTILE
+    done = bench.certify("--serial", path, "--operator", script, "--work-order", formula, "--json", "-", "--ascii")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["disposition"] == "PASS"
+    assert told["identity"]["risers"] == {"PCIE3": "R3"}
+    folder = Path(told["folder"])
+    assert folder.parent.parent == bench.certified
+    assert folder.parent.name.startswith("etc-x.")
+    names = {entry.name for entry in folder.iterdir()}
+    assert {"acceptance.json", "run.sqlite", "capture.tar.gz", "kernel.log", "profile.toml", "verdict.json",
+            "manifest.json", "SHA256SUMS"} <= names
+    assert not list(folder.parent.glob("*.part"))
+    said = {line.partition(":")[0] for line in told["left_out"]}
+    wanted = {"telemetry.csv", "report.html", "report.pdf", "junit.xml", "run.ocptv.jsonl"}
+    assert wanted - names == said & wanted, "what was not made is said"
+    subprocess.run(["sha256sum", "-c", "--quiet", "--strict", "SHA256SUMS"], cwd=folder, check=True)
+    manifest = parse_manifest((folder / "manifest.json").read_bytes())
+    assert (manifest.serial, manifest.disposition) == (path, "PASS")
+    if (folder / "report.html").exists():
+        assert "<script" not in (folder / "report.html").read_text().lower()
+    schema = json.loads((Path(__file__).parents[2] / "docs/reference/acceptance.schema.json").read_text())
+    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema.validate(told, schema)
+    assert done.stderr.isascii()
+    assert max(len(line) for line in done.stderr.splitlines() if "/" not in line) <= 80
+
+
+def test_what_fails_stays_in_sight_when_the_box_is_tested_again(bench: Bench) -> None:
+    first = bench.certify("--serial", "W-1", "--operator", "A", "--inject", "flip-output", "-q")
+    assert first.returncode == 1, first.stderr
+    assert first.stdout.count("\nFAIL   ") == 1
+    shortened = bench.certify("--serial", "W-1", "--operator", "A", "--for", "10s", acceptance="1h")
+    assert shortened.returncode == 3
+    assert "shortened: 10 s instead of 1 h" in " ".join(shortened.stdout.split())
+    one, two = bench.told("W-1", 1), bench.told("W-1", 2)
+    assert (one.disposition, one.exit_code) == ("FAIL", 1)
+    assert one.verdict_string.startswith("matmul.wrong-elements ")
+    assert (two.disposition, two.attempt, two.attempts, two.verdict) == ("INCOMPLETE", 2, 2, "pass")
+    assert two.earlier[0].startswith("1: FAIL matmul.wrong-elements ")
+    assert "1: FAIL matmul.wrong-elements" in " ".join(shortened.stdout.split())
+
+
+def test_a_run_that_is_stopped_is_aborted_and_two_at_once_are_refused(bench: Bench) -> None:
+    going = bench.start("--serial", "W-2", "--operator", "A", acceptance="600s")
+    bench.asked("W-2")
+    second = bench.certify("--serial", "W-2", "--operator", "B")
+    assert second.returncode == 2
+    assert "a run is going on" in second.stderr
+    going.send_signal(signal.SIGINT)
+    assert going.wait(60) == 3
+    told = bench.told("W-2", 1)
+    assert (told.disposition, told.reason) == ("ABORTED", "stopped by the operator")
+    assert sorted(one.name for one in (bench.certified / "W-2").iterdir()) == ["attempt-01"]
+
+
+def test_a_power_cut_costs_the_attempt_nothing_but_time(bench: Bench) -> None:
+    going = bench.start("--serial", "W-3", "--operator", "A", acceptance="20s")
+    asked = bench.asked("W-3")
+    with RunReader(asked["run"]) as reader:
+        engine = reader.run().sessions[-1].pid
+    os.kill(engine, signal.SIGKILL)
+    os.kill(going.pid, signal.SIGKILL)
+    going.wait(10)
+    again = bench.call("certify", "--resume", "W-3")
+    assert again.returncode in (0, 1, 3), again.stderr
+    told = bench.told("W-3", 1)
+    assert told.id == asked["id"]
+    assert told.disposition != "PASS", "a run that went down under load is no clean pass"
+    assert bench.call("certify", "--resume").returncode == 2
+
+
+def test_an_attempt_outlives_its_terminal(bench: Bench) -> None:
+    going = bench.start("--serial", "W-4", "--operator", "A")
+    asked = bench.asked("W-4")
+    os.kill(going.pid, signal.SIGKILL)
+    going.wait(10)
+    done = bench.call("certify", "--resume", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["id"] == asked["id"]
+
+
+def test_what_is_missing_is_named_at_once_where_nobody_can_be_asked(bench: Bench) -> None:
+    done = bench.certify()
+    assert done.returncode == 2
+    assert done.stderr.count("error:") == 1
+    assert "operator is missing" in done.stderr
+    unknown = bench.call("certify", "--serial", "W-5", "--operator", "A", "--backend", "cpu")
+    assert unknown.returncode == 2
+    assert not bench.certified.exists() or not list(bench.certified.iterdir())
+
+
+def test_a_scanner_fills_the_fields_and_one_key_starts(bench: Bench) -> None:
+    station = bench.folder / "station.toml"
+    station.write_text('[fields.serial]\npattern = "W-[0-9]{4}"\nprompt = "scan the box"\n[fields.work_order]\nask = false\n'
+                       '[fields.station]\nask = false\n[fields.notes]\nask = false\n')
+    pid, terminal = pty.fork()
+    if pid == 0:
+        words = bench.words("--station-file", str(station), "--no-tui")
+        os.execvpe(words[0], words, {**bench.environment, "TERM": "dumb"})
+    seen = bytearray()
+
+    def expect(text: str, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while text.encode() not in seen:
+            assert time.monotonic() < deadline, seen.decode("utf-8", "replace")
+            if select.select([terminal], [], [], 0.2)[0]:
+                try:
+                    seen.extend(os.read(terminal, 4096))
+                except OSError:
+                    break
+        assert text.encode() in seen, seen.decode("utf-8", "replace")
+        del seen[:seen.index(text.encode()) + len(text)]
+
+    expect("scan the box")
+    os.write(terminal, b"X-1\r\n")
+    expect("must match W-[0-9]{4}; once more")
+    os.write(terminal, b"W-0\x1d007\r")
+    expect("holds a control character (U+001D)")
+    os.write(terminal, b"W-0007\r\n")
+    expect("operator: ")
+    os.write(terminal, b"A. Smith\r")
+    expect("enter starts")
+    assert not list(bench.certified.glob("*")), "nothing begins before the key"
+    os.write(terminal, b"\r")
+    expect("PASS   every required check passed", 90)
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 0
+    told = bench.told("W-0007", 1)
+    assert (told.identity.operator, told.identity.work_order) == ("A. Smith", "")
