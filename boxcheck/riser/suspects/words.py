@@ -62,7 +62,7 @@ def trusted(probability: float) -> float:
     if probability <= 0.5:
         return probability
     odds = min(probability, 1 - 1e-12) / max(1 - probability, 1e-12)
-    return 1 - 1 / (1 + odds ** TRUST)
+    return 1 - 1 / (1 + float(odds ** TRUST))
 
 
 # -- what speaks for a part
