@@ -87,6 +87,8 @@ def doctor(
         "--ocptv", metavar="FILE|-", help="Write OCP Test & Validation JSONL.", callback=named)] = None,
     openmetrics: Annotated[str | None, typer.Option(
         "--openmetrics", metavar="FILE|-", help="Write metrics for Prometheus.", callback=named)] = None,
+    no_record: Annotated[bool, typer.Option(
+        "--no-record", help="Keep no account of it; for what runs every few minutes.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="One finding a line, stable order.")] = False,
     ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
     color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
@@ -107,7 +109,7 @@ def doctor(
         checks=tuple(checks or ()), without=tuple(without or ()), profile=profile, sysroot=sysroot,
         goal=goal.value if goal else None, wake=not no_wake, json=json, jsonl=jsonl, junit=junit, ocptv=ocptv,
         openmetrics=openmetrics, plain=plain, ascii=ascii, color=color.value, quiet=quiet, verbose=verbose,
-        strict=strict,
+        strict=strict, save=not no_record,
     )))
 
 

@@ -69,6 +69,9 @@ ForProfile = Annotated[str | None, typer.Option(
     callback=named, autocompletion=profile_names)]
 JsonLines = Annotated[str | None, typer.Option(
     "--jsonl", metavar="FILE|-", help="Write what happens, as it happens: one JSON object a line.", callback=named)]
+OcptvLines = Annotated[str | None, typer.Option(
+    "--ocptv", metavar="FILE|-", help="Write what happens as OCP Test & Validation JSONL, as it happens.",
+    callback=named)]
 NoTui = Annotated[bool, typer.Option(
     "--no-tui", help="Follow it by lines instead of on the whole screen.")]
 JsonOut = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write JSON.", callback=named)]

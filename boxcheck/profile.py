@@ -131,6 +131,10 @@ class BurnWanted(msgspec.Struct, frozen=True, kw_only=True):
     left_out: Mapping[str, str] = {}
     """With the reason."""
     options: Mapping[str, Mapping[str, str]] = {}
+    acceptance_seconds: float | None = None
+    """How long `certify` burns in."""
+    acceptance_least_seconds: float | None = None
+    """The shortest that still is an acceptance, where that is less."""
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,6 +3,8 @@
     [burn]
     shares = { vram = 0.4 }                       # part of the time; what is not named shares the rest as usual
     left_out = { power-pulse = "why this box cannot" }
+    acceptance = "4h"                             # how long `certify` burns in
+    acceptance_least = "1h"                       # the shortest that still is an acceptance
     [burn.options]
     vram = { rest = "120" }
 
@@ -11,6 +13,7 @@ Which options a phase takes is known to the stress modules, above this layer: en
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +24,9 @@ from boxcheck.profile_values import show
 if TYPE_CHECKING:
     from boxcheck.profile_read import Sheet
 
-KEYS = ("shares", "left_out", "options")
+KEYS = ("shares", "left_out", "options", "acceptance", "acceptance_least")
+_DURATION = re.compile(r"([0-9]{1,6})(s|m|h|d)")
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def read_burn(sheet: Sheet) -> BurnWanted:
@@ -42,7 +47,25 @@ def read_burn(sheet: Sheet) -> BurnWanted:
                 ("burn", "left_out", phase), f"{phase} is left out and has a share or options", "keep one of them")
     if set(left_out) >= set(PHASES) - {"warm-up", "cool-down"}:
         sheet.wrong(("burn", "left_out"), "every phase is left out, so that a burn-in would load nothing", "keep one")
-    return BurnWanted(shares=shares, left_out=left_out, options=options)
+    asked, least = _seconds(sheet, "acceptance"), _seconds(sheet, "acceptance_least")
+    if least is not None and (asked is None or least > asked):
+        sheet.wrong(("burn", "acceptance_least"), "burn.acceptance_least is not below burn.acceptance",
+                    "it is the shortest burn-in that still is an acceptance")
+    return BurnWanted(
+        shares=shares, left_out=left_out, options=options, acceptance_seconds=asked, acceptance_least_seconds=least)
+
+
+def _seconds(sheet: Sheet, key: str) -> float | None:
+    """A duration of [burn]; None where there is none."""
+    value = sheet.data["burn"].get(key)
+    if value is None:
+        return None
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    seconds = int(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if not 10 <= seconds <= 30 * 86400:
+        sheet.wrong(("burn", key), f"burn.{key} is {show(value)}, expected a duration", 'from "10s" to "30d": "4h"')
+        return None
+    return seconds
 
 
 def _phases(sheet: Sheet, key: str) -> Mapping[str, Any]:

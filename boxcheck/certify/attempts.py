@@ -132,8 +132,7 @@ def reserve(folder: str, asked: Asked) -> tuple[str, Asked]:
     os.makedirs(folder, mode=0o700, exist_ok=True)
     for _ in range(100):
         there = attempts_of(folder)
-        known = [int(match[1]) for one in there for line in one.before if (match := _LINE.match(line))]
-        number = max([0, *known, *(one.number for one in there)]) + 1
+        number = max((one.number for one in there), default=0) + 1
         place = os.path.join(folder, f"attempt-{number:02d}{PART}")
         with suppress(FileExistsError):  # somebody else has just taken the number
             os.mkdir(place, 0o700)

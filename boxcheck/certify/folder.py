@@ -7,11 +7,13 @@ store, the verdict and the manifest are never left out.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -23,6 +25,7 @@ from boxcheck.certify.contents import ACCEPTANCE
 from boxcheck.certify.manifest import write_manifest
 from boxcheck.engine.around import happenings_in
 from boxcheck.engine.begin import CAPTURE
+from boxcheck.engine.record import as_user
 from boxcheck.profile import Profile
 from boxcheck.profile_draft import literal
 from boxcheck.report.forms import FORMS, SIGNED_FORMS, Form, form, is_made, write_form
@@ -34,20 +37,54 @@ RUN, KERNEL_LOG, PROFILE, VERDICT = "run.sqlite", "kernel.log", "profile.toml", 
 CHUNK_BYTES = 1 << 20
 
 
-def write_folder(place: str, path: str, told: Acceptance, want: Profile, verdict_json: str) -> Acceptance:
+def write_folder(
+    place: str, path: str, told: Acceptance, want: Profile, verdict_json: str, uid: int | None = None,
+    gid: int | None = None,
+) -> Acceptance:
     """Makes the files of an attempt in `place`/files from the store at `path`. Gives the acceptance as it was stored.
 
-    UsageError where there is no room; then nothing has got its name, and `certify --resume` makes it again.
+    `uid`, `gid`: whose they become, where root makes them for somebody. UsageError where there is no room; then nothing
+    has got its name, and `certify --resume` makes it again.
     """
     folder = os.path.join(place, FILES)
+
+    def clear() -> None:
+        with as_user(uid, gid):
+            shutil.rmtree(folder, ignore_errors=True)
+
     try:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.mkdir(folder, 0o755)
-        return _write(folder, path, told, want, verdict_json)
+        clear()
+        if uid is None:
+            os.mkdir(folder, 0o755)
+            return _write(folder, path, told, want, verdict_json)
+        # Root writes nothing where somebody could put a link, and that user may not read root's installation: so they
+        # are made in a place of root's own, and handed over.
+        with tempfile.TemporaryDirectory(prefix="boxcheck-") as beside:
+            made = os.path.join(beside, FILES)
+            os.mkdir(made)
+            told = _write(made, path, told, want, verdict_json)
+            _hand_over(made, folder, uid, gid)
+            return told
     except OSError as error:
-        says = f"{plain_line(str(error.filename or folder))}: {os.strerror(error.errno or 0).lower()}"
+        clear()  # it may be what filled the disk
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # whoever copies names what is copied, not where to
+        where = plain_line(str(folder if full else error.filename or folder))
+        says = f"{where}: {os.strerror(error.errno or 0).lower()}"
         raise UsageError(f"the acceptance could not be written: {says}", (
             "make room; the run is kept: boxcheck certify --resume")) from None
+
+
+def _hand_over(source: str, folder: str, uid: int, gid: int | None) -> None:
+    """Copies the files of a folder as that user."""
+    with contextlib.ExitStack() as opened:
+        streams = [(name, opened.enter_context(open(os.path.join(source, name), "rb"))) for name in os.listdir(source)]
+        opened.enter_context(as_user(uid, gid))
+        os.mkdir(folder, 0o755)
+        for name, stream in streams:
+            with open(os.path.join(folder, name), "xb") as copy:
+                shutil.copyfileobj(stream, copy, CHUNK_BYTES)
+                copy.flush()
+                os.fsync(copy.fileno())
 
 
 def _write(folder: str, path: str, told: Acceptance, want: Profile, verdict_json: str) -> Acceptance:

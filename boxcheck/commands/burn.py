@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from boxcheck.checks.wording import duration as words
 from boxcheck.commands.follow import follow_run, held_interrupts, lines_for
 from boxcheck.commands.runs import id_of, path_of, runs_folder
+from boxcheck.commands.telling import Telling
 from boxcheck.engine.plan import LEVEL_SECONDS, Plan, duration, plan_for, plan_from
 from boxcheck.engine.plan_profile import refuse_options, refuse_other_box
 from boxcheck.engine.rights import unread_log, word_before
@@ -19,7 +20,6 @@ from boxcheck.engine.safety import in_words, limits_of
 from boxcheck.engine.untold import tell
 from boxcheck.profile import Profile
 from boxcheck.registry import STRESSES, discover, discover_stress
-from boxcheck.report.lines import Lines
 from boxcheck.report.output import refuse_place, write_output
 from boxcheck.store.room import refuse_no_room
 from boxcheck.stress import FAULTS
@@ -49,6 +49,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     without_missing: bool = False
     json: str | None = None
     jsonl: str | None = None
+    ocptv: str | None = None
     strict: bool = False
     ascii: bool = False
     color: str = "auto"
@@ -57,7 +58,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     no_tui: bool = False
 
 
-def burn(options: Options) -> int:
+def burn(options: Options, began: Callable[[str], None] = lambda path: None) -> int:
+    """`began` is told the path of the run's store as soon as there is one."""
     from boxcheck.commands.doctor import Options as DoctorOptions
     from boxcheck.commands.doctor import choose_profile, open_host
     from boxcheck.commands.stress import backend_named, no_device
@@ -114,6 +116,7 @@ def burn(options: Options) -> int:
             stop_on_error=options.on_error == "stop",
             box=name_of(facts), boot=boot_id(), devices=gpus,
             left_out=tuple(info.key for info in runtime.gpus if info not in gpus)))
+        began(path)
     if asked:
         tell_to_stop(path)
     print(f"run {id_of(path)}: {words(plan.seconds)}, {len(gpus)} devices, {len(plan.steps)} steps", file=sys.stderr)
@@ -140,7 +143,7 @@ def _resume(options: Options) -> int:
     return _follow(path, options, lines)
 
 
-def _follow(path: str, options: Options, lines: Lines) -> int:
+def _follow(path: str, options: Options, lines: Telling) -> int:
     """On the whole screen where somebody is before one, else by lines."""
     from boxcheck.commands.tui import show_run, wants_screen
 

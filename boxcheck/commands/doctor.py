@@ -17,6 +17,9 @@ from boxcheck.profile import GOALS, Profile, load_profile
 from boxcheck.registry import CHECKS, Check, discover
 from boxcheck.usage import UsageError, nearest
 
+OUTPUTS = ("json", "jsonl", "junit", "ocptv", "openmetrics")
+"""Options that name a place for a report."""
+
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[str, ...] = ()
@@ -31,6 +34,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     jsonl: str | None = None
     junit: str | None = None
     ocptv: str | None = None
+    openmetrics: str | None = None
     plain: bool = False
     ascii: bool = False
     color: str = "auto"
@@ -129,10 +133,10 @@ def examine(options: Options) -> tuple[Account, Host]:
 
 
 def doctor(options: Options) -> int:
-    to_stdout = [name for name in ("json", "jsonl", "junit", "ocptv") if getattr(options, name) == "-"]
+    to_stdout = [name for name in OUTPUTS if getattr(options, name) == "-"]
     if len(to_stdout) > 1:
         raise UsageError(f"--{to_stdout[0]} - and --{to_stdout[1]} - both want standard output", "write one to a file")
-    named = [place for place in (options.json, options.jsonl, options.junit, options.ocptv) if place not in (None, "-")]
+    named = [place for name in OUTPUTS if (place := getattr(options, name)) not in (None, "-")]
     for place in named:
         if sum(os.path.realpath(place) == os.path.realpath(other) for other in named) > 1 and not os.path.exists(place):
             raise UsageError(f"{place}: two reports want this file", "give each its own")

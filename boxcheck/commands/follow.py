@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from boxcheck.report.lines import Lines
+from boxcheck.commands.telling import Telling
 from boxcheck.usage import UsageError
 
 if TYPE_CHECKING:
@@ -31,40 +31,38 @@ GONE = 141
 """Exit code when the reader of a pipe has gone: 128 and SIGPIPE, as shells tell it."""
 
 
-def lines_for(options: Options) -> Lines:
-    """Where `--jsonl` writes, opened before a run begins. UsageError for what cannot be."""
-    if options.jsonl == "-" and options.json == "-":
-        raise UsageError("--json and --jsonl both want standard output", "name a file for one of them")
-    if options.jsonl is not None and options.detach:
-        raise UsageError(
-            "--jsonl follows a run, and --detach does not", "boxcheck attach --jsonl FILE follows it later")
-    return Lines(options.jsonl)
+def lines_for(options: Options) -> Telling:
+    """Where `--jsonl` and `--ocptv` write, opened before a run begins. UsageError for what cannot be."""
+    asked = {"--json": options.json, "--jsonl": options.jsonl, "--ocptv": options.ocptv}
+    to_stdout = [word for word, place in asked.items() if place == "-"]
+    if len(to_stdout) > 1:
+        raise UsageError(f"{' and '.join(to_stdout)} both want standard output", "name a file for one of them")
+    for word, place in asked.items():
+        if place is not None and options.detach and word != "--json":
+            raise UsageError(
+                f"{word} follows a run, and --detach does not", f"boxcheck attach {word} FILE follows it later")
+    return Telling(options.jsonl, options.ocptv, options.strict)
 
 
-def follow_run(path: str, options: Options, lines: Lines) -> int:
+def follow_run(path: str, options: Options, lines: Telling) -> int:
     """Follows a run to its end. Ctrl-C asks it to end in order; a second leaves it. Gives the exit code."""
     from boxcheck.commands.runs import report
     from boxcheck.engine.detach import follow, tell_to_stop
-    from boxcheck.engine.stream import Stream
     from boxcheck.report import style_for
 
-    stream = Stream(options.strict)
     shown = Shown(options.quiet, style_for(options, sys.stderr))
-    fresh: list[str] = []
 
     def look(reader: RunReader, progress: Progress) -> None:
         if lines.wanted:
-            fresh.extend(stream.look(reader, progress.run, progress.phases, progress.news))
+            lines.look(reader, progress)
         shown.look(reader, progress)
 
     try:
         with lines, _interrupts(lambda: tell_to_stop(path)):
             for progress in follow(path, 1.0, look=look):
-                lines.write(fresh)
-                fresh.clear()
+                lines.write()
                 shown.tell(progress)
-            return report(path, None, options, ended=lambda run, verdict, history: lines.write(
-                stream.end(run, verdict, history)))
+            return report(path, None, options, ended=lines.end)
     except BrokenPipeError:  # told here: typer would make a 1 of it, which says that something is wrong with the box
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -67,6 +67,16 @@ def _refuse(options: Options) -> None:
     if not asked and not options.close:
         raise UsageError("say which link: a slot as the board prints it, or an address",
                          "boxcheck riser PCIE3; boxcheck riser --all ranks every link")
+    if options.close and (options.every or options.listing):
+        raise UsageError("--close ends one experiment", "boxcheck riser --close ID")
+    idle = [word for word, given in (
+        ("--riser", options.risers), ("--supply", options.supplies), ("--cannot", options.cannot),
+        ("--spare", options.spares), ("--soak", options.soak), ("--force", options.force),
+        ("--allow-writes", options.writes), ("--again", options.again)) if given]
+    if idle and (options.every or options.listing or options.close):
+        raise UsageError(f"{idle[0]} belongs to the experiment on one link", "boxcheck riser SLOT")
+    if options.listing and options.sysroot is not None:
+        raise UsageError("--list lists this user's experiments, not those of a capture", "leave out --sysroot")
     if len(asked) > 1 and asked != ["a slot", "--resume"]:
         raise UsageError(f"{asked[0]} and {asked[1]} exclude each other", "boxcheck riser --help")
     for name, words in (("--riser", options.risers), ("--supply", options.supplies)):

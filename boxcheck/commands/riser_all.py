@@ -41,10 +41,13 @@ def rank_all(options: Options, box: Box) -> int:
     if options.sysroot is not None:
         looks = looks_in(seats, box.facts, box.want)
     else:
-        folder = box.folder()
-        box.restore_pending(folder)
-        live = box.live(seats, folder)
         with whole_box():
+            folder = box.folder()
+            if left := box.restore_pending(folder):
+                print(f"error: the links below {', '.join(sorted(left))} are not as they were, so nothing was ranked",
+                      file=sys.stderr)
+                return int(ExitCode.LOST)
+            live = box.live(seats, folder)
             looks = live.measure("", options.seconds, Conditions(neighbours="loaded"), everyone=True)
     ranked = rank(looks)
     stream = sys.stderr if options.json == "-" else sys.stdout
@@ -75,7 +78,11 @@ def _folder() -> str:
 
 def list_all(options: Options) -> int:
     """Experiments of this user, the newest first."""
-    every = tuple(notebook.every(_folder()))
+    folder = _folder()
+    every = tuple(notebook.every(folder))
+    for one in notebook.entries(folder):
+        if isinstance(one, UsageError):
+            print(f"not read: {one}", file=sys.stderr)
     if options.json:
         write_output(options.json, list_json(every))
         return 0
@@ -92,9 +99,12 @@ def list_all(options: Options) -> int:
 def close_one(options: Options) -> int:
     """Ends an experiment that goes on, without a verdict."""
     folder = _folder()
-    found = notebook.find(folder, options.resume) if options.resume else notebook.open_one(folder, options.slot)
+    found = notebook.find(folder, options.resume) if options.resume else notebook.open_one(
+        folder, "", options.slot)
     if found is None or found.closed:
         raise UsageError("no such experiment goes on", "boxcheck riser --list names them")
     notebook.save(folder, msgspec.structs.replace(found, closed="ended without a verdict, by --close"))
-    print(f"experiment {found.notebook.id} is over; boxcheck riser {found.notebook.slot} begins a new one")
+    stream = sys.stderr if options.json == "-" else sys.stdout
+    print(plain_line(f"experiment {found.notebook.id} is over; boxcheck riser {found.notebook.slot} begins a new one"),
+          file=stream)
     return 0

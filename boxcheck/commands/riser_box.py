@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -93,7 +94,8 @@ class Box:
 
     def say(self, text: str) -> None:
         if not self.options.quiet:
-            print("\n".join(wrapped(text, 100, "", "  ")), file=sys.stderr, flush=True)
+            columns = min(100, shutil.get_terminal_size((100, 24)).columns)
+            print("\n".join(wrapped(text, columns, "", "  ")), file=sys.stderr, flush=True)
 
     def restore_pending(self, folder: str) -> frozenset[str]:
         """Links that an earlier start left changed are put back before anything else. Told also with --quiet. Gives the

@@ -84,7 +84,7 @@ def report(
         watched = stored_watch(reader, judged) if run.info.kind == "watch" else None
     if options.strict:
         judged = msgspec.structs.replace(judged, verdict=strictly(judged.verdict))
-    stream = sys.stderr if "-" in (options.json, options.jsonl) else sys.stdout
+    stream = sys.stderr if "-" in (options.json, options.jsonl, options.ocptv) else sys.stdout
     if options.json != "-" or stream.isatty() or options.verbose:
         style = style_for(options, stream)
         stream.write(stress_text(judged, style, __version__) if watched is None else watch_text(

@@ -18,8 +18,8 @@ from boxcheck.usage import UsageError
 
 if TYPE_CHECKING:
     from boxcheck.commands.burn import Options
+    from boxcheck.commands.telling import Telling
     from boxcheck.profile import Profile
-    from boxcheck.report.lines import Lines
     from boxcheck.tui.base import BoxcheckBase, Look, Means
     from boxcheck.tui.feed import Feed
 
@@ -60,12 +60,12 @@ def at_terminal() -> bool:
 
 
 def wants_screen(options: Asked) -> bool:
-    if options.no_tui or options.quiet or "-" in (options.json, options.jsonl):
+    if options.no_tui or options.quiet or "-" in (options.json, options.jsonl, getattr(options, "ocptv", None)):
         return False
     return at_terminal()
 
 
-def show_run(path: str, options: Options, lines: Lines, speed: float | None = None) -> int:
+def show_run(path: str, options: Options, lines: Telling, speed: float | None = None) -> int:
     """A run on the whole screen, then its account where it is over. `speed`: it is played again so fast."""
     from boxcheck.commands.follow import follow_run
     from boxcheck.commands.runs import id_of, report
@@ -109,7 +109,7 @@ def show(path: str, options: Asked, speed: float | None = None) -> bool:
 
     feed = Later(path, _feed if speed is None else lambda place: _played(place, speed))
     app = BoxcheckApp(
-        feed, opens=_feed, means=_means("--no-wake"), look=_look(options), stop=tell_to_stop if speed is None else None)
+        feed, opens=_feed, means=_means("--no-wake"), look=_look(options), stop=tell_to_stop)
     return _run(app, options)[1]
 
 
@@ -229,21 +229,20 @@ def _played(path: str, speed: float) -> Feed:
 
 
 @contextmanager
-def _writing(path: str, options: Options, lines: Lines) -> Iterator[Any]:
-    """`--jsonl FILE` while the screen is shown: written in a thread, as it happens, until the screen is left. Gives
-    what writes the end."""
+def _writing(path: str, options: Options, lines: Telling) -> Iterator[Any]:
+    """`--jsonl FILE` and `--ocptv FILE` while the screen is shown: written in a thread, as it happens, until the screen
+    is left. Gives what writes the end."""
     from boxcheck.engine.detach import Progress, follow
-    from boxcheck.engine.stream import Stream
     from boxcheck.store.errors import StoreError
     from boxcheck.store.reader import RunReader
 
-    left, stream = threading.Event(), Stream(options.strict)
+    left = threading.Event()
 
     class Left(Exception):
         pass
 
     def look(reader: RunReader, progress: Progress) -> None:
-        lines.write(list(stream.look(reader, progress.run, progress.phases, progress.news)))
+        lines.look(reader, progress)
 
     def sleep(seconds: float) -> None:
         if left.wait(seconds):
@@ -252,7 +251,7 @@ def _writing(path: str, options: Options, lines: Lines) -> Iterator[Any]:
     def write() -> None:
         with suppress(Left, StoreError, OSError):
             for _ in follow(path, 1.0, sleep=sleep, look=look):
-                pass
+                lines.write()
 
     if not lines.wanted:
         with lines:
@@ -264,7 +263,7 @@ def _writing(path: str, options: Options, lines: Lines) -> Iterator[Any]:
 
         def end(run: Any, verdict: Any, history: Any) -> None:
             thread.join(10.0)
-            lines.write(stream.end(run, verdict, history))
+            lines.end(run, verdict, history)
 
         try:
             yield end

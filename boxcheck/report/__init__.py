@@ -66,7 +66,11 @@ def write_reports(account: Account, options: Options) -> None:
         from boxcheck.report.ocptv import ocptv_lines
 
         write_output(options.ocptv, "\n".join(ocptv_lines(account)))
-    taken = "-" in (options.json, options.jsonl, options.junit, options.ocptv)
+    if options.openmetrics:
+        from boxcheck.report.openmetrics import account_openmetrics
+
+        write_output(options.openmetrics, account_openmetrics(account))
+    taken = "-" in (options.json, options.jsonl, options.junit, options.ocptv, options.openmetrics)
     stream = sys.stderr if taken else sys.stdout
     if taken and not stream.isatty() and not options.verbose:
         return  # data was asked for and nobody watches

@@ -17,9 +17,9 @@ from boxcheck.usage import UsageError
 class Lines:
     """A context manager. BrokenPipeError when the reader has gone; UsageError where the file cannot be made."""
 
-    def __init__(self, place: str | None) -> None:
-        """None: every line goes nowhere."""
-        self._place = place
+    def __init__(self, place: str | None, again: str = "boxcheck attach RUN --jsonl FILE") -> None:
+        """None: every line goes nowhere. `again`: what writes all of it once more."""
+        self._place, self._again = place, again
         self._file: TextIO | None = None
         if place == "-":
             self._file = sys.stdout
@@ -49,7 +49,7 @@ class Lines:
             where = "standard output" if self._place == "-" else self._place
             print(
                 f"error: {where}: {os.strerror(error.errno or 0).lower()}\nhelp: nothing more is written there; the run"
-                " goes on, and boxcheck attach RUN --jsonl FILE writes all of it once more",
+                f" goes on, and {self._again} writes all of it once more",
                 file=sys.stderr, flush=True)
             self._close()
 

@@ -107,18 +107,19 @@ def _decides(finding: Finding) -> bool:
 
 
 def _step(
-    id: str, check: str, findings: list[Finding], ids: dict[tuple[str, str], str], strict: bool,
+    step: str, check: str, findings: list[Finding], ids: dict[tuple[str, str], str], strict: bool,
 ) -> Iterator[dict[str, Any]]:
+    """A check as a step. Parts that have no id in `ids` are named in the messages alone."""
     def artifact(**content: Any) -> dict[str, Any]:
-        return {"testStepArtifact": {"testStepId": id, **content}}
+        return {"testStepArtifact": {"testStepId": step, **content}}
 
     yield artifact(testStepStart={"name": check})
     for finding in findings:
-        hardware = ids[_part(finding.subject)]
+        hardware = {"hardwareInfoId": id} if (id := ids.get(_part(finding.subject))) is not None else {}
         if finding.measured is not None:
             measurement: dict[str, Any] = {
                 "name": check, "value": finding.measured.value, "unit": finding.measured.unit,
-                "hardwareInfoId": hardware, "validators": _validators(finding.limit, finding.measured.unit),
+                **hardware, "validators": _validators(finding.limit, finding.measured.unit),
             }
             yield artifact(measurement=measurement)
         if finding.outcome is Outcome.SKIP:
@@ -134,7 +135,7 @@ def _step(
             yield artifact(diagnosis={
                 "verdict": f"{check.replace('.', '-')}-{_VERDICTS[finding.outcome]}",
                 "type": "FAIL" if fails else _TYPES[finding.outcome],
-                "message": finding.says, "hardwareInfoId": hardware,
+                "message": finding.says, **hardware,
             })
         yield artifact(extension={"name": "boxcheck", "content": {
             "outcome": finding.outcome.value, "blocker": finding.blocker, "problem": finding.problem,

@@ -18,13 +18,14 @@ from boxcheck.riser.advice import percent
 from boxcheck.riser.evidence import NO_RISER, Boot, Conditions, Look, Notebook, Place, Step, Suspect, Way
 from boxcheck.riser.measuring.bounds import (
     BITS_A_TERABYTE,
+    TOWARD,
     Call,
     call_link,
     call_way,
     direction_of,
     number,
-    pooled,
     size,
+    terabytes,
 )
 from boxcheck.riser.measuring.rank import Ranked, table
 from boxcheck.riser.parts import short_card
@@ -33,7 +34,7 @@ from boxcheck.stress.link_rates import rate_of
 OUTCOMES: dict[Call, Outcome] = {
     "failing": Outcome.FAIL, "marginal": Outcome.MARGINAL, "bounded": Outcome.PASS, "unread": Outcome.UNKNOWN}
 WORDS: dict[Call, str] = {
-    "failing": "FAILING", "marginal": "marginal", "bounded": "no errors", "unread": "unread"}
+    "failing": "FAILING", "marginal": "marginal", "bounded": "bounded", "unread": "unread"}
 BAR = 10
 HEADS = ("boot", "slot", "riser", "card", "link", "copied", "to card", "from card", "")
 """Errors per terabyte of payload, each direction by itself."""
@@ -84,7 +85,8 @@ def _table(notebook: Notebook, style: Style) -> Iterator[str]:
         first = True
         for place in _interesting(boot, notebook):
             look = as_used(boot, place.slot)
-            rows.append((str(index) if first else "", place.slot, place.riser or "-", short_card(place.card),
+            rows.append((str(index) if first else "", _brief(place.slot), _brief(place.riser or "-"),
+                         _brief(short_card(place.card)),
                          *_cells(look)))
             calls.append(call_link(look).call if look is not None and look.ways else None)
             first = False
@@ -111,6 +113,14 @@ def _table(notebook: Notebook, style: Style) -> Iterator[str]:
         yield text
 
 
+LABEL_COLUMNS = 12
+
+
+def _brief(label: str) -> str:
+    """A label that fits its column; a long one loses its middle, so that its ends still tell it."""
+    return label if len(label) <= LABEL_COLUMNS else f"{label[:5]}…{label[-6:]}"
+
+
 def _cells(look: Look | None) -> tuple[str, str, str, str, str]:
     if look is None:
         return "not looked at", "-", "-", "-", ""
@@ -133,7 +143,9 @@ def _per_terabyte(way: Way | None) -> str:
         least = ">= " if way.at_least or way.unread else ""
         return f"{least}{number(way.errors / (way.bits / BITS_A_TERABYTE))}"
     rate = rate_of(direction_of(way))
-    return "unread" if rate is None or rate.at_most is None else f"< {number(rate.at_most * BITS_A_TERABYTE)}"
+    if rate is None or rate.at_most is None:
+        return "unread"
+    return f"< {number(rate.at_most * BITS_A_TERABYTE, 'up')}"
 
 
 def as_used(boot: Boot, slot: str) -> Look | None:
@@ -189,20 +201,11 @@ def _said(call: Call, says: str, style: Style) -> Iterator[str]:
 
 
 def _told(look: Look, style: Style) -> Iterator[str]:
-    """One line for a look under other conditions than those of use."""
-    ways = [way for way in look.ways]
-    if not ways:
+    """A look under other conditions than those of use, each direction with its bound."""
+    if not look.ways:
         return
-    called = call_link(look)
-    both = pooled(ways)
-    assert both is not None
-    says = f"{conditions_words(look.conditions)}: "
-    errors = sum(way.errors for way in ways)
-    bits = sum(way.bits for way in ways if way.unread is None)
-    says += f"{errors} errors in {size(bits)}" if bits else f"{errors} errors, no payload"
-    if any(way.unread for way in ways):
-        says += ", one direction unread"
-    yield from _said(called.call, says, style)
+    says = "; ".join(f"{TOWARD[way.toward]} {terabytes(way)}" for way in look.ways)
+    yield from _said(call_link(look).call, f"{conditions_words(look.conditions)}: {says}", style)
 
 
 def conditions_words(held: Conditions) -> str:
@@ -234,10 +237,14 @@ def _left(left: Sequence[Tried], style: Style) -> Iterator[str]:
 PARTS = {"slot": "slot", "riser": "riser", "card": "card", "seat": "contacts of", "supply": "supply",
          "setting": "setting"}
 LEAST_SHOWN = 0.02
+WORTH = 0.1
+"""A capture of a box that may well have nothing wrong asks nobody to power off."""
 
 
 def suspect_name(suspect: Suspect) -> str:
     name = short_card(suspect.name) if suspect.kind == "card" else suspect.name
+    if name.startswith("the "):
+        return name
     if suspect.kind == "riser" and name.startswith("riser "):
         return name
     return f"{PARTS[suspect.kind]} {name}"
@@ -281,9 +288,14 @@ def _closing(account: RiserAccount, style: Style) -> Iterator[str]:
         # What speaks for it stands above.
         says = weighed.says if weighed.verdict != "found" else weighed.says.partition(". ")[0] + "."
         yield from (style.bold(line) for line in wrapped(says[0].upper() + says[1:], style))
-    if account.state in ("waiting", "not-yet") and step is not None:
+    if step is not None and (account.state == "waiting" or (account.of_capture and weighed.healthy < WORTH)):
         yield ""
         yield from _next(step, account, style)
+    if account.of_capture:
+        yield from wrap(f"boxcheck riser {account.stored.notebook.slot}   on that machine counts errors and goes on",
+                        style, "Next  ", "      ")
+    if style.quiet:
+        return
     for card in account.tape:
         yield ""
         yield style.bold("Tape this to the part")
@@ -293,7 +305,7 @@ def _closing(account: RiserAccount, style: Style) -> Iterator[str]:
         yield style.bold("What helps, cheapest first")
         for one in account.advice:
             yield from wrap(f"{one.says}{f' [{one.source}]' if one.source else ''}", style, "  - ", "    ")
-    if account.command and not (account.state in ("waiting", "not-yet") and step is not None):
+    if account.command and not (account.state == "waiting" and step is not None):
         yield ""
         yield from wrap(runnable(account.command), style, "Go on with  ", "            ")
     if account.path:
@@ -304,12 +316,11 @@ def _next(step: Step, account: RiserAccount, style: Style) -> Iterator[str]:
     from boxcheck.riser.motions import step_words
 
     yield from wrap(step_words(step, account.stored.notebook), style, "Do now   ", "         ")
-    if step.why:
+    if step.why and not style.quiet:
         yield from wrap(step.why, style, "Why      ", "         ")
-    then = f"on that machine: boxcheck riser {account.stored.notebook.slot}" if account.of_capture else runnable(
-        account.command)
-    yield from wrap(then, style, "Then     ", "         ")
-    if step.expect:
+    if not account.of_capture:
+        yield from wrap(runnable(account.command), style, "Then     ", "         ")
+    if step.expect and not style.quiet:
         yield ""
         width = min(34, max(len(outcome) for outcome in step.expect) + 3)
         for outcome, meaning in step.expect.items():

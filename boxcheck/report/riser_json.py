@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from boxcheck.riser.absent import Shown
 from boxcheck.riser.account import RiserAccount, State, Tried
 from boxcheck.riser.advice import Advice
 from boxcheck.riser.evidence import Look, Notebook, Step, Suspect
@@ -54,6 +55,10 @@ class RiserDocument(msgspec.Struct, frozen=True, kw_only=True):
     tried: tuple[Tried, ...]
     advice: tuple[Advice, ...]
     tape: tuple[str, ...]
+    absent: tuple[Shown, ...]
+    """What the slot shows where no card answers in it."""
+    eye: tuple[str, ...]
+    of_capture: bool
     complaints: tuple[str, ...]
     command: str
     path: str
@@ -96,7 +101,8 @@ def riser_json(account: RiserAccount) -> str:
         box=account.stored.box, state=account.state, closed=account.stored.closed, experiment=book,
         suspects=weighed.suspects, accused=weighed.accused, healthy=weighed.healthy, verdict=weighed.verdict,
         says=weighed.says, next=weighed.next, tried=account.tried, advice=account.advice, tape=account.tape,
-        complaints=account.complaints, command=account.command, path=account.path, calls=tuple(
+        absent=account.absent, eye=account.eye, of_capture=account.of_capture, complaints=account.complaints,
+        command=account.command, path=account.path, calls=tuple(
             CalledLook(
                 slot=look.slot, boot=boot.id, look=look, call=call_link(look),
                 ways=tuple(call_way(way) for way in look.ways), showing=tuple(showing(way) for way in look.ways))

@@ -23,8 +23,9 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     """How it can be made, where it was not."""
 
 
-State = Literal["found", "healthy", "waiting", "not-yet", "exhausted", "interrupted"]
-"""`waiting`: the next step needs hands and a power cycle. The others as the verdict of `Weighed`."""
+State = Literal["found", "healthy", "waiting", "exhausted", "capture"]
+"""`waiting`: the next step needs hands and a power cycle. `capture`: nothing can be told apart from a capture alone.
+The others as the verdict of `Weighed`."""
 
 
 class RiserAccount(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from boxcheck.riser.evidence import NO_RISER, Boot, Look, Notebook, PartKind, Suspect, Way, Weighed
-from boxcheck.riser.measuring.bounds import BITS_A_TERABYTE, number
+from boxcheck.riser.measuring.bounds import BITS_A_TERABYTE, call_link, number, size
 
 BUDGET = {
     16.0: ("16 GT/s allows 28 dB of loss from chip to chip, and 12 inches of board take 15.6 of them",
@@ -98,7 +98,7 @@ def _stopgap(notebook: Notebook) -> Iterator[Advice]:
     """A lower speed, where the experiment has shown that it is clean, with what it costs as it was measured."""
     for look in _looks(notebook):
         forced = look.conditions.speed_gts
-        if look.slot != notebook.slot or forced is None or any(way.errors or way.unread for way in look.ways):
+        if look.slot != notebook.slot or forced is None or call_link(look).call != "bounded":
             continue
         full = [other for other in _looks(notebook) if other.slot == look.slot and other.conditions.speed_gts is None]
         cost = _cost(look, full)
@@ -161,10 +161,16 @@ def _where(suspect: Suspect, boot: Boot) -> Iterator[str]:
             continue
         worst = max((rate for look in boot.looks if look.slot == place.slot and look.conditions.speed_gts is None
                      for way in look.ways if (rate := _rate(way)) is not None), default=None)
-        if worst is not None:
+        if worst:
             yield f"{number(worst)} errors per TB in {place.slot}"
+        elif worst is not None:
+            yield f"no error counted in {place.slot}, in {size(_bits(boot, place.slot))}"
         elif any(look.slot == place.slot and look.active is False for look in boot.looks):
             yield f"no link in {place.slot}"
+
+
+def _bits(boot: Boot, slot: str) -> float:
+    return sum(way.bits for look in boot.looks if look.slot == slot for way in look.ways if way.unread is None)
 
 
 def _rate(way: Way) -> float | None:

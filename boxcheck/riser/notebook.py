@@ -14,10 +14,13 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from boxcheck.engine.box import same_box
 from boxcheck.riser.evidence import Notebook
 from boxcheck.usage import UsageError
 
 SCHEMA = "boxcheck.notebook/1"
+LATEST = 253_402_300_799.0
+"""The year 9999: what a date can hold."""
 LIMIT_BYTES = 16 << 20
 LISTED = "boxcheck riser --list names them"
 NAME = re.compile(r"r-\d{8}-\d{1,4}")
@@ -66,7 +69,7 @@ def save(folder: str, stored: Stored) -> str:
         with contextlib.suppress(OSError):
             os.unlink(part)
         raise UsageError(
-            f"{path}: {os.strerror(error.errno or 0).lower()}: the notebook was not written, so nothing was begun",
+            f"{path}: {os.strerror(error.errno or 0).lower()}: the notebook was not written; the entry before stands",
             "make room there, or set XDG_STATE_HOME to a directory that can be written") from None
     return path
 
@@ -84,9 +87,30 @@ def load(path: str) -> Stored:
         found = msgspec.json.decode(data, type=Stored)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path}: no notebook: {error}", LISTED) from None
+    book = found.notebook
+    if not NAME.fullmatch(book.id) or not _is_sound(found):
+        raise UsageError(f"{path}: a notebook that was damaged", LISTED)
     if found.schema != SCHEMA:
         raise UsageError(f"{path}: of another version of boxcheck ({found.schema[:40]!r})", "use that version")
     return found
+
+
+def _is_sound(stored: Stored) -> bool:
+    """Whether its numbers are such as boxcheck writes: a damaged file must not break what works on it."""
+    book = stored.notebook
+    if not book.boots or not 0 <= book.started < LATEST:
+        return False
+    looks = [look for boot in book.boots for look in boot.looks]
+    numbers = [value for look in looks for value in (look.width, look.full_width) if value is not None]
+    speeds = [value for look in looks for value in (look.speed_gts, look.full_speed_gts, look.conditions.speed_gts)
+              if value is not None]
+    ways = [way for look in looks for way in look.ways]
+    counts = [count for way in ways for count in (*way.received.values(), *way.unanswered.values())]
+    bits = [value for way in ways for value in (way.bits, way.most_bits, way.seconds) if value is not None]
+    return (
+        all(0 <= number <= 64 for number in numbers) and all(0 < speed <= 256 for speed in speeds)
+        and all(0 <= count < 2**63 for count in counts) and all(0 <= value < 1e30 for value in bits)
+        and all(0 <= boot.started < LATEST for boot in book.boots))
 
 
 def find(folder: str, name: str) -> Stored:
@@ -95,15 +119,27 @@ def find(folder: str, name: str) -> Stored:
         return load(name)
     if not NAME.fullmatch(name):
         raise UsageError(f"no experiment is called {name!r}", LISTED)
-    return load(os.path.join(folder, f"{name}.json"))
+    found = load(os.path.join(folder, f"{name}.json"))
+    if found.notebook.id != name:
+        raise UsageError(f"{name}: the file holds another experiment, {found.notebook.id}", LISTED)
+    return found
 
 
 def every(folder: str) -> Iterator[Stored]:
     """All that can be read, the newest first."""
+    for one in entries(folder):
+        if isinstance(one, Stored):
+            yield one
+
+
+def entries(folder: str) -> Iterator[Stored | UsageError]:
+    """All of them, the newest first; in place of one that cannot be read, why."""
     names = [name for name in os.listdir(folder) if name.endswith(".json") and NAME.fullmatch(name[:-5])]
     for name in sorted(names, key=_age, reverse=True):
-        with contextlib.suppress(UsageError):
+        try:
             yield load(os.path.join(folder, name))
+        except UsageError as error:
+            yield error
 
 
 def _age(name: str) -> tuple[str, int]:
@@ -111,7 +147,12 @@ def _age(name: str) -> tuple[str, int]:
     return day, int(number)
 
 
-def open_one(folder: str, slot: str | None = None) -> Stored | None:
-    """The newest that goes on, of this slot where one is named."""
-    return next((one for one in every(folder)
-                 if not one.closed and (slot is None or one.notebook.slot == slot)), None)
+def open_one(folder: str, box: str, slot: str | None = None) -> Stored | None:
+    """The newest of this box that goes on, of this slot where one is named. UsageError where a newer one cannot be
+    read: it may be the one that is meant."""
+    for one in entries(folder):
+        if isinstance(one, UsageError):
+            raise UsageError(f"{one}, and it is newer than the others", "move it away, or name one: --list")
+        if not one.closed and same_box(one.box, box) is not False and (slot is None or one.notebook.slot == slot):
+            return one
+    return None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import xml.etree.ElementTree as ElementTree
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -18,9 +16,9 @@ from boxcheck.report.junit import junit_xml
 from boxcheck.report.ocptv import ocptv_lines
 from boxcheck.report.text import plain
 from tests.boxes import build
+from tests.report.ocp import broken_rules
+from tests.report.outside import ocp_validator
 from tests.report.schemas import NAMES, published, strict
-
-OCP_SCHEMAS = os.environ.get("BOXCHECK_OCP_SCHEMAS", "")
 
 
 @pytest.fixture(scope="module", params=["wopr-7x4090+riser-x8", "tinybox-red", "laptop", "wopr-7x4090+not-root"])
@@ -119,14 +117,11 @@ def test_ocptv_lines_are_numbered_and_closed(account: Account) -> None:
     assert len(set(started)) == len(started)
 
 
-@pytest.mark.skipif(not OCP_SCHEMAS, reason="set BOXCHECK_OCP_SCHEMAS to json_spec/output of ocp-diag-core")
 def test_ocptv_validates_against_ocps_own_schema(account: Account) -> None:
-    from referencing import Registry, Resource
-
-    schemas = [json.loads(path.read_text()) for path in Path(OCP_SCHEMAS).glob("*.json")]
-    registry: Registry[Any] = Registry().with_resources(
-        (schema["$id"], Resource.from_contents(schema)) for schema in schemas)
-    root = next(schema for schema in schemas if schema["$id"].endswith("/output"))
-    validator = jsonschema.Draft202012Validator(root, registry=registry)
+    validator = ocp_validator()
     for line in ocptv_lines(account):
         validator.validate(json.loads(line))
+
+
+def test_ocptv_keeps_the_rules_of_a_whole_run(account: Account) -> None:
+    assert broken_rules([json.loads(line) for line in ocptv_lines(account)]) == []

@@ -100,7 +100,7 @@ def test_a_box_that_was_not_powered_off_is_not_measured_as_if_it_was(bench: Benc
     bench.run()
     before = bench.kept()
     assert bench.resume() == 75
-    assert "was not powered off since this was asked" in capsys.readouterr().out
+    assert "was not powered off since this was asked" in capsys.readouterr().err
     assert bench.kept() == before
     assert bench.resume(again=True) == 75
     after = bench.kept().notebook
@@ -155,8 +155,8 @@ def test_a_link_that_could_not_be_put_back_ends_with_5_and_says_so(
         yield
 
     monkeypatch.setattr(riser_experiment, "experiments", broken)
-    assert bench.run(quiet=False) == 5
-    assert "the link of PCIE3 is down; shut down, and start again" in " ".join(capsys.readouterr().out.split())
+    assert bench.run() == 5
+    assert "! the link of PCIE3 is down; shut down, and start again" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_link_that_an_earlier_start_left_changed_is_not_measured(bench: Bench) -> None:
@@ -168,9 +168,60 @@ def test_a_link_that_an_earlier_start_left_changed_is_not_measured(bench: Bench)
 
 def test_an_experiment_of_another_box_is_refused(bench: Bench) -> None:
     bench.run()
+    id = bench.kept().notebook.id
     bench.box.name = "W-0008"
     with pytest.raises(UsageError, match="is of the box W-0007"):
+        bench.run(slot=None, resume=id)
+    with pytest.raises(UsageError, match="no experiment goes on here"):
         bench.resume()
+
+
+def test_one_that_a_user_began_goes_on_as_root(bench: Bench) -> None:
+    """An ordinary user does not see the board's serial number."""
+    bench.box.name = "wopr"
+    bench.run()
+    bench.box.name, bench.boot = "BX01 (wopr)", "boot-2"
+    assert bench.resume() in (1, 75)
+    assert len(bench.kept().notebook.boots) == 2
+
+
+def test_a_port_that_is_gone_is_a_link_that_is_not_there(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.run()
+    whole = bench.box.seats
+    monkeypatch.setattr(bench.box, "seats", lambda also=None: tuple(one for one in whole() if one.slot != "PCIE3"))
+    bench.boot = "boot-2"
+    assert bench.resume() in (1, 75)
+    assert bench.kept().notebook.boots[-1].looks[-1].active is False
+
+
+def test_a_verdict_that_cannot_be_kept_is_told(
+        bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from boxcheck.riser import notebook
+
+    real, calls = notebook.save, 0
+
+    def full(folder: str, stored: Stored) -> str:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise UsageError("no space left on device", "make room")
+        return real(folder, stored)
+
+    monkeypatch.setattr(notebook, "save", full)
+    assert bench.run() == 3
+    told = capsys.readouterr()
+    assert "Do now" in told.out
+    assert "no space left on device" in told.err
+
+
+def test_what_cannot_be_moved_is_named_as_it_is_shown(bench: Bench) -> None:
+    bench.run()
+    card = bench.kept().notebook.boots[0].places[2].card
+    assert card is not None
+    bench.resume(again=True, cannot=(card[-4:],))
+    assert bench.kept().notebook.cannot == (card,)
+    with pytest.raises(UsageError, match="is no kind of step"):
+        bench.resume(again=True, cannot=("swop",))
 
 
 def test_the_same_slot_goes_on_with_its_experiment(bench: Bench) -> None:
@@ -193,6 +244,7 @@ def test_json_alone_stands_on_standard_output(bench: Bench, capsys: pytest.Captu
     (Options(), "say which link"),
     (Options(slot="PCIE3", every=True), "a slot and --all exclude each other"),
     (Options(slot="PCIE3", risers=("PCIE3",)), "is no SLOT=LABEL"),
+    (Options(every=True, risers=("PCIE3=R3",)), "belongs to the experiment on one link"),
     (Options(slot="PCIE3", sysroot="x", writes=True), "a capture can be looked at"),
 ])
 def test_words_that_do_not_fit_are_refused_before_anything_is_read(options: Options, says: str) -> None:

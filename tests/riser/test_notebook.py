@@ -33,9 +33,9 @@ def test_the_newest_open_one_of_a_slot_goes_on(tmp_path: Path) -> None:
     first, second, third = stored(tmp_path), stored(tmp_path, "PCIE5"), stored(tmp_path, closed="riser R3 found")
     assert [one.notebook.id for one in every(str(tmp_path))] == [
         one.notebook.id for one in (third, second, first)]
-    assert open_one(str(tmp_path)) == second
-    assert open_one(str(tmp_path), "PCIE3") == first
-    assert open_one(str(tmp_path), "PCIE7") is None
+    assert open_one(str(tmp_path), "W-0007") == second
+    assert open_one(str(tmp_path), "W-0007", "PCIE3") == first
+    assert open_one(str(tmp_path), "W-0007", "PCIE7") is None
 
 
 def test_a_full_disk_keeps_the_entry_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,3 +65,27 @@ def test_names_that_are_none_lead_to_no_file(tmp_path: Path) -> None:
     for name in ("", "..", "r-1", "r-20261121-1 "):
         with pytest.raises(UsageError, match="no experiment is called"):
             find(str(tmp_path), name)
+
+
+def test_a_newer_one_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
+    stored(tmp_path)
+    (tmp_path / "r-20990101-1.json").write_text("{")
+    with pytest.raises(UsageError, match="it is newer than the others"):
+        open_one(str(tmp_path), "W-0007")
+
+
+def test_an_experiment_of_another_box_is_passed_over(tmp_path: Path) -> None:
+    one = stored(tmp_path)
+    assert open_one(str(tmp_path), "W-0008") is None
+    assert open_one(str(tmp_path), "W-0007") == one
+
+
+@pytest.mark.parametrize(("change", "to"), [
+    ('"id": "r-', '"id": "../r-'), ('"started": 1795000000.0', '"started": 1e300'), ('"boots": [', '"boots": [], "spares": [')])
+def test_values_that_boxcheck_never_writes_are_refused(tmp_path: Path, change: str, to: str) -> None:
+    path = tmp_path / f"{stored(tmp_path).notebook.id}.json"
+    text = path.read_text()
+    assert change in text
+    path.write_text(text.replace(change, to, 1))
+    with pytest.raises(UsageError):
+        load(str(path))

@@ -1,0 +1,348 @@
+"""`boxcheck certify`: identity, doctor, burn-in, doctor, disposition, and the folder of the attempt.
+
+The load is a burn-in as `boxcheck burn` makes it (commands/burn.py): it outlives its terminal, and goes on after a
+power cut. What is asked for is kept before it begins, so that `certify --resume` finishes an attempt that was cut off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from boxcheck.judge import ExitCode
+from boxcheck.store.texts import plain_line
+from boxcheck.usage import UsageError
+
+if TYPE_CHECKING:
+    from boxcheck.certify.acceptance import Identity
+    from boxcheck.certify.attempts import Asked
+    from boxcheck.certify.identity import Given, Station
+    from boxcheck.commands.burn import Options as BurnOptions
+    from boxcheck.engine.inspect import Facts
+    from boxcheck.host import Host
+    from boxcheck.profile import Profile
+
+LEVEL = 3
+"""What a profile that says nothing gets: an hour."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    profile: str | None = None
+    force_profile: bool = False
+    level: int | None = None
+    lasting: str | None = None
+    backend: str | None = None
+    inject: str | None = None
+    identity: str | None = None
+    """File."""
+    station_file: str | None = None
+    waivers: str | None = None
+    """File."""
+    serial: str | None = None
+    work_order: str | None = None
+    operator: str | None = None
+    station: str | None = None
+    notes: str | None = None
+    risers: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    dry_run: bool = False
+    resume: bool = False
+    box: str | None = None
+    """With `resume`: serial number of the box."""
+    end: bool = False
+    """With `resume`: the run is not gone on with."""
+    json: str | None = None
+    jsonl: str | None = None
+    strict: bool = False
+    ascii: bool = False
+    color: str = "auto"
+    quiet: bool = False
+    verbose: int = 0
+    no_tui: bool = False
+
+
+def certify(options: Options) -> int:
+    from boxcheck.report.output import refuse_place
+
+    if options.json not in (None, "-"):
+        refuse_place(options.json)
+    if options.json == "-" and options.jsonl == "-":
+        raise UsageError("--json and --jsonl both want standard output", "name a file for one of them")
+    if options.resume:
+        _refuse_beside_resume(options)
+        return _resume(options)
+    if options.box is not None or options.end:
+        raise UsageError("a box is named, and not that its attempt goes on", "boxcheck certify --resume SERIAL")
+    return _begin(options)
+
+
+def _begin(options: Options) -> int:
+    from boxcheck.certify.attempts import Asked
+    from boxcheck.certify.waivers import read_waivers
+    from boxcheck.checks.wording import duration as words
+    from boxcheck.commands.burn import burn
+    from boxcheck.commands.doctor import Options as DoctorOptions
+    from boxcheck.commands.doctor import choose_profile, open_host
+    from boxcheck.commands.runs import id_of, runs_folder
+    from boxcheck.engine.detach import running
+    from boxcheck.engine.inspect import read_facts
+    from boxcheck.engine.plan_profile import refuse_other_box
+    from boxcheck.registry import discover, discover_stress
+
+    discover()
+    discover_stress()
+    station = _station(options.station_file)
+    given = _given(options, station)
+    waivers = () if options.waivers is None else read_waivers(options.waivers)
+    host = open_host(None)
+    facts = read_facts(host)
+    want, certain, why = choose_profile(DoctorOptions(profile=options.profile), facts)
+    if not certain:
+        raise UsageError(f"no profile says what this box must be: {why}", "boxcheck certify --profile NAME|FILE")
+    if options.profile is not None and not options.force_profile:
+        refuse_other_box(want, facts)
+    asked_seconds, planned, shortened = _asked(options, want)
+    if options.dry_run:
+        cut = f"; shortened: {shortened}" if shortened else ""
+        print(f"acceptance by {want.name} r{want.revision}: {planned}{cut}")
+        return burn(_burn_options(options, asked_seconds))
+    if (busy := running(runs_folder())) is not None:
+        raise UsageError(f"a run is going on: {id_of(busy)}", "boxcheck attach follows it")
+    identity = _identify(given, station, want, facts, f"{want.name} r{want.revision}, {planned}")
+    if shortened:
+        print(f"the plan is shortened: {shortened}; the disposition cannot be PASS", file=sys.stderr)
+    asked = Asked(
+        id=str(uuid.uuid4()), identity=identity, attempt=0, began=time.time(),
+        planned=f"{words(asked_seconds)} ({planned})", shortened=shortened, waivers=waivers, strict=options.strict)
+    return _run(options, asked, _burn_options(options, asked_seconds), host)
+
+
+def _run(options: Options, asked: Asked, burning: BurnOptions, host: Host) -> int:
+    """Takes a number, burns in, and makes the folder."""
+    from boxcheck.certify.attempts import forget, reserve, safe_name, write_asked
+    from boxcheck.commands.burn import burn
+    from boxcheck.engine.record import as_user, state_and_owner
+
+    _, uid, gid = state_and_owner(host)
+    root = _root(host)
+    try:
+        with as_user(uid, gid):
+            place, asked = reserve(os.path.join(root, safe_name(asked.identity.serial)), asked)
+    except OSError as error:
+        raise UsageError(f"{plain_line(str(error.filename or root))}: {os.strerror(error.errno or 0).lower()}",
+                         "set XDG_STATE_HOME to a directory that can be written") from None
+    begun: list[Asked] = []
+
+    def began(path: str) -> None:
+        begun.append(msgspec.structs.replace(asked, run=path))
+        with as_user(uid, gid):
+            write_asked(place, begun[-1])
+
+    print(f"box {plain_line(asked.identity.serial)}, attempt {asked.attempt}", file=sys.stderr)
+    try:
+        with _data_apart(options):
+            burn(burning, began)
+    except KeyboardInterrupt:
+        if begun:
+            print("boxcheck certify --resume makes the report when the run is over", file=sys.stderr)
+        raise
+    finally:
+        if not begun:
+            with as_user(uid, gid):
+                forget(place)
+    if not begun:  # no device: burn has said so
+        raise UsageError("nothing was run: there is no device to put load on", "boxcheck doctor says what there is")
+    return _end(place, begun[-1], options, host)
+
+
+def _resume(options: Options) -> int:
+    """Finishes an attempt that was cut off, whose terminal went, or whose folder could not be written."""
+    from boxcheck.certify.attempts import open_attempts
+    from boxcheck.commands.burn import attach, burn
+    from boxcheck.commands.doctor import open_host
+    from boxcheck.registry import discover, discover_stress
+    from boxcheck.store.reader import RunReader
+
+    discover()
+    discover_stress()
+    host = open_host(None)
+    waiting = [one for one in open_attempts(_root(host)) if options.box in (None, one[1].identity.serial)]
+    if not waiting:
+        of = f" of box {plain_line(options.box)}" if options.box else ""
+        raise UsageError(f"no attempt{of} was cut off", "boxcheck certify begins one")
+    place, asked = waiting[0]
+    print(f"box {plain_line(asked.identity.serial)}, attempt {asked.attempt}", file=sys.stderr)
+    if len(waiting) > 1:
+        print(f"{len(waiting) - 1} more were not finished: boxcheck certify --resume SERIAL", file=sys.stderr)
+    with RunReader(asked.run) as reader:
+        state = reader.run().state
+    with _data_apart(options):
+        if state == "running":
+            attach(asked.run, _burn_options(options, None))
+        elif state == "crashed" and not options.end:
+            burn(msgspec.structs.replace(_burn_options(options, None), resume=True, run=asked.run))
+    return _end(place, asked, options, host)
+
+
+def _end(place: str, asked: Asked, options: Options, host: Host) -> int:
+    """The acceptance of a run that is over; word where it is not."""
+    from boxcheck.certify.attempts import attempts_of, earlier_lines, finish
+    from boxcheck.certify.folder import write_folder
+    from boxcheck.certify.machine import marks
+    from boxcheck.certify.run import accept
+    from boxcheck.engine.record import as_user, state_and_owner
+    from boxcheck.report import style_for
+    from boxcheck.report.certified import certified_json, certified_text
+    from boxcheck.report.output import write_output
+    from boxcheck.store.reader import RunReader
+
+    with RunReader(asked.run) as reader:
+        state = reader.run().state
+    if state == "running":
+        print("boxcheck certify --resume makes the report when it is over", file=sys.stderr)
+        return int(ExitCode.INCOMPLETE)
+    if state == "crashed" and not options.end:
+        print("the run was cut off: boxcheck certify --resume goes on with it, --resume --end ends the attempt",
+              file=sys.stderr)
+        return int(ExitCode.INCOMPLETE)
+    _, uid, gid = state_and_owner(host)
+    trusted, machine = _clock_trusted(host), marks()
+    earlier = earlier_lines(attempts_of(os.path.dirname(place)), asked.attempt)
+    # As root where it is: of a run that was cut off, the logs of the boot before are looked up now.
+    made = accept(asked, earlier, now=time.time(), clock_trusted=trusted, machine=machine)
+    told = write_folder(place, asked.run, made.told, made.want, made.verdict_json, uid, gid)
+    with as_user(uid, gid):
+        folder = finish(place)
+    stream = sys.stderr if options.json == "-" else sys.stdout
+    stream.write(f"\n{certified_text(told, folder, style_for(options, stream))}")
+    stream.flush()
+    if options.json:
+        write_output(options.json, certified_json(told, folder))
+    return told.exit_code
+
+
+def _clock_trusted(host: Host) -> bool | None:
+    from boxcheck.engine.inspect import read_facts
+    from boxcheck.probes.clock import Clock
+
+    clock = read_facts(host, {Clock}).of(Clock)
+    return clock.synchronized if isinstance(clock, Clock) and isinstance(clock.synchronized, bool) else None
+
+
+def _root(host: Host) -> str:
+    from boxcheck.engine.record import kept_directory
+
+    try:
+        return kept_directory(host, "certify")
+    except OSError as error:
+        says = f"{error.filename}: {os.strerror(error.errno or 0).lower()}"
+        raise UsageError(says, "set XDG_STATE_HOME to a directory that can be written") from None
+
+
+def _station(path: str | None) -> Station:
+    from boxcheck.certify.identity import read_station
+
+    if path is None:
+        base = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+        usual = os.path.join(base, "boxcheck", "station.toml")
+        path = usual if os.path.lexists(usual) else None
+    return read_station(path)
+
+
+def _given(options: Options, station: Station) -> Given:
+    """What options and the identity file say; options win."""
+    from boxcheck.certify.identity import OWN, Given, option_pairs, read_identity, refuse_unknown
+
+    named = {name: getattr(options, name) for name in OWN if getattr(options, name) is not None}
+    more = option_pairs(options.fields, "--field")
+    given = Given(values={**more, **named}, risers=option_pairs(options.risers, "--riser"))
+    refuse_unknown(given, station, "--field")
+    return given if options.identity is None else given.over(read_identity(options.identity, station))
+
+
+def _identify(given: Given, station: Station, want: Profile, facts: Facts, what: str) -> Identity:
+    """The identity; on a terminal what is not given is asked for, and one key starts."""
+    from boxcheck.certify.identity import RISER, collect, lines_of, serial_of
+    from boxcheck.certify.prompts import Left, Prompts
+    from boxcheck.commands.runs import at_terminal
+
+    slots = {slot.label: slot.riser or "" for slot in want.slots}
+    wanted: Sequence[str] = tuple(slots) if RISER in station.fields and station.field(RISER).ask else ()
+    serial = serial_of(facts)
+    if not at_terminal() or _all_given(given, station):
+        return collect(given, station, serial, slots, None, wanted)
+    prompts = Prompts(sys.stdin.fileno(), sys.stderr)
+    try:
+        identity = collect(given, station, serial, slots, prompts.ask, wanted)
+        for name, text in lines_of(identity):
+            print(f"  {name:<12} {text}", file=sys.stderr)
+        prompts.start(f"{what}: enter starts, q leaves ")
+    except Left:
+        raise UsageError("nothing was started", "boxcheck certify asks again") from None
+    return identity
+
+
+def _all_given(given: Given, station: Station) -> bool:
+    """Whether every field that is needed was given, so that nobody is asked for the others."""
+    return all(given.values.get(name) for name in station.names if station.is_required(name)) and not any(
+        station.is_required(name) and name == "riser" for name in station.fields)
+
+
+def _asked(options: Options, want: Profile) -> tuple[float, str, str]:
+    """How long the load is to last, in seconds and in words, and how that is less than the profile asks for."""
+    from boxcheck.checks.wording import duration as words
+    from boxcheck.engine.plan import LEVEL_SECONDS, duration
+
+    if options.level is not None and options.lasting is not None:
+        raise UsageError("--level and --for exclude each other", "say one of them")
+    required = want.burn.acceptance_seconds or LEVEL_SECONDS[LEVEL]
+    least = min(want.burn.acceptance_least_seconds or required, required)
+    if options.lasting is not None:
+        seconds, name = duration(options.lasting), "--for"
+    elif options.level is not None:
+        seconds, name = LEVEL_SECONDS[options.level], f"level {options.level}"
+    else:
+        seconds = required
+        name = f"profile {want.name}" if want.burn.acceptance_seconds else f"level {LEVEL}"
+    shortened = f"{words(seconds)} instead of {words(least)}" if seconds < least else ""
+    return seconds, name, shortened
+
+
+def _burn_options(options: Options, seconds: float | None) -> BurnOptions:
+    from boxcheck.commands.burn import Options as BurnOptions
+
+    return BurnOptions(
+        profile=options.profile if seconds is not None else None, force_profile=options.force_profile,
+        lasting=None if seconds is None else f"{seconds:g}s", backend=options.backend if seconds is not None else None,
+        inject=options.inject, dry_run=options.dry_run, jsonl=options.jsonl, strict=options.strict, ascii=options.ascii,
+        color=options.color, quiet=options.quiet, verbose=options.verbose,
+        no_tui=options.no_tui or "-" in (options.json, options.jsonl))
+
+
+@contextlib.contextmanager
+def _data_apart(options: Options) -> Iterator[None]:
+    """With `--json -` the account of the run goes to standard error: standard output holds the data alone."""
+    if options.json == "-":
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    else:
+        yield
+
+
+def _refuse_beside_resume(options: Options) -> None:
+    given = {
+        "--profile": options.profile, "--level": options.level, "--for": options.lasting, "--backend": options.backend,
+        "--inject": options.inject, "--identity": options.identity, "--waivers": options.waivers,
+        "--serial": options.serial, "--work-order": options.work_order, "--operator": options.operator,
+        "--station": options.station, "--notes": options.notes, "--riser": options.risers, "--field": options.fields,
+        "--dry-run": options.dry_run, "--force-profile": options.force_profile}
+    for word, value in given.items():
+        if value:
+            raise UsageError(f"--resume and {word} exclude each other", "an attempt that goes on keeps what was told")

@@ -1,0 +1,110 @@
+"""What `boxcheck certify` says at the end: in text, in the manner of text.py, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from boxcheck.certify.acceptance import Acceptance, Disposition, Waiver
+from boxcheck.certify.identity import lines_of
+from boxcheck.model import Outcome
+from boxcheck.report.text import Style, wrap
+from boxcheck.store.texts import plain_line
+
+OUTCOMES: dict[Disposition, Outcome] = {
+    "PASS": Outcome.PASS, "MARGINAL PASS": Outcome.MARGINAL, "FAIL": Outcome.FAIL, "INCOMPLETE": Outcome.UNKNOWN,
+    "ABORTED": Outcome.UNKNOWN}
+NAME_COLUMNS = 11
+_STATES = {
+    "used": "used", "unused": "not used: nothing failed that it is for", "expired": "EXPIRED, not applied",
+    "not-yet-dated": "expiry cannot be judged, not applied"}
+
+
+class Certified(Acceptance, frozen=True, kw_only=True):
+    """`certify --json`: the acceptance as its folder has it, and where that is."""
+
+    folder: str = ""
+
+
+def certified_json(told: Acceptance, folder: str) -> str:
+    fields = {name: getattr(told, name) for name in Acceptance.__struct_fields__}
+    return msgspec.json.format(msgspec.json.encode(Certified(**fields, folder=folder)), indent=1).decode()
+
+
+def schemas() -> dict[str, Any]:
+    """Of the published schema: file name -> schema. acceptance.json has all of it but the folder."""
+    schema = msgspec.json.schema(Certified)
+    return {"acceptance.schema.json": {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}}
+
+
+def certified_text(told: Acceptance, folder: str, style: Style) -> str:
+    """The account of an attempt, ending in a line feed. The last lines are the disposition and what to do next."""
+    lines: list[str] = []
+    if not style.quiet:
+        lines = [*_head(told, style), "", *_rows(told, style), ""]
+    lines += _closing(told, folder, style)
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def word_of(told: Acceptance) -> str:
+    """`PASS with waivers`."""
+    return f"{told.disposition} with waivers" if told.with_waivers else told.disposition
+
+
+def _head(told: Acceptance, style: Style) -> list[str]:
+    parts = (f"boxcheck {told.version}", "certify", f"profile {told.profile} r{told.profile_revision}",
+             f"box {told.identity.serial}", stamp(told.started))
+    first, *rest = wrap(plain_line("   ".join(parts)), style, "", "  ")
+    return [style.bold(first), *rest]
+
+
+def stamp(seconds: float) -> str:
+    """UTC; a word where no calendar has it."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return "at no time"
+
+
+def _rows(told: Acceptance, style: Style) -> Iterator[str]:
+    for name, text in lines_of(told.identity):
+        yield from _row(name, text, style)
+    yield from _row("attempt", f"{told.attempt} of {told.attempts}", style)
+    for line in told.earlier:
+        yield from _row("", line, style)
+    if told.planned:
+        yield from _row("load", f"{told.planned}{f'; SHORTENED: {told.shortened}' if told.shortened else ''}", style)
+    if told.clock_trusted is False:
+        yield from _row("clock", "not synchronised: its times are what the box believes", style)
+    for waiver in told.waivers:
+        yield from _row("waiver", waiver_line(waiver), style)
+    for line in told.left_out:
+        yield from _row("not made", line, style)
+
+
+def waiver_line(waiver: Waiver) -> str:
+    """One waiver in words, its state first."""
+    where = f" at {waiver.where}" if waiver.where else ""
+    return plain_line(
+        f"{_STATES[waiver.state]}: {waiver.check}{where}, by {waiver.who} until {waiver.until}: {waiver.why}")
+
+
+def _row(name: str, text: str, style: Style) -> list[str]:
+    head = f" {plain_line(name)[:NAME_COLUMNS - 1]:<{NAME_COLUMNS}}"
+    return wrap(plain_line(text), style, head, " " * len(head))
+
+
+def _closing(told: Acceptance, folder: str, style: Style) -> Iterator[str]:
+    word = word_of(told)
+    first, *rest = wrap(plain_line(f"{word}   {told.reason}"), style, "", "  ")
+    yield first.replace(word, style.word(OUTCOMES[told.disposition], word), 1)
+    yield from rest
+    if told.disposition in ("PASS", "MARGINAL PASS"):
+        yield from wrap(
+            "A pass applies to these checks on this day; it is not a general statement about the machine.", style)
+    sign = f"boxcheck report sign {plain_line(folder)}  (at the station, not on this box)"
+    yield from wrap(sign, style, "next   ", "       ")
+    yield from wrap(plain_line(folder), style, "saved  ", "       ")

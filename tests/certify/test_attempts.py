@@ -1,0 +1,211 @@
+"""Attempts are numbered, kept, and whole or not there; their folder is made of the store of a run."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from boxcheck.certify import folder as folder_module
+from boxcheck.certify.acceptance import Identity
+from boxcheck.certify.attempts import (
+    Asked,
+    attempts_of,
+    earlier_lines,
+    finish,
+    forget,
+    open_attempts,
+    read_asked,
+    reserve,
+    safe_name,
+    write_asked,
+)
+from boxcheck.certify.folder import profile_toml, write_folder
+from boxcheck.certify.run import Made, accept
+from boxcheck.engine.record import as_user
+from boxcheck.profile import load_profile
+from boxcheck.report.certified import certified_json, certified_text
+from boxcheck.report.text import Style
+from boxcheck.usage import UsageError
+from tests.certify.attempt import acceptance
+from tests.report.stored import stored
+
+HOSTILE = "<img src=x onerror=alert(1)>\u202e\x1b[2J=cmd()"
+
+
+def asked(serial: str = "W-1", **more: Any) -> Asked:
+    return Asked(**{"id": "x", "identity": Identity(serial=serial, serial_from="operator"), "attempt": 0, "began": 1.8e9, **more})
+
+
+def whole(place: str, told: object) -> None:
+    os.mkdir(os.path.join(place, "files"))
+    Path(place, "files", "acceptance.json").write_bytes(msgspec.json.encode(told))
+    finish(place)
+
+
+@pytest.mark.parametrize("serial", ["../../etc", "a/b", "..", ".", "a.b", "W 1", "", "x" * 500, "\u202e", "-rf", "a\0b", "ä"])
+def test_no_serial_number_leaves_the_folder_of_attempts(serial: str) -> None:
+    name = safe_name(serial)
+    assert name == Path(name).name
+    assert name not in (".", "..")
+    assert name.isascii()
+    assert 0 < len(name) < 80
+    assert not name.startswith(("-", "."))
+    assert safe_name(f"{serial}!") != name
+
+
+def test_plain_serial_numbers_stay_and_no_two_become_one() -> None:
+    assert safe_name("W-0007") == "W-0007"
+    assert len({safe_name(one) for one in ("a/b", "a.b", "a-b", "a b", "a\\b")}) == 5
+
+
+def test_numbers_go_up_and_what_came_before_stays_in_sight(tmp_path: Path) -> None:
+    box = str(tmp_path / "certify" / "W-1")
+    place, first = reserve(box, asked())
+    assert (first.attempt, place) == (1, os.path.join(box, "attempt-01.part"))
+    whole(place, acceptance(attempt=1, disposition="FAIL", verdict_string="pcie.link-width PCIE3"))
+    place, second = reserve(box, asked())
+    assert second.attempt == 2
+    earlier = earlier_lines(attempts_of(box), 2)
+    assert earlier == ("1: FAIL pcie.link-width PCIE3 2026-11-28",)
+    whole(place, acceptance(attempt=2, earlier=earlier))
+    # Somebody removes the first, and the last one is damaged: what is known of them stays, and no number comes again.
+    import shutil
+
+    shutil.rmtree(os.path.join(box, "attempt-01"))
+    third, _ = reserve(box, asked())
+    whole(third, acceptance(attempt=3, earlier=earlier_lines(attempts_of(box), 3)))
+    Path(box, "attempt-03", "acceptance.json").write_text("{")
+    _, fourth = reserve(box, asked())
+    assert fourth.attempt == 4
+    assert earlier_lines(attempts_of(box), 4) == (
+        "1: FAIL pcie.link-width PCIE3 2026-11-28", "2: PASS 2026-11-28", "3: cannot be read")
+
+
+def test_an_attempt_that_was_cut_off_keeps_its_number_and_is_found_again(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    place, first = reserve(os.path.join(root, "W-1"), asked())
+    assert open_attempts(root) == [], "its run has not begun"
+    write_asked(place, msgspec.structs.replace(first, run="/x.sqlite"))
+    assert [(where, one.run) for where, one in open_attempts(root)] == [(place, "/x.sqlite")]
+    other, second = reserve(os.path.join(root, "W-1"), asked())
+    assert second.attempt == 2
+    assert earlier_lines(attempts_of(os.path.join(root, "W-1")), 2)[0].startswith("1: not finished 2027-")
+    forget(other)
+    assert read_asked(place) is not None
+    Path(place, "asked.json").write_text("{")
+    assert open_attempts(root) == []
+
+
+def test_a_folder_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
+    place, _ = reserve(str(tmp_path), asked())
+    os.mkdir(os.path.join(place, "files"))
+    os.mkdir(tmp_path / "attempt-01")
+    with pytest.raises(UsageError, match="is there already"):
+        finish(place)
+    assert os.path.isdir(place)
+
+
+def accepted(name: str, **more: Any) -> Made:
+    identity = Identity(serial=HOSTILE, serial_from="operator", operator=HOSTILE, more={"lot": HOSTILE})
+    return accept(asked(run=stored(name), identity=identity, **more), ("1: FAIL x 2026-11-28",), now=4e9,
+                  clock_trusted=None, machine={})
+
+
+@pytest.mark.parametrize(("name", "dispositions"), [
+    ("failed", {"FAIL"}), ("stopped", {"ABORTED", "FAIL"}), ("crashed", {"INCOMPLETE", "FAIL"})])
+def test_what_a_store_holds_decides(name: str, dispositions: set[str]) -> None:
+    made = accepted(name)
+    assert made.told.disposition in dispositions
+    assert made.told.exit_code in (1, 3, 5)
+    assert made.told.run
+
+
+def test_a_folder_is_made_of_a_store_and_hostile_words_stay_words(tmp_path: Path) -> None:
+    made = accepted("failed")
+    place, _ = reserve(str(tmp_path / "W"), asked())
+    told = write_folder(place, stored("failed"), made.told, made.want, made.verdict_json)
+    folder = Path(finish(place))
+    subprocess.run(["sha256sum", "-c", "--quiet", "--strict", "SHA256SUMS"], cwd=folder, check=True)
+    assert not any("boxcheck itself broke" in line for line in told.left_out), told.left_out
+    html = folder / "report.html"
+    if html.exists():
+        assert "<img src" not in html.read_text()
+    tomllib.loads((folder / "profile.toml").read_text())
+    for ascii in (True, False):
+        text = certified_text(told, str(folder), Style(columns=80, ascii=ascii))
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+        assert text.isascii() or not ascii
+        assert max(len(line) for line in text.splitlines() if "/" not in line) <= 80
+        assert "1: FAIL x 2026-11-28" in text
+    assert msgspec.json.decode(certified_json(told, str(folder)))["folder"] == str(folder)
+
+
+def test_a_disk_that_is_full_leaves_nothing_that_looks_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = accepted("failed")
+    place, _ = reserve(str(tmp_path / "W"), asked())
+    put = folder_module._put
+
+    def full(folder: str, name: str, data: bytes) -> None:
+        if name == "verdict.json":
+            raise OSError(errno.ENOSPC, "No space left on device", name)
+        put(folder, name, data)
+
+    monkeypatch.setattr(folder_module, "_put", full)
+    with pytest.raises(UsageError, match=r"could not be written: .*/files: no space left on device"):
+        write_folder(place, stored("failed"), made.told, made.want, made.verdict_json)
+    assert [one.state for one in attempts_of(str(tmp_path / "W"))] == ["open"]
+    assert os.listdir(place) == ["asked.json"]
+    monkeypatch.undo()
+    write_folder(place, stored("failed"), made.told, made.want, made.verdict_json)
+    assert [one.state for one in attempts_of(os.path.dirname(finish(place)))] == ["whole"]
+
+
+def test_a_report_that_breaks_is_left_out_and_said_and_changes_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = accepted("failed")
+    place, _ = reserve(str(tmp_path / "W"), asked())
+
+    def broken(one: Any, *rest: Any) -> None:
+        raise (ImportError(name="fpdf") if one.name == "pdf" else RuntimeError("bad"))
+
+    monkeypatch.setattr(folder_module, "write_form", broken)
+    monkeypatch.setattr(folder_module, "is_made", lambda one: True)
+    told = write_folder(place, stored("failed"), made.told, made.want, made.verdict_json)
+    assert (told.disposition, told.exit_code) == (made.told.disposition, made.told.exit_code)
+    assert "report.pdf: the library fpdf is not installed (pip install 'boxcheck[pdf]')" in told.left_out
+    assert "report.html: boxcheck itself broke: RuntimeError: bad" in told.left_out
+
+
+@pytest.mark.parametrize("name", ["generic", "wopr-7x4090", "tinybox-red", "strix-halo"])
+def test_the_resolved_limits_of_a_profile_are_toml(name: str) -> None:
+    want = load_profile(name)
+    table = tomllib.loads(profile_toml(want))
+    assert (table["name"], table["revision"], table["sha256"]) == (want.name, want.revision, want.sha256)
+    assert {one["name"] for one in table.get("limit", ())} == set(want.limits)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, as under sudo")
+def test_under_sudo_the_folder_belongs_to_whoever_asked() -> None:
+    nobody = 65534
+    with tempfile.TemporaryDirectory(dir="/tmp") as top:
+        os.chmod(top, 0o755)
+        box = os.path.join(top, "W")
+        place, _ = reserve(box, asked())
+        for folder in (box, place):
+            os.chown(folder, nobody, nobody)
+        made = accepted("stopped")
+        write_folder(place, stored("stopped"), made.told, made.want, made.verdict_json, nobody, nobody)
+        with as_user(nobody, nobody):
+            folder = finish(place)
+        assert {os.stat(os.path.join(folder, name)).st_uid for name in os.listdir(folder)} == {nobody}
+        subprocess.run(["sha256sum", "-c", "--quiet", "--strict", "SHA256SUMS"], cwd=folder, check=True)

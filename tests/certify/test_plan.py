@@ -1,0 +1,62 @@
+"""How long an acceptance lasts: by the profile, and what is shorter is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from boxcheck.commands.certify import Options, _asked, certify
+from boxcheck.profile import BurnWanted, Profile, ProfileError, load_profile
+from boxcheck.usage import UsageError
+
+
+def profile(**burn: float) -> Profile:
+    return Profile(name="p", revision=1, title="t", burn=BurnWanted(**burn))
+
+
+@pytest.mark.parametrize(("burn", "options", "seconds", "short"), [
+    ({}, {}, 3600, ""), ({}, {"level": 4}, 28800, ""), ({}, {"level": 2}, 900, "15 min instead of 1 h"),
+    ({"acceptance_seconds": 14400}, {}, 14400, ""), ({"acceptance_seconds": 14400}, {"lasting": "1h"}, 3600, "1 h instead of 4 h"),
+    ({"acceptance_seconds": 14400, "acceptance_least_seconds": 3600}, {"lasting": "1h"}, 3600, ""),
+    ({"acceptance_seconds": 14400, "acceptance_least_seconds": 3600}, {"lasting": "59m"}, 3540, "59 min instead of 1 h"),
+])
+def test_what_is_shorter_than_the_profile_wants_is_said(
+    burn: dict[str, float], options: dict[str, object], seconds: float, short: str,
+) -> None:
+    found = _asked(Options(**options), profile(**burn))  # type: ignore[arg-type]
+    assert (found[0], found[2]) == (seconds, short)
+
+
+TEXT = 'name = "p"\nrevision = 1\ntitle = "t"\n[burn]\n'
+
+
+def test_a_profile_says_how_long(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text(TEXT + 'acceptance = "4h"\nacceptance_least = "90m"\n')
+    burn = load_profile(str(path)).burn
+    assert (burn.acceptance_seconds, burn.acceptance_least_seconds) == (14400, 5400)
+
+
+@pytest.mark.parametrize("lines", [
+    "acceptance = 4", 'acceptance = "4"', 'acceptance = "5s"', 'acceptance = "31d"', 'acceptance_least = "1h"',
+    'acceptance = "1h"\nacceptance_least = "2h"'])
+def test_a_time_that_is_none_is_a_mistake_with_its_line(tmp_path: Path, lines: str) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text(TEXT + lines)
+    with pytest.raises(ProfileError, match=rf"p\.toml:{4 + len(lines.splitlines())}: burn\.acceptance"):
+        load_profile(str(path))
+
+
+@pytest.mark.parametrize("options", [
+    Options(level=1, lasting="1h", profile="generic"), Options(resume=True, operator="A"), Options(end=True), Options(box="W-1"),
+    Options(json="-", jsonl="-"), Options(json="/nowhere/x"), Options(profile="generic", risers=("PCIE3",)),
+    Options(profile="generic", fields=("colour=red",)), Options(profile="generic", waivers="/nowhere/x")])
+def test_options_that_cannot_be_are_refused_before_anything_is_asked(
+    options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    with pytest.raises(UsageError):
+        certify(options)
+    assert not list(tmp_path.rglob("attempt-*"))

@@ -1,0 +1,255 @@
+"""The report of an acceptance: what it must say, and what it must never say."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from boxcheck.certify.acceptance import Acceptance, Identity, Waiver
+from boxcheck.model import Outcome
+from boxcheck.report.acceptance import document_of, document_of_run
+from boxcheck.report.acceptance_read import told_of
+from boxcheck.report.acceptance_told import Told
+from boxcheck.report.document import Document, VerdictWord
+from boxcheck.report.html import html_of, run_html
+from boxcheck.store.errors import StoreError
+from tests.report.pages import check, facts, parsed, table, tables, text_of, words
+from tests.report.scenes import Scene, made
+from tests.tui import runs
+
+SCALE = 0.3
+
+
+@pytest.fixture(scope="module")
+def bad_riser(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    return made("bad-riser", str(tmp_path_factory.mktemp("bad-riser")), SCALE)
+
+
+@pytest.fixture(scope="module")
+def bad_told(bad_riser: Scene) -> Told:
+    return told_of(bad_riser.path, None, bad_riser.acceptance)
+
+
+@pytest.fixture(scope="module")
+def passing(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    scene = made("passing", str(tmp_path_factory.mktemp("passing")), SCALE)
+    return told_of(scene.path, None, scene.acceptance)
+
+
+@pytest.fixture(scope="module")
+def crashed(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    return told_of(made("crashed", str(tmp_path_factory.mktemp("crashed")), 0.3).path)
+
+
+def cover_of(document: Document) -> VerdictWord:
+    return next(one for one in document.blocks if isinstance(one, VerdictWord))
+
+
+def test_a_bad_riser_fails_and_the_slot_is_named_first(bad_told: Told) -> None:
+    document = document_of(bad_told)
+    tree = check(html_of(document))
+    assert cover_of(document).word == "FAIL"
+    failed = table(tree, "Failed: ")
+    assert {row[0] for row in failed} == {"FAIL"}
+    assert "pcie.link-width" in {row[1] for row in failed}
+    width = next(row for row in failed if row[1] == "pcie.link-width")
+    assert width[2] == "PCIE3"
+    assert width[4] == "≥ 16 lanes"
+    assert width[5] == "-50.0 %"
+    order = [name for name, _ in tables(tree)]
+    places = [next(at for at, name in enumerate(order) if name.startswith(head)) for head in (
+        "Failed", "Marginal", "Passed", "Skipped")]
+    assert places == sorted(places)
+
+
+def test_what_failed_is_never_folded_away(bad_told: Told) -> None:
+    tree = parsed(html_of(document_of(bad_told)))
+    folded = "".join(text_of(one) for one in tree.iter("details"))
+    assert "Failed: " not in folded
+    assert "Passed, by check" in folded
+
+
+def test_the_cover_says_who_what_when_and_by_what(bad_told: Told) -> None:
+    told = facts(parsed(html_of(document_of(bad_told))))
+    own = bad_told.acceptance
+    assert own is not None
+    assert told["Box serial"].startswith("W-0007")
+    assert told["Attempt"].startswith("2 of 2")
+    assert "1: FAIL 2026-11-20" in told["Attempt"]
+    assert told["Profile hash"] == bad_told.want.sha256
+    assert told["Report id"] == own.id
+    assert told["Started"] == "2026-11-21 13:20:04 UTC"
+    assert told["Short hash of the run"] == bad_told.store_sha256[:16]
+    assert "kWh" in told["Energy used"] or "Wh" in told["Energy used"]
+
+
+def test_a_pass_of_the_record_does_not_stand_against_a_run_that_failed(bad_told: Told) -> None:
+    own = msgspec.structs.replace(bad_told.acceptance, disposition="PASS", verdict="pass")
+    word = cover_of(document_of(msgspec.structs.replace(bad_told, acceptance=own)))
+    assert word.word == "FAIL"
+    assert "the run does not" in word.reason
+
+
+def test_a_pass_of_the_record_does_not_stand_where_rows_are_missing(passing: Told) -> None:
+    word = cover_of(document_of(msgspec.structs.replace(passing, missing=("2 events are missing",))))
+    assert word.word == "INCOMPLETE"
+    page = html_of(document_of(msgspec.structs.replace(passing, missing=("2 events are missing",))))
+    assert "A part only." in words(page)
+
+
+def test_a_pass_says_what_it_does_not_say(passing: Told) -> None:
+    document = document_of(passing)
+    assert cover_of(document).word == "PASS"
+    assert cover_of(document).outcome is Outcome.PASS
+    said = words(html_of(document))
+    assert "not a general statement that the machine is healthy" in said
+    assert "Nothing failed, nothing was marginal" in said
+    assert "that this is the box in front of you" in said
+
+
+def test_zero_errors_are_told_as_a_bound(passing: Told) -> None:
+    rows = table(parsed(html_of(document_of(passing))), "Links under load")
+    assert len(rows) == 14
+    for row in rows:
+        assert row[4] == "0"
+        assert row[5] == "-"
+        assert row[7].startswith("< ")
+        assert row[8] == "bounded"
+
+
+def test_errors_of_a_link_have_bounds_on_both_sides_as_far_as_they_hold(bad_told: Told) -> None:
+    rows = table(parsed(html_of(document_of(bad_told))), "Links under load")
+    (bad,) = (row for row in rows if row[0] == "PCIE3" and row[2] == "from the card")
+    assert "BadTLP" in bad[4]
+    assert bad[6].startswith("> ")
+    assert bad[7] == "not known", "bursts: there may have been more"
+    assert bad[8] == "FAIL"
+    ends = table(parsed(html_of(document_of(bad_told))), "Counters at both ends")
+    (port,) = (row for row in ends if row[0] == "PCIE3" and row[1].startswith("port"))
+    assert port[3].startswith("0 > ")
+    assert "(+" in port[3]
+
+
+def test_unread_counters_are_unread_and_no_zeros(passing: Told) -> None:
+    quiet = msgspec.structs.replace(passing, counted={}, directions=tuple(
+        msgspec.structs.replace(one, unread="nobody read them") for one in passing.directions))
+    tree = parsed(html_of(document_of(quiet)))
+    for row in table(tree, "Links under load"):
+        assert row[4].startswith("unread: ")
+        assert row[5] == "unread"
+        assert row[7] == "not known"
+        assert row[8] == "unread"
+    for row in table(tree, "Counters at both ends"):
+        assert row[2].startswith("unread")
+        assert "0" not in row[2:7]
+
+
+def test_a_run_that_broke_off_says_so_on_its_cover_and_what_was_not_run(crashed: Told) -> None:
+    document = document_of(crashed)
+    page = html_of(document)
+    assert cover_of(document).word == "INCOMPLETE"
+    said = words(page)
+    assert "A part only." in said
+    assert "boxcheck or the machine went down" in said
+    assert "Not an acceptance." in said
+    ran = table(parsed(page), "What was run")
+    assert [row[5] for row in ran if row[0] == "p2p"] == ["cut off"]
+    assert [row[4] for row in ran if row[0] == "p2p"] == ["9 s"] or ran[2][4].endswith(" s")
+
+
+def test_a_gpu_that_told_nothing_has_a_gap_and_no_line(crashed: Told) -> None:
+    lines = {info.key: crashed.series.gpus[info.bdf or ""].lines["power"] for info in crashed.gpus}
+    ends = {key: segments[-1][-1][0] for key, segments in lines.items()}
+    silent = max(ends)
+    assert silent == "cuda:6"
+    assert ends["cuda:6"] < ends["cuda:0"] - 3
+
+
+def test_waivers_are_shown_with_who_and_until_when(bad_told: Told) -> None:
+    rows = table(parsed(html_of(document_of(bad_told))), "Waivers")
+    assert rows[1][0] == "pcie.link-width"
+    assert rows[1][2] == "A. Rossi, quality"
+    assert rows[1][5].startswith("expired")
+    assert "FAIL" in {row[0] for row in table(parsed(html_of(document_of(bad_told))), "Failed")}
+
+
+def test_a_waiver_that_was_used_moves_its_finding_and_the_cover_says_so(bad_told: Told) -> None:
+    used = Waiver(check="pcie.link-width", where="PCIE3", who="A", why="b", until="2026-12-31", state="used")
+    own = msgspec.structs.replace(bad_told.acceptance, waivers=(used,), with_waivers=True, disposition="PASS")
+    page = html_of(document_of(msgspec.structs.replace(bad_told, acceptance=own)))
+    tree = check(page)
+    assert [row[1] for row in table(tree, "Waived: ")] == ["pcie.link-width"]
+    assert "pcie.link-width" not in {row[1] for row in table(tree, "Failed: ")}
+    verdict = next(one for one in tree.iter("div") if one.get("class", "").startswith("verdict"))
+    assert text_of(verdict).startswith("PASSwith waivers")
+
+
+def test_the_same_store_gives_the_same_bytes(bad_riser: Scene) -> None:
+    assert run_html(bad_riser.path, None, bad_riser.acceptance) == run_html(bad_riser.path, None, bad_riser.acceptance)
+
+
+def test_a_run_is_judged_by_another_profile_where_one_is_named(bad_riser: Scene) -> None:
+    document = document_of_run(bad_riser.path, "generic")
+    assert cover_of(document).word in ("FAIL", "INCOMPLETE")
+    assert "from the store alone" in words(html_of(document))
+
+
+def test_the_report_says_as_judge_says(bad_riser: Scene, bad_told: Told) -> None:
+    from boxcheck.engine.rejudge import rejudge
+    from boxcheck.store.reader import RunReader
+
+    with RunReader(bad_riser.path) as reader:
+        again = rejudge(reader, bad_told.want, False).verdict
+    assert bad_told.verdict.outcome is again.outcome
+
+
+@pytest.mark.parametrize("name", ["no-gpu", "sixteen", "lost", "stopped", "hung", "clock-back", "nothing-yet", "hostile"])
+def test_every_kind_of_run_gives_a_page_that_parses(name: str, tmp_path: Path) -> None:
+    with runs.made(name, str(tmp_path)) as run:
+        path = run.path
+    document = document_of_run(path)
+    page = html_of(document)
+    check(page)
+    assert cover_of(document).word not in ("PASS", "MARGINAL PASS")
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+
+
+def test_a_store_that_is_none_is_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "none.sqlite"
+    path.write_bytes(b"no store")
+    with pytest.raises(StoreError):
+        document_of_run(str(path))
+    foreign = tmp_path / "foreign.sqlite"
+    with sqlite3.connect(foreign) as base:
+        base.execute("CREATE TABLE meta (a)")
+    with pytest.raises(StoreError):
+        document_of_run(str(foreign))
+
+
+def test_a_machine_that_was_not_read_is_not_drawn(tmp_path: Path) -> None:
+    with runs.made("sixteen", str(tmp_path)) as run:
+        path = run.path
+    said = words(html_of(document_of_run(path)))
+    assert "holds no reading of the machine" in said
+    assert "No link is in the ledger" in said
+
+
+def test_an_acceptance_from_1970_and_without_names_is_shown_as_it_is(passing: Told) -> None:
+    assert passing.acceptance is not None
+    bare = Acceptance(
+        id="x", version="0", identity=Identity(serial="S", serial_from="operator"), attempt=1, attempts=1, profile="p",
+        profile_revision=1, profile_sha256="", started=0.0, finished=0.0, clock_trusted=False, run="r",
+        disposition="PASS", verdict="pass", reason="")
+    page = html_of(document_of(msgspec.structs.replace(passing, acceptance=bare)))
+    told = facts(check(page))
+    assert told["Operator"] == "not given"
+    assert "The clock was not synchronised." in words(page)
+
+
+def test_a_self_signed_report_says_so_on_its_cover(passing: Told) -> None:
+    own = msgspec.structs.replace(passing.acceptance, self_signed=True)
+    assert "Self-signed." in words(html_of(document_of(msgspec.structs.replace(passing, acceptance=own))))
