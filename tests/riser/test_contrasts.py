@@ -1,4 +1,4 @@
-"""One link beside others and under other conditions: what is held is said, and what did not hold is not claimed."""
+"""One link under other conditions: what is held is said, and what did not hold is not claimed."""
 
 from __future__ import annotations
 
@@ -12,15 +12,7 @@ from boxcheck.gpu import GpuInfo
 from boxcheck.model import Bdf
 from boxcheck.riser.evidence import Conditions, Look, Way
 from boxcheck.riser.measuring import warmth
-from boxcheck.riser.measuring.contrasts import (
-    Bench,
-    alone,
-    at_limited_power,
-    cold_and_hot,
-    each_way,
-    siblings,
-    together,
-)
+from boxcheck.riser.measuring.contrasts import Bench, alone, at_limited_power, cold_and_hot
 from boxcheck.riser.measuring.traffic import Traffic
 from boxcheck.riser.measuring.warmth import cold, heat, is_steady
 from tests.riser.test_measure import Box, devices
@@ -56,21 +48,6 @@ def bench(root: Path, devices: Sequence[GpuInfo], **more: Any) -> tuple[Box, Ben
     return box, Bench(**{**fields, **more})
 
 
-def conditions(looks: Sequence[Look]) -> list[tuple[str, str]]:
-    return [(look.slot, look.conditions.neighbours) for look in looks]
-
-
-def test_siblings_are_measured_one_after_the_other_at_the_same_load(tmp_path: Path, devices: tuple[GpuInfo, ...], measured: Measured) -> None:
-    _, made = bench(tmp_path, devices)
-    assert conditions(siblings(made, "B")) == [("B", "quiet"), ("A", "quiet")]
-    assert [load for load, _, _ in measured.asked] == [("B",), ("A",)]
-
-
-def test_siblings_that_are_stopped_keep_what_was_measured(tmp_path: Path, devices: tuple[GpuInfo, ...], measured: Measured) -> None:
-    _, made = bench(tmp_path, devices, stopping=lambda: len(measured.asked) > 0)
-    assert [slot for slot, _ in conditions(siblings(made, "A"))] == ["A"]
-
-
 def test_a_resting_neighbour_is_there_only_with_what_it_counted(tmp_path: Path, devices: tuple[GpuInfo, ...], measured: Measured) -> None:
     _, made = bench(tmp_path, devices)
     assert [look.slot for look in alone(made, "A")] == ["A"]
@@ -78,24 +55,10 @@ def test_a_resting_neighbour_is_there_only_with_what_it_counted(tmp_path: Path, 
     assert [look.slot for look in alone(made, "A")] == ["A", "B"]
 
 
-def test_together_all_cards_move_data_and_draw_power(tmp_path: Path, devices: tuple[GpuInfo, ...], measured: Measured) -> None:
-    _, made = bench(tmp_path, devices)
-    assert conditions(together(made)) == [("A", "loaded"), ("B", "loaded")]
-    ((load, _, traffic),) = measured.asked
-    assert load == ("A", "B")
-    assert (traffic.power, traffic.direction) == (True, "both")
-
-
 def test_power_is_drawn_beside_the_copies(tmp_path: Path, devices: tuple[GpuInfo, ...]) -> None:
     _, made = bench(tmp_path, devices)
     (look,) = alone(made, "A", traffic=made.traffic.going(power=True))
     assert not [note for note in look.notes if "power" in note]
-
-
-def test_each_way_by_itself(tmp_path: Path, devices: tuple[GpuInfo, ...], measured: Measured) -> None:
-    _, made = bench(tmp_path, devices)
-    assert [look.slot for look in each_way(made, "A")] == ["A", "A"]
-    assert [traffic.direction for _, _, traffic in measured.asked] == ["to", "from"]
 
 
 def test_limited_power_stands_beside_full_power_and_is_put_back(tmp_path: Path, devices: tuple[GpuInfo, ...], measured: Measured) -> None:

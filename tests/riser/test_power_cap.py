@@ -154,9 +154,12 @@ from pathlib import Path
 from boxcheck.riser.measuring.power_cap import capped
 from tests.riser.test_power_cap import AmdgpuLimiter, LivePorts, BDF
 root = sys.argv[1]
-with capped(AmdgpuLimiter(LivePorts(root), BDF, root), root, vendor="1002"):
+with capped(AmdgpuLimiter(LivePorts(root), BDF, root), root, vendor="1002") as cap:
     print("held", flush=True)
-    time.sleep(30)
+    for _ in range(600):
+        if cap.stopping():
+            break
+        time.sleep(0.05)
 """
 
 
@@ -176,6 +179,67 @@ def test_a_signal_puts_it_back_or_the_next_start_does(tmp_path: Path, number: si
         assert restore_power(str(tmp_path), lambda bdf, vendor: limiter) == (f"the power limit of {BDF} is 300 W again",)
     assert now(tmp_path) == 300.0
     assert not kept(tmp_path)
+
+
+TWICE = """
+import signal, sys, time
+from boxcheck import __main__ as program
+from boxcheck.riser.measuring.power_cap import capped
+from tests.riser.test_power_cap import AmdgpuLimiter, LivePorts, BDF
+class Slow(AmdgpuLimiter):
+    def set(self, watts):
+        print("setting", flush=True)
+        time.sleep(0.5)
+        super().set(watts)
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, program._end)
+root = sys.argv[1]
+with capped(Slow(LivePorts(root), BDF, root), root, vendor="1002") as cap:
+    print("held", flush=True)
+    for _ in range(600):
+        if cap.stopping():
+            break
+        time.sleep(0.05)
+print("went on", flush=True)
+"""
+
+
+def test_a_second_ctrl_c_while_it_is_put_back_does_not_leave_it_lowered(tmp_path: Path) -> None:
+    """The program's own handler lets the second signal kill it."""
+    tree(tmp_path)
+    child = subprocess.Popen([sys.executable, "-c", TWICE, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                             cwd=Path(__file__).parents[2])
+    assert child.stdout is not None
+    assert [child.stdout.readline() for _ in range(2)] == [b"setting\n", b"held\n"]
+    child.send_signal(signal.SIGINT)
+    assert child.stdout.readline() == b"setting\n"
+    child.send_signal(signal.SIGINT)
+    assert child.stdout.read() == b"", "it does not go on after that"
+    assert child.wait(10) != 0
+    child.stdout.close()
+    assert now(tmp_path) == 300.0
+    assert not kept(tmp_path)
+
+
+def test_a_measurement_at_limited_power_is_told_to_stop(tmp_path: Path) -> None:
+    old = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    try:
+        with capped(tree(tmp_path), str(tmp_path), vendor="1002") as cap:
+            assert not cap.stopping()
+            signal.raise_signal(signal.SIGTERM)
+            assert cap.stopping()
+    finally:
+        signal.signal(signal.SIGTERM, old)
+
+
+def test_a_hangup_that_is_ignored_stops_nothing(tmp_path: Path) -> None:
+    old = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with capped(tree(tmp_path), str(tmp_path), vendor="1002") as cap:
+            signal.raise_signal(signal.SIGHUP)
+            assert not cap.stopping()
+    finally:
+        signal.signal(signal.SIGHUP, old)
 
 
 class Nvml:

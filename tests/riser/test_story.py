@@ -36,7 +36,7 @@ def test_what_is_asked_is_told_as_motions_with_both_places() -> None:
 
 def test_zero_errors_are_told_as_a_bound_in_the_table() -> None:
     row = next(line for line in riser_text(found(), Style()).splitlines() if line.startswith("  3 "))
-    assert row.split()[-4:] == ["<", "2.5", "no", "errors"]
+    assert row.split()[-4:] == ["2.5", "<", "2.5", "bounded"]
 
 
 def test_quiet_is_the_verdict_and_what_to_do() -> None:

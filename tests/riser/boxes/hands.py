@@ -104,6 +104,8 @@ def _wrong(box: Box, cards: Pairs, risers: Pairs, reseat: list[str]) -> tuple[Pa
     can = []
     if cards and others:
         can.append("stray")
+    if cards and not risers and any(box.seats[source].riser != NONE for source, _ in cards if source is not None):
+        can.append("risers along")
     if risers:
         can.append("risers stay")
         if [slot for slot in others if box.seats[slot].riser != NONE]:
@@ -118,6 +120,8 @@ def _wrong(box: Box, cards: Pairs, risers: Pairs, reseat: list[str]) -> tuple[Pa
         at = box.source.randrange(len(cards))
         third, (source, target) = box.source.choice(others), cards[at]
         cards = [*cards[:at], (source, third), *cards[at + 1:], (third, target)]
+    elif what == "risers along":
+        risers = list(cards)  # screwed to the card's bracket; the operator does not notice
     elif what == "risers stay":
         risers = []
     elif what == "wrong riser":

@@ -1,0 +1,77 @@
+"""When silence says that nothing is at fault: both directions, as the box is used, with the others loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from boxcheck.riser.evidence import Boot, Conditions, Look, Weighed
+from boxcheck.riser.suspects.sightings import seen
+from boxcheck.riser.suspects.weigh import weigh
+from tests.riser.suspects.notebooks import boot, look, notebook, places
+from tests.riser.suspects.test_rules import UNREAD
+
+LOADED = Conditions(neighbours="loaded")
+
+
+def quiet(*looks: Look, others: Sequence[Look] = (), boots: int = 6, count: int = 4) -> Weighed:
+    """So many boots without an error, with these looks at PCIE1; the other links are looked at as they are used."""
+    every: list[Boot] = [boot(number, places(count), [*looks, *(
+        look(f"PCIE{n}", conditions=LOADED) for n in range(2, count + 1))]) for number in range(boots)]
+    return weigh(notebook(*every, slot="PCIE1"))
+
+
+def test_both_directions_as_used_with_the_others_loaded_are_enough() -> None:
+    found = quiet(look("PCIE1", conditions=LOADED))
+    assert found.verdict == "healthy"
+    assert "0 errors in 18 TB on PCIE1 over 6 boots (fewer than 0.17 per TB at 95 %)" in found.says
+
+
+@pytest.mark.parametrize("toward", ["card", "host"])
+def test_a_direction_that_no_boot_read_keeps_a_link_from_being_healthy_and_is_named(toward: str) -> None:
+    found = quiet(look("PCIE1", conditions=LOADED, **{f"{toward}_unread": UNREAD}))
+    assert found.healthy > 0.9
+    assert found.verdict in ("not-yet", "exhausted")
+    assert f"errors of bits toward the {toward} were read in no boot on PCIE1 ({UNREAD})" in found.says
+
+
+def test_each_direction_needs_its_bits() -> None:
+    found = quiet(look("PCIE1", conditions=LOADED, bits=1e9), look("PCIE1", conditions=LOADED, host_unread=UNREAD))
+    assert found.verdict != "healthy"
+    assert "750 MB toward the host crossed PCIE1 as it is used" in found.says
+
+
+@pytest.mark.parametrize("held", [
+    Conditions(neighbours="loaded", aspm_off=True), Conditions(neighbours="loaded", power_capped=True),
+    Conditions(neighbours="loaded", speed_gts=8.0), Conditions(neighbours="loaded", hot=False)],
+    ids=["ASPM off", "power capped", "slow", "cold"])
+def test_milder_conditions_than_use_show_nothing_of_use(held: Conditions) -> None:
+    found = quiet(look("PCIE1", conditions=LOADED, bits=1e9), look("PCIE1", conditions=held))
+    assert found.verdict != "healthy"
+    assert "crossed PCIE1 as it is used" in found.says or found.healthy < 0.5
+
+
+def test_others_that_were_never_loaded_keep_a_link_from_being_healthy() -> None:
+    found = quiet(look("PCIE1"), boots=8)
+    assert found.verdict != "healthy"
+    assert "were not counted both ways while the other cards were loaded" in found.says
+
+
+def test_a_card_that_is_alone_has_no_others_to_load() -> None:
+    assert quiet(look("PCIE1"), boots=8, count=1).verdict == "healthy"
+
+
+def test_errors_that_may_have_been_missed_are_no_silence() -> None:
+    import msgspec
+
+    unsure = look("PCIE1", conditions=LOADED)
+    unsure = msgspec.structs.replace(unsure, ways=tuple(
+        msgspec.structs.replace(way, at_least=("the counters began anew",)) for way in unsure.ways))
+    assert quiet(unsure, boots=8).verdict != "healthy"
+
+
+def test_no_error_is_told_as_a_bound() -> None:
+    assert seen([look("PCIE1")]) == "0 errors in 3.1 TB (fewer than 0.98 per TB at 95 %)"
+    assert seen([look("PCIE1", host_unread=UNREAD)]) == "0 errors in 1.5 TB toward the card (fewer than 2.0 per TB at 95 %)"
+    assert seen([look("PCIE1", card=3)]) == "3 errors in 3.1 TB"
