@@ -197,9 +197,9 @@ def test_an_agent_of_the_tested_box_itself_is_refused(agent: Path, folder: Path,
 
 
 FAKE = """
-import socket, struct, sys
+import os, socket, struct, sys
 open("/proc/self/comm", "w").write(sys.argv[3])
-server = socket.socket(socket.AF_UNIX); server.bind(sys.argv[1]); server.listen(8)
+server = socket.socket(socket.AF_UNIX); server.bind(sys.argv[1] + "~"); server.listen(8); os.rename(sys.argv[1] + "~", sys.argv[1])
 forward = sys.argv[2]
 while True:
     here, _ = server.accept()
@@ -253,8 +253,8 @@ def test_without_an_agent_it_says_so(folder: Path, monkeypatch: pytest.MonkeyPat
 
 
 HOSTILE = textwrap.dedent("""
-    import socket, sys, time
-    server = socket.socket(socket.AF_UNIX); server.bind(sys.argv[1]); server.listen(64)
+    import os, socket, sys, time
+    server = socket.socket(socket.AF_UNIX); server.bind(sys.argv[1] + "~"); server.listen(64); os.rename(sys.argv[1] + "~", sys.argv[1])
     reply = bytes.fromhex(sys.argv[2])
     while True:
         here, _ = server.accept()
@@ -274,7 +274,7 @@ HOSTILE = textwrap.dedent("""
     (string(b"\x0c" + struct.pack(">I", 1) + string(b"x") + string(b"y")), "close", "damaged"),
 ])
 def test_an_agent_that_answers_nonsense_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reply: bytes, then: str, says: str) -> None:
-    monkeypatch.setattr("boxcheck.certify.agent.LIST_SECONDS", 0.5)
+    monkeypatch.setattr("boxcheck.certify.agent.LIST_SECONDS", 2.0)
     path = tmp_path / "agent"
     process = subprocess.Popen([sys.executable, "-c", HOSTILE, path, reply.hex(), then])
     try:
