@@ -78,7 +78,7 @@ def riser(
         every=every, listing=listing, close=close, again=again, risers=tuple(risers or ()),
         supplies=tuple(supplies or ()), spares=tuple(spares or ()), cannot=tuple(cannot or ()), seconds=seconds,
         writes=writes, retrainings=retrainings, margining=not no_margining, full_margining=full_margining, soak=soak,
-        force=force, backend=backend, option=tuple(option or ()), profile=profile, sysroot=sysroot, json=json, ascii=ascii,
-        color=color.value, quiet=quiet, verbose=verbose))
+        force=force, backend=backend, option=tuple(option or ()), profile=profile, sysroot=sysroot, json=json,
+        ascii=ascii, color=color.value, quiet=quiet, verbose=verbose))
     if code:
         raise typer.Exit(code)
