@@ -18,8 +18,11 @@ from boxcheck.gpu import GpuInfo
 from boxcheck.host.common import one_line
 from boxcheck.host.programs import STARTED, start_session
 
-DRAIN_SECONDS = 2.0
-"""For a worker that was told to stop, before it is killed."""
+DRAIN_SECONDS = 1.6
+"""For a worker that was told to stop, before it is killed: a piece of work lasts about a second, and whoever ends a run
+is not to wait for two."""
+DYING_SECONDS = 2.0
+"""For a process that was killed, or that closed its pipe."""
 _LINE_LIMIT = 8 << 20
 _ERRORS_KEPT = 16 << 10
 _WORDS_BYTES = 1 << 20
@@ -130,7 +133,7 @@ class Worker:
 
     def how_it_ended(self) -> str:
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(DRAIN_SECONDS)
+            self._process.wait(DYING_SECONDS)
         status = self._process.returncode
         self.kill()
         if status is None:
@@ -150,7 +153,7 @@ class Worker:
         self.kill()
         gone = True
         try:
-            self._process.wait(DRAIN_SECONDS)
+            self._process.wait(DYING_SECONDS)
         except subprocess.TimeoutExpired:
             gone = False
         if gone:

@@ -19,7 +19,7 @@ from boxcheck.profile import Profile
 from boxcheck.registry import discover, discover_stress
 from boxcheck.report.measured import Measured, measured_of
 from boxcheck.store.reader import RunReader
-from boxcheck.store.results import results_of, watching_of
+from boxcheck.store.results import Seen, results_of, watching_of
 from boxcheck.store.rows import Phase
 from boxcheck.store.verify import in_words, missing_rows
 from boxcheck.stress import StressResults
@@ -29,16 +29,20 @@ from boxcheck.stress.runtime import RuntimeGpus
 from boxcheck.stress.watched import Watching
 
 
-def rejudge(reader: RunReader, want: Profile, chosen: bool) -> StressRun:
+def rejudge(
+    reader: RunReader, want: Profile, chosen: bool, *, ledger: Ledger | None = None, seen: Seen | None = None
+) -> StressRun:
     """Every check of every module over what the store holds. Equal to the run's own verdict where the profile is the
-    run's; `chosen`: somebody named another, which is then certain."""
+    run's; `chosen`: somebody named another, which is then certain. `ledger`: gets what crossed the links; `seen`: gets
+    every piece of records on the way."""
     discover()
     discover_stress()
     run, phases = reader.run(), reader.phases()
     facts = facts_in(reader, BEFORE) or Facts()
     name_slots(facts, want)
-    ledger = ledger_of(phases, facts) if run.info.kind == "burn" else None
-    judged = judge_phases(reader, phases, facts, want, ledger=ledger)
+    if ledger is None and run.info.kind == "burn":
+        ledger = ledger_of(phases, facts)
+    judged = judge_phases(reader, phases, facts, want, ledger=ledger, seen=seen)
     every, findings, crashes = judged.every, judged.findings, judged.crashes
     planned = plan_in(run.info.plan)
     look = last_look(planned.steps if planned is not None else ())
@@ -52,7 +56,7 @@ def rejudge(reader: RunReader, want: Profile, chosen: bool) -> StressRun:
     survival = survival_of(reader)
     survived = findings_of_survival(survival, want, crashes) if survival.kind == "burn" or survival.downs else []
     around = judge_whole(reader, run.info.kind, facts, want, crashes)
-    of_links = judge_ledger(reader, ledger, want, crashes) if ledger is not None else []
+    of_links = judge_ledger(reader, ledger, want, crashes) if ledger is not None and run.info.kind == "burn" else []
     verdict = judge(
         [*findings, *inspected, *survived, *around, *of_links], want, crashes=crashes, profile_certain=certain)
     lacks = lacks_of(reader) if run.info.kind == "burn" else None
@@ -78,7 +82,7 @@ class Judged(msgspec.Struct, kw_only=True):
 
 def judge_phases(
     reader: RunReader, phases: Sequence[Phase], facts: Facts, want: Profile, *, going_on: bool = False,
-    ledger: Ledger | None = None,
+    ledger: Ledger | None = None, seen: Seen | None = None,
 ) -> Judged:
     """Every check over these phases. `going_on`: those that did not come to their end are about to be run again.
     `ledger`: what crossed the links is added to it."""
@@ -91,8 +95,8 @@ def judge_phases(
     for phase in phases:
         if not phase.plan.module:
             continue
-        results = results_of(reader, phase.plan.number, only_judged=True)
-        watching = watching_of(reader, phase.plan.number)
+        results = results_of(reader, phase.plan.number, only_judged=True, seen=seen)
+        watching = watching_of(reader, phase.plan.number, seen=seen)
         if phase.end is None:  # else they are in its end
             results = msgspec.structs.replace(
                 results, troubles=(*troubles_in(reader, phase.plan.number), *results.troubles))

@@ -104,7 +104,10 @@ def listen(
                     heard.append(Heard(worker, crashed(worker)))
             now = time.monotonic()
             killed = told is not None and now - told > HURRY_SECONDS and hurry()
-            for worker in waiting if killed else ():  # before any of them is waited for
+            drained = told is not None and now - told > DRAIN_SECONDS
+            said = {one.worker for one in heard if isinstance(one.report, (Ended, Failed, Devices))}
+            late = {one for one in waiting if drained and one not in said and not one.has_exited()}
+            for worker in waiting if killed else late:  # before any of them is waited for
                 worker.kill()
             for worker, last in waiting.items():
                 if any(one.worker is worker and isinstance(one.report, (Ended, Failed, Devices)) for one in heard):
@@ -112,14 +115,14 @@ def listen(
                 if killed:
                     worker.end()
                     heard.append(Heard(worker, Failed("stopped", "ended for safety: it did not stop at once")))
+                elif worker in late:
+                    worker.end()
+                    heard.append(Heard(worker, Failed("stopped", "it did not stop in time and was ended")))
                 elif worker.has_exited():
                     rest = worker.read_rest()
                     heard.extend(Heard(worker, report) for report in rest)
                     if not any(isinstance(report, (Ended, Failed, Devices)) for report in rest):
                         heard.append(Heard(worker, crashed(worker)))
-                elif told is not None and now - told > DRAIN_SECONDS:
-                    worker.end()
-                    heard.append(Heard(worker, Failed("stopped", "it did not stop in time and was ended")))
                 elif now - last > _patience(worker.stage, silence_seconds):
                     heard.append(Heard(worker, hung(worker, now - last)))
             if together is not None and told is None:

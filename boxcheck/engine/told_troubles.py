@@ -12,7 +12,7 @@ from boxcheck.engine.messages import Watched
 from boxcheck.engine.supervise import Told
 from boxcheck.model import Crash
 from boxcheck.store.reader import RunReader
-from boxcheck.store.rows import Event
+from boxcheck.store.rows import Event, Severity
 from boxcheck.store.writer import RunWriter
 from boxcheck.stress import Sample, Trouble
 from boxcheck.stress.judging import PROVEN_BAD
@@ -56,8 +56,9 @@ class Telling:
         if (phase, what) in self._told:
             return
         self._told.append((phase, what))
+        severity: Severity = "warn" if what.kind == "stopped" else "fail"  # who is told to end is not at fault
         self._store.event(
-            f"{WORKER}{what.kind}", what.says, severity="fail", subject=", ".join(what.gpus), phase=phase,
+            f"{WORKER}{what.kind}", what.says, severity=severity, subject=", ".join(what.gpus), phase=phase,
             data=msgspec.to_builtins(what), wait=False)
         if self._stop is not None and what.kind in PROVEN_BAD:
             self._stop(f"a worker failed ({what.kind}), and --on-error is stop")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import gc
 from bisect import bisect
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -36,17 +36,21 @@ NOT_JUDGED = frozenset((
     "verify_percent", "verified_percent", "verify_seconds", "of_copy_percent", "product_seconds"))
 """Notes that no check, no table and no figure looks at, and that are others in each sample: without them most notes are
 one object. A test looks for their names in whatever judges."""
+Seen: TypeAlias = Callable[[Rows], None]
+"""Gets every piece of records while it is summed up, so that who draws them need not read them once more."""
 INCOMPLETE = "incomplete"
 """Kind of the trouble of a phase of which records are missing."""
 
 
-def results_of(run: RunReader, number: int, *, only_judged: bool = False) -> StressResults:
+def results_of(
+    run: RunReader, number: int, *, only_judged: bool = False, seen: Seen | None = None
+) -> StressResults:
     """The results of a phase, with all its samples, those of the first worker first. `only_judged`: for who
     judges, and reads what the instruments showed as well: without NOT_JUDGED, in less time and memory."""
     database = run.database
     with database.snapshot(), no_collections():
         state, phase = run.run().state, run.phase(number)
-        samples = _samples(run, number, NOT_JUDGED if only_judged else ())
+        samples = _samples(run, number, NOT_JUDGED if only_judged else (), seen)
         readings = database.count_records(READINGS, number, proven=not only_judged)
     start = phase.start or PhaseStart()
     ended = phase.end.results if phase.end else None
@@ -89,12 +93,16 @@ def no_collections() -> Iterator[None]:
             gc.enable()
 
 
-def _samples(run: RunReader, number: int, but: Collection[str]) -> tuple[Sample, ...]:
+def _samples(
+    run: RunReader, number: int, but: Collection[str], seen: Seen | None = None
+) -> tuple[Sample, ...]:
     made, by_worker = Samples(), dict[int, list[Sample]]()
     with run.guarded("samples"):
         for minute in run.database.records(("sample",), number):
             streams: dict[int, list[Rows]] = {}
             for rows in minute:
+                if seen is not None:
+                    seen(rows)
                 streams.setdefault(made.head(rows.stream).worker, []).append(rows)
             for worker, some in streams.items():
                 by_worker.setdefault(worker, []).extend(_in_order(made, some, but))
@@ -117,7 +125,9 @@ def gpus_of(phase: Phase) -> tuple[GpuInfo, ...]:
     return phase.start.gpus if phase.start is not None else ()
 
 
-def watching_of(run: RunReader, number: int, gpus: tuple[GpuInfo, ...] | None = None) -> Watching:
+def watching_of(
+    run: RunReader, number: int, gpus: tuple[GpuInfo, ...] | None = None, seen: Seen | None = None
+) -> Watching:
     """What the instruments showed during a phase, summed up by the same code as while it ran. Readings of links that
     showed what they had shown before are left out, but for the last: counters are judged by their growth."""
     from boxcheck.stress.tally_columns import ColumnTally
@@ -125,6 +135,8 @@ def watching_of(run: RunReader, number: int, gpus: tuple[GpuInfo, ...] | None = 
     tally, links = ColumnTally(gpus_of(run.phase(number)) if gpus is None else gpus), _Links(run)
     for minute in run.database.records(READINGS, number):
         for rows in minute:
+            if seen is not None:
+                seen(rows)
             if rows.stream.kind in ("gpu", "silent") and not _summed_up(run, rows, tally):
                 tally.add([reading for _, reading in run.read_rows(rows, SUMMED_UP)])
         tally.add(links.changed([rows for rows in minute if rows.stream.kind == "links"]))

@@ -97,7 +97,11 @@ def taken(after: str, snapshot: Snapshot | Unread, boot: str = "") -> Boundary:
 
 
 def in_words(grown: Grown) -> str:
-    """`0000:41:00.0: replays 2; mc0: corrected 1`, or that nothing grew."""
+    """`0000:41:00.0: replays 2; mc0: corrected 1`; that nothing grew only where something was read both times."""
     told = [f"{of}: {', '.join(f'{name} {number}' for name, number in names.items())}"
             for of, names in grown.grown.items()]
-    return "; ".join(told) or "no counter grew"
+    if told:
+        return "; ".join(told)
+    if grown.compared:
+        return "no counter grew"
+    return "no counter could be read both times" if grown.unread else "no counters here"

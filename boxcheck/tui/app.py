@@ -1,5 +1,5 @@
-"""The application over a run: follows a feed in a thread of its own, hands each frame to the screen on top. It never
-judges, and leaving it never ends a run."""
+"""The application over a run: follows each feed in a thread of its own, hands each frame to the screen on top. It never
+judges, and leaving it never ends a run. A thread that hangs in a disk keeps no other run from being shown."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
-from textual import work
+from textual import events
 from textual.await_complete import AwaitComplete
 from textual.message import Message
 from textual.screen import Screen
@@ -24,7 +25,7 @@ from boxcheck.tui.screens.dialogs import AskAccount, AskStop
 from boxcheck.tui.screens.gpu import GpuScreen
 from boxcheck.tui.screens.link import LinkScreen
 from boxcheck.tui.screens.runs import OpenRun
-from boxcheck.tui.unheard import lost, unheard
+from boxcheck.tui.unheard import lost, opening, unheard
 from boxcheck.tui.widgets.gpus import GpuTable
 from boxcheck.tui.widgets.panes import OpenLink
 
@@ -47,7 +48,7 @@ class FrameCame(Message):
         self.frame, self.feed = frame, feed
 
     def can_replace(self, message: Message) -> bool:
-        return isinstance(message, FrameCame)
+        return isinstance(message, FrameCame) and message.feed is self.feed
 
 
 class Lost(Message):
@@ -75,8 +76,12 @@ class BoxcheckApp(BoxcheckBase[str]):
         self._frame: Frame | None = None
         """What came last; what is shown is more cautious when it is old."""
         self._stopping = False
-        self._given, self._dropped = feed, list[Feed]()
-        """The feed that whoever started it closes; those that are closed when nobody reads them."""
+        self._given = feed
+        """The feed that whoever started it closes; others are closed by the threads that read them."""
+        self._choosing = threading.Lock()
+        """Held while the feed that is shown is replaced by another."""
+        self._asked = 0
+        """How often another run was asked for: the last counts."""
         self._came, self._late = time.monotonic(), max(LATE_SECONDS, 2 * every_seconds)
         """When the newest frame came; how old it may be."""
         self._over = threading.Event()
@@ -86,33 +91,45 @@ class BoxcheckApp(BoxcheckBase[str]):
     def on_mount(self) -> None:
         self.push_screen(BurnScreen())
         self.set_interval(min(1.0, self._late / 3), self._mind)
-        self._follow()
+        self._in_thread(self._follow, self.feed)
+
+    def _in_thread(self, work: Callable[..., None], *given: object) -> None:
+        """One that nobody waits for at the end."""
+        threading.Thread(target=work, args=given, daemon=True).start()
+
+    def _later(self, work: Callable[..., None], *given: object) -> None:
+        """From a thread, which does not wait for it: on the screen, where that still stands."""
+        self._say(events.Callback(callback=partial(work, *given)))
+
+    def _say(self, message: Message) -> None:
+        """From a thread. The loop of a screen that was left meanwhile takes nothing any more."""
+        with suppress(RuntimeError):
+            if not self._over.is_set():
+                self.post_message(message)
 
     def stored_run(self) -> str | None:
         return self.feed.path
 
-    @work(thread=True, exit_on_error=False)
-    def _follow(self) -> None:
-        broken: Feed | None = None
-        while not self._over.is_set():
-            feed = self.feed
+    def _follow(self, feed: Feed) -> None:
+        """Reads it as long as it is the one that is shown."""
+        broken = False
+        while feed is self.feed and not self._over.is_set():
             try:
-                feed = self._opened(feed, again=feed is broken)
-                self.post_message(FrameCame(feed.look(), feed))
-                broken = None
+                feed = self._opened(feed, again=broken)
+                if feed is self.feed:
+                    self._say(FrameCame(feed.look(), feed))
+                broken = False
             except Exception as error:  # noqa: BLE001  a thread that dies leaves its last frame standing as live
-                broken = feed
-                self.post_message(Lost(_words(error), feed))
+                broken = True
+                self._say(Lost(_words(error), feed))
                 until = time.monotonic() + AGAIN_SECONDS
                 while feed is self.feed and time.monotonic() < until and not self._over.wait(0.1):
                     pass
             else:
                 self._now.wait(self._every)
-                self._now.clear()
-            self._close_dropped()
-        if self.feed is not self._given:
-            self._dropped.append(self.feed)
-        self._close_dropped()
+                if feed is self.feed:  # else whoever follows the other one is called
+                    self._now.clear()
+        self._close(feed)
 
     def _opened(self, feed: Feed, *, again: bool) -> Feed:
         """What is read. After a look that broke off in the middle, what was summed up so far is not relied on."""
@@ -122,28 +139,25 @@ class BoxcheckApp(BoxcheckBase[str]):
             found = self._opens(feed.path)
         else:
             return feed
-        if self.feed is feed:  # else another run was chosen meanwhile
-            self.feed = found
-            self._drop(feed)
-        else:
-            self._drop(found)
+        with self._choosing:
+            if self.feed is feed:  # else another run was chosen meanwhile
+                self.feed = found
+        self._close(feed)
         return found
 
-    def _drop(self, feed: Feed) -> None:
-        if feed is not self.feed:
-            self._dropped.append(feed)
-
-    def _close_dropped(self) -> None:
-        """By the thread that reads them, between two looks."""
-        while self._dropped:
+    def _close(self, feed: Feed) -> None:
+        if feed is not self._given:
             with suppress(Exception):  # it may be as broken as it likes
-                self._dropped.pop().close()
+                feed.close()
 
     def _mind(self) -> None:
         """Says that frames stay away; a thread that hangs in a disk cannot."""
         quiet = time.monotonic() - self._came
-        if self._frame is not None and self._frame.live and quiet > self._late:
-            self.frame = unheard(self._frame, quiet)
+        if quiet <= self._late:
+            return
+        frame = self._frame or opening(self.feed.path)
+        if frame.live or frame.opening:
+            self.frame = unheard(frame, frame.unheard_seconds + quiet, later=quiet)
             self._show()
 
     def on_frame_came(self, message: FrameCame) -> None:
@@ -205,9 +219,8 @@ class BoxcheckApp(BoxcheckBase[str]):
 
     def _answered(self, yes: bool | None) -> None:
         if yes:
-            self._tell_to_stop(self.feed.path)
+            self._in_thread(self._tell_to_stop, self.feed.path)
 
-    @work(thread=True, exit_on_error=False)
     def _tell_to_stop(self, path: str) -> None:
         """In a thread: it reads the store, which may lie on a disk that hangs."""
         if self._stop_run is None:
@@ -215,10 +228,12 @@ class BoxcheckApp(BoxcheckBase[str]):
         try:
             said = self._stop_run(path)
         except Exception as error:  # noqa: BLE001  said, and the screen stays
-            self.call_from_thread(
-                self.notify, f"the run was not told to stop: {_words(error)}", severity="error", markup=False)
+            self._later(self._not_told, f"the run was not told to stop: {_words(error)}")
             return
-        self.call_from_thread(self._told_to_stop, said)
+        self._later(self._told_to_stop, said)
+
+    def _not_told(self, says: str) -> None:
+        self.notify(says, severity="error", markup=False)
 
     def _told_to_stop(self, said: str) -> None:
         self._stopping = said == "told"
@@ -230,24 +245,43 @@ class BoxcheckApp(BoxcheckBase[str]):
     def on_open_run(self, message: OpenRun) -> None:
         self._change_feed(message.path)
 
-    @work(thread=True, exclusive=True, group="opening", exit_on_error=False)
     def _change_feed(self, path: str) -> None:
+        self._asked += 1
+        self._in_thread(self._open, path, self._asked)
+        self.set_timer(self._late, lambda asked=self._asked: self._warn(path, asked))
+
+    def _open(self, path: str, asked: int) -> None:
         try:
             feed = self._opens(path)
         except Exception as error:  # noqa: BLE001  said, and the run of before stays
-            self.call_from_thread(self.notify, _words(error), severity="error", markup=False)
+            self._later(self._not_opened, _words(error), asked)
             return
-        self.call_from_thread(self._take_feed, feed)
+        self._later(self._take_feed, feed, asked)
 
-    def _take_feed(self, feed: Feed) -> None:
-        before, self.feed = self.feed, feed
-        if before is not self._given:
-            self._drop(before)
-        self.frame = self._frame = None
+    def _warn(self, path: str, asked: int) -> None:
+        """The run of before is followed meanwhile, so that what is shown is right; but it is not what was asked for."""
+        if asked == self._asked:
+            self.notify(f"{path} is still being opened; the run of before is shown", severity="warning", markup=False)
+
+    def _not_opened(self, says: str, asked: int) -> None:
+        if asked == self._asked:
+            self._asked += 1
+            self.notify(says, severity="error", markup=False)
+
+    def _take_feed(self, feed: Feed, asked: int) -> None:
+        if asked != self._asked:  # another one was asked for meanwhile
+            self._in_thread(self._close, feed)
+            return
+        self._asked += 1
+        with self._choosing:
+            self.feed = feed
+        self._in_thread(self._follow, feed)
+        self.frame = self._frame = opening(feed.path)
         self._came = time.monotonic()
         self._now.set()
         while len(self.screen_stack) > 2:
             self.pop_screen()
+        self._show()
 
     def action_speed(self, by: float) -> None:
         if isinstance(self.feed, ReplayFeed):

@@ -13,6 +13,7 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 
 from boxcheck.tui.ascii_filter import AsciiFilter
+from boxcheck.tui.known import made_here
 from boxcheck.tui.look import ASCII, UNICODE
 from boxcheck.tui.palette import Actions
 from boxcheck.tui.screens.dialogs import Help
@@ -40,6 +41,8 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
     """What a check is about, as `boxcheck explain` prints it; empty where nobody knows."""
     signals: bool = False
     """Whether SIGHUP and SIGTERM close the screen in order."""
+    is_here: Callable[[str], bool | None] = made_here
+    """Whether the run of a path was made on this box; None where nobody knows. It may read a disk that hangs."""
     doctor: tuple[str, ...] = ()
     """The program that reads the machine and prints its record as JSON; none where it cannot be read anew."""
 
@@ -94,7 +97,8 @@ class BoxcheckBase(App[Result]):
         self.push_screen(RunsScreen(self.means.folder))
 
     def action_doctor(self) -> None:
-        self.push_screen(DoctorScreen(self.stored_run(), self.means.doctor, self.means.explain))
+        means = self.means
+        self.push_screen(DoctorScreen(self.stored_run(), means.doctor, means.explain, means.is_here))
 
     def stored_run(self) -> str | None:
         """The store whose doctor is shown; None where there is none."""

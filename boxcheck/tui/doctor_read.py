@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -51,14 +51,36 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     started: str
     verdict: Verdict
+    box: str = ""
     findings: tuple[Found, ...]
     problems: tuple[Grouped, ...] = ()
+
+
+class Whose(msgspec.Struct, frozen=True):
+    """Of which box a run is."""
+
+    box: str = ""
+    is_here: bool | None = None
+    """Whether it is this machine; None where nobody knows."""
+
+
+def whose(path: str | None, is_here: Callable[[str], bool | None]) -> Whose:
+    """Without a run it is this machine that is looked at."""
+    if path is None:
+        return Whose("", True)
+    try:
+        with RunReader(path) as reader:
+            info = reader.run().info
+    except StoreError:
+        return Whose()
+    return Whose(info.box or info.host, is_here(path))
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """A record, or why there is none."""
 
     name: str
+    """`doctor before`, `doctor after`, `doctor now`."""
     record: Record | None = None
     why: str = ""
 

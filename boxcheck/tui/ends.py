@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from boxcheck.checks.wording import clock
+from boxcheck.engine.progress import place_of
 from boxcheck.store.rows import Phase
 from boxcheck.tui.frame import Frame
 
@@ -21,6 +22,18 @@ def planned_seconds(plan: Mapping[str, Any], phases: Sequence[Phase]) -> float |
         begun = phases[0].started if phases else None
         whole = (begun.seconds if begun else 0.0) + float(lasting)
     return whole or None
+
+
+def planned_again(plan: Mapping[str, Any], phases: Sequence[Phase], now: float) -> float | None:
+    """The same of a run that was gone on with: its age now and what is left of its steps, however long it stood."""
+    steps = plan.get("steps", ())
+    told = [one for one in steps if isinstance(one, dict)] if isinstance(steps, (list, tuple)) else []
+    lengths = [float(one["seconds"]) if isinstance(one.get("seconds"), (int, float)) else 0.0 for one in told]
+    if not sum(lengths):
+        return planned_seconds(plan, phases)
+    at, since, _ = place_of(phases, [str(one.get("name", "")) for one in told])
+    here = max(0.0, lengths[at] - max(0.0, now - since)) if at >= 0 else 0.0
+    return now + here + sum(lengths[at + 1:])
 
 
 def until(plan: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Protocol
 
 from boxcheck.host.common import one_line
@@ -18,10 +19,9 @@ from boxcheck.store.errors import StoreError
 from boxcheck.store.reader import READINGS, RunReader, StoredSample
 from boxcheck.store.rows import Phase
 from boxcheck.store.schema import TAIL
-from boxcheck.telemetry.readings import Reading
 from boxcheck.tui.frame import Frame
 from boxcheck.tui.state import TRANSFERS, Expected, State
-from boxcheck.tui.tape import one_by_one
+from boxcheck.tui.tape import Numbered, changes_of_links, one_by_one
 
 LONG_SECONDS = 1200.0
 """A phase of transfers that is longer is not read as a whole when it is opened."""
@@ -85,8 +85,9 @@ class StoreFeed:
         """The counters as the run found them: what they grow by is told from there."""
         for minute in self._reader.database.records(("links",)):
             for rows in minute:
-                for _, one in self._reader.read_rows(rows)[:64]:
-                    self._state.take_reading(one)
+                for _, at, one in changes_of_links(self._reader, rows):
+                    if not isinstance(one, StoredSample):
+                        self._state.take_reading(one, at)
             return
 
     def look(self) -> Frame:
@@ -103,9 +104,10 @@ class StoreFeed:
             ended = [one for one in phases if one.end is not None and one.plan.number not in self._judged]
             found = [(one, list(reader.findings(one.plan.number))) for one in ended]
             records = list(self._records())
-            numbers = {number for number, _ in records}
-            records += [(number, one) for number, one in self._earlier(phases).items() if number not in numbers]
-            records.sort(key=lambda pair: pair[0])
+            numbers = {one[0] for one in records}
+            earlier = self._earlier(phases).items()
+            records += [(number, one.seconds, one) for number, one in earlier if number not in numbers]
+            records.sort(key=itemgetter(0))
         if not self._has_chains and (chains := chains_of(reader)):
             self._state.take_chains(chains)
             self._has_chains = True
@@ -117,12 +119,12 @@ class StoreFeed:
         for phase, findings in found:
             self._judged.add(phase.plan.number)
             self._state.take_findings(findings, doctor=is_doctor(phase))
-        for number, one in records:
+        for number, at, one in records:
             self._record = max(self._record, number)
             if isinstance(one, StoredSample):
                 self._state.take_sample(one)
             else:
-                self._state.take_reading(one)
+                self._state.take_reading(one, at)
         live = run.state == "running"
         self._last = self._state.frame(self._now(run.end.at.seconds if run.end else None, live), live=live)
         self._seen = seen
@@ -150,9 +152,9 @@ class StoreFeed:
     def _samples_of(self, phase: Phase, *, last: bool) -> dict[int, StoredSample]:
         return {
             number: one for minute in self._reader.database.records(("sample",), phase.plan.number, last=last)
-            for rows in minute for number, one in one_by_one(self._reader, rows) if isinstance(one, StoredSample)}
+            for rows in minute for number, _, one in one_by_one(self._reader, rows) if isinstance(one, StoredSample)}
 
-    def _records(self) -> Iterator[tuple[int, StoredSample | Reading]]:
+    def _records(self) -> Iterator[Numbered]:
         """New ones, by number. Where nothing was folded since the last look they are all among those that wait for it,
         and only they are read: ten times less."""
         base, kinds = self._reader.database, ("sample", *READINGS)
@@ -165,12 +167,12 @@ class StoreFeed:
         else:
             minutes = base.records(kinds, last=True)
         self._folded = folded
-        found: list[tuple[int, StoredSample | Reading]] = []
+        found: list[Numbered] = []
         for minute in minutes:
             for rows in minute:
                 found += one_by_one(self._reader, rows)
-        found.sort(key=lambda pair: pair[0])
-        return (pair for pair in found if pair[0] > self._record)
+        found.sort(key=itemgetter(0))
+        return (one for one in found if one[0] > self._record)
 
     def _now(self, ended: float | None, live: bool) -> float:
         sessions = self._state.run.sessions

@@ -11,6 +11,8 @@ from boxcheck.tui.frame import LinkSays, Problem
 
 SHOWN = (Outcome.FAIL, Outcome.MARGINAL, Outcome.UNKNOWN)
 RATE = "stress.link-rate"
+NO_WORK = ("gpu.in-runtime",)
+"""Checks that a device passes without having worked."""
 
 
 class Found:
@@ -33,6 +35,13 @@ class Found:
     @property
     def every(self) -> list[Finding]:
         return [*self._doctor, *self._load]
+
+    @property
+    def of_work(self) -> list[Finding]:
+        """Those that are required and come of load: what doctor reads is how a machine is, and not what it can do."""
+        return [
+            one for one in self._load
+            if one.blocker and one.outcome is not Outcome.SKIP and one.check not in NO_WORK]
 
     def verdict(self) -> tuple[Outcome, str]:
         """`boxcheck.judge` over them, and its one reason; no reason beside a pass."""

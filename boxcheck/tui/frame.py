@@ -18,6 +18,8 @@ GRAVE_HOLDS = frozenset(("thermal-hardware", "power-brake", "prochot", "hardware
 """Kinds of reasons why clocks are held down that are an emergency."""
 
 GRAVE = (Outcome.FAIL, Outcome.MARGINAL)
+OF_A_WAY = ("link", "slot-power:", "gpu-lost:", "gpu-missing:")
+"""How causes begin that a link, its slot or either of its ends has; others that name a card are of its inside."""
 
 GpuState = Literal["ok", "marginal", "fail", "unknown", "waiting", "working", "silent", "lost"]
 """`working`: at work, and not judged yet; `waiting`: no phase works on it; `silent`: its instruments tell nothing."""
@@ -49,6 +51,8 @@ class LinkView(msgspec.Struct, frozen=True, kw_only=True):
     """What its counters grew by since the run began, where they grew."""
     counted: bool
     """Whether anything counts there: without it no error is no zero."""
+    counts_now: bool = True
+    """Whether its counters were told when it was read last."""
     gone: bool
     age_seconds: float
     """At the frame's moment."""
@@ -56,6 +60,11 @@ class LinkView(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_stale(self) -> bool:
         return is_old(self.age_seconds)
+
+    @property
+    def is_counting(self) -> bool:
+        """Whether its counters are read: what they did not grow by is a zero then, and else is not known."""
+        return self.counted and self.counts_now and not self.gone and not self.is_stale
 
     @property
     def low(self) -> bool:
@@ -129,9 +138,11 @@ class GpuRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def errors(self) -> int | None:
-        """Of all functions on the way to it; None where nothing counts."""
+        """Of all functions on the way to it; None where nothing counts, and where there was none as far as it was
+        read, but one of them is read no more."""
         counted = [link for link in self.chain if link.counted]
-        return sum(link.total for link in counted) if counted else None
+        total = sum(link.total for link in counted)
+        return total if total or (counted and all(link.is_counting for link in counted)) else None
 
 
 OLD_BOX_SECONDS = 15.0
@@ -285,17 +296,27 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """How fast it is played again; empty where it is not."""
     lost: str = ""
     """Why the store can no longer be read; all of it is of before then."""
+    opening: bool = False
+    """Whether nothing of the run was read yet."""
     unheard_seconds: float = 0.0
-    """For how long no newer frame has come of a run that goes on, where one is due; 0 where it is not late."""
+    """For how long nothing new has come of a run that goes on, where something is due; 0 where it is not late."""
 
     def blaming(self, bdf: Bdf) -> tuple[Problem, ...]:
-        """What is bad by findings, and caused by this part. What is only not known blames nobody."""
-        return tuple(one for one in self.problems if one.blames == bdf and one.outcome in GRAVE)
+        """What is bad by findings, and caused by this part of the way. What is only not known blames nobody, and what a
+        card computes, too slowly or wrongly, no link."""
+        return tuple(
+            one for one in self.problems
+            if one.blames == bdf and one.outcome in GRAVE and one.cause.startswith(OF_A_WAY))
 
     @property
     def as_of(self) -> str:
         """What to say beside values that are not of now; empty where they are."""
-        return "" if self.live else "as last read" if self.lost else "as it was at the end"
+        return "" if self.live or self.opening else "as last read" if self.lost else "as it was at the end"
+
+    @property
+    def ages_count(self) -> bool:
+        """Whether an old rate is marked as old: it goes on, or went on when it was read last."""
+        return self.live or bool(self.lost and not self.over)
 
     @property
     def untold(self) -> tuple[GpuRow, ...]:

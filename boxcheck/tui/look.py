@@ -3,15 +3,21 @@ red and green)."""
 
 from __future__ import annotations
 
+import os
+import re
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import floor, log10
 from typing import Literal
 
 import msgspec
+from rich.cells import cell_len
 
 from boxcheck.model import Outcome
-from boxcheck.tui.frame import Frame, GpuState
+from boxcheck.store.errors import StoreError
+from boxcheck.store.schema import SUFFIX
+from boxcheck.tui.frame import Frame, GpuState, LinkView
 
 Style = Literal["$ok", "$marginal", "$fail", "$unknown", "$quiet", "$text", "bold", ""]
 
@@ -52,10 +58,16 @@ UNICODE = Glyphs("▁▂▃▄▅▆▇█", "█", "░", "·", "°C", "▸", (
 ASCII = Glyphs("_.-:=+*#", "#", ".", " ", "C", ">", ("|- ", "`- ", "|  "))
 
 
+PATH_FIRST = re.compile(rf"(?P<path>/.*?{re.escape(SUFFIX)}):? (?P<why>.+)", re.DOTALL)
+"""As errors of a store are told."""
+
+
 def word_of(frame: Frame) -> str:
     """The verdict in a word; of a run that goes on it is one so far."""
     if frame.lost:
         return "LOST"
+    if frame.opening:
+        return "OPENING"
     if frame.over and frame.state == "crashed":
         return "CRASHED"
     if frame.over and frame.state == "stopped" and frame.outcome is not Outcome.FAIL:
@@ -66,12 +78,24 @@ def word_of(frame: Frame) -> str:
 def reason_of(frame: Frame) -> str:
     """The one reason beside the word, and who tells nothing: a word that is good so far never stands alone then."""
     if frame.lost:
-        return f"the store can no longer be read: {frame.lost}"
+        return why_lost(frame.lost)
     if frame.unheard_seconds:
         return "; ".join(filter(None, (f"nothing read for {frame.unheard_seconds:.0f} s", frame.reason)))
     untold = untold_of(frame)
     return f"{untold}; {frame.reason}" if frame.outcome is Outcome.PASS and untold and frame.reason else "; ".join(
         filter(None, (frame.reason, untold)))
+
+
+def why_lost(said: str) -> str:
+    """Why a store is lost: the reason first, then the file's name alone, then what helps. What an error says begins
+    with the path, which would fill the line."""
+    found = PATH_FIRST.fullmatch(said)
+    if found is None:
+        return f"the store can no longer be read: {said}"
+    name = os.path.basename(found["path"])
+    why, more, rest = found["why"].removeprefix("is ").partition(" (")
+    helps = f"; boxcheck runs salvage {name.removesuffix(SUFFIX)} saves what is left" if "damaged" in why else ""
+    return f"{why}: {name}{helps}{more}{rest}"
 
 
 def untold_of(frame: Frame) -> str:
@@ -83,13 +107,29 @@ def untold_of(frame: Frame) -> str:
         return f"{rows[0].place}: {rows[0].why}"
     places = ", ".join(row.place for row in rows)
     tell = "tell nothing" if frame.live else "told nothing at the end"
-    return f"{len(rows)} of {len(frame.gpus)} GPUs {tell}: {places}"
+    told = f"all {len(rows)}" if len(rows) == len(frame.gpus) else f"{len(rows)} of {len(frame.gpus)}"
+    return f"{told} GPUs {tell}: {places}"
+
+
+def outcome_of(frame: Frame) -> Outcome:
+    """What the word stands for: of a run that came to no end, or is read no more, it is not known."""
+    if frame.lost or (frame.over and frame.state != "finished" and frame.outcome is not Outcome.FAIL):
+        return Outcome.UNKNOWN
+    return frame.proven
 
 
 def style_of(frame: Frame) -> Style:
-    if frame.lost or (frame.over and frame.state != "finished" and frame.outcome is not Outcome.FAIL):
-        return "$unknown"
-    return OF_OUTCOME[frame.proven]
+    return OF_OUTCOME[outcome_of(frame)]
+
+
+def trained(link: LinkView) -> str:
+    """`x8! 16`: lanes and GT/s, each with a mark where it was higher in this run; a dash where nothing was read."""
+    if not link.width:
+        return "-"
+    lanes = f"x{link.width}{'!' if link.width < (link.best_width or 0) else ''}"
+    if not link.speed_gts:
+        return lanes
+    return f"{lanes} {link.speed_gts:g}{'!' if link.speed_gts < (link.best_gts or 0) else ''}"
 
 
 def moment(seconds: float) -> str:
@@ -117,12 +157,32 @@ def spark(values: Sequence[float | None], top: float | None, glyphs: Glyphs) -> 
 
 
 def figure(value: float | None) -> str:
-    """Three or four significant digits, however small it is; a dash where nothing was measured."""
+    """Three or four significant digits, however small it is, in nine characters at most up to a billion; a dash where
+    nothing was measured."""
     if value is None:
         return "-"
+    if 0 < abs(value) < 0.001 or abs(value) >= 1e9:
+        number, _, power = f"{value:.2e}".partition("e")
+        return f"{number}e{int(power)}"
     if 0 < abs(value) < 1:
-        return f"{value:.4g}"
+        return f"{value:.3g}"
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def in_line(values: Iterable[float | None]) -> Callable[[float | None], str]:
+    """`figure` for a column: all with as many decimals as the largest has, so that their points stand in one line;
+    each by itself where the smallest would lose all of its digits by that."""
+    sizes = [abs(one) for one in values if one]
+    if not sizes or max(sizes) >= 1e9 or min(sizes) < 0.01 * max(sizes):
+        return figure
+    decimals = max(0, min(5, 2 - floor(log10(max(sizes))))) if max(sizes) < 100 else int(max(sizes) < 1000)
+    return lambda value: "-" if value is None else f"{value:.{decimals}f}"
+
+
+def in_words(error: Exception) -> str:
+    """In one line; of what is no error of a store also what it is."""
+    said = " ".join(str(error).split())
+    return said if isinstance(error, StoreError) and said else f"{type(error).__name__}: {said}".rstrip(": ")
 
 
 def plain(text: str) -> str:
@@ -131,10 +191,66 @@ def plain(text: str) -> str:
 
 
 def cut(text: str, width: int) -> str:
-    """No longer than that; a tilde where something is left out."""
-    return text if len(text) <= width else text[:max(0, width - 1)] + "~"
+    """In no more columns than that; a tilde where something is left out."""
+    return text if cell_len(text) <= width else _first(text, width - 1) + "~" if width > 0 else ""
+
+
+def middle(text: str, width: int, tail: int | None = None) -> str:
+    """The same with what is left out in the middle: `PCIEX~_16`. What tells names apart stands at their ends."""
+    if cell_len(text) <= width:
+        return text
+    last = max(0, min(width - 1, width // 2 if tail is None else tail))
+    end = ""
+    for one in reversed(text):
+        if cell_len(one + end) > last:
+            break
+        end = one + end
+    return f"{_first(text, width - 1 - cell_len(end))}~{end}" if width > 0 else ""
+
+
+def apart(names: Iterable[str], width: int) -> Mapping[str, str]:
+    """Each name in that many columns, and no two alike: cut where as much of them is left as tells them apart, with a
+    number before them where nothing does."""
+    whole = list(dict.fromkeys(names))
+    half = width // 2
+    for tail in sorted(range(width), key=lambda one: abs(one - half)):
+        short = [middle(one, width, tail) for one in whole]
+        if len({*short}) == len(whole):
+            return dict(zip(whole, short, strict=True))
+    return {one: cut(f"{at} {one}", width) for at, one in enumerate(whole)}
+
+
+def _first(text: str, width: int) -> str:
+    """As many of its characters as have room in so many columns."""
+    end = 0
+    while end < len(text) and cell_len(text[:end + 1]) <= width:
+        end += 1
+    return text[:end]
+
+
+def padded(text: str, width: int, *, left: bool = True) -> str:
+    """Exactly that many columns; `left`: what there is stands at the left."""
+    text = cut(text, width)
+    gap = " " * (width - cell_len(text))
+    return text + gap if left else gap + text
 
 
 def filled(text: str, width: int, indent: str = "") -> list[str]:
-    """In lines of that width, broken between words; each begins with `indent`."""
-    return textwrap.wrap(plain(text), max(12, width), initial_indent=indent, subsequent_indent=indent) or [indent]
+    """In lines of that many columns, broken between words; each begins with `indent`."""
+    width, text = max(12, width), plain(text)
+    if cell_len(text) == len(text):
+        return textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent) or [indent]
+    lines = [indent]
+    for word in text.split():
+        while word:
+            joint = " " if lines[-1] != indent else ""
+            if cell_len(lines[-1] + joint + word) <= width:
+                lines[-1] += joint + word
+                break
+            if joint:
+                lines.append(indent)
+                continue
+            some = _first(word, width - cell_len(indent)) or word[0]  # a word that is longer than a line
+            lines[-1] += some
+            word = word[len(some):]
+    return lines

@@ -13,11 +13,13 @@ from __future__ import annotations
 from statistics import median
 
 import msgspec
+from rich.cells import cell_len
 
 from boxcheck.engine.progress import expected
 from boxcheck.profile import Profile
 from boxcheck.registry import LIMITS
-from boxcheck.report.matrices import MAIN, NOT_RUN, TITLES, Matrix
+from boxcheck.report.matrices import MAIN, NOT_RUN, TITLES, Matrix, lines
+from boxcheck.tui.look import padded
 
 LESS, APART = "<", "*"
 EXPECTED, MEDIAN = "expected", "median"
@@ -57,6 +59,53 @@ def notes_of(matrix: Matrix) -> list[str]:
     if matrix.rows and matrix.rows[0] == MEDIAN and (worst := _worst(matrix)) is not None:
         found.append(worst)
     return found
+
+
+DIRECTIONS = {
+    "one way, a kernel of the source writes": "row writes to column", "one way, the source's": "row writes to column",
+    "one way": "column reads from row", "both ways": "row sends to column, and column to row meanwhile",
+    "each to the next": "row writes to column", "all to all at once, read": "column reads from row",
+    "one to all": "row writes to column", "all": "row writes to column", "by way of": "from row to column",
+    "latency of a load": "row reads from column", "latency": "from row to column and back"}
+"""By how titles of `report.matrices.TITLES` begin, the longer first: rows are sources and columns targets, but for
+loads, which the row's GPU makes."""
+
+
+def direction(matrix: Matrix) -> str:
+    """Who of row and column moves the data; empty where they are not both GPUs."""
+    if not matrix.title.startswith(tuple(TITLES.values())):
+        return ""
+    return next((says for begin, says in DIRECTIONS.items() if matrix.title.startswith(begin)), "")
+
+
+def lined(matrix: Matrix) -> Matrix:
+    """The same with spaces behind cells, so that points stand in one line in each column."""
+    after = [[_after_point(row[at]) for row in matrix.cells] for at in range(len(matrix.columns))]
+    most = [max((one for one in column if one is not None), default=0) for column in after]
+    cells = tuple(
+        tuple(
+            cell if (behind := after[at][line]) is None else cell + " " * (most[at] - behind)
+            for at, cell in enumerate(row))
+        for line, row in enumerate(matrix.cells))
+    return msgspec.structs.replace(matrix, cells=cells)
+
+
+def table(matrix: Matrix, width: int) -> list[str]:
+    """Its title and its lines; names of rows are measured in columns of the terminal."""
+    label = max((len(row) for row in matrix.rows), default=0)
+    wide = max((cell_len(row) for row in matrix.rows), default=0)
+    whole = all(cell_len(row) == len(row) for row in matrix.rows)
+    found = lines(lined(matrix), width if whole else width - max(0, wide - label))
+    if whole:
+        return found
+    names = {row.ljust(label): padded(row, wide) for row in matrix.rows} | {" " * label: " " * wide}
+    return [found[0], *(
+        names[line[:label]] + line[label:] if line[:label] in names else line for line in found[1:])]
+
+
+def _after_point(cell: str) -> int | None:
+    """Characters behind where the point of a number is, marks and the point itself included; None for no number."""
+    return len(cell) - len(cell.partition(".")[0]) if cell[:1].isdigit() else None
 
 
 def _beside_median(matrix: Matrix) -> Matrix:

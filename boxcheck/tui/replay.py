@@ -109,11 +109,11 @@ class ReplayFeed:
             if one.plan.number not in self._judged:
                 self._judged.add(one.plan.number)
                 self._state.take_findings(self._reader.findings(one.plan.number), doctor=is_doctor(one))
-        for _, _, record in records:
+        for _, taken_at, record in records:
             if isinstance(record, StoredSample):
                 self._state.take_sample(record)
             else:
-                self._state.take_reading(record)
+                self._state.take_reading(record, taken_at)
 
     def _cut(self, phase: Phase) -> float:
         """When a phase that did not come to its end was cut off at the latest: when another began, or at the end."""

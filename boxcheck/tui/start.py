@@ -3,6 +3,7 @@ read from the hardware before something is chosen."""
 
 from __future__ import annotations
 
+import os
 from typing import ClassVar
 
 import msgspec
@@ -12,17 +13,16 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.screen import ModalScreen, Screen
+from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from boxcheck.model import Outcome
-from boxcheck.store.errors import StoreError
-from boxcheck.store.listing import RunEntry, list_runs
 from boxcheck.tui.base import BoxcheckBase, Look, Means
-from boxcheck.tui.look import FINAL, OF_OUTCOME, cut, moment, plain
+from boxcheck.tui.known import Known, known_of
+from boxcheck.tui.look import FINAL, OF_OUTCOME, cut, in_words, moment, plain
 from boxcheck.tui.screens.doctor import DoctorScreen
-from boxcheck.tui.screens.runs import OpenRun
+from boxcheck.tui.screens.runs import OpenRun, outcome_of
+from boxcheck.tui.screens.view import Sized
 from boxcheck.tui.widgets.keys import Keys
 
 LEVELS = (
@@ -40,33 +40,13 @@ class Choice(msgspec.Struct, frozen=True):
     """Level of a burn-in, path of a run."""
 
 
-class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """Of this box, from what lies in the folder of runs."""
-
-    running: RunEntry | None = None
-    last: RunEntry | None = None
-    """The newest with a verdict."""
-    runs: int = 0
-    why: str = ""
-
-
-def known_of(folder: str) -> Known:
-    try:
-        entries = list_runs(folder)
-    except StoreError as error:
-        return Known(why=str(error))
-    return Known(
-        running=next((one for one in entries if one.state == "running"), None),
-        last=next((one for one in entries if one.outcome is not None), None), runs=len(entries))
-
-
 class KnownCame(Message):
     def __init__(self, known: Known) -> None:
         super().__init__()
         self.known = known
 
 
-class StartScreen(Screen[None]):
+class StartScreen(Sized):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "choose", "choose"), Binding("d", "pick('doctor')", "doctor", show=False),
         Binding("b", "pick('burn')", "burn in", show=False), Binding("w", "pick('watch')", "watch", show=False),
@@ -94,12 +74,26 @@ class StartScreen(Screen[None]):
     @work(thread=True, exit_on_error=False)
     def _read(self) -> None:
         assert isinstance(self.app, BoxcheckBase)
-        self.post_message(KnownCame(known_of(self.app.means.folder)))
+        means = self.app.means
+        try:
+            known = known_of(means.folder, means.is_here)
+        except Exception as error:  # noqa: BLE001  said: else it reads for ever
+            known = Known(why=in_words(error))
+        self.post_message(KnownCame(known))
+
+    def on_resize(self) -> None:
+        self._say()
+        self._fill()
 
     def on_known_came(self, message: KnownCame) -> None:
         self._known = message.known
-        self.query_one("#known", Static).update(words_of(message.known, max(40, self.size.width - 2)))
+        self._say()
         self._fill()
+
+    def _say(self) -> None:
+        if self._known is not None:
+            self.query_one("#known", Static).update(words_of(self._known, max(40, self.app.size.width - 2)))
+        self.set_class(self.app.size.height < 20, "low")
 
     def _fill(self) -> None:
         running = self._known.running if self._known else None
@@ -113,10 +107,10 @@ class StartScreen(Screen[None]):
         if running is not None:
             items.insert(0, ("attach", "a", "attach", f"the run that goes on: {plain(running.id)}"))
         menu = self.query_one(OptionList)
-        at = menu.highlighted
+        at, room = menu.highlighted, max(20, self.app.size.width - 17)
         menu.clear_options()
         menu.add_options([
-            Option(Content.assemble((f" {key}  ", "bold $primary"), (f"{name:<10}", "bold"), says), id=id)
+            Option(Content.assemble((f" {key}  ", "bold $primary"), (f"{name:<10}", "bold"), cut(says, room)), id=id)
             for id, key, name, says in items])
         menu.highlighted = at if at is not None and at < len(items) else 0
 
@@ -176,23 +170,46 @@ class AskLevel(ModalScreen[str]):
 
 
 def words_of(known: Known, width: int) -> Content:
-    """This box, its profile and the last verdict on it."""
+    """The last verdict on this box, its profile, and what came since that no verdict tells."""
     if known.why:
         return Content.styled(f" {cut(plain(known.why), width)}", "$unknown")
+    lines: list[Content] = []
     last = known.last
-    if last is None or last.outcome is None:
-        none = "no record of this box yet: doctor makes the first"
-        return Content(f" {none if not known.runs else f'{known.runs} runs, none of them with a verdict yet'}")
-    when = moment(last.finished or last.started)
-    try:
-        outcome = Outcome(last.outcome)
-    except ValueError:
-        outcome = Outcome.UNKNOWN
-    box = f"box {plain(last.box)}   " if last.box else ""
-    return Content.assemble(
-        (f" {box}", "bold"), f"profile {plain(last.profile or 'none')}\n", " last verdict  ",
-        (FINAL[outcome], f"bold {OF_OUTCOME[outcome]}"), f"  by {plain(last.kind or 'a run')}, {when} UTC\n",
-        (f" {known.runs} record{'' if known.runs == 1 else 's'} here", "$quiet"))
+    outcome = outcome_of(last) if last is not None else None
+    if last is not None and outcome is not None:
+        box = f"box {plain(last.box)}   " if last.box else ""
+        when = moment(last.finished or last.started)
+        lines += [
+            Content.assemble((f" {box}", "bold"), cut(f"profile {plain(last.profile or 'none')}", width)),
+            Content.assemble(
+                " last verdict  ", (FINAL[outcome], f"bold {OF_OUTCOME[outcome]}"),
+                cut(f"  by {plain(last.kind or 'a run')}, {when} UTC", max(20, width - 24)))]
+        if not known.is_here:
+            lines.append(Content.styled(" of a box that is not known to be this one", "bold $unknown"))
+    else:
+        none = "no verdict on this box yet"
+        lines.append(Content(f" {none if known.runs else 'no record of this box yet: doctor makes the first'}"))
+    lines += [Content.styled(cut(f" {line}", width), "bold $unknown") for line in _since(known)]
+    count = f"{known.runs} record{'' if known.runs == 1 else 's'} here"
+    if known.others:
+        boxes = ", ".join(dict.fromkeys(plain(one.box) for one in known.others if one.box))
+        count += f"; {len(known.others)} {'newer ' if known.last else ''}of other boxes{f': {boxes}' if boxes else ''}"
+    return Content("\n").join([*lines, Content.styled(cut(f" {count}", width), "$quiet")])
+
+
+def _since(known: Known) -> list[str]:
+    since = "newer: " if known.last is not None else ""
+    found = []
+    if known.crashed:
+        one = known.crashed[0]
+        how = "was cut off" if one.state == "crashed" else f"{one.state} without a verdict"
+        more = f", and {len(known.crashed) - 1} more" if len(known.crashed) > 1 else ""
+        where = f" in {plain(one.phase)}" if one.phase else ""
+        found.append(f"{since}{plain(one.kind or 'a run')}, {moment(one.started)}, {how}{where}{more}")
+    if known.unread:
+        more = f" and {len(known.unread) - 1} more" if len(known.unread) > 1 else ""
+        found.append(f"{since}{os.path.basename(plain(known.unread[0].path))}{more} cannot be read: r tells why")
+    return found
 
 
 class StartApp(BoxcheckBase[Choice]):
@@ -206,7 +223,8 @@ class StartApp(BoxcheckBase[Choice]):
     def action_doctor(self) -> None:
         screen = self.screen
         quiet = ("--no-wake",) if isinstance(screen, StartScreen) and screen.run_goes_on else ()
-        self.push_screen(DoctorScreen(None, (*self.means.doctor, *quiet), self.means.explain))
+        means = self.means
+        self.push_screen(DoctorScreen(None, (*means.doctor, *quiet), means.explain, means.is_here))
 
     def on_open_run(self, message: OpenRun) -> None:
         self.exit(Choice("attach", message.path))

@@ -20,8 +20,8 @@ from boxcheck.store.reader import StoredSample
 from boxcheck.store.rows import Event, Phase, Run
 from boxcheck.stress import Sample, StressResults
 from boxcheck.telemetry.readings import GpuReading, GpuSilent, LinkReading, Reading, named
-from boxcheck.tui.ends import planned_seconds, until
-from boxcheck.tui.found import Found
+from boxcheck.tui.ends import planned_again, planned_seconds, until
+from boxcheck.tui.found import NO_WORK, Found
 from boxcheck.tui.frame import (
     GRAVE_HOLDS,
     EventRow,
@@ -37,9 +37,13 @@ from boxcheck.tui.frame import (
 from boxcheck.tui.host import HostState, numbers
 from boxcheck.tui.link_state import LinkState
 from boxcheck.tui.matrix import beside
+from boxcheck.tui.unheard import unheard
 
-NO_WORK = ("gpu.in-runtime",)
-"""Checks that a device passes without having worked."""
+STILL_SECONDS, STILL_UNREAD_SECONDS = 10.0, 20.0
+"""Without anything new in the store while load runs, from which nothing is known any more: instruments are read once a
+second, and work alone is told of in pieces of up to some seconds."""
+BETWEEN_SECONDS = 120.0
+"""The same while no load runs: doctor reads for as long as that at most, and says nothing on the way."""
 HISTORY_SECONDS = 120.0
 HISTORY_CELLS = 16
 EVENTS_KEPT = 2000
@@ -82,6 +86,8 @@ class State:
         self._played, self._ended = "", False
         self.last_seconds = 0.0
         """Of the newest record."""
+        self._read_seconds = 0.0
+        """Of the newest reading."""
         self._transfers: list[Sample] = []
         self._transfer_phase = 0
         self._matrices: tuple[Matrix, ...] = ()
@@ -135,9 +141,11 @@ class State:
             self._transfers.append(one)
             self._matrices = ()
 
-    def take_reading(self, one: Reading) -> None:
-        at = one.monotonic_seconds - self._base()
+    def take_reading(self, one: Reading, at: float | None = None) -> None:
+        """`at`: when it was read, in seconds since the run began; None: by the clock of the last session."""
+        at = one.monotonic_seconds - self._base() if at is None else at
         self.last_seconds = max(self.last_seconds, at)
+        self._read_seconds = max(self._read_seconds, at)
         if isinstance(one, GpuReading):
             self._gpu[one.bdf] = (at, one)
             self._silent.pop(one.bdf, None)
@@ -149,7 +157,7 @@ class State:
             self._host.take(one, at)
 
     def _base(self) -> float:
-        """What the monotonic clock showed when the run was at zero."""
+        """What the monotonic clock of the last session showed when the run was at zero."""
         last = self.run.sessions[-1] if self.run.sessions else None
         return last.monotonic_seconds - last.began.seconds if last else 0.0
 
@@ -168,11 +176,11 @@ class State:
         at = place_of(self.phases, names)[0] if names else -1
         powered = [row.watts for row in gpus if row.watts is not None and not row.is_stale]
         name = self.run.info.profile
-        return Frame(
+        frame = Frame(
             run=self.run.info.id or self.run.path.rpartition("/")[2].rpartition(".")[0], kind=self.run.info.kind,
             box=self.run.info.box, profile=f"{name.name} r{name.revision}" if name else "no profile",
             state=self.run.state, live=live, seconds=max(0.0, now),
-            planned_seconds=planned_seconds(self._plan, self.phases), until=until(self._plan), outcome=outcome,
+            planned_seconds=self._planned_seconds(now), until=until(self._plan), outcome=outcome,
             over=self._over,
             reason=reason, phases=tuple(self._phase_view(one, now) for one in self.phases), doing=self._doing(),
             step=at + 1, steps=len(names),
@@ -180,12 +188,37 @@ class State:
             matrices=self._transfer_matrices(), events=tuple(self._events),
             events_before=self._event_count - len(self._events), problems=self._found.problems(),
             link_says=self._found.link_says(), judged=len(self._found.every), playing=self._played)
+        still = self._still_seconds(now) if live and not self._over else 0.0
+        return unheard(frame, still, later=0.0) if still else frame
+
+    def _planned_seconds(self, now: float) -> float | None:
+        began = [one.began.seconds for one in self.run.sessions if one.began.seconds <= now]
+        if len(began) > 1:  # the time in which nobody worked on it counts as well
+            return planned_again(self._plan, self.phases, now)
+        return planned_seconds(self._plan, self.phases)
+
+    def _still_seconds(self, now: float) -> float:
+        """For how long nothing new has come, where that is too long; 0 where it is not. Whoever reads the store is
+        answered also when nobody writes it any more."""
+        moments = [moment for one in self.phases for moment in (one.about, one.started, one.ended) if moment]
+        moments += [one.began for one in self.run.sessions if one.began.seconds <= now]
+        last = self._events[-1].seconds if self._events else 0.0
+        still = now - max([self.last_seconds, last, *(one.seconds for one in moments)])
+        loads = [one for one in self.phases if one.plan.module and one.state == "running"]
+        begun = min((one.started.seconds for one in loads if one.started), default=None)
+        if begun is None:
+            most = BETWEEN_SECONDS
+        else:
+            most = STILL_SECONDS if self._read_seconds >= begun else STILL_UNREAD_SECONDS
+        return still if still > most else 0.0
 
     def _verdict(self) -> tuple[Outcome, str]:
         """By the engine's own judge, over what it wrote so far; the run's own where it ended."""
         if self._over and self.run.end is not None and self.run.end.outcome is not None:
             return self._ended_with(Outcome(self.run.end.outcome), self.run.end.reason)
         outcome, reason = self._found.verdict()
+        if outcome is Outcome.PASS and not self._over and not self._judged_work:
+            outcome, reason = Outcome.UNKNOWN, "no load was judged yet; doctor found nothing"
         if outcome is not Outcome.FAIL and self._event_faults:
             subject, says = next(iter(self._event_faults.items()))
             outcome, reason = Outcome.FAIL, f"{self._place(subject) or 'box'}: {says}"
@@ -196,6 +229,11 @@ class State:
         if outcome is Outcome.FAIL:
             return outcome, f"{reason}; {died}"
         return Outcome.UNKNOWN, died
+
+    @property
+    def _judged_work(self) -> list[Finding]:
+        """What was judged of what the run is for. A watch puts load on nothing."""
+        return self._found.every if self.run.info.kind == "watch" else self._found.of_work
 
     @property
     def _over(self) -> bool:
@@ -275,7 +313,9 @@ class State:
         if gravest in (Outcome.MARGINAL, Outcome.UNKNOWN):
             grave = next(one for one in mine if one.outcome is gravest)
             return ("marginal" if gravest is Outcome.MARGINAL else "unknown"), grave.says
-        if not any(one.outcome is not Outcome.SKIP and one.check not in NO_WORK for one in mine):
+        if not any(
+                one.blocker and one.outcome is not Outcome.SKIP and one.check not in NO_WORK and self._is_of(one, info)
+                for one in self._judged_work):
             if not live:
                 return "unknown", "nothing that is required of it was judged"
             return ("working" if working else "waiting"), ""

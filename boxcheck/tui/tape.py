@@ -98,21 +98,34 @@ def _minutes(reader: RunReader, place: Place) -> Generator[tuple[int, list[Rows]
 
 
 def _numbered(reader: RunReader, rows: Rows, after: int, is_over: bool) -> Iterator[Numbered]:
-    ats_ms = dict(zip(rows.numbers, rows.ats_ms, strict=True))  # one record tells of several links
-    found = one_by_one(reader, rows) if not is_over or rows.stream.kind != "links" else _changes(reader, rows, after)
-    return ((number, ats_ms[number] / 1000, one) for number, one in found if number > after)
+    if is_over and rows.stream.kind == "links":
+        found = _timed(rows, _changes(reader, rows, after))
+    else:
+        found = one_by_one(reader, rows)
+    return (one for one in found if one[0] > after)
 
 
-def one_by_one(reader: RunReader, rows: Rows) -> list[tuple[int, Record]]:
-    """Records of a stream with their numbers."""
+def one_by_one(reader: RunReader, rows: Rows) -> list[Numbered]:
+    """Records of a stream with their numbers and moments. Those are the run's own: the clock that readings have begins
+    anew at each boot, and a run may be gone on with after several."""
     if rows.stream.kind != "sample":
-        return list(reader.read_rows(rows))
+        return _timed(rows, reader.read_rows(rows))
     made = Samples()
     with reader.guarded("samples"):
         worker = made.head(rows.stream).worker
         return [
-            (number, StoredSample(number, rows.phase, at_ms / 1000, worker, sample))
+            (number, at_ms / 1000, StoredSample(number, rows.phase, at_ms / 1000, worker, sample))
             for number, at_ms, sample in zip(rows.numbers, rows.ats_ms, made.of(rows), strict=True)]
+
+
+def changes_of_links(reader: RunReader, rows: Rows) -> list[Numbered]:
+    """Of a stream of links, what there is to be known of each function."""
+    return _timed(rows, _changes(reader, rows, 0))
+
+
+def _timed(rows: Rows, found: list[tuple[int, Reading]]) -> list[Numbered]:
+    ats_ms = dict(zip(rows.numbers, rows.ats_ms, strict=True))  # one record tells of several links
+    return [(number, ats_ms[number] / 1000, one) for number, one in found]
 
 
 def _changes(reader: RunReader, rows: Rows, after: int) -> list[tuple[int, Reading]]:

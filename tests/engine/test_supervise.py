@@ -14,7 +14,7 @@ import pytest
 
 from boxcheck.engine import supervise
 from boxcheck.engine.messages import Beat, Devices, Failed, List, Open, Run, Sampled, Watched, decode_report, encode
-from boxcheck.engine.process import Worker
+from boxcheck.engine.process import DRAIN_SECONDS, Worker
 from boxcheck.engine.supervise import Crew, list_devices, listen
 from boxcheck.gpu import GpuInfo
 from boxcheck.host.programs import STARTED
@@ -236,7 +236,11 @@ def test_a_worker_that_goes_on_after_it_was_told_to_stop_is_ended(
     environment = {**TWO, "PYTHONPATH": str(tmp_path)}
     with Crew([[cpus[0]]], environment=environment) as crew:
         (part,) = crew.run(Run(module="matmul", seconds=60, seed=1), stopping=lambda: time.monotonic() - began > 1.5)
+        took = time.monotonic() - began - 1.5
     assert time.monotonic() - began < 10
+    assert took + 0.2 >= DRAIN_SECONDS  # a piece of work lasts a second
+    assert took < DRAIN_SECONDS + 1.0
+    assert DRAIN_SECONDS < 1.8  # so that whoever stops a run waits for no more than two
     assert part.trouble is not None
     assert part.trouble.kind == "stopped"
     assert part.samples

@@ -52,7 +52,7 @@ async def of_replay(run: Burning) -> str:
 
 async def of_folder(folder: str, keys: tuple[str, ...], start: bool, frame: Still) -> str:
     if start:
-        app = StartApp(Means(folder=folder), Look(), has_riser=True)
+        app = StartApp(Means(folder=folder, is_here=lambda path: True), Look(), has_riser=True)
         return await picture(app, SMALL, keys, title="boxcheck", wait=THREADS_SECONDS)
     return await picture(app_over(frame, folder=folder), SIZE, keys, title="boxcheck", wait=THREADS_SECONDS)
 

@@ -58,13 +58,13 @@ def explain(id: str, columns: int) -> str:
 def app_over(
     feed: Feed, *, folder: str = "/nowhere", ascii: bool = False, light: bool = False, color: bool = True,
     stop: Callable[[str], str] | None = None, opens: Callable[[str], Feed] | None = None,
-    doctor: tuple[str, ...] = (), every_seconds: float = 60.0,
+    doctor: tuple[str, ...] = (), every_seconds: float = 60.0, is_here: Callable[[str], bool | None] = lambda path: True,
 ) -> BoxcheckApp:
     def same(path: str) -> Feed:
         return feed
 
     return BoxcheckApp(
-        feed, opens=opens or same, means=Means(folder=folder, explain=explain, doctor=doctor),
+        feed, opens=opens or same, means=Means(folder=folder, explain=explain, doctor=doctor, is_here=is_here),
         look=Look(ascii=ascii, light=light, color=color), stop=stop, every_seconds=every_seconds)
 
 

@@ -98,7 +98,7 @@ def test_a_deleted_store_is_lost_on_the_screen(tmp_path: Path) -> None:
             deleted(made)
             await until(pilot, lambda: "LOST" in text(app))
             assert "PASSING" not in text(app)
-            assert "can no longer be read" in text(app)
+            assert "LOST  was deleted, or another file lies in its place: 2026-" in text(app)
 
     run(test)
     made.close()

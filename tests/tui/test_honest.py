@@ -280,7 +280,7 @@ def test_a_watch_without_gpus_counts_none(stills: Frames) -> None:
 
 
 @pytest.mark.parametrize(("value", "words"), [
-    (0.0, "0.00"), (0.004213, "0.004213"), (0.00001234, "1.234e-05"), (0.5, "0.5"), (25.14, "25.1"), (-0.002, "-0.002"),
+    (0.0, "0.00"), (0.004213, "0.00421"), (0.00001234, "1.23e-5"), (0.5, "0.5"), (25.14, "25.1"), (-0.002, "-0.002"),
     (None, "-")])
 def test_what_is_not_zero_is_not_shown_as_zero(value: float | None, words: str) -> None:
     assert figure(value) == words

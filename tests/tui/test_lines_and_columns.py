@@ -25,7 +25,7 @@ def test_dates_of_two_runs_side_by_side_are_never_cut(
             await press(pilot, "r")
             await until(pilot, lambda: "2 runs" in text(app))
             await press(pilot, "space", "down", "space", "c")
-            await until(pilot, lambda: "measured values" in text(app))
+            await until(pilot, lambda: "judgements changed" in text(app))
             began = line_with(shown(app), "began")
             assert began.count("2026-11-21 13:20") == 2, began
             assert ("change" in line_with(shown(app), "newer")) is (width >= 80)

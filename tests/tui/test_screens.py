@@ -307,7 +307,7 @@ def test_every_key_of_the_runs_screen(stills: Frames, runs: Runs, tmp_path: Path
         app = app_over(feed, folder=str(tmp_path), opens=opens)
         async with on_screen(app, (120, 34)) as pilot:
             await press(pilot, "r")
-            await until(pilot, lambda: "fail" in text(app) and "pass" in text(app))
+            await until(pilot, lambda: "FAILED" in text(app) and "PASSED" in text(app))
             assert "3 runs" in text(app)
             assert sum("2026-11-21 13:20" in line for line in shown(app)) == 2
             await press(pilot, "c")
@@ -315,7 +315,7 @@ def test_every_key_of_the_runs_screen(stills: Frames, runs: Runs, tmp_path: Path
             await press(pilot, "down", "space", "down", "space")  # the broken one, written now, stands first
             assert sum(line.startswith((" *", "*")) for line in shown(app)) == 2, text(app)
             await press(pilot, "space", "space", "r", "c")
-            await until(pilot, lambda: "older" in text(app) and "measured values" in text(app))
+            await until(pilot, lambda: "older" in text(app) and "judgements changed" in text(app))
             await press(pilot, "escape", "up", "up", "enter")
             await until(pilot, lambda: "cannot be read" in text(app))
             assert opened == []
@@ -333,7 +333,7 @@ def test_the_start_screen_offers_what_can_be_done_and_gives_what_was_chosen(runs
         seen: list[str] = []
 
         async def test() -> None:
-            app = StartApp(Means(folder=str(tmp_path)), Look(), has_riser=True)
+            app = StartApp(Means(folder=str(tmp_path), is_here=lambda path: True), Look(), has_riser=True)
             async with on_screen(app, size) as pilot:
                 await until(pilot, lambda: "last verdict" in text(app))
                 seen.append(text(app))

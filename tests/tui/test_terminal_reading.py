@@ -32,6 +32,6 @@ def test_a_screen_as_it_should_be_has_nothing_wrong_and_one_that_is_shifted_has(
 
 def test_the_page_promises_keys_of_every_screen() -> None:
     found = promised()
-    assert {where for where, _ in found} == {"everywhere", "run", "GPU", "links", "doctor", "runs", "played again"}
+    assert {where for where, _ in found} == {"everywhere", "run", "GPU", "links", "doctor", "runs", "side by side", "played again"}
     assert {("run", "up"), ("run", "/"), ("GPU", "0"), ("played again", "["), ("everywhere", "ctrl+p")} <= found
     assert len(found) > 35

@@ -12,7 +12,7 @@ from textual.widgets import Static
 from boxcheck.checks.wording import clock
 from boxcheck.model import Outcome
 from boxcheck.tui.frame import Frame
-from boxcheck.tui.look import ASCII, cut, plain, reason_of, style_of, word_of
+from boxcheck.tui.look import ASCII, cut, filled, outcome_of, plain, reason_of, style_of, word_of
 from boxcheck.tui.screens.view import View
 
 LETTERS = {
@@ -55,8 +55,7 @@ class BigVerdict(View):
 
     def draw(self, frame: Frame) -> None:
         word, style = word_of(frame), style_of(frame)
-        outcome = Outcome.UNKNOWN if style == "$unknown" else frame.outcome
-        mark = PATTERN[outcome][1 if self.glyphs is ASCII else 0]
+        mark = PATTERN[outcome_of(frame)][1 if self.glyphs is ASCII else 0]
         body = self.query_one("#big", Static)
         shown = big(word, mark, max(1, self.size.width - 4), max(1, self.size.height - 6))
         body.update(Content.styled("\n".join(shown), style))
@@ -66,4 +65,10 @@ class BigVerdict(View):
             "" if frame.over or frame.lost else plain(frame.until) if left is None else f"{clock(left)} left") if part]
         width = max(10, self.size.width - 2)
         self.query_one("#big-foot", Static).update(Content("\n").join((
-            Content.styled(cut("     ".join(parts), width), "bold"), Content(cut(plain(reason_of(frame)), width)))))
+            Content.styled(cut("     ".join(parts), width), "bold"), *map(Content, _reason(frame, width)))))
+
+
+def _reason(frame: Frame, width: int) -> list[str]:
+    """In two lines at most."""
+    first, *rest = filled(reason_of(frame), width)
+    return [first, cut(" ".join(rest), width)] if rest else [first]

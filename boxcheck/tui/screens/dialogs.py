@@ -13,17 +13,21 @@ from textual.widgets import Static
 
 
 class Ask(ModalScreen[bool]):
-    """Asks once. Enter and y are yes, anything that leaves is no."""
+    """Asks once. Only y is yes: enter, which opens things everywhere else, is no, as is anything that leaves."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y,enter", "dismiss(True)", "yes"), Binding("n,escape,q", "dismiss(False)", "no")]
+        Binding("y", "dismiss(True)", "yes"), Binding("n,enter,escape,q", "dismiss(False)", "no")]
     QUESTION, SAYS, YES, NO = "", "", "yes", "no"
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Static(Content.assemble(
                 (f"{self.QUESTION}\n\n", "bold"), f"{self.SAYS}\n\n",
-                ("y", "bold $primary"), f" {self.YES}     ", ("n", "bold $primary"), f" {self.NO}"))
+                ("y", "bold $primary"), f" {self.YES}     ", ("n", "bold $primary"), " or ",
+                ("enter", "bold $primary"), f" {self.NO}"))
+
+    def on_mount(self) -> None:
+        self.app.clear_notifications()  # what was said before would lie over the question
 
 
 class AskStop(Ask):
@@ -48,7 +52,7 @@ KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         ("up, down", "choose a GPU (j and k as well)"), ("enter", "its curves, its link, what was found of it"),
         ("e m l f", "events, copies between GPUs, links, findings; up and down scroll there"),
         ("/", "show events with some words only; escape shows all"),
-        ("b", "the verdict, for the other side of the room"), ("s", "end the run (asks once)"),
+        ("b", "the verdict, for the other side of the room"), ("s", "end the run (asks once; y ends it)"),
         ("r", "other runs"), ("d", "what doctor found before and after, or finds now"))),
     ("GPU", (
         ("+ - 0", "nearer, farther, the whole run"), ("left, right", "earlier, later"),
@@ -62,10 +66,12 @@ KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("runs", (
         ("enter", "open it"), ("space", "mark it, or not"), ("c", "the two marked ones side by side"),
         ("r", "look again"))),
+    ("two runs side by side", (
+        ("a", "what changed alone, or all of it"), ("up, down", "the chosen row in full, below"))),
     ("a run that is played again", (
         ("space", "stand still, go on"), ("< >", "slower, faster"), ("[ ]", "a minute back, a minute on"))),
     ("words and marks", (
-        ("x8 16!", "eight lanes at 16 GT/s, and it had more before"),
+        ("x8! 16", "eight lanes at 16 GT/s, and it had more lanes before; x16 8!: it was faster"),
         ("(158.2)", "measured more than 20 s ago"),
         ("-", "not read, or too old to be shown; never zero"),
         ("25.1<", "less than the profile asks"), ("25.1!", "wrong data arrived"),

@@ -2,46 +2,56 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from boxcheck.model import Outcome
-from boxcheck.tui.doctor_read import Found, Reading, Record, read_now, stored
-from boxcheck.tui.look import FINAL, OF_OUTCOME, cut, filled, plain
+from boxcheck.tui.doctor_read import Found, Reading, Record, Whose, read_now, stored, whose
+from boxcheck.tui.look import FINAL, OF_OUTCOME, cut, filled, in_words, plain
+from boxcheck.tui.screens.view import Sized
 from boxcheck.tui.widgets.keys import Keys
 
+NOW = "doctor now"
 HIDDEN = (Outcome.PASS, Outcome.SKIP)
 
 
 class ReadingsCame(Message):
-    def __init__(self, readings: tuple[Reading, ...]) -> None:
+    def __init__(self, readings: tuple[Reading, ...], whose: Whose | None = None) -> None:
+        """`whose`: of which box the run is, where its records were read."""
         super().__init__()
-        self.readings = readings
+        self.readings, self.whose = readings, whose
 
 
-class DoctorScreen(Screen[None]):
+class DoctorScreen(Sized):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "explain", "explain"), Binding("a", "passes", "passes too"), Binding("n", "now", "read now"),
         Binding("left", "other(-1)", "before"), Binding("right", "other(1)", "after"),
         Binding("escape,q,d", "back", "back"),
     ]
 
-    def __init__(self, path: str | None, program: tuple[str, ...], explain: Callable[[str, int], str]) -> None:
+    def __init__(
+        self, path: str | None, program: tuple[str, ...], explain: Callable[[str, int], str],
+        is_here: Callable[[str], bool | None],
+    ) -> None:
         super().__init__()
-        self._path, self._program, self._explain = path, program, explain
+        self._path, self._program, self._explain, self._is_here = path, program, explain, is_here
+        self._whose: Whose | None = None
         self._readings: tuple[Reading, ...] = ()
         self._at = 0
-        self._passes = self._explaining = self._busy = False
+        self._passes = self._explaining = False
+        self._busy = ""
+        """What is being read."""
         self._lines: list[Found | None] = []
 
     def compose(self) -> ComposeResult:
@@ -54,11 +64,9 @@ class DoctorScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one(OptionList).focus()
-        self._busy = self._path is not None
+        self._busy = "reading what is kept" if self._path is not None else "reading the machine"
         self._draw()
         self._read_stored()
-        if self._path is None:
-            self.action_now()
 
     def on_resize(self) -> None:
         self.set_class(self.app.size.width < 100, "narrow")
@@ -66,25 +74,49 @@ class DoctorScreen(Screen[None]):
 
     @work(thread=True, exit_on_error=False, group="stored")
     def _read_stored(self) -> None:
-        self.post_message(ReadingsCame(stored(self._path)))
+        try:
+            self.post_message(ReadingsCame(stored(self._path), whose(self._path, self._is_here)))
+        except Exception as error:  # noqa: BLE001  said: else it reads for ever
+            self.post_message(ReadingsCame((Reading(name="doctor of this run", why=in_words(error)),), Whose()))
 
     @work(thread=True, exit_on_error=False, group="now", exclusive=True)
     def _read_now(self) -> None:
-        self.post_message(ReadingsCame((read_now(self._program),)))
+        try:
+            self.post_message(ReadingsCame((read_now(self._program),)))
+        except Exception as error:  # noqa: BLE001  said: else it reads for ever
+            self.post_message(ReadingsCame((Reading(name="doctor now", why=in_words(error)),)))
 
     def action_now(self) -> None:
         if not self._program:
             self.notify("the machine is not read from here", markup=False)
             return
-        self._busy = True
+        if self._whose is None:  # not before it is known what would be read
+            return
+        if self._whose.is_here is False:
+            box = f"box {plain(self._whose.box)}" if self._whose.box else "another box"
+            self.notify(
+                f"this run is of {box}; doctor would read this machine, {os.uname().nodename}. boxcheck doctor does",
+                severity="warning", markup=False)
+            return
+        self._busy = "reading the machine"
         self._draw()
         self._read_now()
 
     def on_readings_came(self, message: ReadingsCame) -> None:
+        if message.whose is not None:
+            self._whose = message.whose
         names = {one.name for one in message.readings}
         self._readings = (*(one for one in self._readings if one.name not in names), *message.readings)
-        self._busy, self._at = False, max(0, len(self._readings) - 1)
+        self._busy, self._at = "", max(0, len(self._readings) - 1)
         self._draw()
+        if message.whose is not None and self._path is None:
+            self.action_now()
+
+    def _called(self, reading: Reading) -> str:
+        """Which reading; of which machine, where it is not certain that it is the run's."""
+        if reading.name != NOW or self._whose is None or self._whose.is_here:
+            return plain(reading.name)
+        return f"{NOW}, of this machine, {plain(os.uname().nodename)}"
 
     @property
     def _reading(self) -> Reading | None:
@@ -120,21 +152,25 @@ class DoctorScreen(Screen[None]):
     def _draw(self) -> None:
         head, table = self.query_one("#doctor-head", Static), self.query_one(OptionList)
         reading, width = self._reading, self.size.width or 80
-        busy = "   reading the machine ..." if self._busy else ""
+        busy = f"   {self._busy} ..." if self._busy else ""
         which = f"   {self._at + 1} of {len(self._readings)}" if len(self._readings) > 1 else ""
         if reading is None or reading.record is None:
             none = "doctor has not read this box in this run yet; n reads it now"
             says = "" if self._busy else plain(reading.why) if reading else none
-            head.update(cut(f" {plain(reading.name) if reading else 'doctor'}{which}   {says}{busy}", width))
+            head.update(cut(f" {self._called(reading) if reading else 'doctor'}{which}{busy}   {says}", width))
             self._lines = []
             table.clear_options()
             self._detail()
             return
         verdict = reading.record.verdict
+        word, reason = FINAL[verdict.outcome], plain(verdict.reason)
+        name, when = f" {self._called(reading)}{which}{busy}", f"   {plain(reading.record.started)}"
+        if cell_len(f"{name}{when}   {word}   {reason}") > width:  # the reason is worth more than the time
+            when = ""
+        room = width - cell_len(f"{name}{when}   {word}   ")
         head.update(Content.assemble(
-            f" {plain(reading.name)}{which}   {plain(reading.record.started)}   ",
-            (FINAL[verdict.outcome], f"bold {OF_OUTCOME[verdict.outcome]}"),
-            cut(f"   {plain(verdict.reason)}{busy}", max(10, width - 60))))
+            cut(f"{name}{when}", max(20, width - len(word) - 3)), "   ", (word, f"bold {OF_OUTCOME[verdict.outcome]}"),
+            f"   {cut(reason, room)}" if room > 8 else ""))
         before = table.highlighted
         listed = list(rows(reading.record, self._passes, max(30, (table.size.width or width) - 3)))
         self._lines = [found for _, found in listed]

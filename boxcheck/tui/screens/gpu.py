@@ -15,11 +15,10 @@ from textual.message import Message
 from textual.widgets import Static
 
 from boxcheck.checks.wording import clock
-from boxcheck.store.errors import StoreError
 from boxcheck.store.series import Stretch
 from boxcheck.tui.curves import Curve, curves_of, kind_name
 from boxcheck.tui.frame import Frame, GpuRow
-from boxcheck.tui.look import ASCII
+from boxcheck.tui.look import ASCII, in_words
 from boxcheck.tui.screens.gpu_curves import LABEL, curve_lines, held_lines
 from boxcheck.tui.screens.gpu_texts import by_hand, findings, head, link, numbers
 from boxcheck.tui.screens.view import View
@@ -106,8 +105,8 @@ class GpuScreen(View):
         began = time.monotonic()
         try:
             curves, why = curves_of(self._path, row), ""
-        except StoreError as error:
-            curves, why = (), str(error)
+        except Exception as error:  # noqa: BLE001  said: else it reads for ever
+            curves, why = (), in_words(error)
         took = time.monotonic() - began
         self.post_message(CurvesCame(row.key, curves, why or "nothing was measured of it", took))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 
 from boxcheck.checks.wording import clock
-from boxcheck.tui.frame import GONE_SECONDS, OLD_SECONDS, Frame, GpuRow
+from boxcheck.tui.frame import GONE_SECONDS, OLD_SECONDS, SILENT_SECONDS, Frame, GpuRow
 from boxcheck.tui.look import OF_OUTCOME, OF_STATE, STATE_WORD, Glyphs, figure, filled, plain
 from boxcheck.tui.widgets.panes import link_errors, link_state
 
@@ -34,8 +34,8 @@ def head(row: GpuRow, frame: Frame, glyphs: Glyphs, width: int) -> Content:
         now.append("a processor: its heat and power are the host's")
     else:
         now.append("no reading" if row.told_seconds is None else f"no reading for {row.told_seconds:.0f} s")
-    age = (row.rate_age_seconds or 0.0) if frame.live else 0.0
-    ago = f" {age:.0f} s ago" if age > OLD_SECONDS else ""
+    age = (row.rate_age_seconds or 0.0) if frame.ages_count else 0.0
+    ago = f" {age:.0f} s ago" if age > (SILENT_SECONDS if row.state == "silent" else OLD_SECONDS) else ""
     rate = plain(f"{row.what} {figure(row.rate)} {row.unit}{ago}")
     if row.rate is None or row.state == "lost" or age > GONE_SECONDS:
         gone = "no rate: it is lost" if row.state == "lost" else f"no rate for {age:.0f} s"

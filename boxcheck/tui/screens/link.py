@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -67,36 +68,52 @@ def tree(row: GpuRow, frame: Frame, glyphs: Glyphs, width: int) -> list[Content]
     if not row.chain:
         why = "it is not on PCIe" if row.bdf is None else "no link on the way to it is read"
         return [*lines, Content.styled(f" {why}", "$quiet")]
+    told: set[str] = set()
     for depth in range(len(row.chain)):
-        lines += _hop(row.chain, depth, frame, glyphs, width)
-    blamed = {link.bdf for link in row.chain}
-    others = [one for one in frame.problems if one.outcome in GRAVE and one.is_of(row) and one.blames not in blamed]
+        lines += _hop(row.chain, depth, frame, glyphs, width, told)
+    blamed = {one for link in row.chain for one in frame.blaming(link.bdf)}
+    others = [one for one in frame.problems if one.outcome in GRAVE and one.is_of(row) and one not in blamed]
     if others:
         lines += [Content(""), Content.styled(" found as well", "bold")]
         for one in others:
             lines += _said(one, "   ", width)
+            lines += _once([f"help: {step}" for step in one.help], "   ", width, told)
     if not frame.judged:
         lines += [Content(""), Content.styled(" nothing was judged yet: no hop is cleared", "$quiet")]
     return lines
 
 
-def _hop(chain: tuple[LinkView, ...], depth: int, frame: Frame, glyphs: Glyphs, width: int) -> list[Content]:
+def _hop(
+    chain: tuple[LinkView, ...], depth: int, frame: Frame, glyphs: Glyphs, width: int, told: set[str],
+) -> list[Content]:
+    """`told`: what was said above; a step of help that several findings share is said once in a tree."""
     link, count = chain[depth], len(chain)
     blames = frame.blaming(link.bdf)
     # A cause `link:` names a link by its upper end, and is as much of the lower one.
-    is_other_end = depth > 0 and any(one.cause.startswith("link:") for one in frame.blaming(chain[depth - 1].bdf))
+    is_other_end = depth > 0 and not blames and any(
+        one.cause.startswith("link:") for one in frame.blaming(chain[depth - 1].bdf))
     lead = " " if depth == 0 else " " * (1 + INDENT * (depth - 1)) + glyphs.tree[1]
     under = " " * (1 + INDENT * depth) + (glyphs.tree[2] if depth + 1 < count else "   ")
     part = "the card" if depth == count - 1 else "root port" if depth == 0 else "bridge"
     style = f"bold {OF_OUTCOME[blames[0].outcome]}" if blames else "bold"
     head = Content.assemble(
         lead, (f"{glyphs.arrow}{glyphs.arrow} " if blames else "", style), (f"{link.bdf}  {part}", style),
-        (f"   blamed, {blames[0].outcome.value}" if blames else "", style),
-        ("   the other end of the link that is blamed" if is_other_end else "", "$quiet"))
+        (f"   blamed, {blames[0].outcome.value}" if blames else "", style))
+    other = "the other end of the link that is blamed" if is_other_end else ""
+    beside = bool(other) and cell_len(head.plain) + 3 + len(other) <= width
+    if beside:
+        head = Content.assemble(head, (f"   {other}", "$quiet"))
     had = "" if not link.low or link.best_gts is None else f"   it had x{link.best_width} {link.best_gts:g} in this run"
-    lines = [head, Content.assemble(
-        (under, "$quiet"), f"{link_state(link)}{_unit(link)}", (had, "$marginal"),
-        "   errors ", *link_errors(link))]
+    lines = [head, *(_quiet(other, under, width) if other and not beside else ())]
+    state = f"{link_state(link)}{_unit(link)}"
+    (errors, style), = link_errors(link)
+    if cell_len(f"{under}{state}{had}   errors {errors}") <= width:
+        lines.append(Content.assemble((under, "$quiet"), state, (had, "$marginal"), "   errors ", (errors, style)))
+    else:
+        lines.append(Content.assemble((under, "$quiet"), state, (had, "$marginal")))
+        lines += [
+            Content.assemble((under, "$quiet"), (line, style))
+            for line in filled(f"errors {errors}", width - cell_len(under))]
     for said in frame.link_says:
         if said.bdf == link.bdf:
             style = "" if said.outcome is Outcome.PASS else OF_OUTCOME[said.outcome]
@@ -105,11 +122,15 @@ def _hop(chain: tuple[LinkView, ...], depth: int, frame: Frame, glyphs: Glyphs, 
     for one in blames:
         if one.check != "stress.link-rate":  # said above, by direction
             lines += _said(one, under, width)
-        if one.where:
-            lines += _quiet(f"where: {one.where}", under, width)
-        for step in one.help:
-            lines += _quiet(f"help: {step}", under, width)
+        where = [] if one.where == f"port {link.bdf}" else [f"where: {one.where}"] if one.where else []
+        lines += _once([*where, *(f"help: {step}" for step in one.help)], under, width, told)
     return [*lines, Content.styled(under.rstrip(), "$quiet")]
+
+
+def _once(texts: list[str], lead: str, width: int, told: set[str]) -> list[Content]:
+    new = [text for text in texts if text not in told]
+    told.update(new)
+    return [line for text in new for line in _quiet(text, lead, width)]
 
 
 def _quiet(text: str, lead: str, width: int) -> list[Content]:

@@ -11,31 +11,28 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import DataTable, Static
 
 from boxcheck.host.common import one_line
 from boxcheck.model import Outcome
-from boxcheck.store.errors import StoreError
 from boxcheck.store.listing import RunEntry, list_runs
 from boxcheck.store.schema import SUFFIX
-from boxcheck.tui.compared import Line, compare
-from boxcheck.tui.look import cut, moment, plain
+from boxcheck.tui.look import FINAL, OF_OUTCOME, cut, filled, in_words, moment, plain
+from boxcheck.tui.screens.compare import CompareScreen
+from boxcheck.tui.screens.view import Sized
 from boxcheck.tui.widgets.keys import Keys
 
-COLUMNS = (("", 1), ("began (UTC)", 16), ("kind", 7), ("state", 8), ("verdict", 8), ("profile", 16), ("", 0))
+COLUMNS = (("", 1), ("began (UTC)", 16), ("kind", 7), ("state", 8), ("verdict", 8))
+PROFILE, REST = ("profile", 16), "box, step or trouble"
+PROFILE_FROM, REST_FROM = 100, 70
+"""Columns of the terminal from which these are there; what is chosen is told in full below the list at any width."""
+DETAIL_LINES = 3
 
 
 class Listed(Message):
     def __init__(self, entries: Sequence[RunEntry], why: str) -> None:
         super().__init__()
         self.entries, self.why = entries, why
-
-
-class Compared(Message):
-    def __init__(self, lines: Sequence[Line], why: str) -> None:
-        super().__init__()
-        self.lines, self.why = lines, why
 
 
 class OpenRun(Message):
@@ -46,7 +43,7 @@ class OpenRun(Message):
         self.path = path
 
 
-class RunsScreen(Screen[None]):
+class RunsScreen(Sized):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "open"), Binding("space", "mark", "mark"),
         Binding("c", "compare", "compare", tooltip="compare the two marked runs"),
@@ -62,10 +59,12 @@ class RunsScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield Static(" runs", id="runs-head", classes="head", markup=False)
         yield DataTable(id="runs", cursor_type="row", zebra_stripes=False)
+        yield Static("", id="runs-detail", markup=False)
         yield Keys()
 
     def on_mount(self) -> None:
         self.query_one(DataTable).focus()
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._fill())
         self.action_reload()
 
     def on_resize(self) -> None:
@@ -75,8 +74,8 @@ class RunsScreen(Screen[None]):
     def action_reload(self) -> None:
         try:
             entries, why = list_runs(self._folder), ""
-        except StoreError as error:
-            entries, why = (), str(error)
+        except Exception as error:  # noqa: BLE001  said: a thread that dies would leave an empty list
+            entries, why = (), in_words(error)
         self.post_message(Listed([one for one in entries if one.path.endswith(SUFFIX)], why))
 
     def on_listed(self, message: Listed) -> None:
@@ -91,19 +90,37 @@ class RunsScreen(Screen[None]):
         table = self.query_one(DataTable)
         at = table.cursor_row
         table.clear(columns=True)
-        rest = max(8, (self.size.width or 80) - sum(width + 2 for _, width in COLUMNS) - 2)
-        for title, width in COLUMNS:
-            table.add_column(title, width=width or rest)
+        width = self.size.width or 80
+        columns = [*COLUMNS, *([PROFILE] if width >= PROFILE_FROM else [])]
+        rest = width - sum(wide + 2 for _, wide in columns) - 3
+        for title, wide in [*columns, *([(REST, rest)] if width >= REST_FROM else [])]:
+            table.add_column(cut(title, wide), width=wide)
+        colours = self.app.theme_variables
         for one in self._entries.values():
-            cells = (
-                "*" if one.path in self._marked else "", moment(one.started),
-                one.kind, "unread" if one.trouble else one.state, one.outcome or "-", one.profile or "-",
-                trouble_of(one) or one.phase or one.box)
-            table.add_row(*(
-                Text(cut(plain(cell), width or rest)) for cell, (_, width) in zip(cells, COLUMNS, strict=True)),
-                key=one.path)
+            verdict = outcome_of(one)
+            cells = [
+                Text("*" if one.path in self._marked else ""), Text(moment(one.started)), Text(cut(plain(one.kind), 7)),
+                Text("unread" if one.trouble else one.state),
+                Text("-") if verdict is None else Text(
+                    FINAL[verdict], style=f"bold {colours.get(OF_OUTCOME[verdict].removeprefix('$'), '')}".strip())]
+            if width >= PROFILE_FROM:
+                cells.append(Text(cut(plain(one.profile or "-"), PROFILE[1])))
+            if width >= REST_FROM:
+                cells.append(Text(cut(plain(rest_of(one)), rest)))
+            table.add_row(*cells, key=one.path)
         if self._entries:
             table.move_cursor(row=min(at, len(self._entries) - 1))
+        self._detail()
+
+    def on_data_table_row_highlighted(self) -> None:
+        self._detail()
+
+    def _detail(self) -> None:
+        """All that is known of the chosen one, whatever the columns had room for."""
+        entry, width = self._chosen, max(20, (self.size.width or 80) - 2)
+        lines = filled(detail_of(entry), width) if entry is not None else []
+        lines = [*lines[:DETAIL_LINES - 1], cut(" ".join(lines[DETAIL_LINES - 1:]), width)]
+        self.query_one("#runs-detail", Static).update("\n".join(f" {line}" for line in lines))
 
     @property
     def _chosen(self) -> RunEntry | None:
@@ -147,58 +164,24 @@ def trouble_of(entry: RunEntry) -> str:
     return f"{os.path.basename(entry.path)} {says}"
 
 
-MOMENT, CHANGE = 16, 8
-"""Columns of `2026-11-28 18:40` and of `-100.0 %`."""
+def outcome_of(entry: RunEntry) -> Outcome | None:
+    """None where it has none; what no boxcheck writes is not known."""
+    if entry.outcome is None:
+        return None
+    try:
+        return Outcome(entry.outcome)
+    except ValueError:
+        return Outcome.UNKNOWN
 
 
-class CompareScreen(Screen[None]):
-    """The older on the left."""
+def rest_of(entry: RunEntry) -> str:
+    """`box W-0007; matmul`: whose it is, and of one without an end how far it came; else why it cannot be read."""
+    box = f"box {entry.box}" if entry.box else ""
+    return trouble_of(entry) or "; ".join(filter(None, (box, entry.phase if entry.state != "finished" else "")))
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,c", "app.pop_screen", "back")]
 
-    def __init__(self, one: str, other: str) -> None:
-        super().__init__()
-        self._paths = (one, other)
-        self._lines: Sequence[Line] = ()
-
-    def compose(self) -> ComposeResult:
-        yield Static(" reading both runs ...", id="compare-head", classes="head", markup=False)
-        yield DataTable(id="compared", cursor_type="row", zebra_stripes=False)
-        yield Keys()
-
-    def on_mount(self) -> None:
-        self.query_one(DataTable).focus()
-        self._read()
-
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._fill)
-
-    @work(thread=True, exit_on_error=False)
-    def _read(self) -> None:
-        try:
-            self.post_message(Compared(compare(*self._paths), ""))
-        except StoreError as error:
-            self.post_message(Compared((), str(error)))
-
-    def on_compared(self, message: Compared) -> None:
-        self._lines = message.lines
-        measured = sum(bool(one.part) for one in message.lines)
-        says = f" two runs side by side, the older first; {measured} measured values"
-        self.query_one("#compare-head", Static).update(f" {plain(message.why)}" if message.why else says)
-        self._fill()
-
-    def _fill(self) -> None:
-        table = self.query_one(DataTable)
-        table.clear(columns=True)
-        width = max(60, self.size.width or 80) - 12
-        value = max(MOMENT, int(width * 0.23))  # a date is never cut
-        part = max(8, int(0.4 * (width - 2 * value - CHANGE)))
-        what = max(12, width - 2 * value - part - CHANGE)  # on 60 columns the last one is scrolled to
-        widths = (what, part, value, value, CHANGE)
-        for title, wide in zip(("what", "part", "older", "newer", "change"), widths, strict=True):
-            table.add_column(title, width=wide)
-        for one in self._lines:
-            bold = "bold" if one.outcome in (Outcome.FAIL, Outcome.MARGINAL) else ""
-            cells = (one.what, one.part, one.one, one.other, one.change)
-            table.add_row(*(
-                Text(cut(plain(cell), wide), style=bold) for cell, wide in zip(cells, widths, strict=True)))
+def detail_of(entry: RunEntry) -> str:
+    if entry.trouble:
+        return "; ".join(filter(None, (trouble_of(entry), entry.help)))
+    known = (os.path.basename(entry.path), f"profile {entry.profile or 'none'}", rest_of(entry))
+    return "; ".join(filter(None, known))

@@ -1,4 +1,4 @@
-"""A screen that draws frames, and the line of its keys. Too small a terminal is said instead."""
+"""Screens that say that a terminal is too small, and those of them that draw frames."""
 
 from __future__ import annotations
 
@@ -12,10 +12,25 @@ LEAST = (60, 16)
 """Columns and lines below which it says so instead."""
 
 
-class View(Screen[None]):
+class Sized(Screen[None]):
     """What is done here when it is mounted and resized is done in each class below it as well, after what that does
     (Textual calls the handlers of all classes)."""
 
+    def on_mount(self) -> None:
+        self.mount(Static("", id="small", markup=False), before=0)
+        self._mind_size()
+
+    def on_resize(self) -> None:
+        self._mind_size()
+
+    def _mind_size(self) -> None:
+        width, height = self.app.size
+        for notice in self.query("#small").results(Static):
+            notice.update(f"this terminal has {width} x {height}; the screen needs {LEAST[0]} x {LEAST[1]}")
+        self.set_class(width < LEAST[0] or height < LEAST[1], "too-small")
+
+
+class View(Sized):
     def __init__(self) -> None:
         super().__init__()
         self.shown: Frame | None = None
@@ -38,16 +53,5 @@ class View(Screen[None]):
         if self.shown is not None and self.is_mounted and self.app.is_running:
             self.draw(self.shown)
 
-    def on_mount(self) -> None:
-        self.mount(Static("", id="small", markup=False), before=0)
-        self._mind_size()
-
     def on_resize(self) -> None:
-        self._mind_size()
         self.again()
-
-    def _mind_size(self) -> None:
-        width, height = self.app.size
-        for notice in self.query("#small").results(Static):
-            notice.update(f"this terminal has {width} x {height}; the screen needs {LEAST[0]} x {LEAST[1]}")
-        self.set_class(width < LEAST[0] or height < LEAST[1], "too-small")

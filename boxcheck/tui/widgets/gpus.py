@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import msgspec
+from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -14,8 +15,21 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from boxcheck.tui.frame import GONE_SECONDS, OLD_SECONDS, Frame, GpuRow
-from boxcheck.tui.look import OF_STATE, STATE_WORD, UNICODE, Glyphs, Style, cut, figure, plain, spark
+from boxcheck.tui.frame import GONE_SECONDS, OLD_SECONDS, SILENT_SECONDS, Frame, GpuRow
+from boxcheck.tui.look import (
+    OF_STATE,
+    STATE_WORD,
+    UNICODE,
+    Glyphs,
+    Style,
+    apart,
+    figure,
+    in_line,
+    padded,
+    plain,
+    spark,
+    trained,
+)
 
 Cell = tuple[str, Style]
 
@@ -44,11 +58,16 @@ def _rate(row: GpuRow, glyphs: Glyphs, live: bool) -> Cell:
     age = row.rate_age_seconds or 0.0
     if row.rate is None or row.state == "lost" or (live and age > GONE_SECONDS):
         return ("-", "$quiet")
-    return (f"({figure(row.rate)})", "$quiet") if live and age > OLD_SECONDS else (figure(row.rate), "")
+    return (f"({figure(row.rate)})", "$quiet") if live and _is_old(row) else (figure(row.rate), "")
+
+
+def _is_old(row: GpuRow) -> bool:
+    """Of a GPU that tells nothing, a rate is shown as one of now only while it is as new as a reading would be."""
+    return (row.rate_age_seconds or 0.0) > (SILENT_SECONDS if row.state == "silent" else OLD_SECONDS)
 
 
 def _percent(row: GpuRow, glyphs: Glyphs, live: bool) -> Cell:
-    old = live and (row.rate_age_seconds or 0.0) > OLD_SECONDS
+    old = live and _is_old(row)
     return ("-", "$quiet") if row.percent is None or old or row.state == "lost" else (f"{row.percent:.0f} %", "")
 
 
@@ -68,13 +87,14 @@ def _held(row: GpuRow, glyphs: Glyphs, live: bool) -> Cell:
 
 
 def _link(row: GpuRow, glyphs: Glyphs, live: bool) -> Cell:
+    if any(link.gone for link in row.chain):
+        return ("gone", "$fail")
     links = [link for link in row.chain if link.width and not link.is_stale]
-    if not links:
+    if not links or row.state == "lost":  # of a bridge above it that is well
         return ("-", "$quiet")
-    least = min(links, key=lambda link: (link.width or 0) * (link.speed_gts or 0))
     low = any(link.low for link in links)
-    return (f"x{least.width} {least.speed_gts:g}{'!' if low else ''}" if least.speed_gts else f"x{least.width}",
-            "$marginal" if low else "")
+    least = min(links, key=lambda link: (link.low is not low, (link.width or 0) * (link.speed_gts or 0)))
+    return (trained(least), "$marginal" if low else "")
 
 
 def _errors(row: GpuRow, glyphs: Glyphs, live: bool) -> Cell:
@@ -90,7 +110,7 @@ def _count(number: int) -> str:
 
 
 COLUMNS = (
-    Column("slot", 8, 0, lambda row, glyphs, live: (plain(row.place)[:8], "bold"), left=True),
+    Column("slot", 8, 0, lambda row, glyphs, live: (plain(row.place), "bold"), left=True),
     Column("rate", 9, 0, _rate),
     Column("unit", 6, 0, lambda row, glyphs, live: (plain(row.unit) or "-", "$quiet"), left=True),
     Column("of exp.", 7, 3, _percent, has=lambda row: row.percent is not None or (_gpu(row) and row.rate is None)),
@@ -120,10 +140,38 @@ LEAD = 4
 def fitting(width: int, rows: tuple[GpuRow, ...] = ()) -> tuple[Column, ...]:
     """Columns that fit. One that nobody has anything to say in goes first; units stand where they differ."""
     several = len(units(rows)) > 1
-    shown = [one for one in COLUMNS if any(map(one.has, rows)) and (several or one.title != "unit")]
+    columns = (_slot(width, rows), *(_in_line(one, rows) if one.title == "rate" else one for one in COLUMNS[1:]))
+    shown = [one for one in columns if any(map(one.has, rows)) and (several or one.title != "unit")]
     while sum(one.width + GAP for one in shown) + LEAD > width and len(shown) > 4:
         shown.remove(max(shown, key=lambda one: one.weight))
     return tuple(shown)
+
+
+def _slot(width: int, rows: tuple[GpuRow, ...]) -> Column:
+    """As wide as the longest name, up to what there is room for; names that are longer are cut so that they differ."""
+    names = [plain(row.place) for row in rows]
+    wide = min(max([8, *map(cell_len, names)]), 12 if width < 110 else 20)
+    short = apart(names, wide)
+    return msgspec.structs.replace(
+        COLUMNS[0], width=wide, cell=lambda row, glyphs, live: (short.get(plain(row.place), plain(row.place)), "bold"))
+
+
+def _in_line(rate: Column, rows: tuple[GpuRow, ...]) -> Column:
+    """Rates with their points in one line, where all are of one kind."""
+    values = [row.rate for row in rows] if len(units(rows)) == 1 else []
+    shown = in_line(values)
+
+    def is_marked(row: GpuRow, live: bool) -> bool:
+        return live and row.rate is not None and (row.rate_age_seconds or 0.0) > OLD_SECONDS
+
+    def cell(row: GpuRow, glyphs: Glyphs, live: bool) -> Cell:
+        text, style = rate.cell(row, glyphs, live)
+        if row.rate is not None and values and text != "-":
+            text = text.replace(figure(row.rate), shown(row.rate))
+        behind = any(is_marked(one, live) for one in rows) and not text.endswith(")") and text != "-"
+        return (f"{text} " if behind and cell_len(text) < rate.width else text, style)
+
+    return msgspec.structs.replace(rate, cell=cell)
 
 
 def units(rows: tuple[GpuRow, ...]) -> set[str]:
@@ -172,11 +220,13 @@ class GpuTable(Static, can_focus=True):
     def render(self) -> Content:
         frame = self.frame
         if frame is None or not frame.gpus:
-            says = " no device is at work yet" if frame is not None and frame.live else " no device is known"
-            return Content.styled(says if frame is not None else " reading the run", "$quiet")
+            if frame is None or frame.opening:
+                return Content.styled(" reading the run", "$quiet")
+            says = " no device is at work yet" if frame.live else " no device is known"
+            return Content.styled(says, "$quiet")
         columns = fitting(self.size.width, frame.gpus)
         head = " " * LEAD + "".join(
-            (one.title.ljust(one.width) if one.left else one.title.rjust(one.width)) + " " * GAP for one in columns)
+            padded(one.title, one.width, left=one.left) + " " * GAP for one in columns)
         return Content("\n").join([
             Content.styled(head.rstrip(), "$quiet"), *(self._line(row, columns, frame) for row in frame.gpus)])
 
@@ -185,9 +235,8 @@ class GpuTable(Static, can_focus=True):
         lead = f"{self.glyphs.arrow if here else ' '}{row.number:>2} "
         parts: list[tuple[str, str] | str] = [(lead, "bold" if here else "")]
         for one in columns:
-            text, style = one.cell(row, self.glyphs, frame.live)
-            text = cut(text, one.width)
-            parts += [(text.ljust(one.width) if one.left else text.rjust(one.width), style), " " * GAP]
+            text, style = one.cell(row, self.glyphs, frame.ages_count)
+            parts += [(padded(text, one.width, left=one.left), style), " " * GAP]
         return Content.assemble(*parts)
 
     def watch_cursor(self) -> None:

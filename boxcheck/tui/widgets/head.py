@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from textual.content import Content
 from textual.widgets import Static
 
@@ -47,13 +48,14 @@ class VerdictBar(Static):
         word, style = word_of(frame), style_of(frame)
         reason = plain(reason_of(frame))
         parts = self._right(frame, glyphs, width)
-        wanted = min(len(reason), int(0.7 * width))  # the reason comes first, the figures as far as there is room
-        while parts and len(word) + wanted + len("   ".join(parts)) + 6 > width:
+        # The reason comes first, the figures as far as there is room; one that is cut anyhow leaves them some.
+        wanted = cell_len(reason) if cell_len(reason) + len(word) + 3 <= width else int(0.7 * width)
+        while parts and len(word) + wanted + len("   ".join(parts)) + 5 > width:
             parts.pop()
         right = "   ".join(parts)
-        room = max(8, width - len(word) - len(right) - 6)
+        room = max(8, width - len(word) - (len(right) + 5 if right else 3))
         reason = cut(reason, room)
-        gap = max(2, width - len(word) - 2 - len(reason) - len(right) - 1)
+        gap = max(2, width - len(word) - 2 - cell_len(reason) - len(right) - 1)
         weight = "bold $unknown" if (frame.unheard_seconds or frame.untold) and frame.outcome is Outcome.PASS else ""
         self.update(Content.assemble(
             " ", (word, f"bold {style}"), "  ", (reason, weight), " " * gap, (right, "$quiet")), layout=False)

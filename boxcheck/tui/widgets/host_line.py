@@ -61,8 +61,8 @@ def fitting(parts: list[Part], width: int) -> list[tuple[str, Style]]:
 def parts_of(host: HostRow, frame: Frame, glyphs: Glyphs) -> list[Part]:
     rates = [
         Part(1, (f"{plain(what)} {value:.1f} {plain(unit)}"
-                 f"{f', {age:.0f} s ago' if frame.live and age > OLD_SECONDS else ''}",))
-        for what, value, unit, age in host.rates if not frame.live or age <= GONE_SECONDS]
+                 f"{f', {age:.0f} s ago' if frame.ages_count and age > OLD_SECONDS else ''}",))
+        for what, value, unit, age in host.rates if not frame.ages_count or age <= GONE_SECONDS]
     if host.told_seconds is not None and host.is_stale:
         return [Part(0, (f"no reading for {host.told_seconds:.0f} s",), "$unknown"), *rates]
     found = [*_processor(host, glyphs)]

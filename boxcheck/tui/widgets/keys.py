@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from textual.content import Content
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 NAMES = {
     "question_mark": "?", "slash": "/", "escape": "esc", "plus": "+", "minus": "-", "left_square_bracket": "[",
     "right_square_bracket": "]", "less_than_sign": "<", "greater_than_sign": ">",
 }
 LAST = "help"
+TYPING = {"keep these": "enter", "show all": "esc"}
+"""While words are typed nothing else is a key."""
+PLAYED = {"pause": "space", "speed": "< >", "a minute": "[ ]"}
+"""Of a run that is played again, on the screen that has these keys."""
 
 
 class Keys(Static):
@@ -32,9 +36,15 @@ class Keys(Static):
         self._shown: dict[str, str] = {}
 
     def _found(self) -> dict[str, str]:
+        if isinstance(self.screen.focused, Input):
+            return dict(TYPING)
         can_stop = getattr(self.app, "can_stop", True)
+        shown = getattr(self.screen, "shown", None)
+        plays = shown is not None and shown.playing and "space" in self.screen._bindings.key_to_bindings
         found: dict[str, str] = {}
         for node in (self.screen.focused, self.screen, self.app):
+            if node is self.screen and plays:
+                found |= PLAYED
             if node is not None and type(node).__module__.startswith("boxcheck."):
                 for binding in node._bindings.shown_keys:
                     if can_stop or binding.action != "app.stop":

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual.binding import Binding, BindingType
 from textual.content import Content, Span
 from textual.geometry import Region
@@ -14,10 +15,20 @@ from textual.message import Message
 from textual.widgets import Static
 
 from boxcheck.checks.wording import clock
-from boxcheck.report.matrices import lines
 from boxcheck.tui.frame import EventRow, Frame, LinkView
-from boxcheck.tui.look import OF_OUTCOME, OF_SEVERITY, Glyphs, cut, filled, plain
-from boxcheck.tui.matrix import HEADS, notes_of
+from boxcheck.tui.look import (
+    OF_OUTCOME,
+    OF_SEVERITY,
+    Glyphs,
+    apart,
+    cut,
+    filled,
+    middle,
+    padded,
+    plain,
+    trained,
+)
+from boxcheck.tui.matrix import HEADS, direction, notes_of, table
 
 
 class Pane(Static):
@@ -55,14 +66,18 @@ class MatrixPane(Pane):
             return [Content.styled("no copies between devices were timed yet", "$quiet")]
         found = []
         for matrix in frame.matrices:
-            head, *rest = lines(matrix, width)
+            head, *rest = table(matrix, width)
             found += [Content.styled(line, "bold") for line in filled(head, width)]
+            found += [Content.styled(line, "$quiet") for line in filled(says, width)] if (
+                says := direction(matrix)) else []
             found += [_cells(plain(line)) for line in rest]
             found += [Content.styled(line, "$marginal") for note in notes_of(matrix) for line in filled(note, width)]
             found.append(Content(""))
         return found
 
 
+SLOT = 12
+"""Columns of the name of a part, as an address has them: `0001:41:00.0`."""
 MARKED = re.compile(r"[0-9.]*(?P<mark>[!<*])(?=\s|$)")
 
 
@@ -125,20 +140,23 @@ class LedgerPane(Pane, can_focus=True):
 
     def rows(self, frame: Frame, glyphs: Glyphs, width: int) -> list[Content]:
         found: list[Content] = []
+        longest = max((cell_len(plain(row.place)) for row in frame.gpus), default=0)
+        slot = min(max(8, longest), SLOT if width < 80 else 2 * SLOT)
+        places = apart((plain(row.place) for row in frame.gpus), slot)
         deepest = max((len(row.chain) for row in frame.gpus), default=1)
         named = 8 + (3 + 2 * (deepest - 2) if deepest > 1 else 0)
         for at, row in enumerate(frame.gpus):
             here = at == self._cursor and self.has_focus
-            place = f"{glyphs.arrow if here else ' '}{plain(row.place)[:8]:<9}"
+            place = f"{glyphs.arrow if here else ' '}{padded(places[plain(row.place)], slot)} "
             for depth, link in enumerate(row.chain):
                 mark = "" if depth == 0 else "  " * (depth - 1) + glyphs.tree[1]
                 name = f"{mark}{link.bdf.removeprefix('0000:')}"
                 blamed = bool(frame.blaming(link.bdf))
                 parts = [
-                    (place if depth == 0 else " " * len(place), "bold"),
-                    (f"{name:<{named}}", "bold $fail" if blamed else ""), (f" {link_state(link):<9} ", ""),
+                    (place if depth == 0 else " " * (slot + 2), "bold"),
+                    (padded(name, named), "bold $fail" if blamed else ""), (f" {link_state(link):<9} ", ""),
                     ("blamed  " if blamed else "", "bold $fail")]
-                room = max(8, width - sum(len(part) for part, _ in parts))
+                room = max(8, width - sum(cell_len(part) for part, _ in parts))
                 (says, style), = link_errors(link)
                 says = says if len(says) <= room else f"{link.total} in all" if link.errors else cut(says, room)
                 found.append(Content.assemble(*parts, (says, style)))  # a number is never cut
@@ -149,21 +167,18 @@ class LedgerPane(Pane, can_focus=True):
 
 
 def link_state(link: LinkView) -> str:
-    """`x16 16`: lanes and GT/s, with `!` where it was higher in this run. What was last read long ago is not shown."""
-    if link.gone:
-        return "gone"
-    if not link.width or link.is_stale:
-        return "-"
-    return f"x{link.width} {link.speed_gts:g}{'!' if link.low else ''}" if link.speed_gts else f"x{link.width}"
+    """`x8! 16`: as it is trained. What was last read long ago is not shown."""
+    return "gone" if link.gone else "-" if link.is_stale else trained(link)
 
 
 def link_errors(link: LinkView) -> list[tuple[str, str]]:
-    """What its counters grew by; that nothing counts is no zero."""
+    """What its counters grew by; that nothing counts, or is read no more, is no zero."""
     if not link.counted:
         return [("nothing counts here", "$unknown")]
-    if not link.errors:
-        return [("0", "")]
-    return [(", ".join(f"{name} {number}" for name, number in link.errors), "$fail")]
+    says = ", ".join(f"{name} {number}" for name, number in link.errors)
+    if not link.is_counting:
+        return [(f"{says}, not read any more" if says else "not read any more", "$fail" if says else "$unknown")]
+    return [(says, "$fail") if says else ("0", "")]
 
 
 def _names(frame: Frame) -> dict[str, str]:
@@ -206,12 +221,12 @@ class EventsPane(Pane):
         names = _names(frame)
         found: list[Content] = []
         for one in shown[:-ROWS - 1:-1]:
-            name = cut(plain(names.get(one.subject, one.subject or "box")), 10)
+            name = padded(middle(plain(names.get(one.subject, one.subject or "box")), SLOT), SLOT)
             style = OF_SEVERITY.get(one.severity, "")
-            first, *rest = filled(one.says, width - 28)
+            first, *rest = filled(one.says, width - SLOT - 18)
             found.append(Content.assemble(
-                (clock(one.seconds), "$quiet"), f"  {one.severity:<5}", (f" {name:<10}  ", "bold"), (first, style)))
-            found += [Content.styled(f"{'':<28}{line}", style) for line in rest]
+                (clock(one.seconds), "$quiet"), f"  {one.severity:<5}", (f" {name}  ", "bold"), (first, style)))
+            found += [Content.styled(f"{'':<{SLOT + 18}}{line}", style) for line in rest]
         return found
 
 
