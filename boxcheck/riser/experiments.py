@@ -1,15 +1,18 @@
 """The experiments on one link that need no hands, cheapest first, each announced and put back.
 
+    lane errors     that were logged before are cleared                    root, --allow-writes
     as used         traffic on this card alone, then on all cards: its siblings at the same load are the measure
     retrain         once, then many times                                  root, --allow-writes
     ASPM off        where errors are counted and it is on                  root, --allow-writes
     lower speeds    where errors are counted, down and back                root, --allow-writes
-    power capped    where errors are counted                               root
+    power capped    where errors are counted                               root, --allow-writes
     hot             with --soak: as the card is, then when it is hot
     margining       where both ends can, 16 GT/s and more                  root, --allow-writes
 
-What teaches nothing is left out: speeds of a link without an error. What was not tried is told, with the reason and how
-it can be. Every experiment gives its looks when it is done, so that whoever keeps them loses none to Ctrl-C.
+A kernel that is locked down lets registers not be written: ASPM and speeds then go by its own switches, where it has
+them; the others are not tried. What teaches nothing is left out: speeds of a link without an error. What was not tried
+is told, with the reason and how it can be. Every experiment gives its looks when it ends, however it does, so that
+whoever keeps them loses none to Ctrl-C.
 """
 
 from __future__ import annotations
@@ -21,11 +24,17 @@ from typing import Protocol
 import msgspec
 
 from boxcheck.host.config_space import may_write
+from boxcheck.model import Unread
 from boxcheck.riser.account import Tried
 from boxcheck.riser.evidence import Conditions, Look
-from boxcheck.riser.links.aspm import without_aspm
+from boxcheck.riser.guarded import Done, Found, guarded
+from boxcheck.riser.held_looks import at_speed, counted, not_known_off
+from boxcheck.riser.links.aspm import aspm_is_off, without_aspm
 from boxcheck.riser.links.equalisation import redo_equalisation
 from boxcheck.riser.links.hold import Held, NotRestored
+from boxcheck.riser.links.lanes import clear_lane_errors, keep_awake
+from boxcheck.riser.links.link_state import lane_errors
+from boxcheck.riser.links.pending import MARGINING
 from boxcheck.riser.links.ports import LinkPair, Ports, Refused
 from boxcheck.riser.links.restore import Load, Restored
 from boxcheck.riser.links.retrain import OFTEN, retrain_often, retrain_once
@@ -33,16 +42,13 @@ from boxcheck.riser.links.target_speed import try_speeds
 from boxcheck.riser.margining.draw import drawn, left_out
 from boxcheck.riser.margining.run import margin
 
+__all__ = ["BACK_SECONDS", "LOAD_SECONDS", "Bench", "Done", "Measuring", "experiments"]
+
 LOAD_SECONDS = 3.0
 """Of traffic around a look at the link's speed, and around each lane that is margined."""
 
-
-class Done(msgspec.Struct, frozen=True, kw_only=True):
-    """What one experiment gave."""
-
-    looks: tuple[Look, ...] = ()
-    tried: tuple[Tried, ...] = ()
-    eye: tuple[str, ...] = ()
+BACK_SECONDS = 20.0
+"""Longest that a link is measured after it is at full speed again."""
 
 
 class Measuring(Protocol):
@@ -91,6 +97,9 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
 
 def experiments(bench: Bench) -> Iterator[Done]:
     """One after the other. Refused of one of them is told and ends none of the others; NotRestored ends all."""
+    refused = _why_nothing(bench)
+    if refused is None:
+        yield from guarded("lane errors", lambda found: _cleared(bench, found))
     used = bench.measure(bench.seconds, Conditions())
     looks = list(used)
     yield Done(looks=used)
@@ -100,107 +109,151 @@ def experiments(bench: Bench) -> Iterator[Done]:
         yield Done(looks=more)
     mine = [look for look in looks if look.slot == bench.slot]
     dirty = any(way.errors for look in mine for way in look.ways) or any(look.dropped for look in mine)
-    refused = _why_no_writes(bench)
     if refused is not None:
         names = ["retrain", "lower speeds", "ASPM off", *(["margining"] if bench.margining else [])]
         yield Done(tried=tuple(
             Tried(name=name, done=False, says=refused.says, help=refused.help) for name in names))
     else:
-        yield from _guarded("retrain", lambda: _retrain(bench))
+        yield from guarded("retrain", lambda found: _retrain(bench, found))
         if dirty:
-            yield from _guarded("ASPM off", lambda: _aspm(bench))
-            yield from _guarded("lower speeds", lambda: _speeds(bench))
+            yield from guarded("ASPM off", lambda found: _aspm(bench, found))
+            yield from guarded("lower speeds", lambda found: _speeds(bench, found))
         else:
             yield Done(tried=(Tried(
                 name="lower speeds and ASPM off", done=False,
                 says="no error was counted at full speed, so a lower one would tell nothing"),))
     if dirty and bench.loaded:
-        yield from _guarded("power capped", lambda: _capped(bench))
+        yield from guarded("power capped", lambda found: _capped(bench, found))
     if bench.heated is not None and bench.loaded:
-        yield from _guarded("cold against hot", lambda: _heated(bench))
+        yield from guarded("cold against hot", lambda found: _heated(bench, found))
     if refused is None and bench.margining:
-        yield from _guarded("margining", lambda: _margining(bench))
+        yield from guarded("margining", lambda found: _margining(bench, found))
 
 
-def _why_no_writes(bench: Bench) -> Refused | None:
-    """Found beforehand, and said once."""
+def _why_nothing(bench: Bench) -> Refused | None:
+    """Why the link is not to be changed at all. Found beforehand, and said once."""
     if bench.pair is None:
         return Refused("permission", bench.pair_unread or "the registers of this link were not read", bench.again)
     if not bench.writes:
         return Refused("permission", "these write to the link's registers and put them back", bench.again)
-    ends = [end.bdf for end in (bench.pair.port, bench.pair.card) if end is not None]
-    return may_write(bench.ports, *ends)
+    for end in (bench.pair.port, bench.pair.card):
+        refused = None if end is None else bench.ports.writable(end.bdf)
+        if refused is not None and refused.kind != "lockdown":
+            return refused
+    return None
 
 
-def _guarded(name: str, run: Callable[[], Done]) -> Iterator[Done]:
-    try:
-        yield run()
-    except Refused as refused:
-        yield Done(tried=(Tried(name=name, done=False, says=refused.says, help=refused.help),))
-
-
-def _retrain(bench: Bench) -> Done:
-    with bench.hold("retraining") as held:
-        once = retrain_once(held)
-        said = [Tried(name="retrained once", says=once.says)]
-        if not once.equalisation.complete and once.equalisation.read:
-            said.append(Tried(name="equalisation", says=redo_equalisation(held).says))
-        tally = retrain_often(held, bench.retrainings, load=bench.load)
-        said.append(Tried(name="retrained often", says=tally.says))
-    look = Look(slot=bench.slot, retrains=tally.retrains, dropped=tally.dropped)
-    return Done(looks=(look,), tried=tuple(said))
-
-
-def _aspm(bench: Bench) -> Done:
-    with bench.hold("ASPM off") as held, without_aspm(held) as off:
-        if off.how == "none":
-            return Done(tried=(Tried(name="ASPM off", done=False, says="ASPM is off already"),))
-        looks = bench.measure(bench.seconds, Conditions(aspm_off=True))
-    return Done(looks=_of(bench, looks))
-
-
-def _speeds(bench: Bench) -> Done:
+def _refuse_locked(bench: Bench) -> None:
+    """Refused where the kernel lets config space not be written. ASPM and speeds have ways of the kernel's own, which
+    it leaves open, and say so themselves where they have none."""
     assert bench.pair is not None
-    lower = [gts for gts in bench.pair.common_gts[::-1][1:] if gts >= 5.0]
+    refused = may_write(bench.ports, *(end.bdf for end in (bench.pair.port, bench.pair.card) if end is not None))
+    if refused is not None:
+        raise refused
 
-    def measured(sample: Callable[[], None]) -> Look:
-        found = _of(bench, bench.measure(bench.seconds, Conditions(), sample=sample))
-        return found[0] if found else Look(slot=bench.slot)
+
+def _cleared(bench: Bench, found: Found) -> None:
+    """Lanes that have logged errors already would not show new ones; where none has, nothing is written."""
+    assert bench.pair is not None
+    if not any(one.lanes or one.parity or one.retimer_parity for one in lane_errors(bench.ports, bench.pair)):
+        return
+    _refuse_locked(bench)
+    with bench.hold("clearing lane errors") as held:
+        logged = clear_lane_errors(held)
+    found.tried.append(Tried(name="lane errors", says=f"cleared: {'; '.join(logged) or 'none were left'}"))
+
+
+def _retrain(bench: Bench, found: Found) -> None:
+    _refuse_locked(bench)
+    with bench.hold("retraining") as held:
+        keep_awake(held)
+        once = retrain_once(held)
+        found.tried.append(Tried(name="retrained once", says=once.says))
+        if not once.equalisation.complete and once.equalisation.read:
+            found.tried.append(Tried(name="equalisation", says=redo_equalisation(held).says))
+        tally = retrain_often(held, bench.retrainings, load=bench.load)
+        found.tried.append(Tried(name="retrained often", says=tally.says))
+        found.looks.append(Look(slot=bench.slot, retrains=tally.retrains, dropped=tally.dropped))
+
+
+def _aspm(bench: Bench, found: Found) -> None:
+    with bench.hold("ASPM off") as held, without_aspm(held) as off:
+        if off.state != "off":
+            says = "ASPM is off already" if off.state == "already-off" else off.says
+            found.tried.append(Tried(name="ASPM off", done=False, says=says))
+            return
+        looks = _of(bench, bench.measure(bench.seconds, Conditions(aspm_off=True)))
+        # Until it is read: the reading obeys Ctrl-C, and what was measured is kept.
+        found.looks += not_known_off(looks, "whether ASPM stayed off was not read")
+        still = aspm_is_off(held)
+        if still is True:
+            found.looks[:] = looks
+            found.tried.append(Tried(name="ASPM off", says=f"{off.says}; {counted(looks)}"))
+            return
+        why = (f"whether ASPM stayed off was not read: {still.why}" if isinstance(still, Unread)
+               else "ASPM was switched on again by somebody else while the link was measured")
+        found.looks[:] = not_known_off(looks, why)
+        found.tried.append(Tried(name="ASPM off", done=False, says=why))
+
+
+def _speeds(bench: Bench, found: Found) -> None:
+    assert bench.pair is not None
+    full = max(bench.pair.common_gts, default=0.0)
+    lower = [gts for gts in bench.pair.common_gts[::-1][1:] if gts >= 5.0]
+    if not lower:
+        raise Refused("unsupported", f"the ends share no speed of 5 GT/s or more below their full one ({full:g} GT/s)")
+    measured: list[tuple[Look, ...]] = []
+
+    def measure(sample: Callable[[], None]) -> Look:
+        looks = _of(bench, bench.measure(bench.seconds, Conditions(), sample=sample))
+        measured.append(looks)
+        return looks[0] if looks else Look(slot=bench.slot)
 
     with bench.hold("lower speeds") as held:
-        tour = try_speeds(held, lower, measured)
-    seen = [trial.look for trial in tour.trials if trial.look is not None and trial.confirmed]
-    told = [Tried(name=f"{trial.gts:g} GT/s", says=trial.says) for trial in tour.trials]
-    if tour.stopped:
-        told.append(Tried(name="lower speeds", says=tour.stopped))
-    return Done(looks=tuple(seen), tried=tuple(told))
+        keep_awake(held)
+        tour = try_speeds(held, lower, measure)
+        loaded = (trial for trial in tour.trials if trial.look is not None)
+        for trial, looks in zip(loaded, measured, strict=True):
+            found.looks += [at_speed(look, trial, full) for look in looks]
+        found.tried += [Tried(name=f"{trial.gts:g} GT/s", says=trial.says) for trial in tour.trials]
+        if tour.stopped:
+            found.tried.append(Tried(name="lower speeds", says=tour.stopped))
+    if tour.back is not None:
+        back = _of(bench, bench.measure(min(bench.seconds, BACK_SECONDS), Conditions()))
+        found.looks += back
+        found.tried.append(Tried(name="and back", says=f"{tour.back.says}; {counted(back)}"))
 
 
-def _capped(bench: Bench) -> Done:
+def _capped(bench: Bench, found: Found) -> None:
+    if not bench.writes:
+        raise Refused("permission", "it sets the card's power limit and puts it back", bench.again)
     if bench.capped is None:
-        return Done(tried=(Tried(name="power capped", done=False, says=bench.why_not_capped),))
-    return Done(looks=_of(bench, bench.capped()))
+        raise Refused("unsupported", bench.why_not_capped)
+    found.looks += _of(bench, bench.capped())
 
 
-def _heated(bench: Bench) -> Done:
+def _heated(bench: Bench, found: Found) -> None:
     assert bench.heated is not None
-    return Done(looks=_of(bench, bench.heated()))
+    found.looks += _of(bench, bench.heated())
 
 
-def _margining(bench: Bench) -> Done:
+def _margining(bench: Bench, found: Found) -> None:
     assert bench.pair is not None
+    _refuse_locked(bench)
     margins = margin(
         bench.ports, bench.pair, mode="full" if bench.full_margining else "screening", force=bench.force,
-        load=bench.busy, hold=lambda ports, pair: bench.hold("lane margining"))
+        load=bench.busy, hold=lambda ports, pair: bench.hold(MARGINING))
     if margins.not_restored:
         raise NotRestored(Restored(outcome="differs", says=margins.not_restored))
     lanes = margins.lane_margins()
     if not lanes:
-        return Done(tried=tuple(
+        found.tried += [
             Tried(name="margining", done=False, says=says.removeprefix("not margined: "))
-            for says in left_out(margins) or ["no lane was measured"]))
+            for says in left_out(margins) or ["no lane was measured"]]
+        return
     # Only margins: errors that receivers without a sampler of their own made meanwhile are in no look.
-    return Done(looks=(Look(slot=bench.slot, margins=lanes),), eye=tuple(drawn(margins)))
+    found.looks.append(Look(slot=bench.slot, margins=lanes))
+    found.eye = tuple(drawn(margins))
 
 
 def _of(bench: Bench, looks: tuple[Look, ...]) -> tuple[Look, ...]:

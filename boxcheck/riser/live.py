@@ -56,6 +56,7 @@ class Live:
         nothing = Measurable(targets=(), where=LinkMap(hops={}, ways={}))
         self.measurable = nothing if isinstance(found, Unread) else found
         self.stopping: Callable[[], bool] = lambda: False
+        """Whether somebody asked to stop: of the link that is held, since signals wait as long as one is."""
 
     def measure(
         self, slot: str, seconds: float, conditions: Conditions, *, everyone: bool = False,
@@ -106,7 +107,7 @@ class Live:
         assert self.traffic is not None
         return contrasts.Bench(
             measured=self.measurable, traffic=self.traffic, seconds=seconds, ports=self._readable,
-            stopping=self.stopping, say=self.say)
+            stopping=lambda: self.stopping(), say=self.say)
 
     def _capped(
         self, slot: str, seconds: float, target: Target | None,
@@ -135,7 +136,11 @@ class Live:
         load = self.load(seat.slot)
         with holding(self.ports, pair, self.journals, what=what, stakes=lost, force=force, announce=self.say,
                      load=load) as held:
-            yield held
+            before, self.stopping = self.stopping, lambda: held.stopping
+            try:
+                yield held
+            finally:
+                self.stopping = before
         if held.restored is not None and held.restored.outcome != "restored":
             self.say(held.restored.says)  # nothing is wrong with it, and something is to be known of it
 
@@ -158,5 +163,5 @@ class Live:
         if self.traffic is None:
             yield
             return
-        with loaded(self.measurable, self.traffic, [slot], BUSY_SECONDS, self.stopping):
+        with loaded(self.measurable, self.traffic, [slot], BUSY_SECONDS, lambda: self.stopping()):
             yield

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from boxcheck.riser.evidence import NO_RISER, Place, Step
-from boxcheck.riser.parts import is_called, short_card
+from boxcheck.riser.parts import UNNAMED, is_called, natural, short_card
 
 
 def arranged(places: Sequence[Place], step: Step) -> tuple[Place, ...]:
@@ -33,20 +33,53 @@ def seen_places(
     """The places as they were found, and what differs from what was asked.
 
     `cards`: slot -> what the card there tells of itself; a slot that is not there could not be asked, and what follows
-    the operator's word (a card without a number) stays as it was asked. `risers`: labels that the operator told now.
+    the operator's word (a card without a number) stays as it was asked, unless that card tells itself elsewhere. A
+    slot of which nobody spoke and that holds a card is a place from now on. `risers`: labels that the operator told.
     """
     strayed: list[str] = []
     found: list[Place] = []
+    new = _new_places(asked, cards, risers)
+    gone = {place.card for place in new}
     for place in asked:
         riser = risers.get(place.slot, place.riser)
-        card = place.card
-        if place.slot in cards:
-            card, told = _seen_card(place, cards[place.slot], asked)
+        card, here = place.card, cards.get(place.slot)
+        if card in gone and here is None:  # told below, by where it is
+            card = None
+            if place.slot not in risers and riser in {one.riser for one in new}:
+                riser = NO_RISER  # said to have gone with the card
+        elif place.slot in cards:
+            card, told = _seen_card(place, here, asked)
             strayed += told
-        if riser != place.riser:
+        if place.slot in risers and riser != place.riser:
             strayed.append(f"riser {riser} is in {place.slot}, where {place.riser or 'none'} should be")
         found.append(msgspec.structs.replace(place, card=card, riser=riser))
+    for place in new:
+        home = next((other.slot for other in asked if other.card == place.card), None)
+        of = f"it should be in {home}" if home else "it was not in the box before"
+        strayed.append(f"card {short_card(place.card)} sits in {place.slot}, which was empty before; {of}")
+    if new:
+        found += new
+        found.sort(key=lambda place: natural(place.slot))
     return tuple(found), tuple(strayed)
+
+
+def _new_places(
+    asked: Sequence[Place], cards: Mapping[str, str | None], risers: Mapping[str, str],
+) -> list[Place]:
+    """Slots that hold a card and had no place. A riser of which nothing is said is called after its slot, as in a first
+    boot (parts.first_places)."""
+    had = {place.slot for place in asked}
+    # Cards without a number whose slots are empty now: where it is one, it is the one that came up elsewhere.
+    left = [place.card for place in asked if place.card is not None and is_called(place.card)
+            and place.slot in cards and cards[place.slot] is None]
+    found: list[Place] = []
+    for slot, card in cards.items():
+        if card is None or slot in had:
+            continue
+        if card.startswith(UNNAMED):
+            card = left[0] if len(left) == 1 and left[0] not in {one.card for one in found} else f"of {slot}"
+        found.append(Place(slot=slot, riser=risers.get(slot) or f"R-{slot}", card=card))
+    return found
 
 
 def _seen_card(place: Place, here: str | None, asked: Sequence[Place]) -> tuple[str | None, list[str]]:

@@ -61,10 +61,11 @@ def seats_of(facts: Facts, want: Profile, also: Bdf | None = None) -> tuple[Seat
         empty = link.upstream is None and (link.slot in wanted or link.presence_detect is True)
         if link.id not in found and (empty or link.id == also) and not link.on_card:
             found[link.id] = Seat(slot=slot_name(link), link=link, gpu=None, card=None)
-    return tuple(sorted(found.values(), key=lambda seat: _natural(seat.slot)))
+    return tuple(sorted(found.values(), key=lambda seat: natural(seat.slot)))
 
 
-def _natural(text: str) -> tuple[tuple[int, int, str], ...]:
+def natural(text: str) -> tuple[tuple[int, int, str], ...]:
+    """Order of names in which PCIE10 comes after PCIE9."""
     from itertools import groupby
 
     parts = ["".join(group) for _, group in groupby(text, str.isdigit)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,14 @@ class Measured:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, errors: str = "") -> None:
         self.asked: list[tuple[tuple[str, ...], Conditions, Traffic]] = []
+        self.stopped: list[bool] = []
         self.errors = errors
         monkeypatch.setattr("boxcheck.riser.measuring.contrasts.measure", self)
 
-    def __call__(self, measured: Any, seconds: float, conditions: Conditions, *, load: Sequence[str], traffic: Traffic, say: Any, **more: Any) -> tuple[Look, ...]:
+    def __call__(self, measured: Any, seconds: float, conditions: Conditions, *, load: Sequence[str], traffic: Traffic, say: Any, stopping: Any, **more: Any) -> tuple[Look, ...]:
         self.asked.append((tuple(load), conditions, traffic))
         say(f"traffic on {' and '.join(load)}")
+        self.stopped.append(stopping())
         return tuple(
             Look(slot=slot, conditions=conditions, ways=(Way(toward="card", received={"BadTLP": 1} if slot in self.errors else {}),))
             for slot in "AB")
@@ -80,6 +83,22 @@ def test_a_limit_that_did_not_stay_is_not_claimed(tmp_path: Path, devices: tuple
     looks = at_limited_power(made, "A", limiter, "10de", str(tmp_path))
     assert [look.conditions.power_capped for look in looks] == [False, False]
     assert looks[1].notes[-1] == f"the power limit of {BDF} did not stay at 180 W"
+
+
+def test_a_look_at_limited_power_ends_when_somebody_stops_it(tmp_path: Path, devices: tuple[GpuInfo, ...], measured: Measured) -> None:
+    """Signals wait while the limit is lowered, so the look has to be told."""
+    def stop(says: str) -> None:
+        if len(measured.asked) == 2 and says.startswith("traffic"):
+            signal.raise_signal(signal.SIGTERM)
+
+    _, made = bench(tmp_path, devices, say=stop)
+    old = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    try:
+        at_limited_power(made, "A", tree(tmp_path), "1002", str(tmp_path))
+    finally:
+        signal.signal(signal.SIGTERM, old)
+    assert measured.stopped == [False, True]
+    assert now(tmp_path) == 300.0
 
 
 class Heat:

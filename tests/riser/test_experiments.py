@@ -276,6 +276,23 @@ def test_what_was_measured_is_kept_when_somebody_stops_it(tmp_path: Path) -> Non
     assert len(stage.asked) == 2, "and no other experiment begins"
 
 
+def test_a_card_is_kept_awake_while_its_link_is_trained(tmp_path: Path) -> None:
+    """One in D3cold has no link, and would be told as one that did not come back."""
+    stage = Stage(tmp_path)
+    path = f"{SYS}{stage.link.card_bdf}/power/control"
+    power: dict[str, str] = {}
+    trained = stage.link.retrain
+
+    def retrain() -> None:
+        power.setdefault(stage.held[-1], stage.machine.attributes[path])
+        trained()
+
+    stage.link.retrain = retrain  # type: ignore[method-assign]
+    stage.run()
+    assert power == {"retraining": "on", "lower speeds": "on"}
+    assert stage.machine.attributes[path] == "auto"
+
+
 def live_of(machine: Machine, link: SimulatedLink, pair: LinkPair, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Live:
     monkeypatch.setattr(live_module, "pci_pair", lambda link, pci: pair)
     monkeypatch.setattr(live_module, "stakes", lambda *what: ())

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from boxcheck.model import Unread
 from boxcheck.riser.links.link_pair import read_end
+from boxcheck.riser.links.pending import restore_pending
 from boxcheck.riser.links.ports import LinkPair
 from boxcheck.riser.margining.hold import journalled
 from boxcheck.riser.margining.run import margin
@@ -93,3 +95,51 @@ def test_a_journal_that_cannot_be_written_means_that_nothing_is(tmp_path: Path) 
     assert margins.obstacles[0].kind == "refused"
     assert link.control_writes == 0
     assert not [entry for entry in machine.log if entry[1] == "write"]
+
+
+class Killed(BaseException):
+    """Nothing reaches the machine any more."""
+
+
+def killed(folder: Path) -> tuple[Machine, MarginLink, Any]:
+    """A link whose margining was killed while samplers stood elsewhere, and the settings it had."""
+    machine, link, pair = held_bench()
+    before = link.settings
+    dead: list[object] = []
+
+    def cut(at: int) -> bool:
+        if dead:
+            raise Killed
+        return False
+
+    machine.cut = cut
+    for number in range(1, 60):
+        # At a step that holds: one with too many errors brings its sampler back by itself.
+        link.at_step[number] = lambda lane: dead.extend(one for one in lane.moved.values() if one.trips_after is None)
+    with pytest.raises(Killed):
+        margin(machine, pair, hold=journalled(str(folder)))
+    machine.cut = lambda at: False
+    link.at_step.clear()
+    assert not link.in_place
+    assert [name for name in os.listdir(folder) if name.endswith(".link.json")]
+    return machine, link, before
+
+
+def test_the_next_start_after_a_kill_brings_every_sampler_back_too(tmp_path: Path) -> None:
+    machine, link, before = killed(tmp_path)
+    (recovered,) = restore_pending(machine, str(tmp_path))
+    assert recovered.closed, recovered
+    clean(link, before)
+    assert restore_pending(machine, str(tmp_path)) == ()
+
+
+def test_a_sampler_that_does_not_confirm_is_told_and_the_journal_waits(tmp_path: Path) -> None:
+    machine, link, _ = killed(tmp_path)
+    link.recovers_until = 1e9
+    (recovered,) = restore_pending(machine, str(tmp_path))
+    assert not recovered.closed
+    assert "did not confirm Go to Normal" in recovered.says
+    assert "cold boot" in recovered.help
+    assert len(restore_pending(machine, str(tmp_path))) == 1
+    (after,) = restore_pending(machine, str(tmp_path), boot="another")
+    assert after.closed, "a restart has brought it back"

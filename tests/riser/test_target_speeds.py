@@ -95,6 +95,28 @@ def test_a_speed_that_is_not_reached_is_said(tmp_path: Path) -> None:
     assert trial.says == "16 GT/s was not reached: the link is x16 at 8 GT/s after 7 ms"
 
 
+def test_a_speed_that_is_refused_half_way_loses_none_that_was_seen(tmp_path: Path) -> None:
+    """The kernel lets registers not be written, and its own control offers no speed below 8 GT/s."""
+    machine, link, pair = linked(cooling=0)
+    machine.attributes["/sys/kernel/security/lockdown"] = "[integrity]"
+    machine.refuses = "lockdown"
+    with holding(machine, pair, str(tmp_path), boot=BOOT, load=load_for(link, 0.2)) as held:
+        machine.on_set.insert(0, refuses_below_8)
+        tour = try_speeds(held, (8.0, 5.0), measure(link))
+        machine.on_set.remove(refuses_below_8)
+    assert [(trial.gts, trial.confirmed) for trial in tour.trials] == [(8.0, True)]
+    assert tour.back is None
+    assert tour.stopped is not None
+    assert tour.stopped.startswith("stopped: ")
+    assert link.target == 4
+
+
+def refuses_below_8(path: str, text: str) -> bool:
+    if path.endswith("/cur_state") and text in ("2", "3"):
+        raise Refused("error", "EINVAL")
+    return False
+
+
 @pytest.mark.parametrize("gts", [32.0, 64.0, 3.0])
 def test_a_speed_that_the_ends_do_not_share_is_refused(gts: float, tmp_path: Path) -> None:
     machine, link, pair = linked(port_code=5, card_code=4)

@@ -111,6 +111,14 @@ def aspm_back(held: Held) -> None:
             _set(held, end, end.express + LNKCTL, 2, ASPM, value)
 
 
+def aspm_is_off(held: Held) -> bool | Unread:
+    """Whether it is off at both ends now: drivers and tools switch it too."""
+    try:
+        return not any(_aspm_of(held, end) for end in (held.pair.card, held.pair.port) if end is not None)
+    except Refused as gone:
+        return Unread(gone.says, "absent")
+
+
 def _aspm_of(held: Held, end: End) -> int:
     word = read_register(held, end, end.express + LNKCTL)
     if isinstance(word, Unread):

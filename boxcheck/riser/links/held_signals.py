@@ -32,7 +32,8 @@ class Signals:
         if threading.current_thread() is not threading.main_thread():
             return
         for number in HELD_SIGNALS:
-            if signal.getsignal(number) is not None:  # None: not set by Python, and could not be put back
+            # None: not set by Python, and could not be put back. One that is ignored (nohup) stops nothing.
+            if signal.getsignal(number) not in (None, signal.SIG_IGN):
                 self._old[number] = signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:

@@ -16,9 +16,12 @@ from boxcheck.model import Unread
 from boxcheck.riser.links.journal import Journal, Pending, boot_id, close_journal, lock_links, pending_journals
 from boxcheck.riser.links.link_pair import read_end
 from boxcheck.riser.links.link_state import Now, best_gts, link_now
-from boxcheck.riser.links.ports import LinkPair, Ports
+from boxcheck.riser.links.ports import LinkPair, Ports, Refused
 from boxcheck.riser.links.restore import COLD_BOOT, Load, Restored, restore
 from boxcheck.riser.links.snapshot import Snapshot
+
+MARGINING = "lane margining"
+"""`Journal.what` of an experiment that moves samplers."""
 
 
 class Recovered(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,11 +69,33 @@ def _recover(
             help=COLD_BOOT)
     what = f" ({journal.what})" if journal.what else ""
     announce(f"an experiment on {journal.pair.name} was cut off{what}: putting its link back")
+    displaced = _samplers_back(ports, journal) if journal.what == MARGINING else ()
     restored, final = bring_back(ports, journal, retrain=True, load=load)
-    if restored.complete or final:
+    closed = final or (restored.complete and not displaced)
+    if closed:
         close_journal(pending.path)
-    return Recovered(port=pending.port, says=restored.says, help=restored.help, closed=restored.complete or final,
-                     restored=restored)
+    return Recovered(
+        port=pending.port, says="; ".join((restored.says, *displaced)),
+        help=restored.help or (COLD_BOOT if displaced else ""), closed=closed, restored=restored)
+
+
+def _samplers_back(ports: Ports, journal: Journal) -> tuple[str, ...]:
+    """What is not known to be in its place, in sentences. Before the settings, which may switch ASPM on: commands reach
+    a receiver only through a link that is awake. Nothing where an end is not who it was: the samplers of a card that
+    left went with it."""
+    from boxcheck.riser.margining.normal import all_to_normal  # it holds links, and whoever holds one is built on this
+
+    port = read_end(ports, journal.pair.port.bdf)
+    card = None if journal.pair.card is None else read_end(ports, journal.pair.card.bdf)
+    if isinstance(port, Unread) or port[1] != journal.port:
+        return ()
+    if isinstance(card, Unread) or (card is not None and card[1] != journal.card):
+        return ()
+    pair = LinkPair(port=port[0], card=None if card is None else card[0], slot=journal.pair.slot)
+    try:
+        return all_to_normal(ports, pair)
+    except Refused as refused:
+        return (refused.says,)
 
 
 def _seen(ports: Ports, pending: Pending) -> str:

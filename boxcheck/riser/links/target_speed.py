@@ -83,7 +83,7 @@ class Tour(msgspec.Struct, frozen=True, kw_only=True):
 
     trials: tuple[Trial, ...]
     back: Training | None
-    """None where it was not tried, since the link had gone down."""
+    """None where it was not tried, since the tour was stopped, or not possible this way."""
     stopped: str | None = None
 
 
@@ -115,11 +115,18 @@ def force_speed(held: Held, gts: float) -> Forced:
 
 def try_speeds(held: Held, speeds: Sequence[float] | None = None, measure: Measure | None = None) -> Tour:
     """Each speed in turn (without `speeds`: all that both ends share, the fastest first), then back to the target of
-    before. Ends early where the link goes down."""
+    before. Ends early where the link goes down, or a speed after the first is refused: what was seen until then is
+    kept, and whoever holds the link puts it back."""
     trials: list[Trial] = []
     stopped: str | None = None
     for gts in held.pair.common_gts[::-1] if speeds is None else speeds:
-        forced = force_speed(held, gts)
+        try:
+            forced = force_speed(held, gts)
+        except Refused as refused:
+            if not trials:
+                raise
+            stopped = f"stopped: {refused.says}"
+            break
         training = forced.training
         if training.state == "down" or not training.card_answers or training.card_reset:
             trials.append(Trial(gts=gts, forced=forced, confirmed=None))
@@ -132,7 +139,10 @@ def try_speeds(held: Held, speeds: Sequence[float] | None = None, measure: Measu
     limit = SPEED_GTS.get(kept or 0, 0.0)
     home = max((gts for gts in held.pair.common_gts if gts <= limit), default=None)
     if stopped is None and home is not None:
-        back = force_speed(held, home).training
+        try:
+            back = force_speed(held, home).training
+        except Refused as refused:
+            stopped = f"the way back to {home:g} GT/s: {refused.says}"
     return Tour(trials=tuple(trials), back=back, stopped=stopped)
 
 

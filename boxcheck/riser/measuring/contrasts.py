@@ -1,5 +1,4 @@
-"""Measurements of one link beside another, or under other conditions, that write to no register: siblings at the same
-load, quiet neighbours against loaded ones, each direction alone, cold against hot, full power against limited power.
+"""Measurements of one link under conditions that are no register's: cold against hot, full power against limited power.
 
 Each gives looks for the notebook; what they mean is weighed elsewhere.
 """
@@ -16,7 +15,7 @@ from boxcheck.riser.measuring.measure import measure
 from boxcheck.riser.measuring.power_cap import capped
 from boxcheck.riser.measuring.power_limits import Limiter
 from boxcheck.riser.measuring.targets import Measurable
-from boxcheck.riser.measuring.traffic import Direction, Traffic
+from boxcheck.riser.measuring.traffic import Traffic
 from boxcheck.riser.measuring.warmth import cold, heat
 
 
@@ -33,11 +32,6 @@ class Bench(msgspec.Struct, kw_only=True):
     stopping: Callable[[], bool] = lambda: False
     say: Callable[[str], None] = lambda says: None
 
-    @property
-    def drivable(self) -> tuple[str, ...]:
-        """Slots whose cards can carry traffic."""
-        return tuple(target.slot for target in self.measured.targets if target.keys)
-
     def look(self, load: Sequence[str], conditions: Conditions, traffic: Traffic | None = None) -> tuple[Look, ...]:
         return measure(
             self.measured, self.seconds, conditions, load=load, traffic=traffic or self.traffic, ports=self.ports,
@@ -50,35 +44,6 @@ def alone(
     """The link of a slot under traffic while the others rest; of those only what they counted nonetheless."""
     looks = bench.look((slot,), conditions or Conditions(), traffic)
     return tuple(look for look in looks if look.slot == slot or _said_something(look))
-
-
-def together(bench: Bench, conditions: Conditions | None = None) -> tuple[Look, ...]:
-    """All links under traffic at once, and all cards at full power."""
-    held = msgspec.structs.replace(conditions or Conditions(), neighbours="loaded")
-    return bench.look(bench.drivable, held, bench.traffic.going(power=True))
-
-
-def siblings(bench: Bench, slot: str) -> tuple[Look, ...]:
-    """Each link under the same traffic for the same time, one after the other, that of the slot first. What is stopped
-    half-way keeps what was measured."""
-    order = sorted(bench.drivable, key=lambda one: one != slot)
-    found: list[Look] = []
-    for one in order:
-        if bench.stopping():
-            break
-        found += alone(bench, one)
-    return tuple(found)
-
-
-def each_way(bench: Bench, slot: str) -> tuple[Look, ...]:
-    """To the card alone, then from it alone: acknowledgements and requests are all that goes the other way then."""
-    found: list[Look] = []
-    ways: tuple[Direction, ...] = ("to", "from")
-    for direction in ways:
-        if not bench.stopping():
-            looks = bench.look((slot,), Conditions(), bench.traffic.going(direction))
-            found += [look for look in looks if look.slot == slot]
-    return tuple(found)
 
 
 def cold_and_hot(bench: Bench, slot: str, *, most_seconds: float = 600.0) -> tuple[Look, ...]:
@@ -110,7 +75,8 @@ def at_limited_power(
     if bench.stopping():
         return full
     with capped(limiter, folder, vendor=vendor, part=part, boot=boot, say=bench.say) as cap:
-        looks = alone(bench, slot, Conditions(power_capped=True), hard)
+        stoppable = msgspec.structs.replace(bench, stopping=lambda: bench.stopping() or cap.stopping())
+        looks = alone(stoppable, slot, Conditions(power_capped=True), hard)
     if cap.held is not True:
         says = f"the power limit of {cap.bdf} did not stay at {cap.watts:.0f} W" if cap.held is False else (
             f"whether the power limit of {cap.bdf} stayed at {cap.watts:.0f} W was not read")

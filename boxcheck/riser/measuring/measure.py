@@ -140,13 +140,6 @@ def _neighbours(
     return held, [f"{listed(idle)} moved nothing, so not all neighbours were loaded"] if idle else []
 
 
-def speeds_held(looks: Sequence[Look], slot: str, speed_gts: float) -> bool | None:
-    """Whether a link ran at this speed under load all the time; None where its speed was not read."""
-    mine = [look for look in looks if look.slot == slot]
-    known = [look.speed_gts for look in mine if look.speed_gts is not None]
-    return None if not known else all(speed == speed_gts for speed in known)
-
-
 @contextmanager
 def loaded(
     measured: Measurable, traffic: Traffic, load: Collection[str], seconds: float,

@@ -11,18 +11,15 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
-from typing import Any
 
 import msgspec
 
 from boxcheck.host.common import one_line
 from boxcheck.host.owner import give_to_owner
 from boxcheck.model import Bdf, Unread
+from boxcheck.riser.links.held_signals import Signals
 from boxcheck.riser.links.journal import boot_id
 from boxcheck.riser.links.ports import Refused
 from boxcheck.riser.measuring.power_limits import SAME_WATTS, Limiter
@@ -53,6 +50,8 @@ class Cap(msgspec.Struct, kw_only=True):
     says: str = ""
     """How it was put back."""
     restored: bool | None = None
+    stopping: Callable[[], bool] = lambda: False
+    """Somebody asked the program to stop. Signals wait while the limit is lowered, so what runs meanwhile asks this."""
 
 
 @contextmanager
@@ -61,7 +60,8 @@ def capped(
     say: Callable[[str], None] = lambda says: None,
 ) -> Iterator[Cap]:
     """The card at this part of its usual limit, not below the least that it takes. Refused where the limit cannot be
-    read, kept on the disk or set: then nothing was changed. What became of it is in the Cap after the end."""
+    read, kept on the disk or set: then nothing was changed. What became of it is in the Cap after the end. Ctrl-C and
+    its like are noted, told by `Cap.stopping`, and delivered once the limit is back, however often they come."""
     limits = limiter.read()
     if isinstance(limits, Unread):
         raise Refused("unsupported", f"the power of {limiter.bdf} was not limited: {limits.why}")
@@ -71,10 +71,10 @@ def capped(
         raise Refused("unsupported", f"the power of {limiter.bdf} cannot be limited further: it is at "
                       f"{limits.watts:.0f} W, and {wanted:.0f} W was to be set")
     say(f"the power of {limiter.bdf} is limited to {wanted:.0f} W, from {limits.watts:.0f} W, and set back afterwards")
-    signals = _Signals()
+    signals = Signals()
     signals.hold()
     path = ""
-    cap = Cap(bdf=limiter.bdf, before_watts=limits.watts, watts=wanted)
+    cap = Cap(bdf=limiter.bdf, before_watts=limits.watts, watts=wanted, stopping=lambda: signals.stopping)
     try:
         path = _write(folder, Kept(bdf=limiter.bdf, vendor=vendor, watts=limits.watts),
                       boot_id() if boot is None else boot)
@@ -84,19 +84,19 @@ def capped(
             told = now.why if isinstance(now, Unread) else f"it is {now.watts:.0f} W"
             raise Refused("error", f"the power limit of {limiter.bdf} did not become {wanted:.0f} W: {told}")
         cap.watts = now.watts
-        signals.interrupting = True
         yield cap
     finally:
-        signals.interrupting = False
-        if path:
-            end = limiter.read()
-            cap.held = None if isinstance(end, Unread) else abs(end.watts - cap.watts) <= SAME_WATTS
-            cap.restored, cap.says = _put_back(limiter, limits.watts)
-            if cap.restored:
-                _remove(path)
-        signals.release()
-        if cap.says and not cap.restored:
-            say(cap.says)
+        try:
+            if path:
+                end = limiter.read()
+                cap.held = None if isinstance(end, Unread) else abs(end.watts - cap.watts) <= SAME_WATTS
+                cap.restored, cap.says = _put_back(limiter, limits.watts)
+                if cap.restored:
+                    _remove(path)
+                else:
+                    say(cap.says)
+        finally:
+            signals.release()
 
 
 def _put_back(limiter: Limiter, watts: float) -> tuple[bool, str]:
@@ -211,38 +211,3 @@ def _sync(folder: str) -> None:
         os.fsync(file)
     finally:
         os.close(file)
-
-
-class _Signals:
-    """Signals that end a program: while something is measured they interrupt it, while a limit is set they wait. In
-    another thread than the main one Python delivers none."""
-
-    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def __init__(self) -> None:
-        self.interrupting = False
-        self._noted: list[int] = []
-        self._old: dict[int, Any] = {}
-
-    def hold(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in self.NUMBERS:
-                if signal.getsignal(number) not in (None, signal.SIG_IGN):
-                    self._old[number] = signal.signal(number, self._note)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        old = self._old.get(number)
-        if self.interrupting:
-            if callable(old):  # whoever had it knows how it wants to end, and may only note it
-                old(number, frame)
-                return
-            self._noted.append(number)
-            raise KeyboardInterrupt
-        self._noted.append(number)
-
-    def release(self) -> None:
-        for number, old in self._old.items():
-            signal.signal(number, old)
-        self._old.clear()
-        for number in dict.fromkeys(self._noted):
-            signal.raise_signal(number)

@@ -163,6 +163,15 @@ NOT_DONE = 0.1
 """Steps that are not done as they were asked: labels read wrongly, two risers exchanged back, a reseat left out."""
 NOT_DONE_STRAYED = 0.5
 """The same for risers where the cards show that the step went wrong."""
+TOOK_ALONG = 0.05
+"""Cards that were to be moved alone and took their risers along: they are mostly screwed to one bracket, and who was
+asked for the card alone mostly heeds it."""
+TOOK_ALONG_STRAYED = 0.2
+"""The same where cards are not where they were asked to be."""
+TOOK_ALONG_UNASKED = 0.5
+"""The same where nobody was asked to move cards: one is as likely as the other."""
+TOOK_ALONG_AGAIN = 0.8
+"""The same of who did it before: it is a habit, or a matter of screws, and no slip."""
 
 DECADES_BETWEEN_BOOTS: Mapping[float, float] = {
     -2.0: 0.06, -1.5: 0.08, -1.0: 0.12, -0.5: 0.17, 0.0: 0.20, 0.5: 0.17, 1.0: 0.12, 1.5: 0.05, 2.0: 0.03}

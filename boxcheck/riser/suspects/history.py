@@ -2,7 +2,7 @@
 
 Cards are read, so their places are known, but for one that answers nowhere: it is followed by what was asked and by
 who is missing. Risers are where somebody said they are: for each step that moved some there are courses in which it
-was not done, or two of them were exchanged.
+was not done, or two of them were exchanged; for each card that moved without its riser, one in which it took it along.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from boxcheck.riser.evidence import NO_RISER, Boot, Look, Notebook, Place, Step
+from boxcheck.riser.suspects.along import carried, share_along
 from boxcheck.riser.suspects.faults import NOT_DONE, NOT_DONE_STRAYED
 
 COURSES = 8
@@ -42,6 +43,8 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     """By session: slot -> label of the riser that really is there."""
     undone: tuple[int, ...] = ()
     """Sessions before which a move of risers was not done as asked."""
+    along: tuple[int, ...] = ()
+    """Sessions before which cards took their risers along, which nobody was asked to do."""
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,10 +110,13 @@ def _with_cards(boots: Sequence[Boot], slot: str) -> list[tuple[Place, ...]]:
         read = {place.card for place in places.values() if place.card is not None}
         known = {place.card for one in found for place in one.values()}
         missing = [card for card in supposed.values() if card is not None and card not in read]
-        for name, place in places.items():
+        for name, place in list(places.items()):
             if place.card is not None:
                 continue
             card = supposed.get(name)
+            if number and not missing and (card is None or card in read) and not _is_felt(boot, name):
+                del places[name]  # its card is elsewhere: an empty slot is no link that does not come up
+                continue
             if card is None or card not in missing:
                 card = missing[0] if missing else f"of {name}"
             if card in missing:
@@ -126,6 +132,10 @@ def _with_cards(boots: Sequence[Boot], slot: str) -> list[tuple[Place, ...]]:
     return [
         tuple(msgspec.structs.replace(place, card=same.get(place.card or "", place.card)) for place in places.values())
         for places in found]
+
+
+def _is_felt(boot: Boot, slot: str) -> bool:
+    return any(look.slot == slot and look.present is True for look in boot.looks)
 
 
 def _moved_cards(before: Mapping[str, str | None], step: Step | None) -> dict[str, str | None]:
@@ -155,10 +165,31 @@ def _risers(session: Session) -> dict[str, str]:
 
 def _goes_on(course: Course, session: Session, sessions: Sequence[Session]) -> Iterator[Course]:
     number = len(course.risers)
-    then, now = _risers(sessions[number - 1]), _risers(session)
+    before, labels = sessions[number - 1].places, _last_labels(sessions[:number])
+    share = share_along(session.asked, before, session.places, bool(course.along))
+    for following in _by_what_was_said(course, session, labels):
+        along = carried(following.risers[-1], before, session.places, labels)
+        if along is None:
+            yield following
+            continue
+        yield msgspec.structs.replace(following, share=following.share * (1 - share))
+        yield msgspec.structs.replace(
+            following, share=following.share * share, risers=(*course.risers, along), along=(*course.along, number))
+
+
+def _last_labels(sessions: Sequence[Session]) -> dict[str, str]:
+    """Slot -> riser as it was last said to be there, for slots that are empty since too."""
+    return {slot: label for session in sessions for slot, label in _risers(session).items()}
+
+
+def _by_what_was_said(course: Course, session: Session, then: Mapping[str, str]) -> Iterator[Course]:
+    """With the risers moved as was asked and told, or not. `then`: labels before."""
+    number, now = len(course.risers), _risers(session)
     here = dict(course.risers[-1])
     for slot in now:
-        here.setdefault(slot, now[slot])
+        if slot not in here:  # said to be in a slot that was empty, it is not in the one that is empty since
+            left = [other for other, label in here.items() if other not in now and label == now[slot] != NO_RISER]
+            here |= {**dict.fromkeys(left, NO_RISER), slot: now[slot]}
     moved = [slot for slot in now if slot in then and now[slot] != then[slot]]
     if not moved:
         yield msgspec.structs.replace(course, risers=(*course.risers, here))
@@ -171,16 +202,18 @@ def _goes_on(course: Course, session: Session, sessions: Sequence[Session]) -> I
         done.pop()
     for risers in done:
         share = course.share * (1 - wrong) / len(done)
-        yield Course(share=share, risers=(*course.risers, risers), undone=course.undone)
+        yield msgspec.structs.replace(course, share=share, risers=(*course.risers, risers))
     others = [_exchanged(done[0], first, second)
               for place, first in enumerate(moved) for second in moved[place + 1:] if len(moved) > 2]
     # Another riser was taken than was asked: seen, if at all, by trouble at a slot that had nothing to do with it.
     others += [_exchanged(done[0], slot, odd) for odd in _troubled(session) for slot in moved
                if odd not in moved and odd in done[0]]
     undone = (*course.undone, number)
-    yield Course(share=course.share * wrong * (0.6 if others else 1.0), risers=(*course.risers, here), undone=undone)
+    yield msgspec.structs.replace(
+        course, share=course.share * wrong * (0.6 if others else 1.0), risers=(*course.risers, here), undone=undone)
     for risers in others:
-        yield Course(share=course.share * wrong * 0.4 / len(others), risers=(*course.risers, risers), undone=undone)
+        yield msgspec.structs.replace(
+            course, share=course.share * wrong * 0.4 / len(others), risers=(*course.risers, risers), undone=undone)
 
 
 def _troubled(session: Session) -> list[str]:

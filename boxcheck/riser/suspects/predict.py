@@ -16,6 +16,7 @@ import numpy as np
 
 from boxcheck.riser.evidence import NO_RISER, Notebook, Place
 from boxcheck.riser.suspects import faults
+from boxcheck.riser.suspects.along import carried
 from boxcheck.riser.suspects.candidates import Now, Plan, candidates, is_possible, now_of, placed
 from boxcheck.riser.suspects.reach import is_on
 from boxcheck.riser.suspects.states import Array
@@ -66,7 +67,8 @@ def _inform(plan: Plan, known: Posterior, now: Now, hypotheses: Sequence[Hypothe
     """Fills in the outcomes of a plan and what they would tell."""
     moved_risers = any(move.part == "riser" for move in plan.step.moves)
     wrong = faults.NOT_DONE if moved_risers or plan.step.reseat else 0.0
-    ways = [_ways(wrong, now, plan, true) for true in now.true]
+    ways = [_ways(wrong, now, plan, true, faults.TOOK_ALONG_AGAIN if course.along else faults.TOOK_ALONG)
+            for true, course in zip(now.true, known.past.courses, strict=True)]
     masks = list(itertools.product((False, True), repeat=len(plan.looked)))
     rows, weights, keys = [], [], []
     for one in [*hypotheses, Hypothesis((), known.healthy)]:
@@ -96,11 +98,19 @@ def _inform(plan: Plan, known: Posterior, now: Now, hypotheses: Sequence[Hypothe
         for column, mask in enumerate(masks) if outcome[column] > 0)
 
 
-def _ways(wrong: float, now: Now, plan: Plan, true: Mapping[str, Place]) -> list[_Way]:
-    """What may come of a step: (share, places, slots that were plugged anew)."""
+def _ways(wrong: float, now: Now, plan: Plan, true: Mapping[str, Place], along_share: float) -> list[_Way]:
+    """What may come of a step: (share, places, slots that were plugged anew). `along_share`: that cards which are to be
+    moved alone take their risers along."""
     ways: list[_Way] = [(1 - wrong, _after(now, plan, true, True), set(plan.step.reseat))]
     if wrong:
         ways.append((wrong, _after(now, plan, true, False), set()))
+    risers = {slot: place.riser for slot, place in true.items()}
+    labels = {slot: place.riser for slot, place in now.places.items()}
+    along = carried(risers, now.places, plan.places, labels)
+    if along is not None:
+        there = {slot: placed(place, riser=along[slot]) for slot, place in plan.places.items()}
+        ways = [(share * (1 - along_share), places, anew) for share, places, anew in ways]
+        ways.append((along_share, there, set()))
     return ways
 
 

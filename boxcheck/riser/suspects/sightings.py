@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import msgspec
 
 from boxcheck.riser.evidence import Conditions, Look
-from boxcheck.riser.measuring.bounds import number, size
+from boxcheck.riser.measuring.bounds import BITS_A_TERABYTE, direction_of, number, pooled, size
+from boxcheck.stress.link_rates import rate_of
 from boxcheck.stress.link_routes import Toward
 
 BACK: dict[Toward, Toward] = {"card": "host", "host": "card"}
@@ -30,6 +31,22 @@ def as_used(looks: Sequence[Look]) -> list[Look]:
     return [look for look in looks if look.conditions.speed_gts is None]
 
 
+def bounded(looks: Sequence[Look]) -> str:
+    """` (fewer than 0.56 per TB at 95 %)` of looks without an error: zero is a bound. What is read of one direction
+    alone says so. Empty where there were errors; where there may have been some, that is said."""
+    whole = pooled(way for look in looks for way in look.ways if way.unread is None)
+    if whole is None or errors_of(looks):
+        return ""
+    one_way = {way.toward for look in looks for way in look.ways if way.unread is None}
+    where = f" toward the {whole.toward}" if len(one_way) == 1 else ""
+    if whole.at_least:
+        return f"{where} (no bound: {whole.at_least[0]})"
+    rate = rate_of(direction_of(whole))
+    if rate is None or rate.at_most is None:
+        return where
+    return f"{where} (fewer than {number(rate.at_most * BITS_A_TERABYTE, 'up')} per TB at 95 %)"
+
+
 def seen(looks: Sequence[Look]) -> str:
     """`4 066 errors in 1.2 TB, x8 of x16`, `0 errors in 1.2 TB`, `nothing answered`, `no error count was read`."""
     own = as_used(looks) or list(looks)
@@ -44,7 +61,8 @@ def seen(looks: Sequence[Look]) -> str:
     if counted:
         more = any(way.at_least or (way.unread and way.errors) for look in counted for way in look.ways)
         told = f"{number(errors) if errors > 99 else errors} error{'' if errors == 1 else 's'}"
-        parts.append(f"{'at least ' if more and errors else ''}{told}" + (f" in {size(bits)}" if bits else ""))
+        over = f" in {size(bits)}{bounded(counted)}" if bits else ""
+        parts.append(f"{'at least ' if more and errors else ''}{told}{over}")
     elif not any(look.replays for look in own):
         parts.append("no error count was read")
     replays = sum(look.replays or 0 for look in own)

@@ -9,6 +9,7 @@
     explain.py     how well one bad part, or two, explain all boots
     posterior.py   their probabilities
     predict.py     what each possible step would tell
+    silence.py     whether silence says that nothing is at fault
     words.py       all of it in words
 
 Those with numpy are loaded when something is weighed.
@@ -24,9 +25,6 @@ from boxcheck.riser.suspects.faults import CLEARED, FOUND
 if TYPE_CHECKING:
     from boxcheck.riser.suspects.suspicion import Posterior
 
-ENOUGH_BITS = 3e12
-"""In a direction that is read, without an error: a rate below 1e-12 at 95 %, which the specification asks for."""
-
 
 def weigh(notebook: Notebook) -> Weighed:
     """What a notebook says of the parts. Never raises for a notebook that holds no boots or no looks: then nothing is
@@ -34,6 +32,7 @@ def weigh(notebook: Notebook) -> Weighed:
     from boxcheck.riser.suspects import words
     from boxcheck.riser.suspects.next_step import step_after
     from boxcheck.riser.suspects.posterior import posterior
+    from boxcheck.riser.suspects.silence import silence_lacks
 
     known = posterior(notebook)
     if not known.dirty:
@@ -45,7 +44,7 @@ def weigh(notebook: Notebook) -> Weighed:
     if accused:
         return Weighed(suspects=suspects, healthy=known.healthy, verdict="found", accused=accused,
                        says=words.found_words(accused, known, notebook))
-    if known.healthy >= CLEARED and is_enough(known, notebook):
+    if known.healthy >= CLEARED and not silence_lacks(known, notebook.slot):
         return Weighed(suspects=suspects, healthy=known.healthy, verdict="healthy",
                        says=words.healthy_words(known, notebook))
     step = step_after(known, notebook)
@@ -65,16 +64,3 @@ def proven(suspects: tuple[Suspect, ...], known: Posterior) -> tuple[Suspect, ..
         return tuple(above)
     damaged = [{at for at in links_of(Part(one.kind, one.name), known) if known.dirty[at]} for one in above[:2]]
     return tuple(above[:2]) if damaged[1] - damaged[0] else (above[0],)
-
-
-def is_enough(known: Posterior, notebook: Notebook) -> bool:
-    """Whether so much crossed the link in question, in a direction that is read, that silence says something."""
-    bits = {"card": 0.0, "host": 0.0}
-    for session in known.past.sessions:
-        for look in session.looks.get(notebook.slot, ()):
-            for way in look.ways:
-                if way.unread is None and look.conditions.speed_gts is None:
-                    bits[way.toward] += way.bits
-    return max(bits.values()) >= ENOUGH_BITS
-
-

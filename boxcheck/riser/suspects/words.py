@@ -10,7 +10,8 @@ from boxcheck.riser.measuring.bounds import size
 from boxcheck.riser.parts import short_card
 from boxcheck.riser.suspects.faults import BEHAVIOURS, TRUST
 from boxcheck.riser.suspects.reach import is_on
-from boxcheck.riser.suspects.sightings import bits_of, conditions_told, errors_of, seen
+from boxcheck.riser.suspects.sightings import bits_of, bounded, conditions_told, errors_of, seen
+from boxcheck.riser.suspects.silence import silence_lacks, uses
 from boxcheck.riser.suspects.suspicion import UNNAMED_SUPPLY, Part, Posterior
 from boxcheck.riser.suspects.suspicion import Place as At
 
@@ -162,12 +163,13 @@ def _behaves(part: Part, known: Posterior) -> str:
 
 
 def healthy_words(known: Posterior, notebook: Notebook) -> str:
-    looks = [look for session in known.past.sessions for look in session.looks.get(notebook.slot, ())]
+    looks = uses(known, notebook.slot)
     errors, bits = errors_of(looks), bits_of(looks)
     counted = f"{errors} error{'' if errors == 1 else 's'} in {size(bits)} on {notebook.slot}"
     boots = len(known.past.sessions)
     return ". ".join([
-        f"nothing is at fault ({percent(known.healthy)}): {counted} over {boots} boot{'' if boots == 1 else 's'}",
+        f"nothing is at fault ({percent(known.healthy)}): {counted} over {boots} boot{'' if boots == 1 else 's'}"
+        f"{bounded(looks)}",
         *remarks(known, notebook.slot)])
 
 
@@ -177,7 +179,8 @@ def open_words(suspects: Sequence[Suspect], known: Posterior, notebook: Notebook
     if known.healthy > 0.03:
         first.append(f"nothing at all ({percent(known.healthy)})")
     what = "not told apart, and no step that is possible would tell more" if exhausted else "not told apart yet"
-    return ". ".join([f"{what}: {listed(first)}" if first else what, *remarks(known, notebook.slot)])
+    lacking = silence_lacks(known, notebook.slot) if known.healthy >= 0.5 else []
+    return ". ".join([f"{what}: {listed(first)}" if first else what, *lacking, *remarks(known, notebook.slot)])
 
 
 def remarks(known: Posterior, slot: str = "") -> Iterator[str]:
@@ -190,6 +193,25 @@ def remarks(known: Posterior, slot: str = "") -> Iterator[str]:
     if known.course is not None and known.course.undone and known.course_share > 0.5:
         boots = listed([str(number + 1) for number in known.course.undone])
         yield f"the risers were probably not moved as asked before boot {boots} ({percent(known.course_share)})"
+    for number, share in along_shares(known).items():
+        if share > 0.5:
+            yield (f"the cards that moved before boot {number + 1} probably took their risers along, though nobody "
+                   f"said so ({percent(share)})")
+        elif share > 0.1:
+            yield (f"whether the cards that moved before boot {number + 1} took their risers along is not known "
+                   f"({percent(share)} that they did): --riser SLOT=LABEL says which riser is where")
     for number, session in enumerate(known.past.sessions):
         if session.strayed:
             yield f"boot {number + 1} was not as asked: {listed(list(session.strayed))}"
+
+
+def along_shares(known: Posterior) -> dict[int, float]:
+    """Session -> probability that cards took their risers along before it. Nothing is known of it where nothing is
+    bad."""
+    found: dict[int, float] = {}
+    bad = sum(one.probability for one in known.hypotheses)
+    for place, course in enumerate(known.past.courses):
+        share = sum(one.probability * one.courses[place] for one in known.hypotheses)
+        for number in course.along if bad > 0.5 else ():
+            found[number] = found.get(number, 0.0) + share / bad
+    return dict(sorted(found.items()))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from boxcheck.riser.evidence import Boot, Place, Step, Weighed
+from boxcheck.riser.evidence import Boot, Move, Place, Step, Weighed
 from boxcheck.riser.moved import seen_places
 from boxcheck.riser.suspects.history import history
 from boxcheck.riser.suspects.weigh import weigh
@@ -65,6 +65,17 @@ def test_a_swap_brings_both_risers_along_and_a_bare_slot_gets_one() -> None:
     book = notebook(boot(0, where, [look("PCIE3", card=400)]), boot(1, after(where, SWAP), [look("PCIE4", card=300)]))
     along = next(course for course in history(book).courses if course.along)
     assert (along.risers[1]["PCIE3"], along.risers[1]["PCIE4"]) == ("none", "R3")
+
+
+def test_who_takes_risers_along_each_time_does_not_get_a_card_accused() -> None:
+    """Errors follow the card over two steps that asked for cards alone, and the riser is screwed to it."""
+    back = Step(kind="swap-cards", moves=(Move(part="card", name="GPU-3", to="PCIE5"),
+                                          Move(part="card", name="GPU-5", to="PCIE4")))
+    second, third = after(places(6), SWAP), after(after(places(6), SWAP), back)
+    found = weigh(notebook(FIRST, boot(1, second, [look("PCIE4", card=300)], SWAP),
+                           boot(2, third, [look("PCIE5", card=350)], back)))
+    assert not found.accused
+    assert chances(found)["riser R3"] > 0.05
 
 
 def test_the_next_step_tells_card_and_riser_apart() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+import msgspec
 import pytest
 
 from boxcheck.riser.evidence import Boot, Conditions, Look, Weighed
+from boxcheck.riser.suspects.posterior import posterior
 from boxcheck.riser.suspects.sightings import seen
+from boxcheck.riser.suspects.silence import silence_lacks
 from boxcheck.riser.suspects.weigh import weigh
 from tests.riser.suspects.notebooks import boot, look, notebook, places
 from tests.riser.suspects.test_rules import UNREAD
@@ -15,7 +16,7 @@ from tests.riser.suspects.test_rules import UNREAD
 LOADED = Conditions(neighbours="loaded")
 
 
-def quiet(*looks: Look, others: Sequence[Look] = (), boots: int = 6, count: int = 4) -> Weighed:
+def quiet(*looks: Look, boots: int = 6, count: int = 4) -> Weighed:
     """So many boots without an error, with these looks at PCIE1; the other links are looked at as they are used."""
     every: list[Boot] = [boot(number, places(count), [*looks, *(
         look(f"PCIE{n}", conditions=LOADED) for n in range(2, count + 1))]) for number in range(boots)]
@@ -52,19 +53,27 @@ def test_milder_conditions_than_use_show_nothing_of_use(held: Conditions) -> Non
     assert "crossed PCIE1 as it is used" in found.says or found.healthy < 0.5
 
 
+def test_a_direction_that_was_read_in_cold_looks_alone_is_not_called_unread() -> None:
+    found = quiet(look("PCIE1", conditions=Conditions(neighbours="loaded", hot=False)), boots=8)
+    assert found.verdict != "healthy"
+    assert "were read in no boot" not in found.says
+    assert "0 bytes toward the card and 0 bytes toward the host crossed PCIE1 as it is used" in found.says
+
+
 def test_others_that_were_never_loaded_keep_a_link_from_being_healthy() -> None:
     found = quiet(look("PCIE1"), boots=8)
     assert found.verdict != "healthy"
-    assert "were not counted both ways while the other cards were loaded" in found.says
+    assert "errors of bits toward the card and host of PCIE1 were not counted while the other cards were loaded" in found.says
 
 
 def test_a_card_that_is_alone_has_no_others_to_load() -> None:
-    assert quiet(look("PCIE1"), boots=8, count=1).verdict == "healthy"
+    book = notebook(*(boot(number, places(1), [look("PCIE1")]) for number in range(3)), slot="PCIE1")
+    assert not silence_lacks(posterior(book), "PCIE1")
+    two = notebook(*(boot(number, places(2), [look("PCIE1")]) for number in range(3)), slot="PCIE1")
+    assert len(silence_lacks(posterior(two), "PCIE1")) == 1
 
 
 def test_errors_that_may_have_been_missed_are_no_silence() -> None:
-    import msgspec
-
     unsure = look("PCIE1", conditions=LOADED)
     unsure = msgspec.structs.replace(unsure, ways=tuple(
         msgspec.structs.replace(way, at_least=("the counters began anew",)) for way in unsure.ways))

@@ -1,0 +1,62 @@
+"""Whether so much crossed a link as it is used that silence says that nothing is at fault. Pure.
+
+A look with ASPM off, at a power limit or at a forced speed is milder than use, and so is a cold card: none of them
+shows that the link is good as it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from boxcheck.checks.wording import listed
+from boxcheck.riser.evidence import Look
+from boxcheck.riser.measuring.bounds import SPECIFIED_BER, per_rate, size
+from boxcheck.riser.suspects.suspicion import Posterior
+from boxcheck.stress.link_routes import Toward
+
+ENOUGH_BITS = 3e12
+"""In each direction, without an error: a rate below 1e-12 at 95 %, which the specification asks for."""
+WAYS: tuple[Toward, Toward] = ("card", "host")
+
+
+def is_use(look: Look) -> bool:
+    held = look.conditions
+    return held.speed_gts is None and not held.aspm_off and not held.power_capped and held.hot is not False
+
+
+def uses(known: Posterior, slot: str) -> list[Look]:
+    """Looks at a link as it is used, of all boots."""
+    return [look for session in known.past.sessions for look in session.looks.get(slot, ()) if is_use(look)]
+
+
+def read_bits(looks: Sequence[Look], toward: Toward) -> float:
+    """That crossed one way while all of its errors were counted."""
+    return sum(way.bits for look in looks for way in look.ways
+               if way.toward == toward and way.unread is None and not way.at_least)
+
+
+def silence_lacks(known: Posterior, slot: str) -> list[str]:
+    """Why silence of a link is no proof; empty where it is one."""
+    looks, found, few, read = uses(known, slot), [], [], []
+    every = [look for session in known.past.sessions for look in session.looks.get(slot, ())]
+    for toward in WAYS:
+        bits = read_bits(looks, toward)
+        if not any(way.unread is None for look in every for way in look.ways if way.toward == toward):
+            whys = [way.unread for look in every for way in look.ways if way.toward == toward and way.unread]
+            why = f" ({whys[-1]})" if whys else ""
+            found.append(f"errors of bits toward the {toward} were read in no boot on {slot}{why}, so that nothing is "
+                         "said of that direction")
+            continue
+        read.append(toward)
+        if bits < ENOUGH_BITS:
+            few.append(f"{size(bits)} toward the {toward}")
+    if few:
+        found.append(f"{listed(few)} crossed {slot} as it is used while all errors were counted, and to show a rate "
+                     f"below {per_rate(SPECIFIED_BER)} takes {size(ENOUGH_BITS)}")
+    loaded = [look for look in looks if look.conditions.neighbours == "loaded"]
+    alone = all(len(session.places) < 2 for session in known.past.sessions)
+    idle = [toward for toward in read if not alone and not read_bits(loaded, toward)]
+    if idle:
+        found.append(f"errors of bits toward the {listed(idle)} of {slot} were not counted while the other cards were "
+                     "loaded")
+    return found
