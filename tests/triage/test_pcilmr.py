@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from boxcheck.decode.pcilmr import address, csv_name, grade, parse
-from boxcheck.riser.margin_pcilmr import lane_margins
+from boxcheck.riser.margining.pcilmr import lane_margins
 from boxcheck.triage.evidence import Evidence
 from boxcheck.triage.tools import pcilmr
 from tests.triage.benchmarks import CORPUS, corpus, cut, fuzz, survives, texts
