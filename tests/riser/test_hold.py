@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -111,19 +112,22 @@ def failing_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", broken)
 
 
-@pytest.fixture
+@contextmanager
 def tiny_files() -> Iterator[None]:
-    """The kernel refuses to let a file grow beyond 100 bytes, as a full disk does."""
+    """The kernel refuses to let a file grow beyond 100 bytes, as a full disk does. No fixture: pytest's own output may be
+    a file, and it writes before a fixture ends."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.usefixtures("tiny_files")
 def test_a_disk_without_room_for_the_journal_means_that_nothing_is_written(tmp_path: Path) -> None:
     machine, _link, pair = linked()
-    with pytest.raises(Refused, match="nothing was changed: the settings of the link cannot be saved"):
+    with tiny_files(), pytest.raises(
+            Refused, match="nothing was changed: the settings of the link cannot be saved"):
         held_for(retrain_once, machine, pair, tmp_path)
     assert written(machine) == []
     assert journals(tmp_path) == []
