@@ -76,8 +76,9 @@ def cover(told: Told) -> Iterator[Block]:
     yield VerdictWord(word=said, outcome=OF_DISPOSITION[said], reason=_sentence(reason), with_waivers=waived)
     for words in _notices(told):
         yield Paragraph(words=words)
+    yield from _in_short(told)
     yield Facts(rows=tuple(_facts(told)))
-    yield from glance(told)
+    yield from _glance(told)
 
 
 def _sentence(text: str) -> str:
@@ -92,7 +93,8 @@ def _notices(told: Told) -> Iterator[Words]:
         how = {"crashed": "The run did not come to its end: boxcheck or the machine went down. ",
                "running": "The run still goes on. ", "stopped": "The run was stopped before its end. "}.get(state, "")
         lacks = "; ".join(told.missing)
-        yield mixed(strong("A part only. "), f"{how}{_sentence(lacks)} What is not shown here was not tested.".strip())
+        missing = f"Missing: {lacks}. " if lacks else ""
+        yield mixed(strong("A part only. "), f"{how}{missing}What is not shown here was not tested.")
     if own is None:
         yield mixed(strong("Not an acceptance. "), "This is the record of one run; nobody answers for the identity of "
                     "the box, and no disposition was given.")
@@ -187,16 +189,21 @@ def counts_words(told: Told) -> str:
     return ", ".join(f"{counts.get(name, 0)} {word}" for name, word in COUNTED if counts.get(name, 0) or name == "fail")
 
 
-def glance(told: Told) -> Iterator[Block]:
-    """Each GPU in a row: where it is, what became of it."""
+def _in_short(told: Told) -> Iterator[Block]:
+    """How many checks came to what, and the problems by their titles."""
     yield Paragraph(words=mixed(strong("Checks: "), f"{counts_words(told)}."))
     found = told.verdict.problems
     if found:
-        yield Paragraph(words=mixed(strong(f"Problems: {len(found)}")))
+        titles = [f"{WORDS[one.outcome]}  {told.placed(one.title)}" for one in found]
+        left = f"and {len(found) - MOST_PROBLEMS} more, below" if len(found) > MOST_PROBLEMS else ""
+        yield Paragraph(words=mixed(strong("Problems"), dim(f"  {left}")))
         yield Items(ordered=True, items=tuple(
-            mixed(strong(f"{WORDS[one.outcome]}  "), told.placed(one.title)) for one in found[:MOST_PROBLEMS]))
-    if len(found) > MOST_PROBLEMS:
-        yield Paragraph(words=f"and {len(found) - MOST_PROBLEMS} more below.")
+            mixed(strong(word), f"  {rest}") for word, _, rest in (
+                title.partition("  ") for title in titles[:MOST_PROBLEMS])))
+
+
+def _glance(told: Told) -> Iterator[Block]:
+    """Each GPU in a row: where it is, what became of it."""
     rows = []
     for info in told.gpus:
         place = told.place(info)
@@ -226,4 +233,4 @@ def belongs(subject: Subject, told: Told, info: GpuInfo) -> bool:
         return slot == own
     if bdf is not None and bdf in {info.bdf, *(one.hop.port for one in told.directions if one.hop.card == info.bdf)}:
         return True
-    return bool(name) and name.endswith(f"({info.key})")
+    return f"({info.key})" in name  # of a pair, both

@@ -37,6 +37,9 @@ def gpus(told: Told) -> Iterator[Block]:
         yield _all(told, devices, axes, begin, end)
         yield Paragraph(words=f"The axes are the same for every GPU. Rate: {USUAL} A gap is a time of which nothing "
                               "was read.")
+    if missing := [title.partition(",")[0] for name, title in TITLES.items() if name not in axes]:
+        small = "" if "rate" in axes else " Rates of small sizes say nothing."
+        yield Paragraph(words=f"Not drawn, since nothing was read of any device: {', '.join(missing)}.{small}")
     yield Paragraph(words=(
         "In the tables of rates, what is expected is what the profile should have, else must have; * the lowest that "
         "others measured on such a card, by which nothing is judged. The spread is how far the slowest is behind the "
@@ -103,7 +106,7 @@ def _sheet(
     name = told.place(info)
     yield Heading(level=3, text=f"{name}: {info.name}", anchor=f"gpu-{place}")
     yield Facts(rows=tuple(_facts(info, course, told)))
-    stripes = [_stripe(quantity, title, course, told, axes) for quantity, title in TITLES.items()]
+    stripes = [_stripe(quantity, title, course, told, axes) for quantity, title in TITLES.items() if quantity in axes]
     held = _held(info, course, told)
     phases = [Span(one.phase.plan.name, one.phase.started.seconds,
                    one.phase.ended.seconds if one.phase.ended else told.seconds)
@@ -112,8 +115,9 @@ def _sheet(
         *(f"{title} {number(course.lowest[one], 3)} to {number(course.highest[one], 3)}"
           for quantity, title in TITLES.items() for one in course.lines if _quantity(one) == quantity),
         *(f"held down by {one.says}, {one.total}" for one in held)]) or "nothing was read"
-    yield sheet(stripes, held, phases, begin, end, caption=f"{name} over the run", says=says,
-                held_read=any(one.watching.readings.get(info.key) for one in told.done))
+    if stripes or held:
+        yield sheet(stripes, held, phases, begin, end, caption=f"{name} over the run", says=says,
+                    held_read=any(one.watching.readings.get(info.key) for one in told.done))
     yield from _rates(info, told)
 
 
@@ -129,11 +133,10 @@ def _stripe(quantity: str, title: str, course: Course, told: Told, axes: Mapping
             (limit.must, "limit"), (limit.should, "should be below")) if isinstance(value, (int, float))]
         high = max([high, *(bound.value for bound in bounds if bound.value < high + 25)])
     if quantity == "rate":
-        bounds = [Bound(100.0, "usual")]
+        bounds = [Bound(100.0, "usual", "dim")]
         says = f"lowest {number(course.lowest['rate'], 3)}" if "rate" in course.lowest else ""
     else:
-        says = ", ".join(" ".join(filter(None, ("highest", one.partition(" ")[2], number(course.highest[one], 3))))
-                         for one in names)
+        says = f"highest {', '.join(number(course.highest[one], 3) for one in names)}" if names else ""
     return Stripe(title=title, lines=lines, low=low, high=high, bounds=tuple(bounds), says=says)
 
 
@@ -158,9 +161,9 @@ def held_seconds(info: GpuInfo, told: Told) -> Mapping[str, float]:
 
 
 def _facts(info: GpuInfo, course: Course, told: Told) -> Iterator[tuple[str, Words]]:
-    yield "Bus, device", mixed(code(bus_of(Bdf(info.bdf)) if info.bdf else "none"), f"  {info.key}")
+    yield "Bus, device", mixed(code(bus_of(Bdf(info.bdf))), f"  {info.key}") if info.bdf else info.key
     yield "Serial, UUID", mixed(
-        info.serial or "serial not read", "  ", code(info.uuid) if info.uuid else "UUID not read")
+        info.serial or "serial not read", ", ", code(info.uuid) if info.uuid else "UUID not read")
     if told.risers:
         yield "Riser", told.risers.get(told.place(info), "no label")
     yield "Verified", verified_words(info, told)
@@ -176,7 +179,7 @@ def _facts(info: GpuInfo, course: Course, told: Told) -> Iterator[tuple[str, Wor
     else:
         yield "Most power", _unread(info, told)
     if course.energy_joules is not None:
-        yield "Energy", f"{course.energy_joules / 3600:,.0f} Wh by {course.energy_how}".replace(",", " ")
+        yield "Energy", f"{many(round(course.energy_joules / 3600))} Wh, {course.energy_how}"
     errors = [f"{grown} {name}" for one in told.done
               for name, grown in one.watching.memory_errors.get(info.key, {}).items() if grown]
     unread = next((one.watching.unread_memory[info.key] for one in told.done if info.key in one.watching.unread_memory),

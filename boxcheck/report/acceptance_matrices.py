@@ -21,6 +21,9 @@ def matrices(told: Told) -> Iterator[Block]:
     yield Heading(level=2, text="Copies and peers", anchor="matrices")
     found = [(one.phase.plan.name, matrix) for one in told.done for matrix in one.measured.matrices
              if any(value_of(text) is not None or text != NOT_RUN for row in matrix.cells for text in row)]
+    # Of one device alone, one at a time and all at once are the same.
+    found = list({(phase, one.title) if len(one.rows) == 1 else at: (phase, one)
+                  for at, (phase, one) in enumerate(found)}.values())
     if not found:
         yield Paragraph(words="No copy between GPUs, or between GPU and host, was measured in this run.")
         return

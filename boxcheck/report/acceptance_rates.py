@@ -10,14 +10,11 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from boxcheck.engine.figures import TELLS_APART
 from boxcheck.report.acceptance_thin import Thinned, numbers_in
 from boxcheck.store.blocks import Constant
-from boxcheck.store.reader import RunReader
 from boxcheck.store.rebuild import Rows
 from boxcheck.store.samples import Samples
-
-OF_KIND = ("engine", "library", "kernel", "shape", "together", "side")
-"""Notes by which one rate is another than that of the same name."""
 
 
 class _Kind:
@@ -30,23 +27,26 @@ class _Kind:
         self.of: dict[str, Thinned] = {}
 
 
-def rates_in(reader: RunReader, begin: float, end: float) -> tuple[dict[str, Thinned], int]:
-    """By device: rates in percent of the median of their kind over all devices, one axis for all work. And the number
-    of samples."""
-    kinds: dict[tuple[Any, ...], _Kind] = {}
-    made, number = Samples(), 0
-    for minute in reader.database.records(("sample",)):
-        for rows in minute:
-            number += len(rows.numbers)
-            with reader.guarded("samples"):
-                _rate_rows(rows, made, kinds, begin, end)
-    found: dict[str, Thinned] = {}
-    for kind in kinds.values():
-        usual = median(kind.values) if kind.values else 0.0
-        if usual > 0:
-            for key, line in kind.of.items():
-                line.scaled(100.0 / usual, found.setdefault(key, Thinned(begin, end)))
-    return found, number
+class Rates:
+    """Takes samples as they are read."""
+
+    def __init__(self, begin: float, end: float) -> None:
+        self._begin, self._end = begin, end
+        self._kinds: dict[tuple[Any, ...], _Kind] = {}
+        self._made = Samples()
+
+    def see(self, rows: Rows) -> None:
+        _rate_rows(rows, self._made, self._kinds, self._begin, self._end)
+
+    def result(self) -> dict[str, Thinned]:
+        """By device: rates in percent of the median of their kind over all devices, one axis for all work."""
+        found: dict[str, Thinned] = {}
+        for kind in self._kinds.values():
+            usual = median(kind.values) if kind.values else 0.0
+            if usual > 0:
+                for key, line in kind.of.items():
+                    line.scaled(100.0 / usual, found.setdefault(key, Thinned(self._begin, self._end)))
+        return found
 
 
 def _rate_rows(
@@ -63,9 +63,9 @@ def _rate_rows(
     at, read = numbers_in([one / 1000 for one in rows.ats_ms], values)
     if not read:
         return
-    known = (head.what, head.unit, *(head.notes.get(name) for name in OF_KIND))
-    for place, some, when in _sizes(rows, columns, at, read):
-        kind = kinds.setdefault((*known, place), _Kind())
+    known = (head.what, head.unit, *(head.notes.get(name) for name in TELLS_APART))
+    for size, some, when in _sizes(rows, columns, at, read):
+        kind = kinds.setdefault((*known, size), _Kind())
         kind.values.extend(some)
         kind.of.setdefault(head.gpu, Thinned(begin, end)).add(when, some)
 
@@ -73,12 +73,15 @@ def _rate_rows(
 def _sizes(
     rows: Rows, columns: Sequence[str], times: Sequence[float], values: Sequence[float]
 ) -> Iterator[tuple[Any, Sequence[float], Sequence[float]]]:
-    """Values by the size of what was moved, since small pieces are slower."""
-    place = columns.index("notes/bytes") if "notes/bytes" in columns else None
-    column = Constant(None) if place is None else rows.column(place)
-    if isinstance(column, Constant) or len(column) != len(values):
-        yield column.value if isinstance(column, Constant) else None, values, times
+    """Values by the numbers that tell one kind of work from another: a small piece is slower than a large one."""
+    found = [rows.column(place) for place, name in enumerate(columns)
+             if name.startswith("notes/") and name[6:] in TELLS_APART]
+    same = tuple(one.value for one in found if isinstance(one, Constant))
+    moving = [one for one in found if not isinstance(one, Constant) and len(one) == len(values)]
+    if not moving:
+        yield same, values, times
         return
-    cuts = [0, *(at for at, (one, other) in enumerate(pairwise(column), 1) if one != other), len(values)]
+    every = list(zip(*moving, strict=True))
+    cuts = [0, *(at for at, (one, other) in enumerate(pairwise(every), 1) if one != other), len(values)]
     for one, other in pairwise(cuts):
-        yield column[one], values[one:other], times[one:other]
+        yield (*same, *every[one]), values[one:other], times[one:other]

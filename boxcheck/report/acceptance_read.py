@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -25,11 +25,12 @@ from boxcheck.engine.wholeness import Lacks, lacks_of
 from boxcheck.model import Bdf, Verdict
 from boxcheck.profile import Profile, load_profile
 from boxcheck.registry import discover, discover_stress
-from boxcheck.report.acceptance_series import series_of
+from boxcheck.report.acceptance_series import Courses
 from boxcheck.report.acceptance_told import Attached, Counted, Done, Told, bare_finding
 from boxcheck.report.measured import measured_of
 from boxcheck.riser.evidence import Notebook
 from boxcheck.store.reader import RunReader
+from boxcheck.store.rebuild import Rows
 from boxcheck.store.results import no_collections, results_of, watching_of
 from boxcheck.store.rows import Phase, Run, bare
 from boxcheck.store.verify import in_words, missing_rows
@@ -46,28 +47,39 @@ def told_of(
     discover_stress()
     with RunReader(path) as reader, no_collections():
         want, note = profile_of(reader) if profile is None else (load_profile(profile), "")
-        run = reader.run()
+        run, phases = reader.run(), reader.phases()
         gone = in_words(missing_rows(reader))
         lacks = lacks_of(reader) if run.info.kind in ("burn", "certify") else None
-        verdict, judged = _verdict(reader, run, want, note, profile is not None, gone)
         before = facts_in(reader, BEFORE)
         facts = before or Facts()
         name_slots(facts, want)
-        phases = reader.phases()
-        done, ledger = _done(reader, phases, facts)
+        ledger = ledger_of(phases, facts)
         end = run.end.at.seconds if run.end else _last_seconds(reader, phases)
+        small = {one.plan.number for one in phases if one.start is not None and not one.start.full_size}
+        courses = Courses(reader, 0.0, max(end, 1.0), small)
+        verdict = None if profile is not None or note else _own_verdict(reader, run, gone)
+        if verdict is not None:
+            judged, done = f"when the run ended, by boxcheck {run.info.version}", _done(reader, phases, ledger, courses)
+        else:
+            verdict, judged, done = _judged(reader, phases, want, profile is not None, ledger, courses)
         keys = {info.key: info.bdf or info.key for one in done for info in one.results.gpus}
-        series = series_of(reader, 0.0, max(end, 1.0), keys)
-        size = os.path.getsize(path)
         return Told(
             run=run, run_id=run.info.id or os.path.basename(path).rpartition(".")[0], acceptance=acceptance,
             notebook=notebook, want=want, profile_note=note, verdict=verdict, judged=judged, phases=phases, done=done,
             missing=(*gone, *_lacking(lacks)), facts=facts,
             has_capture=before is not None, directions=tuple(ledger.directions()),
-            unattributed=ledger.unattributed, counted=_counted(reader, phases), boundaries=stored(reader),
-            series=series, events=tuple(one for one in reader.events() if one.severity != "info"),
+            unattributed=ledger.unattributed, counted=_counted(reader, courses), boundaries=stored(reader),
+            series=courses.result(keys), events=tuple(one for one in reader.events() if one.severity != "info"),
             documents=_documents(reader), store_sha256="" if run.state == "running" else _sha256_of(path),
-            store_bytes=size, seconds=end, phase_of=_phases_of(reader, phases))
+            store_bytes=os.path.getsize(path), seconds=end, phase_of=_phases_of(reader, phases))
+
+
+def _last_seconds(reader: RunReader, phases: Sequence[Phase]) -> float:
+    """Age of the run at the last thing that its store knows of."""
+    ends = [one.seconds for phase in phases for one in (phase.started, phase.ended) if one is not None]
+    records = [at / 1000 for sql in ("SELECT max(ended_ms) FROM blocks", "SELECT max(at_ms) FROM tail")
+               for (at,) in reader.database.execute(sql) if isinstance(at, int)]
+    return max([0.0, *ends, *records, *(one.at.seconds for one in reader.events())])
 
 
 def _lacking(lacks: Lacks | None) -> tuple[str, ...]:
@@ -88,67 +100,57 @@ def _phases_of(reader: RunReader, phases: Sequence[Phase]) -> dict[bytes, str]:
     return found
 
 
-def _last_seconds(reader: RunReader, phases: Sequence[Phase]) -> float:
-    """Age of the run at the last thing that its store knows of."""
-    ends = [one.seconds for phase in phases for one in (phase.started, phase.ended) if one is not None]
-    records = [at / 1000 for sql in ("SELECT max(ended_ms) FROM blocks", "SELECT max(at_ms) FROM tail")
-               for (at,) in reader.database.execute(sql) if isinstance(at, int)]
-    return max([0.0, *ends, *records, *(one.at.seconds for one in reader.events())])
-
-
-def _verdict(
-    reader: RunReader, run: Run, want: Profile, note: str, chosen: bool, gone: Sequence[str]
-) -> tuple[Verdict, str]:
-    verdict = reader.verdict()
+def _own_verdict(reader: RunReader, run: Run, gone: Sequence[str]) -> Verdict | None:
+    """That which a run ended with; None where it did not come to its end, or where anything is missing in the store."""
     whole = run.end is not None and run.end.state == "finished" and not gone and run.salvaged is None
-    if verdict is not None and whole and not chosen and not note:
-        return verdict, f"when the run ended, by boxcheck {run.info.version}"
-    again = rejudge(reader, want, chosen).verdict
-    if not chosen and run.end is not None:
-        again, other = with_stored(again, verdict, want)
-        if other:
-            return again, f"for this report, from the store alone; {other}"
-    return again, "for this report, from the store alone"
+    return reader.verdict() if whole else None
 
 
-def _done(reader: RunReader, phases: Sequence[Phase], facts: Facts) -> tuple[tuple[Done, ...], Ledger]:
-    ledger, found = ledger_of(phases, facts), list[Done]()
+def _judged(
+    reader: RunReader, phases: Sequence[Phase], want: Profile, chosen: bool, ledger: Ledger, courses: Courses
+) -> tuple[Verdict, str, tuple[Done, ...]]:
+    """Judged anew, from the store alone; by the run's own profile the graver of both verdicts."""
+    again = rejudge(reader, want, chosen, ledger=ledger, seen=courses.see)
+    verdict, other = again.verdict, ""
+    if not chosen and reader.run().end is not None:
+        verdict, other = with_stored(verdict, reader.verdict(), want)
+    every = zip((phase for phase in phases if phase.plan.module), again.results, again.watching, again.measured,
+                strict=True)
+    done = tuple(Done(phase=phase, results=results, watching=watching, measured=measured)
+                 for phase, results, watching, measured in every if phase.about is not None)
+    return verdict, "; ".join(filter(None, ("for this report, from the store alone", other))), done
+
+
+def _done(reader: RunReader, phases: Sequence[Phase], ledger: Ledger, courses: Courses) -> tuple[Done, ...]:
+    found = list[Done]()
     for phase in phases:
         if not phase.plan.module or phase.about is None:
             continue
-        results = results_of(reader, phase.plan.number, only_judged=True)
-        watching = watching_of(reader, phase.plan.number)
+        results = results_of(reader, phase.plan.number, only_judged=True, seen=courses.see)
+        watching = watching_of(reader, phase.plan.number, seen=courses.see)
         enter(ledger, phase, results, watching)
         found.append(Done(phase=phase, results=bare(results), watching=watching, measured=measured_of(results)))
         del results
         forget()  # a phase's samples go before those of the next are read
-    return tuple(found), ledger
+    return tuple(found)
 
 
-def _counted(reader: RunReader, phases: Sequence[Phase]) -> dict[Bdf, Counted]:
+def _counted(reader: RunReader, courses: Courses) -> dict[Bdf, Counted]:
     """The first and the last reading of each function, phase by phase: what is between them is not looked at here."""
     first: dict[Bdf, LinkReading] = {}
     last: dict[Bdf, LinkReading] = {}
-    for phase in phases:
-        here: dict[Bdf, LinkReading] = {}
-        for one in _links(reader, phase.plan.number, last=False):
-            if isinstance(one.correctable, tuple):
-                here[one.bdf] = min((here.get(one.bdf, one), one), key=lambda link: link.monotonic_seconds)
-        first = here | first
-        here = {}
-        for one in _links(reader, phase.plan.number, last=True):
-            here[one.bdf] = max((here.get(one.bdf, one), one), key=lambda link: link.monotonic_seconds)
-        last |= here
+    for phase in sorted({phase for phase, _ in courses.links}):
+        some = [ends for (of, _), ends in courses.links.items() if of == phase]
+        begin = [one for ends in some for one in _links(reader, ends[0]) if isinstance(one.correctable, tuple)]
+        for one in sorted(begin, key=lambda link: link.monotonic_seconds):
+            first.setdefault(one.bdf, one)
+        end = [one for ends in some for one in _links(reader, ends[1])]
+        last |= {one.bdf: one for one in sorted(end, key=lambda link: link.monotonic_seconds)}
     return {bdf: _counts(first.get(bdf), last.get(bdf)) for bdf in sorted({*first, *last})}
 
 
-def _links(reader: RunReader, phase: int, *, last: bool) -> Iterator[LinkReading]:
-    """Readings of links of the first minute of a phase, or of its last."""
-    for minute in reader.database.records(("links",), phase, last=last):
-        for rows in minute:
-            yield from (one for _, one in reader.read_rows(rows) if isinstance(one, LinkReading))
-        if not last:
-            return
+def _links(reader: RunReader, rows: Rows) -> list[LinkReading]:
+    return [one for _, one in reader.read_rows(rows) if isinstance(one, LinkReading)]
 
 
 def _counts(first: LinkReading | None, last: LinkReading | None) -> Counted:

@@ -6,19 +6,24 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from boxcheck.report.acceptance_rates import rates_in
+from boxcheck.model import Unread
+from boxcheck.report.acceptance_rates import Rates
 from boxcheck.report.acceptance_thin import Segments, Thinned, numbers_in
+from boxcheck.store.blocks import column_of
 from boxcheck.store.reader import RunReader
-from boxcheck.store.rebuild import Rows, columns_of
-from boxcheck.telemetry.readings import BoxReading, GpuReading, HostReading
+from boxcheck.store.rebuild import Rows, value_of
+from boxcheck.telemetry.throttle import Throttle
 
-GPU_FIELDS = ("power_watts", "power_instant_watts", "temperatures_celsius", "clocks_mhz", "throttle", "energy_joules",
-              "power_limit_watts", "fan_percent", "busy_percent")
+HOST_FIELDS = frozenset((
+    "cpu_temperatures_celsius", "cpu_power_watts", "cpu_busy_percent", "drives_celsius", "supply_watts", "fans_rpm"))
+HELD: Any = tuple[Throttle, ...] | Unread | None
+"""Type of a reading's throttle."""
 HEAT_FIRST = ("core", "edge", "junction", "hotspot", "mem")
 """Sensors that are drawn, the first three that there are."""
 CLOCKS = ("gfx", "sm")
@@ -76,33 +81,50 @@ class _Gpu:
         return self.thinned[name]
 
 
-def series_of(reader: RunReader, begin: float, end: float, keys: Mapping[str, str]) -> Series:
-    """All courses between two moments. `keys`: device key -> address, for rates; a device without one is by its key."""
-    found: dict[str, _Gpu] = {}
-    host: dict[str, Thinned] = {}
-    records: Counter[str] = Counter()
-    mains, of = 0.0, ""
-    for minute in reader.database.records(("gpu", "host", "box", "silent", "links")):
-        for rows in minute:
-            kind = rows.stream.kind
-            records[kind] += len(rows.numbers)
+class Courses:
+    """Takes the records of a run as they are read, in their order: `see` is a `boxcheck.store.results.Seen`."""
+
+    def __init__(
+        self, reader: RunReader, begin: float, end: float, without_rates: Collection[int] = ()
+    ) -> None:
+        """`without_rates`: numbers of phases whose rates say nothing, since their sizes are small."""
+        self._without_rates = without_rates
+        self._reader, self._begin, self._end = reader, begin, end
+        self._gpus: dict[str, _Gpu] = {}
+        self._host: dict[str, Thinned] = {}
+        self._rates = Rates(begin, end)
+        self._records: Counter[str] = Counter()
+        self._mains, self._mains_of = 0.0, ""
+        self.links: dict[tuple[int, int], tuple[Rows, Rows]] = {}
+        """By phase and stream: the first and the last records of links."""
+
+    def see(self, rows: Rows) -> None:
+        kind = rows.stream.kind
+        self._records[kind] += len(rows.numbers)
+        with self._reader.guarded("records"):
             if kind == "gpu":
-                with reader.guarded("readings"):
-                    gpu = found.setdefault(rows.stream.subject, _Gpu(begin, end))
-                    _gpu_rows(gpu, rows)
+                _gpu_rows(self._gpus.setdefault(rows.stream.subject, _Gpu(self._begin, self._end)), rows)
             elif kind in ("host", "box"):
-                with reader.guarded("readings"):
-                    joules, name = _host_rows(host, rows, begin, end)
-                mains, of = mains + joules, name or of
-    rates, records["sample"] = rates_in(reader, begin, end)
-    for key, line in rates.items():
-        found.setdefault(keys.get(key, key), _Gpu(begin, end)).thinned["rate"] = line
-    return Series(
-        begin=begin, end=end, gpus={bdf: _course(gpu) for bdf, gpu in found.items()}, records=dict(records),
-        host={name: line.segments(30.0) for name, line in host.items()},
-        host_highest={name: line.highest for name, line in host.items()},
-        host_lowest={name: line.lowest for name, line in host.items()},
-        mains_joules=mains if of else None, mains_of=of)
+                joules, name = _host_rows(self._host, rows, self._begin, self._end)
+                self._mains, self._mains_of = self._mains + joules, name or self._mains_of
+            elif kind == "links":
+                place = (rows.phase, rows.stream.number)
+                self.links[place] = (self.links.get(place, (rows, rows))[0], rows)
+            elif kind == "sample" and rows.phase not in self._without_rates:
+                self._rates.see(rows)
+
+    def result(self, keys: Mapping[str, str]) -> Series:
+        """`keys`: device key -> address, for rates; a device without one is by its key."""
+        found = dict(self._gpus)
+        for key, line in self._rates.result().items():
+            found.setdefault(keys.get(key, key), _Gpu(self._begin, self._end)).thinned["rate"] = line
+        host = self._host
+        return Series(
+            begin=self._begin, end=self._end, gpus={bdf: _course(gpu) for bdf, gpu in found.items()},
+            records=dict(self._records), host={name: line.segments(30.0) for name, line in host.items()},
+            host_highest={name: line.highest for name, line in host.items()},
+            host_lowest={name: line.lowest for name, line in host.items()},
+            mains_joules=self._mains if self._mains_of else None, mains_of=self._mains_of)
 
 
 def _course(gpu: _Gpu) -> Course:
@@ -114,60 +136,64 @@ def _course(gpu: _Gpu) -> Course:
         highest={name: line.highest for name, line in drawn.items()},
         highest_at={name: line.highest_at for name, line in drawn.items()},
         energy_joules=gpu.joules if whole else gpu.summed if "power" in drawn else None,
-        energy_how="the card's own counter" if whole else "summed up from its power" if "power" in drawn else "",
+        energy_how="by the card's own counter" if whole else "summed up from its power" if "power" in drawn else "",
         limit_watts=tuple(sorted(gpu.limits)), held=_spans(gpu))
 
 
+@lru_cache(maxsize=1024)
+def _places(columns: tuple[str, ...]) -> Mapping[str, int]:
+    return {name: place for place, name in enumerate(columns)}
+
+
+def _column(rows: Rows, name: str) -> list[Any] | None:
+    """Cells of a column, words as their JSON; None where the stream has none of that name. Only what is drawn is
+    unpacked: a reading of a GPU has forty columns."""
+    place = _places(rows.stream.columns).get(name)
+    return None if place is None else column_of(rows.column(place), len(rows.numbers))
+
+
 def _gpu_rows(gpu: _Gpu, rows: Rows) -> None:
-    columns = columns_of(rows, GpuReading, GPU_FIELDS)
-    if columns is None:  # a list that could not be read stands as text; the rest of the reading is asked for alone
-        columns = {}
-        for field in GPU_FIELDS:
-            columns |= columns_of(rows, GpuReading, (field,)) or {}
     times = [at / 1000 for at in rows.ats_ms]
     gpu.readings += len(times)
 
-    def put(name: str, field: str, item: str = "") -> bool:
-        column = columns.get(field, {}).get(item)
-        if column is None:
-            return False
-        at, values = numbers_in(times, column)
+    def put(line: str, name: str) -> tuple[Sequence[float], Sequence[float]]:
+        column = _column(rows, name)
+        at, values = numbers_in(times, column) if column is not None else ((), ())
         if values:
-            gpu.line(name).add(at, values)
-        return bool(values)
+            gpu.line(line).add(at, values)
+        return at, values
 
-    power = "power_instant_watts" if put("power", "power_instant_watts") else "power_watts"
-    if power == "power_watts":
-        put("power", "power_watts")
-    _energy(gpu, times, columns.get(power, {}).get(""), columns.get("energy_joules", {}).get(""))
-    told = columns.get("temperatures_celsius", {})
-    for name in [one for one in HEAT_FIRST if one in told][:3]:
-        put(f"heat {name}", "temperatures_celsius", name)
+    power = put("power", "power_instant_watts")
+    if not power[1]:
+        power = put("power", "power_watts")
+    _energy(gpu, times, *power, _column(rows, "energy_joules"))
+    known = _places(rows.stream.columns)
+    for name in [one for one in HEAT_FIRST if f"temperatures_celsius/{one}" in known][:3]:
+        put(f"heat {name}", f"temperatures_celsius/{name}")
     for name in CLOCKS:
-        if put("clock", "clocks_mhz", name):
+        if put("clock", f"clocks_mhz/{name}")[1]:
             break
-    for limit in set(columns.get("power_limit_watts", {}).get("", ())):
+    for limit in set(_column(rows, "power_limit_watts") or ()):
         if type(limit) in (int, float):
             gpu.limits[float(limit)] = None
-    if (held := columns.get("throttle", {}).get("")) is not None:
+    if (held := _column(rows, "throttle")) is not None:
         _held(gpu, times, held)
 
 
-def _energy(gpu: _Gpu, times: Sequence[float], watts: Sequence[Any] | None, joules: Sequence[Any] | None) -> None:
-    if joules is not None:
-        _, read = numbers_in(times, joules)
-        for value in (read[0], read[-1]) if read else ():
-            if gpu.counter is not None and value < gpu.counter:
-                gpu.fell = True
-            elif gpu.counter is not None:
-                gpu.joules += value - gpu.counter
-            gpu.counter, gpu.counted = float(value), True
-    if watts is not None:
-        at, read = numbers_in(times, watts)
-        if len(read) > 1:
-            gpu.summed += sum(read) * (at[-1] - at[0]) / (len(read) - 1)
-        elif read:
-            gpu.summed += read[0]
+def _energy(
+    gpu: _Gpu, times: Sequence[float], at: Sequence[float], watts: Sequence[float], joules: Sequence[Any] | None
+) -> None:
+    _, read = numbers_in(times, joules) if joules is not None else ((), ())
+    for value in (read[0], read[-1]) if read else ():
+        if gpu.counter is not None and value < gpu.counter:
+            gpu.fell = True
+        elif gpu.counter is not None:
+            gpu.joules += value - gpu.counter
+        gpu.counter, gpu.counted = float(value), True
+    if len(watts) > 1:
+        gpu.summed += sum(watts) * (at[-1] - at[0]) / (len(watts) - 1)
+    elif watts:
+        gpu.summed += watts[0]
 
 
 HELD_SPANS = 200
@@ -180,9 +206,11 @@ def _held(gpu: _Gpu, times: Sequence[float], column: Sequence[Any]) -> None:
     while at < len(times):
         number = int((times[at] - begin) / wide)
         stop = max(at + 1, bisect_right(times, begin + (number + 1) * wide, at))
-        counted = Counter(one for one in column[at:stop] if isinstance(one, tuple))
-        gpu.told[number] = gpu.told.get(number, 0) + sum(counted.values())
-        for reasons, seen in counted.items():
+        for word, seen in Counter(column[at:stop]).items():
+            reasons = value_of(word, HELD) if isinstance(word, str) else None
+            if not isinstance(reasons, tuple):  # unread, or a driver that tells none
+                continue
+            gpu.told[number] = gpu.told.get(number, 0) + seen
             for reason in reasons:
                 if reason.kind != "idle":
                     spans = gpu.held.setdefault(reason.says, {})
@@ -201,18 +229,17 @@ def _spans(gpu: _Gpu) -> dict[str, tuple[tuple[float, float, float], ...]]:
 
 def _host_rows(host: dict[str, Thinned], rows: Rows, begin: float, end: float) -> tuple[float, str]:
     """Puts what the host told where it belongs; gives the energy from the mains, and what measured it."""
-    struct = HostReading if rows.stream.kind == "host" else BoxReading
-    wanted = ("cpu_temperatures_celsius", "cpu_power_watts", "cpu_busy_percent") if struct is HostReading else (
-        "drives_celsius", "supply_watts", "fans_rpm")
     times = [at / 1000 for at in rows.ats_ms]
     joules, of = 0.0, ""
-    for field in wanted:
-        for name, column in (columns_of(rows, struct, (field,)) or {}).get(field, {}).items():
-            at, values = numbers_in(times, column)
-            if values:
-                host.setdefault(f"{field}/{name}", Thinned(begin, end)).add(at, values)
-            if field == "supply_watts" and values:
-                of = name if not of or of == name else f"{of}, {name}"
-                # One reading stands for five seconds.
-                joules += sum(values) * ((at[-1] - at[0]) / (len(at) - 1) if len(at) > 1 else 5.0)
+    for place in rows.stream.columns:
+        field, _, name = place.partition("/")
+        if field not in HOST_FIELDS:
+            continue
+        at, values = numbers_in(times, _column(rows, place) or ())
+        if values:
+            host.setdefault(f"{field}/{name}", Thinned(begin, end)).add(at, values)
+        if field == "supply_watts" and values:
+            of = name if not of or of == name else f"{of}, {name}"
+            # One reading stands for five seconds.
+            joules += sum(values) * ((at[-1] - at[0]) / (len(at) - 1) if len(at) > 1 else 5.0)
     return joules, of

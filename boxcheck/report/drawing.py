@@ -21,13 +21,13 @@ def ticks(low: float, high: float, most: int = 4) -> tuple[float, ...]:
     """Round numbers that hold both ends: 1, 2, 2.5 or 5 times a power of ten apart."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return (0.0, 1.0)
-    if high <= low:
+    if high - low <= 1e-9 * max(abs(low), abs(high), 1.0):  # one value, or as good as one
         high = low + max(abs(low) * 0.1, 1.0)
     rough = (high - low) / most
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next((factor * unit for factor in (1, 2, 2.5, 5, 10) if factor * unit >= rough * 0.999), 10 * unit)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return tuple(round(number * step, 10) for number in range(first, last + 1))
+    return tuple(float(f"{number * step:.12g}") for number in range(first, last + 1))
 
 
 def time_ticks(begin: float, end: float, most: int = 8) -> tuple[float, ...]:

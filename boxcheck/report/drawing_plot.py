@@ -34,6 +34,7 @@ class Bound(msgspec.Struct, frozen=True):
 
     value: float
     says: str
+    role: Role = "fail"
 
 
 class Stripe(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,14 +144,14 @@ def _stripe(stripe: Stripe, panel: Panel, levels: Sequence[float]) -> list[Shape
         if not panel.low <= bound.value <= panel.high:
             continue
         y = panel.up(bound.value)
-        found.append(Line(points=((panel.x, y), (panel.x + panel.width, y)), role="fail", width=0.7, dash=True))
-        found.append(Line(points=((x, panel.y - 6.5), (x + 12, panel.y - 6.5)), role="fail", width=0.9, dash=True))
+        found.append(Line(points=((panel.x, y), (panel.x + panel.width, y)), role=bound.role, width=0.7, dash=True))
+        found.append(Line(points=((x, panel.y - 6.5), (x + 12, panel.y - 6.5)), role=bound.role, width=0.9, dash=True))
         found.append(Label(x=x + 15, y=panel.y - 4, text=bound.says, size=SMALL))
         x += 15 + len(bound.says) * SMALL * CHAR + 12
     if not any(stripe.lines.values()):
         found.append(Label(x=panel.x + panel.width / 2, y=panel.y + panel.height / 2 + 3, text=stripe.empty,
                            anchor="middle", size=SMALL + 1, role="dim"))
-    if stripe.says:
+    if stripe.says and x + len(stripe.says) * SMALL * CHAR <= panel.x + panel.width:
         found.append(Label(x=panel.x + panel.width, y=panel.y - 4, text=stripe.says, anchor="end", size=SMALL))
     return found
 

@@ -32,8 +32,6 @@ from boxcheck.report.document import (
 from boxcheck.report.html_shapes import HATCH, figure_svg
 from boxcheck.report.html_text import css_string, escaped, inline, plain, words_html
 
-SHORT = 10
-"""Rows up to which a table is not parted on paper."""
 LONG = 16
 """Characters beyond which an outcome's words may be broken."""
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -146,7 +144,7 @@ class _Page:
 
     def _table(self, table: Table) -> Iterator[str]:
         whole = sum(column.share for column in table.columns) or 1.0
-        classes = [*(["few"] if len(table.columns) <= 3 else []), *(["short"] if len(table.rows) <= SHORT else [])]
+        classes = [*(["few"] if len(table.columns) <= 3 else []), *(["short"] if _is_matrix(table) else [])]
         few = f' class="{" ".join(classes)}"' if classes else ""
         yield (f'<div class="wide" role="group" tabindex="0" aria-label="{escaped(table.caption)}"><table{few}>'
                f"<caption>{inline(table.caption)}</caption><colgroup>")
@@ -155,7 +153,7 @@ class _Page:
         for column in table.columns:
             number = ' class="n"' if column.numeric else ""
             # An empty head would be a head of nothing.
-            yield f'<th scope="col"{number}>{inline(column.head)}</th>' if column.head else "<td></td>"
+            yield f'<th scope="col"{number}>{inline(column.head)}</th>' if column.head.strip() else "<td></td>"
         yield "</tr></thead><tbody>\n"
         for row in table.rows:
             cells = (self._cell(cell, table.columns[at].numeric, row.head and at == 0)
@@ -171,6 +169,7 @@ class _Page:
         if cell.outcome is not None and len(plain(cell.words)) > LONG:
             classes.append("long")
         named = f' class="{" ".join(classes)}"' if classes else ""
+        head = head and bool(plain(cell.words).strip())
         tag = "th" if head else "td"
         scope = ' scope="row"' if head else ""
         return f"<{tag}{scope}{named}>{words_html(cell.words)}</{tag}>"
@@ -187,6 +186,14 @@ class _Page:
     def _name(self) -> str:
         self._number += 1
         return self._id(f"drawing-{self._number}")
+
+
+MATRIX_ROWS = 16
+
+
+def _is_matrix(table: Table) -> bool:
+    """Numbers in all columns but the first: small ones are not parted on paper."""
+    return len(table.rows) <= MATRIX_ROWS and all(one.numeric for one in table.columns[1:])
 
 
 def _anchor(text: str) -> str:

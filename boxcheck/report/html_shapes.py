@@ -22,9 +22,11 @@ def number(value: float) -> str:
 def figure_svg(figure: Figure, name: str) -> str:
     """`name` makes its ids differ from those of other figures."""
     inner = "".join(_shapes(figure))
+    caption = figure.caption if figure.caption.strip() else "drawing"
+    says = figure.says if figure.says.strip() else caption
     return (f'<svg viewBox="0 0 {number(figure.width)} {number(figure.height)}" role="img" '
-            f'aria-labelledby="{name}-t {name}-d"><title id="{name}-t">{escaped(figure.caption)}</title>'
-            f'<desc id="{name}-d">{escaped(figure.says)}</desc>{inner}</svg>')
+            f'aria-labelledby="{name}-t {name}-d"><title id="{name}-t">{escaped(caption)}</title>'
+            f'<desc id="{name}-d">{escaped(says)}</desc>{inner}</svg>')
 
 
 def _shapes(figure: Figure) -> Iterator[str]:

@@ -16,7 +16,8 @@ from collections.abc import Iterator
 PROGRAMS = frozenset(re.findall(r"\S+", """
     amdgpu-install apt apt-get apt-mark blockdev boxcheck cat cp cpupower dd dkms dmesg dmidecode dnf dpkg dpkg-query
     dracut du echo ethtool free fuser grep groupadd grub2-mkconfig ipmitool journalctl ldconfig ls lsblk lscpu lsmod
-    lspci lsusb mdadm mkdir modinfo modprobe mokutil mount newgrp numactl nvidia-modprobe nvidia-smi nvme pacman pip
+    lspci lsusb mdadm mkdir modinfo modprobe mokutil mount newgrp numactl nvidia-modprobe nvidia-smi nvme pacman
+    pcilmr pip
     printf python3 reboot rm rmmod rocm-smi rocminfo sed setpci sh smartctl sysctl systemctl tar tee timedatectl touch
     tuned-adm udevadm ulimit umount uname unset update-alternatives update-grub update-initramfs usermod
 """))
