@@ -599,7 +599,8 @@ space() {
 
 kernel_log() {
     mkdir -p "$stage/var/log" || full
-    limited "$program_seconds" dmesg >"$stage.out" 2>"$stage.err" </dev/null
+    # busybox asks for as much as the kernel keeps, and prints more than that: without a size it loses the first lines.
+    limited "$program_seconds" dmesg -s 16777216 >"$stage.out" 2>"$stage.err" </dev/null
     if [ -s "$stage.out" ]; then
         sed -e 's/^<[0-9]*>//' "$stage.out" >"$stage/var/log/dmesg" || full
     elif ! journal 0 dmesg; then
