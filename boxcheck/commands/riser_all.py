@@ -24,6 +24,7 @@ from boxcheck.riser.evidence import Conditions
 from boxcheck.riser.measuring.rank import Ranked, rank
 from boxcheck.riser.still import looks_in
 from boxcheck.store.texts import plain_line
+from boxcheck.stress.link_routes import WAYS
 from boxcheck.usage import UsageError
 
 if TYPE_CHECKING:
@@ -60,12 +61,16 @@ def rank_all(options: Options, box: Box) -> int:
 
 
 def code_of(ranked: tuple[Ranked, ...]) -> int:
-    """1 where a link fails, 3 where one was not read both ways and none fails, else 0: marginal passes."""
+    """1 where a link fails; 3 where none does and something was not looked at: a direction that was not read, a slot in
+    which a card was looked for and none is felt; else 0: marginal passes."""
     standings = {one.standing for one in ranked}
     if standings & {"down", "failing", "short"} or any(
             one.standing == "weak" and one.weakest is not None and one.weakest.grade == "fail" for one in ranked):
         return int(ExitCode.FAILED)
-    return int(ExitCode.INCOMPLETE if standings & {"half-read", "unread"} else ExitCode.PASSED)
+    whole = bool(ranked) and all(
+        one.standing in ("bounded", "marginal", "weak") and {way.toward for way in one.ways} == set(WAYS)
+        and not any(way.call == "unread" for way in one.ways) for one in ranked)
+    return int(ExitCode.PASSED if whole else ExitCode.INCOMPLETE)
 
 
 def _folder() -> str:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
+import msgspec
 import pytest
 
 from boxcheck.commands import riser_experiment
 from boxcheck.commands.riser import Options, riser
+from boxcheck.commands.riser_all import code_of
 from boxcheck.commands.riser_box import Leave
 from boxcheck.commands.riser_experiment import Experiment
 from boxcheck.riser.evidence import Conditions, Look
 from boxcheck.riser.links.hold import NotRestored
 from boxcheck.riser.links.restore import Restored
+from boxcheck.riser.measuring.rank import rank
 from boxcheck.riser.notebook import Stored, every
 from boxcheck.riser.parts import Seat
 from boxcheck.usage import UsageError
@@ -257,3 +260,18 @@ def test_a_slot_that_is_none_is_named_with_those_there_are(bench: Bench) -> None
         bench.run(slot="PCIE9")
     with pytest.raises(UsageError, match="--riser: no slot is called 'PCIE8'"):
         bench.run(risers=("PCIE8=R8",))
+
+
+@pytest.mark.parametrize(("looks", "code"), [
+    ([look("PCIE1"), look("PCIE2")], 0),
+    ([look("PCIE1"), look("PCIE2", 3)], 0),
+    ([look("PCIE1"), look("PCIE2", 4000)], 1),
+    ([look("PCIE1"), Look(slot="PCIE2", present=False, active=False)], 3),
+    ([Look(slot="PCIE1", present=False, active=False)], 3),
+    ([Look(slot="PCIE1", present=True, active=False)], 1),
+    ([msgspec.structs.replace(look("PCIE1", 3), ways=(look("PCIE1", 3).ways[0],))], 3),
+    ([], 3),
+])
+def test_a_ranking_passes_nothing_that_was_not_looked_at(looks: list[Look], code: int) -> None:
+    """An empty slot, a direction that nobody read beside one with a few errors, no link at all."""
+    assert code_of(rank(looks)) == code
