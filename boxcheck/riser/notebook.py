@@ -16,6 +16,7 @@ import msgspec
 
 from boxcheck.engine.box import same_box
 from boxcheck.riser.evidence import Notebook
+from boxcheck.riser.links.journal import sync_folder
 from boxcheck.usage import UsageError
 
 SCHEMA = "boxcheck.notebook/1"
@@ -60,11 +61,7 @@ def save(folder: str, stored: Stored) -> str:
             give_to_owner(folder, stream.fileno())
             os.fsync(stream.fileno())
         os.replace(part, path)
-        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(place)
-        finally:
-            os.close(place)
+        sync_folder(folder)
     except OSError as error:
         with contextlib.suppress(OSError):
             os.unlink(part)

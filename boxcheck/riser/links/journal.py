@@ -94,7 +94,7 @@ def write_journal(folder: str, journal: Journal) -> str:
         finally:
             os.close(file)
         os.rename(part, path)
-        _sync(folder)
+        sync_folder(folder)
     except OSError as error:
         for left in (part, path):
             with suppress(OSError):
@@ -111,10 +111,10 @@ def close_journal(path: str) -> None:
     with suppress(OSError):
         os.unlink(path)
     with suppress(OSError):
-        _sync(os.path.dirname(path))
+        sync_folder(os.path.dirname(path))
 
 
-def _sync(folder: str) -> None:
+def sync_folder(folder: str) -> None:
     """Puts names on the disk (fsync(2): that of a file alone does not)."""
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

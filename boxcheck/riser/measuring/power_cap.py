@@ -20,7 +20,7 @@ from boxcheck.host.common import one_line
 from boxcheck.host.owner import give_to_owner
 from boxcheck.model import Bdf, Unread
 from boxcheck.riser.links.held_signals import Signals
-from boxcheck.riser.links.journal import boot_id
+from boxcheck.riser.links.journal import boot_id, sync_folder
 from boxcheck.riser.links.ports import Refused
 from boxcheck.riser.measuring.power_limits import SAME_WATTS, Limiter
 
@@ -175,7 +175,7 @@ def _write(folder: str, kept: Kept, boot: str) -> str:
         finally:
             os.close(file)
         os.rename(part, path)
-        _sync(folder)
+        sync_folder(folder)
     except OSError as error:
         for left in (part, path):
             with suppress(OSError):
@@ -202,12 +202,4 @@ def _read(path: str) -> Kept | None:
 def _remove(path: str) -> None:
     with suppress(OSError):
         os.unlink(path)
-        _sync(os.path.dirname(path))
-
-
-def _sync(folder: str) -> None:
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
+        sync_folder(os.path.dirname(path))
