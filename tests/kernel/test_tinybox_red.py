@@ -40,7 +40,7 @@ def test_the_hop_in_the_slot_is_judged_and_not_the_one_on_the_card(machine: Mach
 def test_errors_are_told_of_the_link_that_made_them(machine: Machine) -> None:
     """rp1 and s2 are the two ends of slot links; d3 and g4 the two ends of links on cards."""
     for name in ("rp1", "s2", "d3", "g4"):
-        machine.inject(name, "BAD_TLP", 3)
+        machine.inject_counted(name, "BAD_TLP", 3)
     machine.inject("s5", "COMP_TIME")
     for name in ("rp1", "s2", "d3", "g4"):
         assert machine.settled(name, "correctable", 3) == {"BadTLP": 3, "TOTAL_ERR_COR": 3}

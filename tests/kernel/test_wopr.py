@@ -117,7 +117,7 @@ def test_every_class_at_each_end_is_counted_and_told(machine: Machine) -> None:
 
 
 def test_spaced_errors_are_counted_to_the_last(machine: Machine) -> None:
-    machine.inject("g6", "BAD_DLLP", MANY)
+    machine.inject_counted("g6", "BAD_DLLP", MANY)
     assert machine.settled("g6", "correctable", MANY) == {"BadDLLP": MANY, "TOTAL_ERR_COR": MANY}
     assert machine.root_total("rp6", "cor") == MANY
 
