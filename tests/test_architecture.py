@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "boxcheck"
 
 ORDER = (
-    ("model", "usage", "poisson"),
+    ("model", "usage", "poisson", "binomial"),
     ("decode",),
     ("host",),
     ("registry", "redact"),
@@ -25,7 +25,7 @@ ORDER = (
     ("engine",),
     ("account",),
     ("triage",),
-    ("riser", "certify", "report"),
+    ("riser", "certify", "report", "compare"),
     ("tui",),
     ("commands",),
     ("cli", "__main__"),

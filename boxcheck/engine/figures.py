@@ -55,6 +55,8 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
     """What did it, as far as that tells one rate from another: `kernel mma-bf16, shape 8192x8192x8192`."""
     value: float
     samples: int
+    deviation: float | None = None
+    """Median absolute deviation of the samples, in the unit; None in figures from before this was kept."""
 
 
 class CardFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,8 +144,14 @@ def rates_of(samples: Sequence[Sample]) -> tuple[Rate, ...]:
             kind = (one.what, one.unit, *map(one.notes.get, TELLS_APART))
             kinds.setdefault(kind, (one, []))[1].append(one.value)
     return tuple(
-        Rate(what=one.what, unit=one.unit, by=by_of(one), value=float(median(values)), samples=len(values))
-        for one, values in kinds.values() if len(values) >= LEAST_SAMPLES)
+        _rate(one, values) for one, values in kinds.values() if len(values) >= LEAST_SAMPLES)
+
+
+def _rate(one: Sample, values: Sequence[float]) -> Rate:
+    middle = float(median(values))
+    return Rate(
+        what=one.what, unit=one.unit, by=by_of(one), value=middle, samples=len(values),
+        deviation=float(median(abs(value - middle) for value in values)))
 
 
 def by_of(sample: Sample) -> str:

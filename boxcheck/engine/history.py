@@ -71,8 +71,8 @@ def compare(now: Figures, others: Sequence[Figures], left_out: Sequence[str] = (
     used = earlier if len(earlier) <= LAST + 1 else [earlier[0], *earlier[-LAST:]]
     findings: list[Finding] = []
     apart: list[str] = []
-    for phase, name in _named(now):
-        if (why := _unusable(phase)) is not None:
+    for phase, name in named(now):
+        if (why := unusable(phase)) is not None:
             apart.append(f"{name}: {why}")
             continue
         pairs, whys = _alike(phase, name, used)
@@ -91,7 +91,7 @@ def compare(now: Figures, others: Sequence[Figures], left_out: Sequence[str] = (
         findings=tuple(sorted(findings, key=lambda one: rank.get(one.outcome, 2))))
 
 
-def _named(figures: Figures) -> Iterator[tuple[PhaseFigures, str]]:
+def named(figures: Figures) -> Iterator[tuple[PhaseFigures, str]]:
     """The phases with a name each: a plan may have a step twice."""
     seen: dict[str, int] = {}
     for phase in figures.phases:
@@ -100,7 +100,8 @@ def _named(figures: Figures) -> Iterator[tuple[PhaseFigures, str]]:
         yield phase, name if seen[name] == 1 else f"{name}, the {seen[name]}. time"
 
 
-def _unusable(phase: PhaseFigures) -> str | None:
+def unusable(phase: PhaseFigures) -> str | None:
+    """Why the figures of a phase are no measure; None where they are one."""
     if phase.injected:
         return f"the fault {phase.injected} was put in on purpose"
     if phase.warm_up:
@@ -115,20 +116,24 @@ def _alike(phase: PhaseFigures, name: str, earlier: Sequence[Figures]) -> tuple[
     pairs: list[Pair] = []
     whys = ["no earlier run of this box has it"]
     for figures in earlier:
-        for other, called in _named(figures):
+        for other, called in named(figures):
             if called != name:
                 continue
-            why = _unusable(other)
-            if other.options != phase.options:
-                why = "it had other options"
-            elif max(other.planned_seconds, phase.planned_seconds) > LENGTH * min(
-                    other.planned_seconds, phase.planned_seconds):
-                why = f"it was {other.planned_seconds:.0f} s long, this one {phase.planned_seconds:.0f} s"
+            why = unlike(other, phase) or unusable(other)
             if why is None:
                 pairs.append(Pair(figures, other))
             else:
                 whys.append(f"run {figures.run}: {why}")
     return pairs, whys
+
+
+def unlike(other: PhaseFigures, phase: PhaseFigures) -> str | None:
+    """Why two phases of one name are not compared; None where they are alike."""
+    if other.options != phase.options:
+        return "it had other options"
+    if max(other.planned_seconds, phase.planned_seconds) > LENGTH * min(other.planned_seconds, phase.planned_seconds):
+        return f"it was {other.planned_seconds:.0f} s long, this one {phase.planned_seconds:.0f} s"
+    return None
 
 
 def _differences(now: Figures, earlier: Sequence[Figures]) -> list[str]:

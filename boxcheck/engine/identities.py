@@ -22,7 +22,7 @@ from boxcheck.probes.nvml import Nvml
 
 def identified(gpus: Sequence[GpuInfo], facts: Facts) -> tuple[GpuInfo, ...]:
     """The devices with what was read of them; what a runtime told itself stays."""
-    known = _known(facts)
+    known = numbers_in(facts)
     return tuple(_filled(info, *known.get(info.bdf or "", (None, None))) for info in gpus)
 
 
@@ -32,7 +32,7 @@ def _filled(info: GpuInfo, serial: str | None, uuid: str | None) -> GpuInfo:
     return msgspec.structs.replace(info, serial=info.serial or serial, uuid=info.uuid or uuid)
 
 
-def _known(facts: Facts) -> dict[str, tuple[str | None, str | None]]:
+def numbers_in(facts: Facts) -> dict[str, tuple[str | None, str | None]]:
     """Serial number and UUID by address."""
     found: dict[str, tuple[str | None, str | None]] = {}
     nvml, amdgpu = facts.of(Nvml), facts.of(Amdgpu)

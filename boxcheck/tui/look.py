@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 from rich.cells import cell_len
 
+from boxcheck.compare.judged import figure as figure
 from boxcheck.model import Outcome
 from boxcheck.store.errors import StoreError
 from boxcheck.store.schema import SUFFIX
@@ -154,19 +155,6 @@ def spark(values: Sequence[float | None], top: float | None, glyphs: Glyphs) -> 
     return "".join(
         glyphs.none if value is None else glyphs.levels[min(steps - 1, int(value / scale * steps)) if scale else 0]
         for value in values)
-
-
-def figure(value: float | None) -> str:
-    """Three or four significant digits, however small it is, in nine characters at most up to a billion; a dash where
-    nothing was measured."""
-    if value is None:
-        return "-"
-    if 0 < abs(value) < 0.001 or abs(value) >= 1e9:
-        number, _, power = f"{value:.2e}".partition("e")
-        return f"{number}e{int(power)}"
-    if 0 < abs(value) < 1:
-        return f"{value:.3g}"
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def in_line(values: Iterable[float | None]) -> Callable[[float | None], str]:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from boxcheck.compare.judged import readable
 from boxcheck.model import Finding, Outcome, Quantity, Subject
 from boxcheck.store.creating import create_run
 from boxcheck.store.rows import PhasePlan, PhaseStart, RunInfo
-from boxcheck.tui.compared import Line, compare, counted, readable
+from boxcheck.tui.compared import Line, compare, counted
 from tests.store.machine import HandClock
 from tests.tui.conftest import Frames
 from tests.tui.showing import app_over, line_with, on_screen, press, run, shown, text, until
