@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from boxcheck.cli_options import Color, JsonLines, JsonOut, NoTui, ProfileOption, named
+from boxcheck.cli_options import (
+    Color,
+    JsonLines,
+    JsonOut,
+    NoTui,
+    OcptvLines,
+    ProfileOption,
+    backends,
+    faults,
+    named,
+)
 
 
 def certify(
@@ -54,6 +64,7 @@ def certify(
     no_tui: NoTui = False,
     json: JsonOut = None,
     jsonl: JsonLines = None,
+    ocptv: OcptvLines = None,
     ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
     color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the disposition.")] = False,
@@ -73,5 +84,5 @@ def certify(
         box=box, profile=profile, force_profile=force_profile, serial=serial, work_order=work_order, operator=operator,
         station=station, risers=tuple(riser or ()), fields=tuple(field or ()), notes=notes, identity=identity,
         station_file=station_file, waivers=waivers, level=level, lasting=lasting, backend=backend, inject=inject,
-        dry_run=dry_run, resume=resume, end=end, json=json, jsonl=jsonl, strict=strict, ascii=ascii, color=color.value,
-        quiet=quiet, verbose=verbose, no_tui=no_tui)))
+        dry_run=dry_run, resume=resume, end=end, json=json, jsonl=jsonl, ocptv=ocptv, strict=strict, ascii=ascii,
+        color=color.value, quiet=quiet, verbose=verbose, no_tui=no_tui)))

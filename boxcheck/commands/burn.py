@@ -12,8 +12,8 @@ import msgspec
 from boxcheck.checks.wording import duration as words
 from boxcheck.commands.follow import follow_run, held_interrupts, lines_for
 from boxcheck.commands.runs import id_of, path_of, runs_folder
-from boxcheck.commands.telling import Telling
-from boxcheck.engine.plan import LEVEL_SECONDS, Plan, duration, plan_for, plan_from
+from boxcheck.commands.telling import Stream, Telling
+from boxcheck.engine.plan import LEVEL_SECONDS, Plan, duration, plan_for, plan_from, refuse_phases
 from boxcheck.engine.plan_profile import refuse_options, refuse_other_box
 from boxcheck.engine.rights import unread_log, word_before
 from boxcheck.engine.safety import in_words, limits_of
@@ -58,8 +58,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     no_tui: bool = False
 
 
-def burn(options: Options, began: Callable[[str], None] = lambda path: None) -> int:
-    """`began` is told the path of the run's store as soon as there is one."""
+def burn(
+    options: Options, began: Callable[[str], None] = lambda path: None, ocptv_stream: Stream | None = None,
+) -> int:
+    """`began` is told the path of the run's store as soon as there is one. `ocptv_stream`: makes the lines of
+    `--ocptv`, where the run is a part of something more."""
     from boxcheck.commands.doctor import Options as DoctorOptions
     from boxcheck.commands.doctor import choose_profile, open_host
     from boxcheck.commands.stress import backend_named, no_device
@@ -74,7 +77,7 @@ def burn(options: Options, began: Callable[[str], None] = lambda path: None) -> 
 
     if options.resume:
         _refuse_beside_resume(options)
-        return _resume(options)
+        return _resume(options, ocptv_stream)
     _refuse_mixed(options)
     if options.run is not None or options.without_missing:
         raise UsageError("a run is named, and not that it goes on", "boxcheck burn --resume RUN")
@@ -107,7 +110,7 @@ def burn(options: Options, began: Callable[[str], None] = lambda path: None) -> 
     if options.dry_run:
         return _show_plan(plan, options, want)
     refuse_no_room(runs_folder(), plan.seconds, len(gpus))
-    lines = lines_for(options)
+    lines = lines_for(options, ocptv_stream)
     with held_interrupts() as asked:
         path = start(Job(
             plan=plan, folder=runs_folder(), gpus=tuple(info.key for info in gpus),
@@ -128,12 +131,16 @@ def burn(options: Options, began: Callable[[str], None] = lambda path: None) -> 
     return _follow(path, options, lines)
 
 
-def _resume(options: Options) -> int:
+def _resume(options: Options, ocptv_stream: Stream | None) -> int:
+    from boxcheck.commands.doctor import open_host
+    from boxcheck.commands.put_back import refuse_changed, says_aside
     from boxcheck.commands.resume import resume
 
     discover()
     discover_stress()
-    lines = lines_for(options)
+    if (code := refuse_changed(open_host(None), says_aside(options.quiet))) is not None:
+        return code
+    lines = lines_for(options, ocptv_stream)
     path = resume(options.run, options.without_missing, options)
     if path is None:
         return 0
@@ -150,7 +157,9 @@ def _follow(path: str, options: Options, lines: Telling) -> int:
     return show_run(path, options, lines) if wants_screen(options) else follow_run(path, options, lines)
 
 
-def attach(run: str | None, options: Options, replay: float | None = None) -> int:
+def attach(
+    run: str | None, options: Options, replay: float | None = None, ocptv_stream: Stream | None = None,
+) -> int:
     """Follows a run, the one that is going on by default, to its end. `replay`: plays one that is over, so fast."""
     from boxcheck.engine.detach import running
 
@@ -162,7 +171,7 @@ def attach(run: str | None, options: Options, replay: float | None = None) -> in
         from boxcheck.commands.tui import play_again
 
         return play_again(path, options, replay)
-    return _follow(path, options, lines_for(options))
+    return _follow(path, options, lines_for(options, ocptv_stream))
 
 
 def _refuse_mixed(options: Options) -> None:

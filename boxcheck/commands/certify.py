@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,10 +21,12 @@ from boxcheck.store.texts import plain_line
 from boxcheck.usage import UsageError
 
 if TYPE_CHECKING:
-    from boxcheck.certify.acceptance import Identity
+    from boxcheck.certify.acceptance import Acceptance, Identity
     from boxcheck.certify.attempts import Asked
     from boxcheck.certify.identity import Given, Station
+    from boxcheck.certify.run import Made
     from boxcheck.commands.burn import Options as BurnOptions
+    from boxcheck.commands.telling import Stream
     from boxcheck.engine.inspect import Facts
     from boxcheck.host import Host
     from boxcheck.profile import Profile
@@ -60,6 +62,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """With `resume`: the run is not gone on with."""
     json: str | None = None
     jsonl: str | None = None
+    ocptv: str | None = None
     strict: bool = False
     ascii: bool = False
     color: str = "auto"
@@ -71,10 +74,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def certify(options: Options) -> int:
     from boxcheck.report.output import refuse_place
 
-    if options.json not in (None, "-"):
-        refuse_place(options.json)
-    if options.json == "-" and options.jsonl == "-":
-        raise UsageError("--json and --jsonl both want standard output", "name a file for one of them")
+    asked = {"--json": options.json, "--jsonl": options.jsonl, "--ocptv": options.ocptv}
+    to_stdout = [word for word, place in asked.items() if place == "-"]
+    if len(to_stdout) > 1:
+        raise UsageError(f"{' and '.join(to_stdout)} both want standard output", "name a file for one of them")
+    for place in filter(None, asked.values()):
+        if place != "-":
+            refuse_place(place)
     if options.resume:
         _refuse_beside_resume(options)
         return _resume(options)
@@ -139,6 +145,7 @@ def _run(options: Options, asked: Asked, burning: BurnOptions, host: Host) -> in
         raise UsageError(f"{plain_line(str(error.filename or root))}: {os.strerror(error.errno or 0).lower()}",
                          "set XDG_STATE_HOME to a directory that can be written") from None
     begun: list[Asked] = []
+    acceptance = _Acceptance(lambda: begun[-1], place, options, host)
 
     def began(path: str) -> None:
         begun.append(msgspec.structs.replace(asked, run=path))
@@ -148,7 +155,7 @@ def _run(options: Options, asked: Asked, burning: BurnOptions, host: Host) -> in
     print(f"box {plain_line(asked.identity.serial)}, attempt {asked.attempt}", file=sys.stderr)
     try:
         with _data_apart(options):
-            burn(burning, began)
+            burn(burning, began, _ocptv_stream(asked, options, lambda: acceptance.told))
     except KeyboardInterrupt:
         if begun:
             print("boxcheck certify --resume makes the report when the run is over", file=sys.stderr)
@@ -159,7 +166,7 @@ def _run(options: Options, asked: Asked, burning: BurnOptions, host: Host) -> in
                 forget(place)
     if not begun:  # no device: burn has said so
         raise UsageError("nothing was run: there is no device to put load on", "boxcheck doctor says what there is")
-    return _end(place, begun[-1], options, host)
+    return _end(place, acceptance, options, host)
 
 
 def _resume(options: Options) -> int:
@@ -183,44 +190,88 @@ def _resume(options: Options) -> int:
         print(f"{len(waiting) - 1} more were not finished: boxcheck certify --resume SERIAL", file=sys.stderr)
     with RunReader(asked.run) as reader:
         state = reader.run().state
+    acceptance = _Acceptance(lambda: asked, place, options, host)
+    stream = _ocptv_stream(asked, options, lambda: acceptance.told)
     with _data_apart(options):
-        if state == "running":
-            attach(asked.run, _burn_options(options, None))
-        elif state == "crashed" and not options.end:
-            burn(msgspec.structs.replace(_burn_options(options, None), resume=True, run=asked.run))
-    return _end(place, asked, options, host)
+        if state == "crashed" and not options.end:
+            burn(msgspec.structs.replace(_burn_options(options, None), resume=True, run=asked.run), ocptv_stream=stream)
+        elif state == "running" or options.jsonl or options.ocptv:
+            attach(asked.run, _burn_options(options, None), ocptv_stream=stream)
+    return _end(place, acceptance, options, host)
 
 
-def _end(place: str, asked: Asked, options: Options, host: Host) -> int:
+class _Acceptance:
+    """Of an attempt that goes on: decided once, when its run is over, by whoever asks first (OCP's last lines, or the
+    folder)."""
+
+    def __init__(self, asked: Callable[[], Asked], place: str, options: Options, host: Host) -> None:
+        self._asked, self._place, self._options, self._host = asked, place, options, host
+        self._made: Made | None = None
+
+    @property
+    def run(self) -> str:
+        """Path of its store."""
+        return self._asked().run
+
+    @property
+    def told(self) -> Acceptance | None:
+        return None if (made := self.made()) is None else made.told
+
+    def made(self) -> Made | None:
+        """None while the run goes on, and where it was cut off and may go on."""
+        from boxcheck.certify.attempts import attempts_of, earlier_lines
+        from boxcheck.certify.machine import marks
+        from boxcheck.certify.run import accept
+
+        state = self.state()
+        if state == "running" or (state == "crashed" and not self._options.end):
+            return None
+        if self._made is None:
+            asked = self._asked()
+            earlier = earlier_lines(attempts_of(os.path.dirname(self._place)), asked.attempt)
+            # As root where it is: of a run that was cut off, the logs of the boot before are looked up now.
+            trusted = _clock_trusted(self._host)
+            self._made = accept(asked, earlier, now=time.time(), clock_trusted=trusted, machine=marks())
+        return self._made
+
+    def state(self) -> str:
+        from boxcheck.store.reader import RunReader
+
+        with RunReader(self.run) as reader:
+            return reader.run().state
+
+
+def _ocptv_stream(asked: Asked, options: Options, decided: Callable[[], Acceptance | None]) -> Stream | None:
+    """Makes the lines of `--ocptv`: those of the run, with who and what at their head and the disposition at their
+    end."""
+    from boxcheck.report.ocptv_run import OcptvStream, attempt_parameters
+
+    if options.ocptv is None:
+        return None
+    return OcptvStream(options.strict, decided=decided, attempt=attempt_parameters(
+        asked.id, asked.identity, asked.attempt, asked.attempt))
+
+
+def _end(place: str, acceptance: _Acceptance, options: Options, host: Host) -> int:
     """The acceptance of a run that is over; word where it is not."""
-    from boxcheck.certify.attempts import attempts_of, earlier_lines, finish
+    from boxcheck.certify.attempts import finish
     from boxcheck.certify.folder import write_folder
-    from boxcheck.certify.machine import marks
-    from boxcheck.certify.run import accept
     from boxcheck.engine.record import as_user, state_and_owner
     from boxcheck.report import style_for
     from boxcheck.report.certified import certified_json, certified_text
     from boxcheck.report.output import write_output
-    from boxcheck.store.reader import RunReader
 
-    with RunReader(asked.run) as reader:
-        state = reader.run().state
-    if state == "running":
-        print("boxcheck certify --resume makes the report when it is over", file=sys.stderr)
-        return int(ExitCode.INCOMPLETE)
-    if state == "crashed" and not options.end:
-        print("the run was cut off: boxcheck certify --resume goes on with it, --resume --end ends the attempt",
+    made = acceptance.made()
+    if made is None:
+        print("boxcheck certify --resume makes the report when it is over" if acceptance.state() == "running" else
+              "the run was cut off: boxcheck certify --resume goes on with it, --resume --end ends the attempt",
               file=sys.stderr)
         return int(ExitCode.INCOMPLETE)
     _, uid, gid = state_and_owner(host)
-    trusted, machine = _clock_trusted(host), marks()
-    earlier = earlier_lines(attempts_of(os.path.dirname(place)), asked.attempt)
-    # As root where it is: of a run that was cut off, the logs of the boot before are looked up now.
-    made = accept(asked, earlier, now=time.time(), clock_trusted=trusted, machine=machine)
-    told = write_folder(place, asked.run, made.told, made.want, made.verdict_json, uid, gid)
+    told = write_folder(place, acceptance.run, made.told, made.want, made.verdict_json, uid, gid)
     with as_user(uid, gid):
         folder = finish(place)
-    stream = sys.stderr if options.json == "-" else sys.stdout
+    stream = sys.stderr if "-" in (options.json, options.jsonl, options.ocptv) else sys.stdout
     stream.write(f"\n{certified_text(told, folder, style_for(options, stream))}")
     stream.flush()
     if options.json:
@@ -321,9 +372,9 @@ def _burn_options(options: Options, seconds: float | None) -> BurnOptions:
     return BurnOptions(
         profile=options.profile if seconds is not None else None, force_profile=options.force_profile,
         lasting=None if seconds is None else f"{seconds:g}s", backend=options.backend if seconds is not None else None,
-        inject=options.inject, dry_run=options.dry_run, jsonl=options.jsonl, strict=options.strict, ascii=options.ascii,
-        color=options.color, quiet=options.quiet, verbose=options.verbose,
-        no_tui=options.no_tui or "-" in (options.json, options.jsonl))
+        inject=options.inject, dry_run=options.dry_run, jsonl=options.jsonl, ocptv=options.ocptv, strict=options.strict,
+        ascii=options.ascii, color=options.color, quiet=options.quiet, verbose=options.verbose,
+        no_tui=options.no_tui or options.json == "-")
 
 
 @contextlib.contextmanager

@@ -28,7 +28,10 @@ class Stream(Protocol):
 class Telling:
     """A context manager. Places are opened when it is made (UsageError where one cannot be), before a run begins."""
 
-    def __init__(self, jsonl: str | None, ocptv: str | None, strict: bool = False) -> None:
+    def __init__(
+        self, jsonl: str | None, ocptv: str | None, strict: bool = False, ocptv_stream: Stream | None = None,
+    ) -> None:
+        """`ocptv_stream`: makes OCP's lines, in place of the one for a run by itself."""
         self._told: list[tuple[Lines, Stream]] = []
         if jsonl is not None:
             from boxcheck.engine.stream import Stream as JsonStream
@@ -37,7 +40,7 @@ class Telling:
         if ocptv is not None:
             from boxcheck.report.ocptv_run import OcptvStream
 
-            self._told.append((Lines(ocptv, AGAIN), OcptvStream(strict)))
+            self._told.append((Lines(ocptv, AGAIN), ocptv_stream or OcptvStream(strict)))
         self._fresh: list[tuple[Lines, list[str]]] = []
 
     @property

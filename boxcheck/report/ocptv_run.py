@@ -12,14 +12,14 @@ time. A stream without `testRunEnd` was cut off: what is in it happened, and the
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import merge
 from operator import itemgetter
 from typing import Any
 
 import msgspec
 
-from boxcheck.certify.acceptance import Acceptance
+from boxcheck.certify.acceptance import Acceptance, Identity
 from boxcheck.engine.figures import rates_of
 from boxcheck.engine.stream import MINUTE_SECONDS
 from boxcheck.model import Finding, Outcome, Verdict
@@ -46,7 +46,10 @@ def run_ocptv(path: str, profile: str | None = None, acceptance: Acceptance | No
     """The lines of a stored run, each ended by a line feed. StoreError, UsageError or ProfileError where it cannot be
     judged."""
     judged = judge_stored(path, profile)
-    stream = OcptvStream(acceptance=acceptance, by_profile=None if profile is None else judged.want.name)
+    stream = OcptvStream(
+        by_profile=None if profile is None else judged.want.name, decided=lambda: acceptance,
+        attempt=None if acceptance is None else attempt_parameters(
+            acceptance.id, acceptance.identity, acceptance.attempt, acceptance.attempts, acceptance.self_signed))
     with RunReader(path) as reader:
         run, phases = reader.run(), reader.phases()
         for line in stream.lines(reader, run, phases, tuple(reader.events())):
@@ -54,6 +57,14 @@ def run_ocptv(path: str, profile: str | None = None, acceptance: Acceptance | No
     if run.state != "running":  # else there is no end yet
         for line in stream.end(run, judged.verdict, None):
             yield f"{line}\n"
+
+
+def attempt_parameters(
+    id: str, identity: Identity, attempt: int, attempts: int, self_signed: bool = False,
+) -> dict[str, Any]:
+    """What the first lines say of the acceptance that a run is the load of."""
+    return {"id": id, **msgspec.to_builtins(identity), "attempt": attempt, "attempts": attempts,
+            "self_signed": self_signed}
 
 
 class _Open:
@@ -75,9 +86,12 @@ class OcptvStream:
     """Makes the lines of a run. As boxcheck.engine.stream.Stream: `look` for what is new, `end` at last."""
 
     def __init__(
-        self, strict: bool = False, acceptance: Acceptance | None = None, by_profile: str | None = None,
+        self, strict: bool = False, by_profile: str | None = None, attempt: Mapping[str, Any] | None = None,
+        decided: Callable[[], Acceptance | None] = lambda: None,
     ) -> None:
-        self._strict, self._acceptance, self._by_profile = strict, acceptance, by_profile
+        """`attempt`: of an acceptance, by `attempt_parameters`. `decided` gives that acceptance when the run is over,
+        None where there is none, or where it is not over."""
+        self._strict, self._by_profile, self._attempt, self._decided = strict, by_profile, attempt, decided
         self._number = 0
         self._parts: Parts | None = None
         self._times: RunTimes | None = None
@@ -132,13 +146,15 @@ class OcptvStream:
             artifacts += _step(f"check-{number}", check, findings, ids, self._strict)
         artifacts += [{"testRunArtifact": {"log": {"severity": "ERROR", "message": _problem(one)}}}
                       for one in verdict.problems]
-        if self._acceptance is not None:
-            waived = " (with waivers)" if self._acceptance.with_waivers else ""
+        told = self._decided()
+        if told is not None:
+            waived = " (with waivers)" if told.with_waivers else ""
             artifacts.append({"testRunArtifact": {"log": {
-                "severity": "INFO", "message": f"disposition: {self._acceptance.disposition}{waived}"}}})
+                "severity": "WARNING" if told.exit_code else "INFO",
+                "message": f"disposition: {told.disposition}{waived}: {told.reason}"}}})
         artifacts.append({"testRunArtifact": {"log": {
             "severity": _OUTCOMES.get(verdict.outcome, "INFO"), "message": verdict.reason}}})
-        artifacts.append({"testRunArtifact": {"testRunEnd": _result(run, verdict)}})
+        artifacts.append({"testRunArtifact": {"testRunEnd": _result(run, verdict, told)}})
         return [self._line(at, one) for one in artifacts]
 
     _last = 0.0
@@ -160,10 +176,8 @@ class OcptvStream:
             "series_seconds": self._every}
         if self._by_profile is not None:
             parameters["judged_by_profile"] = self._by_profile
-        if (told := self._acceptance) is not None:
-            parameters["acceptance"] = {
-                "id": told.id, **msgspec.to_builtins(told.identity), "attempt": told.attempt, "attempts": told.attempts,
-                "self_signed": told.self_signed}
+        if self._attempt is not None:
+            parameters["acceptance"] = dict(self._attempt)
         yield {"schemaVersion": {"major": 2, "minor": 0}}
         yield {"testRunArtifact": {"testRunStart": {
             "name": f"boxcheck {run.info.kind or 'run'}", "version": run.info.version,
@@ -306,10 +320,14 @@ def _ended_at(phase: Phase, run: Run) -> float | None:
     return min(later, default=run.end.at.seconds if run.end else float("inf"))
 
 
-def _result(run: Run, verdict: Verdict) -> dict[str, str]:
-    if verdict.outcome is Outcome.FAIL:
+def _result(run: Run, verdict: Verdict, told: Acceptance | None = None) -> dict[str, str]:
+    """PASS only where both say so: a run may pass of which the acceptance does not (a shortened plan, `--strict`), and
+    a waiver changes no measurement."""
+    if verdict.outcome is Outcome.FAIL or (told is not None and told.disposition == "FAIL"):
         return {"status": "COMPLETE", "result": "FAIL"}
     if verdict.outcome in (Outcome.PASS, Outcome.MARGINAL) and run.state == "finished":
+        if told is not None and told.disposition not in ("PASS", "MARGINAL PASS"):
+            return {"status": "ERROR", "result": "NOT_APPLICABLE"}
         return {"status": "COMPLETE", "result": "PASS"}
     if verdict.partial and run.state != "crashed":
         return {"status": "SKIP", "result": "NOT_APPLICABLE"}

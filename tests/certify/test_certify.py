@@ -20,6 +20,8 @@ import pytest
 from boxcheck.certify.acceptance import Acceptance
 from boxcheck.certify.manifest import parse_manifest
 from boxcheck.store.reader import RunReader
+from tests.report.ocp import broken_rules, content, read
+from tests.report.outside import ocp_validator
 
 PROFILE = """
 name = "quick"
@@ -258,3 +260,32 @@ def test_a_scanner_fills_the_fields_and_one_key_starts(bench: Bench) -> None:
     assert os.waitstatus_to_exitcode(status) == 0
     told = bench.told("W-0007", 1)
     assert (told.identity.operator, told.identity.work_order) == ("A. Smith", "")
+
+
+def test_ocps_lines_of_an_acceptance_come_live_and_never_say_more_than_its_disposition(bench: Bench) -> None:
+    place = bench.folder / "live.ocptv.jsonl"
+    passed = bench.certify("--serial", "W-8", "--operator", "A", "--ocptv", str(place), "-q")
+    assert passed.returncode == 0, passed.stderr
+    live = read(place.read_text())
+    assert broken_rules(live) == []
+    rendered = read((bench.certified / "W-8" / "attempt-01" / "run.ocptv.jsonl").read_text())
+    assert content(live) == content(rendered)
+    told = live[1]["testRunArtifact"]["testRunStart"]["parameters"]["acceptance"]
+    assert (told["serial"], told["operator"], told["attempt"]) == ("W-8", "A", 1)
+    assert live[-1]["testRunArtifact"]["testRunEnd"] == {"status": "COMPLETE", "result": "PASS"}
+    steps = [one["timestamp"] for one in live]
+    assert len(set(steps)) > 3, "each line has the time of what it tells"
+
+    short = bench.certify("--serial", "W-8", "--operator", "A", "--for", "10s", "--ocptv", "-", acceptance="1h")
+    assert short.returncode == 3
+    lines = read(short.stdout)
+    assert broken_rules(lines) == [], "standard output holds the lines alone"
+    assert lines[-1]["testRunArtifact"]["testRunEnd"] == {"status": "ERROR", "result": "NOT_APPLICABLE"}
+    assert "disposition: INCOMPLETE: " in lines[-3]["testRunArtifact"]["log"]["message"]
+    assert lines[-2]["testRunArtifact"]["log"]["message"].startswith("every required check passed")
+    both = bench.certify("--serial", "W-8", "--operator", "A", "--ocptv", "-", "--json", "-")
+    assert both.returncode == 2
+    assert "--json and --ocptv both want standard output" in both.stderr
+    validator = ocp_validator()  # skips where the schema cannot be had: last
+    for one in (*live, *lines):
+        validator.validate(one)
