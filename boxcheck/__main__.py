@@ -49,10 +49,30 @@ def _run() -> None:
     gc.set_threshold(100_000, 50, 50)  # modules and facts are many, small and all kept; walking over them costs 5 %
     atexit.register(gc.freeze)  # nor is there a use in walking over all of them once more when everything ends: 7 %
     if os.geteuid() == 0 and "SUDO_UID" in os.environ:
-        sys.dont_write_bytecode = True  # root's files in a user's checkout, which that user could not remove
+        _leave_no_byte_code()
     from boxcheck.cli import run
 
     run()
+
+
+def _leave_no_byte_code() -> None:
+    """Root's files in a user's checkout, which that user could not remove. Holds for the processes that are started,
+    too; what was written before this line ran is given to the checkout's owner."""
+    sys.dont_write_bytecode = True
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    from contextlib import suppress
+
+    import boxcheck
+    from boxcheck.host.owner import give_to_owner
+
+    for file in (boxcheck.__cached__, __cached__):
+        for path in (os.path.dirname(file), file) if file else ():
+            with suppress(OSError):
+                opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+                try:
+                    give_to_owner(os.path.dirname(path), opened)
+                finally:
+                    os.close(opened)
 
 
 def _end(number: int, _: FrameType | None) -> None:

@@ -16,8 +16,8 @@ from boxcheck.certify.manifest import ManifestError, parse_acceptance
 from boxcheck.certify.sign import RUN, SignTrouble
 from boxcheck.commands.burn import Options
 from boxcheck.commands.runs import judge_run, path_of
-from boxcheck.report.forms import FORMS, SIGNED_FORMS, Form, form, is_made, made, write_bytes, write_form
-from boxcheck.report.output import refuse_place
+from boxcheck.report.forms import FORMS, SIGNED_FORMS, Form, form, is_made, made, write_form
+from boxcheck.report.output import refuse_place, write_whole
 from boxcheck.store.texts import plain_line
 from boxcheck.usage import UsageError
 
@@ -127,4 +127,4 @@ def render_folder(folder: str, told: Acceptance) -> None:
             except UsageError as error:
                 raise SignTrouble(f"{one.file} cannot be made anew: {error}", error.help) from None
     for name, data in fresh.items():
-        write_bytes(os.path.join(folder, name), (data,))
+        write_whole(os.path.join(folder, name), (data,))

@@ -18,7 +18,7 @@ from boxcheck.engine.plan import duration
 from boxcheck.engine.watching_run import Told
 from boxcheck.judge import exit_code, strictly
 from boxcheck.registry import discover, discover_stress
-from boxcheck.report.output import refuse_place, write_output
+from boxcheck.report.output import open_grown, refuse_place, write_output
 from boxcheck.report.wrapping import wrapped
 from boxcheck.usage import UsageError
 
@@ -160,7 +160,7 @@ class Screen:
             self._lines = sys.stdout
         elif options.jsonl is not None:
             try:
-                self._lines = open(options.jsonl, "w", encoding="utf-8", buffering=1)  # noqa: SIM115
+                self._lines = open_grown(options.jsonl)
             except OSError as error:
                 says = os.strerror(error.errno or 0).lower()
                 raise UsageError(f"{options.jsonl}: {says}", "choose another place to write to") from None

@@ -18,6 +18,7 @@ import msgspec
 from boxcheck import __version__
 from boxcheck.host import LOG_LIMIT_BYTES
 from boxcheck.host.common import errno_name, from_errno_name, one_line
+from boxcheck.host.owner import as_caller, invoker
 from boxcheck.host.stored import field, fields
 from boxcheck.host.tables import SCHEMA
 from boxcheck.model import Unread
@@ -158,7 +159,7 @@ def write_capture(members: Members, out: str) -> int:
             return _write_file(out, lambda stream: _pack(members, out, stream))
         if out.endswith(_OTHER_SUFFIXES):
             raise WriteError(f"{one_line(out)}: a capture is a directory or ends in {', '.join(TAR_SUFFIXES)}")
-        return _write_directory(members, out)
+        return as_caller(lambda: _write_directory(members, out))
     except OSError as error:
         words, _ = from_errno_name(errno_name(error.errno))
         if error.errno == errno.ENOSPC:
@@ -186,30 +187,23 @@ def _below_a_file(path: str, everything: Mapping[str, object]) -> bool:
     return False
 
 
-def _invoker() -> tuple[int, int] | None:
-    """User and group behind sudo: the capture is theirs, not root's."""
-    ids = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
-    if os.geteuid() != 0 or not all(text.isdecimal() and len(text) < 10 for text in ids):
-        return None
-    return int(ids[0]), int(ids[1])
-
-
 def _write_file(out: str, fill: Callable[[IO[bytes]], None]) -> int:
-    descriptor, temporary = tempfile.mkstemp(prefix=".boxcheck-", dir=os.path.dirname(out) or ".")  # mode 0600
+    # Mode 0600.
+    descriptor, temporary = as_caller(lambda: tempfile.mkstemp(prefix=".boxcheck-", dir=os.path.dirname(out) or "."))
     try:
         with open(descriptor, "wb") as stream:
             fill(stream)
             stream.flush()
             os.fsync(descriptor)
             size = stream.tell()
-            owner = _invoker()
+            owner = invoker()
             if owner is not None:
                 with contextlib.suppress(OSError):  # a file system without owners
                     os.fchown(descriptor, *owner)
-        os.rename(temporary, out)
+        as_caller(lambda: os.rename(temporary, out))
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)
+            as_caller(lambda: os.unlink(temporary))
         raise
     return size
 
@@ -262,7 +256,7 @@ def _write_directory(members: Members, out: str) -> int:
         raise WriteError(f"{one_line(out)}: exists and is no empty directory")
     parent = os.path.dirname(out.rstrip("/")) or "."
     temporary = tempfile.mkdtemp(prefix=".boxcheck-", dir=parent)  # mode 0700
-    owner = _invoker()
+    owner = invoker()
     try:
         made = {""}
         for name, content in _entries(members):
@@ -292,8 +286,10 @@ def _make_parents(root: str, directory: str, made: set[str]) -> None:
 
 
 def _hand_over(root: str, owner: tuple[int, int]) -> None:
+    """Gives a directory of root's away, itself last: until then its new owner cannot put anything in the place of what
+    is in it."""
     with contextlib.suppress(OSError):  # a file system without owners
-        for directory, _, files in os.walk(root):
-            os.chown(directory, *owner, follow_symlinks=False)
-            for name in files:
-                os.chown(f"{directory}/{name}", *owner, follow_symlinks=False)
+        for _, folders, files, directory in os.fwalk(root, topdown=False):
+            for name in (*folders, *files):
+                os.chown(name, *owner, dir_fd=directory, follow_symlinks=False)
+        os.chown(root, *owner, follow_symlinks=False)

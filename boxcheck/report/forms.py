@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 from boxcheck.certify.acceptance import Acceptance
-from boxcheck.report.output import HELP, refuse_place
+from boxcheck.host.owner import as_caller
+from boxcheck.report.output import HELP, refuse_place, write_whole
 from boxcheck.usage import UsageError
 
 
@@ -74,32 +75,12 @@ def write_form(one: Form, place: str, path: str, profile: str | None, acceptance
                 sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
         elif os.path.exists(place) and not os.path.isfile(place):  # /dev/stderr, a named pipe
-            with open(place, "wb") as stream:
+            with as_caller(lambda: open(place, "wb")) as stream:
                 stream.writelines(pieces)
         else:
-            write_bytes(place, pieces)
+            write_whole(place, pieces)
     except BrokenPipeError:
         raise
     except OSError as error:
         where = "standard output" if place == "-" else place
         raise UsageError(f"{where}: {os.strerror(error.errno or 0).lower()}", HELP) from None
-
-
-def write_bytes(place: str, pieces: Iterable[bytes]) -> None:
-    """Writes a file whole or not at all. OSError where it cannot be."""
-    _write_file(os.path.realpath(place), pieces)
-
-
-def _write_file(place: str, pieces: Iterable[bytes]) -> None:
-    beside = f"{place}.{os.getpid()}.part"
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with os.fdopen(os.open(beside, flags, 0o666), "wb") as stream:
-            stream.writelines(pieces)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(beside, place)
-    except BaseException:
-        if os.path.exists(beside):
-            os.unlink(beside)
-        raise

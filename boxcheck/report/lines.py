@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TextIO
 
-from boxcheck.report.output import HELP
+from boxcheck.report.output import HELP, open_grown
 from boxcheck.usage import UsageError
 
 
@@ -25,7 +25,7 @@ class Lines:
             self._file = sys.stdout
         elif place is not None:
             try:
-                self._file = open(place, "w", encoding="utf-8")  # noqa: SIM115  closed by `__exit__`
+                self._file = open_grown(place)
             except OSError as error:
                 raise UsageError(f"{place}: {os.strerror(error.errno or 0).lower()}", HELP) from None
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
+from typing import TextIO
 
+from boxcheck.host.owner import as_caller, refuse_planted_link
 from boxcheck.usage import UsageError
 
 HELP = "choose another place to write to"
@@ -45,21 +48,42 @@ def _write_file(place: str, text: str, mode: int) -> None:
     if not os.path.isdir(folder):
         raise FileNotFoundError(2, "no such directory", folder)
     if os.path.exists(place) and not os.path.isfile(place):  # /dev/stderr, a named pipe
-        with open(place, "w", encoding="utf-8") as stream:
+        with open_grown(place) as stream:
             stream.write(text)
         return
-    real = os.path.realpath(place)  # a link to a file stays a link
-    beside = f"{real}.{os.getpid()}.part"
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with os.fdopen(os.open(beside, flags, mode), "w", encoding="utf-8") as stream:
-            stream.write(text)
+        write_whole(place, (text.encode("utf-8"),), mode)
+    except OSError as error:
+        error.filename, error.filename2 = place, None
+        raise
+
+
+def write_whole(place: str, pieces: Iterable[bytes], mode: int = 0o666) -> None:
+    """Writes a file whole or not at all; a link to a file stays a link. Behind sudo it is the caller's, but where they
+    may not write. OSError where it cannot be written."""
+    def opened() -> tuple[str, str, int]:
+        refuse_planted_link(place)
+        real = os.path.realpath(place)
+        beside = f"{real}.{os.getpid()}.part"
+        return real, beside, os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+
+    real, beside, file = as_caller(opened)
+    try:
+        with os.fdopen(file, "wb") as stream:
+            stream.writelines(pieces)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(beside, real)
-    except BaseException as error:
+        as_caller(lambda: os.replace(beside, real))
+    except BaseException:
         if os.path.exists(beside):
-            os.unlink(beside)
-        if isinstance(error, OSError):
-            error.filename, error.filename2 = place, None
+            as_caller(lambda: os.unlink(beside))
         raise
+
+
+def open_grown(place: str) -> TextIO:
+    """A file that lines are written to as they come, emptied; a pipe or a terminal too. As `write_whole` otherwise."""
+    def opened() -> TextIO:
+        refuse_planted_link(place)
+        return open(place, "w", encoding="utf-8", buffering=1)
+
+    return as_caller(opened)

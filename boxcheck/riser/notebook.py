@@ -53,7 +53,9 @@ def save(folder: str, stored: Stored) -> str:
     part = f"{path}.part"
     text = msgspec.json.format(msgspec.json.encode(stored), indent=1)
     try:
-        with open(part, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part)  # of a start that was cut off, or a link, which root must not follow
+        with open(part, "xb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o600)) as stream:
             stream.write(text)
             stream.flush()
             from boxcheck.host.owner import give_to_owner
