@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.models import CommandInfo
 
-from boxcheck import cli_certify, cli_report, cli_riser
+from boxcheck import cli_certify, cli_demo, cli_report, cli_riser
 from boxcheck.cli_options import (
     Color,
     ForProfile,
@@ -559,6 +559,7 @@ app.command("riser", short_help="Find the part that damages a link: slot, riser 
 app.command("certify", short_help="Certify the box: a report that a buyer can verify.")(cli_certify.certify)
 app.add_typer(cli_report.report_app, name="report")
 app.add_typer(cli_report.keys_app, name="keys")
+app.add_typer(cli_demo.demo_app, name="demo")
 
 
 def _leave(code: int) -> NoReturn:

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 from boxcheck.judge import ExitCode
 from boxcheck.usage import UsageError
 
@@ -101,15 +103,18 @@ def play_again(path: str, options: Options, speed: float) -> int:
     return 0
 
 
-def show(path: str, options: Asked, speed: float | None = None) -> bool:
-    """Whether the screen itself broke."""
+def show(
+    path: str, options: Asked, speed: float | None = None, means: Means | None = None, label: str = "",
+) -> bool:
+    """Whether the screen itself broke. `means`: what it may do; without them all that this machine offers. `label`: of
+    a run that is played again, shown beside its speed."""
     from boxcheck.engine.detach import tell_to_stop
     from boxcheck.tui.app import BoxcheckApp
     from boxcheck.tui.feed import Later
 
-    feed = Later(path, _feed if speed is None else lambda place: _played(place, speed))
+    feed = Later(path, _feed if speed is None else lambda place: _played(place, speed, label))
     app = BoxcheckApp(
-        feed, opens=_feed, means=_means("--no-wake"), look=_look(options), stop=tell_to_stop)
+        feed, opens=_feed, means=means or _means("--no-wake"), look=_look(options), stop=tell_to_stop)
     return _run(app, options)[1]
 
 
@@ -177,10 +182,16 @@ class _Plain:
 
 def _means(*doctor: str) -> Means:
     from boxcheck.commands.runs import runs_folder
-    from boxcheck.tui.base import Means
 
     program = (sys.executable, "-P", "-m", "boxcheck", "doctor", "--json", "-", "--quiet")
-    return Means(folder=runs_folder(), explain=_explain, doctor=(*program, *doctor), signals=True)
+    return msgspec.structs.replace(means_of(runs_folder()), doctor=(*program, *doctor))
+
+
+def means_of(folder: str) -> Means:
+    """Of a screen over the runs of a folder, which cannot read the machine."""
+    from boxcheck.tui.base import Means
+
+    return Means(folder=folder, explain=_explain, signals=True)
 
 
 def _explain(id: str, columns: int) -> str:
@@ -216,7 +227,7 @@ def _feed(path: str) -> Feed:
     return StoreFeed(path, want, expected=expected_by(want))
 
 
-def _played(path: str, speed: float) -> Feed:
+def _played(path: str, speed: float, label: str) -> Feed:
     """The same of a run that is played again."""
     from boxcheck.registry import discover, discover_stress
     from boxcheck.tui.expected import expected_by
@@ -225,7 +236,7 @@ def _played(path: str, speed: float) -> Feed:
     discover()
     discover_stress()
     want = _profile_of(path)
-    return ReplayFeed(path, want, speed=speed, expected=expected_by(want))
+    return ReplayFeed(path, want, speed=speed, expected=expected_by(want), label=label)
 
 
 @contextmanager

@@ -102,9 +102,10 @@ def look_after(path: str) -> None:
         return
     try:
         with RunReader(path) as reader:
+            if reader.run().state != "crashed":
+                return
             mine = is_this_machine(reader)
-            if reader.run().state != "crashed" or mine is False or (
-                    mine is None and not os.path.exists(lock_path(path))):
+            if mine is False or (mine is None and not os.path.exists(lock_path(path))):
                 return
         trouble = take_in(path).trouble
     except StoreError:

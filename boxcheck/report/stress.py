@@ -37,7 +37,7 @@ def _head(run: StressRun, style: Style, version: str) -> Iterator[str]:
     head[0] = style.bold(head[0])
     yield from head
     if run.profile:
-        yield from wrap(f"profile {run.profile}, {run.profile_why}", style, "  ", "    ")
+        yield from wrap(", ".join(filter(None, (f"profile {run.profile}", run.profile_why))), style, "  ", "    ")
     if any(results.injected for results in run.results):
         yield style.word(Outcome.UNKNOWN, f"A FAULT IS PUT IN ON PURPOSE: {run.results[0].injected}. Nothing can pass.")
     if run.asked_seconds is not None:

@@ -67,7 +67,7 @@ def _head(ended: Ended, run: StressRun, style: Style, version: str, says: str) -
     head[0] = style.bold(head[0])
     yield from head
     if run.profile:
-        yield from wrap(f"profile {run.profile}, {run.profile_why}", style, "  ", "    ")
+        yield from wrap(", ".join(filter(None, (f"profile {run.profile}", run.profile_why))), style, "  ", "    ")
     status = "" if ended.status is None else f": exit code {ended.status}"
     yield from wrap(f"watched {says}{status}", style, "  ", "    ")
     if ended.reason:

@@ -23,8 +23,10 @@ class ReplayFeed:
 
     def __init__(
         self, path: str, want: Profile, *, speed: float = 1.0, expected: Expected = lambda sample, info: None,
-        clock: Callable[[], float] = time.monotonic, moments: Moments | None = None,
+        clock: Callable[[], float] = time.monotonic, moments: Moments | None = None, label: str = "",
     ) -> None:
+        """`label`: what is said of it wherever its speed is."""
+        self._label = label
         self.path, self._want, self._expected, self._clock = path, want, expected, clock
         self._reader = RunReader(path)
         self._run, self._phases = self._reader.run(), self._reader.phases()
@@ -82,7 +84,8 @@ class ReplayFeed:
             self._at = min(self.ended_seconds, self._at + (now - self._looked) * self.speed)
         at = self._at
         ended = at >= self.ended_seconds
-        self._state.play("paused" if self.paused else f"{self.speed:g}x", ended=ended)
+        says = "paused" if self.paused else f"{self.speed:g}x"
+        self._state.play(", ".join(filter(None, (says, self._label))), ended=ended)
         tape = self._tape
         assert tape is not None
         for due in tape.until(at):

@@ -135,6 +135,7 @@ class Burning:
         serial: str = "W-0007", planned: Iterable[tuple[str, float]] = (), wall: float = STARTED,
         names: Callable[[int, str], str] = lambda number, name: name, slots: Callable[[str], str] = lambda slot: slot,
         backend: str = "cuda", arch: str = "sm_89", processor: bool = False, capture: bool = True,
+        version: str = "0.4.0",
     ) -> None:
         discover()
         discover_stress()
@@ -170,7 +171,7 @@ class Burning:
             {"name": name, "kind": "stress", "modules": [name], "seconds": seconds} for name, seconds in planned]}
         os.makedirs(folder, exist_ok=True)
         self.store = create_run(folder, RunInfo(
-            kind="burn", version="0.4.0", boot="b0", box=serial, plan=plan,
+            kind="burn", version=version, boot="b0", box=serial, plan=plan,
             profile=ProfileName(self.want.name, self.want.revision, "0" * 64)), clock=self.hand.clock())
         self.path = self.store.path
         if capture and count is None:

@@ -1,0 +1,157 @@
+"""Makes the files of `boxcheck demo`: from the built boxes, a made-up burn-in of one, and a simulated box with a bad riser.
+
+Each is the same at each run, but for the stored run: what boxcheck says in it changes with boxcheck. So the run is
+compared by its verdict.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from gzip import GzipFile
+from pathlib import Path
+from unittest.mock import patch
+
+import msgspec
+import zstandard
+
+from boxcheck import __version__
+from boxcheck.commands import demo_files
+from boxcheck.commands.demo_files import BOXES, FOLDER, LOG, LOG_BUILT_OF, NOTEBOOK, RUN, UNPACKED_LIMIT_BYTES
+from boxcheck.model import Outcome
+from boxcheck.riser import notebook
+from boxcheck.riser.suspects.weigh import weigh
+from boxcheck.store.reader import RunReader
+from tests.boxes import Tree, machine
+from tests.report.scenes import PCIE3, Acceptable
+from tests.riser.boxes.drive import drive
+from tests.riser.story import wopr
+from tests.tui import box as tui_box
+
+LEVEL = 19
+NAMED = "demo"
+"""In front of what each box calls itself, so that no account of one passes for that of a real box."""
+SCALE = 0.35
+"""Of the phases' lengths, so that the run stays small."""
+
+
+def tree_of(name: str) -> Tree:
+    """The capture of a built box that calls itself a demo."""
+    built = machine(name)
+    built.name = f"{NAMED}-{built.name}"
+    return built.tree()
+
+
+def packed(tree: Tree) -> bytes:
+    """As .tar.zst."""
+    return compressed(plain_tar(tree))
+
+
+def plain_tar(tree: Tree) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = tree.write_tar(os.path.join(folder, "box.tar.gz"))
+        with GzipFile(path) as stream:
+            return stream.read()
+
+
+def compressed(data: bytes) -> bytes:
+    return zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress(data)
+
+
+def unpacked(data: bytes) -> bytes:
+    return zstandard.ZstdDecompressor().decompress(data, max_output_size=UNPACKED_LIMIT_BYTES)
+
+
+def stored_run() -> bytes:
+    """The store of a burn-in in which the link of PCIE3 damages packets and falls to eight lanes under load."""
+    name = "wopr-7x4090+riser-x8"
+    tar = plain_tar(tree_of(name))
+    loose = io.BytesIO()  # not compressed twice: the store as a whole is
+    with GzipFile(fileobj=loose, mode="wb", compresslevel=0, mtime=0) as stream:
+        stream.write(tar)
+
+    def as_attached(box: str) -> bytes:
+        assert box == name
+        return loose.getvalue()
+
+    with tempfile.TemporaryDirectory() as folder, patch.object(tui_box, "packed", as_attached), patch(
+            "boxcheck.report.summary.source_commit", lambda: None):
+        for cached in (tui_box.facts_of, tui_box.doctor_record):
+            cached.cache_clear()
+        run = Acceptable(
+            folder, name, scale=SCALE, serial="DEMO (a built machine)", version=__version__)
+        lanes, port, age = run.machine._chains[PCIE3], run.machine._chains[PCIE3][0], 0
+
+        def each(_: int) -> None:
+            nonlocal age
+            age += 1
+            if age > 20:
+                run.machine.lanes.update(dict.fromkeys(lanes, 8))
+                run.machine.slow[PCIE3] = 0.5 if run._number > 2 else 0.97 if age % 7 else 0.71
+            if age > 20 and age % 5 == 0:
+                run.machine.errors[port] = run.machine.errors.get(port, 0) + 61
+                run.event("aer-correctable", "61 bad TLPs", severity="warn", subject=port)
+
+        run.whole(each)
+        run.finish()
+        assert not any("broke" in one.says for one in run._findings), "boxcheck broke while it was made"
+        for cached in (tui_box.facts_of, tui_box.doctor_record):
+            cached.cache_clear()
+        return Path(run.path).read_bytes()
+
+
+def worked_example() -> bytes:
+    """The notebook of a simulated box, over the boots that it takes to find the riser."""
+    story = drive(wopr(), weigh)
+    book = msgspec.structs.replace(story.notebook, id="r-20261121-1", next=None)
+    stored = notebook.Stored(box=f"{NAMED} (simulated)", version=__version__, notebook=book)
+    return msgspec.json.format(msgspec.json.encode(stored), indent=1) + b"\n"
+
+
+def log() -> bytes:
+    return tree_of(LOG_BUILT_OF).text("/var/log/dmesg").encode()
+
+
+FILES: Mapping[str, Callable[[], bytes]] = {
+    **{one.file: (lambda of=one.built_of: packed(tree_of(of))) for one in BOXES},  # type: ignore[misc]
+    RUN: lambda: compressed(stored_run()), LOG: log, NOTEBOOK: worked_example}
+
+
+def judged(store: bytes) -> list[tuple[str, str, str]]:
+    """What was found in a stored run that is no pass: check, subject, outcome."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "run.sqlite")
+        Path(path).write_bytes(store)
+        with RunReader(path) as reader:
+            verdict = reader.verdict()
+    assert verdict is not None
+    return sorted({(one.check, str(one.subject), one.outcome.value) for one in verdict.findings
+                   if one.outcome in (Outcome.FAIL, Outcome.MARGINAL, Outcome.UNKNOWN)})
+
+
+def same(name: str, there: bytes, made: bytes) -> bool:
+    """Whether a file is what would be made now."""
+    if name == RUN:
+        return judged(unpacked(there)) == judged(unpacked(made))
+    return unpacked(there) == unpacked(made) if name.endswith(".zst") else there == made
+
+
+def stale() -> list[str]:
+    """Names of files that are missing, or not what would be made now."""
+    return [name for name, make in FILES.items()
+            if not os.path.isfile(os.path.join(FOLDER, name))
+            or not same(name, Path(FOLDER, name).read_bytes(), make())]
+
+
+def write_all() -> list[str]:
+    """Writes those that are not fresh, and gives their names."""
+    os.makedirs(FOLDER, exist_ok=True)
+    names = stale()
+    for name in names:
+        Path(FOLDER, name).write_bytes(FILES[name]())
+    return names
+
+
+__all__ = ["FILES", "demo_files", "judged", "stale", "unpacked", "write_all"]
