@@ -135,6 +135,8 @@ class BurnWanted(msgspec.Struct, frozen=True, kw_only=True):
     """How long `certify` burns in."""
     acceptance_least_seconds: float | None = None
     """The shortest that still is an acceptance, where that is less."""
+    acceptance_source: str = ""
+    """Where that time comes from."""
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):

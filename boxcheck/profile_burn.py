@@ -4,6 +4,7 @@
     shares = { vram = 0.4 }                       # part of the time; what is not named shares the rest as usual
     left_out = { power-pulse = "why this box cannot" }
     acceptance = "4h"                             # how long `certify` burns in
+    acceptance_from = "where this time comes from"
     acceptance_least = "1h"                       # the shortest that still is an acceptance
     [burn.options]
     vram = { rest = "120" }
@@ -24,7 +25,7 @@ from boxcheck.profile_values import show
 if TYPE_CHECKING:
     from boxcheck.profile_read import Sheet
 
-KEYS = ("shares", "left_out", "options", "acceptance", "acceptance_least")
+KEYS = ("shares", "left_out", "options", "acceptance", "acceptance_from", "acceptance_least")
 _DURATION = re.compile(r"([0-9]{1,6})(s|m|h|d)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -52,7 +53,22 @@ def read_burn(sheet: Sheet) -> BurnWanted:
         sheet.wrong(("burn", "acceptance_least"), "burn.acceptance_least is not below burn.acceptance",
                     "it is the shortest burn-in that still is an acceptance")
     return BurnWanted(
-        shares=shares, left_out=left_out, options=options, acceptance_seconds=asked, acceptance_least_seconds=least)
+        shares=shares, left_out=left_out, options=options, acceptance_seconds=asked, acceptance_least_seconds=least,
+        acceptance_source=_source(sheet))
+
+
+def _source(sheet: Sheet) -> str:
+    """Where the duration comes from; empty where that is not said."""
+    value = sheet.data["burn"].get("acceptance_from")
+    if value is None:
+        return ""
+    says = " ".join(value.split()) if isinstance(value, str) else ""
+    if not says or not says.isprintable():
+        sheet.wrong(("burn", "acceptance_from"), f"burn.acceptance_from is {show(value)}, expected text",
+                    "say where the time comes from, in quotes")
+    elif "acceptance" not in sheet.data["burn"]:
+        sheet.wrong(("burn", "acceptance_from"), "burn.acceptance_from is of no time", 'add acceptance = "4h"')
+    return says
 
 
 def _seconds(sheet: Sheet, key: str) -> float | None:

@@ -117,7 +117,7 @@ def _begin(options: Options) -> int:
     asked_seconds, planned, shortened = _asked(options, want)
     if options.dry_run:
         cut = f"; shortened: {shortened}" if shortened else ""
-        print(f"acceptance by {want.name} r{want.revision}: {planned}{cut}")
+        print(f"acceptance by {want.name} r{want.revision}: {words(asked_seconds)} ({planned}){cut}")
         return burn(_burn_options(options, asked_seconds))
     if (busy := running(runs_folder())) is not None:
         raise UsageError(f"a run is going on: {id_of(busy)}", "boxcheck attach follows it")

@@ -9,6 +9,7 @@ from boxcheck.probes.clock import Clock
 from boxcheck.report.acceptance_told import Told
 from boxcheck.report.acceptance_words import SIGNS, code, dim, facts_table, scalar, value_words
 from boxcheck.report.document import Block, Facts, Fold, Heading, Paragraph, Words
+from boxcheck.report.profile import acceptance_words
 
 
 def method(told: Told) -> Iterator[Block]:
@@ -51,8 +52,8 @@ def _facts(told: Told) -> Iterator[tuple[str, Words]]:
         "lowest and highest value of each span stay, so that no spike is lost; a gap is a time without readings")
     yield "Time", "order and lengths by the monotonic clock; dates by the box's wall clock"
     clock = told.facts.of(Clock)
-    own = told.acceptance.clock_trusted if told.acceptance else None
-    word = {True: "synchronised", False: "not synchronised", None: ""}[own]
+    trusted = told.acceptance.clock_trusted if told.acceptance else None
+    word = {True: "synchronised", False: "not synchronised", None: ""}[trusted]
     if not word:
         word = value_words(clock) if isinstance(clock, Unread) else (
             value_words(clock.synchronized) if isinstance(clock.synchronized, Unread) else
@@ -64,6 +65,10 @@ def _facts(told: Told) -> Iterator[tuple[str, Words]]:
     yield "Bounds", "one-sided, 95 %, exact for a Poisson count (Garwood 1936)"
     yield "Error rates", (
         "over payload that was verified; headers and idle symbols are not counted, so the bound is on the safe side")
+    if (own := told.acceptance) is not None:
+        yield "Load asked for", f"{own.planned}{f'; shortened: {own.shortened}' if own.shortened else ''}" or "not said"
+    if asked := acceptance_words(told.want.burn):
+        yield "Load that the profile wants", asked
     yield "Profile", f"{told.want.name} r{told.want.revision}, parts: {', '.join(told.want.parts) or 'none'}"
     for note in told.want.notes:
         yield "Note of the profile", note

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from boxcheck.checks.wording import size
+from boxcheck.checks.wording import duration, size
 from boxcheck.model import Limit, Outcome
-from boxcheck.profile import GpuPart, Profile
+from boxcheck.profile import BurnWanted, GpuPart, Profile
 from boxcheck.profile_detect import Detection
 from boxcheck.profile_values import show
 from boxcheck.registry import CHECKS
@@ -71,7 +71,10 @@ def show_json(profile: Profile) -> str:
         "recommend": [{field: getattr(entry, field) for field in ("group", "name", "value", "note", "source")}
                       for entry in profile.recommend],
         "burn": {"shares": dict(profile.burn.shares), "left_out": dict(profile.burn.left_out),
-                 "options": {phase: dict(options) for phase, options in profile.burn.options.items()}},
+                 "options": {phase: dict(options) for phase, options in profile.burn.options.items()},
+                 "acceptance_seconds": profile.burn.acceptance_seconds,
+                 "acceptance_least_seconds": profile.burn.acceptance_least_seconds,
+                 "acceptance_source": profile.burn.acceptance_source},
         "notes": list(profile.notes),
     })
 
@@ -127,7 +130,18 @@ def show_text(profile: Profile, width: int = 100) -> str:
     return "\n".join(lines) + "\n"
 
 
+def acceptance_words(burn: BurnWanted) -> str:
+    """`4 h, 1 h at least; source: ...`; empty where the profile asks for no time."""
+    if burn.acceptance_seconds is None:
+        return ""
+    least = burn.acceptance_least_seconds
+    return (f"{duration(burn.acceptance_seconds)}{f', {duration(least)} at least' if least is not None else ''}"
+            f"{f'; source: {burn.acceptance_source}' if burn.acceptance_source else ''}")
+
+
 def _burn(profile: Profile) -> Iterator[str]:
+    if asked := acceptance_words(profile.burn):
+        yield f"certify: {asked}"
     for phase, share in profile.burn.shares.items():
         yield f"{phase}: {share:.0%} of the time"
     for phase, options in profile.burn.options.items():

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from boxcheck.commands.certify import Options, _asked, certify
-from boxcheck.profile import BurnWanted, Profile, ProfileError, load_profile
+from boxcheck.profile import BurnWanted, Profile, ProfileError, load_profile, shipped_profiles
+from boxcheck.report.profile import show_text
 from boxcheck.usage import UsageError
 
 
@@ -39,13 +40,22 @@ def test_a_profile_says_how_long(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lines", [
-    "acceptance = 4", 'acceptance = "4"', 'acceptance = "5s"', 'acceptance = "31d"', 'acceptance_least = "1h"',
+    "acceptance = 4", 'acceptance_from = "a page"', 'acceptance = "4h"\nacceptance_from = " "', 'acceptance = "4"', 'acceptance = "5s"', 'acceptance = "31d"', 'acceptance_least = "1h"',
     'acceptance = "1h"\nacceptance_least = "2h"'])
 def test_a_time_that_is_none_is_a_mistake_with_its_line(tmp_path: Path, lines: str) -> None:
     path = tmp_path / "p.toml"
     path.write_text(TEXT + lines)
     with pytest.raises(ProfileError, match=rf"p\.toml:{4 + len(lines.splitlines())}: burn\.acceptance"):
         load_profile(str(path))
+
+
+def test_every_shipped_profile_of_a_box_says_how_long_and_where_from() -> None:
+    boxes = [one for one in map(load_profile, shipped_profiles()) if one.gpus.parts]
+    assert len(boxes) >= 8
+    for one in boxes:
+        assert one.burn.acceptance_seconds == 14400, one.name
+        assert "14400 s" in one.burn.acceptance_source
+        assert "certify: 4 h; source: Canonical checkbox" in show_text(one)
 
 
 @pytest.mark.parametrize("options", [
