@@ -109,14 +109,15 @@ def path_of(word: str) -> str:
     """The store that a word names: any file that is there, else a run of the list. UsageError where it names none."""
     from boxcheck.store.listing import RECORD_SUFFIX
 
-    path = word if os.path.isfile(word) else _entry(word).path
+    path = word if os.path.isfile(word) else entry_named(word).path
     if path.endswith(RECORD_SUFFIX):
         raise UsageError(
             f"{id_of(path)} is a record of doctor, not a run", f"{plain_line(path)} is JSON, to be read as it is")
     return path
 
 
-def _entry(word: str) -> RunEntry:
+def entry_named(word: str) -> RunEntry:
+    """The run of the list that a word names. UsageError where it names none, or several."""
     from boxcheck.store.listing import find_run, list_runs
 
     entries = list_runs(runs_folder())
@@ -133,7 +134,7 @@ def _entry(word: str) -> RunEntry:
 
 
 @contextmanager
-def _telling_what_could_be_saved(path: str) -> Iterator[None]:
+def telling_what_could_be_saved(path: str) -> Iterator[None]:
     """A damaged store is an error that says what a salvage would give."""
     try:
         yield
@@ -158,7 +159,7 @@ def _could_be_saved(path: str) -> str:
 
 def judge_run(run: str, profile: str | None, options: Options, anew: bool = False) -> int:
     path = path_of(run)
-    with _telling_what_could_be_saved(path):
+    with telling_what_could_be_saved(path):
         return report(path, profile, options, anew=anew)
 
 
@@ -314,7 +315,7 @@ def show(word: str, json: str | None, verbose: int) -> int:
     from boxcheck.store.reader import RunReader
 
     path = path_of(word)
-    with _telling_what_could_be_saved(path), RunReader(path) as reader:
+    with telling_what_could_be_saved(path), RunReader(path) as reader:
         if json:
             write_output(json, msgspec.json.format(msgspec.json.encode(run_object(reader)), indent=1).decode())
         else:

@@ -18,7 +18,7 @@ def match(card: Card, others: Sequence[Card]) -> Card | None:
                 return same[0]
             if same:
                 return None
-    placed = [one for one in others if _at(one) == _at(card) and one.name == card.name and not _another(one, card)]
+    placed = [one for one in others if _at(one) == _at(card) and one.name == card.name and not is_another(one, card)]
     return placed[0] if len(placed) == 1 else None
 
 
@@ -26,7 +26,7 @@ def _at(card: Card) -> tuple[str, str]:
     return ("bdf", card.bdf) if card.bdf else ("key", card.key)
 
 
-def _another(one: Card, other: Card) -> bool:
+def is_another(one: Card, other: Card) -> bool:
     """Whether their numbers prove that they are two cards."""
     return any(
         getattr(one, number) and getattr(other, number) and getattr(one, number) != getattr(other, number)

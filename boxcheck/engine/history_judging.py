@@ -134,10 +134,10 @@ def links(name: str, phase: PhaseFigures, pairs: Sequence[Pair]) -> Judged:
     quiet = 0
     for bdf in phase.links:
         before = [pair.phase for pair in pairs if bdf in pair.phase.links and pair.phase.watched_seconds > 0]
-        now = _errors(phase, bdf)
+        now = errors_of(phase, bdf)
         if not before or phase.watched_seconds <= 0:
             continue
-        then, seconds = sum(_errors(one, bdf) for one in before), sum(one.watched_seconds for one in before)
+        then, seconds = sum(errors_of(one, bdf) for one in before), sum(one.watched_seconds for one in before)
         says = (f"{name}: {now} errors in {phase.watched_seconds:.0f} s, {then} in {seconds:.0f} s of {len(before)} "
                 "earlier runs")
         if lower(now) / phase.watched_seconds > upper(then) / seconds:
@@ -153,6 +153,7 @@ def links(name: str, phase: PhaseFigures, pairs: Sequence[Pair]) -> Judged:
     return findings, []
 
 
-def _errors(phase: PhaseFigures, bdf: Bdf) -> int:
+def errors_of(phase: PhaseFigures, bdf: Bdf) -> int:
+    """Errors that a function counted in a phase, of the kinds that a link makes."""
     return sum(
         number for name, number in phase.link_errors.get(bdf, {}).items() if name in LINK_ERRORS or " " in name)
