@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
 from typer.models import CommandInfo
 
 from boxcheck import cli_certify, cli_compare, cli_demo, cli_report, cli_riser
+from boxcheck.cli_errors import say, unexpected
+from boxcheck.cli_examples import add_examples, epilog
 from boxcheck.cli_options import (
     Color,
     ForProfile,
@@ -23,18 +24,26 @@ from boxcheck.cli_options import (
     OnError,
     ProfileOption,
     Sysroot,
+    backends,
     check_ids,
+    event_kinds,
+    faults,
     named,
     number,
+    phases,
     profile_names,
+    run_names,
+    states,
     whole_ids,
 )
+from boxcheck.usage import UsageError
 
 
 def _new_app() -> typer.Typer:
     return typer.Typer(
         name="boxcheck", no_args_is_help=True, add_completion=True, rich_markup_mode=None,
         pretty_exceptions_enable=False, help="Bring up, validate and certify computers with many GPUs.",
+        epilog=epilog(""),
     )
 
 
@@ -52,16 +61,16 @@ app.add_typer(runs_app, name="runs")
 
 def _version(asked: bool) -> None:
     if asked:
-        from boxcheck import __version__
+        from boxcheck.version import version_line
 
-        typer.echo(f"boxcheck {__version__}")
+        typer.echo(version_line())
         raise typer.Exit
 
 
 @app.callback()
 def common(
     version: Annotated[bool, typer.Option(
-        "--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+        "--version", callback=_version, is_eager=True, help="Print the version and its commit.")] = False,
 ) -> None:
     """Bring up, validate and certify computers with many GPUs."""
 
@@ -141,7 +150,7 @@ def capture(
     if script:
         _leave(print_script())
     if not out:
-        raise typer.BadParameter("say where to write the capture: boxcheck capture OUT.tar.gz")
+        raise UsageError("say where to write the capture", "boxcheck capture OUT.tar.gz")
     _leave(body(out, redact, sysroot))
 
 
@@ -154,7 +163,8 @@ def triage(
         "--since", metavar="TIME", help="Leave out what was last seen before: seconds since boot (90, 2h) or a wall "
         "time ('2026-09-19 16:18').")] = None,
     only: Annotated[list[str] | None, typer.Option(
-        "--only", metavar="KIND", help="Only events of this kind: xid, aer, 'link-*' (repeatable).")] = None,
+        "--only", metavar="KIND", help="Only events of this kind: xid, aer, 'link-*' (repeatable).",
+        autocompletion=event_kinds)] = None,
     json: JsonOut = None,
     plain: Annotated[bool, typer.Option("--plain", help="One event a line, stable order.")] = False,
     ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
@@ -270,13 +280,13 @@ def stress_run(
         "--gpu", metavar="N", help="Only this GPU: number, cuda:0, PCI address or slot (repeatable).")] = None,
     backend: Annotated[str | None, typer.Option(
         "--backend", metavar="NAME", help="cuda, hip, opencl or cpu. Without it: every GPU by its vendor's runtime.",
-        callback=named)] = None,
+        callback=named, autocompletion=backends)] = None,
     seconds: Annotated[float, typer.Option(
         "--seconds", metavar="S", min=0.1, max=86400, callback=number, help="How long each module runs.")] = 10.0,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**31, help="Of the data.")] = 1,
     inject: Annotated[str | None, typer.Option(
         "--inject", metavar="FAULT", help="Put in a fault, to see that it is found. Never a pass.",
-        callback=named)] = None,
+        callback=named, autocompletion=faults)] = None,
     option: Annotated[list[str] | None, typer.Option(
         "--option", metavar="KEY=VALUE", help="An option of the module (repeatable): elements=bf16.")] = None,
     profile: ProfileOption = None,
@@ -305,7 +315,7 @@ def stress_run(
 def burn(
     run: Annotated[str | None, typer.Argument(
         metavar="[RUN]", help="With --resume: the run, as `runs` lists it; the newest that did not end by default.",
-        callback=named)] = None,
+        callback=named, autocompletion=run_names)] = None,
     profile: ProfileOption = None,
     force_profile: Annotated[bool, typer.Option(
         "--force-profile", help="Burn in by --profile although this is another box.")] = False,
@@ -320,15 +330,17 @@ def burn(
     plan: Annotated[str | None, typer.Option(
         "--plan", metavar="FILE", help="Steps of your own, in TOML.", callback=named)] = None,
     only: Annotated[list[str] | None, typer.Option(
-        "--only", metavar="PHASE", help="Only these phases (repeatable): matmul, vram ... Ends in PARTIAL.")] = None,
+        "--only", metavar="PHASE", help="Only these phases (repeatable): matmul, vram ... Ends in PARTIAL.",
+        autocompletion=phases)] = None,
     gpu: Annotated[list[str] | None, typer.Option(
         "--gpu", metavar="N", help="Only this GPU: number, cuda:0, PCI address or slot (repeatable).")] = None,
     backend: Annotated[str | None, typer.Option(
-        "--backend", metavar="NAME", help="cuda, hip, opencl or cpu.", callback=named)] = None,
+        "--backend", metavar="NAME", help="cuda, hip, opencl or cpu.", callback=named,
+        autocompletion=backends)] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, max=2**31, help="Of the data.")] = None,
     inject: Annotated[str | None, typer.Option(
         "--inject", metavar="FAULT", help="Put in a fault, to see that it is found. Never a pass.",
-        callback=named)] = None,
+        callback=named, autocompletion=faults)] = None,
     on_error: Annotated[OnError | None, typer.Option(
         "--on-error", help="What a failure does to the rest of the run: continue unless it is said.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
@@ -397,8 +409,6 @@ def watch(
 ) -> None:
     """Watch links, heat, power, the kernel's log and the devices while your own work runs; put no load on anything.
 
-    For example: boxcheck watch -- torchrun --nproc-per-node 7 train.py
-
     Exit code: the command's own where that is not 0, else 0 all right, 1 something is wrong, 3 not everything could be
     looked at, 4 boxcheck broke, 5 a GPU is lost; 2 usage, before anything is started.
     """
@@ -413,7 +423,8 @@ def watch(
 @app.command(short_help="Follow a run to its end.")
 def attach(
     run: Annotated[str | None, typer.Argument(
-        metavar="[RUN]", help="As `runs` lists it; the one that is going on by default.", callback=named)] = None,
+        metavar="[RUN]", help="As `runs` lists it; the one that is going on by default.", callback=named,
+        autocompletion=run_names)] = None,
     replay: Annotated[bool, typer.Option(
         "--replay", help="Play a run that is over again, on the whole screen.")] = False,
     speed: Annotated[float, typer.Option(
@@ -446,7 +457,8 @@ def attach(
 def runs(
     context: typer.Context,
     state: Annotated[str | None, typer.Option(
-        "--state", metavar="STATE", help="Only these: running, finished, stopped, crashed.", callback=named)] = None,
+        "--state", metavar="STATE", help="Only these: running, finished, stopped, crashed.", callback=named,
+        autocompletion=states)] = None,
     box: Annotated[str | None, typer.Option(
         "--box", metavar="NAME", help="Only those of this box: serial number or host name.", callback=named)] = None,
     profile: Annotated[str | None, typer.Option(
@@ -464,12 +476,15 @@ def runs(
     if context.invoked_subcommand is None:
         _leave(body(json, asked))
     if json is not None or asked != Choice():
-        raise typer.BadParameter(f"options of {context.invoked_subcommand} come after that word")
+        raise UsageError(
+            f"options of {context.invoked_subcommand} come after that word",
+            f"boxcheck runs {context.invoked_subcommand} --help lists them")
 
 
 @runs_app.command("show", short_help="Show a run: phases, sessions, events.")
 def runs_show(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="As `runs` lists it, or a path.", callback=named)],
+    run: Annotated[str, typer.Argument(
+        metavar="RUN", help="As `runs` lists it, or a path.", callback=named, autocompletion=run_names)],
     json: JsonOut = None,
     verbose: Annotated[int, typer.Option(
         "-v", "--verbose", count=True, show_default=False, help="Show every event.")] = 0,
@@ -504,7 +519,8 @@ def runs_prune(
 
 @runs_app.command("salvage", short_help="Save what can be read of a damaged run.")
 def runs_salvage(
-    run: Annotated[str, typer.Argument(metavar="FILE", help="A store, or a run as `runs` lists it.", callback=named)],
+    run: Annotated[str, typer.Argument(
+        metavar="FILE", help="A store, or a run as `runs` lists it.", callback=named, autocompletion=run_names)],
     out: Annotated[str | None, typer.Option(
         "-o", "--out", metavar="FILE", help="The new store; without it: beside the damaged.", callback=named)] = None,
 ) -> None:
@@ -519,7 +535,8 @@ def runs_salvage(
 
 @app.command(short_help="Judge a stored run, by its own profile or another.")
 def judge(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="As `runs` lists it, or a path.", callback=named)],
+    run: Annotated[str, typer.Argument(
+        metavar="RUN", help="As `runs` lists it, or a path.", callback=named, autocompletion=run_names)],
     profile: ProfileOption = None,
     json: JsonOut = None,
     history: Annotated[bool, typer.Option(
@@ -561,21 +578,16 @@ app.command("compare", short_help="Compare runs, boxes or captures; what differs
 app.add_typer(cli_report.report_app, name="report")
 app.add_typer(cli_report.keys_app, name="keys")
 app.add_typer(cli_demo.demo_app, name="demo")
+add_examples(app)
 
 
 def _leave(code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _say(message: str, help: str = "") -> None:
-    with suppress(OSError):  # a full disk behind standard error does not change what went wrong
-        print(f"error: {message}", *([f"help: {help}"] if help else []), sep="\n", file=sys.stderr, flush=True)
-
-
 def run() -> None:
     """Runs the app. Every expected failure ends as one clear error and the right exit code."""
     from boxcheck.host.tree import CaptureError
-    from boxcheck.usage import UsageError
 
     code = 0
     if len(sys.argv) == 3 and sys.argv[1] in ("--show-completion", "--install-completion"):
@@ -584,7 +596,7 @@ def run() -> None:
         words = sys.argv[1:] or _chosen()
         code = app_for(words)(words, standalone_mode=False) or 0
     except (CaptureError, UsageError) as error:
-        _say(str(error), getattr(error, "help", ""))
+        say(str(error), getattr(error, "help", ""))
         code = 2
     except typer.Exit as leave:
         code = leave.exit_code
@@ -595,7 +607,7 @@ def run() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
     except Exception as error:  # noqa: BLE001  the last line of defence
-        code = _unexpected(error)
+        code = unexpected(error)
     sys.exit(code)
 
 
@@ -610,31 +622,3 @@ def _chosen() -> Sequence[str]:
     if words is None:
         raise typer.Exit
     return words
-
-
-def _unexpected(error: Exception) -> int:
-    import errno
-
-    show, usage = getattr(error, "show", None), getattr(error, "exit_code", None)
-    if callable(show) and isinstance(usage, int):  # the parser's own errors; typer has moved their classes before
-        with suppress(OSError):
-            show()
-        return usage
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT):
-        place = error.filename or "standard output"
-        _say(f"{place}: {os.strerror(error.errno).lower()}", "choose another place to write to")
-        return 2
-    from boxcheck.profile import ProfileError
-
-    if isinstance(error, ProfileError):
-        _say(str(error), error.help)
-        return 2
-    _say(
-        f"boxcheck itself broke: {type(error).__name__}: {error}",
-        "please report it, with `boxcheck capture --redact box.tar.gz`; BOXCHECK_TRACEBACK=1 shows where",
-    )
-    if os.environ.get("BOXCHECK_TRACEBACK"):
-        import traceback
-
-        traceback.print_exception(error)
-    return 4

@@ -52,10 +52,11 @@ def certify(
     lasting: Annotated[str | None, typer.Option(
         "--for", metavar="TIME", help="How long instead: 15m, 1h30m, 2d.", callback=named)] = None,
     backend: Annotated[str | None, typer.Option(
-        "--backend", metavar="NAME", help="cuda, hip, opencl or cpu.", callback=named)] = None,
+        "--backend", metavar="NAME", help="cuda, hip, opencl or cpu.", callback=named,
+        autocompletion=backends)] = None,
     inject: Annotated[str | None, typer.Option(
         "--inject", metavar="FAULT", help="Put in a fault, to see that it is found. Never a pass.",
-        callback=named)] = None,
+        callback=named, autocompletion=faults)] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
     resume: Annotated[bool, typer.Option(
         "--resume", help="Finish an attempt that was cut off or left.")] = False,

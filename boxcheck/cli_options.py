@@ -59,6 +59,38 @@ def profile_names(incomplete: str) -> list[str]:
     return profile_names(incomplete)
 
 
+def run_names(incomplete: str) -> list[str]:
+    from boxcheck.commands.complete import run_names
+
+    return run_names(incomplete)
+
+
+def event_kinds(incomplete: str) -> list[str]:
+    from boxcheck.commands.complete import event_kinds
+
+    return event_kinds(incomplete)
+
+
+def phases(incomplete: str) -> list[str]:
+    from boxcheck.commands.complete import phases
+
+    return phases(incomplete)
+
+
+def faults(incomplete: str) -> list[str]:
+    from boxcheck.commands.complete import faults
+
+    return faults(incomplete)
+
+
+def backends(incomplete: str) -> list[str]:
+    return [name for name in ("cuda", "hip", "opencl", "cpu") if name.startswith(incomplete)]
+
+
+def states(incomplete: str) -> list[str]:
+    return [name for name in ("running", "finished", "stopped", "crashed") if name.startswith(incomplete)]
+
+
 Sysroot = Annotated[str | None, typer.Option(
     "--sysroot", metavar="DIR|TAR", help="Read this capture instead of this machine.", callback=named)]
 ProfileOption = Annotated[str | None, typer.Option(

@@ -7,7 +7,8 @@ from typing import Annotated, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from boxcheck.cli_options import Color, JsonOut, ProfileOption, named
+from boxcheck.cli_options import Color, JsonOut, ProfileOption, named, run_names
+from boxcheck.usage import UsageError
 
 RENDER = "render"
 
@@ -37,7 +38,8 @@ def _out(option: str, what: str) -> object:
 @report_app.command(RENDER, short_help="Reports of a run: the same as `report RUN`.")
 def render(
     run: Annotated[str, typer.Argument(
-        metavar="RUN", help="As `runs` lists it, a path, or the folder of an attempt.", callback=named)],
+        metavar="RUN", help="As `runs` lists it, a path, or the folder of an attempt.", callback=named,
+        autocompletion=run_names)],
     html: Annotated[str | None, _out("--html", "one HTML page")] = None,
     pdf: Annotated[str | None, _out("--pdf", "a PDF")] = None,
     json: JsonOut = None,
@@ -141,7 +143,9 @@ def keys(
     if context.invoked_subcommand is None:
         _leave(list_all(json, folder))
     if json is not None or folder is not None:
-        raise typer.BadParameter(f"options of {context.invoked_subcommand} come after that word")
+        raise UsageError(
+            f"options of {context.invoked_subcommand} come after that word",
+            f"boxcheck keys {context.invoked_subcommand} --help lists them")
 
 
 @keys_app.command("new", short_help="Make a key, on the station.")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from boxcheck.cli_options import Color, JsonOut, ProfileOption, Sysroot, named, number
+from boxcheck.cli_options import Color, JsonOut, ProfileOption, Sysroot, backends, named, number
 
 
 def _slots(incomplete: str) -> list[str]:
@@ -48,7 +48,7 @@ def riser(
         "--force", help="Also a link that disks, network or console hang on.")] = False,
     backend: Annotated[str | None, typer.Option(
         "--backend", metavar="NAME", help="cuda, hip, opencl or cpu. Without it: every GPU by its vendor's runtime.",
-        callback=named)] = None,
+        callback=named, autocompletion=backends)] = None,
     option: Annotated[list[str] | None, typer.Option(
         "--option", metavar="KEY=VALUE", help="An option of the traffic (repeatable): size=test.")] = None,
     profile: ProfileOption = None,

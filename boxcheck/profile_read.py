@@ -19,6 +19,7 @@ from boxcheck.profile_burn import read_burn
 from boxcheck.profile_file import parse_toml, show_text
 from boxcheck.profile_values import LimitValue, check_limit, show
 from boxcheck.registry import CHECKS, LIMITS, selected
+from boxcheck.usage import closest
 
 PROFILE_KEYS = ("name", "revision", "title", "goal", "parts", "notes")
 PART_KEYS = ("part", "title", "notes")
@@ -49,9 +50,7 @@ class GpusAsked(msgspec.Struct, frozen=True):
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that somebody probably meant, None when nothing is near."""
-    from difflib import get_close_matches
-
-    return next(iter(get_close_matches(name[:80], list(known), n=1, cutoff=0.6)), None)
+    return closest(name, known) or None
 
 
 class Sheet:

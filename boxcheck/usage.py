@@ -13,9 +13,17 @@ class UsageError(Exception):
         self.help = help
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`did you mean pcie.link-width?`, or nothing when no name is near."""
+def closest(word: str, known: Iterable[str]) -> str:
+    """The known name that was probably meant: one that is near, or the only one that begins so; empty for none."""
     from difflib import get_close_matches
 
-    found = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"did you mean {found[0]}?" if found else ""
+    names = list(known)
+    found = get_close_matches(word[:80], names, n=1, cutoff=0.6)
+    begun = [name for name in names if len(word) > 1 and name.lower().startswith(word.lower())]
+    return found[0] if found else begun[0] if len(begun) == 1 else ""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`did you mean pcie.link-width?`, or nothing when no name is near."""
+    found = closest(word, known)
+    return f"did you mean {found}?" if found else ""

@@ -182,6 +182,9 @@ def _refuse_mixed(options: Options) -> None:
                 raise UsageError(f"--plan and {word} exclude each other", "the plan file says what is run")
     if options.inject is not None and options.inject not in FAULTS:
         raise UsageError(f"no fault is called {options.inject!r}", nearest(options.inject, FAULTS) or ", ".join(FAULTS))
+    refuse_phases(options.only)
+    if options.lasting is not None:
+        duration(options.lasting)
 
 
 def _refuse_beside_resume(options: Options) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from boxcheck.commands.glossary import FOLDED, TERMS
 from boxcheck.model import Outcome
 from boxcheck.profile import Profile, load_profile
 from boxcheck.registry import CHECKS, LIMITS, PROBES, Check, discover
@@ -97,8 +98,14 @@ def explain(id: str, profile: str | None) -> int:
     if id not in CHECKS and (text := event_explanation(id, columns)):
         sys.stdout.write(text)
         return 0
+    if id not in CHECKS and (term := FOLDED.get(id.casefold())):
+        lines = [term, "", *wrapped(TERMS[term], columns, "  ")]
+        sys.stdout.write("\n".join(lines) + "\n")
+        return 0
     if id not in CHECKS:
-        raise UsageError(f"no check is called {id!r}", nearest(id, CHECKS) or "boxcheck checks lists them all")
+        raise UsageError(
+            f"no check is called {id!r}",
+            nearest(id, CHECKS) or nearest(id.casefold(), FOLDED) or "boxcheck checks lists them all")
     sys.stdout.write(explanation(CHECKS[id], load_profile(profile) if profile else None, columns))
     return 0
 

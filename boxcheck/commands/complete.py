@@ -1,6 +1,12 @@
-"""What the TAB key offers: ids of checks, profiles, stress modules. From boxcheck itself; no hardware is touched."""
+"""What the TAB key offers: ids of checks, profiles, stress modules, slots, runs.
+
+From boxcheck itself and from the names of files that it keeps; no hardware is touched, no store opened, no folder
+made.
+"""
 
 from __future__ import annotations
+
+import os
 
 
 def check_ids(begun: str) -> list[str]:
@@ -15,11 +21,26 @@ def check_ids(begun: str) -> list[str]:
 
 
 def whole_ids(begun: str) -> list[str]:
-    """Ids that begin so, without the areas: `explain` takes one check."""
+    """What `explain` takes and begins so: ids of checks without the areas, rules of triage, terms of the glossary."""
+    from boxcheck.commands.glossary import TERMS
     from boxcheck.registry import CHECKS, discover
 
     discover()
-    return [id for id in sorted(CHECKS) if id.startswith(begun)]
+    words = [*CHECKS, *TERMS]
+    if begun.startswith("triage."):
+        from boxcheck.triage.rules import RULES
+        from boxcheck.triage.rules import discover as discover_rules
+
+        discover_rules()
+        words += [f"triage.{rule}" for rule in RULES]
+    return [word for word in sorted(words) if word.startswith(begun)]
+
+
+def event_kinds(begun: str) -> list[str]:
+    """Kinds of events that triage finds, those that begin so."""
+    from boxcheck.triage.kinds import ALL_KINDS
+
+    return [kind for kind in sorted(ALL_KINDS) if kind.startswith(begun)]
 
 
 def profile_names(begun: str) -> list[str]:
@@ -37,17 +58,52 @@ def stress_names(begun: str) -> list[str]:
     return [name for name in (*sorted(STRESSES), "all") if name.startswith(begun)]
 
 
+def phases(begun: str) -> list[str]:
+    """Phases of a burn-in that begin so."""
+    from boxcheck.engine.plan import SHARES
+
+    return [phase for phase in SHARES if phase.startswith(begun)]
+
+
+def faults(begun: str) -> list[str]:
+    """Faults that can be put in, those that begin so."""
+    from boxcheck.stress import FAULTS
+
+    return [fault for fault in FAULTS if fault.startswith(begun)]
+
+
+def run_names(begun: str) -> list[str]:
+    """Runs of this user that begin so, by the names of their stores, and `last`."""
+    from boxcheck.store.schema import SUFFIX
+
+    names = [name.removesuffix(SUFFIX) for name in _kept("runs") if name.endswith(SUFFIX)]
+    return [name for name in (*sorted(names, reverse=True), *(["last"] if names else [])) if name.startswith(begun)]
+
+
 def slot_names(begun: str) -> list[str]:
-    """Slots that boxcheck's profiles name, and experiments of this user that go on: no hardware is asked."""
-    import os
-
+    """Slots that boxcheck's profiles name, and experiments of this user that go on."""
     from boxcheck.profile import load_profile, shipped_profiles
-    from boxcheck.riser.notebook import every
 
-    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    folder = os.path.join(state, "boxcheck", "riser")
-    kept = list(every(folder)) if os.path.isdir(folder) else []
-    names = {one.notebook.slot for one in kept} | {one.notebook.id for one in kept if not one.closed}
+    names: set[str] = set()
+    if _kept("riser"):
+        from boxcheck.riser.notebook import every
+
+        for one in every(_folder("riser")):
+            names |= {one.notebook.slot} if one.closed else {one.notebook.slot, one.notebook.id}
     for profile in shipped_profiles():
         names |= {slot.label for slot in load_profile(profile).slots}
     return sorted(name for name in names if name.startswith(begun))
+
+
+def _folder(name: str) -> str:
+    """As boxcheck.engine.record has it for a user who is not under sudo."""
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return os.path.join(state, "boxcheck", name)
+
+
+def _kept(name: str) -> list[str]:
+    """Names of the files in a folder of what is kept; none where it is not there."""
+    try:
+        return os.listdir(_folder(name))
+    except OSError:
+        return []

@@ -93,6 +93,13 @@ def duration(text: str) -> float:
     return seconds
 
 
+def refuse_phases(only: Sequence[str]) -> None:
+    """UsageError for a word that names no phase."""
+    unknown = [word for word in only if word not in SHARES]
+    if unknown:
+        raise UsageError(f"no phase is called {unknown[0]!r}", nearest(unknown[0], SHARES) or ", ".join(SHARES))
+
+
 def plan_for(
     seconds: float, name: str, *, gpus: int, peers: int, known: Sequence[str], only: Sequence[str] = (),
     options: Mapping[str, str] | None = None, want: Profile | None = None,
@@ -102,9 +109,7 @@ def plan_for(
     and are named."""
     burn = want.burn if want is not None else BurnWanted()
     wanted = [name for name in SHARES if not only or name in only]
-    unknown = [word for word in only if word not in SHARES]
-    if unknown:
-        raise UsageError(f"no phase is called {unknown[0]!r}", nearest(unknown[0], SHARES) or ", ".join(SHARES))
+    refuse_phases(only)
     cannot: dict[str, str] = {}
     for phase in SHARES:
         if phase in burn.left_out:

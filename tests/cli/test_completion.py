@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
 from boxcheck.cli import app
 from boxcheck.commands import complete
+from boxcheck.commands.glossary import TERMS
 from boxcheck.profile import shipped_profiles
 from boxcheck.registry import CHECKS
 
@@ -43,10 +45,65 @@ pytestmark = pytest.mark.skipif(not os.path.exists(PROGRAM), reason="boxcheck is
         ("boxcheck doctor --goal cu", ["cuda-p2p"]),
         ("boxcheck doc", ["doctor"]),
         ("boxcheck doctor --profile ./my", []),
+        ("boxcheck explain triage.link-to", ["triage.link-took-the-gpu"]),
+        ("boxcheck triage --only xi", ["xid"]),
+        ("boxcheck burn --only matm", ["matmul"]),
+        ("boxcheck burn --inject stal", ["stale"]),
+        ("boxcheck certify --backend c", ["cuda", "cpu"]),
+        ("boxcheck runs --state cra", ["crashed"]),
+        ("boxcheck riser PCIE7", ["PCIE7"]),
     ],
 )
 def test_tab_offers(line: str, wanted: list[str]) -> None:
     assert offered(line) == wanted
+
+
+AUDITED = """
+import sys
+seen = []
+def heard(event, arguments):
+    if event in ("open", "os.listdir", "os.scandir", "ctypes.dlopen", "subprocess.Popen", "os.exec", "socket.connect"):
+        name = arguments[0]
+        seen.append(f"{event} {name.decode() if isinstance(name, bytes) else name}")
+sys.addaudithook(heard)
+sys.argv = ["boxcheck"]
+from boxcheck.__main__ import main
+try:
+    main()
+except SystemExit:
+    pass
+heavy = sorted(set(sys.modules) & {"numpy", "textual", "pyudev", "pynvml", "rich", "sqlite3", "ssl"})
+print("\\n".join([*seen, *(f"imported {name}" for name in heavy)]), file=sys.stderr)
+"""
+"""Says on standard error what the process opened, listed, loaded or started while it completed."""
+
+
+@pytest.mark.parametrize("line", [
+    "boxcheck doctor pcie.", "boxcheck explain x", "boxcheck doctor --profile w", "boxcheck stress run m", "boxcheck riser P",
+    "boxcheck judge 2", "boxcheck attach ", "boxcheck report ", "boxcheck burn --only ", "boxcheck triage --only "])
+def test_the_tab_key_touches_no_hardware(line: str, tmp_path: Path) -> None:
+    """As an auditor of the process sees it, who hears of every file that Python opens, and every library and program."""
+    done = subprocess.run(
+        [sys.executable, "-c", AUDITED], capture_output=True, text=True, timeout=60, env={
+            **os.environ, "COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1), "XDG_STATE_HOME": str(tmp_path),
+            "_BOXCHECK_COMPLETE": "complete_bash"})
+    heard = done.stderr.splitlines()
+    assert any(one.startswith("open ") for one in heard)  # Python's own modules: the auditor hears
+    touched = [one for one in heard if one.split(" ", 1)[0] in ("imported", "subprocess.Popen", "os.exec", "socket.connect")
+               or one.split(" ", 1)[1].startswith(("/sys", "/dev", "/proc", "libcuda", "libnvidia", "libamd", "libhsa"))]
+    assert touched == []
+    assert list(tmp_path.iterdir()) == []  # and no folder is made
+
+
+def test_runs_are_offered_by_the_names_of_their_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "boxcheck" / "runs"
+    folder.mkdir(parents=True)
+    for name in ("2026-11-27T080000Z-burn.sqlite", "2026-11-28T080000Z-burn.sqlite", "2026-11-28T090000Z-doctor.json"):
+        (folder / name).touch()  # of no bytes: a store that was opened would be no store
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert complete.run_names("") == ["2026-11-28T080000Z-burn", "2026-11-27T080000Z-burn", "last"]
+    assert offered("boxcheck judge 2026-11-27") == ["2026-11-27T080000Z-burn"]
+    assert offered("boxcheck runs show l") == ["last"]
 
 
 def test_doctor_is_offered_no_check_of_a_stress_module() -> None:
@@ -63,7 +120,7 @@ def test_doctor_is_offered_no_check_of_a_stress_module() -> None:
 def test_ids_and_areas() -> None:
     words = complete.check_ids("")
     assert {"pcie", "aer", "pcie.link-width"} <= set(words)
-    assert complete.whole_ids("") == sorted(CHECKS)
+    assert complete.whole_ids("") == sorted([*CHECKS, *TERMS])
     assert set(complete.profile_names("")) == set(shipped_profiles())
     assert all(word.startswith("pcie.") for word in complete.check_ids("pcie."))
 

@@ -67,7 +67,7 @@ def test_what_is_not_recognised_is_no_pass() -> None:
 @pytest.mark.parametrize(("arguments", "words"), [
     (("/nonexistent/dmesg",), "no such file"), (("-", "--since", "yesterday evening"), "is no time"),
     (("-", "--only", "xidd"), "did you mean xid?"),
-    (("-", "--only", "xid,nonsense"), "no kind of event"), (("-", "--json", ""), "is empty"), (("-", "--no-such"), "No such option"),
+    (("-", "--only", "xid,nonsense"), "no kind of event"), (("-", "--json", ""), "is empty"), (("-", "--no-such"), "has no option --no-such"),
 ])
 def test_usage_is_one_error_and_exit_code_2(arguments: tuple[str, ...], words: str) -> None:
     done = run(*arguments, text=WATCH)

@@ -1,0 +1,59 @@
+"""Every page of help ends with examples that the command line takes, and each names its own command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from boxcheck.cli import app
+from boxcheck.cli_examples import COLUMNS, EXAMPLES
+from tests.command_lines import USAGE_ERROR, of_boxcheck, parsed
+
+
+def every(here: object = None, begun: str = "") -> Iterator[tuple[str, object]]:
+    """All commands and groups, by the words that call them."""
+    command = get_command(app) if here is None else here
+    yield begun, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from every(below, f"{begun} {name}".strip())
+
+
+COMMANDS = dict(every())
+
+
+def test_all_commands_are_looked_at() -> None:
+    assert {"", "doctor", "runs prune", "report sign", "keys allow"} <= set(COMMANDS)
+    assert sum(not isinstance(command, TyperGroup) for command in COMMANDS.values()) > 20
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_help_ends_with_an_example_that_can_be_typed(name: str) -> None:
+    epilog = str(getattr(COMMANDS[name], "epilog", "") or "")
+    head, *lines = epilog.removeprefix("\b\n").splitlines() or [""]
+    assert head in ("Example:", "Examples:"), f"add one of `boxcheck {name}` to boxcheck/cli_examples.py"
+    assert lines
+    assert all(len(line) <= COLUMNS for line in lines)
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_an_example_is_of_its_command_and_is_taken(name: str) -> None:
+    assert name in COMMANDS, f"boxcheck/cli_examples.py has examples of {name!r}, which is no command"
+    calls = [words for line, _ in EXAMPLES[name] for words in of_boxcheck(line)]
+    assert len(calls) == len(EXAMPLES[name])
+    for words in calls:
+        begins = name.split() if name != "report render" else ["report", "RUN"]
+        assert words[:len(begins)] == begins
+        try:
+            parsed(words)
+        except USAGE_ERROR as error:
+            pytest.fail(f"boxcheck {' '.join(words)}: {error}")
+
+
+@pytest.mark.parametrize("words", [
+    ["doctor", "--profle", "x"], ["runs", "shw"], ["burn", "--level", "9"], ["judge"], ["report", "RUN", "--htm", "x"]])
+def test_what_is_no_command_line_is_refused(words: list[str]) -> None:
+    with pytest.raises(USAGE_ERROR):
+        parsed(words)
