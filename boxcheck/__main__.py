@@ -19,10 +19,10 @@ def main() -> None:
     """Runs the command line; `--version` alone answers without importing anything else."""
     _open_streams()
     if sys.argv[1:] == ["--version"]:
-        from boxcheck import __version__
+        from boxcheck.version import version_line
 
         try:
-            print(f"boxcheck {__version__}", flush=True)
+            print(version_line(), flush=True)
         except OSError as error:
             print(f"error: standard output: {os.strerror(error.errno or 0).lower()}", file=sys.stderr)
             os._exit(2)  # without another try to write at exit

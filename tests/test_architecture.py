@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "boxcheck"
 
 ORDER = (
-    ("model", "usage", "poisson", "binomial"),
+    ("model", "usage", "poisson", "binomial", "version"),
     ("decode",),
     ("host",),
     ("registry", "redact"),

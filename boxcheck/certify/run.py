@@ -17,10 +17,10 @@ from boxcheck.model import Verdict
 from boxcheck.profile import Profile
 from boxcheck.report.history import account_json
 from boxcheck.report.judged_run import JudgedRun, id_of, judge_stored
-from boxcheck.report.summary import source_commit
 from boxcheck.store.reader import RunReader
 from boxcheck.store.rows import Phase, Run
 from boxcheck.store.verify import in_words, missing_rows
+from boxcheck.version import source_commit
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +28,7 @@ from boxcheck.probes.sensors import Sensors
 from boxcheck.probes.storage import Storage
 from boxcheck.profile import Profile
 from boxcheck.registry import Check
+from boxcheck.version import source_commit
 
 
 def account_of(
@@ -54,20 +54,6 @@ def account_of(
         facts=facts.by_name(), crashes=verdict.crashes,
         complaints=tuple(getattr(host, "complaints", ())), elapsed_seconds=elapsed_seconds, sysroot=sysroot,
     )
-
-
-def source_commit() -> str | None:
-    """The commit of a source checkout, None where boxcheck was installed."""
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    try:
-        with open(os.path.join(root, ".git", "HEAD"), encoding="ascii") as stream:
-            head = stream.read().strip()
-        if not head.startswith("ref: "):
-            return head[:12]
-        with open(os.path.join(root, ".git", head[5:]), encoding="ascii") as stream:
-            return stream.read().strip()[:12]
-    except (OSError, UnicodeDecodeError):
-        return None
 
 
 def _judged_links(facts: Facts, want: Profile) -> list[Link]:

@@ -10,11 +10,11 @@ import msgspec
 from boxcheck import __version__
 from boxcheck.decode.klog import Event
 from boxcheck.report.facts import plain
-from boxcheck.report.summary import source_commit
 from boxcheck.report.triage import CAUSES
 from boxcheck.triage.account import Triage
 from boxcheck.triage.evidence import Device
 from boxcheck.triage.scene import Diagnosis, Sighting
+from boxcheck.version import source_commit
 
 SCHEMA = "boxcheck.triage/1"
 _ALWAYS = frozenset((
