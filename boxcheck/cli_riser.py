@@ -24,6 +24,8 @@ def riser(
     every: Annotated[bool, typer.Option("--all", help="Measure every link and rank them, the worst first.")] = False,
     listing: Annotated[bool, typer.Option("--list", help="List the experiments.")] = False,
     close: Annotated[bool, typer.Option("--close", help="End an experiment without a verdict.")] = False,
+    restore: Annotated[bool, typer.Option(
+        "--restore", help="Put back what an experiment that was cut off left changed.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Measure once more, though nothing was moved.")] = False,
     risers: Annotated[list[str] | None, typer.Option(
         "--riser", metavar="SLOT=LABEL", help="Which riser is where, `none` where there is none (repeatable).")] = None,
@@ -75,7 +77,7 @@ def riser(
     is_id = named_one is not None and (named_one.startswith("r-") or "/" in named_one)
     code = body(Options(
         slot=None if is_id else slot, resume=(named_one if is_id else "") if resume or (close and is_id) else None,
-        every=every, listing=listing, close=close, again=again, risers=tuple(risers or ()),
+        every=every, listing=listing, close=close, restore=restore, again=again, risers=tuple(risers or ()),
         supplies=tuple(supplies or ()), spares=tuple(spares or ()), cannot=tuple(cannot or ()), seconds=seconds,
         writes=writes, retrainings=retrainings, margining=not no_margining, full_margining=full_margining, soak=soak,
         force=force, backend=backend, option=tuple(option or ()), profile=profile, sysroot=sysroot, json=json,

@@ -65,6 +65,7 @@ def burn(
     `--ocptv`, where the run is a part of something more."""
     from boxcheck.commands.doctor import Options as DoctorOptions
     from boxcheck.commands.doctor import choose_profile, open_host
+    from boxcheck.commands.put_back import refuse_changed, says_aside
     from boxcheck.commands.stress import backend_named, no_device
     from boxcheck.engine.aftermath import boot_id
     from boxcheck.engine.box import name_of
@@ -89,6 +90,8 @@ def burn(
     if not options.dry_run and (busy := running(runs_folder())) is not None:
         raise UsageError(f"a run is going on: {id_of(busy)}", "boxcheck attach follows it")
     host = open_host(None)
+    if not options.dry_run and (code := refuse_changed(host, says_aside(options.quiet))) is not None:
+        return code
     facts = read_facts(host)
     want, certain, why = choose_profile(DoctorOptions(profile=options.profile), facts)
     if options.profile is not None and not options.force_profile:

@@ -96,6 +96,7 @@ def _begin(options: Options) -> int:
     from boxcheck.commands.burn import burn
     from boxcheck.commands.doctor import Options as DoctorOptions
     from boxcheck.commands.doctor import choose_profile, open_host
+    from boxcheck.commands.put_back import refuse_changed, says_aside
     from boxcheck.commands.runs import id_of, runs_folder
     from boxcheck.engine.detach import running
     from boxcheck.engine.inspect import read_facts
@@ -121,6 +122,8 @@ def _begin(options: Options) -> int:
         return burn(_burn_options(options, asked_seconds))
     if (busy := running(runs_folder())) is not None:
         raise UsageError(f"a run is going on: {id_of(busy)}", "boxcheck attach follows it")
+    if (code := refuse_changed(host, says_aside(options.quiet))) is not None:  # before anybody types who the box is
+        return code
     identity = _identify(given, station, want, facts, f"{want.name} r{want.revision}, {planned}")
     if shortened:
         print(f"the plan is shortened: {shortened}; the disposition cannot be PASS", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from boxcheck.checks.left_changed import PUT_BACK
 from boxcheck.commands.riser_words import pairs_of
 from boxcheck.report.output import refuse_place
 from boxcheck.usage import UsageError
@@ -29,6 +30,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     soak: bool = False
     force: bool = False
     close: bool = False
+    restore: bool = False
+    """Put back what an experiment that was cut off left changed, and nothing else."""
     backend: str | None = None
     option: tuple[str, ...] = ()
     profile: str | None = None
@@ -47,6 +50,10 @@ def riser(options: Options) -> int:
     from boxcheck.commands.riser_box import Box, Leave
     from boxcheck.commands.riser_experiment import Experiment
 
+    if options.restore:
+        from boxcheck.commands.put_back import restore
+
+        return restore(options.quiet)
     if options.listing:
         return list_all(options)
     if options.close:
@@ -63,7 +70,7 @@ def _refuse(options: Options) -> None:
         refuse_place(options.json or "")
     asked = [word for word, given in (
         ("a slot", options.slot is not None), ("--resume", options.resume is not None), ("--all", options.every),
-        ("--list", options.listing)) if given]
+        ("--list", options.listing), ("--restore", options.restore)) if given]
     if not asked and not options.close:
         raise UsageError("say which link: a slot as the board prints it, or an address",
                          "boxcheck riser PCIE3; boxcheck riser --all ranks every link")
@@ -73,10 +80,12 @@ def _refuse(options: Options) -> None:
         ("--riser", options.risers), ("--supply", options.supplies), ("--cannot", options.cannot),
         ("--spare", options.spares), ("--soak", options.soak), ("--force", options.force),
         ("--allow-writes", options.writes), ("--again", options.again)) if given]
-    if idle and (options.every or options.listing or options.close):
+    if idle and (options.every or options.listing or options.close or options.restore):
         raise UsageError(f"{idle[0]} belongs to the experiment on one link", "boxcheck riser SLOT")
     if options.listing and options.sysroot is not None:
         raise UsageError("--list lists this user's experiments, not those of a capture", "leave out --sysroot")
+    if options.restore and (options.sysroot is not None or options.json is not None or options.close):
+        raise UsageError("--restore puts links of this machine back, and has no options but --quiet", PUT_BACK)
     if len(asked) > 1 and asked != ["a slot", "--resume"]:
         raise UsageError(f"{asked[0]} and {asked[1]} exclude each other", "boxcheck riser --help")
     for name, words in (("--riser", options.risers), ("--supply", options.supplies)):

@@ -44,7 +44,7 @@ def rank_all(options: Options, box: Box) -> int:
     else:
         with whole_box():
             folder = box.folder()
-            if left := box.restore_pending(folder):
+            if left := box.restore_pending():
                 print(f"error: the links below {', '.join(sorted(left))} are not as they were, so nothing was ranked",
                       file=sys.stderr)
                 return int(ExitCode.LOST)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from boxcheck.commands.doctor import Options as DoctorOptions
 from boxcheck.commands.doctor import choose_profile, open_host
+from boxcheck.commands.put_back import put_back
 from boxcheck.engine.box import name_of
 from boxcheck.engine.inspect import name_slots, read_facts
 from boxcheck.engine.record import kept_directory
@@ -17,11 +18,8 @@ from boxcheck.model import Bdf, Unread
 from boxcheck.probes.links import Links
 from boxcheck.report.wrapping import wrapped
 from boxcheck.riser.links.journal import journal_directory
-from boxcheck.riser.links.pending import restore_pending
 from boxcheck.riser.links.ports import Refused
 from boxcheck.riser.live import Live
-from boxcheck.riser.measuring.power_cap import restore_power
-from boxcheck.riser.measuring.power_limits import limiter_of
 from boxcheck.riser.parts import Seat, seats_of
 from boxcheck.usage import UsageError
 
@@ -97,20 +95,7 @@ class Box:
             columns = min(100, shutil.get_terminal_size((100, 24)).columns)
             print("\n".join(wrapped(text, columns, "", "  ")), file=sys.stderr, flush=True)
 
-    def restore_pending(self, folder: str) -> frozenset[str]:
+    def restore_pending(self) -> frozenset[str]:
         """Links that an earlier start left changed are put back before anything else. Told also with --quiet. Gives the
-        ports whose links are still not what they were."""
-        from boxcheck.host.config_space import LivePorts
-
-        ports = LivePorts()
-        try:
-            done = restore_pending(ports, self.journals(), announce=self.say)
-            power = restore_power(folder, lambda bdf, vendor: limiter_of(bdf, vendor, ports))
-        except Refused as refused:
-            raise UsageError(refused.says, refused.help) from None
-        for says in power:
-            print("\n".join(wrapped(f"! {says}", 100, "", "  ")), file=sys.stderr)
-        for one in done:
-            print("\n".join(wrapped(f"! {one.says}{f'; {one.help}' if one.help else ''}", 100, "", "  ")),
-                  file=sys.stderr)
-        return frozenset(one.port for one in done if not one.closed)
+        ports and cards that are still not what they were."""
+        return put_back(self.host, self.say)

@@ -78,7 +78,7 @@ class Experiment:
 
     def _live(self) -> int:
         folder = self.box.folder()
-        left = self.box.restore_pending(folder)
+        left = self.box.restore_pending()
         stored, seats = self._opened(folder)
         port = next((seat.link.id for seat in seats if seat.slot == stored.notebook.slot), None)
         if port in left:  # it said so: what is measured now would be of a link that boxcheck itself has changed

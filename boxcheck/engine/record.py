@@ -16,8 +16,10 @@ import msgspec
 
 from boxcheck.account import Account
 from boxcheck.host import Host
-from boxcheck.model import Unread
+from boxcheck.host.state import state_and_owner
 from boxcheck.usage import UsageError
+
+__all__ = ["as_user", "kept_directory", "runs_directory", "save_record", "state_and_owner", "state_directory"]
 
 
 def save_record(account: Account, host: Host) -> Account:
@@ -48,21 +50,6 @@ def save_record(account: Account, host: Host) -> Account:
 def state_directory(host: Host) -> str:
     """Where this user's runs lie."""
     return state_and_owner(host)[0]
-
-
-def state_and_owner(host: Host) -> tuple[str, int | None, int | None]:
-    """State directory, and its owner where that is not this process."""
-    who = host.who()
-    if not isinstance(who, Unread) and who.root and who.invoked_by:
-        import pwd
-
-        with contextlib.suppress(KeyError):
-            entry = pwd.getpwuid(who.invoked_by)
-            return os.path.join(entry.pw_dir, ".local", "state"), entry.pw_uid, entry.pw_gid
-    state = os.environ.get("XDG_STATE_HOME")
-    if state and os.path.isabs(state):
-        return state, None, None
-    return os.path.join(os.path.expanduser("~"), ".local", "state"), None, None
 
 
 def runs_directory(host: Host) -> str:

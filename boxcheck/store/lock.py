@@ -9,20 +9,18 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import stat
 import time
 from contextlib import suppress
 
 from boxcheck.host.common import one_line
+from boxcheck.host.locked import is_held, lock_path
 from boxcheck.host.owner import give_to_owner
 from boxcheck.store.errors import ErrorKind, StoreError
 
+__all__ = ["RunLock", "is_held", "lock_path"]
+
 WAIT_SECONDS = 1.0
 """Whoever asks whether a run goes on holds the lock for a moment."""
-
-
-def lock_path(path: str) -> str:
-    return f"{path}.lock"
 
 
 class RunLock:
@@ -72,26 +70,6 @@ class RunLock:
                 os.unlink(self._place)
             os.close(self._file)
             self._file = -1
-
-
-def is_held(path: str) -> bool:
-    """Whether a process writes this store now. True also where that cannot be told."""
-    try:
-        # O_NONBLOCK: what has that name may be a pipe, whose other end nobody opens.
-        file = os.open(lock_path(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            return False
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(file)
-    return False
 
 
 def _named(place: str) -> str:

@@ -242,3 +242,16 @@ def fallen_off(machine: Machine) -> None:
         f"NVRM: GPU {gpu.bdf}: GPU has fallen off the bus.",
         f"NVRM: GPU {gpu.bdf}: GPU serial number is 1324623041{gpu.bus & 7}.",
     ]
+
+
+@mutation("experiment-cut-off", *CARDS, area="boxcheck riser was killed while it held a link at 8 GT/s", slot="PCIE3")
+def experiment_cut_off(machine: Machine) -> None:
+    retrain(machine, 8, 16)
+    port_of(machine).express.target_speed_gts = 8.0
+    machine.edits.append(lambda tree: tree.answer("boxcheck", "left-changed", [
+        {"kind": "link", "bdf": port_of(machine).bdf, "what": "lower speeds", "at_work": False}]))
+
+
+@mutation("experiment-put-back", *CARDS, area="none: boxcheck riser put everything back", healthy=True)
+def experiment_put_back(machine: Machine) -> None:
+    machine.edits.append(lambda tree: tree.answer("boxcheck", "left-changed", []))

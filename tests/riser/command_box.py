@@ -41,7 +41,7 @@ class TestBox:
     def folder(self) -> str:
         return self._folder
 
-    def restore_pending(self, folder: str) -> frozenset[str]:
+    def restore_pending(self) -> frozenset[str]:
         self.said.append("looked for links to put back")
         return self.left
 

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from boxcheck.host.config_space import LivePorts
+from boxcheck.host.left_changed import SUFFIXES
 from boxcheck.model import Bdf, Unread
 from boxcheck.riser.links.ports import Refused
-from boxcheck.riser.measuring.power_cap import SUFFIX, capped, restore_power
+from boxcheck.riser.measuring.power_cap import capped, restore_power
 from boxcheck.riser.measuring.power_limits import AmdgpuLimiter, Limiter, NvmlLimiter, PowerLimits, answer, limiter_of
 from tests.riser.simulated.machine import Machine
 from tests.telemetry.trees import put
@@ -51,7 +52,7 @@ class Stubborn:
 
 
 def kept(folder: Path) -> list[str]:
-    return [name for name in os.listdir(folder) if name.endswith(SUFFIX)]
+    return [name for name in os.listdir(folder) if name.endswith(SUFFIXES["power"])]
 
 
 def test_the_limit_is_lowered_and_put_back(tmp_path: Path) -> None:
@@ -141,7 +142,7 @@ def test_after_a_restart_of_the_machine_nothing_is_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", [b"", b"garbage", b'{"bdf":"0000:44:00.0","vendor":"10de","watts":300}', b'{"bdf":"0000:43:00.0","vendor":"10de","watts":-5}',
                                   b'{"bdf":"0000:43:00.0","vendor":"10de","watts":9000}'])
 def test_a_damaged_file_sets_nothing(tmp_path: Path, text: bytes) -> None:
-    (tmp_path / f"{BDF}.boot{SUFFIX}").write_bytes(text)
+    (tmp_path / f"{BDF}.boot{SUFFIXES['power']}").write_bytes(text)
     limiter = Stubborn(watts=180.0)
     (says,) = restore_power(str(tmp_path), lambda bdf, vendor: limiter, boot="boot")
     assert "may still be limited" in says

@@ -23,6 +23,7 @@ import msgspec
 from boxcheck.engine.record import runs_directory
 from boxcheck.host import Host
 from boxcheck.host.common import one_line
+from boxcheck.host.left_changed import LOCK, name_of, parse_name
 from boxcheck.host.owner import give_to_owner
 from boxcheck.host.refused import Refused
 from boxcheck.model import Bdf
@@ -33,9 +34,7 @@ from boxcheck.store.errors import StoreError
 from boxcheck.store.lock import RunLock
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
-SUFFIX = ".link.json"
 LARGEST_BYTES = 256 << 10
-_NAME = re.compile(r"([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])\.([0-9a-zA-Z-]{1,64})" + re.escape(SUFFIX))
 
 
 class Journal(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +74,7 @@ def boot_id() -> str:
 
 
 def journal_path(folder: str, port: Bdf, boot: str) -> str:
-    return os.path.join(folder, f"{port}.{boot or 'unknown'}{SUFFIX}")
+    return os.path.join(folder, name_of("link", port, boot))
 
 
 def write_journal(folder: str, journal: Journal) -> str:
@@ -136,11 +135,11 @@ def pending_journals(folder: str) -> tuple[Pending, ...]:
         raise Refused("error", says) from None
     found = []
     for name in names:
-        parts = _NAME.fullmatch(name)
-        if parts is not None:
+        parsed = parse_name("link", name)
+        if parsed is not None:
             path = os.path.join(folder, name)
-            journal, trouble = _read(path, Bdf(parts[1]))
-            found.append(Pending(path=path, port=Bdf(parts[1]), boot=parts[2], journal=journal, trouble=trouble))
+            journal, trouble = _read(path, parsed[0])
+            found.append(Pending(path=path, port=parsed[0], boot=parsed[1], journal=journal, trouble=trouble))
     return tuple(found)
 
 
@@ -167,7 +166,7 @@ def lock_links(folder: str, *, must: bool = True) -> RunLock | None:
     """The right to write to links, one process at a time. Refused while another one works. Where the lock's file cannot
     be made (a full disk): Refused if it must be, else None, since what was changed has to be put back all the same."""
     try:
-        return RunLock(os.path.join(folder, "links"))
+        return RunLock(os.path.join(folder, LOCK))
     except StoreError as error:
         if error.kind == "busy":
             raise Refused("busy", f"another boxcheck works on a link now{_process(str(error))}",

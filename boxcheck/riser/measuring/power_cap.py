@@ -10,13 +10,13 @@ restart of the machine the limit is the driver's own, and the file is only remov
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import msgspec
 
 from boxcheck.host.common import one_line
+from boxcheck.host.left_changed import name_of, parse_name
 from boxcheck.host.owner import give_to_owner
 from boxcheck.model import Bdf, Unread
 from boxcheck.riser.links.held_signals import Signals
@@ -24,10 +24,8 @@ from boxcheck.riser.links.journal import boot_id, sync_folder
 from boxcheck.riser.links.ports import Refused
 from boxcheck.riser.measuring.power_limits import SAME_WATTS, Limiter
 
-SUFFIX = ".power.json"
 LARGEST_BYTES = 4096
 TRIES = 3
-_NAME = re.compile(r"([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])\.([0-9a-zA-Z-]{1,64})" + re.escape(SUFFIX))
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,17 +127,18 @@ def restore_power(
         return ()
     told: list[str] = []
     for name in names:
-        parts = _NAME.fullmatch(name)
-        if parts is None:
+        parsed = parse_name("power", name)
+        if parsed is None:
             continue
         path = os.path.join(folder, name)
-        if boot and parts[2] not in (boot, "unknown"):
+        if boot and parsed[1] not in (boot, "unknown"):
             _remove(path)
-            told.append(f"the power of {parts[1]} was limited before the machine was restarted: it is the driver's now")
+            told.append(f"the power of {parsed[0]} was limited before the machine was restarted: it is the driver's "
+                        "now")
             continue
         kept = _read(path)
-        if kept is None or kept.bdf != parts[1]:
-            told.append(f"the power of {parts[1]} may still be limited: {one_line(path)} cannot be read; a restart of "
+        if kept is None or kept.bdf != parsed[0]:
+            told.append(f"the power of {parsed[0]} may still be limited: {one_line(path)} cannot be read; a restart of "
                         "the machine sets it back")
             continue
         limiter = limiter_of(kept.bdf, kept.vendor)
@@ -160,7 +159,7 @@ def restore_power(
 
 def _write(folder: str, kept: Kept, boot: str) -> str:
     """Its path, once it and its name are on the disk."""
-    path = os.path.join(folder, f"{kept.bdf}.{boot or 'unknown'}{SUFFIX}")
+    path = os.path.join(folder, name_of("power", kept.bdf, boot))
     if os.path.lexists(path):
         raise Refused("busy", f"nothing was changed: the power limit of {kept.bdf} was lowered by an earlier run that "
                       f"did not put it back ({one_line(path)})", "the next boxcheck riser does that at its start")
