@@ -603,12 +603,20 @@ def run() -> None:
     except typer.Abort:  # typer's word for it
         raise KeyboardInterrupt from None
     except BrokenPipeError:
-        # The reader went away (`| head`). Python would complain once more while flushing at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
+        code = _left_alone()
+    except SystemExit as leave:  # typer makes a reader that went away exit code 1, by which a box would have failed
+        if not isinstance(leave.__context__, BrokenPipeError):
+            raise
+        code = _left_alone()
     except Exception as error:  # noqa: BLE001  the last line of defence
         code = unexpected(error)
     sys.exit(code)
+
+
+def _left_alone() -> int:
+    """The reader went away (`| head`). Python would complain once more while flushing at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141
 
 
 def _chosen() -> Sequence[str]:

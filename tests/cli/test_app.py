@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 from typer.main import get_command
 
@@ -28,3 +32,16 @@ def test_a_command_is_the_same_alone(name: str) -> None:
 @pytest.mark.parametrize("words", [[], ["--help"], ["doctr"], ["--version", "doctor"], ["", "doctor"], ["profile_list"]])
 def test_without_a_command_all_are_there(words: list[str]) -> None:
     assert app_for(words) is app
+
+
+@pytest.mark.parametrize("words", [("checks",), ("profile", "list"), ("demo", "triage"), ("explain", "pcie.link-width")])
+def test_a_reader_that_went_away_is_no_verdict(words: tuple[str, ...]) -> None:
+    """`| head` that has read enough: exit code 1 would say that a box failed."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run([sys.executable, "-P", "-m", "boxcheck", *words], stdout=writing, stderr=subprocess.PIPE,
+                              stdin=subprocess.DEVNULL, text=True, timeout=120.0, check=False)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
