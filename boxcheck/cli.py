@@ -575,6 +575,7 @@ def _name_of(info: CommandInfo) -> str:
 app.command("riser", short_help="Find the part that damages a link: slot, riser or card.")(cli_riser.riser)
 app.command("certify", short_help="Certify the box: a report that a buyer can verify.")(cli_certify.certify)
 app.command("compare", short_help="Compare runs, boxes or captures; what differs first.")(cli_compare.compare)
+app.command("yield", short_help="First-pass yield of a line, and what fails first.")(cli_compare.yields)
 app.add_typer(cli_report.report_app, name="report")
 app.add_typer(cli_report.keys_app, name="keys")
 app.add_typer(cli_demo.demo_app, name="demo")

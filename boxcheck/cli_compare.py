@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -42,3 +43,51 @@ def compare(
     raise typer.Exit(body(sides, Options(
         profile=profile, table=table, fail_on_change=fail_on_change, json=json, csv=csv, ascii=ascii,
         color=color.value, quiet=quiet, verbose=verbose)))
+
+
+class Grouping(StrEnum):
+    profile = "profile"
+    station = "station"
+    operator = "operator"
+    work_order = "work-order"
+    month = "month"
+    day = "day"
+
+
+def yields(
+    places: Annotated[list[str] | None, typer.Argument(
+        metavar="[FOLDER|STORE]...", help="Folders of attempts, of any depth, and stores of burn-ins; without them "
+        "what certify keeps for this user.")] = None,
+    since: Annotated[str | None, typer.Option(
+        "--since", metavar="TIME", help="Boxes whose first attempt began since then: 30d, 2026-11-01 or "
+        "'2026-11-28 16:00' (UTC).", callback=named)] = None,
+    until: Annotated[str | None, typer.Option(
+        "--until", metavar="TIME", help="And until then; a day counts whole. Later attempts are left out.",
+        callback=named)] = None,
+    profile: Annotated[str | None, typer.Option(
+        "--profile", metavar="NAME", help="Only boxes that were tested by this profile.", callback=named,
+        autocompletion=profile_names)] = None,
+    station: Annotated[str | None, typer.Option(
+        "--station", metavar="NAME", help="Only those first tested there.", callback=named)] = None,
+    operator: Annotated[str | None, typer.Option(
+        "--operator", metavar="NAME", help="Only those first tested by them.", callback=named)] = None,
+    work_order: Annotated[str | None, typer.Option(
+        "--work-order", metavar="TEXT", help="Only those of this work order or lot.", callback=named)] = None,
+    by: Annotated[Grouping | None, typer.Option("--by", help="A line for each of these too.")] = None,
+    json: JsonOut = None,
+    csv: CsvOut = None,
+    ascii: Ascii = False,
+    color: ColorOption = Color.auto,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the numbers of the whole.")] = False,
+) -> None:
+    """Count how many boxes passed the first time, how many in the end, and which checks they failed first.
+
+    A box is one serial number, its further attempts are retests. INCOMPLETE, ABORTED and passes with waivers are told
+    apart. Exit codes: 0 counted, 2 nothing to count, 3 an attempt could not be read.
+    """
+    from boxcheck.commands.yields import Options
+    from boxcheck.commands.yields import yields as body
+
+    raise typer.Exit(body(places or (), Options(
+        since=since, until=until, profile=profile, station=station, operator=operator, work_order=work_order,
+        by=by.value if by is not None else None, json=json, csv=csv, ascii=ascii, color=color.value, quiet=quiet)))

@@ -225,9 +225,11 @@ def limit_page() -> dict[Path, str]:
 
 def schema_pages() -> dict[Path, str]:
     """Schemas of documents that are structs as they are printed."""
-    from boxcheck.report import certified, riser_json, verification
+    from boxcheck.report import certified, compare, compare_many, riser_json, verification, yields
 
-    every = {**riser_json.schemas(), **verification.schemas(), **certified.schemas()}
+    every = {
+        **riser_json.schemas(), **verification.schemas(), **certified.schemas(), **compare.schemas(),
+        **compare_many.schemas(), **yields.schemas()}
     return {REFERENCE / name: f"{json.dumps(schema, indent=1, sort_keys=True)}\n" for name, schema in every.items()}
 
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 MOST = 200
 """Sides at once: a line's week."""
-SQLITE = b"SQLite format 3\0"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,9 +128,9 @@ def _refuse_twice(words: Sequence[str], paths: Sequence[str]) -> None:
 def _side(path: str, label: str, options: Options) -> Side:
     """What lies there, told by its content: a folder may be an attempt or a capture, a file a store, JSON or a tar."""
     from boxcheck.certify.contents import ACCEPTANCE
-    from boxcheck.certify.sign import RUN
     from boxcheck.commands.report import read_acceptance
     from boxcheck.compare.reading import of_record, of_store
+    from boxcheck.engine.kept_profile import MAGIC, RUN
 
     if os.path.isdir(path):
         if not os.path.isfile(os.path.join(path, ACCEPTANCE)):
@@ -147,7 +146,7 @@ def _side(path: str, label: str, options: Options) -> Side:
             begin = stream.read(512)
     except OSError as error:
         raise UsageError(f"{plain_line(path)}: {os.strerror(error.errno or 0).lower()}") from None
-    if begin.startswith(SQLITE):
+    if begin.startswith(MAGIC):
         with telling_what_could_be_saved(path):
             return of_store(path, label)
     return of_record(path, label) if begin.lstrip().startswith(b"{") else _capture(path, label, options)

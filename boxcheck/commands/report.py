@@ -55,7 +55,7 @@ def report(run: str, profile: str | None, outputs: Outputs) -> int:
             refuse_place(place)
         if not is_made(one):
             raise UsageError(f"this boxcheck makes no {one.what} of a run", "boxcheck judge gives its account")
-    with _store(run) as (path, acceptance):
+    with stored(run) as (path, acceptance):
         for one, place in asked:
             write_form(one, place, path, profile, acceptance)
         if asked and outputs.json is None:
@@ -66,7 +66,7 @@ def report(run: str, profile: str | None, outputs: Outputs) -> int:
 
 
 @contextmanager
-def _store(run: str) -> Iterator[tuple[str, Acceptance | None]]:
+def stored(run: str) -> Iterator[tuple[str, Acceptance | None]]:
     """Path of the store that a word names, and the acceptance that it belongs to.
 
     Of the folder of an attempt a copy is read: what is looked up later of a run that was cut off is written into its
@@ -120,7 +120,7 @@ def render_folder(folder: str, told: Acceptance) -> None:
             raise SignTrouble(
                 f"{one.file} would have to say whether it is self-signed, and this boxcheck makes no {one.what}")
     fresh: dict[str, bytes] = {}
-    with _store(folder) as (path, _):
+    with stored(folder) as (path, _):
         for one in lying:
             try:
                 fresh[one.file] = b"".join(made(one, path, None, told))

@@ -55,12 +55,11 @@ def report(
     """
     from boxcheck.engine.aftermath import look_after
     from boxcheck.engine.history_store import compare_anew, stored_history
-    from boxcheck.engine.kept_profile import profile_of
+    from boxcheck.engine.kept_profile import profile_named, profile_of
     from boxcheck.engine.rejudge import rejudge
     from boxcheck.engine.rights import word_after
     from boxcheck.engine.stored_verdict import with_stored
     from boxcheck.engine.watch_account import stored_watch
-    from boxcheck.profile import load_profile
     from boxcheck.report import style_for
     from boxcheck.report.history import account_json, history_object, history_text
     from boxcheck.report.stress import stress_text
@@ -71,7 +70,7 @@ def report(
     look_after(path)
     with RunReader(path) as reader:
         run = reader.run()
-        want, changed = profile_of(reader) if profile is None else (load_profile(profile), "")
+        want, changed = profile_of(reader) if profile is None else (profile_named(profile), "")
         with no_collections():
             judged = rejudge(reader, want, profile is not None)
         before = ""
@@ -158,8 +157,10 @@ def _could_be_saved(path: str) -> str:
 
 
 def judge_run(run: str, profile: str | None, options: Options, anew: bool = False) -> int:
-    path = path_of(run)
-    with telling_what_could_be_saved(path):
+    """`run` may be the folder of an attempt too, of which a copy is read."""
+    from boxcheck.commands.report import stored
+
+    with stored(run) as (path, _), telling_what_could_be_saved(path):
         return report(path, profile, options, anew=anew)
 
 
@@ -205,7 +206,7 @@ def _chosen(entries: Sequence[RunEntry], choice: Choice) -> tuple[RunEntry, ...]
 
     now = time.time()
     states = (_state(choice.state),) if choice.state is not None else ()
-    days = _since_days(choice.since, now) if choice.since is not None else None
+    days = since_days(choice.since, now) if choice.since is not None else None
     return select_runs(
         entries, states=states, profile=choice.profile, box=choice.box, newer_than_days=days, now=now)
 
@@ -226,7 +227,7 @@ def age_days(text: str) -> float:
     return float(match[1]) * {"h": 1 / 24, "d": 1.0, "w": 7.0}[match[2]]
 
 
-def _since_days(text: str, now: float) -> float:
+def since_days(text: str, now: float) -> float:
     """How long ago an age or a time is."""
     for form in ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"):
         with suppress(ValueError):

@@ -32,7 +32,9 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
         """`PCIE3`, or `PCIE3 -> PCIE5` for a card that moved."""
         if self.a is None or self.b is None:
             return (self.a or self.b or _NOBODY).place
-        return self.a.place if self.a.place == self.b.place else f"{self.a.place} -> {self.b.place}"
+        if has_moved(self.a, self.b) and self.by != "position":
+            return f"{self.a.place} -> {self.b.place}"
+        return self.a.slot or self.b.slot or self.a.place
 
     @property
     def moved(self) -> bool:

@@ -10,6 +10,7 @@ from boxcheck.compare.difference import Difference, Section, Tally, Value, is_wo
 from boxcheck.compare.judged import LEAST_PERCENT, Row, change_words, number, rows_of, value_words
 from boxcheck.compare.matching import Match, Sameness
 from boxcheck.compare.side import DOCTOR, Side
+from boxcheck.engine.history_heat import HEAT_CELSIUS, HEAT_NOISE
 from boxcheck.model import Finding, Outcome
 
 
@@ -35,15 +36,15 @@ def judgements(tally: Tally, a: Side, b: Side, found: Sequence[Match], same: Sam
             continue
         section = _section(row)
         if section is None:
-            if row.change == "same":
-                tally.same += 1
-            else:
+            if row.change == "unread":
                 tally.unread += 1
+            else:
+                tally.same += 1
             continue
         tally.found.append(Difference(
-            section=section, what=row.what, where=row.base[2], unit=_unit(row),
-            a=_judged(row.a), b=_judged(row.b), change=change_words(row.a, row.b), says=_says(row),
-            worse=is_worse(*(one.outcome.value if one is not None else None for one in (row.a, row.b)))))
+            section=section, what=row.what, where=row.base[2], unit=_unit(row), a=_judged(row.a), b=_judged(row.b),
+            change=change_words(row.a, row.b), says=_says(row), worse=None if section == "unread" else is_worse(
+                *(one.outcome.value if one is not None else None for one in (row.a, row.b)))))
     for (phase, which), count in sorted(alone.items()):
         tally.told.append(f"{phase or 'the whole run'} was judged in {which} alone: {count} values are not compared")
 
@@ -73,7 +74,9 @@ def _names(found: Sequence[Match], same: Sameness) -> tuple[Callable[[Finding], 
                 return str(subject)
             if subject.kind == "gpu":
                 return one.where
-            return one.a.place if same == "two" and subject.kind in ("link", "slot") else str(subject)
+            if subject.kind in ("link", "slot") and (same == "two" or not (one.a.slot and one.b.slot)):
+                return one.where
+            return str(subject)
 
         return name
 
@@ -102,7 +105,7 @@ def _passed_alike(
 def _section(row: Row) -> Section | None:
     """None for what is alike, and for what neither side read."""
     a, b = row.a, row.b
-    if row.change in ("same", "unread"):
+    if row.change in ("same", "unread") or _is_weather(row):
         return None
     if row.change == "bad":
         return "still"
@@ -115,6 +118,13 @@ def _section(row: Row) -> Section | None:
             return "unread"
         return "outcome" if grave or Outcome.SKIP not in outcomes else "one-sided"
     return "unread" if outcomes == {Outcome.UNKNOWN} else "one-sided"
+
+
+def _is_weather(row: Row) -> bool:
+    """A few degrees more or less at the same judgement: a room differs by as much."""
+    one, other = number(row.a), number(row.b)
+    return row.change == "moved" and _unit(row) == "°C" and one is not None and other is not None and abs(
+        other - one) <= HEAT_NOISE + HEAT_CELSIUS
 
 
 def _judged(one: Finding | None) -> Value:

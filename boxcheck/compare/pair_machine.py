@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+import msgspec
+
 from boxcheck.compare.difference import Difference, Section, Tally, Value
 from boxcheck.compare.judged import readable
 from boxcheck.compare.matching import Match, Sameness, physical
@@ -64,7 +66,7 @@ def _by_place(
     for one in found:
         if one.a is not None and one.b is not None and (same == "two" or not (one.a.slot and one.b.slot)):
             card = one.a if side == "a" else one.b
-            places[card.place] = one.a.place if same == "two" else one.where
+            places[card.place] = one.where
     named = {}
     for item in items:
         where = ""
@@ -103,4 +105,6 @@ def _differs(item: Item, where: str, a: Value, b: Value) -> Difference:
         section = "unread"
     elif "none" in (a.state, b.state) and (a.text == "-" or b.text == "-"):
         section = "one-sided"
+    if numbers and a.text == b.text:  # rounded to be told
+        a, b = (msgspec.structs.replace(side, text=f"{side.value} {item.unit}") for side in (a, b))
     return Difference(section=section, what=item.what, where=where, unit=item.unit, a=a, b=b, worse=worse)

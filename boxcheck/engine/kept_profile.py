@@ -4,15 +4,21 @@ its file is by now and whatever it says. Older stores have none.
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 
 from boxcheck.profile import Profile, ProfileError, load_profile
 from boxcheck.profile_resolve import digest
 from boxcheck.store.reader import RunReader
+from boxcheck.store.texts import plain_line
 from boxcheck.store.writer import RunWriter
 from boxcheck.usage import UsageError
 
 PROFILE = "profile.json"
+RUN = "run.sqlite"
+"""The store in the folder of an attempt."""
+MAGIC = b"SQLite format 3\0"
 _NAME_ONE = "boxcheck judge RUN --profile FILE  judges it by one that you name"
 
 
@@ -44,6 +50,34 @@ def profile_of(reader: RunReader) -> tuple[Profile, str]:
     if known.sha256 and want.sha256 != known.sha256:
         return want, f"it is not what it was when the run was made (r{known.revision})"
     return want, ""
+
+
+def profile_named(word: str) -> Profile:
+    """The profile that a word names: a shipped one, `NAME@REVISION` of one, a file, or a stored run and the folder of
+    an attempt, which keep the profile that they were judged by. UsageError, StoreError or ProfileError."""
+    store = os.path.join(word, RUN) if os.path.isdir(word) else word
+    if os.path.isfile(store) and _is_store(store):
+        with RunReader(store) as reader:
+            if reader.attachment(PROFILE) is None:
+                raise UsageError(f"{plain_line(store)} keeps no profile", "name the file of that profile")
+            return profile_of(reader)[0]
+    name, at, revision = word.rpartition("@")
+    if not at or not revision.isdecimal() or os.path.exists(word):
+        return load_profile(word)
+    want = load_profile(name)
+    if want.revision != int(revision):
+        raise UsageError(
+            f"profile {want.name} is r{want.revision} here, not r{int(revision)}",
+            f"name what keeps r{int(revision)}: its file, a run that was judged by it, or the folder of an attempt")
+    return want
+
+
+def _is_store(path: str) -> bool:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
 
 
 def _with_tuples(want: Profile) -> Profile:

@@ -16,14 +16,14 @@ import msgspec
 from boxcheck.certify.acceptance import Acceptance
 from boxcheck.engine.boundaries import stored
 from boxcheck.engine.inspect import Facts, name_slots
-from boxcheck.engine.kept_profile import profile_of
+from boxcheck.engine.kept_profile import profile_named, profile_of
 from boxcheck.engine.link_course import enter, ledger_of
 from boxcheck.engine.rejudge import rejudge
 from boxcheck.engine.stored_verdict import with_stored
 from boxcheck.engine.watch_judging import BEFORE, facts_in
 from boxcheck.engine.wholeness import Lacks, lacks_of
 from boxcheck.model import Bdf, Verdict
-from boxcheck.profile import Profile, load_profile
+from boxcheck.profile import Profile
 from boxcheck.registry import discover, discover_stress
 from boxcheck.report.acceptance_series import Courses
 from boxcheck.report.acceptance_told import Attached, Counted, Done, Told, bare_finding
@@ -46,7 +46,7 @@ def told_of(
     discover()
     discover_stress()
     with RunReader(path) as reader, no_collections():
-        want, note = profile_of(reader) if profile is None else (load_profile(profile), "")
+        want, note = profile_of(reader) if profile is None else (profile_named(profile), "")
         run, phases = reader.run(), reader.phases()
         gone = in_words(missing_rows(reader))
         lacks = lacks_of(reader) if run.info.kind in ("burn", "certify") else None

@@ -14,7 +14,7 @@ from boxcheck.account import Account
 
 _BARE = re.compile(
     r"(?<![\w./-])(sudo )?boxcheck(?= "
-    r"(?:doctor|facts|capture|triage|stress|burn|attach|runs|judge|riser|checks|explain|profile|demo)\b)")
+    r"(?:doctor|facts|capture|triage|stress|burn|attach|runs|judge|riser|checks|explain|profile|demo|compare|yield)\b)")
 
 
 def command_line(*words: str, root: bool = False) -> str:

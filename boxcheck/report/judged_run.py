@@ -47,16 +47,15 @@ def judge_stored(path: str, profile: str | None) -> JudgedRun:
     """Judges a store by its own profile, or by one that is named. StoreError, UsageError or ProfileError where that
     cannot be."""
     from boxcheck.engine.aftermath import look_after
-    from boxcheck.engine.kept_profile import profile_of
+    from boxcheck.engine.kept_profile import profile_named, profile_of
     from boxcheck.engine.rejudge import rejudge
     from boxcheck.engine.stored_verdict import with_stored
-    from boxcheck.profile import load_profile
     from boxcheck.store.results import no_collections
 
     look_after(path)
     with RunReader(path) as reader:
         run, phases = reader.run(), reader.phases()
-        want, told = profile_of(reader) if profile is None else (load_profile(profile), "")
+        want, told = profile_of(reader) if profile is None else (profile_named(profile), "")
         with no_collections():
             judged = rejudge(reader, want, profile is not None)
         before = ""

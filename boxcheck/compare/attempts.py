@@ -1,0 +1,208 @@
+"""Attempts of boxes, from folders that certify left and from stores of burn-ins. Reads only.
+
+What a later attempt says of earlier ones counts where their folders are gone: removing a failed attempt does not make
+the yield better.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from boxcheck.certify.acceptance import Acceptance
+from boxcheck.certify.attempts import ASKED, PART, read_asked
+from boxcheck.certify.contents import ACCEPTANCE, KEPT_LIMIT_BYTES
+from boxcheck.certify.manifest import ManifestError, parse_acceptance
+from boxcheck.compare.yields import Attempt, Result
+from boxcheck.store.errors import StoreError
+from boxcheck.store.listing import entry_of_store
+from boxcheck.store.reader import RunReader
+from boxcheck.store.schema import SUFFIX
+from boxcheck.store.texts import plain_line
+from boxcheck.usage import UsageError
+
+DEPTH = 6
+"""Folders within folders that are looked through: station, month, serial, attempt."""
+FILES_LIMIT = 200_000
+_EARLIER = re.compile(
+    r"([0-9]{1,6}): (PASS|MARGINAL PASS|FAIL|INCOMPLETE|ABORTED|not finished|cannot be read)( with waivers)?(.*)")
+_DAY = re.compile(r"(.*?) ?(of no date|[0-9]{4}-[0-9]{2}-[0-9]{2})")
+_BOTH = re.compile(r"(.+) \([^()]+\)")
+_WORDS: dict[str, Result] = {"not finished": "OPEN", "cannot be read": "UNREAD"}
+
+
+class Read(msgspec.Struct, kw_only=True):
+    """What was found, and what could not be read."""
+
+    attempts: list[Attempt] = msgspec.field(default_factory=list)
+    told: list[str] = msgspec.field(default_factory=list)
+    unread: int = 0
+    """Attempts and runs of which nothing is known."""
+
+
+def read_attempts(places: Sequence[str]) -> Read:
+    """All attempts below these folders, and of these stores. UsageError for what is not there."""
+    read = Read()
+    told: dict[str, tuple[str, Acceptance]] = {}
+    stores: list[str] = []
+    for place in places:
+        if os.path.isdir(place):
+            _walk(place, read, told, stores, 0, [0])
+        elif place.endswith(SUFFIX) and os.path.isfile(place):
+            stores.append(place)
+        else:
+            raise UsageError(f"{plain_line(place)}: no folder, and no store of a run",
+                             "name the folder that certify keeps its attempts in, or stores of runs")
+    known = {(one.serial, one.number) for one in read.attempts}
+    for folder, acceptance in told.values():
+        one = _of(acceptance, folder)
+        known.add((one.serial, one.number))
+        read.attempts.append(one)
+    for _, acceptance in told.values():
+        for line in acceptance.earlier:
+            gone = _earlier(line, acceptance)
+            if gone is not None and (gone.serial, gone.number) not in known:
+                known.add((gone.serial, gone.number))
+                read.attempts.append(gone)
+    runs = {acceptance.run for _, acceptance in told.values()}
+    for store in dict.fromkeys(map(os.path.realpath, stores)):
+        _of_store(store, runs, read)
+    return read
+
+
+def _walk(
+    folder: str, read: Read, told: dict[str, tuple[str, Acceptance]], stores: list[str], depth: int, seen: list[int]
+) -> None:
+    if os.path.lexists(os.path.join(folder, ACCEPTANCE)):
+        _attempt(folder, read, told)
+        return
+    if os.path.basename(folder).endswith(PART) and os.path.lexists(os.path.join(folder, ASKED)):
+        asked = read_asked(folder)
+        if asked is None:
+            read.unread += 1
+            read.told.append(f"{plain_line(folder)}: an attempt that has not ended and cannot be read")
+        else:
+            read.attempts.append(Attempt(
+                serial=asked.identity.serial.strip(), number=asked.attempt, result="OPEN", started=asked.began,
+                station=asked.identity.station, operator=asked.identity.operator,
+                work_order=asked.identity.work_order, where=folder))
+        return
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        read.unread += 1
+        read.told.append(f"{plain_line(folder)}: {os.strerror(error.errno or 0).lower()}")
+        return
+    for entry in names:
+        seen[0] += 1
+        if seen[0] > FILES_LIMIT:
+            raise UsageError(f"there are more than {FILES_LIMIT} files in {plain_line(folder)}", "name a folder in it")
+        if entry.is_dir(follow_symlinks=False):
+            if depth < DEPTH:
+                _walk(entry.path, read, told, stores, depth + 1, seen)
+            else:
+                read.told.append(f"{plain_line(entry.path)}: not looked into, it is more than {DEPTH} folders deep")
+        elif entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
+            stores.append(entry.path)
+
+
+def _attempt(folder: str, read: Read, told: dict[str, tuple[str, Acceptance]]) -> None:
+    path = os.path.join(folder, ACCEPTANCE)
+    try:
+        with open(path, "rb") as stream:
+            acceptance = parse_acceptance(stream.read(KEPT_LIMIT_BYTES))
+    except OSError as error:
+        read.unread += 1
+        read.told.append(f"{plain_line(path)}: {os.strerror(error.errno or 0).lower()}")
+        return
+    except ManifestError as error:
+        read.unread += 1
+        read.told.append(f"{plain_line(folder)}: {error}")
+        return
+    if acceptance.id in told:
+        read.told.append(f"{plain_line(folder)} is a copy of {plain_line(told[acceptance.id][0])}: counted once")
+        return
+    told[acceptance.id] = (folder, acceptance)
+
+
+def _of(told: Acceptance, folder: str) -> Attempt:
+    who = told.identity
+    return Attempt(
+        serial=who.serial.strip(), number=told.attempt, result=told.disposition, with_waivers=told.with_waivers,
+        booked=told.verdict_string, started=told.started, profile=told.profile, station=who.station,
+        operator=who.operator, work_order=who.work_order, where=folder, run=told.run)
+
+
+def _earlier(line: str, told: Acceptance) -> Attempt | None:
+    """An attempt by the line that a later one has of it (boxcheck.certify.attempts.line_of)."""
+    match = _EARLIER.fullmatch(plain_line(line))
+    if match is None:
+        return None
+    number, word, waived, rest = match.groups()
+    ended = _DAY.fullmatch(rest.strip())
+    booked, day = ended.groups() if ended is not None else (rest.strip(), "")
+    started = None
+    with suppress(ValueError):
+        started = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
+    result: Result = _WORDS.get(word) or word  # type: ignore[assignment]
+    return Attempt(serial=told.identity.serial.strip(), number=int(number), result=result, booked=booked,
+                   with_waivers=waived is not None, started=started, profile=told.profile)
+
+
+_RESULTS: dict[str, Result] = {"pass": "PASS", "marginal": "MARGINAL PASS", "fail": "FAIL", "unknown": "INCOMPLETE"}
+
+
+def _of_store(path: str, known: set[str], read: Read) -> None:
+    """A burn-in that is no part of an acceptance, as an attempt of its box."""
+    entry = entry_of_store(path)
+    if entry is None or entry.id in known:
+        return
+    if entry.trouble is not None:
+        read.unread += 1
+        read.told.append(plain_line(entry.trouble))
+        return
+    if entry.kind not in ("burn", "certify"):
+        return
+    if not entry.box:
+        read.told.append(f"run {plain_line(entry.id)}: nothing names its box, it is not counted")
+        return
+    result = _result(entry.state, entry.outcome)
+    named = _BOTH.fullmatch(entry.box)
+    read.attempts.append(Attempt(
+        serial=(named[1] if named else entry.box).strip(), number=0, result=result, started=entry.started,
+        profile=entry.profile or "", where=path, run=entry.id,
+        booked=_booked(path, read) if result in ("FAIL", "INCOMPLETE") else ""))
+
+
+def _result(state: Literal["running", "finished", "stopped", "crashed"], outcome: str | None) -> Result:
+    """What failed failed, however the run ended; what did not come to its end is no pass."""
+    if outcome == "fail":
+        return "FAIL"
+    if state == "running":
+        return "OPEN"
+    if state == "stopped":
+        return "ABORTED"
+    return "INCOMPLETE" if state == "crashed" else _RESULTS.get(outcome or "", "INCOMPLETE")
+
+
+def _booked(path: str, read: Read) -> str:
+    """The first required finding that failed, or was not read."""
+    try:
+        with RunReader(path) as reader:
+            verdict = reader.verdict()
+    except StoreError as error:
+        read.told.append(plain_line(str(error)))
+        return ""
+    for outcome in ("fail", "unknown"):
+        for one in verdict.findings if verdict is not None else ():
+            if one.blocker and one.outcome.value == outcome:
+                return f"{one.check} {one.subject}"
+    return ""
+
