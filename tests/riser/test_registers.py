@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+import pytest
+
 from boxcheck.model import Bdf
-from boxcheck.riser.evidence import Conditions, Look
+from boxcheck.riser.evidence import Conditions, Look, Way
 from boxcheck.riser.links.ports import End, LinkPair
-from boxcheck.riser.measuring.bounds import call_way
+from boxcheck.riser.measuring.bounds import call_link, call_way
 from boxcheck.riser.measuring.looks import Subject, looks_of
 from boxcheck.riser.measuring.registers import EndRegisters
+from boxcheck.riser.measuring.stuck import doubted
 from boxcheck.riser.measuring.watch import LinkWatch, Watched
+from boxcheck.stress.link_routes import WAYS
 from tests.riser.simulated.machine import Machine
 from tests.riser.tree import FakeLink
 
@@ -46,6 +51,16 @@ class Bench:
             ports=self.machine, clock=lambda: self.now)
         self.step()
         self.watch.split()
+
+    def again(self) -> Bench:
+        """The same machine, watched from now on."""
+        other = Bench.__new__(Bench)
+        other.link, other.machine, other.now = self.link, self.machine, self.now
+        (of,) = (link.of for link in self.watch._links)
+        other.watch = LinkWatch([of], root=str(self.link.port._root), ports=self.machine, clock=lambda: other.now)
+        other.step()
+        other.watch.split()
+        return other
 
     def step(self, times: int = 10) -> None:
         for _ in range(times):
@@ -122,6 +137,78 @@ def test_status_bits_are_left_alone_where_the_kernel_counts(tmp_path: Path) -> N
     to = bench.look().way("card")
     assert to is not None
     assert to.errors == 0
+
+
+def ways(look: Look) -> tuple[Way, Way]:
+    to, back = look.way("card"), look.way("host")
+    assert to is not None
+    assert back is not None
+    return to, back
+
+
+def test_a_status_bit_that_stands_while_no_counter_moves_makes_the_direction_unread(tmp_path: Path) -> None:
+    """It stood before the watch began: somebody should have counted and cleared it."""
+    bench = Bench(tmp_path)
+    put(bench.machine, bench.link.card.bdf, AER + 0x10, 4, 1 << 6)
+    watch = bench.again()
+    watch.step(30)
+    to, back = ways(watch.look())
+    assert (to.errors, back.unread) == (0, None)
+    assert to.unread == ("the counters of 0000:50:00.0 are stuck: BadTLP stands in its AER status (CESta), and nobody "
+                         "counts or clears it")
+    assert call_way(to).call == "unread"
+
+
+def test_an_error_that_came_while_counters_were_stuck_is_one_at_least(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.step(10)
+    put(bench.machine, bench.link.port.bdf, AER + 0x10, 4, 1)
+    bench.step(40)
+    to, back = ways(bench.look())
+    assert (to.errors, to.unread) == (0, None)
+    assert dict(back.received) == {"RxErr": 1}
+    assert call_way(back).call == "marginal"
+    assert "stands for one error or more" in back.at_least[0]
+
+
+def test_a_time_out_that_stands_at_the_sender_bars_both_of_its_directions(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    put(bench.machine, bench.link.port.bdf, AER + 0x10, 4, 1 << 12)
+    watch = bench.again()
+    watch.step(30)
+    assert [way.unread is not None for way in ways(watch.look())] == [True, True]
+
+
+@pytest.mark.parametrize("kernel", ["late", "counts again", "masked", "clears"])
+def test_a_kernel_that_counts_is_not_called_stuck(tmp_path: Path, kernel: str) -> None:
+    bench = Bench(tmp_path)
+    card = bench.link.card
+    if kernel == "masked":
+        put(bench.machine, card.bdf, AER + 0x14, 4, 1 << 6)
+    for turn in range(6):
+        put(bench.machine, card.bdf, AER + 0x10, 4, 1 << 6)
+        bench.step(18 if kernel == "late" else 10)
+        if kernel in ("late", "counts again"):
+            card.count("BadTLP")
+        if kernel in ("late", "clears") or turn == 5:
+            put(bench.machine, card.bdf, AER + 0x10, 4, 0)
+            bench.step(10)
+    to, _ = ways(bench.look())
+    assert to.unread is None
+    assert to.errors == (6 if kernel in ("late", "counts again") else 0)
+
+
+@pytest.mark.parametrize(("vendor", "unread"), [("10de", ["host"]), ("1002", ["card", "host"])])
+def test_packets_sent_again_while_no_counter_moves_are_no_zero(vendor: str, unread: list[str]) -> None:
+    clean = Look(slot="PCIE3", ways=tuple(Way(toward=toward, bits=1e14, most_bits=1e14, seconds=60.0) for toward in WAYS))
+    (look,) = doubted((clean,), 3, vendor)
+    assert [way.toward for way in look.ways if way.unread is not None] == unread
+    assert "3 packets that had to be sent again, and no AER counter moved" in look.notes[-1]
+    assert call_link(clean).call == "bounded"
+    assert call_link(look).call == "unread"
+    dirty = msgspec.structs.replace(clean, ways=(clean.ways[0], msgspec.structs.replace(clean.ways[1], received={"BadTLP": 3})))
+    for looks, replays in (((clean,), 0), ((clean,), None), ((dirty,), 3)):
+        assert doubted(looks, replays, vendor) == looks
 
 
 def test_an_error_of_a_kind_that_nobody_counts_is_noted(tmp_path: Path) -> None:

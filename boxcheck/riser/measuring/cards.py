@@ -37,7 +37,7 @@ class Cards:
 
     def __init__(self, gpus: Sequence[tuple[Bdf, str]], root: str) -> None:
         self._child = InstrumentsChild(Asked(tuple(gpus), root)) if gpus else None
-        self._replays: dict[Bdf, list[int]] = {}
+        self._replays: dict[Bdf, list[tuple[float, int]]] = {}
         self._heat: dict[Bdf, list[tuple[float, float]]] = {}
 
     def read(self) -> None:
@@ -49,7 +49,7 @@ class Cards:
         if not isinstance(one, GpuReading):
             return
         if isinstance(one.pcie.replays, int):
-            self._replays.setdefault(one.bdf, []).append(one.pcie.replays)
+            self._replays.setdefault(one.bdf, []).append((one.monotonic_seconds, one.pcie.replays))
         heat = {named.name: named.value for named in one.temperatures_celsius} if isinstance(
             one.temperatures_celsius, tuple) else {}
         value = next((heat[name] for name in HEAT if isinstance(heat.get(name), float)), None)
@@ -58,12 +58,22 @@ class Cards:
 
     def told(self, bdfs: Sequence[Bdf]) -> Card:
         """Of the cards on one link."""
-        growth = [sum(steps(self._replays[bdf])) for bdf in bdfs if len(self._replays.get(bdf, ())) > 1]
+        growth = self._growth(bdfs, 0.0)
         heat = [rows for bdf in bdfs if (rows := self.heat(bdf))]
         return Card(
-            replays=sum(growth) if growth else None,
+            replays=growth,
             celsius=max(value for rows in heat for _, value in rows) if heat else None,
             first_celsius=max(rows[0][1] for rows in heat) if heat else None)
+
+    def _growth(self, bdfs: Sequence[Bdf], since: float) -> int | None:
+        every = [[count for at, count in self._replays.get(bdf, ()) if at >= since] for bdf in bdfs]
+        grown = [sum(steps(counts)) for counts in every if len(counts) > 1]
+        return sum(grown) if grown else None
+
+    def replays_since(self, bdfs: Sequence[Bdf], since: float) -> int | None:
+        """Growth between the first and the last reading after a moment (CLOCK_MONOTONIC): a card that wakes up for a
+        load trains its link, and sends again what was under way."""
+        return self._growth(bdfs, since)
 
     def heat(self, bdf: Bdf) -> Sequence[tuple[float, float]]:
         """Temperatures that were read of a card, with the moment of each (CLOCK_MONOTONIC)."""

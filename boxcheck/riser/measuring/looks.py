@@ -171,7 +171,7 @@ def _way(subject: Subject, segment: Segment, seen: Seen, toward: Toward, payload
         at_least += _at_least(segment, sender, UNANSWERED, unanswered)
         at_least += seen.several
     at_least += _between(segment, receiver, sender)
-    unread, bits = _unread(hop, receiver, segment, seen), _bits_alone(segment, receiver, RECEIVED)
+    unread, bits = _unread(hop, receiver, sender, segment, seen), _bits_alone(segment, receiver, RECEIVED)
     if bits and receiver is not None and not received:
         received, unread = bits, None
         at_least.append(BIT_ALONE.format(end=receiver))
@@ -230,7 +230,7 @@ def _between(segment: Segment, receiver: Bdf | None, sender: Bdf | None) -> Iter
         yield f"{', '.join(told)} came while speed or width changed, and are counted at neither"
 
 
-def _unread(hop: Hop, receiver: Bdf | None, segment: Segment, seen: Seen) -> str | None:
+def _unread(hop: Hop, receiver: Bdf | None, sender: Bdf | None, segment: Segment, seen: Seen) -> str | None:
     """Why nothing follows from what the receiver did not count."""
     if receiver is None:
         return "nothing was read of what hangs below the port"
@@ -241,6 +241,19 @@ def _unread(hop: Hop, receiver: Bdf | None, segment: Segment, seen: Seen) -> str
     if not segment.seen.get(receiver):
         why = segment.unread.get(receiver)
         return f"{receiver}: {why}" if why else f"the counters of {receiver} were not read"
+    for end, names in ((receiver, (*RECEIVED, *UNANSWERED)), (sender, UNANSWERED)):
+        mark = segment.marks.get(end) if end is not None else None
+        held = [name for name in mark.stuck if name in names] if mark is not None else []
+        if held:
+            stand = "stands" if len(held) == 1 else "stand"
+            return (f"the counters of {end} are stuck: {' and '.join(held)} {stand} in its AER status (CESta), and "
+                    "nobody counts or clears it")
+    for end, names in ((receiver, (*RECEIVED, *UNANSWERED)), (sender, UNANSWERED)):
+        mark = segment.marks.get(end) if end is not None else None
+        held = [name for name in mark.stuck if name in names] if mark is not None else []
+        if held:
+            return (f"the counters of {end} are stuck: {' and '.join(held)} stand{'s' if len(held) == 1 else ''} in its "
+                    "AER status (CESta), and nobody counts or clears it")
     silent = hop.silent.get(receiver)
     if isinstance(silent, Unread):
         return f"whether {receiver} reports errors was not read: {silent.why}"

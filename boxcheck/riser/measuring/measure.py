@@ -23,6 +23,7 @@ from boxcheck.riser.evidence import Conditions, Look
 from boxcheck.riser.links.ports import Ports
 from boxcheck.riser.measuring.cards import Cards
 from boxcheck.riser.measuring.looks import Subject, looks_of
+from boxcheck.riser.measuring.stuck import doubted
 from boxcheck.riser.measuring.targets import Measurable, Target
 from boxcheck.riser.measuring.traffic import Ended, Flow, Moving, Traffic, moved_over
 from boxcheck.riser.measuring.watch import EVERY_SECONDS, LinkWatch, Seen, Watched
@@ -55,6 +56,7 @@ def measure(
     flows: tuple[Flow, ...] = ()
     ended: tuple[Ended, ...] = ()
     moving_at_start: frozenset[str] = frozenset()
+    loaded_since = math.inf
     try:
         with watch:
             if traffic is not None and keys:
@@ -62,6 +64,7 @@ def measure(
                 with traffic.on(keys, seconds) as moving:
                     moving.wait_begun(stopping)
                     moving_at_start = moving.moving()
+                    loaded_since = time.monotonic()
                     watch.split()
                     _wait(moving, cards, seconds, stopping)
                     moving.end()
@@ -76,7 +79,7 @@ def measure(
             cards.read()
     finally:
         cards.close()
-    return tuple(_looks(measured, watch.seen(), held, load, flows, ended, moving_at_start, cards))
+    return tuple(_looks(measured, watch.seen(), held, load, flows, ended, moving_at_start, cards, loaded_since))
 
 
 def _wait(moving: Moving, cards: Cards, seconds: float, stopping: Callable[[], bool]) -> None:
@@ -96,7 +99,7 @@ def _idle(cards: Cards, seconds: float, stopping: Callable[[], bool]) -> None:
 
 def _looks(
     measured: Measurable, seen: Mapping[Bdf, Seen], held: Conditions, load: Collection[str], flows: Sequence[Flow],
-    ended: Sequence[Ended], began: frozenset[str], cards: Cards,
+    ended: Sequence[Ended], began: frozenset[str], cards: Cards, loaded_since: float,
 ) -> Iterator[Look]:
     moved = moved_over(flows, measured.where)
     for target in measured.targets:
@@ -120,6 +123,9 @@ def _looks(
         looks = looks_of(
             subject, of, moved.get(target.port, ()), conditions, wanted_payload=loaded, notes=(*notes, *more),
             replays=card.replays, celsius=card.celsius)
+        if loaded:
+            resent = cards.replays_since([bdf for bdf, _ in target.gpus], loaded_since)
+            looks = doubted(looks, resent, target.gpus[0][1] if target.gpus else "")
         for at, look in enumerate(looks):
             # A card that its driver has lost fell off the bus, also where the link came back at once.
             yield msgspec.structs.replace(look, dropped=max(look.dropped, lost)) if not at else look

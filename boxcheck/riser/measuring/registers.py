@@ -21,7 +21,7 @@ from boxcheck.probes.pcie_aer import SIGNAL
 from boxcheck.riser.links.ports import End, Ports, Size
 
 LINK_STATUS, DEVICE_STATUS, LINK_STATUS_2 = 0x12, 0x0A, 0x32
-LANE_ERRORS, PHY_STATUS, PARITY, CORRECTABLE_STATUS = 0x08, 0x0C, 0x10, 0x10
+LANE_ERRORS, PHY_STATUS, PARITY, CORRECTABLE_STATUS, CORRECTABLE_MASK = 0x08, 0x0C, 0x10, 0x10, 0x14
 EQUALISED, EQUALISE_AGAIN, NOT_NEEDED = 0x01, 0x10, 0x400
 """Of the 16.0 and 32.0 GT/s status registers: complete (ports may skip its later phases); a request for another one;
 at 32.0 GT/s, that both ends agreed to do without."""
@@ -43,6 +43,8 @@ class Marks(msgspec.Struct, frozen=True, kw_only=True):
     """LABS: the hardware changed speed or width by itself, for other reasons."""
     unequalised: tuple[str, ...] = ()
     """What its equalisation lacks."""
+    stuck: tuple[str, ...] = ()
+    """Error status bits that stand while the kernel's counters do not move (boxcheck.riser.measuring.stuck)."""
 
     def __bool__(self) -> bool:
         return bool(self.lanes or self.errors or self.correctable or self.trained or self.changed)
@@ -51,7 +53,8 @@ class Marks(msgspec.Struct, frozen=True, kw_only=True):
         return Marks(
             lanes=self.lanes | later.lanes, errors=(*self.errors, *later.errors),
             correctable=self.correctable or later.correctable, trained=self.trained or later.trained,
-            changed=self.changed or later.changed, unequalised=later.unequalised or self.unequalised)
+            changed=self.changed or later.changed, unequalised=later.unequalised or self.unequalised,
+            stuck=tuple(dict.fromkeys((*self.stuck, *later.stuck))))
 
 
 class EndRegisters:
@@ -78,6 +81,21 @@ class EndRegisters:
             lanes=frozenset(lane for lane in range(32) if (lanes | parity) >> lane & 1),
             errors=tuple(name for name in correctable_names(bits) if name in SIGNAL), correctable=bool(device & 1),
             trained=status.bw_management, changed=status.autonomous_bw)
+
+    def standing(self) -> tuple[str, ...] | None:
+        """Error status bits of the wire that are set now, without those that are masked, which nobody is told of; None
+        where they were not read."""
+        if self._end.aer is None:
+            return None
+        word, mask = (self._read(self._end.aer + at, 4) for at in (CORRECTABLE_STATUS, CORRECTABLE_MASK))
+        if word is None or mask is None:
+            return None
+        return tuple(name for name in correctable_names(word & ~mask) if name in SIGNAL)
+
+    def standing(self) -> tuple[str, ...] | None:
+        """Error status bits of the wire that are set now; None where they were not read."""
+        word = None if self._end.aer is None else self._read(self._end.aer + CORRECTABLE_STATUS, 4)
+        return None if word is None else tuple(name for name in correctable_names(word) if name in SIGNAL)
 
     def equalisation(self, speed_gts: float | None) -> tuple[str, ...]:
         """What the last equalisation at this speed lacks: `not complete at 16.0 GT/s`. Empty where it lacks nothing,

@@ -25,6 +25,7 @@ from boxcheck.model import Bdf, Unread
 from boxcheck.riser.links.ports import LinkPair, Ports
 from boxcheck.riser.measuring.course import Course, Segment
 from boxcheck.riser.measuring.registers import EndRegisters
+from boxcheck.riser.measuring.stuck import Standing
 from boxcheck.telemetry.links import DEVICES, Port
 from boxcheck.telemetry.readings import LinkReading
 
@@ -99,6 +100,7 @@ class _Link:
         self._registers: dict[Bdf, EndRegisters] = {}
         if pair is not None and ports is not None:
             self._registers = {end.bdf: EndRegisters(ports, end) for end in (pair.port, pair.card) if end is not None}
+        self._standing = {bdf: Standing() for bdf in self._registers if bdf not in of.status_bits}
         self._can_tell_active = self._tells_active()
         self.present: bool | None = None
         self.active: bool | None = None
@@ -126,17 +128,30 @@ class _Link:
         of, active = self.of, None
         if self._can_tell_active and (status := self._registers[of.port].link_status()) is not None:
             active = self.active = decode_link_sta(status).dll_active
-        self.course.add(now, {end.bdf: end.read(now) for end in self._ends}, active)
+        readings = {end.bdf: end.read(now) for end in self._ends}
+        self.course.add(now, readings, active)
         for bdf, registers in self._registers.items():
             bits = bdf in of.status_bits
             if bits or all_registers:
                 marks = registers.news(errors=bits)
                 if all_registers:
                     marks = msgspec.structs.replace(
-                        marks, unequalised=registers.equalisation(self.course.speed_gts))
+                        marks, unequalised=registers.equalisation(self.course.speed_gts),
+                        **self._stuck(now, bdf, registers, readings.get(bdf)))
                 self.course.mark(bdf, marks)
         if all_registers:
             self.present = self._presence() if self._registers else None
+
+    def _stuck(
+        self, now: float, bdf: Bdf, registers: EndRegisters, reading: LinkReading | None
+    ) -> dict[str, tuple[str, ...]]:
+        """Status bits that stand though the kernel counts this end's errors, with the errors that they are known by."""
+        standing = self._standing.get(bdf)
+        if standing is None or reading is None or not isinstance(reading.correctable, tuple):
+            return {}
+        counts = {one.name: one.count for one in reading.correctable if isinstance(one.count, int)}
+        new = standing.add(now, registers.standing(), counts)
+        return {"stuck": tuple(standing.stuck), **({"errors": new} if new else {})}
 
     def close(self) -> None:
         for end in self._ends:
