@@ -20,12 +20,12 @@ AUTO = "auto"
 
 def resume(word: str | None, without_missing: bool, options: Options) -> str | None:
     """Starts a run anew where it was cut off, and gives its path; None where `auto` finds none."""
+    from boxcheck.commands.doctor import open_host
     from boxcheck.engine.aftermath import boot_id, take_in
     from boxcheck.engine.box import name_of
     from boxcheck.engine.detach import running, start
     from boxcheck.engine.inspect import read_facts
     from boxcheck.engine.resume import refuse, stored_job
-    from boxcheck.host.live import LiveHost
     from boxcheck.probes.dmi import Dmi
     from boxcheck.probes.identity import Identity
     from boxcheck.store.reader import RunReader
@@ -38,8 +38,9 @@ def resume(word: str | None, without_missing: bool, options: Options) -> str | N
     if path is None:
         print("no run was cut off by the last boot: nothing to go on with", file=sys.stderr)
         return None
+    host = open_host(None)
     with RunReader(path) as reader:
-        refuse(reader, named=word not in (None, AUTO), box=name_of(read_facts(LiveHost(), {Dmi, Identity})))
+        refuse(reader, named=word not in (None, AUTO), box=name_of(read_facts(host, {Dmi, Identity})))
         job = _here(stored_job(reader), without_missing)
     taken = take_in(path)
     for down in taken.downs:

@@ -6,16 +6,15 @@ that cannot be written is said on standard error and costs nothing else.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import msgspec
 
 from boxcheck.account import Account
 from boxcheck.host import Host
+from boxcheck.host.owner import as_user
 from boxcheck.host.state import state_and_owner
 from boxcheck.usage import UsageError
 
@@ -64,24 +63,6 @@ def kept_directory(host: Host, name: str) -> str:
     with as_user(uid, gid):
         _make(folder)
     return folder
-
-
-@contextlib.contextmanager
-def as_user(uid: int | None, gid: int | None) -> Iterator[None]:
-    """Opens, makes and renames files as that user while the body runs."""
-    if uid is None or gid is None:
-        yield
-        return
-    groups = os.getgroups()
-    os.setgroups([gid])
-    os.setegid(gid)
-    os.seteuid(uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-        os.setgroups(groups)
 
 
 def _make(folder: str) -> None:
