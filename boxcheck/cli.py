@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.models import CommandInfo
 
-from boxcheck import cli_certify, cli_compare, cli_demo, cli_report, cli_riser
+from boxcheck import cli_certify, cli_compare, cli_demo, cli_golden, cli_report, cli_riser
 from boxcheck.cli_errors import say, unexpected
 from boxcheck.cli_examples import add_examples, epilog
 from boxcheck.cli_options import (
@@ -250,12 +250,8 @@ def profile_detect(sysroot: Sysroot = None, json: JsonOut = None) -> None:
     _leave(body(sysroot, json))
 
 
-@profile_app.command("draft", short_help="Write a profile from this machine, as measured.")
-def profile_draft(sysroot: Sysroot = None) -> None:
-    """Write a profile from this machine, every limit marked as measured and not agreed."""
-    from boxcheck.commands.profile import profile_draft as body
-
-    _leave(body(sysroot))
+profile_app.command("draft", short_help="Write a profile from this machine, or from good runs.")(cli_golden.draft)
+profile_app.command("beside", short_help="Lay a run beside a reference measurement.")(cli_golden.beside)
 
 
 def _stress_names(incomplete: str) -> list[str]:

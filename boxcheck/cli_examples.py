@@ -59,6 +59,11 @@ EXAMPLES: dict[str, Sequence[tuple[str, str]]] = {
     ),
     "profile draft": (
         ("boxcheck profile draft > mine.toml", "to be read and corrected by you"),
+        ("boxcheck profile draft --from-run RUN --from-run RUN > mine.toml", "rates of good runs"),
+        ("boxcheck profile draft --from-run RUN --share rates.json > mine.toml", "and for others"),
+    ),
+    "profile beside": (
+        ("boxcheck profile beside RUN rates.json", "a box and what good ones measured"),
     ),
     "stress": (
         ("boxcheck stress list", ""),

@@ -26,11 +26,11 @@ GIB = 1 << 30
 Measure = Callable[[Facts], Any]
 
 
-def quoted(text: str) -> str:
-    """A TOML string of what a machine said about itself, at most 200 characters."""
+def quoted(text: str, longest: int = 200) -> str:
+    """A TOML string of what a machine said about itself, at most so many characters of it."""
     import json
 
-    return json.dumps("".join(character for character in text if character.isprintable())[:200], ensure_ascii=False)
+    return json.dumps("".join(filter(str.isprintable, text))[:longest], ensure_ascii=False)
 
 
 def literal(value: object) -> str:

@@ -25,7 +25,7 @@ ORDER = (
     ("engine",),
     ("account",),
     ("triage",),
-    ("riser", "certify", "report", "compare"),
+    ("riser", "certify", "golden", "report", "compare"),
     ("tui",),
     ("commands",),
     ("cli", "__main__"),

@@ -8,7 +8,7 @@ searched once more, and a file that still holds a secret is left out. What is re
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -25,11 +25,8 @@ _META = "/boxcheck/capture.json"
 
 def redact_members(members: Members, salt: bytes | None = None) -> Members:
     """The redacted capture. `salt` is for tests: it is random otherwise, and stored nowhere."""
-    tokens = Tokens(os.urandom(32) if salt is None else salt)
-    stored = {path: value for path, data in members.files.items() if (value := _decoded(path, data)) is not None}
-    names = (*members.files, *members.links, *members.links.values())
-    secrets = collect(members.files, stored, names, tokens)
-    scrub = Scrubber(secrets)
+    stored = _stored_values(members)
+    scrub = scrubber_of(members, salt, stored)
     files: dict[str, bytes] = {}
     left_out: list[str] = []
     for path, data in members.files.items():
@@ -47,6 +44,17 @@ def redact_members(members: Members, salt: bytes | None = None) -> Members:
         place = "/boxcheck/unread.jsonl"
         files[place] = files.get(place, b"") + b"".join(line + b"\n" for line in lines)
     return Members(files, links)
+
+
+def scrubber_of(members: Members, salt: bytes | None = None, stored: Mapping[str, Any] | None = None) -> Scrubber:
+    """What takes the secrets of a capture out of any text. `stored`: its own JSON files, where they were decoded."""
+    tokens = Tokens(os.urandom(32) if salt is None else salt)
+    names = (*members.files, *members.links, *members.links.values())
+    return Scrubber(collect(members.files, _stored_values(members) if stored is None else stored, names, tokens))
+
+
+def _stored_values(members: Members) -> dict[str, Any]:
+    return {path: value for path, data in members.files.items() if (value := _decoded(path, data)) is not None}
 
 
 def _decoded(path: str, data: bytes) -> Any:

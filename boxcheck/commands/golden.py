@@ -1,0 +1,126 @@
+"""`boxcheck profile draft --from-run` and `boxcheck profile beside`."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import msgspec
+
+from boxcheck.commands.runs import answer, at_terminal, path_of
+from boxcheck.golden.draft import golden_toml, one_profile
+from boxcheck.golden.good import golden
+from boxcheck.golden.lay_beside import lay_beside
+from boxcheck.golden.limits import ALONE, Drafted, LeftOut, Pattern, limits_of, pattern_of
+from boxcheck.golden.signing import ENDING, Signing
+from boxcheck.judge import ExitCode
+from boxcheck.profile import Profile
+from boxcheck.report.output import refuse_place, write_output
+from boxcheck.store.texts import plain_line
+from boxcheck.usage import UsageError
+
+MOST_RUNS = 200
+
+
+class Drafting(msgspec.Struct, frozen=True, kw_only=True):
+    """What `profile draft` was asked for beside a machine."""
+
+    runs: tuple[str, ...]
+    accept_marginal: bool = False
+    share: str | None = None
+    signing: Signing = Signing()
+    yes: bool = False
+
+
+def draft_from_runs(asked: Drafting) -> int:
+    """The profile on standard output; with `share` the reference measurement in its file."""
+    from boxcheck.golden.signing import refuse_tested_box
+
+    if len(asked.runs) > MOST_RUNS:
+        raise UsageError(f"{len(asked.runs)} runs are more than the {MOST_RUNS} that one draft takes")
+    if asked.share is not None:
+        refuse_place(asked.share)
+    paths = [path_of(word) for word in asked.runs]
+    if asked.share is not None:
+        refuse_tested_box(paths, asked.signing)
+    found = sorted(
+        (golden(path, accept_marginal=asked.accept_marginal) for path in paths), key=lambda one: one[0].started)
+    pattern = pattern_of([measurement for measurement, _ in found])
+    want, told = one_profile([profile for _, profile in found])
+    pattern = msgspec.structs.replace(pattern, told=(*pattern.told, *told))
+    drafted, left_out = limits_of(pattern)
+    if not drafted:
+        why = plain_line(next((f"{one.limit}: {one.why}" for one in left_out), "nothing was measured"))
+        raise UsageError(f"these runs give no limit; {why}", "burn in with GPUs, in full sizes, by all of the plan")
+    write_output("-", golden_toml(want, pattern, drafted, left_out))
+    doubts = [f"{one.limit}: {doubt}" for one in drafted for doubt in one.doubts if doubt != ALONE]
+    for line in (*pattern.told, *doubts):
+        print(plain_line(line), file=sys.stderr)
+    if len(pattern.boxes) == 1:
+        print(f"{ALONE}; runs of more boxes can: --from-run A --from-run B", file=sys.stderr)
+    return 0 if asked.share is None else _share(asked, asked.share, want, pattern, drafted, left_out)
+
+
+def _share(
+    asked: Drafting, place: str, want: Profile, pattern: Pattern, drafted: tuple[Drafted, ...],
+    left_out: tuple[LeftOut, ...],
+) -> int:
+    from boxcheck.golden.reference import parse_reference, reference_bytes
+    from boxcheck.golden.sharing import Private, leaked, reference_of
+    from boxcheck.golden.signing import line_for_others, sign_reference
+    from boxcheck.report.golden import reference_json
+
+    private = Private(pattern.runs)
+    reference = reference_of(
+        pattern, want, drafted, left_out, private=private, made=time.time(),
+        self_signed=asked.signing.asked and asked.signing.self_signed)
+    data = reference_bytes(reference)
+    parse_reference(data, place)
+    if leaked(data, private):
+        raise UsageError("something that names this box would be in the file: nothing was written",
+                         "please report it; it is a mistake of boxcheck's")
+    print(f"{plain_line(place)} will hold this, and nothing else:\n{reference_json(reference)}", file=sys.stderr)
+    if not asked.yes and at_terminal():
+        print(f"write {plain_line(place)}? [y/N] ", end="", file=sys.stderr, flush=True)
+        if answer().strip().lower() not in ("y", "yes"):
+            print("nothing was written", file=sys.stderr)
+            return int(ExitCode.USAGE)
+    signed = sign_reference(data, asked.signing) if asked.signing.asked else None
+    write_output(place, data.decode())
+    if signed is None:
+        print(f"written, not signed: {plain_line(place)}", file=sys.stderr)
+        return 0
+    armor, key = signed
+    write_output(place + ENDING, armor)
+    print(f"written and signed: {plain_line(place)}, {plain_line(place)}{ENDING}", file=sys.stderr)
+    print(f"who takes it needs this line in their list, with your name:\n{line_for_others(key)}", file=sys.stderr)
+    return 0
+
+
+class Laying(msgspec.Struct, frozen=True, kw_only=True):
+    """How it is shown."""
+
+    json: str | None = None
+    ascii: bool = False
+    color: str = "auto"
+    quiet: bool = False
+    verbose: int = 0
+    strict: bool = False
+
+
+def beside(run: str, reference: str, allowed: str | None, options: Laying) -> int:
+    """0 laid beside, whatever it shows; 3 where nothing was comparable. With `strict` 1 where something is
+    outside, 3 where something of the reference was not read."""
+    from boxcheck.report import style_for
+    from boxcheck.report.golden import beside_json, beside_text
+
+    found = lay_beside(path_of(run), reference, allowed)
+    stream = sys.stderr if options.json == "-" else sys.stdout
+    if options.json != "-":
+        stream.write(beside_text(found, style_for(options, stream)))
+    if options.json:
+        write_output(options.json, beside_json(found))
+    if options.strict and found.number("outside"):
+        return int(ExitCode.FAILED)
+    unread = not found.compared or (options.strict and found.number("not-measured"))
+    return int(ExitCode.INCOMPLETE) if unread else 0
