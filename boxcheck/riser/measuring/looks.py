@@ -248,12 +248,6 @@ def _unread(hop: Hop, receiver: Bdf | None, sender: Bdf | None, segment: Segment
             stand = "stands" if len(held) == 1 else "stand"
             return (f"the counters of {end} are stuck: {' and '.join(held)} {stand} in its AER status (CESta), and "
                     "nobody counts or clears it")
-    for end, names in ((receiver, (*RECEIVED, *UNANSWERED)), (sender, UNANSWERED)):
-        mark = segment.marks.get(end) if end is not None else None
-        held = [name for name in mark.stuck if name in names] if mark is not None else []
-        if held:
-            return (f"the counters of {end} are stuck: {' and '.join(held)} stand{'s' if len(held) == 1 else ''} in its "
-                    "AER status (CESta), and nobody counts or clears it")
     silent = hop.silent.get(receiver)
     if isinstance(silent, Unread):
         return f"whether {receiver} reports errors was not read: {silent.why}"

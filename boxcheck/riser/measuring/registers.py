@@ -92,11 +92,6 @@ class EndRegisters:
             return None
         return tuple(name for name in correctable_names(word & ~mask) if name in SIGNAL)
 
-    def standing(self) -> tuple[str, ...] | None:
-        """Error status bits of the wire that are set now; None where they were not read."""
-        word = None if self._end.aer is None else self._read(self._end.aer + CORRECTABLE_STATUS, 4)
-        return None if word is None else tuple(name for name in correctable_names(word) if name in SIGNAL)
-
     def equalisation(self, speed_gts: float | None) -> tuple[str, ...]:
         """What the last equalisation at this speed lacks: `not complete at 16.0 GT/s`. Empty where it lacks nothing,
         where the speed has none, and where it was not read."""
