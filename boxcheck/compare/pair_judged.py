@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from boxcheck.compare.difference import Difference, Section, Tally, Value, is_worse
 from boxcheck.compare.judged import LEAST_PERCENT, Row, change_words, number, rows_of, value_words
@@ -12,6 +12,8 @@ from boxcheck.compare.matching import Match, Sameness
 from boxcheck.compare.side import DOCTOR, Side
 from boxcheck.engine.history_heat import HEAT_CELSIUS, HEAT_NOISE
 from boxcheck.model import Finding, Outcome
+
+_ByPart: TypeAlias = Mapping[tuple[str, str, str], Sequence[Finding]]
 
 
 def judgements(tally: Tally, a: Side, b: Side, found: Sequence[Match], same: Sameness) -> None:
@@ -23,9 +25,9 @@ def judgements(tally: Tally, a: Side, b: Side, found: Sequence[Match], same: Sam
             f"load was run in {which} alone: what doctor found is compared, {load} judgements on the load are not")
         left, right = _doctor_alone(left), _doctor_alone(right)
     names = _names(found, same)
-    rows = rows_of(_by_part(left, names[0]), _by_part(right, names[1]))
-    told_rows = {(row.base, row.kind) for row in rows}
-    tally.same += _passed_alike(_by_part(left, names[0]), _by_part(right, names[1]), {base for base, _ in told_rows})
+    by_part = _by_part(left, names[0]), _by_part(right, names[1])
+    rows = rows_of(*by_part)
+    _quiet(tally, *by_part, {row.base for row in rows})
     phases = {phase for phase, _ in left}, {phase for phase, _ in right}
     alone: Counter[tuple[str, str]] = Counter()
     for row in rows:
@@ -93,13 +95,40 @@ def _by_part(
     return by_part
 
 
-def _passed_alike(
-    left: Mapping[tuple[str, str, str], Sequence[Finding]], right: Mapping[tuple[str, str, str], Sequence[Finding]],
-    besides: set[tuple[str, str, str]],
-) -> int:
-    """Checks that passed on both sides, or did not arise on either, without a number."""
-    return sum(1 for base in left if base in right and base not in besides and {
-        one.outcome for one in left[base]} == {one.outcome for one in right[base]})
+def _quiet(tally: Tally, left: _ByPart, right: _ByPart, besides: set[tuple[str, str, str]]) -> None:
+    """Checks that simply passed, or did not arise. One that passed on one side and was not made on the other, or does
+    not arise there, is no more alike than another."""
+    phases = {phase for phase, _, _ in left}, {phase for phase, _, _ in right}
+    for base in sorted({*left, *right} - besides):
+        phase, check, where = base
+        one, other = left.get(base, ()), right.get(base, ())
+        if (not one or not other) and phase in phases[0] ^ phases[1]:
+            continue  # the whole phase was judged on one side alone, which is told
+        words = _words(one), _words(other)
+        if {finding.outcome for finding in one} == {finding.outcome for finding in other}:
+            if words[0] == words[1]:
+                tally.same += 1
+            else:
+                tally.found.append(Difference(
+                    section="setup", what=check, where=where, a=Value(text=words[0] or "no word", value=words[0]),
+                    b=Value(text=words[1] or "no word", value=words[1])))
+            continue
+        tally.found.append(Difference(
+            section="one-sided", what=f"{check} in {phase}" if phase not in ("", DOCTOR) else check, where=where,
+            a=_quiet_value(one), b=_quiet_value(other)))
+
+
+def _words(found: Sequence[Finding]) -> str:
+    """What was read where that is no number: `performance`."""
+    return ", ".join(sorted({
+        str(one.measured.value) for one in found if one.measured is not None and number(one) is None}))
+
+
+def _quiet_value(found: Sequence[Finding]) -> Value:
+    if not found:
+        return Value(text="not judged", state="none")
+    outcome = min((one.outcome for one in found), key=lambda one: one.rank)
+    return Value(text="pass" if outcome is Outcome.PASS else "does not arise", outcome=outcome.value)
 
 
 def _section(row: Row) -> Section | None:

@@ -1,0 +1,163 @@
+"""Many sides: what stands out is told by a robust rule, and what was not measured is counted."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from boxcheck.compare.many import Many, Table, compare_many, label_of
+from boxcheck.compare.side import Item, Side
+from boxcheck.engine.figures import CardFigures
+from boxcheck.model import Unread
+from boxcheck.report.compare_many import many_csv, many_text
+from boxcheck.report.text import Style
+from tests.compare.sides import WHAT, card, figures, phase, rate, rated, side, strings
+
+
+def boxes(*values: float, name: str = "RTX 4090") -> list[Side]:
+    """A box with one card a value, in PCIE3."""
+    made = []
+    for at, value in enumerate(values):
+        one = card(uuid=f"GPU-{at}", name=name)
+        made.append(side(label_of(at), [one], box=f"W-{at}", figures=rated((one, value))))
+    return made
+
+
+def table(made: Many, what: str = WHAT, kind: str | None = None) -> Table:
+    found, = [one for one in made.tables if one.what == what and kind in (None, one.kind)]
+    return found
+
+
+def marked(made: Many, what: str = WHAT) -> list[tuple[str, str | None]]:
+    return [(cell.input, cell.stands_out) for cell in table(made, what).outliers]
+
+
+@pytest.mark.parametrize(("values", "out"), [
+    ((160.0, 160.5, 159.8, 160.2, 150.0), [("E", "low")]),
+    ((160.0, 160.5, 159.8, 160.2, 170.0), [("E", "high")]),
+    ((160.0, 160.5, 159.8, 160.2, 158.0), []),  # far by its score, and within what sound boxes differ by
+    ((160.0, 160.0, 160.0, 160.0, 150.0), [("E", "low")]),  # no deviation at all
+    ((160.0, 160.5, 159.8, 150.0), []),  # four are too few
+    ((130.0, 145.0, 160.0, 175.0, 190.0), []),  # they scatter: none is far from the others
+])
+def test_the_rule_for_what_stands_out(values: tuple[float, ...], out: list[tuple[str, str]]) -> None:
+    assert marked(compare_many(boxes(*values), "0")) == out
+
+
+def test_the_score_is_that_of_the_source() -> None:
+    """The example of NIST/SEMATECH 1.3.5.17 is by hand: median 10, deviation 1, so that 20 has 0.6745 times 10."""
+    made = table(compare_many(boxes(8.0, 9.0, 10.0, 11.0, 20.0), "0"))
+    assert (made.median, made.deviation) == (10.0, 1.0)
+    assert made.cells[-1].score == pytest.approx(6.745, abs=0.01)
+
+
+def test_one_bad_box_does_not_hide_another() -> None:
+    """Two of seven move the mean and the standard deviation, and not the median."""
+    values = (160.0, 160.4, 159.7, 160.1, 160.2, 90.0, 95.0)
+    assert [label for label, _ in marked(compare_many(boxes(*values), "0"))] == ["F", "G"]
+
+
+def test_too_few_values_are_said_and_judge_nothing() -> None:
+    made = compare_many(boxes(160.0, 160.0, 1.0), "0")
+    one = table(made)
+    assert (one.judged, one.outliers, one.values) == (False, (), 3)
+    assert "too few to say what stands out (5 are needed)" in many_text(made, Style(verbose=1))
+
+
+def test_what_was_not_measured_is_counted_and_is_no_value() -> None:
+    sides = boxes(160.0, 160.0, 160.0, 160.0, 160.0)
+    sides.append(side("F", [card(uuid="GPU-f")], figures_unread="no load was run"))
+    nan = card(uuid="GPU-g")
+    sides.append(side("G", [nan], figures=figures(phase(CardFigures(card=nan, rates=(rate(math.nan),))))))
+    sides.append(side("H", cards_unread="the bus was not read"))
+    one = table(compare_many(sides, "0"))
+    assert (one.values, one.not_measured) == (5, 3)
+    assert {cell.input: cell.why for cell in one.cells if cell.value is None} == {
+        "F": "not measured", "G": "not measured", "H": "which GPUs there are was not read: the bus was not read"}
+
+
+def test_kinds_of_gpus_units_and_means_have_tables_of_their_own() -> None:
+    other = card(uuid="GPU-x", name="RTX 5090")
+    by = card(uuid="GPU-y")
+    sides = [*boxes(160.0, 160.0), side("C", [other], figures=rated((other, 300.0))), side("D", [by], figures=figures(
+        phase(CardFigures(card=by, rates=(rate(160.0, unit="GB/s"), rate(160.0, by="kernel z"))))))]
+    found = {(one.kind, one.unit, one.by): one.values for one in compare_many(sides, "0").tables if one.what == WHAT}
+    assert found == {("RTX 4090", "TFLOPS", "kernel k"): 2, ("RTX 5090", "TFLOPS", "kernel k"): 1,
+                     ("RTX 4090", "GB/s", "kernel k"): 1, ("RTX 4090", "TFLOPS", "kernel z"): 1}
+
+
+def with_items(*values: Any, what: str = "memory installed", unit: str = "bytes", **fields: Any) -> list[Side]:
+    return [side(label_of(at), box=f"W-{at}", items=[Item(what=what, value=value, unit=unit, **fields)])
+            for at, value in enumerate(values)]
+
+
+@pytest.mark.parametrize(("values", "out"), [
+    ((512, 512, 384), [("C", "low")]), ((512, 512, 1024), [("C", "high")]), ((512, 384, 256), []),
+    ((512, 512, 384, 384), []), ((512, 384), []), ((512, 512, Unread("needs root")), []),
+    (("3.80", "3.80", "3.20"), [("C", "other")])])
+def test_what_a_box_has_stands_out_where_most_have_something_else(values: tuple[Any, ...], out: list[Any]) -> None:
+    made = compare_many(with_items(*values, unit="bytes"), "0")
+    assert marked(made, "memory installed") == out
+    assert table(made, "memory installed").not_measured == sum(isinstance(one, Unread) for one in values)
+
+
+def test_a_box_with_a_gpu_less_stands_out_and_one_that_was_not_read_does_not() -> None:
+    cards = [card(one) for one in range(1, 8)]
+    sides = [side("A", cards), side("B", cards), side("C", cards[:6]), side("D", cards[:3], cards_unread="no root")]
+    assert marked(compare_many(sides, "0"), "GPUs") == [("C", "low")]
+
+
+def test_a_run_of_another_length_is_left_out_and_said() -> None:
+    sides = boxes(160.0, 160.0, 160.0, 160.0, 160.0)
+    one = sides[4].cards[0]
+    sides[4].figures = figures(phase(CardFigures(card=one, rates=(rate(90.0),)), planned_seconds=600.0))
+    made = compare_many(sides, "0")
+    assert table(made).values == 4
+    assert any(told.startswith("E: what matmul measured is left out") for told in made.told)
+
+
+@pytest.mark.parametrize("columns", [80, 100, 200])
+def test_the_tables_fit_and_need_no_colour(columns: int) -> None:
+    sides = boxes(*[160.0] * 29, 100.0)
+    text = many_text(compare_many(sides, "0"), Style(columns=columns, ascii=True))
+    assert max(map(len, text.splitlines())) <= columns
+    assert text.isascii()
+    assert "100.0 !" in text
+    assert text.count(" !") == 1
+    assert "AD" in text, "the thirtieth"
+
+
+def test_as_csv_a_row_a_value_and_no_formula() -> None:
+    sides = boxes(160.0, 160.0, 160.0, 160.0, 100.0, name="=HYPERLINK(1)")
+    rows = list(csv.DictReader(io.StringIO(many_csv(compare_many(sides, "0")))))
+    measured = [row for row in rows if row["what"] == WHAT]
+    assert [(row["input"], row["box"], row["value"], row["stands_out"]) for row in measured][-1] == (
+        "E", "W-4", "100.0", "low")
+    assert {row["kind"] for row in measured} == {"'=HYPERLINK(1)"}
+
+
+def test_names_from_elsewhere_are_plain() -> None:
+    hostile = "\x1b[31mred\x1b[0m\n\u202eesrever"
+    made = compare_many(boxes(160.0, 160.0, 160.0, name=hostile), "0")
+    assert [text for text in strings(msgspec.to_builtins(made)) if not text.isprintable()] == []
+    assert "\x1b" not in many_text(made, Style(verbose=1))
+
+
+def test_labels() -> None:
+    assert [label_of(at) for at in (0, 25, 26, 51, 52, 701, 702)] == ["A", "Z", "AA", "AZ", "BA", "ZZ", "AAA"]
+
+
+def counts(found: Sequence[Table]) -> int:
+    return sum(len(one.outliers) for one in found)
+
+
+def test_quantities_in_which_something_stands_out_come_first() -> None:
+    made = compare_many(boxes(160.0, 160.0, 160.0, 160.0, 100.0), "0")
+    assert made.tables[0].what == WHAT
+    assert counts(made.tables[1:]) == 0
