@@ -4,7 +4,7 @@ The folder of an attempt:
 
     acceptance.json     this; what was asked, who asked, what came of it
     run.sqlite          the run: doctor, burn, doctor, as the engine wrote it
-    capture.tar.gz      what doctor read before and after
+    capture.tar.gz      what doctor read before the load    capture-after.tar.gz   after it
     kernel.log          of the time of the run
     telemetry.csv       report.html  report.pdf  junit.xml  run.ocptv.jsonl  verdict.json
     profile.toml        limits as they were resolved

@@ -7,13 +7,11 @@ import stat
 
 from boxcheck.certify.contents import FILES_LIMIT, MANIFEST, Contents, ContentsError, enter, good_name
 from boxcheck.host.inflate import InflateError, Plain, inflate
-from boxcheck.host.tar import _LINK, _REGULAR, Member, _members
+from boxcheck.host.tar import DIRECTORY, HARD, LINK, REGULAR, Member, members
 from boxcheck.store.texts import plain_line
 
 UNPACKED_LIMIT_BYTES = 64 << 30
 """Most that is decompressed: a day of eight GPUs has 100 MB."""
-
-_HARD, _DIRECTORY = ord("1"), ord("5")
 
 
 def contents_of_tar(path: str) -> Contents:
@@ -27,7 +25,7 @@ def contents_of_tar(path: str) -> Contents:
                 raise ContentsError(f"{plain_line(path)}: neither a file nor a folder")
             source = inflate(raw, UNPACKED_LIMIT_BYTES)
             seen: set[str] = set()
-            for member in _members(source):
+            for member in members(source):
                 _enter_member(made, member, source, top, seen)
     except OSError as error:
         raise ContentsError(f"{plain_line(path)}: {os.strerror(error.errno or 0).lower()}") from None
@@ -56,7 +54,7 @@ def _top(path: str) -> str:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as raw:
             if not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
                 raise ContentsError(f"{plain_line(path)}: neither a file nor a folder")
-            for member in _members(inflate(raw, UNPACKED_LIMIT_BYTES)):
+            for member in members(inflate(raw, UNPACKED_LIMIT_BYTES)):
                 number += 1
                 if number > FILES_LIMIT:
                     raise ContentsError(f"{plain_line(path)}: holds more than {FILES_LIMIT} files")
@@ -77,7 +75,7 @@ def _top(path: str) -> str:
 
 def _enter_member(made: Contents, member: Member, source: Plain, top: str, seen: set[str]) -> None:
     name = _name(member)
-    if member.type == _DIRECTORY:
+    if member.type == DIRECTORY:
         return
     if not name.startswith(top):
         made.trouble(name, "name", "lies outside of the attempt's folder")
@@ -87,9 +85,9 @@ def _enter_member(made: Contents, member: Member, source: Plain, top: str, seen:
         made.trouble(name, "name", "is no name that a file of an attempt may have")
     elif name in seen:
         made.trouble(name, "twice", "is there twice")
-    elif member.type in (_LINK, _HARD):
+    elif member.type in (LINK, HARD):
         made.trouble(name, "link", "is a link, not a file")
-    elif member.type not in _REGULAR:
+    elif member.type not in REGULAR:
         made.trouble(name, "device", "is no plain file")
     else:
         enter(made, name, member.size, source.read, None)

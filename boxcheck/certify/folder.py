@@ -21,10 +21,10 @@ import msgspec
 
 from boxcheck.certify.acceptance import Acceptance, AttemptFile
 from boxcheck.certify.attempts import FILES
-from boxcheck.certify.contents import ACCEPTANCE
+from boxcheck.certify.contents import ACCEPTANCE, VERDICT
 from boxcheck.certify.manifest import write_manifest
 from boxcheck.engine.around import happenings_in
-from boxcheck.engine.begin import CAPTURE
+from boxcheck.engine.begin import AFTER, CAPTURE
 from boxcheck.engine.record import as_user
 from boxcheck.profile import Profile
 from boxcheck.profile_draft import literal
@@ -33,7 +33,7 @@ from boxcheck.store.reader import RunReader
 from boxcheck.store.texts import plain_line
 from boxcheck.usage import UsageError
 
-RUN, KERNEL_LOG, PROFILE, VERDICT = "run.sqlite", "kernel.log", "profile.toml", "verdict.json"
+RUN, KERNEL_LOG, PROFILE = "run.sqlite", "kernel.log", "profile.toml"
 CHUNK_BYTES = 1 << 20
 
 
@@ -91,14 +91,15 @@ def _write(folder: str, path: str, told: Acceptance, want: Profile, verdict_json
     left_out: list[str] = []
     _copy_store(path, os.path.join(folder, RUN))
     with RunReader(path) as reader:
-        capture = reader.attachment(CAPTURE)
+        captures = {name: reader.attachment(name) for name in (CAPTURE, AFTER)}
         _put(folder, KERNEL_LOG, "".join(f"{line}\n" for line in log_lines(reader)).encode("utf-8", "replace"))
-    if capture is None:
-        left_out.append(f"{CAPTURE}: the run holds none")
-    else:
-        _put(folder, CAPTURE, capture)
+    for name, capture in captures.items():
+        if capture is None:
+            left_out.append(f"{name}: the run holds none")
+        else:
+            _put(folder, name, capture)
     _put(folder, PROFILE, profile_toml(want).encode("utf-8", "replace"))
-    _put(folder, VERDICT, verdict_json.encode("utf-8", "replace"))
+    _put(folder, VERDICT, with_acceptance(verdict_json, told))
     told = msgspec.structs.replace(told, left_out=())
     for one in FORMS:
         if one.file and one.name not in SIGNED_FORMS:
@@ -110,6 +111,16 @@ def _write(folder: str, path: str, told: Acceptance, want: Profile, verdict_json
     _put(folder, ACCEPTANCE, msgspec.json.format(msgspec.json.encode(told), indent=1) + b"\n")
     write_manifest(folder)
     return told
+
+
+def with_acceptance(verdict_json: str, told: Acceptance) -> bytes:
+    """The account of the run, and what the acceptance makes of it: by the account alone a shortened run has passed."""
+    found = msgspec.json.decode(verdict_json.encode("utf-8", "replace"))
+    found["acceptance"] = {
+        "id": told.id, "serial": told.identity.serial, "attempt": told.attempt, "disposition": told.disposition,
+        "reason": told.reason, "with_waivers": told.with_waivers, "exit_code": told.exit_code,
+        "self_signed": told.self_signed}
+    return msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n"
 
 
 def _make(one: Form, folder: str, path: str, told: Acceptance, left_out: list[str]) -> None:
@@ -205,7 +216,7 @@ def log_lines(reader: RunReader) -> Iterator[str]:
             yield f"# {plain_line(one.says)}"
     if not followed:
         yield "# nothing tells that the kernel's log was followed"
-    yield "# messages that concern hardware alone; all that was read before the load is in capture.tar.gz"
+    yield "# messages that concern hardware alone; all that was read is in the captures, before and after the load"
 
 
 def profile_toml(want: Profile) -> str:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from boxcheck.certify.acceptance import Acceptance, Manifest
 from boxcheck.certify.changes import compare
-from boxcheck.certify.contents import ACCEPTANCE, MANIFEST, SIGNATURE, Contents, ContentsError, contents_of_folder
+from boxcheck.certify.contents import (
+    ACCEPTANCE,
+    MANIFEST,
+    SIGNATURE,
+    VERDICT,
+    Contents,
+    ContentsError,
+    contents_of_folder,
+)
 from boxcheck.certify.keys import NO_AGENT, KeyTrouble, check_armor, sign_with_agent, sign_with_file
 from boxcheck.certify.machine import Sameness, is_tested_box, marks
 from boxcheck.certify.manifest import ManifestError, canonical, parse_acceptance, write_manifest
@@ -158,19 +166,33 @@ def _refuse_here(place: Sameness, agent: str | None, asked: Signing) -> None:
 
 
 def _say_self_signed(folder: str, told: Acceptance, is_so: bool, render: Render) -> Manifest:
-    """Writes it into acceptance and reports, and makes the manifest anew."""
-    path = os.path.join(folder, ACCEPTANCE)
-    with open(path, "rb") as stream:
-        raw = msgspec.json.decode(stream.read())
-    raw["self_signed"] = is_so  # what a later boxcheck added stays
+    """Writes it into acceptance, verdict and reports, and makes the manifest anew."""
     from boxcheck.report.output import write_output
 
+    raw = {name: _json_of(os.path.join(folder, name)) for name in (ACCEPTANCE, VERDICT)}
+    for one in (raw[ACCEPTANCE], (raw[VERDICT] or {}).get("acceptance")):
+        if isinstance(one, dict):
+            one["self_signed"] = is_so  # what a later boxcheck added stays
     render(folder, msgspec.structs.replace(told, self_signed=is_so))
-    write_output(path, msgspec.json.format(msgspec.json.encode(raw), indent=1).decode(), mode=0o644)
+    for name, whole in raw.items():
+        if whole is not None:
+            write_output(
+                os.path.join(folder, name), msgspec.json.format(msgspec.json.encode(whole), indent=1).decode(),
+                mode=0o644)
     try:
         return write_manifest(folder)
     except (ManifestError, ContentsError) as error:
         raise SignTrouble(f"the manifest could not be made anew: {error}") from None
+
+
+def _json_of(path: str) -> dict[str, Any] | None:
+    """The object in a file of the folder; None where there is no such file, or no object in it."""
+    try:
+        with open(path, "rb") as stream:
+            found = msgspec.json.decode(stream.read())
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _holds(armor: bytes, message: bytes) -> bool | None:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 CAPTURE = "capture.tar.gz"
 """What was read of the machine before the load, as `boxcheck capture` keeps it: judging again reads it."""
+AFTER = "capture-after.tar.gz"
+"""The same after it."""
 
 
 def open_store(job: Job, want: Profile) -> tuple[RunWriter, Resumption | None]:

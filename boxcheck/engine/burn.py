@@ -16,7 +16,7 @@ import msgspec
 
 from boxcheck.engine.around import earlier_happenings, judge_around
 from boxcheck.engine.aside import Aside
-from boxcheck.engine.begin import CAPTURE, gravest, packed, serve
+from boxcheck.engine.begin import AFTER, CAPTURE, gravest, packed, serve
 from boxcheck.engine.bounded import seconds_left, within
 from boxcheck.engine.history_store import Gathered
 from boxcheck.engine.identities import identified
@@ -197,7 +197,7 @@ class Burn:
         # A box that was stopped before harm gets no load, not even that of the copies that wake its links.
         options = Options(want=self._want, save=False, wake=self._unsafe is None)
         try:
-            account, _ = within(
+            account, host = within(
                 seconds_left(self._hard_end, time.monotonic()), lambda: examine(options), self._stopping)
         except TimeoutError as error:
             self._is_stuck(f"{step.name}: {error}")
@@ -207,6 +207,8 @@ class Burn:
             self._findings += account.verdict.findings
             self._crashes += account.crashes
             keep_crashes(self._store, self._number, account.crashes)
+            if isinstance(host, LiveHost):
+                self._store.attach(AFTER, packed(host), "application/gzip")
         self._store.findings(self._number, account.verdict.findings)
         self._store.end_phase(self._number, outcome=account.verdict.outcome.value)
 

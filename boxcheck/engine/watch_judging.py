@@ -9,6 +9,8 @@ from pathlib import Path
 import msgspec
 
 from boxcheck.engine.around import CHECKED, happened_of, judge_around
+from boxcheck.engine.begin import AFTER as AFTER
+from boxcheck.engine.begin import CAPTURE
 from boxcheck.engine.inspect import Facts, choose_checks, findings_of, inspect_facts, name_slots, read_facts
 from boxcheck.engine.stress import judge_results
 from boxcheck.host.capture import CaptureHost
@@ -21,6 +23,7 @@ from boxcheck.stress.happenings import Happened
 from boxcheck.stress.watch_checks import Changes, Looked, changes_between
 from boxcheck.stress.watched import Watching
 
+BEFORE = CAPTURE
 MODULE = "watch"
 """Stands for the module where there is none: nothing was run, and there are no samples."""
 WATCHED = (
@@ -28,9 +31,6 @@ WATCHED = (
 )
 """Checks of a stress run that judge what the instruments showed, whoever did the work. The others ask for samples:
 here they would call everything unknown, since nothing was verified, and nothing was to be."""
-BEFORE, AFTER = "capture.tar.gz", "capture-after.tar.gz"
-"""What was read of the machine, as `boxcheck capture` keeps it."""
-
 
 def judge_phase(
     results: StressResults, watching: Watching, facts: Facts, want: Profile

@@ -41,8 +41,8 @@ _END = bytes(BLOCK)
 _HEADER = struct.Struct("100s24x12s12x8sB100s6s82x155s12x")
 """name, (mode, uid, gid), size, (mtime), checksum, type, link, magic, (version, names, device), prefix"""
 
-_REGULAR = frozenset(b"0\x007")
-_LINK, _HARD, _DIRECTORY = ord("2"), ord("1"), ord("5")
+REGULAR = frozenset(b"0\x007")
+LINK, HARD, DIRECTORY = ord("2"), ord("1"), ord("5")
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL = ord("L"), ord("K"), ord("x"), ord("g")
 _OTHERS = frozenset(b"346")
 
@@ -81,23 +81,23 @@ class TarTree:
     def _load(self, source: Plain) -> None:
         number = 0
         hard: list[tuple[str, str]] = []
-        for member in _members(source):
+        for member in members(source):
             number += 1
             if number > MEMBER_LIMIT:
                 raise InflateError(f"holds more than {MEMBER_LIMIT} files")
             here = self._place(member.name)
             if here is None or not here:
                 continue
-            if member.type in _REGULAR:
+            if member.type in REGULAR:
                 self._put_file(here, self._content(here, member.size, source))
-            elif member.type == _LINK:
+            elif member.type == LINK:
                 if self._adopt(here, "link"):
                     self._links[here] = member.link.decode("utf-8", "surrogateescape")
-            elif member.type == _HARD:
+            elif member.type == HARD:
                 original = self._place(member.link)
                 if original:
                     hard.append((here, original))
-            elif member.type == _DIRECTORY:
+            elif member.type == DIRECTORY:
                 if self._directory(here) is None:
                     self._complain("ignored a directory in the place of a file or a link", here)
             elif member.type in _OTHERS:
@@ -209,7 +209,7 @@ class TarTree:
         return data
 
 
-def _members(source: Plain) -> Iterator[Member]:
+def members(source: Plain) -> Iterator[Member]:
     """The members, long names and pax headers resolved. What the caller leaves of a member's content is skipped."""
     long_name: bytes | None = None
     long_link: bytes | None = None
@@ -249,7 +249,7 @@ def _members(source: Plain) -> Iterator[Member]:
             pax.get(b"path", long_name if long_name is not None else member.name),
             ord("S") if sparse else member.type,
             pax.get(b"linkpath", long_link if long_link is not None else member.link),
-            size if member.type not in (_LINK, _HARD, _DIRECTORY) and member.type not in _OTHERS else 0,
+            size if member.type not in (LINK, HARD, DIRECTORY) and member.type not in _OTHERS else 0,
         )
         before = source.given
         yield whole
@@ -271,7 +271,7 @@ def _header(block: bytes) -> Member | None:
     if prefix[0] and magic == b"ustar\0":
         name = prefix.split(b"\0", 1)[0] + b"/" + name
     if kind == 0 and name.endswith(b"/"):  # how tars before 1988 wrote directories
-        kind = _DIRECTORY
+        kind = DIRECTORY
     return Member(name, kind, link.split(b"\0", 1)[0], size)
 
 

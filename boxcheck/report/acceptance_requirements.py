@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
 
 from boxcheck.account import area_of
 from boxcheck.certify.acceptance import Waiver
+from boxcheck.certify.waivers import covers
 from boxcheck.model import Finding, Outcome
 from boxcheck.report.acceptance_cover import counts_words
 from boxcheck.report.acceptance_told import Told, bare_finding
@@ -37,12 +37,7 @@ COLUMNS = (
 
 def waiver_of(finding: Finding, waivers: Sequence[Waiver]) -> Waiver | None:
     """The waiver that was used for a finding."""
-    subject = finding.subject
-    for one in waivers:
-        if one.state == "used" and fnmatchcase(finding.check, one.check) and (
-                not one.where or one.where in (subject.slot, subject.bdf, subject.name, str(subject))):
-            return one
-    return None
+    return next((one for one in waivers if one.state == "used" and covers(one, finding)), None)
 
 
 def requirements(told: Told) -> Iterator[Block]:
@@ -51,8 +46,7 @@ def requirements(told: Told) -> Iterator[Block]:
         f"{counts_words(told)}. ", "Required checks decide the verdict; those marked ", dim("advisory"),
         " do not. The margin is the distance of what was measured to what it must be: + on the right side."))
     waivers = told.acceptance.waivers if told.acceptance else ()
-    waived = [one for one in told.findings if one.outcome in (
-        Outcome.FAIL, Outcome.UNKNOWN) and one.blocker and waiver_of(one, waivers) is not None]
+    waived = [one for one in told.findings if one.blocker and waiver_of(one, waivers) is not None]
     open_ones = [one for one in told.findings if one not in waived]
     seen = False
     for outcome, title in ((Outcome.FAIL, "Failed"), (Outcome.MARGINAL, "Marginal"), (Outcome.UNKNOWN, "Not read")):

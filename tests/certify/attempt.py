@@ -18,6 +18,7 @@ CONTENTS = {
     "telemetry.csv": b"seconds,gpu,watts\n" + b"".join(b"%d,0,%d\n" % (n, 300 + n % 7) for n in range(200)),
     "report.html": b"<!doctype html><html lang=en><title>W-0007</title><p>PASS</p></html>\n",
     "profile.toml": b'name = "wopr-7x4090"\nrevision = 3\n',
+    "verdict.json": b'{"schema":"boxcheck.stress/1","acceptance":{"disposition":"PASS","self_signed":false},"later":1}\n',
     "evidence/lspci.txt": b"00:00.0 Host bridge\n",
 }
 

@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -101,6 +102,14 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
+def started(capture: Path) -> str:
+    """When a capture was begun."""
+    with tarfile.open(capture) as opened:
+        told = opened.extractfile("boxcheck/capture.json")
+        assert told is not None
+        return str(json.load(told)["start"])
+
+
 HOSTILE = ("<script>alert(1)</script>", "=cmd|' /C calc'!A0", "../../etc/x")
 
 
@@ -115,8 +124,13 @@ def test_a_box_passes_and_its_folder_is_whole(bench: Bench) -> None:
     assert folder.parent.parent == bench.certified
     assert folder.parent.name.startswith("etc-x.")
     names = {entry.name for entry in folder.iterdir()}
-    assert {"acceptance.json", "run.sqlite", "capture.tar.gz", "kernel.log", "profile.toml", "verdict.json",
-            "manifest.json", "SHA256SUMS"} <= names
+    assert {"acceptance.json", "run.sqlite", "capture.tar.gz", "capture-after.tar.gz", "kernel.log", "profile.toml",
+            "verdict.json", "manifest.json", "SHA256SUMS"} <= names
+    verdict = json.loads((folder / "verdict.json").read_text())
+    assert (verdict["verdict"]["outcome"], verdict["acceptance"]["disposition"]) == ("pass", "PASS")
+    assert verdict["acceptance"]["self_signed"] is False
+    first, last = (started(folder / name) for name in ("capture.tar.gz", "capture-after.tar.gz"))
+    assert first < last, "the machine was read again when the load was over"
     assert not list(folder.parent.glob("*.part"))
     said = {line.partition(":")[0] for line in told["left_out"]}
     wanted = {"telemetry.csv", "report.html", "report.pdf", "junit.xml", "run.ocptv.jsonl"}

@@ -96,7 +96,7 @@ def test_the_buyer_verifies_without_boxcheck(shell: Shell) -> None:
     assert done.stdout.startswith('Good "boxcheck-acceptance@v1" signature for quality@maker.example')
     done = shell.run(command("grep -o "), folder)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count(": OK\n") == 8
+    assert done.stdout.count(": OK\n") == 9
     assert shell.run(command("find . "), folder).stdout == ""
     assert '"disposition":"PASS"' in shell.run(command("grep -oE "), folder).stdout
 

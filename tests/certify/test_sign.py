@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import struct
@@ -76,6 +77,8 @@ def test_self_signed_says_so_in_report_acceptance_and_manifest(folder: Path, key
     assert done.self_signed
     assert parse_manifest((folder / "manifest.json").read_bytes()).self_signed
     assert b'"self_signed": true' in (folder / "acceptance.json").read_bytes()
+    verdict = json.loads((folder / "verdict.json").read_bytes())
+    assert (verdict["acceptance"]["self_signed"], verdict["later"]) == (True, 1)
     assert "self-signed: True" in (folder / "report.html").read_text()
     again = attempt_signed_again(folder, key, monkeypatch)
     assert not again.self_signed

@@ -85,10 +85,10 @@ def test_the_standard_tools_agree(bench: Bench) -> None:
 
 @needs_keygen
 def test_single_changed_bytes_in_all_files_are_refused_and_named(bench: Bench) -> None:
-    """Thirty in each of the eleven files; those of manifest and signature by ssh-keygen as well."""
+    """Thirty in each of the twelve files; those of manifest and signature by ssh-keygen as well."""
     chance, tried, by_keygen = random.Random(7), 0, 0
     files = [path for path in bench.folder.rglob("*") if path.is_file()]
-    assert len(files) == 11
+    assert len(files) == 12
     for path in files:
         whole = path.read_bytes()
         name = str(path.relative_to(bench.folder))

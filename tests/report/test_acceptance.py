@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from boxcheck.certify.acceptance import Acceptance, Identity, Waiver
-from boxcheck.model import Outcome
+from boxcheck.model import Bdf, Finding, Outcome, Subject
 from boxcheck.report.acceptance import document_of, document_of_run
 from boxcheck.report.acceptance_read import told_of
+from boxcheck.report.acceptance_requirements import waiver_of
 from boxcheck.report.acceptance_told import Told
 from boxcheck.report.document import Document, VerdictWord
 from boxcheck.report.html import html_of, run_html
@@ -185,6 +187,20 @@ def test_a_waiver_that_was_used_moves_its_finding_and_the_cover_says_so(bad_told
     assert "pcie.link-width" not in {row[1] for row in table(tree, "Failed: ")}
     verdict = next(one for one in tree.iter("div") if one.get("class", "").startswith("verdict"))
     assert text_of(verdict).startswith("PASSwith waivers")
+
+
+@pytest.mark.parametrize(("waiver", "outcome", "cause", "waived"), [
+    ({}, Outcome.FAIL, None, True), ({"where": "41:00.0"}, Outcome.FAIL, None, True),
+    ({"check": "pcie.*"}, Outcome.FAIL, None, True), ({"check": "pcie"}, Outcome.FAIL, None, True),
+    ({"state": "expired"}, Outcome.FAIL, None, False), ({"where": "PCIE4"}, Outcome.FAIL, None, False),
+    ({}, Outcome.UNKNOWN, None, False), ({}, Outcome.FAIL, "gpu-lost:0000:41:00.0", False)])
+def test_what_the_report_calls_waived_is_what_certify_waives(
+    waiver: dict[str, Any], outcome: Outcome, cause: str | None, waived: bool,
+) -> None:
+    one = Waiver(**({"check": "pcie.link-width", "who": "A", "why": "b", "until": "2026-12-31", "state": "used"} | waiver))
+    found = Finding(check="pcie.link-width", outcome=outcome, says="x8", cause=cause, subject=Subject(
+        kind="link", name="0000:41:00.0", slot="PCIE3", bdf=Bdf("0000:41:00.0")))
+    assert (waiver_of(found, (one,)) is one) == waived
 
 
 def test_the_same_store_gives_the_same_bytes(bad_riser: Scene) -> None:
