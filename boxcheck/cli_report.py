@@ -47,6 +47,9 @@ def render(
     ocptv: Annotated[str | None, _out("--ocptv", "OCP Test & Validation JSONL")] = None,
     csv: Annotated[str | None, _out("--csv", "the telemetry as CSV")] = None,
     openmetrics: Annotated[str | None, _out("--openmetrics", "OpenMetrics for Prometheus")] = None,
+    riser: Annotated[str | None, typer.Option(
+        "--riser", metavar="ID|FILE", help="With a riser experiment at that box, as `riser --list` names it.",
+        callback=named)] = None,
     profile: ProfileOption = None,
     ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
     color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
@@ -65,7 +68,7 @@ def render(
 
     _leave(body(run, profile, Outputs(
         html=html, pdf=pdf, json=json, junit=junit, ocptv=ocptv, csv=csv, openmetrics=openmetrics, ascii=ascii,
-        color=color.value, quiet=quiet, verbose=verbose, strict=strict)))
+        color=color.value, quiet=quiet, verbose=verbose, strict=strict), riser))
 
 
 @report_app.command("sign", short_help="Sign the folder of an attempt.")

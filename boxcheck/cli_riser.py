@@ -56,6 +56,10 @@ def riser(
     profile: ProfileOption = None,
     sysroot: Sysroot = None,
     json: JsonOut = None,
+    html: Annotated[str | None, typer.Option(
+        "--html", metavar="FILE|-", help="Write the experiment as one HTML page.", callback=named)] = None,
+    pdf: Annotated[str | None, typer.Option(
+        "--pdf", metavar="FILE|-", help="Write the same as a PDF.", callback=named)] = None,
     ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
     color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")] = False,
@@ -81,6 +85,7 @@ def riser(
         supplies=tuple(supplies or ()), spares=tuple(spares or ()), cannot=tuple(cannot or ()), seconds=seconds,
         writes=writes, retrainings=retrainings, margining=not no_margining, full_margining=full_margining, soak=soak,
         force=force, backend=backend, option=tuple(option or ()), profile=profile, sysroot=sysroot, json=json,
+        html=html, pdf=pdf,
         ascii=ascii, color=color.value, quiet=quiet, verbose=verbose))
     if code:
         raise typer.Exit(code)

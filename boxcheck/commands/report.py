@@ -18,6 +18,7 @@ from boxcheck.commands.burn import Options
 from boxcheck.commands.runs import judge_run, path_of
 from boxcheck.report.forms import FORMS, SIGNED_FORMS, Form, form, is_made, made, write_form
 from boxcheck.report.output import refuse_place, write_whole
+from boxcheck.riser.evidence import Notebook
 from boxcheck.store.texts import plain_line
 from boxcheck.usage import UsageError
 
@@ -44,9 +45,13 @@ class Outputs(msgspec.Struct, frozen=True, kw_only=True):
         return [(one, place) for one, place in places if place is not None]
 
 
-def report(run: str, profile: str | None, outputs: Outputs) -> int:
-    """0 where forms were written; the verdict's exit code where the account is told."""
+def report(run: str, profile: str | None, outputs: Outputs, riser: str | None = None) -> int:
+    """0 where forms were written; the verdict's exit code where the account is told. `riser`: id or path of the
+    notebook of a riser experiment at that box."""
     asked = outputs.asked()
+    if riser is not None and not any(one.riser for one, _ in asked):
+        raise UsageError("--riser shows an experiment in --html and --pdf",
+                         "boxcheck report RUN --riser ID --html FILE")
     places = [place for _, place in asked] + ([outputs.json] if outputs.json is not None else [])
     if places.count("-") > 1:
         raise UsageError("only one of them can go to standard output", "name a file for the others")
@@ -56,13 +61,35 @@ def report(run: str, profile: str | None, outputs: Outputs) -> int:
         if not is_made(one):
             raise UsageError(f"this boxcheck makes no {one.what} of a run", "boxcheck judge gives its account")
     with stored(run) as (path, acceptance):
+        notebook = None if riser is None else notebook_of(riser, path)
         for one, place in asked:
-            write_form(one, place, path, profile, acceptance)
+            write_form(one, place, path, profile, acceptance, notebook)
         if asked and outputs.json is None:
             return 0
         return judge_run(path, profile, Options(
             json=outputs.json, strict=outputs.strict, ascii=outputs.ascii, color=outputs.color, quiet=outputs.quiet,
             verbose=outputs.verbose))
+
+
+def notebook_of(word: str, path: str) -> Notebook:
+    """The notebook that a word names, of the box of that run. UsageError where it is of another."""
+    from boxcheck.engine.box import same_box
+    from boxcheck.engine.record import kept_directory
+    from boxcheck.host.live import LiveHost
+    from boxcheck.riser.notebook import find
+    from boxcheck.store.reader import RunReader
+
+    try:
+        found = find(kept_directory(LiveHost(), "riser"), word)
+    except OSError as error:
+        raise UsageError(f"{plain_line(str(error.filename))}: {os.strerror(error.errno or 0).lower()}",
+                         "name the file of the notebook") from None
+    with RunReader(path) as reader:
+        box = reader.run().info.box
+    if same_box(found.box, box) is False:
+        raise UsageError(f"experiment {found.notebook.id} is of the box {plain_line(found.box)}, and the run of "
+                         f"{plain_line(box)}", "boxcheck riser --list names those of each box")
+    return found.notebook
 
 
 @contextmanager

@@ -37,6 +37,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     profile: str | None = None
     sysroot: str | None = None
     json: str | None = None
+    html: str | None = None
+    pdf: str | None = None
     ascii: bool = False
     color: str = "auto"
     quiet: bool = False
@@ -66,8 +68,16 @@ def riser(options: Options) -> int:
 
 
 def _refuse(options: Options) -> None:
-    if options.json not in (None, "-"):
-        refuse_place(options.json or "")
+    places = [place for place in (options.json, options.html, options.pdf) if place is not None]
+    if places.count("-") > 1:
+        raise UsageError("only one of them can go to standard output", "name a file for the others")
+    for place in places:
+        if place != "-":
+            refuse_place(place)
+    if options.pdf is not None:
+        from boxcheck.report.pdf import require
+
+        require()  # before minutes of measuring
     asked = [word for word, given in (
         ("a slot", options.slot is not None), ("--resume", options.resume is not None), ("--all", options.every),
         ("--list", options.listing), ("--restore", options.restore)) if given]
@@ -79,7 +89,8 @@ def _refuse(options: Options) -> None:
     idle = [word for word, given in (
         ("--riser", options.risers), ("--supply", options.supplies), ("--cannot", options.cannot),
         ("--spare", options.spares), ("--soak", options.soak), ("--force", options.force),
-        ("--allow-writes", options.writes), ("--again", options.again)) if given]
+        ("--allow-writes", options.writes), ("--again", options.again), ("--html", options.html),
+        ("--pdf", options.pdf)) if given]
     if idle and (options.every or options.listing or options.close or options.restore):
         raise UsageError(f"{idle[0]} belongs to the experiment on one link", "boxcheck riser SLOT")
     if options.listing and options.sysroot is not None:

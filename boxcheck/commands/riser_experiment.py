@@ -304,9 +304,27 @@ def state_of(weighed: Weighed) -> tuple[State, int]:
 
 def write(account: RiserAccount, options: Options) -> None:
     """On the terminal, and as JSON where it is asked for."""
-    stream = sys.stderr if options.json == "-" else sys.stdout
-    if options.json != "-" or stream.isatty() or options.verbose:
+    data_apart = "-" in (options.json, options.html, options.pdf)
+    stream = sys.stderr if data_apart else sys.stdout
+    if not data_apart or stream.isatty() or options.verbose:
         stream.write(riser_text(account, style_for(options, stream)))
         stream.flush()
     if options.json:
         write_output(options.json, riser_json(account))
+    if options.html or options.pdf:
+        _write_page(account, options)
+
+
+def _write_page(account: RiserAccount, options: Options) -> None:
+    """The experiment as a page, in every form that is asked for."""
+    from boxcheck.report.forms import write_pieces
+    from boxcheck.report.html import html_of
+    from boxcheck.report.riser_page import page
+
+    document = page(account)
+    if options.html:
+        write_pieces(options.html, (html_of(document).encode("utf-8", "replace"),))
+    if options.pdf:
+        from boxcheck.report.pdf import asked_paper, document_pdf
+
+        write_pieces(options.pdf, (document_pdf(document, account.started, asked_paper()),))

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from boxcheck.checks.wording import duration
+from boxcheck.decode.eye_limits import SOURCE, Grade
 from boxcheck.model import Outcome
 from boxcheck.report.acceptance_words import cell, dim, iso, mixed, outcome_cell, strong
-from boxcheck.report.document import Block, Column, Heading, Items, Paragraph, Row, Table, Words
+from boxcheck.report.document import Block, Column, Fold, Heading, Items, Paragraph, Row, Table, Words
+from boxcheck.report.drawing_eyes import eyes, height_words, outline, weakest_words, width_words
 from boxcheck.report.riser import LEAST_SHOWN, OUTCOMES, WORDS, as_used, conditions_words, suspect_name
 from boxcheck.riser.advice import percent
-from boxcheck.riser.evidence import Boot, Look, Notebook, Way
+from boxcheck.riser.cold_boots import cold_boots, in_words
+from boxcheck.riser.evidence import Boot, LaneMargin, Look, Notebook, Way, Weighed
 from boxcheck.riser.measuring.bounds import BITS_A_TERABYTE, call_link, direction_of, number, size
 from boxcheck.riser.motions import step_words
 from boxcheck.riser.parts import short_card
 from boxcheck.riser.suspects.weigh import weigh
 from boxcheck.stress.link_rates import rate_of
 
+GRADES: Mapping[Grade, Outcome] = {
+    "pass": Outcome.PASS, "marginal": Outcome.MARGINAL, "fail": Outcome.FAIL, "unknown": Outcome.UNKNOWN}
 
-def riser(notebook: Notebook) -> Iterator[Block]:
-    weighed = weigh(notebook)
+
+def riser(notebook: Notebook, weighed: Weighed | None = None) -> Iterator[Block]:
+    """`weighed`: where it was weighed already."""
+    weighed = weighed or weigh(notebook)
     yield Heading(level=2, text=f"Riser experiment at {notebook.slot}", anchor="riser")
     yield Paragraph(words=mixed(
         f"Experiment {notebook.id}, begun {iso(notebook.started)}, {len(notebook.boots)} boots. ", strong(
@@ -27,7 +34,10 @@ def riser(notebook: Notebook) -> Iterator[Block]:
             "  A riser has no identity that software can read: labels are the operator's.")))
     if notebook.boots:
         yield _boots(notebook)
+        if (tally := cold_boots(notebook)) is not None:
+            yield Paragraph(words=mixed(strong("Training: "), f"{in_words(tally)}."))
         yield from _other_looks(notebook)
+        yield from _eyes(notebook)
     if weighed.suspects:
         rows = [Row(head=True, cells=(
             cell(suspect_name(one)), cell(percent(one.probability)),
@@ -101,6 +111,35 @@ def _other_looks(notebook: Notebook) -> Iterator[Block]:
     if told:
         yield Paragraph(words=mixed(strong("Under other conditions"),))
         yield Items(items=tuple(told))
+
+
+def _eyes(notebook: Notebook) -> Iterator[Block]:
+    """Of every margining: the eyes of each receiver, the weakest lane, and the numbers."""
+    for at, boot in enumerate(notebook.boots, 1):
+        for nth, look in enumerate((one for one in boot.looks if one.margins), 1):
+            used = as_used(boot, look.slot)
+            speed = look.speed_gts or (used.speed_gts if used is not None else None)
+            yield Heading(level=3, text=f"Lane margins of {look.slot} in boot {at}", anchor=f"eyes-{at}-{nth}")
+            if weakest := weakest_words(look.margins, speed):
+                yield Paragraph(words=mixed(strong(weakest)))
+            yield from eyes(look.margins, speed)
+            yield Fold(title="All lanes in numbers", blocks=(_lanes(look.margins, speed),))
+
+
+def _lanes(margins: Sequence[LaneMargin], speed_gts: float | None) -> Table:
+    rows = []
+    for one in margins:
+        found = outline(one)
+        rows.append(Row(cells=(
+            cell(one.receiver), cell(str(one.lane)),
+            cell("not measured" if found is None else width_words(found, speed_gts)),
+            cell((height_words(found) if found is not None else "") or "-"),
+            outcome_cell(GRADES[one.grade], one.grade))))
+    return Table(
+        caption="Lanes", rows=tuple(rows), columns=(
+            Column(head="receiver"), Column(head="lane", numeric=True), Column(head="width", share=2),
+            Column(head="height"), Column(head="grade")),
+        note=SOURCE)
 
 
 def _strayed(boot: Boot) -> Iterator[str]:

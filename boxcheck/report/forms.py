@@ -18,6 +18,7 @@ import msgspec
 from boxcheck.certify.acceptance import Acceptance
 from boxcheck.host.owner import as_caller
 from boxcheck.report.output import HELP, refuse_place, write_whole
+from boxcheck.riser.evidence import Notebook
 from boxcheck.usage import UsageError
 
 
@@ -29,11 +30,13 @@ class Form(msgspec.Struct, frozen=True):
     function: str
     file: str
     """In the folder of an attempt; empty where it has none."""
+    riser: bool = False
+    """It can show the notebook of a riser experiment: its function takes one as `notebook`."""
 
 
 FORMS = (
-    Form("html", "HTML", "boxcheck.report.html", "run_html", "report.html"),
-    Form("pdf", "PDF", "boxcheck.report.pdf", "run_pdf", "report.pdf"),
+    Form("html", "HTML", "boxcheck.report.html", "run_html", "report.html", riser=True),
+    Form("pdf", "PDF", "boxcheck.report.pdf", "run_pdf", "report.pdf", riser=True),
     Form("junit", "JUnit XML", "boxcheck.report.junit_run", "run_junit", "junit.xml"),
     Form("ocptv", "OCP Test & Validation JSONL", "boxcheck.report.ocptv_run", "run_ocptv", "run.ocptv.jsonl"),
     Form("csv", "CSV", "boxcheck.report.csv", "run_csv", "telemetry.csv"),
@@ -54,21 +57,32 @@ def is_made(one: Form) -> bool:
     return there and hasattr(importlib.import_module(one.module), one.function)
 
 
-def made(one: Form, path: str, profile: str | None, acceptance: Acceptance | None) -> Iterator[bytes]:
-    """The bytes of a form. UsageError where this boxcheck does not make it."""
+def made(
+    one: Form, path: str, profile: str | None, acceptance: Acceptance | None, notebook: Notebook | None = None,
+) -> Iterator[bytes]:
+    """The bytes of a form. `notebook`: of a riser experiment at that box, shown by the forms that can. UsageError where
+    this boxcheck does not make it."""
     if not is_made(one):
         raise UsageError(f"this boxcheck makes no {one.what} of a run", "boxcheck judge gives its account")
-    found: Any = getattr(importlib.import_module(one.module), one.function)(path, profile, acceptance)
+    found: Any = getattr(importlib.import_module(one.module), one.function)(
+        path, profile, acceptance, **({"notebook": notebook} if notebook is not None and one.riser else {}))
     pieces: Iterable[Any] = (found,) if isinstance(found, str | bytes) else found
     for piece in pieces:
         yield piece if isinstance(piece, bytes) else piece.encode("utf-8", "replace")
 
 
-def write_form(one: Form, place: str, path: str, profile: str | None, acceptance: Acceptance | None) -> None:
+def write_form(
+    one: Form, place: str, path: str, profile: str | None, acceptance: Acceptance | None,
+    notebook: Notebook | None = None,
+) -> None:
     """Writes a form to a file, whole or not at all, or for `-` to standard output."""
+    write_pieces(place, made(one, path, profile, acceptance, notebook))
+
+
+def write_pieces(place: str, pieces: Iterable[bytes]) -> None:
+    """Writes bytes to a file, whole or not at all, or for `-` to standard output. UsageError where that cannot be."""
     if place != "-":
         refuse_place(place)
-    pieces = made(one, path, profile, acceptance)
     try:
         if place == "-":
             for piece in pieces:

@@ -31,6 +31,7 @@ from boxcheck.report.document import (
 )
 from boxcheck.report.html_shapes import HATCH, figure_svg
 from boxcheck.report.html_text import css_string, escaped, inline, plain, words_html
+from boxcheck.riser.evidence import Notebook
 
 LONG = 16
 """Characters beyond which an outcome's words may be broken."""
@@ -38,11 +39,13 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-a
 """The page asks for nothing, and a browser holds it to that."""
 
 
-def run_html(path: str, profile: str | None = None, acceptance: Acceptance | None = None) -> str:
+def run_html(
+    path: str, profile: str | None = None, acceptance: Acceptance | None = None, notebook: Notebook | None = None,
+) -> str:
     """The report of a stored run. Raises StoreError, UsageError, ProfileError."""
     from boxcheck.report.acceptance import document_of_run
 
-    return html_of(document_of_run(path, profile, acceptance))
+    return html_of(document_of_run(path, profile, acceptance, notebook))
 
 
 def html_of(document: Document) -> str:

@@ -21,6 +21,7 @@ from boxcheck.usage import UsageError
 if TYPE_CHECKING:
     from boxcheck.certify.acceptance import Acceptance
     from boxcheck.report.pdf_pages import Paper
+    from boxcheck.riser.evidence import Notebook
 
 INSTALL = "pip install 'boxcheck[pdf]'"
 
@@ -28,7 +29,7 @@ INSTALL = "pip install 'boxcheck[pdf]'"
 def document_pdf(document: Document, made: float, paper: Paper = "a4") -> bytes:
     """The bytes of a PDF. `made` is the date of what is reported, in seconds since the epoch; it stands in the file's
     properties. UsageError where fpdf2 or its fonts are not installed or cannot be loaded."""
-    _require()
+    require()
     from fpdf import FPDF, ViewerPreferences
 
     from boxcheck import __version__
@@ -59,23 +60,31 @@ def document_pdf(document: Document, made: float, paper: Paper = "a4") -> bytes:
         return bytes(pdf.output())
 
 
-def run_pdf(path: str, profile: str | None, acceptance: Acceptance | None) -> bytes:
+def run_pdf(
+    path: str, profile: str | None, acceptance: Acceptance | None, notebook: Notebook | None = None,
+) -> bytes:
     """The report of a stored run. Dated when the run ended, so that it is the same whenever it is made; on the paper
     that PAPERSIZE names, as of libpaper: a4 or letter, else A4."""
-    _require()
+    require()
     from boxcheck.report.acceptance import document_of_run
     from boxcheck.store.reader import RunReader
 
-    document = document_of_run(path, profile, acceptance)
+    document = document_of_run(path, profile, acceptance, notebook)
     with RunReader(path) as reader:
         run = reader.run()
     moment = run.end.at if run.end else None
     made = acceptance.finished if acceptance else moment.wall if moment else max(
         (session.began.wall for session in run.sessions), default=0.0)
-    return document_pdf(document, made, "letter" if os.environ.get("PAPERSIZE", "").lower() == "letter" else "a4")
+    return document_pdf(document, made, asked_paper())
 
 
-def _require() -> None:
+def asked_paper() -> Paper:
+    """By PAPERSIZE, as of libpaper."""
+    return "letter" if os.environ.get("PAPERSIZE", "").lower() == "letter" else "a4"
+
+
+def require() -> None:
+    """UsageError where a library is missing that a PDF needs."""
     missing = [name for name, module in (("fpdf2", "fpdf"), ("pymupdf-fonts", "pymupdf_fonts"))
                if importlib.util.find_spec(module) is None]
     if missing:

@@ -15,6 +15,7 @@ from boxcheck.report.text import Style, wrap
 from boxcheck.riser.absent import Shown
 from boxcheck.riser.account import RiserAccount, Tried
 from boxcheck.riser.advice import percent
+from boxcheck.riser.cold_boots import cold_boots, in_words
 from boxcheck.riser.evidence import NO_RISER, Boot, Conditions, Look, Notebook, Place, Step, Suspect, Way
 from boxcheck.riser.measuring.bounds import (
     BITS_A_TERABYTE,
@@ -47,6 +48,9 @@ def riser_text(account: RiserAccount, style: Style) -> str:
     if style.quiet:
         return "\n".join(_closing(account, style)) + "\n"
     lines = [*_head(account, style), "", *_table(notebook, style)]
+    tally = cold_boots(notebook)
+    if tally is not None and tally.tried > 1:
+        lines += ["", *wrap(f"{notebook.slot}: {in_words(tally)}", style, "  ", "    ")]
     if notebook.boots:
         lines += ["", *_this_boot(notebook, notebook.boots[-1], account, style)]
     if account.eye:

@@ -11,7 +11,8 @@ import msgspec
 from boxcheck.riser.absent import Shown
 from boxcheck.riser.account import RiserAccount, State, Tried
 from boxcheck.riser.advice import Advice
-from boxcheck.riser.evidence import Look, Notebook, Step, Suspect
+from boxcheck.riser.cold_boots import cold_boots
+from boxcheck.riser.evidence import Look, Notebook, Retrains, Step, Suspect
 from boxcheck.riser.measuring.bounds import Called, Showing, call_link, call_way, showing
 from boxcheck.riser.measuring.rank import Ranked
 from boxcheck.riser.notebook import Stored
@@ -58,6 +59,8 @@ class RiserDocument(msgspec.Struct, frozen=True, kw_only=True):
     absent: tuple[Shown, ...]
     """What the slot shows where no card answers in it."""
     eye: tuple[str, ...]
+    cold_boots: Retrains | None
+    """How the link in question trained at the boots of the experiment; null where no boot shows it."""
     of_capture: bool
     complaints: tuple[str, ...]
     command: str
@@ -101,7 +104,8 @@ def riser_json(account: RiserAccount) -> str:
         box=account.stored.box, state=account.state, closed=account.stored.closed, experiment=book,
         suspects=weighed.suspects, accused=weighed.accused, healthy=weighed.healthy, verdict=weighed.verdict,
         says=weighed.says, next=weighed.next, tried=account.tried, advice=account.advice, tape=account.tape,
-        absent=account.absent, eye=account.eye, of_capture=account.of_capture, complaints=account.complaints,
+        absent=account.absent, eye=account.eye, cold_boots=cold_boots(book), of_capture=account.of_capture,
+        complaints=account.complaints,
         command=account.command, path=account.path, calls=tuple(
             CalledLook(
                 slot=look.slot, boot=boot.id, look=look, call=call_link(look),

@@ -76,7 +76,8 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Retrains(msgspec.Struct, frozen=True, kw_only=True):
-    """A tally of retrainings of one link, or of its trainings over cold boots."""
+    """A tally of retrainings of one link in one boot (`Look.retrains`), or of its trainings over cold boots
+    (boxcheck.riser.cold_boots), of which nobody knows how long they took."""
 
     tried: int
     full: int
@@ -100,6 +101,11 @@ class LaneMargin(msgspec.Struct, frozen=True, kw_only=True):
     """In parts of a unit interval."""
     up_volts: float | None = None
     down_volts: float | None = None
+    left_steps: int | None = None
+    right_steps: int | None = None
+    up_steps: int | None = None
+    down_steps: int | None = None
+    """The same as the receiver steps: all that is known where it gives no scale."""
     grade: Literal["pass", "marginal", "fail", "unknown"] = "unknown"
 
 

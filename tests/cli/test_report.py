@@ -8,11 +8,14 @@ import types
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from boxcheck.certify.contents import contents_of_folder
 from boxcheck.certify.manifest import write_manifest
 from boxcheck.report import forms
+from boxcheck.riser.evidence import Boot, Notebook, Place
+from boxcheck.riser.notebook import Stored
 from tests.certify.attempt import attempt
 from tests.cli.test_runs import Call, begun, call, ended, folder
 
@@ -158,6 +161,24 @@ def test_a_form_is_written_whole_and_exits_with_0(folder: Path, call: Call, tmp_
     assert (code, "makes no PDF" in err) == (2, True)
     assert not (tmp_path / "r.pdf").exists()
     assert html[0] == (path, None, None)
+
+
+def test_a_riser_experiment_of_that_box_is_shown_and_one_of_another_is_refused(
+        folder: Path, call: Call, tmp_path: Path) -> None:
+    path, box = ended(folder, box="W-0007 (wopr)"), "W-0007 (wopr)"
+    book = Notebook(id="r-20261121-1", slot="PCIE7", started=1.0, boots=(
+        Boot(id="boot-1", started=1.0, places=(Place(slot="PCIE7", riser="R7"),)),))
+    kept = tmp_path / "r-20261121-1.json"
+    kept.write_bytes(msgspec.json.encode(Stored(box=box, notebook=book)))
+    code, page, _ = call("report", path, "--riser", str(kept), "--html", "-")
+    assert (code, "Riser experiment at PCIE7" in page) == (0, True)
+    assert "Riser experiment" not in call("report", path, "--html", "-")[1]
+    kept.write_bytes(msgspec.json.encode(Stored(box="W-0008 (wopr)", notebook=book)))
+    code, _, err = call("report", path, "--riser", str(kept), "--html", "-")
+    assert (code, "experiment r-20261121-1 is of the box W-0008" in err) == (2, True)
+    code, _, err = call("report", path, "--riser", str(kept))
+    assert (code, "--riser shows an experiment in --html and --pdf" in err) == (2, True)
+    assert call("report", path, "--riser", "r-1", "--html", "-")[0] == 2
 
 
 def test_forms_of_an_attempt_know_its_acceptance(folder: Path, call: Call, tmp_path: Path, html: list[object]) -> None:

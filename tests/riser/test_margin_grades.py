@@ -67,7 +67,8 @@ def test_no_scale_means_no_grade_however_large_the_steps_look() -> None:
     assert grade(eye(50, 50), voltage_percent=0) == "unknown"
     assert grade(eye(5, 5), voltage_percent=0) == "fail", "too narrow is too narrow, whatever its height"
     eyes = eyes_of(eye(), timing_percent=0, voltage_percent=0)
-    assert graded(eyes, eyes.lanes[0]).margin == LaneMargin(receiver="F", lane=0)
+    assert graded(eyes, eyes.lanes[0]).margin == LaneMargin(
+        receiver="F", lane=0, left_steps=20, right_steps=20, up_steps=30, down_steps=30)
     assert "only steps are known" in (graded(eyes, eyes.lanes[0]).why or "")
 
 

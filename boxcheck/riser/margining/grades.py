@@ -86,7 +86,9 @@ def graded(eyes: ReceiverEyes, eye: LaneEye) -> Graded:
             left_ui=_times(half, found.ui(left.steps)) if left else None,
             right_ui=found.ui(right.steps) if right else None,
             up_volts=found.volts(up.steps, speed) if up else None,
-            down_volts=found.volts(down.steps, speed) if down else None),
+            down_volts=found.volts(down.steps, speed) if down else None,
+            left_steps=round(half * left.steps) if left else None, right_steps=right.steps if right else None,
+            up_steps=up.steps if up else None, down_steps=down.steps if down else None),
         width_ps=width_ps, height_mv=height_mv, width_at_least=width is not None and width[1] is None,
         height_at_least=height is not None and height[1] is None, width_grade=width_grade, height_grade=height_grade,
         why=why if grade == "unknown" or eye.why else None)
