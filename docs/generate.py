@@ -1,4 +1,5 @@
-"""Writes the pages of docs/reference that come from the code: checks, limits, stress modules, events, rules of triage.
+"""Writes the pages of docs/reference that come from the code: checks, limits, stress modules, events, rules of triage,
+commands, environment variables, words.
 
     python docs/generate.py            write them
     python docs/generate.py --check    exit 1, naming the pages that are not fresh
@@ -12,6 +13,8 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from cli_pages import command_page, environment_page, glossary_page
 
 from boxcheck.commands.catalogue import judged_by, paragraphs, reads_of
 from boxcheck.decode.klog.kinds import SECTIONS
@@ -233,11 +236,18 @@ def schema_pages() -> dict[Path, str]:
     return {REFERENCE / name: f"{json.dumps(schema, indent=1, sort_keys=True)}\n" for name, schema in every.items()}
 
 
+def word_pages() -> dict[Path, str]:
+    """Commands, environment variables, words."""
+    return {REFERENCE / f"{name}.md": HEAD + text for name, text in (
+        ("cli", command_page()), ("environment", environment_page()), ("glossary", glossary_page()))}
+
+
 def pages() -> dict[Path, str]:
     discover()
     discover_stress()
     return {
-        **check_pages(), **limit_page(), **stress_page(), **event_page(), **rule_page(), **schema_pages()}
+        **check_pages(), **limit_page(), **stress_page(), **event_page(), **rule_page(), **word_pages(),
+        **schema_pages()}
 
 
 def main() -> int:

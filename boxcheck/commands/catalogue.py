@@ -13,6 +13,7 @@ from boxcheck.model import Outcome
 from boxcheck.profile import Profile, load_profile
 from boxcheck.registry import CHECKS, LIMITS, PROBES, Check, discover
 from boxcheck.report.output import write_output
+from boxcheck.report.pager import page
 from boxcheck.report.profile import bound_text
 from boxcheck.report.wrapping import wrapped
 from boxcheck.usage import UsageError, nearest
@@ -78,14 +79,15 @@ def list_checks(json: str | None, profile: str | None) -> int:
     width = max(len(entry["id"]) for entry in found)
     # A line a check for grep; on a terminal, lines that fit it.
     columns = shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 10_000
+    text: list[str] = []
     for entry in found:
         mark = "" if want is None else f"{entry['blocks']:<10}"
         needs = f"  (needs {', '.join(entry['needs'])})" if entry["needs"] else ""
         by = {None: "", "*": "  (stress run)", "burn": "  (burn)", "watch": "  (watch)"}.get(
             entry["stress"], f"  (stress run {entry['stress']})")
-        lines = wrapped(
+        text += wrapped(
             f"{entry['title']}{needs}{by}", columns, f"{entry['id']:<{width}}  {mark}", " " * (width + 2 + len(mark)))
-        sys.stdout.write("\n".join(lines) + "\n")
+    page("\n".join(text) + "\n")
     return 0
 
 
@@ -93,20 +95,20 @@ def explain(id: str, profile: str | None) -> int:
     discover()
     columns = min(shutil.get_terminal_size((96, 24)).columns, 96)
     if id.startswith(TRIAGE):
-        sys.stdout.write(rule_explanation(id.removeprefix(TRIAGE), columns))
+        page(rule_explanation(id.removeprefix(TRIAGE), columns))
         return 0
     if id not in CHECKS and (text := event_explanation(id, columns)):
-        sys.stdout.write(text)
+        page(text)
         return 0
     if id not in CHECKS and (term := FOLDED.get(id.casefold())):
         lines = [term, "", *wrapped(TERMS[term], columns, "  ")]
-        sys.stdout.write("\n".join(lines) + "\n")
+        page("\n".join(lines) + "\n")
         return 0
     if id not in CHECKS:
         raise UsageError(
             f"no check is called {id!r}",
             nearest(id, CHECKS) or nearest(id.casefold(), FOLDED) or "boxcheck checks lists them all")
-    sys.stdout.write(explanation(CHECKS[id], load_profile(profile) if profile else None, columns))
+    page(explanation(CHECKS[id], load_profile(profile) if profile else None, columns))
     return 0
 
 
