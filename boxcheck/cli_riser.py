@@ -21,7 +21,9 @@ def riser(
         callback=named, autocompletion=_slots)] = None,
     resume: Annotated[bool, typer.Option(
         "--resume", help="Go on after a power cycle: with the newest experiment, or the one named.")] = False,
-    every: Annotated[bool, typer.Option("--all", help="Measure every link and rank them, the worst first.")] = False,
+    every: Annotated[bool, typer.Option(
+        "--all", help="Measure every link and rank them, the worst first; by lane margins too with --allow-writes.",
+    )] = False,
     listing: Annotated[bool, typer.Option("--list", help="List the experiments.")] = False,
     close: Annotated[bool, typer.Option("--close", help="End an experiment without a verdict.")] = False,
     restore: Annotated[bool, typer.Option(

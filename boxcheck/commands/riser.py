@@ -88,9 +88,10 @@ def _refuse(options: Options) -> None:
         raise UsageError("--close ends one experiment", "boxcheck riser --close ID")
     idle = [word for word, given in (
         ("--riser", options.risers), ("--supply", options.supplies), ("--cannot", options.cannot),
-        ("--spare", options.spares), ("--soak", options.soak), ("--force", options.force),
-        ("--allow-writes", options.writes), ("--again", options.again), ("--html", options.html),
+        ("--spare", options.spares), ("--soak", options.soak), ("--again", options.again), ("--html", options.html),
         ("--pdf", options.pdf)) if given]
+    if not options.every:  # every link may be margined, and nothing else be written to
+        idle += [word for word, given in (("--force", options.force), ("--allow-writes", options.writes)) if given]
     if idle and (options.every or options.listing or options.close or options.restore):
         raise UsageError(f"{idle[0]} belongs to the experiment on one link", "boxcheck riser SLOT")
     if options.listing and options.sysroot is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,11 @@ from boxcheck.report import style_for
 from boxcheck.report.output import write_output
 from boxcheck.report.riser import ranking_text
 from boxcheck.report.riser_json import list_json, ranking_json
+from boxcheck.report.wrapping import wrapped
 from boxcheck.riser import notebook
-from boxcheck.riser.evidence import Conditions
+from boxcheck.riser.evidence import Conditions, Look
+from boxcheck.riser.experiments import margined
+from boxcheck.riser.links.hold import NotRestored
 from boxcheck.riser.measuring.rank import Ranked, rank
 from boxcheck.riser.still import looks_in
 from boxcheck.store.texts import plain_line
@@ -30,6 +34,8 @@ from boxcheck.usage import UsageError
 if TYPE_CHECKING:
     from boxcheck.commands.riser import Options
     from boxcheck.commands.riser_box import Box
+    from boxcheck.riser.live import Live
+    from boxcheck.riser.parts import Seat
 
 
 def rank_all(options: Options, box: Box) -> int:
@@ -39,8 +45,11 @@ def rank_all(options: Options, box: Box) -> int:
     if not seats:
         box.links()
         raise UsageError("no slot of this machine holds a GPU, and no profile names one", "boxcheck riser SLOT")
+    left_out: dict[str, str] = {}
+    lost = False
     if options.sysroot is not None:
         looks = looks_in(seats, box.facts, box.want)
+        left_out = dict.fromkeys((seat.slot for seat in seats), OF_CAPTURE)
     else:
         with whole_box():
             folder = box.folder()
@@ -50,14 +59,47 @@ def rank_all(options: Options, box: Box) -> int:
                 return int(ExitCode.LOST)
             live = box.live(seats, folder)
             looks = live.measure("", options.seconds, Conditions(neighbours="loaded"), everyone=True)
+            margins, left_out, lost = margins_of(options, live, seats)
+            looks = (*looks, *margins)
     ranked = rank(looks)
     stream = sys.stderr if options.json == "-" else sys.stdout
     if options.json != "-" or stream.isatty() or options.verbose:
-        stream.write(ranking_text(ranked, looks, style_for(options, stream), __version__, box.name))
+        stream.write(ranking_text(ranked, style_for(options, stream), __version__, box.name, left_out))
         stream.flush()
     if options.json:
-        write_output(options.json, ranking_json(ranked, looks, __version__, started, box.name))
-    return code_of(ranked)
+        write_output(options.json, ranking_json(ranked, looks, __version__, started, box.name, left_out))
+    return int(ExitCode.LOST) if lost else code_of(ranked)
+
+
+OF_CAPTURE = "margins are taken on the machine itself"
+BY_WRITES = "it moves the samplers of receivers and puts them back: sudo boxcheck riser --all --allow-writes"
+
+
+def margins_of(options: Options, live: Live, seats: Sequence[Seat]) -> tuple[list[Look], dict[str, str], bool]:
+    """Margins of every link that can be margined; slots of which none were taken, and why; whether a link is not what
+    it was, after which no other is touched."""
+    looks: list[Look] = []
+    left_out: dict[str, str] = {}
+    if not options.margining or not options.writes:
+        why = BY_WRITES if options.margining else "they were left out by --no-margining"
+        return looks, dict.fromkeys((seat.slot for seat in seats), why), False
+    lost = ""
+    for seat in seats:
+        if lost:
+            left_out[seat.slot] = lost
+            continue
+        try:
+            for done in margined(live.bench(
+                    seat.slot, options.seconds, writes=True, full_margining=options.full_margining, force=options.force,
+                    again="sudo boxcheck riser --all --allow-writes")):
+                looks += done.looks
+                for one in done.tried:
+                    left_out[seat.slot] = one.says + (f"; {one.help}" if one.help else "")
+        except NotRestored as error:
+            told = f"{error}; {error.help}" if error.help else str(error)
+            print("\n".join(wrapped(f"! {told}", 100, "", "  ")), file=sys.stderr)
+            left_out[seat.slot], lost = told, f"the link of {seat.slot} was not put back, so no other was touched"
+    return looks, left_out, bool(lost)
 
 
 def code_of(ranked: tuple[Ranked, ...]) -> int:

@@ -6,11 +6,12 @@ Renders a `RiserAccount` and decides nothing. Numbers are of the bounds in boxch
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from boxcheck.checks.wording import listed
 from boxcheck.model import Outcome
 from boxcheck.report.command import runnable
+from boxcheck.report.drawing_eyes import weakest_words
 from boxcheck.report.text import Style, wrap
 from boxcheck.riser.absent import Shown
 from boxcheck.riser.account import RiserAccount, Tried
@@ -346,9 +347,10 @@ def boxed(lines: Sequence[str], style: Style) -> Iterator[str]:
 
 
 def ranking_text(
-    ranked: Sequence[Ranked], looks: Sequence[Look], style: Style, version: str, box: str,
+    ranked: Sequence[Ranked], style: Style, version: str, box: str, left_out: Mapping[str, str],
 ) -> str:
-    """Every link of the box, the worst first, with a line for each that is not well."""
+    """Every link of the box, the worst first, with a line for each that is not well and for its weakest lane.
+    `left_out`: slots whose lanes were not margined, and why."""
     if style.quiet:
         return "".join(f"{style.text(f'{one.slot}: {one.standing}')}\n" for one in ranked)
     head = f"boxcheck {version}   riser --all{f'   box {box}' if box else ''}   {len(ranked)} links, the worst first"
@@ -359,6 +361,17 @@ def ranking_text(
             reasons.setdefault(one.says, []).append(one.slot)
     for says, slots in reasons.items():
         lines += wrap(f"{listed(slots, 16)}: {says}", style, "  ", "    ")
+    margins = [(one.slot, one.weakest, one.speed_gts) for one in ranked if one.weakest is not None]
+    if margins or left_out:
+        lines += ["", style.bold("Lane margins")]
+    for slot, weakest, speed in margins:
+        says = weakest_words((weakest,), speed) or "no lane was measured to its end"
+        lines += wrapped(f"{slot}: {says}", style, "  ", "    ")
+    by_reason: dict[str, list[str]] = {}
+    for slot, why in left_out.items():
+        by_reason.setdefault(why, []).append(slot)
+    for why, slots in by_reason.items():
+        lines += wrap(f"not taken of {listed(slots, 16)}: {runnable(why)}", style, "  ", "    ")
     worst = ranked[0] if ranked else None
     if worst is not None and worst.standing not in ("bounded", "empty", "unread", "half-read"):
         lines += ["", *wrap(f"{runnable(f'boxcheck riser {worst.slot}')}   finds the part", style, "Next  ", "      ")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -76,6 +76,8 @@ class RankingDocument(msgspec.Struct, frozen=True, kw_only=True):
     box: str
     links: tuple[Ranked, ...]
     looks: tuple[Look, ...]
+    not_margined: Mapping[str, str] = {}
+    """Slots whose lanes were not margined, and why."""
 
 
 class ListedExperiment(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,9 +117,11 @@ def riser_json(account: RiserAccount) -> str:
 
 def ranking_json(
     ranked: Sequence[Ranked], looks: Sequence[Look], version: str, started: float, box: str,
+    left_out: Mapping[str, str],
 ) -> str:
     return _text(RankingDocument(
-        tool=Tool("boxcheck", version), started=_stamp(started), box=box, links=tuple(ranked), looks=tuple(looks)))
+        tool=Tool("boxcheck", version), started=_stamp(started), box=box, links=tuple(ranked), looks=tuple(looks),
+        not_margined=left_out))
 
 
 def list_json(every: Sequence[Stored]) -> str:

@@ -42,7 +42,7 @@ from boxcheck.riser.links.target_speed import try_speeds
 from boxcheck.riser.margining.draw import drawn, left_out
 from boxcheck.riser.margining.run import margin
 
-__all__ = ["BACK_SECONDS", "LOAD_SECONDS", "Bench", "Done", "Measuring", "experiments"]
+__all__ = ["BACK_SECONDS", "LOAD_SECONDS", "Bench", "Done", "Measuring", "experiments", "margined"]
 
 LOAD_SECONDS = 3.0
 """Of traffic around a look at the link's speed, and around each lane that is margined."""
@@ -128,6 +128,15 @@ def experiments(bench: Bench) -> Iterator[Done]:
         yield from guarded("cold against hot", lambda found: _heated(bench, found))
     if refused is None and bench.margining:
         yield from guarded("margining", lambda found: _margining(bench, found))
+
+
+def margined(bench: Bench) -> Iterator[Done]:
+    """Lane margining of one link and nothing else; what keeps it from being done is told as not tried."""
+    refused = _why_nothing(bench)
+    if refused is not None:
+        yield Done(tried=(Tried(name="margining", done=False, says=refused.says, help=refused.help),))
+        return
+    yield from guarded("margining", lambda found: _margining(bench, found))
 
 
 def _why_nothing(bench: Bench) -> Refused | None:

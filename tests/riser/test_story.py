@@ -59,6 +59,6 @@ def test_json_is_as_its_schema_says() -> None:
         text = riser_json(account)
         jsonschema.validate(json.loads(text), json.loads((published / "riser.schema.json").read_text()))
     looks = found().stored.notebook.boots[-1].looks
-    ranking = json.loads(ranking_json(rank(looks), looks, "0.1", 0.0, "W-0007"))
+    ranking = json.loads(ranking_json(rank(looks), looks, "0.1", 0.0, "W-0007", {"PCIE1": "why"}))
     jsonschema.validate(ranking, json.loads((published / "riser-ranking.schema.json").read_text()))
     assert ranking["links"][0]["slot"] == "PCIE5"

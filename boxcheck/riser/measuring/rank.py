@@ -94,9 +94,10 @@ def _as_used(looks: Sequence[Look]) -> Sequence[Look]:
 def _ranked(slot: str, looks: Sequence[Look]) -> Ranked:
     """By the worst of the speeds that the link ran at; windows at the same speed are one."""
     states: dict[tuple[float | None, int | None], list[Look]] = {}
-    for look in looks:
+    margins_alone = [look for look in looks if look.margins and not look.ways and look.active is None]
+    for look in [look for look in looks if look not in margins_alone] or looks:
         states.setdefault((look.speed_gts, look.width), []).append(look)
-    every = [_joined(of) for of in states.values()]
+    every = [_joined([*of, *(look for look in margins_alone if look not in of)]) for of in states.values()]
     of_slot = [_of_state(slot, look) for look in every]
     worst = min(of_slot, key=_key)
     margins = [margin for look in looks for margin in look.margins]
@@ -112,8 +113,9 @@ def _joined(looks: Sequence[Look]) -> Look:
         for name, count in look.uncorrectable.items():
             uncorrectable[name] = uncorrectable.get(name, 0) + count
     heat = [look.celsius for look in looks if look.celsius is not None]
+    of = next((look for look in reversed(looks) if look.ways), looks[-1])
     return msgspec.structs.replace(
-        looks[-1], ways=ways, uncorrectable=uncorrectable, dropped=sum(look.dropped for look in looks),
+        of, ways=ways, uncorrectable=uncorrectable, dropped=sum(look.dropped for look in looks),
         celsius=max(heat, default=None), margins=tuple(margin for look in looks for margin in look.margins))
 
 

@@ -1,0 +1,114 @@
+"""`boxcheck riser --all`: margins of every link that has them, and that they were not taken where they were not."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from boxcheck.commands.riser import Options, riser
+from boxcheck.commands.riser_all import BY_WRITES, code_of, margins_of
+from boxcheck.report.riser import ranking_text
+from boxcheck.report.riser_json import ranking_json
+from boxcheck.report.text import Style
+from boxcheck.riser.evidence import LaneMargin, Look
+from boxcheck.riser.experiments import Bench
+from boxcheck.riser.links.hold import NotRestored, holding
+from boxcheck.riser.links.restore import Restored
+from boxcheck.riser.measuring.rank import rank
+from boxcheck.usage import UsageError
+from tests.riser.held_link import BOOT
+from tests.riser.showing import look
+from tests.riser.test_margin_holding import held_bench
+
+SEATS: Any = tuple(SimpleNamespace(slot=slot) for slot in ("PCIE1", "PCIE2", "PCIE3"))
+
+
+class Links:
+    """PCIE1 and PCIE3 can be margined; PCIE2 has no registers that can be read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.asked = folder, list[str]()
+        self.machine, self.link, self.pair = held_bench()
+        self.before = self.link.settings
+
+    def bench(self, slot: str, seconds: float, **more: Any) -> Bench:
+        self.asked.append(slot)
+        return Bench(
+            ports=self.machine, slot=slot, pair=None if slot == "PCIE2" else self.pair,
+            pair_unread="the registers of this link were not read", measure=lambda *args, **given: (), seconds=seconds,
+            hold=lambda what: holding(self.machine, self.pair, str(self.folder), boot=BOOT, what=what), **more)
+
+
+def taken(links: Any, **options: Any) -> tuple[Sequence[Look], dict[str, str], bool]:
+    return margins_of(Options(every=True, **options), links, SEATS)
+
+
+def test_every_link_that_can_be_is_margined_and_put_back(tmp_path: Path) -> None:
+    links = Links(tmp_path)
+    looks, left_out, lost = taken(links, writes=True)
+    assert [one.slot for one in looks] == ["PCIE1", "PCIE3"]
+    assert all(len(one.margins) == 4 for one in looks)  # two lanes at two receivers
+    assert left_out == {"PCIE2": "the registers of this link were not read; sudo boxcheck riser --all --allow-writes"}
+    assert not lost
+    assert links.link.settings == links.before
+
+
+@pytest.mark.parametrize("options", [{}, {"writes": True, "margining": False}])
+def test_without_leave_to_write_no_link_is_touched_and_that_is_said(tmp_path: Path, options: dict[str, Any]) -> None:
+    links = Links(tmp_path)
+    looks, left_out, _ = taken(links, **options)
+    assert (looks, links.asked, set(left_out)) == ([], [], {"PCIE1", "PCIE2", "PCIE3"})
+    text = ranking_text(rank([look("PCIE1")]), Style(columns=80), "0.1", "W-0007", left_out)
+    assert "Lane margins" in text
+    assert "not taken of PCIE1, PCIE2 and PCIE3" in text
+    assert ("--all --allow-writes" in text) is (options == {})
+
+
+def test_a_link_that_does_not_come_back_ends_the_tour(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    links = Links(tmp_path)
+
+    def broken(slot: str, seconds: float, **more: Any) -> Bench:
+        raise NotRestored(Restored(outcome="down", says="the link of PCIE1 is down", help="shut down, and start again"))
+
+    links.bench = broken  # type: ignore[method-assign]
+    looks, left_out, lost = taken(links, writes=True)
+    assert lost
+    assert looks == []
+    assert "was not put back, so no other was touched" in left_out["PCIE3"]
+    assert "! the link of PCIE1 is down; shut down, and start again" in capsys.readouterr().err
+
+
+def margin(slot: str, ui: float, grade: Any) -> Look:
+    return Look(slot=slot, margins=tuple(
+        LaneMargin(receiver="F", lane=lane, left_ui=ui if lane == 5 else 0.3, right_ui=0.3, grade=grade if lane == 5 else "pass")
+        for lane in range(16)))
+
+
+def test_among_links_without_errors_the_narrower_eye_is_the_worse_link() -> None:
+    looks = [look("wide"), look("narrow"), look("fails"), look("dirty", 40), margin("wide", 0.25, "pass"),
+             margin("narrow", 0.2, "pass"), margin("fails", 0.05, "fail")]
+    ranked = rank(looks)
+    assert [(one.slot, one.standing) for one in ranked] == [
+        ("dirty", "failing"), ("fails", "weak"), ("narrow", "bounded"), ("wide", "bounded")]
+    weak = ranked[1]
+    assert {way.call for way in weak.ways} == {"bounded"}
+    assert (weak.width, weak.speed_gts) == (16, 16.0)
+    assert code_of(ranked) == 1
+    assert code_of(rank([look("low"), margin("low", 0.16, "marginal")])) == 0
+    text = re.sub(r"\s+", " ", ranking_text(ranked, Style(columns=80), "0.1", "", {"dirty": BY_WRITES}))
+    assert "fails: Weakest is lane 5 at receiver F, of bits toward the card: 0.35 UI (21.9 ps) wide, grade fail" in text
+    told = json.loads(ranking_json(ranked, looks, "0.1", 0.0, "", {"dirty": BY_WRITES}))
+    assert told["not_margined"] == {"dirty": BY_WRITES}
+    assert told["links"][1]["weakest"]["lane"] == 5
+
+
+@pytest.mark.parametrize("options", [{"listing": True, "writes": True}, {"restore": True, "force": True}])
+def test_leave_to_write_belongs_to_what_writes(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="belongs to the experiment on one link"):
+        riser(Options(**options))
