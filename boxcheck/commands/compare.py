@@ -21,6 +21,8 @@ from boxcheck.usage import UsageError
 if TYPE_CHECKING:
     from boxcheck.compare.side import Side
 
+OF_A_CAPTURE = ("boxcheck", "sys", "proc", "etc", "var")
+"""Folders of which a capture has one at least."""
 MOST = 200
 """Sides at once: a line's week."""
 
@@ -128,19 +130,18 @@ def _refuse_twice(words: Sequence[str], paths: Sequence[str]) -> None:
 def _side(path: str, label: str, options: Options) -> Side:
     """What lies there, told by its content: a folder may be an attempt or a capture, a file a store, JSON or a tar."""
     from boxcheck.certify.contents import ACCEPTANCE
-    from boxcheck.commands.report import read_acceptance
+    from boxcheck.commands.report import stored
     from boxcheck.compare.reading import of_record, of_store
-    from boxcheck.engine.kept_profile import MAGIC, RUN
+    from boxcheck.engine.kept_profile import MAGIC
 
     if os.path.isdir(path):
         if not os.path.isfile(os.path.join(path, ACCEPTANCE)):
+            if not any(os.path.isdir(os.path.join(path, name)) for name in OF_A_CAPTURE):
+                raise UsageError(f"{plain_line(path)}: holds neither a capture nor an attempt",
+                                 "name the folder of one attempt, or a capture as boxcheck capture writes it")
             return _capture(path, label, options)
-        store = os.path.join(path, RUN)
-        if not os.path.isfile(store):
-            raise UsageError(f"{plain_line(store)}: no such file", "the folder of an attempt holds its run")
-        told = read_acceptance(path)
-        with telling_what_could_be_saved(store):
-            return of_store(store, label, told)
+        with stored(path) as (store, told), telling_what_could_be_saved(store):
+            return of_store(store, label, told, path)
     try:
         with open(path, "rb") as stream:
             begin = stream.read(512)

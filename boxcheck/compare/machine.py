@@ -109,7 +109,8 @@ def _of_box(facts: Facts) -> Iterator[Item]:
     yield Item(what="memory modules", value=modules)
     yield Item(what="processor", kind="setting", value=cpu if isinstance(cpu, Unread) else cpu.model)
     yield Item(what="processor cores", value=cpu if isinstance(cpu, Unread) else cpu.cores)
-    yield Item(what="NVMe drives", value=nvme if isinstance(nvme, Unread) else nvme.unreadable or len(nvme.drives))
+    yield Item(what="NVMe drives", value=nvme if isinstance(nvme, Unread) else (
+        len(nvme.drives) if nvme.unreadable is None else nvme.unreadable))
     yield Item(what="board", kind="setting", value=dmi if isinstance(dmi, Unread) else dmi.board_name)
     yield Item(what="BIOS", kind="setting", value=dmi if isinstance(dmi, Unread) else dmi.bios_version)
     yield Item(what="kernel", kind="setting", value=kernel if isinstance(kernel, Unread) else kernel.release)

@@ -49,8 +49,9 @@ def clock_notes(seconds: float | None) -> tuple[str, ...]:
     return ()
 
 
-def of_store(path: str, label: str, told: Acceptance | None = None) -> Side:
-    """A run; with the acceptance that it belongs to where it lies in the folder of an attempt."""
+def of_store(path: str, label: str, told: Acceptance | None = None, where: str = "") -> Side:
+    """A run; with the acceptance that it belongs to where it lies in the folder of an attempt. `where`: what is told
+    as its path, where a copy is read."""
     with RunReader(path) as reader, no_collections():
         run, phases, verdict = reader.run(), reader.phases(), reader.verdict()
         want, notes = _profile(reader)
@@ -79,7 +80,7 @@ def of_store(path: str, label: str, told: Acceptance | None = None) -> Side:
         cards=cards, cards_unread=cards_unread, items=items, items_unread=items_unread, found=found, figures=figures,
         figures_unread=no_figures, limits=want.limits if want is not None else None,
         input=Input(
-            label=label, source="run" if told is None else "attempt", path=path, state=run.state,
+            label=label, source="run" if told is None else "attempt", path=where or path, state=run.state,
             name=(info.id or os.path.basename(path).rpartition(".")[0]) if told is None else (
                 f"{told.identity.serial} attempt {told.attempt}"),
             box=told.identity.serial if told is not None else info.box or info.host, began=time_of(run.started),
