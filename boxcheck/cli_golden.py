@@ -71,7 +71,8 @@ def beside(
     ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
     color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the last line.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 where something is outside, 3 where something was not "
+    strict: Annotated[bool, typer.Option(
+        "--strict", help="Exit code 1 where something is outside, 3 where something was not "
         "read.")] = False,
 ) -> None:
     """Lay a run beside a reference measurement: what this box did, what good ones did, and where it is outside.

@@ -92,6 +92,8 @@ def _require(profile: Profile) -> Iterator[str]:
     yield from ("", "[require]")
     for stage, patterns in (("inspect", profile.inspect), ("stress", profile.stress), ("faults", profile.faults),
                             ("advisory", profile.advisory)):
+        if stage != "advisory":  # a part requires what the profile itself only advises: the advice counts
+            patterns = tuple(one for one in patterns if one not in profile.advisory)
         if patterns:
             yield f"{stage} = ["
             yield from (f"  {_text(pattern)}," for pattern in patterns)
@@ -116,6 +118,8 @@ def _burn(profile: Profile) -> Iterator[str]:
         yield from ("", "[burn]")
     yield from (f"{name} = {_table(of)}" for name, of in tables)
     yield from (f'{name} = "{of:.0f}s"' for name, of in seconds)
+    if burn.acceptance_source:
+        yield f"acceptance_from = {_text(burn.acceptance_source)}"
     if burn.options:
         yield from ("", "[burn.options]")
         yield from (f"{phase} = {_table(of)}" for phase, of in burn.options.items())
