@@ -75,6 +75,7 @@ def burn(
     from boxcheck.engine.job import Job
     from boxcheck.engine.stress import find_devices, pick, slots_of
     from boxcheck.engine.until_ber import map_of, parse_ber, with_ber
+    from boxcheck.report.command import under_sudo
 
     if options.resume:
         _refuse_beside_resume(options)
@@ -127,7 +128,7 @@ def burn(
         tell_to_stop(path)
     print(f"run {id_of(path)}: {words(plan.seconds)}, {len(gpus)} devices, {len(plan.steps)} steps", file=sys.stderr)
     if before := word_before("burn", want, unread_log()):
-        print(before, file=sys.stderr)
+        print(under_sudo(before), file=sys.stderr)
     if options.detach:
         print(id_of(path))
         return 0

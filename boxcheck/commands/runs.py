@@ -61,6 +61,7 @@ def report(
     from boxcheck.engine.stored_verdict import with_stored
     from boxcheck.engine.watch_account import stored_watch
     from boxcheck.report import style_for
+    from boxcheck.report.command import runnable_verdict, under_sudo
     from boxcheck.report.history import account_json, history_object, history_text
     from boxcheck.report.stress import stress_text
     from boxcheck.report.watch import watch_text
@@ -86,10 +87,12 @@ def report(
     stream = sys.stderr if "-" in (options.json, options.jsonl, options.ocptv) else sys.stdout
     if options.json != "-" or stream.isatty() or options.verbose:
         style = style_for(options, stream)
-        stream.write(stress_text(judged, style, __version__) if watched is None else watch_text(
-            msgspec.structs.replace(watched[0], verdict=judged.verdict), judged, style, __version__, watched[1]))
+        here = os.path.dirname(os.path.abspath(path)) == runs_folder()  # what was run elsewhere is for that box
+        shown = msgspec.structs.replace(judged, verdict=runnable_verdict(judged.verdict)) if here else judged
+        stream.write(stress_text(shown, style, __version__) if watched is None else watch_text(
+            msgspec.structs.replace(watched[0], verdict=shown.verdict), shown, style, __version__, watched[1]))
         if run.info.kind == "burn" and (rooted := word_after("burn", judged.verdict.findings)):
-            print(rooted, file=stream)
+            print(under_sudo(rooted) if here else rooted, file=stream)
         stream.write(history_text(history, style) if history is not None else "")
         why = f": {run.end.reason}" if run.end and run.end.reason and run.state != "finished" else ""
         print(f"run {id_of(path)} {run.state}{why}", file=stream)

@@ -127,11 +127,13 @@ def run(options: Options) -> int:
 def _write(found: Any, options: Options) -> bool:
     """Whether the JSON that was asked for was written."""
     from boxcheck.report import style_for
+    from boxcheck.report.command import runnable_verdict
     from boxcheck.report.stress import stress_json, stress_text
 
     stream = sys.stderr if options.json == "-" else sys.stdout
     if options.json != "-" or stream.isatty() or options.verbose:
-        stream.write(stress_text(found, style_for(options, stream), __version__))
+        shown = msgspec.structs.replace(found, verdict=runnable_verdict(found.verdict))
+        stream.write(stress_text(shown, style_for(options, stream), __version__))
         stream.flush()
     written = True
     if options.json:

@@ -18,6 +18,7 @@ from boxcheck.engine.plan import duration
 from boxcheck.engine.watching_run import Told
 from boxcheck.judge import exit_code, strictly
 from boxcheck.registry import discover, discover_stress
+from boxcheck.report.command import under_sudo
 from boxcheck.report.output import open_grown, refuse_place, write_output
 from boxcheck.report.wrapping import wrapped
 from boxcheck.usage import UsageError
@@ -87,7 +88,7 @@ def watch(options: Options) -> int:
         run = WatchRun(store, want, certain=certain, host=host, facts=facts, start=start.begin, told=screen.show)
         screen.say(f"run {id_of(store.path)}: {len(run.gpus)} GPUs, watching {start.says}")
         if before := word_before("watch", want, unread_log()):
-            screen.say(before)
+            screen.say(under_sudo(before))
         ended = run.run()
     except BaseException as error:  # a signal, a command that cannot be started: no crash of the box
         store.end("stopped", reason=str(error) or "it was told to end before it had a verdict")

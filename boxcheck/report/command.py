@@ -11,10 +11,13 @@ import sys
 import msgspec
 
 from boxcheck.account import Account
+from boxcheck.model import Verdict
 
-_BARE = re.compile(
-    r"(?<![\w./-])(sudo )?boxcheck(?= "
-    r"(?:doctor|facts|capture|triage|stress|burn|attach|runs|judge|riser|checks|explain|profile|demo|compare|yield)\b)")
+COMMANDS = (
+    "attach", "burn", "capture", "certify", "checks", "compare", "demo", "doctor", "explain", "facts", "judge", "keys",
+    "profile", "report", "riser", "runs", "stress", "triage", "watch", "yield")
+"""What may stand behind `boxcheck`; a test holds it to be all."""
+_BARE = re.compile(rf"(?<![\w./-])(sudo )?boxcheck(?= (?:{'|'.join(COMMANDS)})\b)")
 
 
 def command_line(*words: str, root: bool = False) -> str:
@@ -38,19 +41,26 @@ def runnable(text: str) -> str:
     return _BARE.sub(lambda found: command_line(root=found[1] is not None), text)
 
 
+def under_sudo(text: str) -> str:
+    """A text in which those of its commands that need root run as they are printed: sudo looks for programs in the
+    system's directories alone."""
+    return _BARE.sub(lambda found: command_line(root=True) if found[1] else found[0], text)
+
+
 def with_commands(account: Account) -> Account:
     """The account of this machine with runnable commands in its steps and notes. Those of a capture are for the box
     that it was taken on, where nobody knows how boxcheck is called: they stay as they are."""
-    if not account.live:
-        return account
-    verdict = account.verdict
+    return msgspec.structs.replace(account, verdict=runnable_verdict(account.verdict)) if account.live else account
+
+
+def runnable_verdict(verdict: Verdict) -> Verdict:
+    """A verdict on this machine with runnable commands in its steps and notes."""
     findings = tuple(
         msgspec.structs.replace(one, help=tuple(map(runnable, one.help)), notes=tuple(map(runnable, one.notes)))
         for one in verdict.findings)
     problems = tuple(
         msgspec.structs.replace(one, help=tuple(map(runnable, one.help))) for one in verdict.problems)
-    return msgspec.structs.replace(
-        account, verdict=msgspec.structs.replace(verdict, findings=findings, problems=problems))
+    return msgspec.structs.replace(verdict, findings=findings, problems=problems)
 
 
 def _shortest(called: str) -> str:

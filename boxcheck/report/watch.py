@@ -17,6 +17,7 @@ from boxcheck.engine.rights import word_after
 from boxcheck.engine.stress import StressRun
 from boxcheck.engine.watching_run import Ended
 from boxcheck.model import Outcome, Subject
+from boxcheck.report.command import under_sudo
 from boxcheck.report.json import finding_object
 from boxcheck.report.stress import stress_object
 from boxcheck.report.text import Style, wrap
@@ -147,6 +148,6 @@ def _closing(ended: Ended, style: Style) -> Iterator[str]:
     if unread := _unread(ended):
         yield from wrap(unread, style)
     if rooted := word_after("watch", verdict.findings):
-        yield from wrap(rooted, style)
+        yield from wrap(under_sudo(rooted), style)
     if ended.trouble:
         yield from wrap(f"the store does not hold all of it: {ended.trouble}", style)

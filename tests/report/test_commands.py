@@ -10,7 +10,7 @@ import pytest
 
 from boxcheck.account import Account
 from boxcheck.commands.doctor import Options, examine
-from boxcheck.report.command import runnable
+from boxcheck.report.command import COMMANDS, runnable, under_sudo
 from boxcheck.report.text import Style, account_text
 from boxcheck.report.wrapping import commands
 from tests.boxes import build
@@ -64,3 +64,43 @@ def test_a_command_with_its_path_is_one(command: str) -> None:
 
 def test_a_path_is_no_command() -> None:
     assert list(commands("see /etc/mount free of charge and /usr/bin/cat there")) == []
+
+
+def test_every_command_is_made_runnable() -> None:
+    from boxcheck.cli import _name_of, app
+
+    names = {_name_of(info) for info in app.registered_commands} | {str(info.name) for info in app.registered_groups}
+    assert set(COMMANDS) == names
+
+
+@pytest.mark.parametrize("text", ["boxcheck watch --pid 1", "a, boxcheck certify --resume; sudo boxcheck watch -- x", "sudo boxcheckers"])
+def test_what_needs_root_is_found_by_sudo(called: str, text: str) -> None:
+    assert under_sudo(text) == text.replace("sudo boxcheck ", f"sudo {called} ")
+
+
+def test_a_printed_sudo_command_runs_where_sudo_looks(tmp_path: Path) -> None:
+    """sudo's PATH (sudoers(5), secure_path) and nothing of the user's environment; sudo itself is left out of the line."""
+    import os
+    import shlex
+    import subprocess
+
+    program = Path(sys.executable).parent / "boxcheck"
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "COLUMNS": "200", "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    asked = "import os; os.geteuid = lambda: 1000; import sys; from boxcheck.report.command import command_line; print(command_line('checks', root=True))"
+    for called, words in ((str(program), ["-c", f"import sys; sys.argv = [{str(program)!r}]; {asked}"]),
+                          ("-m", ["-c", f"import boxcheck.__main__ as m, sys; sys.argv = [m.__file__]; {asked}"])):
+        line = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
+        first, *rest = shlex.split(line)
+        assert first == "sudo", called
+        done = subprocess.run(
+            rest, cwd="/", env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}, capture_output=True, text=True, timeout=60,
+            check=False)
+        assert done.returncode == 0, done.stderr
+        assert "pcie.link-width" in done.stdout
+
+
+def test_an_error_names_what_sudo_finds(called: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from boxcheck.cli_errors import say
+
+    say("reading /dev/nvme0n1 needs root", "sudo boxcheck stress run nvme, or boxcheck doctor")
+    assert capsys.readouterr().err.endswith(f"help: sudo {called} stress run nvme, or boxcheck doctor\n")
