@@ -137,7 +137,7 @@ class Experiment:
         self.complaints += [f"two places have a riser labelled {label}: one label belongs to one riser"
                             for label in repeated_labels(places)]
         stored = Stored(box=self.box.name, version=__version__, notebook=entry.begin(
-            new, places, boot_id(), self.started))
+            new, places, boot_id(), self.started, self.risers))
         notebook.save(folder, stored)
         return stored, seats
 
@@ -227,6 +227,11 @@ class Experiment:
         label = sys.stdin.readline().strip()[:40]
         return {slot: label} if label and label.isprintable() else {}
 
+    def _command(self, of: Notebook, state: State) -> str:
+        """How to go on. Where no step would tell more, errors that are too rare for this look may still come."""
+        longer = f" --again --seconds {min(86400.0, LONGER * self.options.seconds):g}" if state == "exhausted" else ""
+        return f"{command(of)}{longer}"
+
     def _end(self, stored: Stored, folder: str | None) -> int:
         """The verdict, kept and told. What cannot be kept is told nonetheless."""
         weighed = weigh(stored.notebook)
@@ -245,12 +250,16 @@ class Experiment:
             tried=tuple(self.tried), advice=advice(weighed, stored.notebook),
             tape=tuple(tape(one, stored.notebook) for one in weighed.accused), complaints=tuple(self.complaints),
             eye=self.eye, absent=self.absent, of_capture=folder is None, path=path,
-            command=command(stored.notebook) if folder is not None and not closed else "",
+            command=self._command(stored.notebook, state) if folder is not None and not closed else "",
         ), self.options)
         if trouble is not None:
             print(f"error: {trouble}\nhelp: {trouble.help}", file=sys.stderr)
             return code if code == ExitCode.FAILED else int(ExitCode.INCOMPLETE)
         return code
+
+
+LONGER = 10
+"""Times as long is what is left to try where no step tells more."""
 
 
 def _named(seat: Seat, known: Collection[str]) -> Seat:

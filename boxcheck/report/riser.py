@@ -312,6 +312,8 @@ def _closing(account: RiserAccount, style: Style) -> Iterator[str]:
             yield from wrap(f"{one.says}{f' [{one.source}]' if one.source else ''}", style, "  - ", "    ")
     if account.command and not (account.state == "waiting" and step is not None):
         yield ""
+        if account.state == "exhausted":
+            yield from wrap("No step that is possible would tell more; a longer look shows rarer errors.", style)
         yield from wrap(runnable(account.command), style, "Go on with  ", "            ")
     if account.path:
         yield from wrap(f"notebook {account.path}", style, "", "  ")

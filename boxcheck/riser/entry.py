@@ -12,7 +12,7 @@ import msgspec
 
 from boxcheck.riser.evidence import Boot, Look, Notebook, Place
 from boxcheck.riser.moved import arranged, changed_cards, seen_places
-from boxcheck.riser.parts import Seat, is_called, repeated_labels, short_card
+from boxcheck.riser.parts import Seat, cards_of, is_called, repeated_labels, short_card
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,10 +26,16 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """Slots whose riser is not known: cards moved that nobody was asked to move."""
 
 
-def begin(notebook: Notebook, places: Sequence[Place], boot: str, now: float) -> Notebook:
-    """The first boot."""
+def begin(
+    notebook: Notebook, places: Sequence[Place], boot: str, now: float, risers: Mapping[str, str] | None = None,
+) -> Notebook:
+    """The first boot. `risers`: slot -> label, as the operator says."""
     return msgspec.structs.replace(
-        notebook, boots=(Boot(id=boot, started=now, places=tuple(places)),))
+        notebook, boots=(Boot(id=boot, started=now, places=tuple(places), told=_told(places, risers or {})),))
+
+
+def _told(places: Sequence[Place], risers: Mapping[str, str], before: Sequence[str] = ()) -> tuple[str, ...]:
+    return tuple(place.slot for place in places if place.slot in risers or place.slot in before)
 
 
 def enter(
@@ -37,11 +43,11 @@ def enter(
 ) -> Entry:
     """This boot as one more. `risers`: slot -> label, as the operator says now."""
     last = notebook.boots[-1]
-    cards = {seat.slot: seat.card for seat in seats}
+    cards = cards_of(seats)
     if boot and boot == last.id:
         places, strayed = seen_places(last.places, cards, risers)
         complaints = [f"since it was looked at last: {one}" for one in strayed]
-        kept = msgspec.structs.replace(last, places=places)
+        kept = msgspec.structs.replace(last, places=places, told=_told(places, risers, last.told))
         return Entry(notebook=_with_last(notebook, kept), same_boot=True, complaints=tuple(complaints))
     step = notebook.next
     asked = arranged(last.places, step) if step is not None else last.places
@@ -56,7 +62,7 @@ def enter(
         complaints.append("the step was not done as it was asked; what was done is what counts from here")
     complaints += [f"two places have a riser labelled {label}: one label belongs to one riser"
                    for label in repeated_labels(places)]
-    one = Boot(id=boot, started=now, places=places, asked=step, strayed=strayed)
+    one = Boot(id=boot, started=now, places=places, asked=step, strayed=strayed, told=_told(places, risers))
     return Entry(
         notebook=msgspec.structs.replace(notebook, boots=(*notebook.boots, one), next=None),
         complaints=tuple(complaints), doubtful=tuple(moved))

@@ -180,6 +180,8 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
     """What the operator was asked to do before it; None for the first."""
     strayed: tuple[str, ...] = ()
     """What is seen to differ from what was asked: `card GPU-44 sits in PCIE2 and not in PCIE5`."""
+    told: tuple[str, ...] = ()
+    """Slots whose riser the operator has read from its label in this boot: no other way of it is weighed there."""
 
 
 class Notebook(msgspec.Struct, frozen=True, kw_only=True):

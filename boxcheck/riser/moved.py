@@ -78,8 +78,15 @@ def _new_places(
             continue
         if card.startswith(UNNAMED):
             card = left[0] if len(left) == 1 and left[0] not in {one.card for one in found} else f"of {slot}"
-        found.append(Place(slot=slot, riser=risers.get(slot) or f"R-{slot}", card=card))
+        found.append(Place(slot=slot, riser=risers.get(slot) or f"R-{slot}", card=card, supply=_supply(card, asked)))
     return found
+
+
+def _supply(card: str, asked: Sequence[Place]) -> str:
+    """What feeds a card in a new place: its lead went with it; of a card that is new, the one supply that there is."""
+    home = next((place.supply for place in asked if place.card == card), "")
+    every = {place.supply for place in asked}
+    return home or (next(iter(every)) if len(every) == 1 else "")
 
 
 def _seen_card(place: Place, here: str | None, asked: Sequence[Place]) -> tuple[str | None, list[str]]:

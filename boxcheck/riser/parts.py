@@ -124,6 +124,14 @@ def first_places(
         for seat in seats)
 
 
+def cards_of(seats: Sequence[Seat]) -> dict[str, str | None]:
+    """Slot -> what the card there tells of itself, as a later boot is read. A number that several cards tell is none:
+    such cards follow the operator's word."""
+    every = [seat.card for seat in seats]
+    return {seat.slot: f"{UNNAMED}{seat.name}" if seat.card is not None and every.count(seat.card) > 1 else seat.card
+            for seat in seats}
+
+
 def _called(seat: Seat, cards: Mapping[str, int]) -> str | None:
     """A number that several cards tell, or none, tells no card from another: called after its slot."""
     if seat.card is None:

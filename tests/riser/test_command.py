@@ -12,7 +12,7 @@ from boxcheck.commands import riser_experiment
 from boxcheck.commands.riser import Options, riser
 from boxcheck.commands.riser_all import code_of
 from boxcheck.commands.riser_box import Leave
-from boxcheck.commands.riser_experiment import Experiment
+from boxcheck.commands.riser_experiment import KINDS, Experiment
 from boxcheck.riser.evidence import Conditions, Look
 from boxcheck.riser.links.hold import NotRestored
 from boxcheck.riser.links.restore import Restored
@@ -260,6 +260,15 @@ def test_a_slot_that_is_none_is_named_with_those_there_are(bench: Bench) -> None
         bench.run(slot="PCIE9")
     with pytest.raises(UsageError, match="--riser: no slot is called 'PCIE8'"):
         bench.run(risers=("PCIE8=R8",))
+
+
+def test_where_no_step_tells_more_a_longer_look_is_offered(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    places = {slot: f"R{slot[-1]}" for slot in ("PCIE1", "PCIE2", "PCIE3", "PCIE4", "PCIE5", "PCIE6", "PCIE7")}
+    assert bench.run(quiet=False, seconds=60.0, cannot=KINDS, risers=tuple(f"{slot}={label}" for slot, label in places.items())) == 3
+    told = capsys.readouterr().out
+    assert "a longer look shows rarer errors" in told
+    assert "--again --seconds 600" in told
+    assert bench.kept().notebook.boots[0].told == tuple(places)
 
 
 @pytest.mark.parametrize(("looks", "code"), [

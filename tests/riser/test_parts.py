@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from boxcheck.probes.links import Links
-from boxcheck.riser.evidence import Move, Place, Step
+from boxcheck.riser.entry import begin, enter
+from boxcheck.riser.evidence import Move, Notebook, Place, Step
 from boxcheck.riser.moved import arranged, changed_cards, seen_places
-from boxcheck.riser.parts import first_places, repeated_labels, seats_of, short_card
+from boxcheck.riser.parts import Seat, first_places, repeated_labels, seats_of, short_card
 from tests.riser.facts import facts_of
 
 
@@ -94,6 +96,41 @@ def test_a_card_that_does_not_answer_is_told_and_stays_none() -> None:
     found, strayed = seen_places(BEFORE, {"PCIE3": None, "PCIE5": "GPU-bbbb-90ab", "PCIE6": "GPU-cc"}, {})
     assert found[0].card is None
     assert strayed == ("nothing answers in PCIE3, where card …4417 should be",)
+
+
+def seat(slot: str, card: str | None) -> Seat:
+    return Seat(slot=slot, link=None, gpu=None, card=card, name="RTX 4090")  # type: ignore[arg-type]
+
+
+def test_a_number_that_two_cards_tell_is_none_in_a_later_boot_either() -> None:
+    """Both were called after their slots, and are where the operator was asked to put them."""
+    before = (place("PCIE3", "R3", "of PCIE3"), place("PCIE5", "R5", "of PCIE5"), place("PCIE6", "R6", "GPU-cc"))
+    step = Step(kind="swap-cards", moves=(
+        Move(part="card", name="of PCIE3", to="PCIE5"), Move(part="card", name="of PCIE5", to="PCIE3")))
+    book = begin(Notebook(id="r-1", slot="PCIE3", started=0.0, next=step), before, "boot-1", 0.0)
+    entered = enter(book, [seat("PCIE3", "same"), seat("PCIE5", "same"), seat("PCIE6", "GPU-cc")], {}, "boot-2", 1.0)
+    assert [one.card for one in entered.notebook.boots[-1].places] == ["of PCIE5", "of PCIE3", "GPU-cc"]
+    assert entered.complaints == ()
+
+
+def test_what_the_operator_told_of_risers_is_kept_with_its_boot() -> None:
+    seats = [seat(one.slot, one.card) for one in BEFORE]
+    book = begin(Notebook(id="r-1", slot="PCIE3", started=0.0), BEFORE, "boot-1", 0.0, {"PCIE3": "R3"})
+    assert book.boots[0].told == ("PCIE3",)
+    again = enter(book, seats, {"PCIE5": "R5"}, "boot-1", 1.0).notebook
+    assert again.boots[0].told == ("PCIE3", "PCIE5")
+    later = enter(again, seats, {}, "boot-2", 2.0).notebook
+    assert [one.told for one in later.boots] == [("PCIE3", "PCIE5"), ()]
+    assert enter(again, seats, {"PCIE6": "R6"}, "boot-2", 2.0).notebook.boots[-1].told == ("PCIE6",)
+
+
+@pytest.mark.parametrize(("supplies", "card", "supply"), [
+    ("AAB", "GPU-cc", "B"), ("AAA", "GPU-new", "A"), ("AAB", "GPU-new", "")])
+def test_a_card_in_a_new_place_brings_its_supply(supplies: str, card: str, supply: str) -> None:
+    asked = tuple(msgspec.structs.replace(one, supply=name) for one, name in zip(BEFORE, supplies, strict=True))
+    cards = {one.slot: one.card for one in BEFORE} | {"PCIE6": None, "PCIE7": card}
+    found, _ = seen_places(asked, cards, {})
+    assert (found[-1].slot, found[-1].supply) == ("PCIE7", supply)
 
 
 def test_a_card_without_a_number_follows_what_was_asked() -> None:

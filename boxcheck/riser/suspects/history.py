@@ -18,7 +18,7 @@ from boxcheck.riser.suspects.faults import NOT_DONE, NOT_DONE_STRAYED
 COURSES = 8
 """Courses that are weighed; the others have shares of a percent together."""
 TOLD_WRONGLY = 0.02
-"""Risers that the operator says he moved by himself, and did not."""
+"""Risers that the operator says he moved by himself, and did not; labels that he read wrongly."""
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +30,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     looks: Mapping[str, tuple[Look, ...]]
     asked: Step | None
     strayed: tuple[str, ...]
+    told: frozenset[str] = frozenset()
+    """Slots whose riser the operator has read from its label in this boot."""
 
     def slot_of_card(self, card: str) -> str | None:
         return next((slot for slot, place in self.places.items() if place.card == card), None)
@@ -64,7 +66,7 @@ def history(notebook: Notebook) -> History:
     repeated = tuple(sorted({label for boot in boots for label in _twice(boot.places)}))
     sessions = tuple(
         Session(
-            id=boot.id, asked=boot.asked, strayed=boot.strayed,
+            id=boot.id, asked=boot.asked, strayed=boot.strayed, told=frozenset(boot.told),
             places={place.slot: _apart(place, repeated) for place in places},
             looks={place.slot: tuple(look for look in boot.looks if look.slot == place.slot) for place in places})
         for boot, places in zip(boots, _with_cards(boots, notebook.slot), strict=True))
@@ -81,7 +83,8 @@ def _merged(boots: Sequence[Boot]) -> tuple[Boot, ...]:
         else:
             # Cards as they were read last; what was asked since is not done, for the box was not off.
             looks = (*before.looks, *(look for look in boot.looks if look not in before.looks))
-            found[boot.id] = msgspec.structs.replace(before, looks=looks)
+            told = tuple(dict.fromkeys((*before.told, *boot.told)))
+            found[boot.id] = msgspec.structs.replace(before, looks=looks, told=told)
     return tuple(boot for boot in found.values() if boot.places)
 
 
@@ -152,11 +155,19 @@ def _courses(sessions: Sequence[Session]) -> tuple[Course, ...]:
         return ()
     courses = [Course(share=1.0, risers=(_risers(sessions[0]),))]
     for session in sessions[1:]:
-        longer = [following for course in courses for following in _goes_on(course, session, sessions)]
+        longer = [_as_told(following, session) for course in courses
+                  for following in _goes_on(course, session, sessions)]
         longer.sort(key=lambda course: -course.share)
         courses = longer[:COURSES]
     total = sum(course.share for course in courses)
     return tuple(msgspec.structs.replace(course, share=course.share / total) for course in courses)
+
+
+def _as_told(course: Course, session: Session) -> Course:
+    """Less likely where a riser is another than the operator has read from its label."""
+    wrong = any(course.risers[-1].get(slot) != session.places[slot].riser
+                for slot in session.told if slot in session.places)
+    return msgspec.structs.replace(course, share=course.share * TOLD_WRONGLY) if wrong else course
 
 
 def _risers(session: Session) -> dict[str, str]:

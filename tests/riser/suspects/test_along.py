@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from boxcheck.riser.evidence import Boot, Move, Place, Step, Weighed
+from boxcheck.riser.evidence import Boot, Move, Notebook, Place, Step, Weighed
 from boxcheck.riser.moved import seen_places
 from boxcheck.riser.suspects.history import history
 from boxcheck.riser.suspects.weigh import weigh
@@ -45,6 +45,24 @@ def test_labels_that_the_operator_told_settle_where_the_risers_are() -> None:
     assert "took their risers along" not in found.says
     book = notebook(FIRST, boot(1, told, [look("PCIE4", card=300)]))
     assert not any(course.along for course in history(book).courses)
+
+
+def test_a_label_that_was_read_where_it_should_be_clears_the_card_of_doubt_about_its_riser() -> None:
+    """The operator looked: R3 stayed in PCIE3 when its card was swapped, so it is not what errors followed."""
+    plain, told = swapped(SWAP), swapped(SWAP, told=("PCIE3", "PCIE4"))
+    assert chances(plain)["riser R3"] > 0.05
+    assert chances(told).get("riser R3", 0.0) < 0.02
+    assert chances(told)["card GPU-3"] > chances(plain)["card GPU-3"]
+
+
+def test_a_riser_that_was_moved_as_asked_and_read_there_was_moved() -> None:
+    step = swap("riser", "PCIE3", "PCIE4")
+    book = [notebook(FIRST, boot(1, after(places(6), step), [look("PCIE4", card=300)], step, told=told))
+            for told in ((), ("PCIE3", "PCIE4"))]
+    plain, read = (sum(course.share for course in history(one).courses if course.undone) for one in book)
+    assert plain > 0.09
+    assert read < 0.005
+    assert msgspec.json.decode(msgspec.json.encode(book[1]), type=Notebook) == book[1]
 
 
 def test_cards_that_went_elsewhere_than_asked_make_their_risers_more_doubtful() -> None:

@@ -48,7 +48,7 @@ NOISY = (lambda slot: look(slot, card=400), lambda slot: look(slot, conditions=G
 def test_a_riser_is_found_in_one_power_cycle() -> None:
     weighed, cycles = followed(with_part("riser", "R3"), *NOISY)
     assert (weighed.verdict, accused(weighed), cycles) == ("found", [("riser", "R3")], 1)
-    assert weighed.says.startswith("riser R3 (over 99 %) is at fault, probably too much loss at this speed")
+    assert weighed.says.startswith("riser R3 (99 %) is at fault, probably too much loss at this speed")
 
 
 def test_a_card_is_found_in_two_power_cycles() -> None:
@@ -95,7 +95,7 @@ def test_half_the_lanes_without_an_error_and_each_time_is_a_setting_where_doctor
     looks = [look("PCIE3", width=8, retrains=tally(20, 0, narrow=20))]
     weighed = weigh(notebook(boot(0, places(), looks), settings={"pcie.bifurcation": "the slot is split x8x8"}))
     assert (weighed.suspects[0].kind, weighed.suspects[0].name) == ("setting", "PCIE3")
-    assert weighed.suspects[0].probability > 0.85
+    assert weighed.suspects[0].probability > 0.8
     assert "it would be the lane split" in weighed.suspects[0].because
 
 

@@ -230,7 +230,7 @@ def test_the_story_of_the_seven_cards() -> None:
     ended = weigh(notebook(first, boot(1, there, [
         look(slot), look(slot, card=14, host=2, bits=hour, conditions=loaded)], step)))
     assert (ended.suspects[0].kind, ended.suspects[0].name) == ("riser", "R3")
-    assert ended.suspects[0].probability > 0.85, "the supply that it shares with where it was is not quite out"
+    assert ended.suspects[0].probability > 0.8, "the supply that it shares with where it was is not quite out"
     because = ended.suspects[0].because
     assert because[0].startswith("damaged with it: 12 errors in 95 TB in PCIE3 (boot 1); 16 errors in 95 TB in ")
     assert any(says.startswith("clean at 8 GT/s (0 in 46 TB) and damaged at full speed (12 in 95 TB)") for says in because)
