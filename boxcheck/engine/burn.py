@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -208,7 +209,8 @@ class Burn:
             self._crashes += account.crashes
             keep_crashes(self._store, self._number, account.crashes)
             if isinstance(host, LiveHost):
-                self._store.attach(AFTER, packed(host), "application/gzip")
+                with suppress(OSError):  # a full disk takes no verdict with it
+                    self._store.attach(AFTER, packed(host), "application/gzip")
         self._store.findings(self._number, account.verdict.findings)
         self._store.end_phase(self._number, outcome=account.verdict.outcome.value)
 

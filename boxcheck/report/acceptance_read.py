@@ -27,7 +27,7 @@ from boxcheck.profile import Profile
 from boxcheck.registry import discover, discover_stress
 from boxcheck.report.acceptance_series import Courses
 from boxcheck.report.acceptance_told import Attached, Counted, Done, Told, bare_finding
-from boxcheck.report.measured import measured_of
+from boxcheck.report.measured import ColumnRows
 from boxcheck.riser.evidence import Notebook
 from boxcheck.store.reader import RunReader
 from boxcheck.store.rebuild import Rows
@@ -126,10 +126,16 @@ def _done(reader: RunReader, phases: Sequence[Phase], ledger: Ledger, courses: C
     for phase in phases:
         if not phase.plan.module or phase.about is None:
             continue
-        results = results_of(reader, phase.plan.number, only_judged=True, seen=courses.see)
+        rows = ColumnRows(phase.plan.module)
+
+        def see(records: Rows, rows: ColumnRows = rows) -> None:
+            courses.see(records)
+            rows.see(records)
+
+        results = results_of(reader, phase.plan.number, only_judged=True, seen=see, wanted=rows.wanted)
         watching = watching_of(reader, phase.plan.number, seen=courses.see)
         enter(ledger, phase, results, watching)
-        found.append(Done(phase=phase, results=bare(results), watching=watching, measured=measured_of(results)))
+        found.append(Done(phase=phase, results=bare(results), watching=watching, measured=rows.result(results)))
         del results
         forget()  # a phase's samples go before those of the next are read
     return tuple(found)

@@ -60,7 +60,7 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
 
 def matrices(results: StressResults) -> list[Matrix]:
     """All matrices that a run of `copy`, `p2p` or `collective` gives; none for other modules."""
-    make = {"copy": _copies, "p2p": _pairs, "collective": _collectives}.get(results.module)
+    make = MAKERS.get(results.module)
     return [] if make is None else make(results)
 
 
@@ -219,3 +219,8 @@ def _collectives(results: StressResults) -> list[Matrix]:
             columns=("hop",), rows=tuple(f"{key} > {keys[(at + 1) % len(keys)]}" for at, key in enumerate(keys)),
             cells=tuple((_cell(of_hops.get(key, ())),) for key in keys)))
     return found
+
+
+MAKERS: Mapping[str, Callable[[StressResults], list[Matrix]]] = {
+    "copy": _copies, "p2p": _pairs, "collective": _collectives}
+"""By module: those that have matrices."""

@@ -8,7 +8,6 @@ says no more. Where the profile says nothing of a product, it is the lowest rate
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import median
 
 import msgspec
 
@@ -85,13 +84,28 @@ def judged_rows(results: StressResults, groups: Mapping[Kind, Row], findings: Se
 
 
 def _row(results: StressResults, what: str, gpu: str, peer: str | None, some: Sequence[Sample]) -> Row:
-    values = sorted([one.value for one in some if one.value is not None])
+    return row_of(
+        results.module, what, gpu, peer, unit=some[0].unit, of=some[0].of, samples=len(some),
+        checked=sum([one.checked for one in some]), wrong=sum([one.wrong for one in some]),
+        values=sorted([one.value for one in some if one.value is not None]))
+
+
+def row_of(
+    module: str, what: str, gpu: str, peer: str | None, *, unit: str, of: str, samples: int, checked: int, wrong: int,
+    values: Sequence[float],
+) -> Row:
+    """`values`: in order."""
     return Row(
-        what=what.removeprefix(f"{results.module}."), gpu=gpu, peer=peer, unit=some[0].unit, samples=len(some),
-        checked=sum([one.checked for one in some]), of=some[0].of, wrong=sum([one.wrong for one in some]),
-        best=values[0 if some[0].unit == "us" else -1] if values else None,
-        middle=median(values) if values else None,
+        what=what.removeprefix(f"{module}."), gpu=gpu, peer=peer, unit=unit, samples=samples, checked=checked, of=of,
+        wrong=wrong, best=values[0 if unit == "us" else -1] if values else None,
+        middle=_middle(values),
         spread_percent=100 * (1 - values[0] / values[-1]) if values and values[-1] > 0 else None)
+
+
+def _middle(values: Sequence[float]) -> float | None:
+    """The median of values that are in order."""
+    half = len(values) // 2
+    return None if not values else values[half] if len(values) % 2 else (values[half - 1] + values[half]) / 2
 
 
 def _judged(

@@ -39,12 +39,19 @@ class Rows(msgspec.Struct, frozen=True):
     """The others by place."""
     words: Mapping[int, str]
     """By the number that stands for them in the columns in `others`."""
+    unpacked: dict[int, list[Any]] = msgspec.field(default_factory=dict)
+    """Those of them that were asked for: a report asks for many of them twice."""
 
     def column(self, place: int) -> Column:
-        """ValueError or KeyError where it is none."""
+        """It is not to be changed. ValueError or KeyError where it is none."""
         packed = self.others.get(place)
         if packed is None:
             return Constant(self.constants[place])
+        if place not in self.unpacked:
+            self.unpacked[place] = self._column(packed)
+        return self.unpacked[place]
+
+    def _column(self, packed: Packed) -> list[Any]:
         column = unpack_column(packed)
         if len(column) != len(self.numbers):
             raise ValueError(f"{len(column)} values in {len(self.numbers)} records")

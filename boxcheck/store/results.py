@@ -18,7 +18,7 @@ import msgspec
 from boxcheck.gpu import GpuInfo
 from boxcheck.store.blocks import column_of
 from boxcheck.store.reader import READINGS, RunReader
-from boxcheck.store.rebuild import Link, Rows, columns_of, link_readings, links_in
+from boxcheck.store.rebuild import Link, Rows, Stream, columns_of, link_readings, links_in
 from boxcheck.store.rows import Phase, PhaseStart, RunState
 from boxcheck.store.samples import Samples
 from boxcheck.stress import Sample, StressResults, Trouble
@@ -43,14 +43,16 @@ INCOMPLETE = "incomplete"
 
 
 def results_of(
-    run: RunReader, number: int, *, only_judged: bool = False, seen: Seen | None = None
+    run: RunReader, number: int, *, only_judged: bool = False, seen: Seen | None = None,
+    wanted: Callable[[Stream], bool] | None = None,
 ) -> StressResults:
     """The results of a phase, with all its samples, those of the first worker first. `only_judged`: for who
-    judges, and reads what the instruments showed as well: without NOT_JUDGED, in less time and memory."""
+    judges, and reads what the instruments showed as well: without NOT_JUDGED, in less time and memory. `wanted`: the
+    samples of these streams alone, for who has seen the others by their columns."""
     database = run.database
     with database.snapshot(), no_collections():
         state, phase = run.run().state, run.phase(number)
-        samples = _samples(run, number, NOT_JUDGED if only_judged else (), seen)
+        samples, count = _samples(run, number, NOT_JUDGED if only_judged else (), seen, wanted)
         readings = database.count_records(READINGS, number, proven=not only_judged)
     start = phase.start or PhaseStart()
     ended = phase.end.results if phase.end else None
@@ -60,7 +62,7 @@ def results_of(
             injected=start.injected, full_size=start.full_size, warm_up=start.warm_up)
     else:
         base = ended
-    says = _missing(phase, state, len(samples), readings)
+    says = _missing(phase, state, count, readings)
     if says is None:
         return msgspec.structs.replace(base, samples=samples)
     trouble = Trouble(gpus=tuple(info.key for info in base.gpus), module=base.module, kind=INCOMPLETE, says=says)
@@ -94,19 +96,22 @@ def no_collections() -> Iterator[None]:
 
 
 def _samples(
-    run: RunReader, number: int, but: Collection[str], seen: Seen | None = None
-) -> tuple[Sample, ...]:
-    made, by_worker = Samples(), dict[int, list[Sample]]()
+    run: RunReader, number: int, but: Collection[str], seen: Seen | None, wanted: Callable[[Stream], bool] | None,
+) -> tuple[tuple[Sample, ...], int]:
+    """Samples, and how many there are with those that were not wanted."""
+    made, by_worker, count = Samples(), dict[int, list[Sample]](), 0
     with run.guarded("samples"):
         for minute in run.database.records(("sample",), number):
             streams: dict[int, list[Rows]] = {}
             for rows in minute:
                 if seen is not None:
                     seen(rows)
-                streams.setdefault(made.head(rows.stream).worker, []).append(rows)
+                count += len(rows.numbers)
+                if wanted is None or wanted(rows.stream):
+                    streams.setdefault(made.head(rows.stream).worker, []).append(rows)
             for worker, some in streams.items():
                 by_worker.setdefault(worker, []).extend(_in_order(made, some, but))
-    return tuple(chain.from_iterable(by_worker[worker] for worker in sorted(by_worker)))
+    return tuple(chain.from_iterable(by_worker[worker] for worker in sorted(by_worker))), count
 
 
 def _in_order(made: Samples, streams: Sequence[Rows], but: Collection[str]) -> Iterable[Sample]:

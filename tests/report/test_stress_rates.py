@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,8 +12,13 @@ from boxcheck.gpu import GpuInfo
 from boxcheck.model import Bdf, Finding, Limit
 from boxcheck.profile import Profile
 from boxcheck.registry import CHECKS, discover_stress, run_check
+from boxcheck.report.measured import ColumnRows, measured_of
 from boxcheck.report.stress_rates import Row, rows_of, table
+from boxcheck.store.reader import RunReader
+from boxcheck.store.results import results_of
 from boxcheck.stress import Sample, StressResults
+from tests.bench.store_size import simulate_plan
+from tests.report.stored import EVERY, stored
 
 discover_stress()
 NONE = Profile(name="none", revision=1, title="no limits")
@@ -129,3 +135,33 @@ def test_a_narrow_table_loses_no_wrong_word_and_nothing_that_was_verified() -> N
     assert [line for line, _ in lines[-2:]] == ["  verified on cuda:0: 2 100 words", "  verified on cuda:1: 50 words"]
     wide = list(table("copy", rows_of(results), 120))
     assert [line.split()[-1] for line, _ in wide[1:]] == ["0", "3", "1"]
+
+
+def same_by_columns(path: str) -> set[str]:
+    """The modules of a store, after their rows by columns were held against those by samples."""
+    seen = set()
+    with RunReader(path) as reader:
+        for phase in reader.phases():
+            if not phase.plan.module or phase.about is None:
+                continue
+            rows = ColumnRows(phase.plan.module)
+            some = results_of(reader, phase.plan.number, only_judged=True, seen=rows.see, wanted=rows.wanted)
+            whole = results_of(reader, phase.plan.number, only_judged=True)
+            by_columns, by_samples = rows.result(some), measured_of(whole)
+            assert list(by_columns.rows.items()) == list(by_samples.rows.items())
+            assert by_columns.matrices == by_samples.matrices
+            assert msgspec.structs.replace(some, samples=()) == msgspec.structs.replace(whole, samples=())
+            moved = [one.moved for one in whole.samples if one.moved]
+            assert [one.moved for one in some.samples if one.moved] == moved, "what crossed the links is all there"
+            seen |= {phase.plan.module} if whole.samples else set()
+    return seen
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_rows_by_columns_are_those_by_samples(name: str) -> None:
+    assert same_by_columns(stored(name)) or name == "nothing-yet"
+
+
+def test_rows_of_every_module_are_the_same_by_columns(tmp_path: Path) -> None:
+    seen = same_by_columns(simulate_plan(str(tmp_path), seconds=120))
+    assert {"matmul", "vram", "copy", "p2p", "collective", "cpu", "dram"} <= seen
