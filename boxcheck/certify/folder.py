@@ -26,8 +26,8 @@ from boxcheck.certify.manifest import write_manifest
 from boxcheck.engine.around import happenings_in
 from boxcheck.engine.begin import AFTER, CAPTURE
 from boxcheck.engine.record import as_user
+from boxcheck.golden.profile_toml import profile_toml
 from boxcheck.profile import Profile
-from boxcheck.profile_draft import literal
 from boxcheck.report.forms import FORMS, SIGNED_FORMS, Form, form, is_made, write_form
 from boxcheck.store.reader import RunReader
 from boxcheck.store.texts import plain_line
@@ -98,7 +98,7 @@ def _write(folder: str, path: str, told: Acceptance, want: Profile, verdict_json
             left_out.append(f"{name}: the run holds none")
         else:
             _put(folder, name, capture)
-    _put(folder, PROFILE, profile_toml(want).encode("utf-8", "replace"))
+    _put(folder, PROFILE, resolved_toml(want).encode("utf-8", "replace"))
     _put(folder, VERDICT, with_acceptance(verdict_json, told))
     told = msgspec.structs.replace(told, left_out=())
     for one in FORMS:
@@ -219,26 +219,8 @@ def log_lines(reader: RunReader) -> Iterator[str]:
     yield "# messages that concern hardware alone; all that was read is in the captures, before and after the load"
 
 
-def profile_toml(want: Profile) -> str:
-    """The profile with all its limits resolved, each with its source. For reading; what judges again is in the run."""
-    lines = [
-        f"# {plain_line(want.title)}", "# limits as they were resolved when the run began",
-        f"name = {literal(want.name)}", f"revision = {literal(want.revision)}", f"goal = {literal(want.goal)}",
-        f"sha256 = {literal(want.sha256)}", "", "[require]",
-        *(f"{key} = {literal(list(getattr(want, key)))}" for key in ("inspect", "stress", "faults", "advisory"))]
-    if want.gpus.parts or want.gpus.count is not None:
-        lines += ["", "[gpus]", f"parts = {literal([part.key for part in want.gpus.parts])}"]
-        lines += [f"count = {literal(want.gpus.count)}"] if want.gpus.count is not None else []
-    for slot in want.slots:
-        lines += ["", "[[slot]]"]
-        fields = (("label", slot.label), ("riser", slot.riser), ("root_port", slot.root_port), ("width", slot.width),
-                  ("speed_gts", slot.speed_gts), ("note", slot.note or None))
-        lines += [f"{key} = {literal(value)}" for key, value in fields if value is not None]
-    for limit in want.limits.values():
-        lines += ["", "[[limit]]", f"name = {literal(limit.name)}", f"compare = {literal(limit.compare)}"]
-        lines += [f"{key} = {literal(value)}" for key, value in (("must", limit.must), ("should", limit.should))
-                  if value is not None]
-        lines += [f"unit = {literal(limit.unit)}", f"source = {literal(limit.source)}"]
-    return "\n".join(lines) + "\n"
-
-
+def resolved_toml(want: Profile) -> str:
+    """The profile with all its limits resolved, each with its source: `judge --profile` takes it. Exactly what the run
+    was judged by is in the run."""
+    return profile_toml(want, told=(
+        want.title, "limits as they were resolved when the run began", f"sha256 of what is judged: {want.sha256}"))
