@@ -3,6 +3,10 @@
 The kernel does not read the registers of a device that reported a fatal error, because the link to it may be dead
 (drivers/pci/pcie/aer.c, aer_get_device_error_info). The device's own counter stays at 0 then, and only the total of
 the root port above it shows that something happened. That total counts messages from every device below.
+
+Since Linux 7.3 the kernel counts an advisory error twice: as the NonFatalErr that the device reported, and as the
+non-fatal error that it took for harmless (aer_print_error). No message of a non-fatal error came then, so the root port
+has none.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, marginal, passed, unknown
 
 KINDS = ("fatal", "nonfatal")
+ADVISORY = "NonFatalErr"
 REFUSED = "UnsupReq"
 LOSS = frozenset({"DLP", "SDES", "TLP", "FCP", "CmpltTO", "RxOF", "MalfTLP", "ECRC"})
 """Errors that mean a lost link or packet. Probing the bus leaves Unsupported Request and its like in the registers."""
@@ -79,6 +84,20 @@ def unclaimed(root: Bdf, below: Mapping[Bdf, list[Bdf]], aer: Aer) -> Unclaimed 
     return Unclaimed(*left)
 
 
+def without_advisory(aer: Aer, below: Mapping[Bdf, list[Bdf]]) -> Aer:
+    """The counters without the non-fatal errors that devices reported as advisory, where the root port shows that they
+    were."""
+    counters = dict(aer.counters)
+    for root, totals in aer.root_totals.items():
+        for bdf in below.get(root, ()) if totals.nonfatal == 0 else ():
+            mine = counters.get(bdf)
+            if mine is None or isinstance(mine.nonfatal, Unread) or isinstance(mine.correctable, Unread):
+                continue
+            if 0 < mine.nonfatal.get("TOTAL", 0) <= mine.correctable.get(ADVISORY, 0):
+                counters[bdf] = msgspec.structs.replace(mine, nonfatal=dict.fromkeys(mine.nonfatal, 0))
+    return msgspec.structs.replace(aer, counters=counters)
+
+
 def _total_files(root: Bdf) -> tuple[str, ...]:
     return tuple(f"/sys/bus/pci/devices/{root}/aer_rootport_total_err_{kind}" for kind in KINDS)
 
@@ -93,11 +112,13 @@ def uncorrectable(
     end jobs and reset cards. A fatal error often shows at the root port only: the card that had it cannot be asked.
     What to do: for SDES, power leads, riser and `pcie_port_pm=off`; for others read the kernel log around it.
     Not a fault: UnsupReq alone and non-fatal: software asked the device for something that it does not have, as some
-    firmware does while it probes the bus at boot. That is marginal; any other uncorrectable error fails.
+    firmware does while it probes the bus at boot. That is marginal; any other uncorrectable error fails. Errors that
+    the device reported as advisory (NonFatalErr) are none, though Linux 7.3 counts them as non-fatal ones too.
     By hand: cat /sys/bus/pci/devices/<port>/aer_dev_{fatal,nonfatal}, and aer_rootport_total_err_{fatal,nonfatal} of
     the root port
     """
     below = by_root(pci)
+    aer = without_advisory(aer, below)
     told: set[Bdf] = set()
     roots: dict[Bdf, bool] = {}
     for gpu, link in path_links(gpus, links, want):

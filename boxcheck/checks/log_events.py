@@ -90,7 +90,7 @@ def _said(scene: Scene, event: Event) -> str:
     count = event.count + event.suppressed
     log = scene.logs.this_boot
     lost = not isinstance(log, Unread) and cut(log, "this boot") is not None
-    least = "at least " if event.suppressed or event.multiple or (lost and count > 1) else ""
+    least = "at least " if event.at_least or (lost and count > 1) else ""
     often = "" if count == 1 and not least else f", {least}{count} x"
     when = scene.ago(event)
     last = "last " if count > 1 and when.endswith("ago") else ""

@@ -177,7 +177,7 @@ def _device(triage: Triage, sighting: Sighting) -> str:
 
 def _row(sighting: Sighting, when: str, device: str, when_width: int, width: int, style: Style) -> Iterator[str]:
     event = sighting.event
-    least = "at least " if event.multiple or event.suppressed else ""
+    least = "at least " if event.at_least else ""
     count = f"{least}{event.count} x " if event.count > 1 or least else ""
     until = ""
     if event.last is not None and event.last != event.first and event.count > 1:

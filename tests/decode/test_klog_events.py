@@ -656,3 +656,71 @@ def test_the_proprietary_module_is_told_apart() -> None:
     facts = parse_log(text).facts
     assert facts.nvidia_module is not None
     assert (facts.nvidia_module.version, facts.nvidia_module.open_kernel_module) == ("535.129.03", False)
+
+
+SINCE_73 = (
+    "pcieport 0000:c0:01.0: AER: Correctable Error message received from 0000:c2:00.0",
+    "pci 0000:c2:00.0: PCIe Bus Error: severity=Correctable",
+    "pci 0000:c2:00.0:   device [10de:2684] error status/mask={status}/0000c000",
+)
+
+
+def burst(count: int, apart: float, before: str = "", status: str = "00000040") -> Event:
+    """The event of so many errors of one device, `apart` seconds from each other."""
+    lines = [before] if before else []
+    for number in range(count):
+        lines += [f"[{100 + number * apart + at / 1e6:13.6f}] {line.format(status=status)}" for at, line in enumerate(SINCE_73)]
+    found = [event for event in parse_log("\n".join(lines)).events if event.kind == "aer-correctable"]
+    assert [event.count for event in found] == [count]
+    return found[0]
+
+
+@pytest.mark.parametrize(("count", "apart", "limited"), [
+    (9, 0.01, False), (10, 0.01, True), (10, 0.6, False), (10, 0.5, True), (200, 0.01, False), (40, 1.0, False)])
+def test_as_many_errors_as_the_kernel_logs_may_have_been_more(count: int, apart: float, limited: bool) -> None:
+    """Ten of a device within five seconds. Far more than that are of a kernel whose limit was lifted."""
+    found = burst(count, apart)
+    assert (found.limited, found.at_least) == (limited, limited)
+
+
+@pytest.mark.parametrize(("release", "limited"), [("6.15.11-amd64", False), ("6.16.0-1-amd64", True), ("7.2.12+deb13-amd64", True)])
+def test_older_words_are_limited_by_the_kernels_release(release: str, limited: bool) -> None:
+    """The limit came with Linux 6.16, its words with 7.3."""
+    lines = [f"[    0.000000] Linux version {release} (debian-kernel@lists.debian.org)"]
+    for number in range(10):
+        lines += [f"[  100.{number:02}0000] pci 0000:c2:00.0: PCIe Bus Error: severity=Correctable, type=Data Link Layer, (Receiver ID)",
+                  f"[  100.{number:02}0010] pci 0000:c2:00.0:   device [10de:2684] error status/mask=00000040/0000e000"]
+    assert [event.limited for event in parse_log("\n".join(lines)).events] == [limited]
+
+
+def test_who_saw_an_error_is_known_where_the_record_names_nobody() -> None:
+    """7.3 tells it of each bit: the receiver damaged packets, the transmitter missing acknowledgements."""
+    seen = {status: burst(1, 1.0, status=status).agent for status in ("00000040", "00000081", "00001000", "00000100", "00001040")}
+    assert seen == {"00000040": "receiver", "00000081": "receiver", "00001000": "transmitter", "00000100": "transmitter",
+                    "00001040": None}
+
+
+def test_a_record_whose_status_line_is_lost_takes_its_bits_from_the_lines_below() -> None:
+    lines = [SINCE_73[1], "pci 0000:c2:00.0:   [ 8] Rollover          | Transmitter | Data Link Layer  "]
+    (found,) = parse_log("\n".join(lines)).events
+    assert (found.labels, found.agent, found.layer) == (("Rollover",), "transmitter", "data link")
+
+
+def test_a_message_of_a_non_fatal_error_after_an_advisory_one_is_grave() -> None:
+    """What stands behind a corrected NonFatalErr is advisory, unless the port says that such a message came."""
+    head = ["pci 0000:c2:00.0: PCIe Bus Error: severity=Correctable",
+            "pci 0000:c2:00.0:   device [10de:2684] error status/mask=00002000/0000c000"]
+    came = ["pcieport 0000:c0:01.0: AER: Uncorrectable (Non-Fatal) Error message received from 0000:c2:00.0"]
+    record = ["pci 0000:c2:00.0: PCIe Bus Error: severity=Uncorrectable (Non-Fatal)",
+              "pci 0000:c2:00.0:   device [10de:2684] error status/mask=00004000/00000000"]
+    kinds = [[(event.kind, event.labels) for event in parse_log("\n".join([*head, *more, *record])).events] for more in ([], came)]
+    assert kinds == [[("aer-correctable", ("NonFatalErr",)), ("aer-correctable", ("CmpltTO",))],
+                     [("aer-correctable", ("NonFatalErr",)), ("aer-nonfatal", ("CmpltTO",))]]
+
+
+def test_a_card_on_cxl_and_several_errors_in_one_message_since_7_3() -> None:
+    (found,) = parse_log("\n".join((
+        "pcieport 0000:c0:01.0: AER: Multiple Correctable Error messages received, first one from 0000:c2:00.0",
+        "pci 0000:c2:00.0: CXL Bus Error: severity=Correctable",
+        SINCE_73[2].format(status="00000080")))).events
+    assert (found.labels, found.count, found.multiple, found.requester) == (("BadDLLP",), 1, True, "0000:c2:00.0")

@@ -7,8 +7,9 @@
 
 The device is the one that the Bus Error line names: "received from" is the sender's claim and wrong on AMD root ports.
 The bits come from status and mask, as the kernel prints those of `status & ~mask`; the bit lines stand in where that
-line is missing. Spellings of 4.x ("Corrected", `id=0700`, long bit names) to 7.x ("Correctable", rate limit) are one.
-Source: drivers/pci/pcie/aer.c (aer_print_error, aer_print_source, aer_isr_one_error).
+line is missing. Spellings of 4.x ("Corrected", `id=0700`, long bit names) to 7.x ("Correctable", agent and layer behind
+each bit) are one. The log of Linux 6.16 and newer is limited by device: counts that reached the limit are lower bounds.
+Source: drivers/pci/pcie/aer.c (aer_print_error, aer_print_source, aer_isr_one_error, aer_ratelimit).
 """
 
 from __future__ import annotations
@@ -19,7 +20,20 @@ from collections import deque
 
 from boxcheck.model import Bdf
 
-from .aer_bits import CORRECTABLE, CORRECTABLE_NAMES, MEANING, SIGNAL_LABELS, UNCORRECTABLE, cause_of, labels_of
+from .aer_bits import (
+    CORRECTABLE,
+    CORRECTABLE_NAMES,
+    MEANING,
+    REFUSALS,
+    SIGNAL_LABELS,
+    UNCORRECTABLE,
+    UNCORRECTABLE_NAMES,
+    cause_of,
+    labels_of,
+    layer_of,
+    seen_by,
+)
+from .aer_limit import Limit
 from .aer_lines import KIND, Bit, BusError, NoWayBack, Received, Status, SuppressedCalls, Unrecovered, look
 from .beside import Beside
 from .envelope import Line
@@ -63,12 +77,13 @@ class _Received:
 class _Record:
     """A record whose status line has not come yet."""
 
-    __slots__ = ("agent", "bdf", "kind", "labels", "layer", "line", "received", "status")
+    __slots__ = ("advisory", "agent", "bdf", "kind", "labels", "layer", "line", "received", "status")
 
     def __init__(self, line: Line, bdf: Bdf | None, kind: str | None) -> None:
         self.line = line
         self.bdf = bdf
         self.kind = kind
+        self.advisory = False
         self.agent: str | None = None
         self.layer: str | None = None
         self.received: _Received | None = None
@@ -85,6 +100,9 @@ class Aer:
         self._recent: deque[_Received] = deque(maxlen=8)
         self._last_fold: Fold | None = None
         self._waiting_suppressed = 0
+        self._limit = Limit()
+        self._advisories: dict[Bdf | None, int] = {}
+        """Device -> line of its latest corrected error with NonFatalErr in it."""
         self._no_way_back = Beside(_FIND_DEVICE, _book_no_way_back)
 
     follow = re.compile(rb"\[ ?\d{1,2}\] [A-Za-z]|Error of this|TLP Header")
@@ -102,7 +120,7 @@ class Aer:
         if isinstance(said, Status):
             return self._status(line, said.bits, out)
         if isinstance(said, Bit):
-            self._bit(line, said.label)
+            self._bit(line, said)
         elif isinstance(said, Received):
             return self._message_received(line, said, out)
         elif isinstance(said, SuppressedCalls):
@@ -123,8 +141,12 @@ class Aer:
         if before is not None:
             self._book(before, out)
         record = _Record(line, bdf, said.kind)
+        if said.kind == KIND["Non-Fatal"] and self._is_advisory(line):
+            record.advisory, record.kind = True, KIND["correct"]
         record.agent, record.layer = said.agent, said.layer
-        record.received = self._claim(line, said.kind)
+        if said.limited:
+            out.limits_log = True
+        record.received = None if record.advisory else self._claim(line, said.kind)
         if said.inaccessible:
             record.labels.append("Inaccessible")
             self._book(record, out)
@@ -133,6 +155,13 @@ class Aer:
             self._book(self._open.pop(next(iter(self._open))), out)
         self._open[bdf] = record
         return _RECORD_LINES
+
+    def _is_advisory(self, line: Line) -> bool:
+        """Since 7.3 the kernel tells behind a corrected error with NonFatalErr which errors the device means, with the
+        severity that they would have had. No message of that severity came, so none was received."""
+        after = self._advisories.get(line.bdf)
+        return after is not None and line.number - after <= _RECORD_LINES and not any(
+            received.kind == KIND["Non-Fatal"] and received.line.number > after for received in self._recent)
 
     def _claim(self, line: Line, kind: str | None) -> _Received | None:
         """The "received" line that led to this record: of its own port, else about it, else the latest of its kind."""
@@ -163,12 +192,13 @@ class Aer:
             self._open[line.bdf] = record
             return _RECORD_LINES
         correctable = record.kind == KIND["correct"]
-        names = _names(status, correctable)
+        names = _names(status, correctable and not record.advisory)
         self._book(record, out, names)
         return 0
 
-    def _bit(self, line: Line, label: str) -> None:
+    def _bit(self, line: Line, said: Bit) -> None:
         """A `[ 6] BadTLP` line; matters only to a record whose status line is missing or whose head is."""
+        label = said.label
         if not self._open:
             return
         record = self._open.get(line.bdf)
@@ -217,15 +247,22 @@ class Aer:
             labels = labels or labels_of(status, CORRECTABLE if correctable else UNCORRECTABLE)
         received = record.received
         fold = out.add(kind, record.line, bdf=record.bdf, labels=labels)
+        if not record.advisory:
+            self._limit.logged(fold, record.line.seconds)
         if fold.fresh:
-            _describe(fold, record.agent)
-            fold.details.update(agent=record.agent, layer=record.layer)
+            # Linux 7.3 tells both behind each bit, and not of the record.
+            agent, layer = record.agent or seen_by(labels), record.layer or layer_of(labels)
+            _describe(fold, agent)
+            fold.details.update(agent=agent, layer=layer)
             if received is not None:
                 fold.details["requester"] = received.requester
                 if received.port != record.bdf:
                     fold.details["reporter"] = received.port
         if received is not None and received.multiple:
             fold.multiple = True
+        if kind == KIND["correct"] and "NonFatalErr" in labels:
+            forget_oldest(self._advisories, _MANY_OPEN)
+            self._advisories[record.bdf] = record.line.number
         self._settle(fold, record.line.number)
 
     def _book_bare(self, received: _Received, out: Ledger) -> None:
@@ -256,10 +293,12 @@ class Aer:
         self._open.clear()
         self._received.clear()
         self._recent.clear()
+        self._advisories.clear()
         if self._last_fold is not None:
             self._settle(self._last_fold, self._last_fold.line)
         self._waiting_suppressed = 0
         self._no_way_back.finish(out)
+        self._limit.finish(out)
         self._last_fold = None
         _relate(out)
 
@@ -298,7 +337,10 @@ def _describe(fold: Fold, agent: str | None) -> None:
     if fold.kind == KIND["correct"]:
         word = "corrected PCIe error"
         severity = "fail" if "Rollover" in labels else "warn"
-        if labels and set(labels) <= {"NonFatalErr", "HeaderOF"}:
+        if labels and set(labels) <= UNCORRECTABLE_NAMES:
+            word = "PCIe error that its device took for harmless"
+            severity = "info" if set(labels) <= REFUSALS else "warn"
+        elif labels and set(labels) <= {"NonFatalErr", "HeaderOF"}:
             severity = "info"
         helps = _SOFTWARE if severity == "info" else _ASPM if labels == ("Timeout",) else _RESEAT
     else:

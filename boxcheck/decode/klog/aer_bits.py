@@ -34,6 +34,9 @@ LONG_NAMES: dict[str, str] = {
 }
 _SHORT_NAMES = {name.lower(): name for name in (*CORRECTABLE.values(), *UNCORRECTABLE.values())}
 CORRECTABLE_NAMES = frozenset(CORRECTABLE.values())
+UNCORRECTABLE_NAMES = frozenset(UNCORRECTABLE.values())
+REFUSALS = frozenset(("CmpltAbrt", "UnxCmplt", "UnsupReq", "ACSViol"))
+"""Uncorrectable bits of a request or an answer that somebody turned down: nothing was damaged or lost on the way."""
 
 
 def label_of(name: str) -> str | None:
@@ -45,6 +48,24 @@ def label_of(name: str) -> str | None:
 def labels_of(status: int, names: dict[int, str]) -> tuple[str, ...]:
     """The names of the bits set in a 32-bit status, lowest first; a bit without a name is `bit 3`."""
     return tuple(names.get(bit, f"bit {bit}") for bit in range(32) if status >> bit & 1)
+
+
+_TRANSMITTER = frozenset(("Rollover", "Timeout"))
+_RECEIVER = frozenset(("RxErr", "BadTLP", "BadDLLP"))
+_LAYERS = {
+    "RxErr": "physical", **dict.fromkeys(("BadTLP", "BadDLLP", "Rollover", "Timeout", "DLP", "SDES"), "data link")}
+
+
+def seen_by(labels: tuple[str, ...]) -> str | None:
+    """Which end of the link saw errors of these bits, None where they are of both, or of no link."""
+    bits = set(labels)
+    return "receiver" if bits and bits <= _RECEIVER else "transmitter" if bits and bits <= _TRANSMITTER else None
+
+
+def layer_of(labels: tuple[str, ...]) -> str | None:
+    """Physical or data link, None where the bits are of several layers, or of another one."""
+    layers = {_LAYERS.get(label) for label in labels}
+    return layers.pop() if len(layers) == 1 else None
 
 
 SIGNAL_LABELS = frozenset(("RxErr", "BadTLP", "BadDLLP", "Rollover"))

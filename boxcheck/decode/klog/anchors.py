@@ -23,9 +23,9 @@ BOOT = "boot"
 
 ANCHORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("aer", (
-        "AER: ", "PCIe Bus Error", "error status/mask=", "callbacks suppr",
+        "AER: ", "PCIe Bus Error", "CXL Bus Error", "error status/mask=", "callbacks suppr",
     )),
-    ("hwerror", ("aer_status: ", "[Hardware Error]")),
+    ("hwerror", ("aer_status: ", "cor_status: ", "[Hardware Error]")),
     ("link", (
         "containment event", "RP PIO log", "error containment", "lot(", "Link Active not", "downstream link",
         "PCIe bandwidth", "power state", "giving up", "PCIe link lost", "Power fault", "No bus number",

@@ -16,6 +16,7 @@ import msgspec
 
 from boxcheck.model import Bdf
 
+from .aer_limit import is_limited
 from .envelope import Line
 from .events import AmdgpuMemory, BridgeControl, Firmware, KernelFacts, NvidiaModule
 from .ledger import Ledger
@@ -201,6 +202,7 @@ class BootFacts:
         # Whatever writes such a line an hour later, it is not the first one of a kernel.
         if found is not None and (line.seconds is None or line.seconds < _EARLY_SECONDS):
             self._set(from_boot=True, boot_line=line.number, kernel_release=found[1], kernel_line=line.message[:400])
+            out.limits_log = is_limited(found[1])
 
     def dmi(self, line: Line, out: Ledger) -> None:
         """The machine and its BIOS."""

@@ -31,11 +31,13 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
     """What tells this event from others of its kind: error bits, Xid number, ring, BAR, DIMM."""
     count: int = 1
-    """How often the text has it. A lower bound where `multiple` or `suppressed` say so."""
+    """How often the text has it. A lower bound where `at_least` says so."""
     suppressed: int = 0
     """Messages that the kernel says it left out (rate limit). Not part of `count`."""
     multiple: bool = False
     """The kernel itself says that one record stands for several errors."""
+    limited: bool = False
+    """AER: as many were logged as the kernel logs of one device in a while, so that more may have happened."""
     cause: Cause | None
     """None where the text does not tell."""
     severity: Severity
@@ -81,6 +83,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     capable_width: int | None = None
     client_version: str | None = None
     module_version: str | None = None
+
+    @property
+    def at_least(self) -> bool:
+        """Whether it may have happened more often than the text has it."""
+        return self.multiple or self.limited or self.suppressed > 0
 
 
 class BridgeControl(msgspec.Struct, frozen=True, kw_only=True):

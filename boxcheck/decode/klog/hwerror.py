@@ -14,7 +14,7 @@
 
 Lines without a record number are of the BERT, what firmware wrote down before this boot.
 A section's own type is its gravity; the event's is how the firmware wants it handled. The PCIe record is repeated by
-the device's `aer_status` lines, which are not counted again.
+the device's `aer_status` lines (`aer_cor_status` since Linux 7.3), which are not counted again.
 Sources: drivers/firmware/efi/cper.c, drivers/acpi/apei/ghes.c, arch/x86/kernel/cpu/mce/core.c, drivers/edac/mce_amd.c
 (status bits: AMD64 Architecture Programmer's Manual volume 2, 9.3.2.1; Intel SDM volume 3B, 17.3.2.2).
 """
@@ -24,6 +24,7 @@ from __future__ import annotations
 from boxcheck.model import Bdf
 
 from .aer_bits import CORRECTABLE, UNCORRECTABLE, cause_of, label_of, labels_of
+from .aer_lines import BIT
 from .beside import Beside
 from .envelope import Line
 from .events import Cause, Severity
@@ -36,9 +37,10 @@ _MCE_STATUS = Rx(r"MC(\d{1,2})_STATUS\[[^\]]{0,120}\]: *0x([0-9a-fA-F]{1,16})")
 _MCE_RAW = Rx(r"Machine [Cc]heck(?: Exception)?: *[0-9a-fA-F]{1,8} Bank (\d{1,3}): *([0-9a-fA-F]{1,16})")
 _MCE_UNIT = Rx(r"\[Hardware Error\]: *([A-Z][\w /,.-]{2,50}?) Ext\. Error Code: *\d{1,4}(?:, *(.{0,80}?))?\.?$")
 _HEX = Rx(r"(aer_(?:un)?cor_(?:status|mask)): *0x([0-9a-fA-F]{1,8})")
-_AER_STATUS = Rx(r"aer_status: *0x([0-9a-fA-F]{1,8}), *aer_mask: *0x([0-9a-fA-F]{1,8})")
+_AER_STATUS = Rx(
+    r"aer_((?:un)?cor)?_?status: *0x([0-9a-fA-F]{1,8}), *aer_(?:(?:un)?cor_)?mask: *0x([0-9a-fA-F]{1,8})")
+"""Since Linux 7.3 the device's line says which of its two registers it is, as the record's does."""
 _MEMORY_PLACE = Rx(r"^node:(\d{1,5})(?: card:(\d{1,5}))?(?: module:(\d{1,5}))?")
-_BIT = Rx(r"\[ ?(\d{1,2})\] ([A-Za-z][\w -]{2,40}?) *(?:\(First\))?$")
 
 _RECORD_LINES = 20
 _DEVICE_LINES = 60
@@ -46,6 +48,7 @@ _DEVICE_LINES = 60
 _DECODE_LINES = 8
 """Lines after "Machine check events logged" within which its decoding comes."""
 
+_DEVICE_STATUS = ("aer_status: ", "aer_cor_status: ", "aer_uncor_status: ")
 _SEVERITY_WORDS = (
     "no action required.", "software restartable error.", "software containable error.", "System Fatal error.",
 )
@@ -85,9 +88,9 @@ class HardwareErrors:
         """Take in one such line, or one of those that follow."""
         self._expire(line, out)
         message = line.message
-        if "aer_status: " in message:
-            return self._device_status(line, out)
         if "[Hardware Error]" not in message:
+            if any(words in message for words in _DEVICE_STATUS):
+                return self._device_status(line, out)
             self._device_bit(line, out)
             return 0
         if "Machine check events logged" in message:
@@ -203,21 +206,23 @@ class HardwareErrors:
         open_here = any(normal_bdf(section.fields.get("device_id")) == bdf for section in self._sections.values())
         if found is None or same or open_here:
             return 0
-        if not int(found[1], 16) & ~int(found[2], 16):
+        bits = int(found[2], 16) & ~int(found[3], 16)
+        if not bits:
             # Firmware handed over a record in which no error is set, or none that the device may report.
             fold = out.add("ghes-pcie", line, bdf=bdf, labels=("no bits",))
             if fold.fresh:
                 fold.describe("info", None, "firmware reported the device's errors, and none that it may report is set",
                               (BMC,))
             return 0
-        self._status_lines[bdf] = (line, [])
+        named = {"cor": CORRECTABLE, "uncor": UNCORRECTABLE}.get(found[1] or "")
+        self._status_lines[bdf] = (line, list(labels_of(bits, named)) if named else [])
         return _DECODE_LINES
 
     def _device_bit(self, line: Line, out: Ledger) -> None:
         pending = self._status_lines.get(line.bdf)
         if pending is None:
             return
-        found = _BIT.search(line.message)
+        found = BIT.search(line.message)
         label = label_of(found[2]) if found is not None else None
         if label is None:
             return

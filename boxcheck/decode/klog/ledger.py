@@ -116,6 +116,8 @@ class Ledger:
         """Number of the latest line that a family understood."""
         self.times = 0
         """The line stands for so many more of its sort (`message repeated 3 times`), 0 for an ordinary one."""
+        self.limits_log = False
+        """The kernel of this boot limits how many errors of a device it logs (`aer_limit`)."""
         self._folds: dict[tuple[int, str, str | None, tuple[str, ...], bool], Fold] = {}
         self._latest: dict[str, Fold] = {}
 

@@ -396,6 +396,7 @@ class LogParser:
         self._hot.clear()
         self._hot_until = 0
         self._ledger.boot = self._boots.count - 1
+        self._ledger.limits_log = False
         self._boot_facts = BootFacts()
 
 

@@ -60,7 +60,7 @@ def is_training(sign: Sighting) -> bool:
     """A few receiver errors in the first minute: links that train make them, and no packet was lost."""
     return (
         sign.log and sign.labels == ("RxErr",) and sign.event.count <= FEW and isinstance(sign.event.last, float)
-        and sign.event.last <= TRAINING_SECONDS and not sign.event.suppressed)
+        and sign.event.last <= TRAINING_SECONDS and not sign.event.at_least)
 
 
 def goes_with(sign: Sighting, failed: Sighting) -> bool:

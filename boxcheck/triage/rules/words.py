@@ -108,7 +108,7 @@ def sign_text(sighting: Sighting) -> str:
 def counted(sighting: Sighting) -> str:
     """`3 x Xid 31: ...`: what it says, with its count where it is not one."""
     event = sighting.event
-    least = "at least " if event.multiple or event.suppressed else ""
+    least = "at least " if event.at_least else ""
     return f"{least}{event.count} x {event.says}" if event.count > 1 or least else event.says
 
 
@@ -116,7 +116,7 @@ def times_text(sighting: Sighting) -> str:
     """`412 x BadTLP at 40:01.1`, `at least 3 x ...`: one event with its count, for a `because`."""
     event = sighting.event
     named = " ".join(event.labels) or event.kind
-    least = "at least " if event.multiple or event.suppressed else ""
+    least = "at least " if event.at_least else ""
     count = f"{least}{event.count} x " if event.count > 1 or least else ""
     return f"{count}{named}"
 
