@@ -222,6 +222,8 @@ def conditions_words(held: Conditions) -> str:
         words.append("ASPM off")
     if held.power_capped:
         words.append("power capped")
+    if held.traffic == "peers":
+        words.append("copies between cards")
     words.append("all cards loaded" if held.neighbours == "loaded" else "this card alone")
     if held.hot is not None:
         words.append("hot" if held.hot else "cold")

@@ -44,6 +44,8 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     neighbours: Literal["loaded", "quiet"] = "quiet"
     """Whether the other cards moved data and drew power too."""
     power_capped: bool = False
+    traffic: Literal["host", "peers"] = "host"
+    """`peers`: cards of one kind copied to each other, two by two, and not from and to the host's memory."""
     hot: bool | None = None
     """True after minutes of load, False right after a cold start; None where nobody took care."""
 

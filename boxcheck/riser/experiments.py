@@ -1,7 +1,8 @@
 """The experiments on one link that need no hands, cheapest first, each announced and put back.
 
     lane errors     that were logged before are cleared                    root, --allow-writes
-    as used         traffic on this card alone, then on all cards: its siblings at the same load are the measure
+    as used         traffic on this card alone, then on all cards: its siblings at the same load are the measure; then
+                    copies between cards, two by two, where there is another one of its kind
     retrain         once, then many times                                  root, --allow-writes
     ASPM off        where errors are counted and it is on                  root, --allow-writes
     lower speeds    where errors are counted, down and back                root, --allow-writes
@@ -81,6 +82,8 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a runtime can put traffic on this card."""
     siblings: bool = True
     """Whether other cards can carry traffic too."""
+    peers: bool = False
+    """Whether one of them is of its kind, so that the two can copy to each other."""
     writes: bool = False
     """--allow-writes was given."""
     retrainings: int = OFTEN
@@ -107,6 +110,10 @@ def experiments(bench: Bench) -> Iterator[Done]:
         more = bench.measure(bench.seconds, Conditions(neighbours="loaded"), everyone=True)
         looks += more
         yield Done(looks=more)
+    if bench.peers and bench.siblings and bench.loaded:
+        copied = bench.measure(bench.seconds, Conditions(neighbours="loaded", traffic="peers"), everyone=True)
+        looks += copied
+        yield Done(looks=copied)
     mine = [look for look in looks if look.slot == bench.slot]
     dirty = any(way.errors for look in mine for way in look.ways) or any(look.dropped for look in mine)
     if refused is not None:

@@ -69,7 +69,12 @@ class Live:
             return self.stopping()
 
         drivable = [target.slot for target in self.measurable.targets if target.keys]
-        traffic = self.traffic.going(power=True) if self.traffic is not None and everyone else self.traffic
+        traffic = self.traffic
+        if traffic is not None and conditions.traffic == "peers":
+            target = self.measurable.of(slot)
+            traffic = traffic.going("peers", first=target.keys if target is not None else ())
+        elif traffic is not None and everyone:
+            traffic = traffic.going(power=True)
         return measure(
             self.measurable, seconds, conditions, load=[one for one in drivable if everyone or one == slot],
             traffic=traffic, ports=self._readable, stopping=stop, say=self.say)
@@ -99,9 +104,19 @@ class Live:
             pair_unread=pair.why if isinstance(pair, Unread) else "", measure=measured, seconds=seconds,
             hold=lambda what: self._hold(seat, what, force), load=self.load(slot),
             busy=lambda: self._busy(slot), loaded=loaded,
-            siblings=bool(others), force=force, capped=capped, why_not_capped=why,
+            siblings=bool(others), peers=self._pairs_up(slot), force=force, capped=capped, why_not_capped=why,
             heated=(lambda: cold_and_hot(self._contrast(seconds), slot)) if soak and loaded else None,
             **more)  # type: ignore[arg-type]
+
+    def _pairs_up(self, slot: str) -> bool:
+        """Whether another card, behind another link, can copy to the one in this slot."""
+        target = self.measurable.of(slot)
+        if self.traffic is None or target is None:
+            return False
+        elsewhere = {key for one in self.measurable.targets if one.slot != slot for key in one.keys}
+        mine = [key for key in target.keys if self.traffic.pairs_up(key)]
+        kinds = {(info.backend, info.arch) for info in self.traffic.devices if info.key in mine}
+        return any(info.key in elsewhere and (info.backend, info.arch) in kinds for info in self.traffic.devices)
 
     def _contrast(self, seconds: float) -> contrasts.Bench:
         assert self.traffic is not None

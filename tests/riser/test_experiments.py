@@ -104,6 +104,17 @@ def looks(done: list[Done]) -> list[Look]:
     return [look for each in done for look in each.looks]
 
 
+@pytest.mark.parametrize(("more", "asked"), [
+    ({"siblings": True, "peers": True}, [("quiet", "host"), ("loaded", "host"), ("loaded", "peers")]),
+    ({"siblings": True, "peers": False}, [("quiet", "host"), ("loaded", "host")]),
+    ({"siblings": True, "peers": True, "loaded": False}, [("quiet", "host")])])
+def test_cards_of_a_kind_copy_to_each_other_too(tmp_path: Path, more: dict[str, bool], asked: list[tuple[str, str]]) -> None:
+    stage = Stage(tmp_path, {})
+    done = stage.run(writes=False, **more)
+    assert [(held.neighbours, held.traffic) for _, held in stage.asked] == asked
+    assert [look.conditions.traffic for look in looks(done)] == [traffic for _, traffic in asked]
+
+
 def test_lower_speeds_are_measured_and_full_speed_once_more_after_them(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     before = settings(stage.link)

@@ -10,18 +10,20 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from boxcheck.engine.supervise import list_devices
 from boxcheck.gpu import GpuInfo
 from boxcheck.model import Bdf
 from boxcheck.riser.evidence import Conditions, Look
+from boxcheck.riser.live import Live
 from boxcheck.riser.measuring.bounds import call_link
 from boxcheck.riser.measuring.cards import steps
 from boxcheck.riser.measuring.looks import IDLE
 from boxcheck.riser.measuring.measure import _neighbours, loaded, measure
 from boxcheck.riser.measuring.targets import Measurable, Target
-from boxcheck.riser.measuring.traffic import Traffic
+from boxcheck.riser.measuring.traffic import Traffic, _pairs
 from boxcheck.stress import Trouble
 from boxcheck.stress.link_routes import LinkMap
 from boxcheck.stress.safety import Safety, SafetyStop
@@ -107,6 +109,30 @@ def test_neighbours_are_loaded_together_and_cards_copy_to_each_other(tmp_path: P
     looks = box.measure(2.0, "AB", Conditions(neighbours="loaded"))
     assert [look.conditions.neighbours for look in looks] == ["loaded", "loaded"]
     assert all(min(bits(look)) > 0 for look in looks), [look.notes for look in looks]
+
+
+def test_a_card_behind_another_link_is_a_peer_and_one_behind_the_same_is_none(
+        tmp_path: Path, devices: tuple[GpuInfo, ...]) -> None:
+    box = Box(tmp_path, devices)
+    live = Live.__new__(Live)
+    live.traffic, live.measurable = box.traffic, box.measurable
+    assert live._pairs_up("A")
+    one, other = box.measurable.targets
+    both = msgspec.structs.replace(one, keys=(*one.keys, *other.keys))
+    live.measurable = msgspec.structs.replace(box.measurable, targets=(both, msgspec.structs.replace(other, keys=())))
+    assert not live._pairs_up("A")
+    live.traffic = None
+    assert not live._pairs_up("A")
+
+
+def test_the_card_in_question_is_paired_first(devices: tuple[GpuInfo, ...]) -> None:
+    other = msgspec.structs.replace(devices[0], index=9, arch="another")
+    traffic = Traffic((other, *devices), direction="peers").going("peers", first=(devices[1].key,))
+    assert [[info.key for info in pair] for pair in _pairs(traffic.devices)] == [
+        [devices[1].key, devices[0].key], ["cpu:9"]]
+    assert traffic.pairs_up(devices[0].key)
+    assert not traffic.pairs_up("cpu:9")
+    assert not traffic.pairs_up("cuda:0")
 
 
 @pytest.mark.parametrize(("asked", "load", "began", "held", "note"), [

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Literal, Protocol
 
@@ -233,10 +233,13 @@ class Traffic:
         self._options = dict(options or {})
         self._environment, self._silence, self._seed = environment, silence_seconds, seed
 
-    def going(self, direction: Direction | None = None, *, power: bool = False) -> Traffic:
-        """The same devices under other traffic."""
+    def going(
+        self, direction: Direction | None = None, *, power: bool = False, first: Collection[str] = (),
+    ) -> Traffic:
+        """The same devices under other traffic. `first`: keys of those that are paired before the others."""
+        devices = sorted(self.devices, key=lambda info: info.key not in first)
         return Traffic(
-            self.devices, direction=direction or self.direction, options=self._options, environment=self._environment,
+            devices, direction=direction or self.direction, options=self._options, environment=self._environment,
             silence_seconds=self._silence, seed=self._seed, power=power, limits=self._limits, root=self._root,
             guarding=self._guarding)
 
@@ -268,6 +271,12 @@ class Traffic:
                 moving.end()
                 if guarding is not None:
                     guarding.load_ended()
+
+    def pairs_up(self, key: str) -> bool:
+        """Whether another device is of one backend and architecture with this one, so that they can copy."""
+        mine = next((info for info in self.devices if info.key == key), None)
+        return mine is not None and any(
+            info.key != key and (info.backend, info.arch) == (mine.backend, mine.arch) for info in self.devices)
 
     def _order(self, group: Sequence[GpuInfo], seconds: float) -> Run:
         if len(group) > 1:
