@@ -228,11 +228,11 @@ def limit_page() -> dict[Path, str]:
 
 def schema_pages() -> dict[Path, str]:
     """Schemas of documents that are structs as they are printed."""
-    from boxcheck.report import certified, compare, compare_many, riser_json, verification, yields
+    from boxcheck.report import certified, compare, compare_many, golden, riser_json, verification, yields
 
     every = {
         **riser_json.schemas(), **verification.schemas(), **certified.schemas(), **compare.schemas(),
-        **compare_many.schemas(), **yields.schemas()}
+        **compare_many.schemas(), **golden.schemas(), **yields.schemas()}
     return {REFERENCE / name: f"{json.dumps(schema, indent=1, sort_keys=True)}\n" for name, schema in every.items()}
 
 
