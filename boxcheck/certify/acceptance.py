@@ -8,6 +8,7 @@ The folder of an attempt:
     kernel.log          of the time of the run
     telemetry.csv       report.html  report.pdf  junit.xml  run.ocptv.jsonl  verdict.json
     profile.toml        limits as they were resolved
+    riser.json          the notebook of a riser experiment at this box, where there was one lately
     SHA256SUMS          of all of these, for `sha256sum -c`
     manifest.json       canonical; what is signed       manifest.json.sig   the signature, where there is one
 

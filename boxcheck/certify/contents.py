@@ -20,6 +20,8 @@ from boxcheck.store.texts import plain_line
 
 ACCEPTANCE, MANIFEST, SIGNATURE, SUMS = "acceptance.json", "manifest.json", "manifest.json.sig", "SHA256SUMS"
 VERDICT = "verdict.json"
+RISER = "riser.json"
+"""The notebook of a riser experiment, where there was one; its reports show it."""
 KEPT_LIMIT_BYTES = 16 << 20
 """Most of each of these four that is held in memory; the manifest of a folder of ten files has 2 kB."""
 HASHED_LIMIT_BYTES = 4 << 30

@@ -21,7 +21,7 @@ import msgspec
 
 from boxcheck.certify.acceptance import Acceptance, AttemptFile
 from boxcheck.certify.attempts import FILES
-from boxcheck.certify.contents import ACCEPTANCE, VERDICT
+from boxcheck.certify.contents import ACCEPTANCE, RISER, VERDICT
 from boxcheck.certify.manifest import write_manifest
 from boxcheck.engine.around import happenings_in
 from boxcheck.engine.begin import AFTER, CAPTURE
@@ -29,6 +29,7 @@ from boxcheck.engine.record import as_user
 from boxcheck.golden.profile_toml import profile_toml
 from boxcheck.profile import Profile
 from boxcheck.report.forms import FORMS, SIGNED_FORMS, Form, form, is_made, write_form
+from boxcheck.riser.notebook import Stored as StoredNotebook
 from boxcheck.store.reader import RunReader
 from boxcheck.store.texts import plain_line
 from boxcheck.usage import UsageError
@@ -39,12 +40,13 @@ CHUNK_BYTES = 1 << 20
 
 def write_folder(
     place: str, path: str, told: Acceptance, want: Profile, verdict_json: str, uid: int | None = None,
-    gid: int | None = None,
+    gid: int | None = None, riser: StoredNotebook | None = None,
 ) -> Acceptance:
     """Makes the files of an attempt in `place`/files from the store at `path`. Gives the acceptance as it was stored.
 
-    `uid`, `gid`: whose they become, where root makes them for somebody. UsageError where there is no room; then nothing
-    has got its name, and `certify --resume` makes it again.
+    `riser`: the notebook of a riser experiment at this box, kept as riser.json and shown in the reports. `uid`, `gid`:
+    whose they become, where root makes them for somebody. UsageError where there is no room; then nothing has got its
+    name, and `certify --resume` makes it again.
     """
     folder = os.path.join(place, FILES)
 
@@ -56,13 +58,13 @@ def write_folder(
         clear()
         if uid is None:
             os.mkdir(folder, 0o755)
-            return _write(folder, path, told, want, verdict_json)
+            return _write(folder, path, told, want, verdict_json, riser)
         # Root writes nothing where somebody could put a link, and that user may not read root's installation: so they
         # are made in a place of root's own, and handed over.
         with tempfile.TemporaryDirectory(prefix="boxcheck-") as beside:
             made = os.path.join(beside, FILES)
             os.mkdir(made)
-            told = _write(made, path, told, want, verdict_json)
+            told = _write(made, path, told, want, verdict_json, riser)
             _hand_over(made, folder, uid, gid)
             return told
     except OSError as error:
@@ -87,7 +89,9 @@ def _hand_over(source: str, folder: str, uid: int, gid: int | None) -> None:
                 os.fsync(copy.fileno())
 
 
-def _write(folder: str, path: str, told: Acceptance, want: Profile, verdict_json: str) -> Acceptance:
+def _write(
+    folder: str, path: str, told: Acceptance, want: Profile, verdict_json: str, riser: StoredNotebook | None,
+) -> Acceptance:
     left_out: list[str] = []
     _copy_store(path, os.path.join(folder, RUN))
     with RunReader(path) as reader:
@@ -100,13 +104,15 @@ def _write(folder: str, path: str, told: Acceptance, want: Profile, verdict_json
             _put(folder, name, capture)
     _put(folder, PROFILE, resolved_toml(want).encode("utf-8", "replace"))
     _put(folder, VERDICT, with_acceptance(verdict_json, told))
+    if riser is not None:
+        _put(folder, RISER, msgspec.json.format(msgspec.json.encode(riser), indent=1) + b"\n")
     told = msgspec.structs.replace(told, left_out=())
     for one in FORMS:
         if one.file and one.name not in SIGNED_FORMS:
-            _make(one, folder, path, told, left_out)
+            _make(one, folder, path, told, left_out, riser)
     told = msgspec.structs.replace(told, files=files_of(folder), left_out=tuple(left_out))
     for one in map(form, SIGNED_FORMS):  # they show the hashes of the others
-        _make(one, folder, path, told, left_out)
+        _make(one, folder, path, told, left_out, riser)
     told = msgspec.structs.replace(told, left_out=tuple(left_out))
     _put(folder, ACCEPTANCE, msgspec.json.format(msgspec.json.encode(told), indent=1) + b"\n")
     write_manifest(folder)
@@ -123,14 +129,16 @@ def with_acceptance(verdict_json: str, told: Acceptance) -> bytes:
     return msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n"
 
 
-def _make(one: Form, folder: str, path: str, told: Acceptance, left_out: list[str]) -> None:
+def _make(
+    one: Form, folder: str, path: str, told: Acceptance, left_out: list[str], riser: StoredNotebook | None,
+) -> None:
     """One report. What keeps it from being made is said, but for a disk that takes no more."""
     place = os.path.join(folder, one.file)
     try:
         if not is_made(one):
             left_out.append(f"{one.file}: this boxcheck makes no {one.what}")
             return
-        write_form(one, place, path, None, told)
+        write_form(one, place, path, None, told, None if riser is None else riser.notebook)
         os.chmod(place, 0o644)
     except UsageError as error:
         _refuse_no_room(folder)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from boxcheck.engine.inspect import Facts
     from boxcheck.host import Host
     from boxcheck.profile import Profile
+    from boxcheck.riser.notebook import Stored
 
 LEVEL = 3
 """What a profile that says nothing gets: an hour."""
@@ -271,7 +272,9 @@ def _end(place: str, acceptance: _Acceptance, options: Options, host: Host) -> i
               file=sys.stderr)
         return int(ExitCode.INCOMPLETE)
     _, uid, gid = state_and_owner(host)
-    told = write_folder(place, acceptance.run, made.told, made.want, made.verdict_json, uid, gid)
+    with as_user(uid, gid):
+        riser = _riser(host, acceptance.run)
+    told = write_folder(place, acceptance.run, made.told, made.want, made.verdict_json, uid, gid, riser)
     with as_user(uid, gid):
         folder = finish(place)
     stream = sys.stderr if "-" in (options.json, options.jsonl, options.ocptv) else sys.stdout
@@ -280,6 +283,25 @@ def _end(place: str, acceptance: _Acceptance, options: Options, host: Host) -> i
     if options.json:
         write_output(options.json, certified_json(told, folder))
     return told.exit_code
+
+
+def _riser(host: Host, run: str) -> Stored | None:
+    """The notebook of a riser experiment at this box, one that goes on or that ended lately. Whatever is wrong with
+    those files, the acceptance is made."""
+    from boxcheck.engine.record import state_directory
+    from boxcheck.riser.notebook import recent
+    from boxcheck.store.reader import RunReader
+
+    with RunReader(run) as reader:
+        of = reader.run()
+    folder = os.path.join(state_directory(host), "boxcheck", "riser")
+    with contextlib.suppress(OSError):
+        found = recent(folder, of.info.box, of.sessions[0].began.wall) if of.sessions else None
+        if found is not None:
+            state = "ended" if found.closed else "goes on"
+            print(f"the report shows riser experiment {found.notebook.id}, which {state}", file=sys.stderr)
+        return found
+    return None
 
 
 def _clock_trusted(host: Host) -> bool | None:

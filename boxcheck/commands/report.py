@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import msgspec
 
 from boxcheck.certify.acceptance import Acceptance
-from boxcheck.certify.contents import ACCEPTANCE, KEPT_LIMIT_BYTES
+from boxcheck.certify.contents import ACCEPTANCE, KEPT_LIMIT_BYTES, RISER
 from boxcheck.certify.manifest import ManifestError, parse_acceptance
 from boxcheck.certify.sign import RUN, SignTrouble
 from boxcheck.commands.burn import Options
@@ -61,7 +61,7 @@ def report(run: str, profile: str | None, outputs: Outputs, riser: str | None = 
         if not is_made(one):
             raise UsageError(f"this boxcheck makes no {one.what} of a run", "boxcheck judge gives its account")
     with stored(run) as (path, acceptance):
-        notebook = None if riser is None else notebook_of(riser, path)
+        notebook = riser_in(folder_of(run)) if riser is None else notebook_of(riser, path)
         for one, place in asked:
             write_form(one, place, path, profile, acceptance, notebook)
         if asked and outputs.json is None:
@@ -92,6 +92,25 @@ def notebook_of(word: str, path: str) -> Notebook:
     return found.notebook
 
 
+def riser_in(folder: str | None) -> Notebook | None:
+    """The notebook that lies in the folder of an attempt; None where there is none. UsageError where it is none."""
+    from boxcheck.riser.notebook import load
+
+    path = os.path.join(folder, RISER) if folder is not None else ""
+    if not path or not os.path.lexists(path):
+        return None
+    if os.path.islink(path) or not os.path.isfile(path):
+        raise UsageError(f"{plain_line(path)}: is no plain file", "boxcheck report verify says what else was changed")
+    return load(path).notebook
+
+
+def folder_of(run: str) -> str | None:
+    """The folder of an attempt that a word names, or one of its files; None for another word."""
+    folder = run if os.path.isdir(run) else os.path.dirname(run) or "." if os.path.basename(run) in (
+        RUN, "report.html", "report.pdf", ACCEPTANCE) else None
+    return folder if folder is not None and os.path.isfile(os.path.join(folder, ACCEPTANCE)) else None
+
+
 @contextmanager
 def stored(run: str) -> Iterator[tuple[str, Acceptance | None]]:
     """Path of the store that a word names, and the acceptance that it belongs to.
@@ -99,9 +118,8 @@ def stored(run: str) -> Iterator[tuple[str, Acceptance | None]]:
     Of the folder of an attempt a copy is read: what is looked up later of a run that was cut off is written into its
     store, and a folder that was signed must stay as it is.
     """
-    folder = run if os.path.isdir(run) else os.path.dirname(run) if os.path.basename(run) in (
-        RUN, "report.html", "report.pdf", ACCEPTANCE) else None
-    if folder is None or not os.path.isfile(os.path.join(folder or ".", ACCEPTANCE)):
+    folder = folder_of(run)
+    if folder is None:
         if os.path.isdir(run):
             raise UsageError(f"{plain_line(run)}: holds no {ACCEPTANCE}", "name a run, or the folder of an attempt")
         yield path_of(run), None
@@ -150,7 +168,7 @@ def render_folder(folder: str, told: Acceptance) -> None:
     with stored(folder) as (path, _):
         for one in lying:
             try:
-                fresh[one.file] = b"".join(made(one, path, None, told))
+                fresh[one.file] = b"".join(made(one, path, None, told, riser_in(folder)))
             except UsageError as error:
                 raise SignTrouble(f"{one.file} cannot be made anew: {error}", error.help) from None
     for name, data in fresh.items():

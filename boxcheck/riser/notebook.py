@@ -146,6 +146,19 @@ def _age(name: str) -> tuple[str, int]:
     return day, int(number)
 
 
+RECENT_SECONDS = 14 * 86400.0
+"""An experiment that ended so long before an acceptance is about the box as it is accepted; one before it may be about
+parts that left."""
+
+
+def recent(folder: str, box: str, now: float) -> Stored | None:
+    """What a report of this box at that time shows: the newest experiment that goes on, else the newest that ended
+    lately. Of notebooks that cannot be read, and of those of which it is not known whose they are, none."""
+    mine = [one for one in every(folder) if same_box(one.box, box)]
+    ended = [one for one in mine if one.closed and 0 <= now - one.notebook.boots[-1].started <= RECENT_SECONDS]
+    return next((one for one in mine if not one.closed), ended[0] if ended else None)
+
+
 def open_one(folder: str, box: str, slot: str | None = None) -> Stored | None:
     """The newest of this box that goes on, of this slot where one is named. UsageError where a newer one cannot be
     read: it may be the one that is meant."""

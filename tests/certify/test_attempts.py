@@ -29,11 +29,14 @@ from boxcheck.certify.attempts import (
 )
 from boxcheck.certify.folder import resolved_toml, write_folder
 from boxcheck.certify.run import Made, accept
+from boxcheck.commands.report import read_acceptance, render_folder, riser_in
 from boxcheck.engine.record import as_user
 from boxcheck.profile import load_profile, shipped_profiles
 from boxcheck.registry import CHECKS
 from boxcheck.report.certified import certified_json, certified_text
 from boxcheck.report.text import Style
+from boxcheck.riser.evidence import Boot, Notebook, Place
+from boxcheck.riser.notebook import Stored as StoredNotebook
 from boxcheck.usage import UsageError
 from tests.certify.attempt import acceptance
 from tests.report.stored import stored
@@ -148,6 +151,29 @@ def test_a_folder_is_made_of_a_store_and_hostile_words_stay_words(tmp_path: Path
         assert max(len(line) for line in text.splitlines() if "/" not in line) <= 80
         assert "1: FAIL x 2026-11-28" in text
     assert msgspec.json.decode(certified_json(told, str(folder)))["folder"] == str(folder)
+
+
+def test_a_riser_experiment_lies_in_the_folder_and_in_its_reports(tmp_path: Path) -> None:
+    """Also in those that are made anew, where the folder is signed on the box."""
+    made = accepted("failed")
+    place, _ = reserve(str(tmp_path / "W"), asked())
+    book = Notebook(id="r-20261121-1", slot="PCIE7", started=1.0, boots=(
+        Boot(id="boot-1", started=1.0, places=(Place(slot="PCIE7", riser="R7"),)),))
+    write_folder(place, stored("failed"), made.told, made.want, made.verdict_json, riser=StoredNotebook(notebook=book))
+    folder = Path(finish(place))
+    assert "Riser experiment at PCIE7" in (folder / "report.html").read_text()
+    (folder / "report.html").write_text("")
+    render_folder(str(folder), read_acceptance(str(folder)))
+    assert "Riser experiment at PCIE7" in (folder / "report.html").read_text()
+    assert "riser.json" in (folder / "SHA256SUMS").read_text()
+    for broken in (b"{", b'{"schema": "boxcheck.notebook/1", "notebook": {}}'):
+        (folder / "riser.json").write_bytes(broken)
+        with pytest.raises(UsageError, match="no notebook"):
+            riser_in(str(folder))
+    (folder / "riser.json").unlink()
+    (folder / "riser.json").symlink_to("/etc/hostname")
+    with pytest.raises(UsageError, match="is no plain file"):
+        riser_in(str(folder))
 
 
 def test_a_disk_that_is_full_leaves_nothing_that_looks_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

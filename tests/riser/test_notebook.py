@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from boxcheck.riser.evidence import Boot, Notebook, Place
-from boxcheck.riser.notebook import Stored, every, find, load, new_id, open_one, save
+from boxcheck.riser.notebook import Stored, every, find, load, new_id, open_one, recent, save
 from boxcheck.usage import UsageError
 
 NOON = 1_795_000_000.0
@@ -36,6 +36,20 @@ def test_the_newest_open_one_of_a_slot_goes_on(tmp_path: Path) -> None:
     assert open_one(str(tmp_path), "W-0007") == second
     assert open_one(str(tmp_path), "W-0007", "PCIE3") == first
     assert open_one(str(tmp_path), "W-0007", "PCIE7") is None
+
+
+def test_a_report_shows_what_goes_on_else_what_ended_lately_at_this_box(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    assert recent(folder, "W-0007", NOON) is None
+    ended = stored(tmp_path, closed="riser R3 is at fault")
+    assert recent(folder, "W-0007", NOON + 86400) == ended
+    assert recent(folder, "W-0007", NOON + 60 * 86400) is None
+    assert recent(folder, "W-0008", NOON + 86400) is None
+    assert recent(folder, "", NOON + 86400) is None
+    going_on = stored(tmp_path, "PCIE5")
+    stored(tmp_path, "PCIE6", closed="no part is at fault")
+    (tmp_path / "r-20991231-1.json").write_text("{")
+    assert recent(folder, "W-0007", NOON + 86400) == going_on
 
 
 def test_a_full_disk_keeps_the_entry_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
