@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from boxcheck.cli_options import Color, JsonOut, named, profile_names
+from boxcheck.cli_options import Color, JsonOut, named, profile_names, run_names
 
 CsvOut = Annotated[str | None, typer.Option("--csv", metavar="FILE|-", help="Write a table as CSV.", callback=named)]
 Ascii = Annotated[bool, typer.Option("--ascii", help="ASCII only.")]
@@ -16,7 +16,8 @@ ColorOption = Annotated[Color, typer.Option("--color", help="Colour.")]
 
 def compare(
     sides: Annotated[list[str], typer.Argument(
-        metavar="A B...", help="Runs as `runs` lists them, stores, folders of attempts, captures, doctor's JSON.")],
+        metavar="A B...", help="Runs as `runs` lists them, stores, folders of attempts, captures, doctor's JSON.",
+        autocompletion=run_names)],
     profile: Annotated[str | None, typer.Option(
         "--profile", metavar="NAME|FILE", help="Judge captures by this one instead of the one that matches.",
         callback=named, autocompletion=profile_names)] = None,

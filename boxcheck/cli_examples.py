@@ -108,6 +108,13 @@ EXAMPLES: dict[str, Sequence[tuple[str, str]]] = {
     "compare": (
         ("boxcheck compare RUN1 RUN2", "what differs, the gravest first"),
         ("boxcheck compare monday.tar.gz today.tar.gz", "captures too"),
+        ("boxcheck compare line/*/attempt-01", "many: a table a quantity, what stands out marked"),
+        ("boxcheck compare before.tar.gz after.tar.gz --fail-on-change -q", "for a script"),
+    ),
+    "yield": (
+        ("boxcheck yield", "of the attempts that lie here"),
+        ("boxcheck yield line --since 30d --by station", "of all stations"),
+        ("boxcheck yield line --csv yield.csv", "for a spreadsheet"),
     ),
     "demo": (
         ("boxcheck demo", "a list of the demos"),

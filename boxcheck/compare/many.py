@@ -34,6 +34,8 @@ TO_NORMAL = 0.6745
 LEAST_VALUES = 5
 """Of fewer a median absolute deviation is made by two of them."""
 LEAST_BOXES = 3
+NONE = "there is none"
+"""Of a card without ECC nothing was left unread."""
 Stand = Literal["high", "low", "other"]
 
 
@@ -93,15 +95,23 @@ class Many(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare_many(sides: Sequence[Side], version: str) -> Many:
-    told: list[str] = []
+    told: list[tuple[str, str]] = []
     tables = [*_measured(sides, told), *_had(sides, told)]
     tables.sort(key=lambda table: -len(table.outliers))
     verdicts = Counter(side.input.outcome or "none" for side in sides)
     made = Many(
-        version=version, inputs=tuple(side.input for side in sides), told=tuple(told), tables=tuple(tables),
+        version=version, inputs=tuple(side.input for side in sides), told=_together(told), tables=tuple(tables),
         verdicts={name: verdicts[name] for name in (*(one.value for one in Outcome), "none") if verdicts[name]})
     plain: Many = decode_plain(msgspec.json.encode(made), Many)  # names come from elsewhere
     return plain
+
+
+def _together(told: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """`A, C: no load was run`: each text once."""
+    labels: dict[str, list[str]] = {}
+    for label, text in told:
+        labels.setdefault(text, []).append(label)
+    return tuple(f"{', '.join(some)}: {text}" for text, some in labels.items())
 
 
 # What was measured.
@@ -109,24 +119,24 @@ def compare_many(sides: Sequence[Side], version: str) -> Many:
 _Key = tuple[str, str, str, str, str, str]
 
 
-def _measured(sides: Sequence[Side], told: list[str]) -> Iterator[Table]:
+def _measured(sides: Sequence[Side], told: list[tuple[str, str]]) -> Iterator[Table]:
     found: dict[_Key, list[tuple[Side, Measure]]] = {}
     first: dict[str, PhaseFigures] = {}
     left_out: set[tuple[str, str]] = set()
     for side in sides:
         if side.figures is None:
-            told.append(f"{side.input.label}: no rates, heat or power: {side.figures_unread or 'no load was run'}")
+            told.append((side.input.label, f"no rates, heat or power: {side.figures_unread or 'no load was run'}"))
             continue
         for name, why in unmeasured(side).items():
-            told.append(f"{side.input.label}: what {name} measured is left out: {why}")
+            told.append((side.input.label, f"what {name} measured is left out: {why}"))
             left_out.add((side.input.label, name))
         for name, phase in phases_of(side).items():
             if (side.input.label, name) in left_out:
                 continue
             apart = unlike(phase, first.setdefault(name, phase))
             if apart is not None:
-                told.append(f"{side.input.label}: what {name} measured is left out: "
-                            f"{apart.replace('this one', 'that of the first')}")
+                told.append((side.input.label, f"what {name} measured is left out: "
+                                               f"{apart.replace('this one', 'that of the first')}"))
                 left_out.add((side.input.label, name))
         names = {physical(card): card.name for card in side.cards}
         for one in measures_of(side):
@@ -171,10 +181,10 @@ def _cell(side: Side, one: Measure, middle: float, deviation: float, floor: floa
 # What the boxes have.
 
 
-def _had(sides: Sequence[Side], told: list[str]) -> Iterator[Table]:
+def _had(sides: Sequence[Side], told: list[tuple[str, str]]) -> Iterator[Table]:
     for side in sides:
         if side.items_unread:
-            told.append(f"{side.input.label}: what the machine has is not known: {side.items_unread}")
+            told.append((side.input.label, f"what the machine has is not known: {side.items_unread}"))
     read = [side for side in sides if not side.items_unread]
     found: dict[tuple[str, str], list[tuple[Side, str, Item]]] = {}
     for side in read:
@@ -187,7 +197,8 @@ def _had(sides: Sequence[Side], told: list[str]) -> Iterator[Table]:
             where = card.place if card is not None else item.place or item.card or ""
             found.setdefault((item.what, kind), []).append((side, where, item))
     for (what, kind), some in found.items():
-        yield _had_table(what, kind, some, read)
+        if any(item.value is not None for _, _, item in some):
+            yield _had_table(what, kind, some, read)
     if len(read) >= 2:
         yield _gpus(read)
 
@@ -213,7 +224,8 @@ def _counted(what: str, kind: str, unit: str, cells: Sequence[Cell]) -> Table:
     return Table(
         what=what, phase="", unit=unit, by="", kind=kind, median=middle, values=len(values),
         deviation=None if middle is None else float(median(abs(value - middle) for value in numbers)),
-        not_measured=len(cells) - len(values), judged=len(values) >= LEAST_BOXES, cells=tuple(cells))
+        not_measured=sum(1 for cell in cells if cell.value is None and cell.why != NONE),
+        judged=len(values) >= LEAST_BOXES, cells=tuple(cells))
 
 
 def _gpus(sides: Sequence[Side]) -> Table:
@@ -232,7 +244,7 @@ def _shown(item: Item) -> tuple[Scalar | None, str, str]:
     if isinstance(value, Unread):
         return None, "-", f"not read: {value.why}"
     if value is None:
-        return None, "-", "there is none"
+        return None, "-", NONE
     if isinstance(value, float) and not math.isfinite(value):
         return None, "-", "not read: it is no number"
     if isinstance(value, bool):

@@ -3,6 +3,7 @@ it is `Many` itself, docs/reference/comparison-table.schema.json."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -64,7 +65,7 @@ def _table(table: Table, labels: Sequence[str], style: Style) -> Iterator[str]:
     yield style.bold(first)
     yield from rest
     yield from wrap(_summary(table), style, "  ", "  ")
-    places = list(dict.fromkeys(cell.where for cell in table.cells))
+    places = sorted({cell.where for cell in table.cells}, key=_natural)
     by_place = {(cell.where, cell.input): cell for cell in table.cells}
     texts = {key: _text(cell) for key, cell in by_place.items()}
     shown = [label for label in labels if any((place, label) in by_place for place in places)]
@@ -78,6 +79,11 @@ def _table(table: Table, labels: Sequence[str], style: Style) -> Iterator[str]:
             yield style.text(plain_line(f"  {place or 'box':<{least}}  " + "  ".join(
                 f"{texts.get((place, label), ''):>{widest}}" for label in some)))
     yield from _whys(table, style)
+
+
+def _natural(place: str) -> list[tuple[bool, int, str]]:
+    """PCIE2 before PCIE10."""
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"([0-9]+)", place)]
 
 
 def _summary(table: Table) -> str:
@@ -125,7 +131,7 @@ def _closing(found: Many, out: Sequence[Table], style: Style) -> Iterator[str]:
              f"{marked} value{'' if marked == 1 else 's'} in {len(out)} of {len(found.tables)} quantities stand out",
              f"{quiet} quantities have none"]
     if few:
-        parts.append(f"{few} have too few values to say")
+        parts.append(f"{few} {'has' if few == 1 else 'have'} too few values to say")
     if missing:
         parts.append(f"{missing} values not measured")
     if not style.verbose and len(out) < len(found.tables):

@@ -23,13 +23,15 @@ def card(number: int = 3, slot: str | None = "PCIE", **fields: Any) -> Card:
 
 
 def rate(value: float, deviation: float | None = 0.1, **fields: Any) -> Rate:
-    return Rate(**({"what": WHAT, "unit": "TFLOPS", "by": "kernel k", "value": value, "samples": 50,
-                    "deviation": deviation} | fields))
+    known: dict[str, Any] = {"what": WHAT, "unit": "TFLOPS", "by": "kernel k", "value": value, "samples": 50,
+                             "deviation": deviation}
+    return Rate(**(known | fields))
 
 
 def phase(*cards: CardFigures, **fields: Any) -> PhaseFigures:
-    return PhaseFigures(**({"name": "matmul", "module": "matmul", "planned_seconds": 60.0, "watched_seconds": 60.0,
-                            "cards": cards} | fields))
+    known: dict[str, Any] = {"name": "matmul", "module": "matmul", "planned_seconds": 60.0, "watched_seconds": 60.0,
+                             "cards": cards}
+    return PhaseFigures(**(known | fields))
 
 
 def figures(*phases: PhaseFigures) -> Figures:
