@@ -63,6 +63,9 @@ def compare(words: Sequence[str], options: Options) -> int:
     discover()
     discover_stress()
     sides = [_side(path, label_of(at), options) for at, path in enumerate(paths)]
+    if options.profile is not None and not any(side.input.source == "capture" for side in sides):
+        raise UsageError("--profile judges captures, and none of these is one",
+                         "a run is judged by another profile with: boxcheck judge RUN --profile FILE")
     style = style_for(options, sys.stderr if "-" in (options.json, options.csv) else sys.stdout)
     if len(sides) == 2 and not options.table:
         two = compare_two(sides[0], sides[1], __version__)

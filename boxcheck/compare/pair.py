@@ -31,6 +31,8 @@ def compare(a: Side, b: Side, version: str) -> Comparison:
     found = matches(cards[0], cards[1], same)
     tally = Tally()
     tally.told += told(found, a.cards, b.cards, same) if not hashed else []
+    if a.input.began is not None and b.input.began is not None and b.input.began < a.input.began:
+        tally.told.append("B is older than A: what is told is the way from A to B all the same")
     _verdicts(tally, a.input, b.input)
     judgements(tally, a, b, found, same)
     devices(tally, a, b, found)

@@ -176,6 +176,13 @@ def test_the_same_twice_and_too_few_are_mistakes(boxcheck: Callable[..., Ran], t
         assert (code, says in err) == (2, True), err
 
 
+def test_a_profile_that_judges_nothing_is_a_mistake(boxcheck: Callable[..., Ran]) -> None:
+    code, _, err = boxcheck("compare", scene("passing").path, scene("bad-riser").path, "--profile", "generic")
+    assert (code, "none of these is one" in err) == (2, True)
+    code, out, _ = boxcheck("compare", capture("wopr-7x4090"), scene("bad-riser").path, "--profile", "generic")
+    assert (code, "profile generic" in out) == (0, True)
+
+
 def test_the_folder_of_an_attempt_without_its_run(boxcheck: Callable[..., Ran], tmp_path: Path) -> None:
     folder = attempt(tmp_path / "a", "passing")
     (folder / "run.sqlite").unlink()

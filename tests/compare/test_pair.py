@@ -275,6 +275,12 @@ def test_limits_of_two_versions_of_a_profile() -> None:
     assert rows(compared(limited("A", 16, 1), limited("B", 16, 1)), "setup") == []
 
 
+def test_the_older_one_last_is_said() -> None:
+    older = side("B", fields={"began": "2026-11-20T13:20:04Z"})
+    assert any("B is older than A" in told for told in compared(side("A"), older).told)
+    assert compared(older, side("A")).told == ()
+
+
 def test_bytes_that_are_told_alike_and_are_not_are_told_in_full() -> None:
     made = compared(side("A", items=[item(25757220864, "GPU memory", "bytes")]),
                     side("B", items=[item(25757220352, "GPU memory", "bytes")]))
