@@ -8,7 +8,7 @@ from boxcheck.certify.acceptance import Disposition
 from boxcheck.certify.proves import SELF_SIGNED
 from boxcheck.checks.wording import duration
 from boxcheck.gpu import GpuInfo
-from boxcheck.model import Outcome, Subject, Unread, worst
+from boxcheck.model import Finding, Outcome, Subject, Unread, worst
 from boxcheck.probes.dmi import Dmi
 from boxcheck.report.acceptance_told import Told
 from boxcheck.report.acceptance_words import WORDS, code, dim, iso, mixed, outcome_cell, strong
@@ -205,25 +205,39 @@ def _in_short(told: Told) -> Iterator[Block]:
 def _glance(told: Told) -> Iterator[Block]:
     """Each GPU in a row: where it is, what became of it."""
     rows = []
+    found = _by_gpu(told)
     for info in told.gpus:
-        place = told.place(info)
-        mine = [one for one in told.findings if belongs(one.subject, told, info)]
-        gravest = worst(one.outcome for one in mine if one.outcome is not Outcome.SKIP)
+        place, mine = told.place(info), found[info.key]
+        # As the verdict: what nobody required and nobody read makes no GPU unknown.
+        deciding = [one for one in mine if one.blocker] or mine
+        gravest = worst(one.outcome for one in deciding if one.outcome is not Outcome.SKIP)
         bad = [one for one in mine if one.outcome in (Outcome.FAIL, Outcome.MARGINAL)]
         names = list(dict.fromkeys(one.check for one in sorted(bad, key=lambda one: one.outcome.rank)))
         says = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         rows.append(Row(head=True, cells=(
-            Cell(words=place), Cell(words=info.name), Cell(words=info.serial or info.uuid or "not read"),
-            Cell(words=told.risers.get(place, "no label")),
+            Cell(words=place),
             outcome_cell(gravest) if gravest is not None else Cell(words="not judged", outcome=Outcome.UNKNOWN),
-            Cell(words=says or "-"))))
+            Cell(words=says or "-"), Cell(words=info.name), Cell(words=info.serial or info.uuid or "not read"),
+            Cell(words=told.risers.get(place, "no label")))))
     if rows:
         yield Table(
             caption="GPUs at a glance", rows=tuple(rows),
-            columns=(Column(head="place", share=0.8), Column(head="GPU", share=1.3),
-                     Column(head="serial, else UUID", share=2.6), Column(head="riser", share=0.7),
-                     Column(head="outcome", share=0.9),
-                     Column(head="what was found", share=2.2)))
+            columns=(Column(head="place", share=0.8), Column(head="outcome", share=0.9),
+                     Column(head="what was found", share=2.2), Column(head="GPU", share=1.3),
+                     Column(head="serial, else UUID", share=2.6), Column(head="riser", share=0.7)))
+
+
+def _by_gpu(told: Told) -> dict[str, list[Finding]]:
+    """Findings by the key of the GPU that they are about. One about a pair is about both, unless one of them fails by
+    itself: then the other is not to blame."""
+    gpus = told.gpus
+    of = [(one, [info.key for info in gpus if belongs(one.subject, told, info)]) for one in told.findings]
+    failing = {keys[0] for one, keys in of if len(keys) == 1 and one.outcome is Outcome.FAIL}
+    found: dict[str, list[Finding]] = {info.key: [] for info in gpus}
+    for one, keys in of:
+        for key in [key for key in keys if key in failing] or keys:
+            found[key].append(one)
+    return found
 
 
 def belongs(subject: Subject, told: Told, info: GpuInfo) -> bool:

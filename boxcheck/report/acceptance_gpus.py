@@ -210,11 +210,12 @@ def verified_words(info: GpuInfo, told: Told) -> str:
 
 
 COLUMNS = (
-    Column(head="work", share=3.6), Column(head="best", numeric=True, share=0.8),
+    Column(head="work", share=4.3), Column(head="best", numeric=True, share=0.8),
     Column(head="median", numeric=True, share=0.9), Column(head="spread", numeric=True, share=0.9),
-    Column(head="unit", share=0.9), Column(head="expected", numeric=True, share=1.1),
-    Column(head="of it", numeric=True, share=0.7), Column(head="samples", numeric=True, share=0.9),
-    Column(head="compared", numeric=True, share=1.4), Column(head="wrong", numeric=True, share=0.8))
+    Column(head="unit", share=1.0), Column(head="expected", numeric=True, share=1.15),
+    Column(head="of it", numeric=True, share=0.8), Column(head="samples", numeric=True, share=1.1),
+    Column(head="compared", numeric=True, share=1.9), Column(head="wrong", numeric=True, share=0.8))
+"""Wide enough for the longest name and number: a sheet of a GPU is one page of print, where no row needs two lines."""
 
 
 def _rates(info: GpuInfo, told: Told) -> Iterator[Block]:

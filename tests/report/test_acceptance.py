@@ -269,3 +269,39 @@ def test_an_acceptance_from_1970_and_without_names_is_shown_as_it_is(passing: To
 def test_a_self_signed_report_says_so_on_its_cover(passing: Told) -> None:
     own = msgspec.structs.replace(passing.acceptance, self_signed=True)
     assert "Self-signed." in words(html_of(document_of(msgspec.structs.replace(passing, acceptance=own))))
+
+
+def glance(told: Told) -> dict[str, tuple[str, str]]:
+    """By place: outcome and what was found."""
+    rows = table(parsed(html_of(document_of(told))), "GPUs at a glance")
+    return {row[0]: (row[1], row[2]) for row in rows[1:]}
+
+
+def test_a_pair_makes_no_gpu_fail_whose_partner_fails_by_itself(bad_told: Told) -> None:
+    pair = Finding(
+        check="p2p.rate", outcome=Outcome.FAIL, blocker=True, says="slow", subject=Subject("pair", "PCIE3 (cuda:2) > PCIE6 (cuda:5)"))
+    told = msgspec.structs.replace(bad_told, verdict=msgspec.structs.replace(
+        bad_told.verdict, findings=(*bad_told.findings, pair)))
+    assert glance(told)["PCIE6"] == glance(bad_told)["PCIE6"]
+    assert glance(told)["PCIE3"][0] == "FAIL"
+
+
+def test_a_pair_of_two_gpus_that_are_well_by_themselves_is_shown_at_both(passing: Told) -> None:
+    pair = Finding(
+        check="p2p.rate", outcome=Outcome.FAIL, blocker=True, says="slow", subject=Subject("pair", "PCIE3 (cuda:2) > PCIE6 (cuda:5)"))
+    told = msgspec.structs.replace(passing, verdict=msgspec.structs.replace(
+        passing.verdict, findings=(*passing.findings, pair)))
+    shown = glance(told)
+    assert {place for place, (word, _) in shown.items() if word == "FAIL"} == {"PCIE3", "PCIE6"}
+    assert shown["PCIE6"][1] == "p2p.rate"
+
+
+def test_what_nobody_required_and_nobody_read_makes_no_gpu_unknown(passing: Told) -> None:
+    def with_unread(blocker: bool) -> Told:
+        unread = Finding(check="stress.link-errors", outcome=Outcome.UNKNOWN, blocker=blocker, says="no counters",
+                         subject=Subject("link", "x", slot="PCIE3"))
+        return msgspec.structs.replace(passing, verdict=msgspec.structs.replace(
+            passing.verdict, findings=(*passing.findings, unread)))
+
+    assert glance(with_unread(False))["PCIE3"][0] == "pass"
+    assert glance(with_unread(True))["PCIE3"][0] == "unknown"
