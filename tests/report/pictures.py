@@ -1,7 +1,8 @@
 """Pictures of reports for the docs: `python -m tests.report.pictures`. Needs Chromium, by `--browser` or in the PATH.
 
     python -m tests.report.pictures                     docs/pictures/report-*.png
-    python -m tests.report.pictures --all FOLDER        pages and prints of every made-up acceptance, to be looked at
+
+All pages of all made-up acceptances, to be looked at: `python -m tests.report.examples FOLDER --pictures`.
 
 The pages are made by the code as it is, from made-up runs (tests/report/scenes.py); nothing is drawn by hand.
 """
@@ -21,7 +22,7 @@ import msgspec
 from boxcheck.report.acceptance import document_of_run
 from boxcheck.report.document import Block, Heading
 from boxcheck.report.html import html_of
-from tests.report.scenes import SCENES, made
+from tests.report.scenes import made
 
 DOCS = Path(__file__).parents[2] / "docs" / "pictures"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "chromium-headless-shell")
@@ -75,20 +76,9 @@ def picture(program: str, file: Path, size: tuple[int, int], to: Path, dark: boo
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--browser")
-    parser.add_argument("--all", metavar="FOLDER")
     asked = parser.parse_args()
     program = browser(asked.browser)
     with tempfile.TemporaryDirectory() as folder:
-        if asked.all:
-            to = Path(asked.all).resolve()
-            to.mkdir(parents=True, exist_ok=True)
-            for name in SCENES:
-                file = Path(shutil.copy(page(name, tempfile.mkdtemp(dir=folder)), to))
-                picture(program, file, (1400, 4000), to / f"{name}-light.png")
-                picture(program, file, (1400, 4000), to / f"{name}-dark.png", dark=True)
-                picture(program, file, (500, 4000), to / f"{name}-narrow.png")
-                shoot(program, "--no-pdf-header-footer", f"--print-to-pdf={to / f'{name}.pdf'}", f"file://{file}")
-            return 0
         for name, scene, anchor, wide, high in PICTURES:
             picture(program, page(scene, tempfile.mkdtemp(dir=folder), anchor), (wide, high), DOCS / f"{name}.png")
     return 0
