@@ -76,6 +76,7 @@ PROOFS = {"hardware": "run on hardware", "emulator": "run in an emulator", "comp
 def run(options: Options) -> int:
     from boxcheck.commands.doctor import Options as DoctorOptions
     from boxcheck.commands.doctor import choose_profile, open_host
+    from boxcheck.commands.put_back import refuse_changed, says_aside
     from boxcheck.engine.box_lock import whole_box
     from boxcheck.engine.fitting import without_work
     from boxcheck.engine.inspect import name_slots, read_facts
@@ -91,6 +92,8 @@ def run(options: Options) -> int:
     if options.json not in (None, "-"):
         refuse_place(options.json)
     host = open_host(None)
+    if (code := refuse_changed(host, says_aside(options.quiet))) is not None:
+        return code
     facts = read_facts(host)
     want, _, why = choose_profile(DoctorOptions(profile=options.profile), facts)
     name_slots(facts, want)

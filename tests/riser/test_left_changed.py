@@ -14,6 +14,8 @@ from boxcheck.commands.burn import burn
 from boxcheck.commands.certify import Options as CertifyOptions
 from boxcheck.commands.certify import certify
 from boxcheck.commands.riser import Options, riser
+from boxcheck.commands.stress import Options as StressOptions
+from boxcheck.commands.stress import run as stress
 from boxcheck.engine.inspect import read_facts
 from boxcheck.host import config_space
 from boxcheck.host.left_changed import LeftChanged, left_changed
@@ -125,7 +127,8 @@ def test_nothing_left_passes_and_what_was_not_read_does_not(
 
 
 @pytest.mark.parametrize("begin", [
-    lambda: burn(BurnOptions()), lambda: burn(BurnOptions(resume=True)), lambda: certify(CertifyOptions(profile="generic"))])
+    lambda: burn(BurnOptions()), lambda: burn(BurnOptions(resume=True)), lambda: certify(CertifyOptions(profile="generic")),
+    lambda: stress(StressOptions(modules=("wake",)))])
 def test_no_load_begins_on_a_link_that_boxcheck_left_slow(
         state: Path, slow: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         begin: object) -> None:
