@@ -76,6 +76,8 @@ def refuse_changed(host: Host, say: Callable[[str], None]) -> int | None:
     left = waiting(host)
     if not left:
         return None
+    if any(one.at_work for one in left):
+        raise UsageError("boxcheck riser works on a link now", "wait until it is done: two would measure each other")
     if os.geteuid() == 0:
         put_back(host, say)
         left = waiting(host)

@@ -141,6 +141,16 @@ def test_no_load_begins_on_a_link_that_boxcheck_left_slow(
     assert not list((state / "boxcheck" / "runs").iterdir())
 
 
+def test_while_riser_is_at_work_others_wait(state: Path, slow: Machine) -> None:
+    lock = lock_links(str(state / "boxcheck" / "links"))
+    assert lock is not None
+    try:
+        with pytest.raises(UsageError, match="boxcheck riser works on a link now"):
+            commands.refuse_changed(LiveHost(), lambda says: None)
+    finally:
+        lock.release()
+
+
 def test_root_puts_it_back_and_goes_on(state: Path, slow: Machine, monkeypatch: pytest.MonkeyPatch,
                                        capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
