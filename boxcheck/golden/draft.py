@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 
 from boxcheck.engine.history_series import day
 from boxcheck.golden.good import NotGood
 from boxcheck.golden.limits import ALONE, SOURCE, Drafted, LeftOut, Pattern, cards_in_words, count, in_words
-from boxcheck.golden.profile_toml import profile_toml
+from boxcheck.golden.profile_toml import one_list_each, profile_toml
 from boxcheck.model import Limit
-from boxcheck.profile import Profile
+from boxcheck.profile import Profile, ProfileError, load_profile
+from boxcheck.profile_resolve import digest
 from boxcheck.registry import selected
 from boxcheck.store.texts import plain_line
 
@@ -27,12 +30,15 @@ def golden_profile(want: Profile, pattern: Pattern, drafted: Sequence[Drafted]) 
         limits[one.limit] = Limit(
             one.limit, one.compare, must=one.bound, unit=one.unit,  # type: ignore[arg-type]
             source=f"{SOURCE}: {source}; {in_words(one)}")
-    required = [id for one in drafted for id in one.checks if not selected(want.stress, id)]
+    required = [
+        id for one in drafted for id in one.checks
+        if not selected(want.stress, id) and not selected(want.advisory, id)]
     name = want.name.removesuffix(ENDING)[:64 - len(ENDING)] + ENDING
+    title = f"{want.title}, with rates measured on {count(len(pattern.boxes), 'box')}"
+    base = one_list_each(want)
     return msgspec.structs.replace(
-        want, name=name, revision=1, title=f"{want.title}, with rates measured on {count(len(pattern.boxes), 'box')}",
-        limits=dict(sorted(limits.items())), parts=(),
-        stress=tuple(dict.fromkeys((*want.stress, *required))), judged=b"", path="")
+        base, name=name, revision=1, title=title, limits=dict(sorted(limits.items())), parts=(),
+        stress=tuple(dict.fromkeys((*base.stress, *required))), judged=b"", path="")
 
 
 def one_profile(wants: Sequence[Profile]) -> tuple[Profile, tuple[str, ...]]:
@@ -52,10 +58,30 @@ def one_profile(wants: Sequence[Profile]) -> tuple[Profile, tuple[str, ...]]:
 def golden_toml(want: Profile, pattern: Pattern, drafted: Sequence[Drafted], left_out: Sequence[LeftOut]) -> str:
     """The text of it: loads as it stands."""
     profile = golden_profile(want, pattern, drafted)
-    return profile_toml(
+    text = profile_toml(
         profile, told=tuple(_told(want, pattern)),
         comments={one.limit: plain_line(_comment(want, one)) for one in drafted},
         left_out=tuple(_left_out(left_out, want)))
+    _refuse_other(text, profile)
+    return text
+
+
+def _refuse_other(text: str, profile: Profile) -> None:
+    """NotGood where the text is read as another profile than it was made of: the one in a store from elsewhere may
+    hold names that end a line."""
+    with tempfile.TemporaryDirectory(prefix="boxcheck-") as folder:
+        path = Path(folder) / f"{ENDING[1:]}.toml"
+        path.write_text(text, encoding="utf-8")
+        try:
+            read = load_profile(str(path))
+            # What gpus.toml says of a card may have changed since the run.
+            same = digest(msgspec.structs.replace(read, gpus=profile.gpus)) == digest(profile)
+            why = "it would be read as another"
+        except ProfileError as error:
+            same, why = False, plain_line(str(error).rpartition(": ")[2])
+    if not same:
+        raise NotGood(f"the profile that the runs passed by cannot be written as a file: {why}",
+                      "burn the box in by a profile that boxcheck profile check takes")
 
 
 def _told(want: Profile, pattern: Pattern) -> Iterator[str]:

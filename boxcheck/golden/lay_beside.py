@@ -25,11 +25,12 @@ from boxcheck.model import Unread
 from boxcheck.probes.cpu import Cpu
 from boxcheck.probes.dmi import Dmi
 from boxcheck.probes.kernel import Kernel
-from boxcheck.profile import Profile
+from boxcheck.profile import Profile, load_profile
 from boxcheck.registry import LIMITS
 from boxcheck.store.reader import RunReader
 from boxcheck.store.results import no_collections
 from boxcheck.store.texts import plain_line
+from boxcheck.usage import UsageError
 
 SCHEMA = "boxcheck.beside/1"
 LENGTH = 1.5
@@ -115,8 +116,8 @@ def lay_beside(run_path: str, reference_path: str, allowed: str | None = None) -
     with RunReader(run_path) as reader, no_collections():
         run, verdict = reader.run(), reader.verdict()
         facts = facts_in(reader, BEFORE) or Facts()
-        want, _ = profile_of(reader)
-        found = measurement_of(reader, want, facts)
+        want = _profile(reader)
+        found = measurement_of(reader, want or load_profile("generic"), facts)
     differing = list(_differences(found, facts, want, reference))
     comparable = _cards(found) == {(one.name, one.memory_gib) for one in reference.box.gpus}
     return Beside(
@@ -125,6 +126,14 @@ def lay_beside(run_path: str, reference_path: str, allowed: str | None = None) -
         reference_boxes=reference.boxes, reference_runs=reference.runs, signature=signature,
         differences=tuple(map(plain_line, differing)), comparable=comparable,
         rows=tuple(_rows(found, reference, comparable)))
+
+
+def _profile(reader: RunReader) -> Profile | None:
+    """The one that the run was judged by; None where it is not there. What was measured does not depend on it."""
+    try:
+        return profile_of(reader)[0]
+    except UsageError:
+        return None
 
 
 def _cards(found: Measurement) -> set[tuple[str, int]]:
@@ -191,7 +200,7 @@ def _alike(mine: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     return not mine or not theirs or bool({*mine} & {*theirs})
 
 
-def _differences(found: Measurement, facts: Facts, want: Profile, reference: Reference) -> Iterator[str]:
+def _differences(found: Measurement, facts: Facts, want: Profile | None, reference: Reference) -> Iterator[str]:
     """What a reader must know before any number, the gravest first."""
     box, under = reference.box, reference.conditions
     here = {(card_name(kind), kind.memory_gib): found.cards.count(kind) for kind in found.cards}
@@ -199,7 +208,9 @@ def _differences(found: Measurement, facts: Facts, want: Profile, reference: Ref
     if here != theirs:
         other = "other GPUs" if {*here} != {*theirs} else "another number of GPUs"
         yield f"{other}: {_gpus(here)} here, {_gpus(theirs)} there"
-    if want.sha256 != box.profile_sha256:
+    if want is None:
+        yield "by which profile this run was judged is not known"
+    elif want.sha256 != box.profile_sha256:
         there = f"{box.profile or 'a profile of their own'} r{box.profile_revision}"
         yield f"judged by other limits: {want.name} r{want.revision} here, {there} there"
     yield from _unequal("driver", found.drivers, under.drivers)

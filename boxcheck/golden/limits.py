@@ -88,7 +88,8 @@ def pattern_of(runs: Sequence[Measurement]) -> Pattern:
     """NotGood where the runs are of boxes of different kinds, or one is named twice."""
     first = runs[0]
     for at, run in enumerate(runs):
-        if any(run.run == other.run and run.started == other.started for other in runs[:at]):
+        # Two boxes that began in the same second have runs of one name.
+        if any((run.run, run.started, run.box) == (other.run, other.started, other.box) for other in runs[:at]):
             raise NotGood(f"run {plain_line(run.run)} is named twice", "name each run once")
         if run.cards != first.cards:
             raise NotGood(

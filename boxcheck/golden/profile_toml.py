@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import msgspec
+
 from boxcheck.model import Limit
 from boxcheck.profile import GpusWanted, Profile, load_gpus
 from boxcheck.profile_draft import literal, quoted
@@ -21,6 +23,7 @@ def profile_toml(
     left_out: Sequence[str] = (),
 ) -> str:
     """The text. `left_out`: lines of comment below the limits."""
+    profile = one_list_each(profile)
     lines = [*map(comment, told), *_head(profile), *_match(profile), *_gpus(profile.gpus)]
     lines += [*_limits(profile.limits, comments or {}), *([""] if left_out else []), *map(comment, left_out)]
     lines += [*_require(profile), *_slots(profile), *_burn(profile), *_sources(profile.limits), *_recommend(profile)]
@@ -57,7 +60,8 @@ def _gpus(gpus: GpusWanted) -> Iterator[str]:
     if not gpus.parts:
         return
     known = load_gpus()
-    keys = [part.key for part in gpus.parts if part.key in known and known[part.key] == part]
+    keys = [part.key for part in gpus.parts if part.key in known and (
+        known[part.key].pci_ids, known[part.key].revisions) == (part.pci_ids, part.revisions)]
     ids = [
         id if not part.revisions else f"{id} rev {part.revisions[0]:02x}" for part in gpus.parts if part.key not in keys
         for id in part.pci_ids]
@@ -88,12 +92,20 @@ def _bounds(limit: Limit) -> str:
     return f"{{ {must}should = {literal(limit.should)} }}"
 
 
+def one_list_each(profile: Profile) -> Profile:
+    """Without what is required and advisory both: a part may require what a profile calls advisory, which counts, but
+    one file may not say both."""
+    def kept(patterns: Sequence[str]) -> tuple[str, ...]:
+        return tuple(one for one in patterns if one not in profile.advisory)
+
+    return msgspec.structs.replace(
+        profile, inspect=kept(profile.inspect), stress=kept(profile.stress), faults=kept(profile.faults))
+
+
 def _require(profile: Profile) -> Iterator[str]:
     yield from ("", "[require]")
     for stage, patterns in (("inspect", profile.inspect), ("stress", profile.stress), ("faults", profile.faults),
                             ("advisory", profile.advisory)):
-        if stage != "advisory":  # a part requires what the profile itself only advises: the advice counts
-            patterns = tuple(one for one in patterns if one not in profile.advisory)
         if patterns:
             yield f"{stage} = ["
             yield from (f"  {_text(pattern)}," for pattern in patterns)

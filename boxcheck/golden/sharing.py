@@ -38,8 +38,8 @@ GIB = 1 << 30
 LEAST_CHARACTERS = 6
 """Of a secret that is looked for everywhere: a shorter one stands in numbers and words by chance."""
 _TEXT = re.compile(r"(?:[A-Za-z0-9 .,:+()_*-]|(?<=\d)/(?=\d)){1,160}")
-"""Of texts that are shared: no path, no address of mail, nothing that a terminal or a page could act on. A stroke stands
-between digits alone, as in the names of processors."""
+"""Of texts that are shared: no path, no address of mail, nothing that a terminal or a page could act on. A stroke
+stands between digits alone, as in the names of processors."""
 
 
 class Private:

@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 
 from boxcheck.engine.surroundings import keep
+from boxcheck.store.errors import StoreTrouble
+from boxcheck.store.rows import PhaseStart
 from boxcheck.stress.happenings import Detail, Happening, Source
 from tests.report.scenes import Acceptable
 from tests.tui.box import STARTED
@@ -69,8 +71,11 @@ def _other_cards(run: Acceptable) -> None:
 
 def _injected(run: Acceptable) -> None:
     begin = run.store.begin_phase
-    run.store.begin_phase = lambda number, start: begin(  # type: ignore[method-assign]
-        number, msgspec.structs.replace(start, injected="flip-output"))
+
+    def injected(phase: int, start: PhaseStart | None = None) -> StoreTrouble | None:
+        return begin(phase, msgspec.structs.replace(start or PhaseStart(), injected="flip-output"))
+
+    run.store.begin_phase = injected  # type: ignore[method-assign]
 
 
 def _other_driver(run: Acceptable) -> None:

@@ -28,7 +28,7 @@ def test_the_commands_of_the_page_run_as_they_are_printed(tmp_path: Path) -> Non
 
     def typed(begins: str, holding: str = "") -> str:
         (found,) = [one for one in TYPED if one.startswith(begins) and holding in one]
-        return found.replace("RUN --from-run RUN", "2026-11-21 --from-run 2026-11-22").replace("RUN", "2026-11-21")
+        return str(found).replace("RUN --from-run RUN", "2026-11-21 --from-run 2026-11-22").replace("RUN", "2026-11-21")
 
     done = run(typed("boxcheck profile draft", "--key"), tmp_path, environment)
     assert done.returncode == 0, done.stdout
