@@ -145,15 +145,16 @@ def test_a_word_that_is_none() -> None:
 
 
 @pytest.mark.skipif(TMUX is None, reason="there is no tmux")
-def test_the_screen_says_that_it_is_a_demo_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("size", "says"), [((120, 34), "played again, 60x, a demo"), ((80, 24), "60x, a demo")])
+def test_the_screen_says_that_it_is_a_demo_and_leaves_nothing(tmp_path: Path, size: tuple[int, int], says: str) -> None:
     for name in ("tmp", "home"):
         (tmp_path / name).mkdir()
     terminal = Terminal(
         (sys.executable, "-P", "-m", "boxcheck", "demo", "tui", "--speed", "60"),
         {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "tmp"), "LANG": "C.UTF-8",
-         "PYTHONPATH": str(ROOT)}, (120, 34))
+         "PYTHONPATH": str(ROOT)}, size)
     try:
-        terminal.wait_for("played again, 60x, a demo", seconds=60.0)
+        terminal.wait_for(says, seconds=60.0)
         terminal.press("q")
         terminal.wait_for("exit code 0", seconds=60.0)
         assert "demo: that was a run of a built machine" in terminal.text()

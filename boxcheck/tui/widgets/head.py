@@ -31,7 +31,8 @@ class Head(Static):
             right += f"  {bar(frame.fraction, 10 if width < 110 else 20, glyphs)} {100 * frame.fraction:3.0f} %"
         room = max(0, width - len(right) - 2)
         while len(parts) > 1 and len("   ".join(parts)) > room:  # whole words, or none
-            parts.pop()
+            short = frame.playing and len(parts) == 2 and parts[1] != frame.playing
+            parts[1:] = [frame.playing] if short else parts[1:-1]
         left = cut("   ".join(parts), room)
         gap = " " * max(1, width - len(left) - len(right) - 1)
         self.update(Content.assemble((left, "bold"), gap, right), layout=False)
