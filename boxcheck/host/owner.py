@@ -52,7 +52,7 @@ def _groups(uid: int, gid: int) -> list[int]:
 
 
 def as_caller(work: Callable[[], T]) -> T:
-    """Behind sudo does it as the user who called, and as root only where they may not; else simply does it."""
+    """Behind sudo, does it as the user who called, and as root only where they may not; else simply does it."""
     behind = invoker()
     if behind is not None:
         with contextlib.suppress(PermissionError), as_user(*behind):

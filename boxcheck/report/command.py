@@ -42,7 +42,7 @@ def runnable(text: str) -> str:
 
 
 def under_sudo(text: str) -> str:
-    """A text in which those of its commands that need root run as they are printed: sudo looks for programs in the
+    """A text in which those of its commands that need root run as they are printed: secure_path of sudoers(5) holds the
     system's directories alone."""
     return _BARE.sub(lambda found: command_line(root=True) if found[1] else found[0], text)
 

@@ -24,8 +24,8 @@ PROGRAMS = frozenset(re.findall(r"\S+", """
 """First words of the commands that boxcheck prints, by themselves or after `sudo`."""
 
 PROSE = frozenset(re.findall(r"\S+", """
-    a afterwards again an and as before by does first for from gives holds if in is it its lets lists makes may must
-    names not of on once or prints reads says shows so tells than that the them then these this to twice until when
+    a afterwards again an and as before by does first for from gives holds if in is it its itself lets lists makes may
+    must names not of on once or prints reads says shows so tells than that the them then these this to twice until when
     where which while with without writes
 """))
 """Words that end a command where they stand by themselves: no command that boxcheck prints has one outside quotes."""
