@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from boxcheck.model import Outcome
 from boxcheck.report.acceptance_gpus import COLUMNS, rate_row
 from boxcheck.report.acceptance_told import Told
 from boxcheck.report.acceptance_words import cell, facts_table, number, outcome_cell
@@ -51,6 +52,8 @@ def host(told: Told) -> Iterator[Block]:
 def _judged(told: Told) -> Iterator[Row]:
     subjects = {subject_of(one.results, info.key) for one in told.done for info in one.results.gpus if not info.is_gpu}
     for one in sorted(told.findings, key=lambda item: (item.outcome.rank, item.check)):
+        if one.outcome is Outcome.SKIP:  # the requirements tell them, by reason
+            continue
         if one.subject in subjects or (one.check.startswith(tuple(f"{name}." for name in HOST_MODULES)) and any(
                 one.check.startswith(f"{done.results.module}.") for done in told.done)):
             yield Row(cells=(outcome_cell(one.outcome), cell(one.check), cell(str(one.subject)), cell(one.says)))

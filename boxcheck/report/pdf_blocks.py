@@ -111,7 +111,9 @@ def _follows(pages: Pages, after: Sequence[Block]) -> float:
         return height(pages, block) + 12
     if isinstance(block, Table):
         return least_height(pages, block) + 12
-    if isinstance(block, Paragraph) and len(after) > 1 and isinstance(after[1], Table | Figure):
+    if isinstance(block, SignatureLines):
+        return 14 + SIGNATURE_TALL * len(block.roles)
+    if isinstance(block, Paragraph) and len(after) > 1 and isinstance(after[1], Table | Figure | SignatureLines):
         return 40 + _follows(pages, after[1:])
     if isinstance(block, VerdictWord):
         return 110.0
@@ -182,8 +184,11 @@ def _facts(pages: Pages, block: Facts) -> None:
             pages.y += 0.8
 
 
+SIGNATURE_TALL = 50.0
+
+
 def _signatures(pages: Pages, block: SignatureLines) -> None:
-    tall = 50.0
+    tall = SIGNATURE_TALL
     pages.skip(14)
     pages.need(min(tall * len(block.roles), pages.height))
     thirds = ((0.0, 0.56, "name and signature"), (0.62, 1.0, "date"))

@@ -279,7 +279,7 @@ def glance(told: Told) -> dict[str, tuple[str, str]]:
 
 def test_a_pair_makes_no_gpu_fail_whose_partner_fails_by_itself(bad_told: Told) -> None:
     pair = Finding(
-        check="p2p.rate", outcome=Outcome.FAIL, blocker=True, says="slow", subject=Subject("pair", "PCIE3 (cuda:2) > PCIE6 (cuda:5)"))
+        check="p2p.rate", outcome=Outcome.FAIL, blocker=True, says="slow", subject=Subject("group", "PCIE3 (cuda:2) > PCIE6 (cuda:5)"))
     told = msgspec.structs.replace(bad_told, verdict=msgspec.structs.replace(
         bad_told.verdict, findings=(*bad_told.findings, pair)))
     assert glance(told)["PCIE6"] == glance(bad_told)["PCIE6"]
@@ -288,7 +288,7 @@ def test_a_pair_makes_no_gpu_fail_whose_partner_fails_by_itself(bad_told: Told) 
 
 def test_a_pair_of_two_gpus_that_are_well_by_themselves_is_shown_at_both(passing: Told) -> None:
     pair = Finding(
-        check="p2p.rate", outcome=Outcome.FAIL, blocker=True, says="slow", subject=Subject("pair", "PCIE3 (cuda:2) > PCIE6 (cuda:5)"))
+        check="p2p.rate", outcome=Outcome.FAIL, blocker=True, says="slow", subject=Subject("group", "PCIE3 (cuda:2) > PCIE6 (cuda:5)"))
     told = msgspec.structs.replace(passing, verdict=msgspec.structs.replace(
         passing.verdict, findings=(*passing.findings, pair)))
     shown = glance(told)

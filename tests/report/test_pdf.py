@@ -247,3 +247,13 @@ def test_columns_give_way_to_the_one_whose_words_are_many() -> None:
     assert _lines(given, rows) == 10
     assert sum(given) == pytest.approx(300)
     assert all(one >= low for one, low in zip(given, least, strict=True))
+
+
+@pytest.mark.parametrize("lines", range(30, 62, 2))
+def test_lines_to_sign_stand_below_their_heading(lines: int) -> None:
+    pages = pages_of(made(
+        *(Paragraph(words=f"line {number}") for number in range(lines)), Heading(level=2, text="Signatures", anchor="s"),
+        Paragraph(words="On paper."), SignatureLines(roles=("Operator", "Quality", "Customer"))))
+    (page,) = (page for page in map(solid, pages) if "Signatures" in page)
+    assert "Onpaper." in page
+    assert "Customer:nameandsignature" in page
