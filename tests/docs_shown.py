@@ -76,8 +76,12 @@ def of_command(line: str) -> str:
 def main() -> None:
     for page in {page for page, _ in shown_blocks()}:
         text = page.read_text()
-        page.write_text(SHOWN.sub(
-            lambda found: found[0].replace(f"\n{found['text']}```", f"\n{made(found['what'])}```"), text))
+        page.write_text(SHOWN.sub(_anew, text))
+
+
+def _anew(found: re.Match[str]) -> str:
+    begin, end = (at - found.start() for at in found.span("text"))
+    return found[0][:begin] + made(found["what"]) + found[0][end:]
 
 
 if __name__ == "__main__":

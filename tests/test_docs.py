@@ -97,3 +97,21 @@ def test_there_are_commands_to_look_at() -> None:
 @pytest.mark.parametrize(("page", "block"), [*shown_blocks()], ids=lambda one: named(one) if isinstance(one, Path) else one["what"])
 def test_output_is_what_the_code_makes(page: Path, block: re.Match[str]) -> None:
     assert block["text"] == made(block["what"]), "python -m tests.docs_shown writes it anew"
+
+
+def test_every_mark_has_its_block() -> None:
+    marks = sum(page.read_text().count("\n<!-- shown: ") for page in PAGES)
+    assert marks == len([*shown_blocks()]) >= 20
+
+
+def test_every_page_is_reached_from_the_front_page() -> None:
+    seen: set[Path] = set()
+    left = [DOCS / "index.md"]
+    while left:
+        page = left.pop()
+        if page in seen or page.suffix != ".md" or not page.is_relative_to(DOCS):
+            continue
+        seen.add(page)
+        left += [(page.parent / target).resolve() for target in re.findall(r"\]\(([^)#\s:]+)", page.read_text())
+                 if (page.parent / target).is_file()]
+    assert {named(page) for page in PAGES if page.is_relative_to(DOCS)} - {named(page) for page in seen} == set()
