@@ -116,27 +116,6 @@ EXAMPLES: dict[str, Sequence[tuple[str, str]]] = {
         ("boxcheck yield line --since 30d --by station", "of all stations"),
         ("boxcheck yield line --csv yield.csv", "for a spreadsheet"),
     ),
-    "demo": (
-        ("boxcheck demo", "a list of the demos"),
-        ("boxcheck demo doctor wopr", "seven cards, one of them on a bad riser"),
-    ),
-    "demo doctor": (
-        ("boxcheck demo doctor wopr", "a riser that lost lanes"),
-        ("boxcheck demo doctor strix-halo", "a setting that halves the memory"),
-    ),
-    "demo tui": (
-        ("boxcheck demo tui --speed 20", ""),
-    ),
-    "demo report": (
-        ("boxcheck demo report", ""),
-        ("boxcheck demo report --html report.html", ""),
-    ),
-    "demo triage": (
-        ("boxcheck demo triage", ""),
-    ),
-    "demo riser": (
-        ("boxcheck demo riser", ""),
-    ),
     "runs": (
         ("boxcheck runs", ""),
         ("boxcheck runs --state crashed --since 7d", ""),
