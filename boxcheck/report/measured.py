@@ -41,21 +41,21 @@ class _Sum:
 
 
 class ColumnRows:
-    """The rows of `measured_of` by the columns of a store, without a sample put together: a day has a million of them,
-    and most are of modules that have no matrices. What it comes to is held against `measured_of` by a test."""
+    """What `measured_of` gives of a module without matrices, by the columns of a store and without a sample put
+    together; a test holds both against each other. Of a module with matrices it passes everything on to that."""
 
     def __init__(self, module: str) -> None:
-        self._module = module
+        self._by_samples = module in MAKERS
         self._heads = Samples()
         self._sums: dict[Kind, _Sum] = {}
 
     def wanted(self, stream: Stream) -> bool:
         """Whether samples of a stream are needed all the same: for a matrix, or for what crossed the links."""
-        return self._module in MAKERS or any(name.startswith("moved/") for name in stream.columns)
+        return self._by_samples or any(name.startswith("moved/") for name in stream.columns)
 
     def see(self, rows: Rows) -> None:
         """Takes records as they are read; those that are no samples are passed over."""
-        if rows.stream.kind != "sample":
+        if self._by_samples or rows.stream.kind != "sample":
             return
         head, count = self._heads.head(rows.stream), len(rows.numbers)
         first = (head.worker, min(rows.numbers))
@@ -73,10 +73,12 @@ class ColumnRows:
 
     def result(self, results: StressResults) -> Measured:
         """`results`: with the samples that were wanted."""
+        if self._by_samples:
+            return measured_of(results)
         found = {key: row_of(
             results.module, *key, unit=one.unit, of=one.of, samples=one.samples, checked=one.checked, wrong=one.wrong,
             values=sorted(one.values)) for key, one in sorted(self._sums.items(), key=lambda item: item[1].first)}
-        return Measured(found, tuple(matrices(results)))
+        return Measured(found, ())
 
 
 def _figure(rows: Rows, name: str, type: Any) -> Column:
