@@ -24,6 +24,7 @@ from boxcheck.store.reader import RunReader
 from boxcheck.usage import UsageError
 from tests.golden.runs import stored
 from tests.golden.terminal import boxcheck
+from tests.report.stored import stored as of_report
 
 Capture = pytest.CaptureFixture[str]
 
@@ -190,3 +191,11 @@ def test_every_shipped_profile_comes_back_from_its_toml(name: str, tmp_path: Pat
     assert digest(again) == digest(one_list_each(want)), "judged alike: what is advisory too never decides"
     for field in ("title", "notes", "match", "recommend", "burn", "slots", "gpus", "limits"):
         assert getattr(again, field) == getattr(want, field), field
+
+
+def test_a_processors_rate_gives_no_limit() -> None:
+    with RunReader(of_report("no-gpu")) as reader:
+        found = measurement_of(reader, load_profile("generic"))
+    assert not found.cards
+    assert not {name for name in found.measured if name.startswith(("matmul", "copy", "p2p", "vram"))}
+    assert {*found.measured} | {*found.missing} == {*limits_measured()}
