@@ -6,7 +6,7 @@ import json
 import re
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,14 +15,15 @@ from tests.kernel.cache import Unavailable, asked, seconds
 from tests.kernel.fetch import Bench, fetch, known
 from tests.kernel.poke import AER, Space
 from tests.kernel.topology import RNG, VIRTIO, Slot, Topology, dress_card
+from tests.kernel.training import LNKCTL, Link
 from tests.kernel.vm import Done, Guest, GuestError
 
 PCI = "/sys/bus/pci/devices"
 SPACED_SECONDS = 0.02
-"""Between two injected errors: each is one interrupt, one message and one line of the log."""
+"""After an injected error: one interrupt, one message and one line of the log."""
 
-TAKEN_SECONDS = 5.0
-"""For the kernel to count an error that was injected, and to clear it."""
+TAKEN_SECONDS = 30.0
+"""For the kernel to count an error that was injected, and to clear it; most take some milliseconds."""
 AER_COR_STATUS, AER_ROOT_STATUS, ROOT_COR_RECEIVED = 0x10, 0x30, 1
 """Offsets in the AER capability; ERR_COR Received (PCI Express Base Specification, 7.8.4)."""
 
@@ -123,14 +124,14 @@ class Machine:
                 raise GuestError(f"pcie_aer_inject_error {name} {error}: {answer.strip()}")
             time.sleep(spaced)
 
-    def inject_counted(self, name: str, error: str, count: int, spaced: float = SPACED_SECONDS) -> None:
+    def inject_counted(self, name: str, error: str, count: int) -> None:
         """Correctable errors, each after the kernel has taken the one before: it clears the status registers of the
         reporter and of the root port when it has counted. So none shares a message with another, however busy the host
         is. Raises where nobody takes them, as with pci=noaer."""
         reporter, port = self.space(name), self.space(f"rp{re.sub('[^0-9]', '', name)}")
         status, root = reporter.extended(AER) + AER_COR_STATUS, port.extended(AER) + AER_ROOT_STATUS
         for _ in range(count):
-            self.inject(name, error, spaced=spaced)
+            self.inject(name, error, spaced=0)
             end = time.monotonic() + seconds(TAKEN_SECONDS)
             while reporter.long(status) or port.long(root) & ROOT_COR_RECEIVED:
                 if time.monotonic() > end:
@@ -138,19 +139,20 @@ class Machine:
                 time.sleep(0.002)
 
     def boxcheck_under(
-        self, words: Sequence[str], act: Callable[[], None], *, once: str = "", after_seconds: float = 0.0, limit: float = 120,
+        self, words: Sequence[str], act: Callable[[], None], *, once: str, limit: float = 120, links: Iterable[Link] = (),
     ) -> Done:
-        """boxcheck in the guest, with something done to the machine meanwhile: as soon as its errors or output match
-        `once`, and `after_seconds` later. Nothing else can be asked of the guest until it has ended, so `act` injects or
-        writes registers, and reads nothing through the guest."""
-        number = self.guest.send(limit, boxcheck=list(words), user=None, env={})
+        """boxcheck in the guest, with something done to the machine meanwhile: as soon as its errors or output match `once`.
+        Nothing else can be asked of the guest until it has ended, so `act` injects or writes registers, and reads nothing
+        through the guest. `links`: those that somebody trains, so that a retraining which is asked for is made."""
+        bdf_of = {space.at: self.bdf(name) for name, space in self._spaces.items()}
+        self.guest.send(limit, boxcheck=list(words), user=None, env={}, taken=[
+            [bdf_of[link.port.at], link.port.express + LNKCTL] for link in links])
         end = time.monotonic() + seconds(limit)
-        while once and not re.search(once, self.guest.said(number)):
+        while not re.search(once, self.guest.said()):
             if time.monotonic() > end or self.guest.answered():
                 done = self.guest.receive()
                 raise GuestError(f"boxcheck {' '.join(words)} ended with {done.exit} and never said {once!r}: {done.err[-1500:]}")
             time.sleep(0.05)
-        time.sleep(after_seconds)
         act()
         return self.guest.receive()
 
@@ -196,7 +198,10 @@ class Machine:
         """The port sees its link go down; with `present` the slot still feels a card."""
         space = self.space(port)
         at = space.express
-        space.set_word(at + LNKSTA, 0, LINK_ACTIVE)
+        while space.word(at + LNKSTA) & LINK_ACTIVE:
+            space.set_word(at + LNKSTA, 0, LINK_ACTIVE)
+            # QEMU reads, changes and writes this register whenever the guest reads it, so perhaps with what it had read before.
+            time.sleep(0.005)
         space.set_word(at + SLTSTA, (PRESENCE if present else 0) | PRESENCE_CHANGED | LINK_CHANGED,
                        PRESENCE | PRESENCE_CHANGED | LINK_CHANGED)
 
@@ -207,6 +212,28 @@ class Machine:
                                **{"disable-legacy": "on"})
         dress_card(self.guest.memory.by_identity(VIRTIO, RNG, 1)[0], self.topology.identity)
         self.guest.monitor.ask("cont")
+
+    def watch_under(self, words: Sequence[str], act: Callable[[], None], until_told: Sequence[str], limit: float = 60) -> Done:
+        """`boxcheck watch` of a command; `act` after the first reading, which tells that there is no NVML, and the command
+        ends some readings after watch has told what `act` did (all of `until_told`): neither end hangs on time. What is
+        written with --json must go to a file: standard output is the command's."""
+        over = self.guest.folder / "out/over"
+        over.unlink(missing_ok=True)
+
+        def once_begun() -> None:
+            act()
+            end = time.monotonic() + seconds(limit)
+            while not self.guest.answered() and time.monotonic() < end:
+                said = " ".join(self.guest.said().split())
+                if all(text in said for text in until_told):
+                    break
+                time.sleep(0.1)
+            over.touch()
+
+        # watch prints the words of its command too, and not what they come to.
+        script = "echo began $((40 + 2)); until [ -e /out/over ]; do sleep 0.2; done; sleep 3"
+        return self.boxcheck_under(["watch", *words, "--", "/bench/busybox", "sh", "-c", script], once_begun,
+                                   once="(?s)tells nothing.*began 42")
 
     def wait(self, test: str, limit: float = 20.0) -> bool:
         """Until a test of the guest's shell holds."""
@@ -269,7 +296,8 @@ def boot(bench: Bench, topology: Topology, series: str | None = None) -> Iterato
 
 @contextmanager
 def _boot(bench: Bench, topology: Topology, series: str | None) -> Iterator[Machine]:
-    with Guest(bench, bench.kernel(series), topology.arguments(), topology.cmdline, topology.before, paused=True) as guest:
+    with Guest(bench, bench.kernel(series), topology.arguments(), topology.cmdline, topology.before, paused=True,
+               name=topology.name) as guest:
         topology.dress(guest.memory)
         guest.resume()
         yield Machine(topology, guest)

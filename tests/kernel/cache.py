@@ -78,6 +78,12 @@ def check_space(where: Path) -> None:
         raise Unavailable(f"{free} MiB are free below {where}, fetching needs {NEEDED_FREE_MIB}")
 
 
+def held(name: str) -> int:
+    """How often this process holds a lock of the cache."""
+    with _GATE:
+        return _HELD.get(name, (None, 0))[1]
+
+
 @contextmanager
 def only_one(name: str, *, shared: bool = False) -> Iterator[None]:
     """Holds a lock of the cache: one process with guests at a time, one fetch at a time. Waits for another process that

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,8 +16,11 @@ from tests.kernel.bench import Machine, boot
 from tests.kernel.cache import Unavailable, asked, check_machine, room_for_another
 from tests.kernel.fetch import Bench, fetch, known
 from tests.kernel.topology import ALL
+from tests.kernel.vm import SPENT
 
 HERE = Path(__file__).parent
+Beside = Callable[[Bench, Callable[[], bool]], object]
+"""Something long, in a guest of its own; it is told whether to stop."""
 
 
 @pytest.fixture(scope="session")
@@ -78,8 +82,19 @@ class Held:
         self._next: Booted | None = None
         self._thread = ThreadPoolExecutor(1, "boot")
         """Lives as long as its guests: QEMU dies with the thread that started it."""
+        self.beside: Beside | None = None
+        """What goes on in a guest of its own while the first machines are tested."""
+        self._beside_thread = ThreadPoolExecutor(1, "beside")
+        self._beside: Future[object] | None = None
+        self._stopping = threading.Event()
+
+    def result_beside(self) -> object | None:
+        """What came of it; None where it was not begun. Raises what it raised."""
+        return None if self._beside is None else self._beside.result()
 
     def get(self, bench: Bench, wanted: str) -> Machine:
+        if self.beside is not None and room_for_another():
+            self._beside, self.beside = self._beside_thread.submit(self.beside, bench, self._stopping.is_set), None
         if self._now is None or self._now.name != wanted:
             self._close(self._now)
             self._now = None
@@ -113,8 +128,27 @@ class Held:
         self._close(self._next)
         self._now = self._next = None
 
+    def end(self) -> None:
+        self.close()
+        self._stopping.set()
+        if self._beside is not None:
+            wait([self._beside])
+
 
 PLAN: list[str] = []
+BESIDE: list[Beside] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is judged of something that goes on beside the other tests comes last (`beside` in its module)."""
+    at = [number for number, item in enumerate(items) if item.path.parent == HERE]
+    for number, item in zip(at, sorted((items[number] for number in at), key=lambda item: _beside_of(item) is not None),
+                            strict=True):
+        items[number] = item
+
+
+def _beside_of(item: pytest.Item) -> Beside | None:
+    return getattr(getattr(item, "module", None), "beside", None) if item.path.parent == HERE else None
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -128,20 +162,31 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         elif {"alone", "burnt"} & set(names):
             wanted.append("")
     PLAN[:] = [name for name, _ in groupby(wanted)]
+    BESIDE[:] = [one for one in dict.fromkeys(map(_beside_of, session.items)) if one is not None]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if SPENT and asked():
+        terminalreporter.section("guests: seconds, and of them of the processor")
+        for one in SPENT:
+            terminalreporter.line(f"{one.name:<24} boot {one.boot_seconds:5.1f} ({one.boot_processor_seconds:5.1f})"
+                                  f"   in all ({one.processor_seconds:6.1f})")
+        terminalreporter.line(f"{len(SPENT)} boots, {sum(one.processor_seconds for one in SPENT):.0f} s of the processor")
 
 
 @pytest.fixture(scope="session")
 def held() -> Iterator[Held]:
     found = Held(PLAN)
+    found.beside = BESIDE[0] if BESIDE else None
     try:
         yield found
     finally:
-        found.close()
+        found.end()
 
 
 @pytest.fixture
 def alone(held: Held) -> None:
-    """No machine runs: for a test that boots one of its own."""
+    """No machine of a module runs: for a test that boots one of its own."""
     held.close()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel import cache, fetch
-from tests.kernel.cache import Unavailable, check_machine, check_space
+from tests.kernel.cache import Unavailable, check_machine, check_space, seconds
 from tests.kernel.fetch import Bench, newest_kernels, sources
 from tests.kernel.topology import ONE_GPU
 from tests.kernel.vm import CHECKOUT, Guest, GuestError
@@ -136,8 +136,8 @@ def test_a_bench_that_is_stopped_takes_its_guest_with_it(bench: Bench, number: s
         pid, folder = process.stdout.readline().split()
         assert alive(int(pid))
         os.kill(process.pid, number)
-        process.wait(20)
-    end = time.monotonic() + 5
+        process.wait(seconds(30))
+    end = time.monotonic() + seconds(10)
     while alive(int(pid)) and time.monotonic() < end:
         time.sleep(0.05)
     assert not alive(int(pid))

@@ -9,9 +9,12 @@ then starts from such a disk, and goes on with the run.
 from __future__ import annotations
 
 import json
+import os
 import random
+import shutil
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,15 +31,15 @@ from tests.kernel.disk import Disk, recovered
 from tests.kernel.fetch import Bench
 from tests.kernel.guest.witness import told
 from tests.kernel.topology import FOUR_TO_LOSE, ONE_GPU
-from tests.kernel.vm import CHECKOUT
+from tests.kernel.vm import CHECKOUT, FOLDER, GuestError
 
-CUTS = 200
+CUTS = 50
 RUNS = "state/boxcheck/runs"
 PLACE = "/tmp/disk"
 STATE = {"XDG_STATE_HOME": f"{PLACE}/state"}
 PROFILE = "/tmp/slots.toml"
-BURN = ("burn", "--profile", PROFILE, "--force-profile", "--backend", "cpu", "--only", "matmul", "--only", "vram", "--only", "cool-down", "--for", "24s",
-        "--no-tui")
+BURN = ("burn", "--profile", PROFILE, "--force-profile", "--backend", "cpu", "--only", "matmul", "--only", "vram", "--only", "cool-down",
+        "--for", f"{seconds(24):.0f}s", "--no-tui")
 MATMUL, VRAM = 2, 3
 """Numbers of the phases, in the order of their plan; doctor is the first."""
 CLOCKS_SECONDS = 3.0
@@ -94,13 +97,6 @@ def slots_named(machine: Machine) -> str:
                           for slot in machine.slots)
 
 
-def start_witness(machine: Machine) -> Path:
-    machine.guest.sh(
-        f'. /etc/bench.environment; '
-        f'"$BENCH_PYTHON" -m tests.kernel.guest.witness {PLACE}/{RUNS} /out/witness </dev/null >/dev/null 2>/out/witness.err &')
-    return machine.guest.folder / "out/witness"
-
-
 @dataclass(frozen=True)
 class Burnt:
     disk: Disk
@@ -115,24 +111,36 @@ class Burnt:
 
 
 @pytest.fixture(scope="module")
-def burnt(whole_bench: Bench, held: Any, tmp_path_factory: pytest.TempPathFactory) -> Burnt:
+def burnt(whole_bench: Bench, held: Any) -> Iterator[Burnt]:
     held.close()
-    folder = tmp_path_factory.mktemp("burn")
     try:
-        disk = Disk(folder)
+        found = held.result_beside() or beside(whole_bench)
     except Unavailable as why:
         pytest.skip(f"kernel bench: {why}")
+    yield found
+    shutil.rmtree(found.disk.image.parent)
+
+
+def beside(bench: Bench, stopping: Callable[[], bool] = lambda: False) -> Burnt:
+    """The burn, which nothing else is asked of while it runs: where the whole bench runs it goes on beside the other tests
+    (`conftest.py`)."""
+    # Swept with the guests' folders, should the bench be killed.
+    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-burn-"))
+    disk = Disk(folder)
     seen: list[Seen] = []
     lost: dict[str, tuple[str, float, Loss]] = {}
-    with boot(whole_bench, replace(FOUR_TO_LOSE, extra=disk.arguments(logged=True))) as machine:
+    with boot(bench, replace(FOUR_TO_LOSE, extra=disk.arguments(logged=True))) as machine:
         with_disk(machine)
         machine.space("g0")
         machine.guest.run("/bench/busybox", "sh", "-c", f"cat >{PROFILE}", stdin=slots_named(machine)).ok()
-        witness = start_witness(machine)
+        complaints = machine.guest.beside("tests.kernel.guest.witness", f"{PLACE}/{RUNS}", "/out/witness")
+        witness = machine.guest.folder / "out/witness"
         machine.guest.send(240, boxcheck=[*BURN, "--jsonl", "/out/stream.jsonl"], user=None, env=STATE)
         end = time.monotonic() + seconds(300)
         while not seen or seen[-1].told["state"] == "running":
-            assert time.monotonic() < end, f"{machine.guest.console()[-500:]} {seen[-1:]}"
+            if stopping():
+                raise GuestError("the bench is ended")
+            assert time.monotonic() < end, f"{machine.guest.console()[-500:]} {complaints.read_text()[-500:]} {seen[-1:]}"
             lines = witness.read_bytes().split(b"\n")[:-1] if witness.exists() else []
             seen += [Seen(disk.written(), json.loads(line)) for line in lines[len(seen):]]
             for loss in LOSSES:

@@ -17,6 +17,8 @@ TOPOLOGY = "noaer"
 """The one that test_nobody_counts.py leaves running."""
 RENDER, TESTERS = 108, 1000
 DEFAULT_RULES = "lib/udev/rules.d/50-udev-default.rules"
+TRIES = 4
+"""udev on a busy machine went by the rules of before the reload, once in some hundred."""
 GROUPS = {"render": 108, "video": 44, "kvm": 106, "root": 0}
 
 
@@ -93,13 +95,18 @@ def test_rules_mean_to_udev_what_boxcheck_reads(machine: Machine, line: str, act
     guest.run("/bench/busybox", "sh", "-c", "cat >/etc/udev/rules.d/70-gpu.rules", stdin=f"{line}\n").ok()
     if guest.run("/bench/busybox", "sh", "-c", "[ -S /run/udev/control ]").exit:
         guest.run("/tmp/systemd-udevd", "--daemon", env=env).ok()
-    guest.sh("chmod 600 /dev/dri/renderD128; chown 0:0 /dev/dri/renderD128")
-    guest.run("/tmp/udevadm", "control", "--reload", env=env).ok()
-    guest.run("/tmp/udevadm", "trigger", f"--action={action}", "--subsystem-match=drm", "--settle", env=env).ok()
-    mode, gid = guest.sh("stat -c '%a %g' /dev/dri/renderD128").split()
     rules = parse_udev_rules(default, "50-udev-default.rules") + parse_udev_rules(line, "70-gpu.rules")
     group, wanted = predicted(rules)
-    assert (int(mode, 8), int(gid)) == (wanted, GROUPS[group or "root"])
+    became: list[tuple[int, int]] = []
+    for _ in range(TRIES):
+        guest.sh("chmod 600 /dev/dri/renderD128; chown 0:0 /dev/dri/renderD128")
+        guest.run("/tmp/udevadm", "control", "--reload", env=env).ok()
+        guest.run("/tmp/udevadm", "trigger", f"--action={action}", "--subsystem-match=drm", "--settle", env=env).ok()
+        mode, gid = guest.sh("stat -c '%a %g' /dev/dri/renderD128").split()
+        became.append((int(mode, 8), int(gid)))
+        if became[-1] == (wanted, GROUPS[group or "root"]):
+            break
+    assert became[-1] == (wanted, GROUPS[group or "root"]), became
 
 
 def test_a_capture_by_the_script_under_busybox(machine: Machine) -> None:

@@ -127,12 +127,13 @@ def test_a_burst_is_counted_short(machine: Machine) -> None:
     are. No more is ever counted than happened."""
     before = machine.counters("g6")
     machine.inject("g6", "BAD_TLP", MANY, spaced=0)
-    machine.wait(f"sleep 1; grep -q '^BadTLP [1-9]' {machine.path('g6', 'aer_dev_correctable')}")
+    # Messages of one port are handled in their order: when one more has been, so has the burst.
+    machine.inject_counted("g6", "BAD_TLP", 1)
     after = machine.counters("g6")
-    assert 0 < after["BadTLP"] <= MANY
+    assert 0 < after["BadTLP"] <= MANY + 1
     assert after["BadDLLP"] == before["BadDLLP"]
     assert after["TOTAL_ERR_COR"] - before["TOTAL_ERR_COR"] <= after["BadTLP"]
-    assert MANY < machine.root_total("rp6", "cor") <= 2 * MANY
+    assert MANY < machine.root_total("rp6", "cor") <= 2 * MANY + 1
 
 
 def test_errors_back_to_back_share_one_message(machine: Machine) -> None:
@@ -209,7 +210,7 @@ def test_triage_reads_the_same_errors_from_the_log(machine: Machine) -> None:
 
 
 # What differs because time went on between two readings.
-MOVING = re.compile(r"( in | for )?(\d+ s|\d+ min|\d+ m)( ago)?\b|\d\.\de-\d+|\d+(\.\d+)? (GiB|MiB)|\d+ of \d+ MHz|\d+ MHz|\d+ to \d+ of")
+MOVING = re.compile(r"( in | for )?\d+ (s|min|m|h)( \d+ (s|min|m))?( ago)?\b|\d\.\de-\d+|\d+(\.\d+)? (GiB|MiB)|\d+ of \d+ MHz|\d+ MHz|\d+ to \d+ of")
 
 
 def told(found: Account) -> dict[tuple[str, str], str]:

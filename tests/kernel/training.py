@@ -5,7 +5,8 @@ QEMU allocates five tables of a device one after the other (hw/pci/pci.c, pci_co
 which bytes are checked, which bits the guest may write (wmask), which it clears by writing ones (w1cmask), which are used.
 They are found by what QEMU itself puts into them, else nothing is written.
 
-What comes of a training is the test's to say. There are no electrical signals behind it, and no interrupt: a kernel that
+The guest's boxcheck waits, after a write that asks for a retraining, until somebody outside has taken it
+(`guest/agent.py`): a board's port takes it at once, a busy host some time later. What comes of a training is the test's to say. There are no electrical signals behind it, and no interrupt: a kernel that
 waits for one (bandwidth notification, hot-plug without polling) is not told.
 """
 
@@ -60,12 +61,15 @@ class Link:
     below: Space
     outcome: Outcome = as_asked
     seconds: float = 0.02
-    """How long a training takes. A kernel waits up to a second."""
+    """How long a training is seen to take. 0: it is over when the write that asked for it is, so that nothing depends on how
+    late a busy host looks; software waits for a training up to a second."""
     trained: list[Trained | None] = field(default_factory=list)
     """What each training came to."""
     _card: bytes = b""
     """What the card shows while its link is up; empty while it shows that itself."""
     _disabled: bool = False
+    _shown: int | None = None
+    """What the port shows of training and activity, None until the first training."""
 
     def open_registers(self) -> None:
         """Lets the guest write them. LBMS and LABS are cleared by writing ones."""
@@ -80,6 +84,7 @@ class Link:
 
     def look(self) -> None:
         """Does what the port asks for, if it asks. A link that did not come up waits to be asked again."""
+        self._show(self._shown)
         control = self.port.word(self.port.express + LNKCTL)
         was, self._disabled = self._disabled, bool(control & DISABLE)
         if self._disabled and not was:
@@ -91,13 +96,22 @@ class Link:
         if not self._card:
             self._card = self.below.whole()
             self.below.write(0, b"\xff" * len(self._card))
-        self.port.set_word(self.port.express + LNKSTA, 0, ACTIVE)
+        self._show(0)
+
+    def _show(self, shown: int | None) -> None:
+        """Also again and again: QEMU reads, changes and writes the same register whenever the guest reads it, and now and
+        then writes back what it had read before this was written."""
+        at = self.port.express + LNKSTA
+        if shown is not None and self.port.word(at) & (ACTIVE | TRAINING) != shown:
+            self.port.set_word(at, shown, ACTIVE | TRAINING)
+        self._shown = shown
 
     def _train(self) -> None:
         at = self.port.express
-        self.port.set_word(at + LNKSTA, TRAINING, TRAINING)
-        self.port.set_word(at + LNKCTL, 0, RETRAIN)
-        time.sleep(self.seconds)
+        if self.seconds:
+            self._show(self.port.word(at + LNKSTA) & ACTIVE | TRAINING)
+            self.port.set_word(at + LNKCTL, 0, RETRAIN)
+            time.sleep(self.seconds)
         found = self.outcome(GTS[self.port.word(at + LNKCTL2) & TARGET])
         self.trained.append(found)
         if found is None:
@@ -107,8 +121,10 @@ class Link:
                 self.below.write(0, self._card)
                 self._card = b""
             self.below.link(found.width, found.speed_gts)
-            self.port.set_word(at + LNKSTA, ACTIVE | BANDWIDTH_MANAGED, ACTIVE | BANDWIDTH_MANAGED)
-        self.port.set_word(at + LNKSTA, 0, TRAINING)
+            self.port.set_word(at + LNKSTA, BANDWIDTH_MANAGED, BANDWIDTH_MANAGED)
+            self._show(ACTIVE)
+        # Last: who waits for it finds the link as it came up.
+        self.port.set_word(at + LNKCTL, 0, RETRAIN)
 
 
 def masks_of(space: Space) -> tuple[Space, Space]:

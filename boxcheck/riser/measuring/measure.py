@@ -72,8 +72,8 @@ def measure(
                 time.sleep(SETTLE_SECONDS)
                 watch.split()
             else:
-                say(f"errors are counted for {seconds:g} s, without traffic")
                 watch.split()
+                say(f"errors are counted for {seconds:g} s, without traffic")
                 _idle(cards, seconds, stopping)
                 watch.split()
             cards.read()
