@@ -65,7 +65,7 @@ def _leave_no_byte_code() -> None:
     import boxcheck
     from boxcheck.host.owner import give_to_owner
 
-    for file in (boxcheck.__cached__, __cached__):
+    for file in (getattr(boxcheck, "__cached__", None), globals().get("__cached__")):
         for path in (os.path.dirname(file), file) if file else ():
             with suppress(OSError):
                 opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -104,6 +104,19 @@ def _open_streams() -> None:
             mode = "r" if number == 0 else "w"
             stream = os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8", closefd=False)
             setattr(sys, name, stream)
+    for told in (sys.stdout, sys.stderr):
+        if not told.encoding.lower().startswith("utf") and hasattr(told, "reconfigure"):
+            from codecs import register_error
+
+            register_error("boxcheck", _unencodable)
+            told.reconfigure(errors="boxcheck")
+
+
+def _unencodable(error: UnicodeError) -> tuple[str, int]:
+    """What a terminal cannot show is no reason to end: what comes nearest in ASCII stands in its place."""
+    from boxcheck.report.encoding import like_it
+
+    return like_it(error)
 
 
 if __name__ == "__main__":

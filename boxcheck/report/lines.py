@@ -10,6 +10,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TextIO
 
+from boxcheck.report.encoding import write_data
 from boxcheck.report.output import HELP, open_grown
 from boxcheck.usage import UsageError
 
@@ -41,8 +42,11 @@ class Lines:
         if not text:
             return
         try:
-            self._file.write(text)
-            self._file.flush()
+            if self._file is sys.stdout:
+                write_data(text)
+            else:
+                self._file.write(text)
+                self._file.flush()
         except BrokenPipeError:
             raise
         except OSError as error:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable
 from typing import TextIO
 
 from boxcheck.host.owner import as_caller, refuse_planted_link
+from boxcheck.report.encoding import write_data
 from boxcheck.usage import UsageError
 
 HELP = "choose another place to write to"
@@ -21,8 +21,7 @@ def write_output(place: str, data: str, mode: int = 0o666) -> None:
     text = data if data.endswith("\n") else data + "\n"
     try:
         if place == "-":
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            write_data(text)
         else:
             _write_file(place, text, mode)
     except BrokenPipeError:

@@ -14,6 +14,7 @@ import msgspec
 from boxcheck.account import AREAS, Account, LinkRow, area_of
 from boxcheck.model import Finding, Outcome, Problem, worst
 from boxcheck.report.command import command_line, with_commands
+from boxcheck.report.encoding import ascii_of
 from boxcheck.report.wrapping import wrapped
 
 WORDS = {
@@ -24,9 +25,6 @@ _COLORS = {
     # Blue, yellow, red and magenta stay apart for people who do not tell red from green.
     Outcome.PASS: "34", Outcome.MARGINAL: "33", Outcome.FAIL: "1;31", Outcome.UNKNOWN: "35", Outcome.SKIP: "2",
 }
-_ASCII = str.maketrans({
-    "·": "-", "°": "", "–": "-", "—": "-", "×": "x", "…": "...", "≥": ">=", "≤": "<=", "µ": "u", "�": "?",
-})
 WORD_COLUMNS = 9
 
 
@@ -42,7 +40,7 @@ class Style(msgspec.Struct, frozen=True):
     def text(self, text: str) -> str:
         if not self.ascii:
             return text
-        return text.translate(_ASCII).encode("ascii", "replace").decode()
+        return ascii_of(text)
 
     def word(self, outcome: Outcome, word: str | None = None, columns: int = 0) -> str:
         shown = (word or WORDS[outcome]).ljust(columns)

@@ -38,7 +38,7 @@ def _pages(folder: str, below: str = "*.md") -> list[str]:
 
 
 def _with_tree(app: Sphinx, name: str, text: list[str]) -> None:
-    """The side bar on the front page, the areas below the index of checks; links out of docs/ and to folders as text."""
+    """The side bar on the front page, the areas below the index of checks; links to other places as text."""
     if name == "index":
         for section in SECTIONS:
             pages = _pages(section) + (["reference/checks/README"] if section == "reference" else [])
