@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cli_pages import command_page, environment_page, glossary_page
+from security_pages import bounds_page
 
 from boxcheck.commands.catalogue import judged_by, paragraphs, reads_of
 from boxcheck.decode.klog.kinds import SECTIONS
@@ -239,7 +240,8 @@ def schema_pages() -> dict[Path, str]:
 def word_pages() -> dict[Path, str]:
     """Commands, environment variables, words."""
     return {REFERENCE / f"{name}.md": HEAD + text for name, text in (
-        ("cli", command_page()), ("environment", environment_page()), ("glossary", glossary_page()))}
+        ("bounds", bounds_page()), ("cli", command_page()), ("environment", environment_page()),
+        ("glossary", glossary_page()))}
 
 
 def pages() -> dict[Path, str]:

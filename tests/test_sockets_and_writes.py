@@ -28,10 +28,11 @@ LOCAL = ("AF_UNIX", "AF_NETLINK", "AF_LOCAL")
 """To other programs of this box, and to its kernel."""
 SERVICES = ("/run/", "/var/run/", "/var/lib/sss/")
 """Where daemons of the system listen: names of users (nscd, sssd), time and journal (D-Bus)."""
-DEVICES = re.compile(r"/dev/(?:null|zero|tty|kfd|nvidia.*|dri/.*)|/proc/(?:self|\d+)/(?:task/\d+/)?oom_score_adj")
+DEVICES = re.compile(r"/dev/(?:null|zero|tty|kfd|nvidia.*|dri/.*|ipmi.*)|/proc/(?:self|\d+)/(?:task/\d+/)?oom_score_adj")
 BYTE_CODE = re.compile(r".*/__pycache__(?:/[^/]*\.pyc[.\d]*)?")
 """Python's own, beside each module."""
 
+BOUNDS = Path(__file__).parents[1] / "docs/reference/bounds.md"
 STEPS = {"cpu": ("doctor", "matmul", "everything", "copy", "doctor"), "opencl": ("doctor", "copy", "doctor")}
 """What a burn does: all of it on the processor; PoCL, which compiles for minutes under a trace, a part."""
 
@@ -46,8 +47,8 @@ class Seen(msgspec.Struct):
     programs: set[str] = msgspec.field(default_factory=set)
 
 
-def calls(trace: str) -> Iterator[tuple[str, str, str]]:
-    """Name, arguments and result; what strace has in two lines, since another process came between, as one."""
+def calls(trace: str) -> Iterator[tuple[str, str, str, str]]:
+    """Process, name, arguments and result; what strace has in two lines, since another process came between, as one."""
     halves: dict[str, str] = {}
     for line in trace.splitlines():
         pid, _, text = line.partition(" ")
@@ -60,12 +61,15 @@ def calls(trace: str) -> Iterator[tuple[str, str, str]]:
             text = halves.pop(pid, "") + text[resumed.end():]
         found = CALL.match(text)
         if found:
-            yield found[1], found[2], found[3]
+            yield pid, found[1], found[2], found[3]
 
 
 def seen(trace: str, folder: Path) -> Seen:
     every = Seen()
-    for name, arguments, result in calls(trace):
+    asking: set[str] = set()
+    for pid, name, arguments, result in calls(trace):
+        if pid in asking:
+            continue
         if name == "socket":
             every.families.add(arguments.partition(",")[0])
         elif name in ("connect", "bind", "sendto", "sendmsg"):
@@ -75,7 +79,10 @@ def seen(trace: str, folder: Path) -> Seen:
         elif result.startswith("-"):
             continue
         elif name == "execve":
-            every.programs.add(re.findall(PATH, arguments)[0][1])
+            program = re.findall(PATH, arguments)[0][1]
+            every.programs.add(program)
+            if os.path.basename(program) == "chronyc":  # asks chronyd over the loopback: the page says so
+                asking.add(pid)
         elif name in CHANGING or (name in OPENING and FOR_WRITING.search(arguments)):
             every.written |= {os.path.normpath(os.path.join(base or folder, path)) for base, path in PATH.findall(arguments)}
     return every
@@ -126,6 +133,8 @@ def holds(found: Seen, folder: Path, *outputs: str) -> None:
     assert found.families <= set(LOCAL), found.families
     assert [path for path in found.connected if not path.startswith(SERVICES)] == []
     assert strange(found, folder, *outputs) == []
+    told = {words.split()[0] for words in re.findall(r"`([^`]+)`", BOUNDS.read_text().partition("## Bounds")[0])}
+    assert {os.path.basename(path) for path in found.programs} - {os.path.basename(sys.executable), "python3"} <= told
 
 
 def test_the_trace_sees_sockets_and_writes(tmp_path: Path) -> None:
