@@ -87,7 +87,7 @@ def report(
     stream = sys.stderr if "-" in (options.json, options.jsonl, options.ocptv) else sys.stdout
     if options.json != "-" or stream.isatty() or options.verbose:
         style = style_for(options, stream)
-        here = os.path.dirname(os.path.abspath(path)) == runs_folder()  # what was run elsewhere is for that box
+        here = _is_kept_here(path)  # what was run elsewhere is for that box
         shown = msgspec.structs.replace(judged, verdict=runnable_verdict(judged.verdict)) if here else judged
         stream.write(stress_text(shown, style, __version__) if watched is None else watch_text(
             msgspec.structs.replace(watched[0], verdict=shown.verdict), shown, style, __version__, watched[1]))
@@ -105,6 +105,16 @@ def report(
     if run.state in ("crashed", "stopped") and code is ExitCode.PASSED:
         return int(ExitCode.INCOMPLETE)
     return int(code)
+
+
+def _is_kept_here(path: str) -> bool:
+    """Whether a store lies where this user's runs do. The folder is not made for the question: a store from elsewhere
+    is read without one."""
+    from boxcheck.host.live import LiveHost
+    from boxcheck.host.state import state_and_owner
+
+    kept = os.path.join(state_and_owner(LiveHost())[0], "boxcheck", "runs")
+    return os.path.dirname(os.path.abspath(path)) == kept
 
 
 def path_of(word: str) -> str:
