@@ -8,11 +8,10 @@ and direction, and that a link is left as it was found.
 from __future__ import annotations
 
 import json
-import re
 
 import pytest
 
-from tests.kernel.bench import SPACED_SECONDS, Machine, on_every_kernel
+from tests.kernel.bench import Machine, on_every_kernel
 from tests.kernel.training import LNKCTL, LNKCTL2, TARGET, Link, Trained, training
 
 TOPOLOGY = "four-links"
@@ -31,10 +30,9 @@ def test_links_under_errors_are_ranked_with_class_and_direction(machine: Machine
 
     def act() -> None:
         for (name, error), (_, _, _, count) in ERRORS.items():
-            machine.inject_counted(name, error, count, spaced=SPACED_SECONDS)
+            machine.inject_counted(name, error, count)
 
-    done = machine.boxcheck_under(
-        ["riser", "--all", "--seconds", "12", "--json", "-"], act, once="errors are counted", after_seconds=2.0)
+    done = machine.boxcheck_under(["riser", "--all", "--seconds", "12", "--json", "-"], act, once="errors are counted")
     assert done.exit == 1, done.err[-2000:]
     told = json.loads(done.out)
     looks = {look["slot"]: look for look in told["looks"]}
@@ -74,7 +72,7 @@ def test_an_error_whose_interrupt_never_came_makes_its_direction_unread(machine:
 def test_experiments_write_to_one_link_and_leave_it_as_it_was(machine: Machine) -> None:
     """Retrained ten times, of which three come back with half the lanes; run at lower speeds, since errors were counted;
     put back to what it was."""
-    links = {slot: Link(machine.space(f"rp{slot}"), machine.space(f"g{slot}")) for slot in range(4)}
+    links = {slot: Link(machine.space(f"rp{slot}"), machine.space(f"g{slot}"), seconds=0) for slot in range(4)}
     tries = 0
 
     def sometimes_narrow(target: float) -> Trained:
@@ -88,18 +86,13 @@ def test_experiments_write_to_one_link_and_leave_it_as_it_was(machine: Machine) 
         before = [port.word(port.express + at) for at in (LNKCTL, LNKCTL2)]
         done = machine.boxcheck_under(
             ["riser", machine.bdf("rp1"), "--seconds", "3", "--retrain", "10", "--allow-writes", "--json", "-"],
-            lambda: machine.inject_counted("g1", "BAD_TLP", 3, spaced=SPACED_SECONDS), once="errors are counted",
-            after_seconds=1.0, limit=300)
+            lambda: machine.inject_counted("g1", "BAD_TLP", 3), once="errors are counted", links=links.values(), limit=300)
         assert done.exit in (3, 75), done.err[-3000:]
         after = [port.word(port.express + at) for at in (LNKCTL, LNKCTL2)]
     told = json.loads(done.out)
     tried = {one["name"]: one for one in told["tried"]}
-    # A host that is busy may be late to train, so that what one training came to is seen again at the next, or not at all.
-    often = re.match(r"(\d+) of 10 retrainings came back x16 at 16 GT/s; (\d+) with fewer lanes", tried["retrained often"]["says"])
-    assert often is not None, tried["retrained often"]
-    full, narrow = int(often[1]), int(often[2])
-    assert full + narrow == 10
-    assert 1 <= narrow <= 6, tried["retrained often"]
+    assert tried["retrained often"]["says"].startswith(
+        "7 of 10 retrainings came back x16 at 16 GT/s; 3 with fewer lanes"), tried["retrained often"]
     assert any(name.endswith("GT/s") for name in tried), tried
     assert after == before
     assert before[1] & TARGET == 4
