@@ -43,14 +43,14 @@ def draft(
 
         raise typer.Exit(profile_draft(sysroot))
     if sysroot is not None:
-        raise UsageError("--sysroot reads a capture, --from-run stores: name one of them")
+        raise UsageError("--sysroot reads a capture, and --from-run stores", "name one of them")
     if share is None and (key is not None or agent or self_signed):
-        raise UsageError("--key, --agent and --self-signed sign the file of --share")
+        raise UsageError("--key, --agent and --self-signed sign the file of --share", "add --share FILE")
     if self_signed and key is None and not agent:
-        raise UsageError("--self-signed goes with --key or --agent")
+        raise UsageError("--self-signed goes with --key or --agent", "add one of them")
     if share == "-" or "" in from_run:
         raise UsageError("--share takes a file, since the profile is on standard output" if share == "-" else
-                                 "--from-run is empty")
+                         "--from-run is empty", "name a file")
     from boxcheck.commands.golden import Drafting, draft_from_runs
     from boxcheck.golden.signing import Signing
 

@@ -112,11 +112,13 @@ def read_station(path: str | None) -> Station:
                              "known are pattern, prompt, default, required and ask") from None
         except (re.error, RecursionError, OverflowError) as error:
             raise UsageError(
-                f"{where}, [fields.{name}]: pattern is no regular expression: {plain_line(str(error))}") from None
+                f"{where}, [fields.{name}]: pattern is no regular expression: {plain_line(str(error))}",
+                "write it as Python's re has it, such as ^W-[0-9]{4}$") from None
         if field.prompt is not None and (why := why_not_text(field.prompt, LONG)):
-            raise UsageError(f"{where}, [fields.{name}]: prompt {why}")
+            raise UsageError(f"{where}, [fields.{name}]: prompt {why}", "write one line of text")
         if field.default is not None and (why := why_not(name, field.default, field)):
-            raise UsageError(f"{where}, [fields.{name}]: default {why}")
+            raise UsageError(f"{where}, [fields.{name}]: default {why}",
+                             "write one that its pattern takes, or leave it out")
         found[name] = field
     return Station(fields=found)
 

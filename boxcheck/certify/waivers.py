@@ -59,7 +59,7 @@ def _waiver(row: dict[str, Any], where: str) -> Waiver:
         if not isinstance(text, str) or (name != "where" and not text.strip()):
             raise UsageError(f"{where}: {name} is not said", "a waiver says check, who, why and until")
         if why := why_not_text(text, 400 if name == "why" else LONG):
-            raise UsageError(f"{where}: {name} {why}")
+            raise UsageError(f"{where}: {name} {why}", "write one line of text")
         found[name] = text.strip()
     try:
         date.fromisoformat(found["until"])

@@ -149,7 +149,8 @@ def _side(path: str, label: str, options: Options) -> Side:
         with open(path, "rb") as stream:
             begin = stream.read(512)
     except OSError as error:
-        raise UsageError(f"{plain_line(path)}: {os.strerror(error.errno or 0).lower()}") from None
+        raise UsageError(f"{plain_line(path)}: {os.strerror(error.errno or 0).lower()}",
+                         "boxcheck runs lists runs") from None
     if begin.startswith(MAGIC):
         with telling_what_could_be_saved(path):
             return of_store(path, label)

@@ -37,7 +37,7 @@ def draft_from_runs(asked: Drafting) -> int:
     from boxcheck.golden.signing import refuse_tested_box
 
     if len(asked.runs) > MOST_RUNS:
-        raise UsageError(f"{len(asked.runs)} runs are more than the {MOST_RUNS} that one draft takes")
+        raise UsageError(f"{len(asked.runs)} runs are more than the {MOST_RUNS} that one draft takes", "name fewer")
     if asked.share is not None:
         refuse_place(asked.share)
     paths = [path_of(word) for word in asked.runs]

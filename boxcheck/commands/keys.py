@@ -96,7 +96,7 @@ def allow(key: str, principal: str, *, after: str | None, before: str | None, ad
     except KeyTrouble as error:
         raise UsageError(str(error), error.help) from None
     except ValueError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(str(error), "boxcheck keys allow --help says how it is called") from None
     if not add:
         print(line)
         return 0

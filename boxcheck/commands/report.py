@@ -22,6 +22,8 @@ from boxcheck.riser.evidence import Notebook
 from boxcheck.store.texts import plain_line
 from boxcheck.usage import UsageError
 
+FOLDER = "name a run, or the folder of an attempt"
+
 
 class Outputs(msgspec.Struct, frozen=True, kw_only=True):
     """Where each form goes, and how the account is shown."""
@@ -121,7 +123,7 @@ def stored(run: str) -> Iterator[tuple[str, Acceptance | None]]:
     folder = folder_of(run)
     if folder is None:
         if os.path.isdir(run):
-            raise UsageError(f"{plain_line(run)}: holds no {ACCEPTANCE}", "name a run, or the folder of an attempt")
+            raise UsageError(f"{plain_line(run)}: holds no {ACCEPTANCE}", FOLDER)
         yield path_of(run), None
         return
     told = read_acceptance(folder)
@@ -151,9 +153,9 @@ def read_acceptance(folder: str) -> Acceptance:
         with open(path, "rb") as stream:
             return parse_acceptance(stream.read(KEPT_LIMIT_BYTES))
     except OSError as error:
-        raise UsageError(f"{plain_line(path)}: {os.strerror(error.errno or 0).lower()}") from None
+        raise UsageError(f"{plain_line(path)}: {os.strerror(error.errno or 0).lower()}", FOLDER) from None
     except ManifestError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(str(error), FOLDER) from None
 
 
 def render_folder(folder: str, told: Acceptance) -> None:

@@ -200,7 +200,8 @@ def of_record(path: str, label: str) -> Side:
         with open(path, "rb") as stream:
             record = decode_plain(stream.read(LARGEST_RECORD_BYTES), _Record)
     except OSError as error:
-        raise UsageError(f"{plain_line(path)}: {os.strerror(error.errno or 0).lower()}") from None
+        raise UsageError(f"{plain_line(path)}: {os.strerror(error.errno or 0).lower()}",
+                         "boxcheck runs lists runs") from None
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise UsageError(f"{plain_line(path)} is JSON, but no account of doctor: {plain_line(str(error))[:160]}",
                          "boxcheck doctor --json FILE writes one; compare takes captures and runs too") from None

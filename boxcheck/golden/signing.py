@@ -125,7 +125,8 @@ def signature_of(place: str, data: bytes, allowed: str | None = None) -> Signatu
     answer = signature_holds(armor, found, data)
     if isinstance(answer, str):
         if allowed is not None:
-            raise UsageError(f"the signature of {shown} was not checked: {answer}")
+            raise UsageError(f"the signature of {shown} was not checked: {answer}",
+                             "install cryptography or ssh-keygen")
         return SignatureSeen(
             state="not-checked", fingerprint=found.key.fingerprint, says=f"its signature was not checked: {answer}")
     if not answer:

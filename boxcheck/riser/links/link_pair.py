@@ -62,7 +62,8 @@ def find_link(name: str, links: Links) -> Link:
         if below is not None:
             return below
         if bdf in links.above:
-            raise UsageError(f"{bdf} hangs on no link: it is part of the processor, or a virtual machine's own")
+            raise UsageError(f"{bdf} hangs on no link: it is part of the processor, or a virtual machine's own",
+                             "boxcheck riser --all names the links that there are")
         raise UsageError(f"there is no device {bdf}", "lspci -D lists them")
     named = [link for link in links.links.values() if link.slot and not link.on_card]
     for key in (word, re.sub(r"^slot\s+", "", word, flags=re.IGNORECASE)):
