@@ -63,9 +63,9 @@ def bounds_page() -> str:
     lines += (f"| `{words}` | {when} | {seconds:g} |\n" for words, when, seconds in programs())
     lines += [
         "\n`ssh-keygen` keeps the terminal and the ssh-agent's socket when it asks for a passphrase. Python itself\n"
-        "runs `ldconfig -p` to find a library. Beside these, boxcheck starts processes of its own code\n"
-        "(`python -P -m boxcheck...`), `watch -- COMMAND` the command, and a pager on a terminal, `$PAGER` or `less`,\n"
-        "never as root.\n",
+        "runs `ldconfig -p` to find a library; PoCL, where OpenCL runs on a processor, links its kernels with `ld`.\n"
+        "Beside these, boxcheck starts processes of its own code (`python -P -m boxcheck...`), `watch -- COMMAND` the\n"
+        "command, and a pager on a terminal, `$PAGER` or `less`, never as root.\n",
         "\n## Bounds on what comes from others\n\n| what | at most | beyond it |\n|---|---|---|\n"]
     lines += (f"| {what} | {most} | {beyond} |\n" for what, most, beyond in limits())
     return "".join(lines)

@@ -7,7 +7,6 @@ modules that need peers. Work is done when it is asked for, so every queue is em
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -32,7 +31,7 @@ def devices() -> tuple[GpuInfo, ...]:
     cores = len(os.sched_getaffinity(0))
     return tuple(
         GpuInfo(
-            backend="cpu", index=index, name=platform.processor() or platform.machine(), arch="cpu", bdf=None,
+            backend="cpu", index=index, name=os.uname().machine, arch="cpu", bdf=None,
             memory_bytes=total, free_bytes=free, compute_units=cores, unified=True, is_gpu=False,
             driver=f"numpy {np.__version__}")
         for index in range(count))
