@@ -3,10 +3,6 @@
 The kernel does not read the registers of a device that reported a fatal error, because the link to it may be dead
 (drivers/pci/pcie/aer.c, aer_get_device_error_info). The device's own counter stays at 0 then, and only the total of
 the root port above it shows that something happened. That total counts messages from every device below.
-
-Since Linux 7.3 the kernel counts an advisory error twice: as the NonFatalErr that the device reported, and as the
-non-fatal error that it took for harmless (aer_print_error). No message of a non-fatal error came then, so the root port
-has none.
 """
 
 from __future__ import annotations
@@ -28,12 +24,11 @@ from boxcheck.probes.kernel_log import KernelLogs
 from boxcheck.probes.links import Link, Links
 from boxcheck.probes.nvme import Nvme
 from boxcheck.probes.pci import PciInventory
-from boxcheck.probes.pcie_aer import Aer, unnamed
+from boxcheck.probes.pcie_aer import Aer, is_advisory, unnamed
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, marginal, passed, unknown
 
 KINDS = ("fatal", "nonfatal")
-ADVISORY = "NonFatalErr"
 REFUSED = "UnsupReq"
 LOSS = frozenset({"DLP", "SDES", "TLP", "FCP", "CmpltTO", "RxOF", "MalfTLP", "ECRC"})
 """Errors that mean a lost link or packet. Probing the bus leaves Unsupported Request and its like in the registers."""
@@ -89,11 +84,11 @@ def without_advisory(aer: Aer, below: Mapping[Bdf, list[Bdf]]) -> Aer:
     were."""
     counters = dict(aer.counters)
     for root, totals in aer.root_totals.items():
-        for bdf in below.get(root, ()) if totals.nonfatal == 0 else ():
+        for bdf in below.get(root, ()):
             mine = counters.get(bdf)
-            if mine is None or isinstance(mine.nonfatal, Unread) or isinstance(mine.correctable, Unread):
+            if mine is None or isinstance(mine.nonfatal, Unread):
                 continue
-            if 0 < mine.nonfatal.get("TOTAL", 0) <= mine.correctable.get(ADVISORY, 0):
+            if is_advisory(mine.nonfatal, mine.correctable, totals.nonfatal):
                 counters[bdf] = msgspec.structs.replace(mine, nonfatal=dict.fromkeys(mine.nonfatal, 0))
     return msgspec.structs.replace(aer, counters=counters)
 

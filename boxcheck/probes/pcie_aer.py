@@ -33,7 +33,9 @@ SIGNAL = ("RxErr", "BadTLP", "BadDLLP", "Rollover", "Timeout")
 """Correctable errors that the wire makes. NonFatalErr is advisory and never counts against a link; CorrIntErr and
 HeaderOF are the device's own."""
 
-LATER_FATE = ("NonFatalErr", "CorrIntErr", "HeaderOF")
+ADVISORY = "NonFatalErr"
+
+LATER_FATE = (ADVISORY, "CorrIntErr", "HeaderOF")
 
 OLDEST_FATES = ("DLP", "TLP", "CmpltTO", "MalfTLP", "UnsupReq")
 """Uncorrectable errors of PCI Express 1.0a: every kernel that has the counter files prints them (also at 0)."""
@@ -98,6 +100,20 @@ def unnamed(counts: Mapping[str, int]) -> int:
     """Messages in the total that no counter with a name accounts for. One message can set several of the named bits,
     so the named ones may well add up to more."""
     return max(counts.get("TOTAL", 0) - sum(count for name, count in counts.items() if name != "TOTAL"), 0)
+
+
+def is_advisory(
+    nonfatal: Mapping[str, int] | Unread, correctable: Mapping[str, int] | Unread, messages: int | Unread | None,
+) -> bool:
+    """Whether a device reported all its non-fatal errors as advisory, so that none is an uncorrectable one.
+
+    Since Linux 7.3 the kernel counts an advisory error twice: as the NonFatalErr that the device reported, and as the
+    non-fatal error that it took for harmless (drivers/pci/pcie/aer.c, aer_print_error). No message of a non-fatal error
+    came then. `messages` are those that the root port above counted (aer_rootport_total_err_nonfatal); only 0 shows it.
+    """
+    if messages != 0 or isinstance(nonfatal, Unread) or isinstance(correctable, Unread):
+        return False
+    return 0 < nonfatal.get("TOTAL", 0) <= correctable.get(ADVISORY, 0)
 
 
 def _counters(host: Host, function: PciFunction) -> AerCounters | Unread:

@@ -1,6 +1,7 @@
 """PCI links on the way to a GPU: speed, width and AER counters of each function from the root port down.
 
-Reads   /sys/bus/pci/devices/<bdf>/{current_link_speed,current_link_width,aer_dev_*,power/runtime_status} (any user)
+Reads   /sys/bus/pci/devices/<bdf>/{current_link_speed,current_link_width,aer_dev_*,power/runtime_status}, and of the
+        root port aer_rootport_total_err_nonfatal                                                          (any user)
 Since   aer_dev_* Linux 4.19
 Absent  link files on functions without PCI Express, aer_dev_* without AER
 By hand grep . /sys/bus/pci/devices/0000:41:00.0/{current_link_*,aer_dev_correctable}
@@ -23,7 +24,7 @@ from boxcheck.decode.pci_aer import (
 )
 from boxcheck.model import Bdf, Unread
 from boxcheck.probes.pci import parse_bdf, parse_speed_gts
-from boxcheck.probes.pcie_aer import OLDEST_FATES, SIGNAL, parse_counters
+from boxcheck.probes.pcie_aer import OLDEST_FATES, SIGNAL, is_advisory, parse_counters
 from boxcheck.telemetry.files import SysFile
 from boxcheck.telemetry.readings import Count, Counts, LinkReading
 
@@ -74,15 +75,20 @@ class Port:
         self._nonfatal, self._fatal = (
             _Counters(root, f"{base}/aer_dev_{kind}", AER_UNCORRECTABLE_BIT, AER_UNCORRECTABLE, OLDEST_FATES)
             for kind in ("nonfatal", "fatal"))
+        self._messages = SysFile(root, f"{DEVICES}/{ports_above(root, bdf)[0]}/aer_rootport_total_err_nonfatal")
+        """What arrived at the root port from everything below it."""
         self._link_files = (self._speed, self._width)
-        self._counter_files = (self._correctable.file, self._nonfatal.file, self._fatal.file)
+        # The kernel counts an error at the root port before it does at the device. Read in the opposite order, a real
+        # one never looks like an advisory one.
+        self._counter_files = (self._nonfatal.file, self._fatal.file, self._correctable.file, self._messages)
         self._raw: tuple[bytes | Unread, ...] = ()
         self._parsed: LinkReading | None = None
         """Of `_raw`."""
 
     @property
     def _files(self) -> tuple[SysFile, ...]:
-        return (self._status, *self._link_files, *self._counter_files)
+        """Its own, not those of its root port."""
+        return (self._status, *self._link_files, self._correctable.file, self._nonfatal.file, self._fatal.file)
 
     def read(self, monotonic_seconds: float) -> LinkReading:
         if not self._there:
@@ -101,15 +107,18 @@ class Port:
             correctable=known.correctable, nonfatal=known.nonfatal, fatal=known.fatal, gone=known.gone)
 
     def _parse(
-        self, now: float, speed: bytes | Unread, width: bytes | Unread, correctable: bytes | Unread,
-        nonfatal: bytes | Unread, fatal: bytes | Unread,
+        self, now: float, speed: bytes | Unread, width: bytes | Unread, nonfatal: bytes | Unread,
+        fatal: bytes | Unread, correctable: bytes | Unread, messages: bytes | Unread,
     ) -> LinkReading:
         asleep = speed is SLEEPING
         gigatransfers, lanes, ones = (SLEEPING, SLEEPING, False) if asleep else self._link(speed, width)
+        corrected, nonfatal_counts = self._correctable.counts(correctable), self._nonfatal.counts(nonfatal)
+        if is_advisory(_by_name(nonfatal_counts), _by_name(corrected), self._messages.count_of(messages)):
+            nonfatal_counts = tuple(Count(name, 0) for name in _by_name(nonfatal_counts))
         return LinkReading(
-            bdf=self.bdf, monotonic_seconds=now, speed_gts=gigatransfers, width=lanes,
-            correctable=self._correctable.counts(correctable), nonfatal=self._nonfatal.counts(nonfatal),
-            fatal=self._fatal.counts(fatal), gone=ones or any(file.gone for file in self._files))
+            bdf=self.bdf, monotonic_seconds=now, speed_gts=gigatransfers, width=lanes, correctable=corrected,
+            nonfatal=nonfatal_counts, fatal=self._fatal.counts(fatal),
+            gone=ones or any(file.gone for file in self._files))
 
     def _link(
         self, data: bytes | Unread, lanes: bytes | Unread
@@ -129,5 +138,9 @@ class Port:
         return speed or Unread(f"{self._speed.path}: {text[:24]!r} is no speed", "malformed"), width, False
 
     def close(self) -> None:
-        for file in self._files:
+        for file in (*self._files, self._messages):
             file.close()
+
+
+def _by_name(counts: Counts | None) -> dict[str, int]:
+    return {one.name: one.count for one in counts if isinstance(one.count, int)} if isinstance(counts, tuple) else {}

@@ -128,6 +128,7 @@ class LinkReading(msgspec.Struct, frozen=True, kw_only=True, tag="link"):
     correctable: Counts | None
     """AER counters since boot by the kernel's short names; None where the kernel counts none for this function."""
     nonfatal: Counts | None
+    """Zeros where the root port shows that the device reported all of them as advisory (`pcie_aer.is_advisory`)."""
     fatal: Counts | None
     gone: bool = False
     """Its registers read all ones, or the kernel has marked it as removed."""

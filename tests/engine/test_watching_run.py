@@ -38,7 +38,7 @@ from boxcheck.telemetry.readings import Count, GpuReading, GpuSilent, LinkReadin
 from boxcheck.telemetry.throttle import NVML
 from tests.engine.test_devices_watch import Told as NoUevents
 from tests.engine.test_surroundings import Fed
-from tests.telemetry.trees import CORRECTABLE, amd_card, home, processors, put
+from tests.telemetry.trees import CORRECTABLE, advisory, amd_card, home, processors, put
 
 discover()
 discover_stress()
@@ -135,6 +135,17 @@ def test_errors_of_a_link_that_come_meanwhile_are_told_at_once_kept_and_judged(w
     judged = {(one.check, one.outcome, one.says) for one in ended.verdict.findings
               if one.check not in ("watch.changed", "stress.link-errors", "stress.link-speed")}  # the machine of files has no facts
     assert judged <= {(one.check, one.outcome, one.says) for one in again.verdict.findings}
+
+
+@pytest.mark.parametrize(("messages", "told"), [(0, []), (1, [("link-errors", "fail")])])
+def test_errors_that_a_card_reports_as_advisory_are_no_errors_of_its_link(
+    messages: int, told: list[tuple[str, str]], watched: Watched,
+) -> None:
+    advisory(watched.root, watched.card, 0)
+    ended = watched.run(lambda: advisory(watched.root, watched.card, 5, messages), 1.2)
+    assert [(one.kind, one.severity) for one in watched.told if one.severity != "info"] == told
+    errors = {"NonFatalErr": 5, **({"nonfatal UnsupReq": 5} if messages else {})}
+    assert ended.watching.link_errors == {watched.card: errors}
 
 
 def test_bytes_that_nobody_counts_are_unknown_and_never_zero(watched: Watched) -> None:

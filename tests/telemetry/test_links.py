@@ -11,7 +11,7 @@ import pytest
 from boxcheck.model import Bdf, Unread
 from boxcheck.telemetry.links import Port, ports_above
 from boxcheck.telemetry.readings import counted
-from tests.telemetry.trees import CORRECTABLE, amd_card, function, home, put
+from tests.telemetry.trees import CORRECTABLE, advisory, amd_card, function, home, put
 
 
 def one(root: Path, speed: str = "16.0 GT/s PCIe", width: int = 16) -> tuple[Bdf, Port]:
@@ -38,6 +38,32 @@ def test_counters_that_grow_are_seen_and_those_that_stay_too(tmp_path: Path) -> 
     for bad in (0, 0, 5, 5, 6):
         put(home(tmp_path, bdf), "aer_dev_correctable", CORRECTABLE.format(bad=bad))
         assert counted(port.read(5.0).correctable, "BadTLP") == bad
+
+
+@pytest.mark.parametrize(("messages", "extra", "told"), [(0, 0, 0), (1, 0, 5), (0, 1, 6)])
+def test_what_a_card_reported_as_advisory_is_no_error_where_its_root_port_had_no_message(
+    messages: int, extra: int, told: int, tmp_path: Path,
+) -> None:
+    card = amd_card(tmp_path)
+    advisory(tmp_path, card, 5, messages, extra)
+    found = Port(str(tmp_path), card).read(5.0)
+    assert (counted(found.correctable, "NonFatalErr"), counted(found.nonfatal, "UnsupReq")) == (5, told)
+
+
+def test_an_error_that_its_root_port_had_a_message_of_shows_though_nothing_else_has_changed(tmp_path: Path) -> None:
+    card = amd_card(tmp_path)
+    advisory(tmp_path, card, 5)
+    port = Port(str(tmp_path), card)
+    assert counted(port.read(5.0).nonfatal, "UnsupReq") == 0
+    advisory(tmp_path, card, 5, messages=1)
+    assert counted(port.read(6.0).nonfatal, "UnsupReq") == 5
+
+
+def test_without_the_root_ports_messages_no_error_is_taken_for_an_advisory_one(tmp_path: Path) -> None:
+    card = amd_card(tmp_path)
+    advisory(tmp_path, card, 5)
+    (home(tmp_path, Bdf("0000:40:01.1")) / "aer_rootport_total_err_nonfatal").unlink()
+    assert counted(Port(str(tmp_path), card).read(5.0).nonfatal, "UnsupReq") == 5
 
 
 def test_counters_that_were_cut_are_no_zeros(tmp_path: Path) -> None:

@@ -14,6 +14,17 @@ FATES = "Undefined 0\nDLP 0\nSDES 0\nTLP 0\nFCP 0\nCmpltTO 0\nCmpltAbrt 0\nUnxCm
     "TOTAL_ERR_FATAL 0\n"
 
 
+def advisory(root: Path, bdf: Bdf, number: int, messages: int = 0, extra: int = 0) -> None:
+    """Errors that a function reported as advisory, counted twice as Linux 7.3 does, some that it did not report so, and
+    the messages of non-fatal errors that its root port counted."""
+    port = next(part for part in home(root, bdf).parts if part.startswith("0000:"))
+    put(home(root, Bdf(port)), "aer_rootport_total_err_nonfatal", messages)
+    put(home(root, bdf), "aer_dev_correctable", CORRECTABLE.format(bad=0).replace(
+        "NonFatalErr 0", f"NonFatalErr {number}").replace("_COR 0", f"_COR {number}"))
+    put(home(root, bdf), "aer_dev_nonfatal", FATES.replace("UnsupReq 0", f"UnsupReq {number + extra}").replace(
+        "TOTAL_ERR_FATAL 0", f"TOTAL_ERR_NONFATAL {number + extra}"))
+
+
 def put(root: Path, path: str, content: str | bytes | int) -> Path:
     """Writes one file; text and numbers get the kernel's line end."""
     file = root / path.lstrip("/")
