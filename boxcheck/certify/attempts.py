@@ -21,6 +21,7 @@ import msgspec
 from boxcheck.certify.acceptance import Acceptance, Identity, Waiver
 from boxcheck.certify.contents import ACCEPTANCE, KEPT_LIMIT_BYTES
 from boxcheck.certify.manifest import ManifestError, parse_acceptance
+from boxcheck.host.on_disk import sync_folder
 from boxcheck.store.texts import plain_line
 from boxcheck.usage import UsageError
 
@@ -178,19 +179,11 @@ def finish(place: str) -> str:
     folder = place.removesuffix(PART)
     if os.path.lexists(folder):
         raise UsageError(f"{plain_line(folder)} is there already", "nothing of it was changed")
-    _sync(os.path.join(place, FILES))
+    sync_folder(os.path.join(place, FILES))
     os.rename(os.path.join(place, FILES), folder)
-    _sync(os.path.dirname(folder))
+    sync_folder(os.path.dirname(folder))
     shutil.rmtree(place, ignore_errors=True)
     return folder
-
-
-def _sync(folder: str) -> None:
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def open_attempts(root: str) -> list[tuple[str, Asked]]:

@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 import msgspec
 
 from boxcheck.engine.box import same_box
+from boxcheck.host.on_disk import sync_folder
+from boxcheck.host.owner import give_to_owner
 from boxcheck.riser.evidence import Notebook
-from boxcheck.riser.links.journal import sync_folder
 from boxcheck.usage import UsageError
 
 SCHEMA = "boxcheck.notebook/1"
@@ -58,8 +59,6 @@ def save(folder: str, stored: Stored) -> str:
         with open(part, "xb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o600)) as stream:
             stream.write(text)
             stream.flush()
-            from boxcheck.host.owner import give_to_owner
-
             give_to_owner(folder, stream.fileno())
             os.fsync(stream.fileno())
         os.replace(part, path)

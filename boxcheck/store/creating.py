@@ -16,6 +16,7 @@ from urllib.parse import quote
 import msgspec
 
 from boxcheck.host.common import one_line
+from boxcheck.host.on_disk import sync_folder
 from boxcheck.host.owner import give_to_owner
 from boxcheck.store.clocks import Clock, Timeline, age_after_restart
 from boxcheck.store.errors import StoreError, trouble_of
@@ -152,21 +153,12 @@ def _make(path: str, rows: Iterable[tuple[Table, tuple[Value, ...]]]) -> None:
             make_store(part, rows)
             _remove(path)  # what is left of a store that was removed by hand: SQLite would take its log for this one's
             os.rename(part, path)
-            _sync_folder(os.path.dirname(path))
+            sync_folder(os.path.dirname(path))
         except BaseException:
             for place in (part, f"{part}-journal"):
                 with suppress(OSError):
                     os.unlink(place)
             raise
-
-
-def _sync_folder(folder: str) -> None:
-    """Puts the name on the disk (fsync(2): that of the file alone does not)."""
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def _connect(path: str) -> sqlite3.Connection:

@@ -24,6 +24,7 @@ from boxcheck.engine.record import runs_directory
 from boxcheck.host import Host
 from boxcheck.host.common import one_line
 from boxcheck.host.left_changed import LOCK, name_of, parse_name
+from boxcheck.host.on_disk import sync_folder, write_kept
 from boxcheck.host.owner import give_to_owner
 from boxcheck.host.refused import Refused
 from boxcheck.model import Bdf
@@ -80,24 +81,10 @@ def journal_path(folder: str, port: Bdf, boot: str) -> str:
 def write_journal(folder: str, journal: Journal) -> str:
     """Its path, once it and its name are on the disk. Refused where they are not: then nothing may be changed."""
     path = journal_path(folder, journal.pair.port.bdf, journal.boot)
-    part = f"{path}.{os.getpid()}.part"
     data = msgspec.json.format(msgspec.json.encode(journal), indent=1) + b"\n"
     try:
-        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            give_to_owner(folder, file)
-            written = 0
-            while written < len(data):
-                written += os.write(file, data[written:])
-            os.fsync(file)
-        finally:
-            os.close(file)
-        os.rename(part, path)
-        sync_folder(folder)
+        write_kept(path, data)
     except OSError as error:
-        for left in (part, path):
-            with suppress(OSError):
-                os.unlink(left)
         words = os.strerror(error.errno or errno.EIO).lower()
         raise Refused(
             "error", f"nothing was changed: the settings of the link cannot be saved in {one_line(folder)} first"
@@ -111,15 +98,6 @@ def close_journal(path: str) -> None:
         os.unlink(path)
     with suppress(OSError):
         sync_folder(os.path.dirname(path))
-
-
-def sync_folder(folder: str) -> None:
-    """Puts names on the disk (fsync(2): that of a file alone does not)."""
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def pending_journals(folder: str) -> tuple[Pending, ...]:

@@ -17,10 +17,10 @@ import msgspec
 
 from boxcheck.host.common import one_line
 from boxcheck.host.left_changed import name_of, parse_name
-from boxcheck.host.owner import give_to_owner
+from boxcheck.host.on_disk import sync_folder, write_kept
 from boxcheck.model import Bdf, Unread
 from boxcheck.riser.links.held_signals import Signals
-from boxcheck.riser.links.journal import boot_id, sync_folder
+from boxcheck.riser.links.journal import boot_id
 from boxcheck.riser.links.ports import Refused
 from boxcheck.riser.measuring.power_limits import SAME_WATTS, Limiter
 
@@ -163,22 +163,9 @@ def _write(folder: str, kept: Kept, boot: str) -> str:
     if os.path.lexists(path):
         raise Refused("busy", f"nothing was changed: the power limit of {kept.bdf} was lowered by an earlier run that "
                       f"did not put it back ({one_line(path)})", "the next boxcheck riser does that at its start")
-    part = f"{path}.{os.getpid()}.part"
-    data = msgspec.json.encode(kept) + b"\n"
     try:
-        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            give_to_owner(folder, file)
-            os.write(file, data)
-            os.fsync(file)
-        finally:
-            os.close(file)
-        os.rename(part, path)
-        sync_folder(folder)
+        write_kept(path, msgspec.json.encode(kept) + b"\n")
     except OSError as error:
-        for left in (part, path):
-            with suppress(OSError):
-                os.unlink(left)
         words = os.strerror(error.errno or 0).lower()
         raise Refused("error", f"nothing was changed: the power limit of {kept.bdf} cannot be kept in "
                       f"{one_line(folder)} first ({words})", "make room there, or set XDG_STATE_HOME") from None
