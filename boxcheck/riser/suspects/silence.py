@@ -1,16 +1,16 @@
 """Whether so much crossed a link as it is used that silence says that nothing is at fault. Pure.
 
 A look with ASPM off, at a power limit or at a forced speed is milder than use, and so is a cold card: none of them
-shows that the link is good as it is used.
+shows that the link is good as it is used. What the specification calls a failure is no silence under any condition.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from boxcheck.checks.wording import listed
 from boxcheck.riser.evidence import Look
-from boxcheck.riser.measuring.bounds import SPECIFIED_BER, per_rate, size
+from boxcheck.riser.measuring.bounds import SPECIFIED_BER, broken, per_rate, size
 from boxcheck.riser.suspects.suspicion import Posterior
 from boxcheck.stress.link_routes import Toward
 
@@ -35,9 +35,25 @@ def read_bits(looks: Sequence[Look], toward: Toward) -> float:
                if way.toward == toward and way.unread is None and not way.at_least)
 
 
+def failures(known: Posterior) -> Iterator[str]:
+    """What failed on any link in any boot whatever the error counts: links that went down, uncorrectable errors, lanes
+    below the minima of margin. No suspect need explain them for the box not to be healthy."""
+    for number, session in enumerate(known.past.sessions):
+        for slot, looks in session.looks.items():
+            said = [says for look in looks for says in broken(look)]
+            lanes = sorted({(one.receiver, one.lane) for look in looks for one in look.margins if one.grade == "fail"})
+            if lanes:
+                named = listed([f"lane {lane} at receiver {receiver}" for receiver, lane in lanes[:4]])
+                more = f" and {len(lanes) - 4} more" if len(lanes) > 4 else ""
+                said.append(f"{named}{more} below the specified margin")
+            if said:
+                yield f"{slot} failed in boot {number + 1}: {listed(said)}"
+
+
 def silence_lacks(known: Posterior, slot: str) -> list[str]:
     """Why silence of a link is no proof; empty where it is one."""
-    looks, found, few, read = uses(known, slot), [], [], []
+    looks, few, read = uses(known, slot), [], []
+    found = list(failures(known))
     every = [look for session in known.past.sessions for look in session.looks.get(slot, ())]
     for toward in WAYS:
         bits = read_bits(looks, toward)

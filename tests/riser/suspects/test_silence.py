@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from boxcheck.riser.evidence import Boot, Conditions, Look, Weighed
+from boxcheck.riser.evidence import Boot, Conditions, LaneMargin, Look, Weighed
 from boxcheck.riser.suspects.posterior import posterior
 from boxcheck.riser.suspects.sightings import seen
 from boxcheck.riser.suspects.silence import silence_lacks
@@ -84,3 +84,26 @@ def test_no_error_is_told_as_a_bound() -> None:
     assert seen([look("PCIE1")]) == "0 errors in 3.1 TB (fewer than 0.98 per TB at 95 %)"
     assert seen([look("PCIE1", host_unread=UNREAD)]) == "0 errors in 1.5 TB toward the card (fewer than 2.0 per TB at 95 %)"
     assert seen([look("PCIE1", card=3)]) == "3 errors in 3.1 TB"
+
+
+FATAL = {"fatal DLP at 0000:40:01.1": 3}
+LANE = tuple(LaneMargin(receiver="F", lane=lane, left_ui=0.05 if lane == 3 else 0.3, right_ui=0.3,
+                        grade="fail" if lane == 3 else "pass") for lane in range(16))
+
+
+@pytest.mark.parametrize(("more", "says"), [
+    (look("PCIE1", conditions=LOADED, uncorrectable=FATAL), "PCIE1 failed in boot 1: 3 fatal DLP at 0000:40:01.1"),
+    (Look(slot="PCIE1", margins=LANE), "PCIE1 failed in boot 1: lane 3 at receiver F below the specified margin"),
+    (look("PCIE1", conditions=Conditions(speed_gts=8.0), uncorrectable=FATAL), "3 fatal DLP"),
+    (look("PCIE3", uncorrectable=FATAL), "PCIE3 failed in boot 1")],
+    ids=["uncorrectable", "margin", "at a lower speed", "on another link"])
+def test_a_link_that_failed_is_not_healthy_however_few_bits_were_damaged(more: Look, says: str) -> None:
+    found = quiet(look("PCIE1", conditions=LOADED), more)
+    assert found.healthy > 0.9
+    assert found.verdict in ("not-yet", "exhausted")
+    assert says in found.says
+
+
+def test_a_request_that_somebody_refused_is_no_failure_of_a_link() -> None:
+    refused = {"nonfatal UnsupReq at 0000:41:00.0": 2}
+    assert quiet(look("PCIE1", conditions=LOADED, uncorrectable=refused)).verdict == "healthy"
