@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -162,11 +163,15 @@ def test_a_link_that_could_not_be_put_back_ends_with_5_and_says_so(
     assert "! the link of PCIE3 is down; shut down, and start again" in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_link_that_an_earlier_start_left_changed_is_not_measured(bench: Bench) -> None:
-    port = next(link.id for link in bench.box.links().links.values() if link.slot == "PCIE3")
-    bench.box.left = frozenset((port,))
+@pytest.mark.parametrize("what", ["its own link", "its card's power limit", "a neighbour's link"])
+def test_nothing_is_measured_while_an_earlier_start_left_something_changed(bench: Bench, what: str) -> None:
+    mine = next(seat for seat in bench.box.seats() if seat.slot == "PCIE3")
+    other = next(seat for seat in bench.box.seats() if seat.slot != "PCIE3")
+    assert mine.link.downstream is not None
+    bench.box.left = frozenset(({"its own link": mine.link.id, "its card's power limit": mine.link.downstream.bdf,
+                                 "a neighbour's link": other.link.id}[what],))
     assert bench.run() == 5
-    assert not bench.kept().notebook.boots[0].looks
+    assert not os.listdir(bench.box.folder())
 
 
 def test_an_experiment_of_another_box_is_refused(bench: Bench) -> None:
