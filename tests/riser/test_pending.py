@@ -85,6 +85,20 @@ def test_another_card_in_the_slot_gets_nothing_and_the_port_its_target_back(tmp_
     assert journals(tmp_path) == []
 
 
+def test_a_port_that_could_not_be_put_back_below_another_card_goes_on_waiting(tmp_path: Path) -> None:
+    machine, link, _, _ = left_slow(tmp_path)
+    link.replace_card((0x1002, 0x744C), 0x99)
+    machine.refuses = "lockdown"
+    (recovered,) = restore_pending(machine, str(tmp_path), boot=BOOT)
+    assert link.code == 1
+    assert not recovered.closed
+    assert len(journals(tmp_path)) == 1
+    machine.refuses = None
+    (recovered,) = restore_pending(machine, str(tmp_path), boot=BOOT)
+    assert recovered.closed
+    assert link.code == 4
+
+
 def test_a_card_of_the_same_kind_with_another_serial_number_is_another_card(tmp_path: Path) -> None:
     machine, link, _, _ = left_slow(tmp_path)
     link.replace_card((0x10DE, 0x2684), 0x99)
@@ -97,8 +111,9 @@ def test_another_port_at_the_address_gets_nothing(tmp_path: Path) -> None:
     link.port.put(2, 0x1234)
     (recovered,) = restore_pending(machine, str(tmp_path), boot=BOOT)
     assert "nothing was written" in recovered.says
-    assert recovered.closed
     assert [entry for entry in machine.log if entry[1] == "write"] == []
+    assert not recovered.closed, "nobody knows what became of the link that was changed"
+    assert len(journals(tmp_path)) == 1
 
 
 def test_a_port_that_does_not_answer_is_said_and_tried_again_next_time(tmp_path: Path) -> None:

@@ -210,8 +210,8 @@ def holding(
             raise
         finally:
             signals.restoring()
-            held.restored, final = bring_back(ports, journal, retrain=held.retrained, load=load)
-            if held.restored.complete or final:
+            held.restored = bring_back(ports, journal, retrain=held.retrained, load=load)
+            if held.restored.complete:
                 close_journal(path)
             if not held.restored.complete:
                 sentence = f"{held.restored.says}. {held.restored.help}"

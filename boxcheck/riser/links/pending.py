@@ -31,7 +31,7 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
     says: str
     help: str = ""
     closed: bool
-    """It waits no longer: the link is as it was, or the journal can never be applied."""
+    """It waits no longer: the link is as it was, or another boot began."""
     restored: Restored | None = None
     """None where nothing was tried."""
 
@@ -70,8 +70,8 @@ def _recover(
     what = f" ({journal.what})" if journal.what else ""
     announce(f"an experiment on {journal.pair.name} was cut off{what}: putting its link back")
     displaced = _samplers_back(ports, journal) if journal.what == MARGINING else ()
-    restored, final = bring_back(ports, journal, retrain=True, load=load)
-    closed = final or (restored.complete and not displaced)
+    restored = bring_back(ports, journal, retrain=True, load=load)
+    closed = restored.complete and not displaced
     if closed:
         close_journal(pending.path)
     return Recovered(
@@ -112,34 +112,34 @@ def _seen(ports: Ports, pending: Pending) -> str:
 
 def bring_back(
     ports: Ports, journal: Journal, *, retrain: bool, load: Load | None = None,
-) -> tuple[Restored, bool]:
-    """Restores, and whether that is final: the journal can never be applied, since what it is about is not there."""
+) -> Restored:
+    """Restores what can be. Not `complete` where anything may still be changed: only another boot ends that."""
     pair, before = journal.pair, journal.before
     port = read_end(ports, pair.port.bdf)
     if isinstance(port, Unread) and port.kind == "permission":
         return Restored(outcome="differs", says=f"the link of {pair.name} waits to be put back, which needs root",
-                        help="run it with sudo"), False
+                        help="run it with sudo")
     if isinstance(port, Unread):
         return Restored(outcome="gone", says=f"the port of {pair.name} does not answer ({port.why}), so its settings"
-                        " cannot be put back", help=COLD_BOOT), False
+                        " cannot be put back", help=COLD_BOOT)
     if port[1] != journal.port:
         return Restored(
             outcome="gone", says=f"at {pair.port.bdf} there is {port[1]} now and not {journal.port}, whose settings"
-            " were kept: nothing was written", help="restart the machine if the buses were numbered anew"), True
+            " were kept: nothing was written", help=f"the buses were numbered anew, or the board changed; {COLD_BOOT}")
     pair = msgspec.structs.replace(pair, port=port[0])
     if journal.card is None or pair.card is None:
-        return restore(ports, pair, before, retrain=retrain, load=load), False
+        return restore(ports, pair, before, retrain=retrain, load=load)
     card = read_end(ports, pair.card.bdf)
     if isinstance(card, Unread):
         # The port first: that may bring the card back, and until then nobody knows which card that is.
         alone = restore(ports, pair, _of_port(before), retrain=True)
         card = read_end(ports, pair.card.bdf)
         if isinstance(card, Unread):
-            return alone, False
+            return alone
     if card[1] != journal.card:
-        return _replaced(ports, journal, msgspec.structs.replace(pair, card=card[0]), str(card[1])), True
+        return _replaced(ports, journal, msgspec.structs.replace(pair, card=card[0]), str(card[1]))
     pair = msgspec.structs.replace(pair, card=card[0])
-    return restore(ports, pair, before, retrain=retrain, load=load), False
+    return restore(ports, pair, before, retrain=retrain, load=load)
 
 
 def _of_port(before: Snapshot) -> Snapshot:
