@@ -11,10 +11,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from boxcheck.host import FILE_LIMIT_BYTES, LOG_LIMIT_BYTES, DiskSpace, Phase, ProgramOutput, Stat, Who
+from boxcheck.host import DiskSpace, Phase, ProgramOutput, Stat, Who
 from boxcheck.host.common import (
     ABSENT,
-    BOOTS,
     IS_DIRECTORY,
     NO_DIRECTORY,
     NO_LINK,
@@ -26,18 +25,17 @@ from boxcheck.host.common import (
     clean_path,
     from_errno_name,
     not_a_path,
-    to_text,
     unread,
 )
 from boxcheck.host.covers import Covers
-from boxcheck.host.record import LOG_PATHS
+from boxcheck.host.readings import Readings
 from boxcheck.host.stored import field
 from boxcheck.host.tables import EMPTY, Tables
 from boxcheck.host.tree import Kind, Tree, open_tree
 from boxcheck.model import Unread
 
 
-class CaptureHost:
+class CaptureHost(Readings):
     """See `boxcheck.host.Host`. The capture is hostile input: see `boxcheck.host.tree`."""
 
     live = False
@@ -169,14 +167,6 @@ class CaptureHost:
             return Unread("its content is not in the capture", "not-captured")
         return missing
 
-    def read(self, path: str, limit_bytes: int = FILE_LIMIT_BYTES) -> bytes | Unread:
-        data = self._read(path, limit_bytes)
-        return data if isinstance(data, bytes) else unread(path, data.why, data.kind)
-
-    def text(self, path: str, limit_bytes: int = FILE_LIMIT_BYTES) -> str | Unread:
-        data = self._read(path, limit_bytes)
-        return to_text(data) if isinstance(data, bytes) else unread(path, data.why, data.kind)
-
     def entries(self, path: str) -> tuple[str, ...] | Unread:
         found = self._entries(path)
         return unread(path, found.why, found.kind) if isinstance(found, Unread) else tuple(sorted(found))
@@ -290,10 +280,6 @@ class CaptureHost:
 
     def who(self) -> Who | Unread:
         return self._tables.who() or Unread("the capture does not say which user made it", "not-captured")
-
-    def kernel_log(self, boot: Literal[0, -1] = 0) -> str | Unread:
-        data = self._read(LOG_PATHS[boot], LOG_LIMIT_BYTES)
-        return to_text(data) if isinstance(data, bytes) else Unread(f"{BOOTS[boot]}: {data.why}", data.kind)
 
     def again(self, path: str, phase: Phase) -> tuple[bytes, ...] | Unread:
         found = self._tables.again(self._paths.resolve(path), phase)

@@ -71,6 +71,7 @@ class KmsgFollower:
             os.lseek(self._descriptor, 0, os.SEEK_END)
         except OSError as error:
             self.unread = Unread(*from_errno_name(errno_name(error.errno)))
+            self.close()
 
     def read(self) -> bytes:
         """What has come since, as lines; never waits."""

@@ -25,7 +25,6 @@ from boxcheck.host import (
     Who,
 )
 from boxcheck.host.common import (
-    BOOTS,
     IS_DIRECTORY,
     NO_DIRECTORY,
     NO_LINK,
@@ -37,11 +36,11 @@ from boxcheck.host.common import (
     errno_name,
     from_errno_name,
     not_a_path,
-    to_text,
     unread,
 )
 from boxcheck.host.kmsg import read_kmsg
 from boxcheck.host.programs import run_program
+from boxcheck.host.readings import Readings
 from boxcheck.host.record import LOG_PATHS, Again, Recording
 from boxcheck.host.stored import answered
 from boxcheck.host.worker import Worker
@@ -84,7 +83,7 @@ BOOT_LINE_WITHIN_BYTES = 16384
 """The kernel's first line; firmware tables are printed before it on some machines."""
 
 
-class LiveHost:
+class LiveHost(Readings):
     """See `boxcheck.host.Host`."""
 
     live = True
@@ -201,14 +200,6 @@ class LiveHost:
             self._strikes[device] = self._strikes.get(device, 0) + 1
             self._status(real)
             return Unread(f"no answer within {READ_TIMEOUT_SECONDS:g} s", "timeout")
-
-    def read(self, path: str, limit_bytes: int = FILE_LIMIT_BYTES) -> bytes | Unread:
-        data = self._read(path, limit_bytes)
-        return data if isinstance(data, bytes) else unread(path, data.why, data.kind)
-
-    def text(self, path: str, limit_bytes: int = FILE_LIMIT_BYTES) -> str | Unread:
-        data = self._read(path, limit_bytes)
-        return to_text(data) if isinstance(data, bytes) else unread(path, data.why, data.kind)
 
     def entries(self, path: str) -> tuple[str, ...] | Unread:
         found = self._entries(path)
@@ -348,10 +339,6 @@ class LiveHost:
                 invoked_by=int(invoked_by) if uid == 0 and invoked_by.isdecimal() and len(invoked_by) < 10 else None,
             )
         return self.recording.who
-
-    def kernel_log(self, boot: Literal[0, -1] = 0) -> str | Unread:
-        data = self._read(LOG_PATHS[boot], LOG_LIMIT_BYTES)
-        return to_text(data) if isinstance(data, bytes) else Unread(f"{BOOTS[boot]}: {data.why}", data.kind)
 
     def _log(self, boot: Literal[0, -1]) -> bytes | Unread:
         """The log of a boot: this one from the ring buffer, else from the journal, which also reaches further back

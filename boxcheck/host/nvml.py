@@ -31,6 +31,8 @@ def ask_nvml() -> dict[str, Any] | Unread:
         out, _ = process.communicate(timeout=TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()  # a process that hangs inside the driver does not die of it; it is left behind
+        if process.stdout is not None:
+            process.stdout.close()
         return Unread(f"NVML gave no answer within {TIMEOUT_SECONDS:g} s", "timeout")
     finally:
         STARTED.discard(process.pid)

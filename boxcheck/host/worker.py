@@ -29,6 +29,9 @@ class Worker:
         except Empty:
             self._questions = None
             raise TimeoutError from None
+        except BaseException:
+            self._questions = None  # its answer is still to come, and would be taken for that of the next call
+            raise
         if error is not None:
             raise error
         return value  # type: ignore[no-any-return]

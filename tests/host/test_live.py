@@ -14,7 +14,7 @@ import pytest
 
 from boxcheck.host import live as live_module
 from boxcheck.host.capture import CaptureHost
-from boxcheck.host.kmsg import parse_record, read_kmsg
+from boxcheck.host.kmsg import KmsgFollower, parse_record, read_kmsg
 from boxcheck.host.live import LiveHost
 from boxcheck.host.programs import run_program
 from boxcheck.host.write import members_of, write_capture
@@ -213,3 +213,11 @@ def test_the_log_is_that_of_dmesg() -> None:
     assert common > 5
     strip = [line.split("] ", 1)[-1].strip() for line in theirs[:common]]
     assert [line.split("] ", 1)[-1].strip() for line in lines[:common]] == strip
+
+
+def test_a_log_that_cannot_be_followed_from_now_on_is_not_read_from_its_start(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "kmsg")
+    follower = KmsgFollower(str(tmp_path / "kmsg"))
+    assert isinstance(follower.unread, Unread)
+    assert follower._descriptor is None, "what stands in it is of before"
+    assert follower.read() == b""
