@@ -219,7 +219,7 @@ def reboot_pending(kernel: Kernel, want: Profile) -> Iterator[Finding]:
     elif newer is not None:
         yield marginal(subject, f"{newer} is installed, {kernel.release} runs", evidence=evidence,
                        cause="reboot-pending:", title="a newer kernel is installed than the one that runs", help=help_)
-    elif kernel.modules_present is False and kernel.installed:
+    elif kernel.modules_present is False and not isinstance(kernel.installed, Unread) and kernel.installed:
         yield marginal(
             subject, f"the modules of {kernel.release} are gone from /lib/modules, {listed(sorted(kernel.installed))} "
             "is installed: nothing can be loaded any more", evidence=evidence, cause="reboot-pending:", help=help_)

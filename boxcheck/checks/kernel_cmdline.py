@@ -25,7 +25,6 @@ class Context(msgspec.Struct, frozen=True):
     goal: str
     vendors: frozenset[str]
     """PCI vendors of the GPUs that are here or that the profile names."""
-    amd_discrete: bool
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -102,9 +101,7 @@ def cmdline_lint(kernel: Kernel, gpus: Gpus, settings: ModuleSettings, want: Pro
     if isinstance(kernel.command_line, Unread):
         yield not_read(BOX, kernel.command_line, evidence=evidence)
         return
-    context = Context(
-        want.goal, want.gpus.vendors | {gpu.vendor for gpu in gpus.gpus},
-        any(gpu.vendor == "1002" and not gpu.integrated for gpu in gpus.gpus))
+    context = Context(want.goal, want.gpus.vendors | {gpu.vendor for gpu in gpus.gpus})
     clean = True
     for rule in RULES:
         text = rule.test(kernel.command_line, context)

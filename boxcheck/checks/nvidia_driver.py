@@ -354,8 +354,14 @@ def nvidia_persistence(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, want: Profile) ->
     if nvidia.loaded is False:
         yield _not_loaded(want)
         return
-    modes = {} if isinstance(nvml.gpus, Unread) else {
-        gpu.index: gpu.persistence for gpu in nvml.gpus if gpu.persistence is not None}
+    asked = () if isinstance(nvml.gpus, Unread) else nvml.gpus
+    modes = {gpu.index: gpu.persistence for gpu in asked if gpu.persistence is not None}
+    unread = next((why for gpu in asked if (why := gpu.missing("persistence")) is not None), None)
+    if modes and all(modes.values()) and unread is not None:
+        yield not_read(BOX, Unread(
+            f"persistence is on for {len(modes)} of {len(asked)} GPUs, and another did not tell: {unread.why}",
+            unread.kind), evidence=(PERSISTENCED,))
+        return
     if modes:
         off = [str(index) for index, on in sorted(modes.items()) if not on]
         on, says = not off, (f"persistence is on for {len(modes) - len(off)} of {len(modes)} GPUs"

@@ -54,6 +54,8 @@ def _unsure(array: RaidArray) -> Unread | None:
     """What was not read of an active array's members, so that counting them proves nothing."""
     if isinstance(array.state, Unread):
         return array.state
+    if array.members_unread is not None and array.state in GOOD_STATES:
+        return array.members_unread
     return next((member.state for member in array.members if isinstance(member.state, Unread)
                  and array.state in GOOD_STATES), None)
 
@@ -92,6 +94,8 @@ def _array_findings(array: RaidArray, storage: Storage, expected: int | None) ->
             subject, f"{level} of {array.disks if isinstance(array.disks, int) else '?'} drives, {missing}, limit 0",
             measured=Quantity(array.degraded or len(bad), "drives"), title=f"RAID array {array.name} is degraded",
             **common)
+    elif array.degraded is None and array.members_unread is not None:
+        yield not_read(subject, array.members_unread, evidence=evidence)
     elif array.degraded is None and array.members and isinstance(array.disks, int) and _working(array) < array.disks:
         unsure = _unsure(array)
         yield not_read(subject, unsure, evidence=evidence) if unsure is not None else failed(

@@ -10,6 +10,9 @@ Each command takes seconds over the KCS interface, so none is run without root o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import msgspec
 
 from boxcheck.decode.text import clean_text
@@ -135,6 +138,22 @@ def _announced(dmi: Dmi, pci: PciInventory) -> bool | Unread:
     return False
 
 
+Row = TypeVar("Row", BmcSensor, BmcEvent)
+
+
+def _rows(
+    text: str | Unread, parse: Callable[[str], tuple[Row, ...]], argv: tuple[str, ...]
+) -> tuple[Row, ...] | Unread:
+    """The rows of a table. ipmitool prints nothing where it has none; text without a row is none that was read."""
+    if isinstance(text, Unread):
+        return text
+    rows = parse(text)
+    if not rows and text.strip() and "no entries" not in text.lower():
+        first = clean_text(text.strip().split("\n", 1)[0], 60)
+        return Unread(f"{' '.join(argv)} printed no row that is known: {first}", "malformed")
+    return rows
+
+
 @probe("bmc", Bmc, reads=[Dmi, PciInventory])
 def bmc(host: Host, dmi: Dmi, pci: PciInventory) -> Bmc:
     node = _node(host)
@@ -144,7 +163,6 @@ def bmc(host: Host, dmi: Dmi, pci: PciInventory) -> Bmc:
     return Bmc(
         node=node, announced=_announced(dmi, pci),
         info=info if isinstance(info, Unread) else parse_info(info),
-        supplies=supplies if isinstance(supplies, Unread) else parse_sensors(supplies),
-        fans=fans if isinstance(fans, Unread) else parse_sensors(fans),
-        events=events if isinstance(events, Unread) else parse_events(events),
+        supplies=_rows(supplies, parse_sensors, SUPPLIES), fans=_rows(fans, parse_sensors, FANS),
+        events=_rows(events, parse_events, EVENTS),
     )

@@ -137,16 +137,18 @@ def _nvidia(host: Host, nvidia: Nvidia) -> tuple[Node, ...]:
 
 
 def parse_getfacl(text: str) -> dict[str, frozenset[int]]:
-    """Output of `getfacl -n -p`: by path, the numbers of users with an entry of their own that reads and writes."""
+    """Output of `getfacl -n -p`: by path, the numbers of users with an entry of their own that reads and writes. What
+    the mask leaves of an entry stands behind it, `user:1000:rw-  #effective:r--` (getfacl(1))."""
     found: dict[str, frozenset[int]] = {}
     path = ""
     for line in text.splitlines()[:10000]:
         if line.startswith("# file: "):
             path = line.removeprefix("# file: ").strip()
             found[path] = frozenset()
-        parts = line.split("#", 1)[0].strip().split(":")
+        entry, _, left = line.partition("#effective:")
+        parts = entry.split("#", 1)[0].strip().split(":")
         named = len(parts) == 3 and parts[0] == "user" and parts[1].isascii() and parts[1].isdigit()
-        if path and named and parts[2].startswith("rw"):
+        if path and named and (left.strip() or parts[2]).startswith("rw"):
             found[path] |= {int(parts[1][:10])}
     return found
 

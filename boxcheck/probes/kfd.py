@@ -24,7 +24,6 @@ NODES = "/sys/class/kfd/kfd/topology/nodes"
 NO_ATOMICS_32 = 1 << 2
 NO_ATOMICS_64 = 1 << 3
 NO_PEER_TO_PEER = 1 << 4
-LINK_TYPES = {1: "HyperTransport", 2: "PCIe", 5: "QPI", 11: "XGMI"}
 NODE_LIMIT = 1024
 """An MI300X box in CPX mode has 66 nodes."""
 

@@ -26,10 +26,7 @@ from boxcheck.registry import probe
 
 DEVICES = "/sys/bus/pci/devices"
 
-IORESOURCE_IO = 0x100
 IORESOURCE_MEM = 0x200
-IORESOURCE_PREFETCH = 0x2000
-IORESOURCE_MEM_64 = 0x100000
 IORESOURCE_DISABLED = 0x10000000
 IORESOURCE_UNSET = 0x20000000
 """Flags of include/linux/ioport.h as they appear in the third column of `resource`."""

@@ -64,6 +64,8 @@ class RaidArray(msgspec.Struct, frozen=True, kw_only=True):
     degraded: int | None | Unread
     """Members missing; None where the kernel keeps no count for this level."""
     members: tuple[RaidMember, ...]
+    members_unread: Unread | None = None
+    """Why the members could not be listed; then `members` is empty and proves nothing."""
     size_bytes: int | Unread = Unread("its size", "not-captured")
     read_only: bool | None = None
     """Writes are refused whatever the array's state (blockdev --setro); None where that was not read."""
@@ -205,6 +207,7 @@ def _array(host: Host, name: str) -> RaidArray:
         disks=integer(host, f"{base}/raid_disks"),
         degraded=None if isinstance(degraded, Unread) and degraded.kind == "absent" else degraded,
         members=tuple(RaidMember(part[4:], _state(host, f"{base}/{part}/state")) for part in parts),
+        members_unread=entries if isinstance(entries, Unread) else None,
     )
 
 

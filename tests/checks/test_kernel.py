@@ -109,6 +109,7 @@ def test_lockdown_is_no_fault_of_a_laptop() -> None:
     ({"installed": (RELEASE, "6.8.0-61-generic")}, "marginal"), ({"installed": (RELEASE, "6.8.0-9-generic")}, "pass"),
     ({"installed": (RELEASE, "6.14.0-1014-oem")}, "pass"),  # another kind, kept on purpose
     ({"modules_present": False}, "marginal"), ({"installed": ()}, "skip"), ({"installed": GONE}, "unknown"),
+    ({"installed": GONE, "modules_present": False}, "unknown"),
     ({"reboot_required": GONE}, "unknown"), ({"reboot_required": GONE, "installed": (RELEASE, "6.9.0-1-generic")},
                                              "marginal"), ({"release": GONE}, "unknown")])
 def test_reboot_pending(changes: dict[str, Any], wanted: str) -> None:

@@ -147,6 +147,13 @@ def test_persistence(nvidia_says: Nvidia, modes: tuple[Any, Any], wanted: str) -
     assert outcome("driver.nvidia-persistence", BOTH, nvidia_says, says, profile=profile) == wanted
 
 
+@pytest.mark.parametrize(("first", "wanted"), [(True, "unknown"), (False, "marginal")])
+def test_persistence_of_a_gpu_that_did_not_answer_is_not_on(first: bool, wanted: str) -> None:
+    profile = box({"driver.nvidia_persistence": {"should": True}}, part=NVIDIA_PART)
+    says = nvml(card(FIRST, persistence=first), card(SECOND, unread={"persistence": "Unknown Error"}))
+    assert outcome("driver.nvidia-persistence", BOTH, driver(), says, profile=profile) == wanted
+
+
 # The cards
 
 

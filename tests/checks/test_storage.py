@@ -10,7 +10,7 @@ from boxcheck.model import Unread
 from boxcheck.probes.container import Container
 from boxcheck.probes.storage import Disk, Mount, RaidArray, RaidMember, Storage, Volume
 from boxcheck.problems import group
-from tests.checks.judging import GONE, judge, outcome, outcomes
+from tests.checks.judging import DENIED, GONE, judge, outcome, outcomes
 
 BARE = Container(None, None)
 DOCKER = Container("docker", None)
@@ -41,6 +41,8 @@ INACTIVE = array(state="inactive", level=None, members=LOST)
     ((array(state="broken"),), ["fail"]), ((INACTIVE,), ["fail"]),
     ((array(level="raid1", degraded=0, members=(*MEMBERS[:1], RaidMember("b", "faulty"))),), ["marginal"]),
     ((array(members=MEMBERS[:3]),), ["fail"]), ((array(state=GONE),), ["unknown"]),
+    ((array(members=(), members_unread=DENIED),), ["unknown"]),
+    ((array(level="raid5", degraded=0, members=(), members_unread=DENIED),), ["pass"]),  # the kernel's count suffices
     ((array(level="raid5", degraded=GONE),), ["unknown"]), (GONE, ["unknown"]), ((), ["skip"])])
 def test_raid(arrays: Any, wanted: list[str]) -> None:
     assert outcomes(judge("disk.raid", storage(arrays=arrays))) == wanted

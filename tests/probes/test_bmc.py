@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from boxcheck.probes.bmc import EVENTS, FANS, MC_INFO, SUPPLIES, Bmc, parse_events, parse_info, parse_sensors
 from tests.boxes import smbios_build as smbios
 from tests.boxes.tree import Tree
@@ -49,6 +51,21 @@ def test_a_command_that_fails_is_unread(tmp_path: Path) -> None:
     made.run(list(FANS), "", "Could not open device at /dev/ipmi0", exit_status=1)
     assert kind_of(fact(Bmc, made, tmp_path).fans) == "error"
     assert kind_of(fact(Bmc, made, tmp_path).events) == "not-captured"
+
+
+@pytest.mark.parametrize(("events", "kind"), [
+    ("Timeout while reading the SEL\n", "malformed"), ("SEL has no entries\n", None), ("", None)])
+def test_a_table_of_another_form_is_no_empty_one(events: str, kind: str | None, tmp_path: Path) -> None:
+    made = tree()
+    made.stat("/dev/ipmi0", 0o600)
+    made.run(list(EVENTS), events)
+    made.run(list(FANS), "FAN1: 1400 RPM\n")
+    made.run(list(SUPPLIES), "")
+    bmc = fact(Bmc, made, tmp_path)
+    assert kind_of(bmc.events) == kind
+    assert kind is not None or bmc.events == ()
+    assert kind_of(bmc.fans) == "malformed"
+    assert bmc.supplies == ()
 
 
 def test_a_board_without_bmc(tmp_path: Path) -> None:

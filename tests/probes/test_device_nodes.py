@@ -70,6 +70,8 @@ def test_under_sudo_acls_are_asked_for(tmp_path: Path) -> None:
 def test_parsers() -> None:
     assert parse_group(GROUP)[992].members == ("anna", "bert")
     assert parse_passwd(PASSWD)[1000].name == "anna"
+    masked = "# file: /dev/kfd\nuser:1000:rw-\t\t\t#effective:---\nuser:1001:rw-\t#effective:rw-\nuser:1002:rw-\nmask::---\n"
+    assert parse_getfacl(masked) == {"/dev/kfd": frozenset({1001, 1002})}, "the mask takes it away from the first"
     for parse in (parse_group, parse_passwd, parse_getfacl):
         never_raises(parse, *HOSTILE)
 
