@@ -62,11 +62,12 @@ VARIABLES = {
         "BOXCHECK_TRACEBACK": "Any value: where boxcheck itself broke.",
         "BOXCHECK_CPU_DEVICES": "With `--backend cpu`: how many devices the processor is shown as, 1 to 16.",
         "BOXCHECK_LOCK": "Another name for the lock that allows one load at a time on a box.",
+        "BOXCHECK_MARKS": "Another folder than `/run/boxcheck`, where root marks what it has changed of links and cards.",
     },
 }
 """Every variable that boxcheck reads or sets by itself. `undescribed` finds those of the code that are not here."""
 
-UNSEEN = {"BOXCHECK_LOCK", "HIP_VISIBLE_DEVICES", "LC_ALL", "LC_CTYPE", "LANG", "TMPDIR", "LESS"}
+UNSEEN = {"BOXCHECK_LOCK", "BOXCHECK_MARKS", "HIP_VISIBLE_DEVICES", "LC_ALL", "LC_CTYPE", "LANG", "TMPDIR", "LESS"}
 """Described, and read under a name that is not written where it is read, or by Python."""
 INNER = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"}
 """Set for a library within the process."""

@@ -23,7 +23,7 @@ def left_changed(left: LeftBehind, gpus: Gpus, links: Links, want: Profile) -> I
     What is measured now is of a box that boxcheck itself has changed: errors that a full speed makes do not come.
     What to do: `sudo boxcheck riser --restore` puts it back; so does a restart of the machine.
     Not a fault: while `boxcheck riser` is at work in another terminal.
-    By hand: ls ~/.local/state/boxcheck/links ~/.local/state/boxcheck/riser
+    By hand: ls /run/boxcheck ~/.local/state/boxcheck/links ~/.local/state/boxcheck/riser
     """
     changed = left.changed
     if isinstance(changed, Unread):
@@ -39,6 +39,10 @@ def left_changed(left: LeftBehind, gpus: Gpus, links: Links, want: Profile) -> I
         if one.kind == "power":
             gpu = next((gpu for gpu in gpus.gpus if gpu.bdf == one.bdf), None)
             subject = gpu.subject if gpu is not None else Subject("gpu", name=short(one.bdf), bdf=one.bdf)
+            if one.at_work:
+                yield unknown(subject, f"boxcheck riser holds its power limit lowered now{of}",
+                              help=("wait until it is done, then ask again",))
+                continue
             yield failed(
                 subject, f"an experiment{of} lowered its power limit and has not put it back",
                 cause=f"left-changed:{one.bdf}",

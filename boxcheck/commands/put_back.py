@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from boxcheck.checks.left_changed import PUT_BACK
 from boxcheck.checks.wording import listed
 from boxcheck.host import Host
-from boxcheck.host.left_changed import LeftChanged, left_changed
+from boxcheck.host.left_changed import Changed, LeftChanged, folders_of, left_changed
 from boxcheck.host.state import state_and_owner
 from boxcheck.judge import ExitCode
 from boxcheck.model import Bdf
 from boxcheck.report.wrapping import wrapped
 from boxcheck.riser.links.journal import boot_id, journal_directory
-from boxcheck.riser.links.pending import restore_pending
+from boxcheck.riser.links.pending import Recovered, restore_pending
 from boxcheck.riser.links.ports import Refused
 from boxcheck.riser.links.restore import COLD_BOOT
 from boxcheck.riser.measuring.power_cap import restore_power
@@ -29,15 +29,32 @@ def put_back(host: Host, say: Callable[[str], None]) -> frozenset[Bdf]:
     from boxcheck.host.config_space import LivePorts
 
     ports = LivePorts()
+    done: list[Recovered] = []
+    power: list[str] = []
     try:
-        done = restore_pending(ports, journal_directory(host), announce=say)
-        power = restore_power(_folder(host, "riser"), lambda bdf, vendor: limiter_of(bdf, vendor, ports))
+        for folder in _folders("link", journal_directory(host)):
+            done += restore_pending(ports, folder, announce=say)
+        for folder in _folders("power", _folder(host, "riser")):
+            power += restore_power(folder, lambda bdf, vendor: limiter_of(bdf, vendor, ports))
     except Refused as refused:
         raise UsageError(refused.says, refused.help) from None
     for says in (*power, *(f"{one.says}{f'; {one.help}' if one.help else ''}" for one in done)):
         _tell(f"! {says}")
-    still = {one.bdf for one in waiting(host) if one.kind == "power"}
-    return frozenset({Bdf(one.port) for one in done if not one.closed} | still)
+    told = {Bdf(one.port) for one in done if not one.closed}
+    still = waiting(host)
+    for left in still:
+        if left.bdf not in told and not any(left.bdf in says for says in power):
+            _tell(f"! {in_words(left)} was changed, and what it was set to before is not written down any more; "
+                  f"{COLD_BOOT}")
+    return frozenset(told | {left.bdf for left in still})
+
+
+def _folders(kind: Changed, own: str) -> tuple[str, ...]:
+    """Root puts back what any user's experiment has changed, others what their own has."""
+    try:
+        return folders_of(kind, own) if os.geteuid() == 0 else (own,)
+    except OSError as error:
+        raise _unknown(error) from None
 
 
 def restore(quiet: bool) -> int:
@@ -65,9 +82,13 @@ def waiting(host: Host) -> tuple[LeftChanged, ...]:
     try:
         return left_changed(state_and_owner(host)[0], boot_id())
     except OSError as error:
-        raise UsageError(
-            f"whether an experiment left a link changed is not known: {error.filename}: "
-            f"{os.strerror(error.errno or 0).lower()}", "make that directory readable, or remove it") from None
+        raise _unknown(error) from None
+
+
+def _unknown(error: OSError) -> UsageError:
+    return UsageError(
+        f"whether an experiment left a link changed is not known: {error.filename}: "
+        f"{os.strerror(error.errno or 0).lower()}", "make that directory readable, or remove it")
 
 
 def refuse_changed(host: Host, say: Callable[[str], None]) -> int | None:
@@ -79,8 +100,11 @@ def refuse_changed(host: Host, say: Callable[[str], None]) -> int | None:
     if any(one.at_work for one in left):
         raise UsageError("boxcheck riser works on a link now", "wait until it is done: two would measure each other")
     if os.geteuid() == 0:
-        put_back(host, say)
-        left = waiting(host)
+        from boxcheck.engine.box_lock import whole_box
+
+        with whole_box():  # an experiment that begins meanwhile holds what it changes
+            put_back(host, say)
+            left = waiting(host)
         if not left:
             return None
     _tell(f"error: nothing was begun: an experiment of boxcheck riser was cut off and left {_listed(left)} changed")

@@ -7,25 +7,20 @@ somebody could put a link in place of, and is seen by all users. A container wit
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from boxcheck.host.locked import box_name
 from boxcheck.usage import UsageError
-
-NAME = "boxcheck-load"
-VARIABLE = "BOXCHECK_LOCK"
-"""Another name: for tests, which must not stop a run that goes on."""
 
 
 @contextmanager
 def whole_box() -> Iterator[None]:
     """Held while the body runs. UsageError where another process holds it."""
-    name = os.environ.get(VARIABLE) or NAME
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as held:
         try:
-            held.bind(f"\0{name}")
+            held.bind(box_name())
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise UsageError(

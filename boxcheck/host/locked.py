@@ -1,10 +1,30 @@
-"""Whether somebody holds the lock of a file: `<path>.lock`, by flock(2)."""
+"""Whether somebody holds a lock: that of a file, `<path>.lock` by flock(2), or that of the box (engine.box_lock)."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import stat
+
+BOX = "boxcheck-load"
+"""In the abstract namespace of Unix sockets: whoever loads this box holds it."""
+BOX_VARIABLE = "BOXCHECK_LOCK"
+"""Another name: for tests, which must not stop a run that goes on."""
+
+
+def box_name() -> str:
+    return f"\0{os.environ.get(BOX_VARIABLE) or BOX}"
+
+
+def is_box_held() -> bool:
+    """Whether a process loads the box or experiments on it now. Asks without taking it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect(box_name())
+        except OSError:
+            return False
+    return True
 
 
 def lock_path(path: str) -> str:

@@ -1,8 +1,9 @@
 """What an experiment of boxcheck changed in this boot and has not put back: links, power limits.
 
-Reads   ~/.local/state/boxcheck/links/*.link.json and riser/*.power.json of whoever asks     (any user: one's own)
+Reads   /run/boxcheck, which tells of all users' experiments                                 (any user)
+        ~/.local/state/boxcheck/links/*.link.json and riser/*.power.json of whoever asks     (any user: one's own)
 Absent  where no experiment was cut off; in captures of other tools and of older versions.
-By hand ls ~/.local/state/boxcheck/links ~/.local/state/boxcheck/riser
+By hand ls /run/boxcheck ~/.local/state/boxcheck/links ~/.local/state/boxcheck/riser
 """
 
 from __future__ import annotations

@@ -128,6 +128,13 @@ def test_one_that_cannot_be_put_back_is_said_and_waits_for_the_next_start(tmp_pa
     assert restore_power(str(tmp_path), lambda bdf, vendor: limiter) == ()
 
 
+def test_a_folder_that_cannot_be_listed_is_told_and_one_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "riser").write_text("no folder")
+    (says,) = restore_power(str(tmp_path / "riser"), lambda bdf, vendor: limiter_of(bdf, vendor, None))
+    assert says == f"whether the power of a card is still limited is not known: {tmp_path}/riser: not a directory"
+    assert restore_power(str(tmp_path / "none"), lambda bdf, vendor: limiter_of(bdf, vendor, None)) == ()
+
+
 def test_after_a_restart_of_the_machine_nothing_is_set(tmp_path: Path) -> None:
     limiter = Stubborn(1)
     with capped(limiter, str(tmp_path), vendor="10de", boot="before"):

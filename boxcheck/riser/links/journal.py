@@ -24,6 +24,7 @@ from boxcheck.engine.record import runs_directory
 from boxcheck.host import Host
 from boxcheck.host.common import one_line
 from boxcheck.host.left_changed import LOCK, name_of, parse_name
+from boxcheck.host.marks import Mark, mark, unmark
 from boxcheck.host.on_disk import sync_folder, write_kept
 from boxcheck.host.owner import give_to_owner
 from boxcheck.host.refused import Refused
@@ -82,9 +83,12 @@ def write_journal(folder: str, journal: Journal) -> str:
     """Its path, once it and its name are on the disk. Refused where they are not: then nothing may be changed."""
     path = journal_path(folder, journal.pair.port.bdf, journal.boot)
     data = msgspec.json.format(msgspec.json.encode(journal), indent=1) + b"\n"
+    name = os.path.basename(path)
     try:
+        mark(name, Mark(what=journal.what, folder=os.path.abspath(folder)))
         write_kept(path, data)
     except OSError as error:
+        unmark(name)
         words = os.strerror(error.errno or errno.EIO).lower()
         raise Refused(
             "error", f"nothing was changed: the settings of the link cannot be saved in {one_line(folder)} first"
@@ -98,6 +102,7 @@ def close_journal(path: str) -> None:
         os.unlink(path)
     with suppress(OSError):
         sync_folder(os.path.dirname(path))
+    unmark(os.path.basename(path))
 
 
 def pending_journals(folder: str) -> tuple[Pending, ...]:

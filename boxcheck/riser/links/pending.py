@@ -12,6 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from boxcheck.decode.pci_link import SPEED_GTS
+from boxcheck.host.left_changed import is_over
 from boxcheck.model import Unread
 from boxcheck.riser.links.journal import Journal, Pending, boot_id, close_journal, lock_links, pending_journals
 from boxcheck.riser.links.link_pair import read_end
@@ -56,7 +57,7 @@ def restore_pending(
 def _recover(
     ports: Ports, pending: Pending, boot: str, announce: Callable[[str], None], load: Load | None
 ) -> Recovered:
-    if boot and pending.boot not in (boot, "unknown"):
+    if is_over(pending.boot, boot):
         close_journal(pending.path)
         return Recovered(
             port=pending.port, closed=True, says=f"an experiment on the link below {pending.port} was cut off before"

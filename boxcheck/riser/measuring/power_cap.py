@@ -9,6 +9,7 @@ restart of the machine the limit is the driver's own, and the file is only remov
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +17,8 @@ from contextlib import contextmanager, suppress
 import msgspec
 
 from boxcheck.host.common import one_line
-from boxcheck.host.left_changed import name_of, parse_name
+from boxcheck.host.left_changed import is_over, name_of, parse_name
+from boxcheck.host.marks import Mark, mark, unmark
 from boxcheck.host.on_disk import sync_folder, write_kept
 from boxcheck.model import Bdf, Unread
 from boxcheck.riser.links.held_signals import Signals
@@ -119,19 +121,23 @@ def _put_back(limiter: Limiter, watts: float) -> tuple[bool, str]:
 def restore_power(
     folder: str, limiter_of: Callable[[Bdf, str], Limiter | Unread], *, boot: str | None = None
 ) -> tuple[str, ...]:
-    """Puts back the limits that an earlier start left lowered, a sentence each."""
+    """Puts back the limits that an earlier start left lowered, a sentence each; one where nobody can tell whether there
+    are any."""
     boot = boot_id() if boot is None else boot
     try:
         names = sorted(os.listdir(folder))
-    except OSError:
+    except FileNotFoundError:
         return ()
+    except OSError as error:
+        words = os.strerror(error.errno or errno.EIO).lower()
+        return (f"whether the power of a card is still limited is not known: {one_line(folder)}: {words}",)
     told: list[str] = []
     for name in names:
         parsed = parse_name("power", name)
         if parsed is None:
             continue
         path = os.path.join(folder, name)
-        if boot and parsed[1] not in (boot, "unknown"):
+        if is_over(parsed[1], boot):
             _remove(path)
             told.append(f"the power of {parsed[0]} was limited before the machine was restarted: it is the driver's "
                         "now")
@@ -163,10 +169,13 @@ def _write(folder: str, kept: Kept, boot: str) -> str:
     if os.path.lexists(path):
         raise Refused("busy", f"nothing was changed: the power limit of {kept.bdf} was lowered by an earlier run that "
                       f"did not put it back ({one_line(path)})", "the next boxcheck riser does that at its start")
+    name = os.path.basename(path)
     try:
+        mark(name, Mark(what=f"it was {kept.watts:.0f} W", folder=os.path.abspath(folder)))
         write_kept(path, msgspec.json.encode(kept) + b"\n")
     except OSError as error:
-        words = os.strerror(error.errno or 0).lower()
+        unmark(name)
+        words = os.strerror(error.errno or errno.EIO).lower()
         raise Refused("error", f"nothing was changed: the power limit of {kept.bdf} cannot be kept in "
                       f"{one_line(folder)} first ({words})", "make room there, or set XDG_STATE_HOME") from None
     return path
@@ -189,3 +198,4 @@ def _remove(path: str) -> None:
     with suppress(OSError):
         os.unlink(path)
         sync_folder(os.path.dirname(path))
+    unmark(os.path.basename(path))
