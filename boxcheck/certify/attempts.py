@@ -187,11 +187,19 @@ def finish(place: str) -> str:
 
 
 def open_attempts(root: str) -> list[tuple[str, Asked]]:
-    """Attempts of all boxes that are not finished and whose run has begun, the newest first."""
+    """Attempts of all boxes that are not finished and whose run has begun, the newest first. UsageError where the
+    folder of boxes cannot be listed."""
     found: list[tuple[str, Asked]] = []
-    with suppress(OSError):
-        for box in os.listdir(root):
-            for one in attempts_of(os.path.join(root, box)) if os.path.isdir(os.path.join(root, box)) else ():
+    try:
+        boxes = os.listdir(root)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UsageError(f"{plain_line(root)}: {os.strerror(error.errno or 0).lower()}",
+                         "attempts are kept there; it must be a folder that you can read") from None
+    for box in boxes:
+        with suppress(OSError):  # of a box whose folder cannot be listed; the others' are found all the same
+            for one in attempts_of(os.path.join(root, box)):
                 asked = read_asked(one.folder) if one.state == "open" else None
                 if asked is not None and asked.run:
                     found.append((one.folder, asked))

@@ -72,11 +72,14 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def list_keys(folder: str) -> tuple[Listed, ...]:
-    """The keys of a folder. What is there and cannot be used is listed with its trouble."""
+    """The keys of a folder. What is there and cannot be used is listed with its trouble. KeyTrouble where the folder is
+    there and cannot be listed."""
     try:
         names = sorted(os.listdir(folder))
-    except OSError:
+    except FileNotFoundError:
         return ()
+    except OSError as error:
+        raise KeyTrouble(f"{plain_line(folder)}: {os.strerror(error.errno or 0).lower()}") from None
     return tuple(_listed(os.path.join(folder, name)) for name in names if not name.endswith(".pub"))
 
 

@@ -324,10 +324,10 @@ def _root(host: Host) -> str:
 
 def _station(path: str | None) -> Station:
     from boxcheck.certify.identity import read_station
+    from boxcheck.certify.keys import config_folder
 
     if path is None:
-        base = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
-        usual = os.path.join(base, "boxcheck", "station.toml")
+        usual = os.path.join(config_folder(), "station.toml")
         path = usual if os.path.lexists(usual) else None
     return read_station(path)
 

@@ -19,8 +19,11 @@ from boxcheck.usage import UsageError
 
 def list_all(json: str | None, folder: str | None) -> int:
     """Keys of the folder and of the ssh-agent, and whom the list of allowed signers names."""
-    found = [*list_keys(folder or keys_folder()), *_of_agent()]
-    lines = _allowed()
+    troubles: list[str] = []
+    found = [*_of_folder(folder or keys_folder(), troubles), *_of_agent(troubles)]
+    lines = _allowed(troubles)
+    for trouble in troubles:
+        print(f"not listed: {trouble}", file=sys.stderr)
     names = {one.key.line: one.principals for one in lines}
     if json:
         every = [*found, *(listed(one.key, default_list(), signs=False) for one in lines)]
@@ -32,24 +35,39 @@ def list_all(json: str | None, folder: str | None) -> int:
     for line in lines:
         print(f"{line.key.fingerprint}  {line.key.kind.removeprefix('ssh-')}  may sign as {line.principals}  "
               f"{plain_line(default_list())}:{line.number}")
-    if not found:
+    if not found and not troubles:
         print(f"no key in {plain_line(folder or keys_folder())}, none in an ssh-agent", file=sys.stderr)
         print("boxcheck keys new makes one", file=sys.stderr)
     return 0
 
 
-def _of_agent() -> list[Listed]:
+def _of_folder(folder: str, troubles: list[str]) -> tuple[Listed, ...]:
+    try:
+        return list_keys(folder)
+    except KeyTrouble as error:
+        troubles.append(str(error))
+        return ()
+
+
+def _of_agent(troubles: list[str]) -> list[Listed]:
+    """Nothing where there is no agent; one that is there and does not answer is told."""
+    if not os.environ.get("SSH_AUTH_SOCK"):
+        return []
     try:
         return [listed(one, "ssh-agent") for one in agent_keys()]
-    except AgentError:
+    except AgentError as error:
+        troubles.append(str(error))
         return []
 
 
-def _allowed() -> tuple[Allowed, ...]:
-    """The lines of the default list."""
+def _allowed(troubles: list[str]) -> tuple[Allowed, ...]:
+    """The lines of the default list; none where there is no such list."""
+    if not os.path.lexists(default_list()):
+        return ()
     try:
         return read_list(default_list()).lines
-    except AllowedError:
+    except AllowedError as error:
+        troubles.append(str(error))
         return ()
 
 

@@ -108,6 +108,28 @@ def test_an_attempt_that_was_cut_off_keeps_its_number_and_is_found_again(tmp_pat
     assert open_attempts(root) == []
 
 
+def test_a_box_whose_folder_cannot_be_listed_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, listed = str(tmp_path), os.listdir
+    place, first = reserve(os.path.join(root, "W-2"), asked())
+    write_asked(place, msgspec.structs.replace(first, run="/x.sqlite"))
+    os.mkdir(os.path.join(root, "W-1"))
+
+    def listing(folder: str) -> list[str]:
+        if folder == os.path.join(root, "W-1"):
+            raise PermissionError(errno.EACCES, "no", folder)
+        return sorted(listed(folder))
+
+    monkeypatch.setattr(os, "listdir", listing)
+    assert [where for where, _ in open_attempts(root)] == [place]
+
+
+def test_attempts_that_nobody_can_list_are_not_none(tmp_path: Path) -> None:
+    (tmp_path / "certify").write_text("no folder")
+    with pytest.raises(UsageError, match="not a directory"):
+        open_attempts(str(tmp_path / "certify"))
+    assert open_attempts(str(tmp_path / "none")) == []
+
+
 def test_a_folder_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
     place, _ = reserve(str(tmp_path), asked())
     os.mkdir(os.path.join(place, "files"))

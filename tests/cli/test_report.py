@@ -102,6 +102,23 @@ def test_a_key_that_others_may_read_is_listed_as_not_used(signed: Path, call: Ca
     assert (code, "may be read by others" in err) == (2, True)
 
 
+def test_keys_that_cannot_be_listed_are_not_none(
+    signed: Path, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config" / "boxcheck"
+    (config / "keys").rename(config / "elsewhere")
+    (config / "keys").write_text("no folder")
+    (config / "allowed_signers").unlink()
+    (config / "allowed_signers").mkdir()
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "no-agent"))
+    code, out, err = call("keys")
+    assert (code, out) == (0, "")
+    assert err.splitlines() == [
+        f"not listed: {config}/keys: not a directory",
+        f"not listed: the ssh-agent at {tmp_path}/no-agent cannot be reached: no such file or directory",
+        f"not listed: {config}/allowed_signers: is a directory"]
+
+
 # Reports of a run
 
 def test_without_a_form_it_is_the_account_of_judge(folder: Path, call: Call) -> None:
