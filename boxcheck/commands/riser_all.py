@@ -28,7 +28,6 @@ from boxcheck.riser.links.hold import NotRestored
 from boxcheck.riser.measuring.rank import Ranked, rank
 from boxcheck.riser.still import looks_in
 from boxcheck.store.texts import plain_line
-from boxcheck.stress.link_routes import WAYS
 from boxcheck.usage import UsageError
 
 if TYPE_CHECKING:
@@ -45,10 +44,11 @@ def rank_all(options: Options, box: Box) -> int:
     if not seats:
         box.links()
         raise UsageError("no slot of this machine holds a GPU, and no profile names one", "boxcheck riser SLOT")
+    looks: list[Look] = []
     left_out: dict[str, str] = {}
-    lost = False
+    lost, interrupted = False, None
     if options.sysroot is not None:
-        looks = looks_in(seats, box.facts, box.want)
+        looks += looks_in(seats, box.facts, box.want)
         left_out = dict.fromkeys((seat.slot for seat in seats), OF_CAPTURE)
     else:
         with whole_box():
@@ -58,9 +58,13 @@ def rank_all(options: Options, box: Box) -> int:
                       file=sys.stderr)
                 return int(ExitCode.LOST)
             live = box.live(seats, folder)
-            looks = live.measure("", options.seconds, Conditions(neighbours="loaded"), everyone=True)
-            margins, left_out, lost = margins_of(options, live, seats)
-            looks = (*looks, *margins)
+            looks += live.measure("", options.seconds, Conditions(neighbours="loaded"), everyone=True)
+            try:
+                lost = margins_of(options, live, seats, looks, left_out)
+            except KeyboardInterrupt as stopped:  # every link was measured by then, and that is told
+                interrupted = stopped
+                for note in getattr(stopped, "__notes__", ()):  # a link that is not as it was, which nobody else tells
+                    print("\n".join(wrapped(f"! {note}", 100, "", "  ")), file=sys.stderr)
     ranked = rank(looks)
     stream = sys.stderr if options.json == "-" else sys.stdout
     if options.json != "-" or stream.isatty() or options.verbose:
@@ -68,23 +72,28 @@ def rank_all(options: Options, box: Box) -> int:
         stream.flush()
     if options.json:
         write_output(options.json, ranking_json(ranked, looks, __version__, started, box.name, left_out))
+    if interrupted is not None:
+        raise interrupted
     return int(ExitCode.LOST) if lost else code_of(ranked)
 
 
 OF_CAPTURE = "margins are taken on the machine itself"
+INTERRUPTED = "it was interrupted"
 BY_WRITES = "it moves the samplers of receivers and puts them back: sudo boxcheck riser --all --allow-writes"
 
 
-def margins_of(options: Options, live: Live, seats: Sequence[Seat]) -> tuple[list[Look], dict[str, str], bool]:
-    """Margins of every link that can be margined; slots of which none were taken, and why; whether a link is not what
-    it was, after which no other is touched."""
-    looks: list[Look] = []
-    left_out: dict[str, str] = {}
+def margins_of(
+    options: Options, live: Live, seats: Sequence[Seat], looks: list[Look], left_out: dict[str, str],
+) -> bool:
+    """Margins of every link that can be margined, put into `looks`; into `left_out` slots of which none were taken, or
+    not all, and why: both as far as it came, also where Ctrl-C ends it. Gives whether a link is not what it was, after
+    which no other is touched."""
     if not options.margining or not options.writes:
         why = BY_WRITES if options.margining else "they were left out by --no-margining"
-        return looks, dict.fromkeys((seat.slot for seat in seats), why), False
+        left_out |= dict.fromkeys((seat.slot for seat in seats), why)
+        return False
     lost = ""
-    for seat in seats:
+    for at, seat in enumerate(seats):
         if lost:
             left_out[seat.slot] = lost
             continue
@@ -93,25 +102,26 @@ def margins_of(options: Options, live: Live, seats: Sequence[Seat]) -> tuple[lis
                     seat.slot, options.seconds, writes=True, full_margining=options.full_margining, force=options.force,
                     again="sudo boxcheck riser --all --allow-writes")):
                 looks += done.looks
-                for one in done.tried:
-                    left_out[seat.slot] = one.says + (f"; {one.help}" if one.help else "")
+                whys = [one.says + (f"; {one.help}" if one.help else "") for one in done.tried]
+                if whys:
+                    left_out[seat.slot] = "; ".join(whys)
+        except KeyboardInterrupt:
+            left_out |= {left.slot: INTERRUPTED for left in seats[at:] if left.slot not in left_out}
+            raise
         except NotRestored as error:
             told = f"{error}; {error.help}" if error.help else str(error)
             print("\n".join(wrapped(f"! {told}", 100, "", "  ")), file=sys.stderr)
             left_out[seat.slot], lost = told, f"the link of {seat.slot} was not put back, so no other was touched"
-    return looks, left_out, bool(lost)
+    return bool(lost)
 
 
 def code_of(ranked: tuple[Ranked, ...]) -> int:
-    """1 where a link fails; 3 where none does and something was not looked at: a direction that was not read, a slot in
-    which a card was looked for and none is felt; else 0: marginal passes."""
-    standings = {one.standing for one in ranked}
-    if standings & {"down", "failing", "short"} or any(
-            one.standing == "weak" and one.weakest is not None and one.weakest.grade == "fail" for one in ranked):
+    """1 where a link fails, whatever else it is; 3 where none does and something was not looked at: a direction, width
+    or speed that was not read, a look that was cut short, a slot in which a card was looked for and none is felt; else
+    0: marginal passes."""
+    if any(one.has_failed for one in ranked):
         return int(ExitCode.FAILED)
-    whole = bool(ranked) and all(
-        one.standing in ("bounded", "marginal", "weak") and {way.toward for way in one.ways} == set(WAYS)
-        and not any(way.call == "unread" for way in one.ways) for one in ranked)
+    whole = bool(ranked) and all(one.is_whole for one in ranked)
     return int(ExitCode.PASSED if whole else ExitCode.INCOMPLETE)
 
 

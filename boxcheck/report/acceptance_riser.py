@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from boxcheck.checks.wording import duration
+from boxcheck.checks.wording import counted, duration
 from boxcheck.decode.eye_limits import SOURCE, Grade
 from boxcheck.model import Outcome
 from boxcheck.report.acceptance_words import cell, dim, iso, mixed, outcome_cell, strong
 from boxcheck.report.document import Block, Column, Fold, Heading, Items, Paragraph, Row, Table, Words
-from boxcheck.report.drawing_eyes import eyes, height_words, outline, weakest_words, width_words
-from boxcheck.report.riser import LEAST_SHOWN, OUTCOMES, WORDS, as_used, conditions_words, suspect_name
+from boxcheck.report.drawing_eyes import eyes, height_words, weakest_words, width_words
+from boxcheck.report.riser import LEAST_SHOWN, OUTCOMES, WORDS, as_used, conditions_words, remarks, suspect_name
 from boxcheck.riser.advice import percent
 from boxcheck.riser.cold_boots import cold_boots, in_words
 from boxcheck.riser.evidence import Boot, LaneMargin, Look, Notebook, Way, Weighed
-from boxcheck.riser.measuring.bounds import BITS_A_TERABYTE, call_link, direction_of, number, size
+from boxcheck.riser.margining.outline import outline
+from boxcheck.riser.measuring.bounds import BITS_A_TERABYTE, broken, call_link, direction_of, number, size
 from boxcheck.riser.motions import step_words
 from boxcheck.riser.parts import short_card
 from boxcheck.riser.suspects.weigh import weigh
@@ -29,7 +30,7 @@ def riser(notebook: Notebook, weighed: Weighed | None = None) -> Iterator[Block]
     weighed = weighed or weigh(notebook)
     yield Heading(level=2, text=f"Riser experiment at {notebook.slot}", anchor="riser")
     yield Paragraph(words=mixed(
-        f"Experiment {notebook.id}, begun {iso(notebook.started)}, {len(notebook.boots)} boots. ", strong(
+        f"Experiment {notebook.id}, begun {iso(notebook.started)}, {counted(len(notebook.boots), 'boot')}. ", strong(
             f"{weighed.says[:1].upper()}{weighed.says[1:]}"), dim(
             "  A riser has no identity that software can read: labels are the operator's.")))
     if notebook.boots:
@@ -90,7 +91,7 @@ def _way(look: Look | None, toward: str) -> str:
     if way is None or (way.unread is not None and not way.errors):
         return "unread"
     if not way.bits:
-        return f"{way.errors} errors" if way.errors else "no copies"
+        return counted(way.errors, "error") if way.errors else "no copies"
     if way.errors:
         return f"{'≥ ' if way.at_least or way.unread else ''}{number(way.errors / way.bits * BITS_A_TERABYTE)}"
     rate = rate_of(direction_of(way))
@@ -98,18 +99,23 @@ def _way(look: Look | None, toward: str) -> str:
 
 
 def _other_looks(notebook: Notebook) -> Iterator[Block]:
-    """Looks under other conditions than those of use."""
+    """Looks that are not in the table, and what the table has no column for."""
     told: list[Words] = []
     for at, boot in enumerate(notebook.boots, 1):
         plain = as_used(boot, notebook.slot)
         for look in boot.looks:
-            if look.slot == notebook.slot and look.ways and look is not plain:
-                seconds = max((way.seconds for way in look.ways), default=0.0)
-                held = f"boot {at}, {conditions_words(look.conditions)}, {duration(seconds)}"
-                told.append(f"{held}: {call_link(look).says}")
+            if look.slot != notebook.slot or not look.ways:
+                continue
+            seconds = max((way.seconds for way in look.ways), default=0.0)
+            held = f"boot {at}, {conditions_words(look.conditions)}, {duration(seconds)}"
+            more = remarks(look)
+            if look is not plain:
+                told.append("; ".join((f"{held}: {call_link(look).says}", *more)))
+            elif worst := (*broken(look), *more):
+                told.append(f"{held}: {'; '.join(worst)}")
         told += [f"boot {at}: {words}" for words in _strayed(boot)]
     if told:
-        yield Paragraph(words=mixed(strong("Under other conditions"),))
+        yield Paragraph(words=mixed(strong("What else was seen"),))
         yield Items(items=tuple(told))
 
 

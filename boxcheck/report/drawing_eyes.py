@@ -8,14 +8,12 @@ side before bits are lost. The true eye is rounder, and is not known. Dashed: th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
-
-import msgspec
 
 from boxcheck.decode.eye_limits import EYE_LIMITS, UI_PICOSECONDS, Grade
 from boxcheck.report.document import Figure, Label, Line, Role, Shape
 from boxcheck.report.drawing import SMALL
 from boxcheck.riser.evidence import LaneMargin
+from boxcheck.riser.margining.outline import Outline, outline, weakest_of
 from boxcheck.riser.margining.pins import place
 from boxcheck.riser.margining.receivers import toward
 
@@ -25,57 +23,6 @@ ACROSS, CELL, TALL = 8, 63.0, 58.0
 HALF_WIDE, HALF_HIGH = 26.0, 20.0
 """Of the widest and of the highest eye."""
 ROLES: dict[Grade, Role] = {"pass": "ok", "marginal": "marginal", "fail": "fail", "unknown": "unknown"}
-ORDER: tuple[Grade, ...] = ("fail", "marginal", "unknown", "pass")
-
-
-class Outline(msgspec.Struct, frozen=True, kw_only=True):
-    """The four corners of an eye. Width in unit intervals, or in steps where the receiver gives no scale; height in
-    volts, or in steps, or not at all."""
-
-    left: float
-    right: float
-    up: float | None
-    down: float | None
-    in_steps: bool
-    height_in_steps: bool
-
-    @property
-    def width(self) -> float:
-        return self.left + self.right
-
-    @property
-    def height(self) -> float | None:
-        return None if self.up is None or self.down is None else self.up + self.down
-
-
-def outline(one: LaneMargin) -> Outline | None:
-    """None where its width was not measured. A receiver without sides has the same to both."""
-    in_steps = one.left_ui is None
-    left, right = (one.left_steps, one.right_steps) if in_steps else (one.left_ui, one.right_ui)
-    high_steps = one.up_volts is None
-    up, down = (one.up_steps, one.down_steps) if high_steps else (one.up_volts, one.down_volts)
-    if left is None:
-        return None
-    return Outline(
-        left=float(left), right=float(left if right is None else right), up=None if up is None else float(up),
-        down=None if up is None else float(up if down is None else down), in_steps=in_steps,
-        height_in_steps=high_steps)
-
-
-def weakest_of(margins: Sequence[LaneMargin]) -> LaneMargin | None:
-    """The worst grade first, then the narrowest against the median of its receiver. None where none was measured."""
-    shares: list[tuple[int, float, float, LaneMargin]] = []
-    for receiver in sorted({one.receiver for one in margins}):
-        known = [(found, one) for one in margins if one.receiver == receiver and (found := outline(one)) is not None]
-        if not known:
-            continue
-        middle = median(found.width for found, _ in known) or 1.0
-        heights = [found.height for found, _ in known if found.height is not None]
-        high = median(heights) if heights else 0.0
-        for found, one in known:
-            share = min(found.width / middle, found.height / high if found.height is not None and high else 1.0)
-            shares.append((ORDER.index(one.grade), share, found.width, one))
-    return min(shares, key=lambda row: row[:3])[3] if shares else None
 
 
 def width_words(found: Outline, speed_gts: float | None) -> str:
@@ -97,12 +44,14 @@ def weakest_words(margins: Sequence[LaneMargin], speed_gts: float | None) -> str
     """Which lane is the weakest, how far it is open, and where it lies in the slot. Empty where none was measured."""
     one = weakest_of(margins)
     found = None if one is None else outline(one)
-    if one is None or found is None:
+    if one is None:
         return ""
+    of = f"Weakest is lane {one.lane} at receiver {one.receiver}, of bits toward the {toward(one.receiver)}"
+    if found is None:
+        return f"{of}: its width was not measured, grade {one.grade}."
     high = height_words(found)
     lies = place(one.lane, toward(one.receiver))
-    return (f"Weakest is lane {one.lane} at receiver {one.receiver}, of bits toward the {toward(one.receiver)}: "
-            f"{width_words(found, speed_gts)} wide{f' and {high} high' if high else ''}, grade {one.grade}"
+    return (f"{of}: {width_words(found, speed_gts)} wide{f' and {high} high' if high else ''}, grade {one.grade}"
             f"{f'; {lies}' if lies else ''}.")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from boxcheck.checks.wording import listed
+from boxcheck.checks.wording import counted, listed
 from boxcheck.model import Outcome
 from boxcheck.report.command import runnable
 from boxcheck.report.drawing_eyes import weakest_words
@@ -22,6 +22,7 @@ from boxcheck.riser.measuring.bounds import (
     BITS_A_TERABYTE,
     TOWARD,
     Call,
+    broken,
     call_link,
     call_way,
     direction_of,
@@ -143,7 +144,7 @@ def _per_terabyte(way: Way | None) -> str:
     if way is None or (way.unread is not None and not way.errors):
         return "unread"
     if not way.bits:
-        return f"{way.errors} errors" if way.errors else "no copies"
+        return counted(way.errors, "error") if way.errors else "no copies"
     if way.errors:
         least = ">= " if way.at_least or way.unread else ""
         return f"{least}{number(way.errors / (way.bits / BITS_A_TERABYTE))}"
@@ -154,12 +155,20 @@ def _per_terabyte(way: Way | None) -> str:
 
 
 def as_used(boot: Boot, slot: str) -> Look | None:
-    """The look at a link as the box is used: nothing forced, most bits; the one with all cards loaded where there are
-    errors in it."""
+    """The look at a link as the box is used, nothing forced, of which the worst is to be said; then the one with most
+    errors, with most bits."""
     plain = [look for look in boot.looks if look.slot == slot and look.conditions.speed_gts is None
              and not look.conditions.aspm_off and not look.conditions.power_capped]
     return max(plain, key=lambda look: (
-        bool(look.ways), sum(way.errors for way in look.ways), sum(way.bits for way in look.ways)), default=None)
+        bool(look.ways), _gravity(look), sum(way.errors for way in look.ways), sum(way.bits for way in look.ways)),
+        default=None)
+
+
+def _gravity(look: Look) -> int:
+    """Of what was read, failing is the worst. What carried payload and was not read is worse than what is bounded; at
+    rest there was nothing to read."""
+    carried = any(way.bits for way in look.ways)
+    return {"failing": 4, "marginal": 3, "unread": 2 if carried else 0, "bounded": 1}[call_link(look).call]
 
 
 def _this_boot(notebook: Notebook, boot: Boot, account: RiserAccount, style: Style) -> Iterator[str]:
@@ -173,12 +182,15 @@ def _this_boot(notebook: Notebook, boot: Boot, account: RiserAccount, style: Sty
     if plain is not None:
         for said in (call_way(way) for way in plain.ways):
             yield from _said(said.call, said.says, style)
-        if plain.dropped or plain.uncorrectable:
-            called = call_link(plain)
-            yield from _said(called.call, called.says.partition("; to the card")[0], style)
+        if worst := broken(plain):
+            yield from _said("failing", f"{conditions_words(plain.conditions)}: {'; '.join(worst)}", style)
+        for note in remarks(plain):
+            yield from wrap(note, style, " " * 12, " " * 14)
     others = [look for look in here if look.conditions != (plain.conditions if plain else Conditions())]
+    known = remarks(plain) if plain is not None else ()
     for look in others:
-        yield from _told(look, style)
+        yield from _told(look, style, known)
+        known = (*known, *remarks(look))
     done = [one for one in account.tried if one.done]
     left = [one for one in account.tried if not one.done]
     for one in done:
@@ -205,12 +217,21 @@ def _said(call: Call, says: str, style: Style) -> Iterator[str]:
     yield from lines[1:]
 
 
-def _told(look: Look, style: Style) -> Iterator[str]:
-    """A look under other conditions than those of use, each direction with its bound."""
+def _told(look: Look, style: Style, known: Sequence[str]) -> Iterator[str]:
+    """A look under other conditions than those of use, each direction with its bound. `known`: remarks already told."""
     if not look.ways:
         return
-    says = "; ".join(f"{TOWARD[way.toward]} {terabytes(way)}" for way in look.ways)
+    says = "; ".join((*broken(look), *(f"{TOWARD[way.toward]} {terabytes(way)}" for way in look.ways)))
     yield from _said(call_link(look).call, f"{conditions_words(look.conditions)}: {says}", style)
+    for note in remarks(look):
+        if note not in known:
+            yield from wrap(note, style, " " * 12, " " * 14)
+
+
+def remarks(look: Look) -> tuple[str, ...]:
+    """What else is to be known of a look, the reason first why it was cut short."""
+    cut = (f"cut short: {look.cut_short}",) if look.cut_short else ()
+    return (*cut, *(note for note in look.notes if note not in look.cut_short))
 
 
 def conditions_words(held: Conditions) -> str:
@@ -350,19 +371,37 @@ def boxed(lines: Sequence[str], style: Style) -> Iterator[str]:
     yield f"  {corner[2]}{across * (wide + 2)}{corner[3]}"
 
 
+def _standing(one: Ranked) -> str:
+    """`bounded`, `marginal, short`, `bounded, not whole`: all that the exit code goes by."""
+    words = [str(one.standing)]
+    if one.is_short and one.standing not in ("short", "down", "empty"):
+        words.append("short")
+    if one.weakest is not None and one.weakest.grade == "fail":
+        words.append("a lane fails")
+    if one.lacks:
+        words.append("not whole")
+    return ", ".join(words)
+
+
 def ranking_text(
     ranked: Sequence[Ranked], style: Style, version: str, box: str, left_out: Mapping[str, str],
 ) -> str:
     """Every link of the box, the worst first, with a line for each that is not well and for its weakest lane.
-    `left_out`: slots whose lanes were not margined, and why."""
+    `left_out`: slots whose lanes were not margined, or not all of them, and why."""
     if style.quiet:
-        return "".join(f"{style.text(f'{one.slot}: {one.standing}')}\n" for one in ranked)
-    head = f"boxcheck {version}   riser --all{f'   box {box}' if box else ''}   {len(ranked)} links, the worst first"
+        return "".join(f"{style.text(f'{one.slot}: {_standing(one)}')}\n" for one in ranked)
+    head = (f"boxcheck {version}   riser --all{f'   box {box}' if box else ''}   {counted(len(ranked), 'link')}, "
+            "the worst first")
     lines = [style.bold(style.text(head)), "", *(style.text(line) for line in table(ranked)), ""]
     reasons: dict[str, list[str]] = {}
     for one in ranked:
         if one.standing not in ("bounded", "empty"):
             reasons.setdefault(one.says, []).append(one.slot)
+    for one in ranked:
+        for note in one.notes:
+            reasons.setdefault(note, []).append(one.slot)
+        for lack in one.lacks:
+            reasons.setdefault(f"not looked at as a whole: {lack}", []).append(one.slot)
     for says, slots in reasons.items():
         lines += wrap(f"{listed(slots, 16)}: {says}", style, "  ", "    ")
     margins = [(one.slot, one.weakest, one.speed_gts) for one in ranked if one.weakest is not None]
@@ -371,11 +410,12 @@ def ranking_text(
     for slot, weakest, speed in margins:
         says = weakest_words((weakest,), speed) or "no lane was measured to its end"
         lines += wrapped(f"{slot}: {says}", style, "  ", "    ")
-    by_reason: dict[str, list[str]] = {}
+    some = {slot for slot, _, _ in margins}
+    by_reason: dict[tuple[str, str], list[str]] = {}
     for slot, why in left_out.items():
-        by_reason.setdefault(why, []).append(slot)
-    for why, slots in by_reason.items():
-        lines += wrap(f"not taken of {listed(slots, 16)}: {runnable(why)}", style, "  ", "    ")
+        by_reason.setdefault(("not all taken" if slot in some else "not taken", why), []).append(slot)
+    for (what, why), slots in by_reason.items():
+        lines += wrap(f"{what} of {listed(slots, 16)}: {runnable(why)}", style, "  ", "    ")
     worst = ranked[0] if ranked else None
     if worst is not None and worst.standing not in ("bounded", "empty", "unread", "half-read"):
         lines += ["", *wrap(f"{runnable(f'boxcheck riser {worst.slot}')}   finds the part", style, "Next  ", "      ")]

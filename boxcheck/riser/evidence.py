@@ -131,13 +131,17 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     """Growth of the driver's replay counter."""
     dropped: int = 0
     """How often the link went down, or the card fell off the bus, while it was looked at."""
+    wrong_words: int = 0
+    """Words that arrived other than they were sent, and that no counter of the link noticed."""
+    cut_short: str = ""
+    """Why it ended before its time, or was not all that was asked for; empty where it was whole."""
     retrains: Retrains | None = None
     margins: tuple[LaneMargin, ...] = ()
     celsius: float | None = None
     uncorrectable: Mapping[str, int] = {}
     """Growth of the counters of uncorrectable errors of either end: `fatal SDES at 0000:40:01.1`."""
     notes: tuple[str, ...] = ()
-    """What else is to be known of this measurement: conditions that did not hold, traffic that broke off."""
+    """What else is to be known of this measurement: conditions that did not hold, how its traffic ended."""
 
     def way(self, toward: Toward) -> Way | None:
         return next((way for way in self.ways if way.toward == toward), None)

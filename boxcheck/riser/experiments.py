@@ -262,14 +262,15 @@ def _margining(bench: Bench, found: Found) -> None:
     if margins.not_restored:
         raise NotRestored(Restored(outcome="differs", says=margins.not_restored))
     lanes = margins.lane_margins()
-    if not lanes:
-        found.tried += [
-            Tried(name="margining", done=False, says=says.removeprefix("not margined: "))
-            for says in left_out(margins) or ["no lane was measured"]]
-        return
-    # Only margins: errors that receivers without a sampler of their own made meanwhile are in no look.
-    found.looks.append(Look(slot=bench.slot, margins=lanes))
-    found.eye = tuple(drawn(margins))
+    found.tried += [
+        Tried(name="margining", done=False, says=says.removeprefix("not margined: "))
+        for says in left_out(margins) or ([] if lanes else ["no lane was measured"])]
+    cut_short = f"margining ended early: {margins.stopped}" if margins.stopped else ""
+    if lanes or cut_short:
+        # Only margins: errors that receivers without a sampler of their own made meanwhile are in no look.
+        found.looks.append(Look(slot=bench.slot, margins=lanes, cut_short=cut_short))
+    if lanes:
+        found.eye = tuple(drawn(margins))
 
 
 def _of(bench: Bench, looks: tuple[Look, ...]) -> tuple[Look, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from boxcheck.commands.riser import Options, riser
-from boxcheck.commands.riser_all import BY_WRITES, code_of, margins_of
+from boxcheck.commands.riser_all import BY_WRITES, code_of, margins_of, rank_all
 from boxcheck.report.riser import ranking_text
 from boxcheck.report.riser_json import ranking_json
 from boxcheck.report.text import Style
@@ -24,6 +26,7 @@ from boxcheck.riser.measuring.rank import rank
 from boxcheck.usage import UsageError
 from tests.riser.held_link import BOOT
 from tests.riser.showing import look
+from tests.riser.simulated.margin import CARD
 from tests.riser.test_margin_holding import held_bench
 
 SEATS: Any = tuple(SimpleNamespace(slot=slot) for slot in ("PCIE1", "PCIE2", "PCIE3"))
@@ -46,7 +49,9 @@ class Links:
 
 
 def taken(links: Any, **options: Any) -> tuple[Sequence[Look], dict[str, str], bool]:
-    return margins_of(Options(every=True, **options), links, SEATS)
+    looks, left_out = list[Look](), dict[str, str]()
+    lost = margins_of(Options(every=True, **options), links, SEATS, looks, left_out)
+    return looks, left_out, lost
 
 
 def test_every_link_that_can_be_is_margined_and_put_back(tmp_path: Path) -> None:
@@ -82,6 +87,81 @@ def test_a_link_that_does_not_come_back_ends_the_tour(tmp_path: Path, capsys: py
     assert looks == []
     assert "was not put back, so no other was touched" in left_out["PCIE3"]
     assert "! the link of PCIE1 is down; shut down, and start again" in capsys.readouterr().err
+
+
+def test_margining_that_is_broken_off_is_told_and_is_no_pass(tmp_path: Path) -> None:
+    links = Links(tmp_path)
+    links.link.at_step[40] = lambda lane: links.link.drop(0.4)
+    looks, left_out = list[Look](), dict[str, str]()
+    margins_of(Options(every=True, writes=True), links, SEATS[:1], looks, left_out)  # type: ignore[arg-type]
+    (taken_of,) = looks
+    assert taken_of.cut_short.startswith("margining ended early: ")
+    assert left_out["PCIE1"].startswith("ended early: ")
+    ranked = rank([look("PCIE1"), *looks])
+    assert code_of(ranked) == 3
+    text = re.sub(r"\s+", " ", ranking_text(ranked, Style(columns=100), "0.1", "", left_out))
+    assert "of PCIE1: ended early: " in text
+    assert "PCIE1: not looked at as a whole: margining ended early: " in text
+
+
+def test_a_receiver_that_was_skipped_is_told_beside_those_that_were_taken(tmp_path: Path) -> None:
+    links = Links(tmp_path)
+    links.link.ports[CARD].kinds[6] = replace(links.link.ports[CARD].kinds[6], ind_sampler=False)
+    looks, left_out = list[Look](), dict[str, str]()
+    margins_of(Options(every=True, writes=True), links, SEATS[:1], looks, left_out)  # type: ignore[arg-type]
+    assert {one.receiver for one in looks[0].margins} == {"A"}
+    assert "it has no error sampler of its own" in left_out["PCIE1"]
+    text = re.sub(r"\s+", " ", ranking_text(rank([look("PCIE1"), *looks]), Style(columns=100), "0.1", "", left_out))
+    assert "not all taken of PCIE1: " in text
+
+
+class Interrupted:
+    """A box of two links; Ctrl-C comes while the second is margined."""
+
+    name = "W-0007"
+
+    def __init__(self, links: Links) -> None:
+        self.links = links
+
+    def seats(self) -> Any:
+        return (SEATS[0], SEATS[2])
+
+    def folder(self) -> str:
+        return ""
+
+    def restore_pending(self) -> frozenset[str]:
+        return frozenset()
+
+    def live(self, seats: Any, folder: str) -> Any:
+        return self
+
+    def measure(self, *args: Any, **more: Any) -> tuple[Look, ...]:
+        return (look("PCIE1"), look("PCIE3", 400))
+
+    def bench(self, slot: str, seconds: float, **more: Any) -> Bench:
+        if slot == "PCIE3":
+            stopped = KeyboardInterrupt()
+            stopped.add_note("the link of PCIE3 is not as it was")
+            raise stopped
+        return self.links.bench(slot, seconds, **more)
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_ctrl_c_while_lanes_are_margined_keeps_the_ranking(
+    tmp_path: Path, quiet: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("boxcheck.commands.riser_all.whole_box", nullcontext)
+    box: Any = Interrupted(Links(tmp_path))
+    out = tmp_path / "ranking.json"
+    with pytest.raises(KeyboardInterrupt):
+        rank_all(Options(every=True, writes=True, quiet=quiet, json=str(out)), box)
+    told = capsys.readouterr()
+    assert "! the link of PCIE3 is not as it was" in told.err
+    assert "PCIE3: failing" in told.out if quiet else "not taken of PCIE3: it was interrupted" in told.out
+    document = json.loads(out.read_text())
+    assert [one["slot"] for one in document["links"]] == ["PCIE3", "PCIE1"]
+    assert document["links"][1]["weakest"] is not None
+    assert document["not_margined"] == {"PCIE3": "it was interrupted"}
 
 
 def margin(slot: str, ui: float, grade: Any) -> Look:

@@ -206,6 +206,7 @@ def test_a_card_that_is_too_hot_ends_all_traffic_with_the_reading(tmp_path: Path
     looks = box.measure(60.0, "AB")
     assert time.monotonic() - began < 20
     assert all(look.notes[0] == "load was ended for safety: 0000:41:00.0: core at 104 C, above 100 C" for look in looks)
+    assert all(look.cut_short == look.notes[0] for look in looks)
 
 
 def test_a_link_without_a_device_is_said_to_have_carried_nothing(tmp_path: Path, devices: tuple[GpuInfo, ...]) -> None:
@@ -272,7 +273,9 @@ def test_data_that_arrives_wrong_counts_for_nothing(tmp_path: Path, devices: tup
 
     monkeypatch.setattr(Traffic, "_order", damaged)
     one, _ = box.measure(1.5, "A")
-    assert any("words arrived wrong" in note for note in one.notes)
+    assert any("arrived wrong" in note for note in one.notes)
+    assert one.wrong_words > 0
+    assert call_link(one).call == "failing"
 
 
 def test_a_speed_that_changes_under_load_splits_what_was_moved(tmp_path: Path, devices: tuple[GpuInfo, ...]) -> None:

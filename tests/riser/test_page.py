@@ -12,12 +12,13 @@ import pytest
 from boxcheck.commands.riser import Options
 from boxcheck.commands.riser_experiment import write
 from boxcheck.report.document import Figure, Label, Line
-from boxcheck.report.drawing_eyes import eyes, outline, weakest_of, weakest_words
+from boxcheck.report.drawing_eyes import eyes, weakest_words
 from boxcheck.report.html import html_of
 from boxcheck.report.riser_page import page
 from boxcheck.riser.account import RiserAccount
 from boxcheck.riser.evidence import LaneMargin, Look
 from boxcheck.riser.margining.eye import Margins
+from boxcheck.riser.margining.outline import outline, weakest_of
 from tests.riser.margin_bench import bench, run
 from tests.riser.story import accounts, wopr
 

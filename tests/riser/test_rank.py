@@ -7,7 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from boxcheck.commands.riser_all import code_of
 from boxcheck.poisson import link_bits
+from boxcheck.report.riser import ranking_text
+from boxcheck.report.text import Style
 from boxcheck.riser.evidence import Conditions, LaneMargin, Look, Way
 from boxcheck.riser.measuring.rank import Ranked, rank, rate_words, table
 
@@ -113,3 +116,82 @@ def test_what_was_not_read_of_presence_is_not_called_empty() -> None:
 def test_the_order_survives_json() -> None:
     found = rank(EVERY)
     assert msgspec.json.decode(msgspec.json.encode(found), type=tuple[Ranked, ...]) == found
+
+
+def lane(number: int, ui: float | None, volts: float, grade: Any) -> LaneMargin:
+    return LaneMargin(receiver="F", lane=number, left_ui=ui, right_ui=ui, up_volts=volts, down_volts=volts, grade=grade)
+
+
+@pytest.mark.parametrize("more", [
+    {"width": 8}, {"speed_gts": 8.0}, {"margins": (lane(1, 0.05, 0.05, "fail"),)}])
+@pytest.mark.parametrize("errors", [0, 5])
+def test_an_error_beside_what_fails_is_no_pass(errors: int, more: dict[str, Any]) -> None:
+    ranked = rank([look("A", errors, **more)])
+    assert ranked[0].standing == ("marginal" if errors else "weak" if "margins" in more else "short")
+    assert code_of(ranked) == 1
+
+
+@pytest.mark.parametrize("width_ui", [0.25, None])
+def test_a_lane_that_fails_by_its_height_is_the_weakest_beside_a_narrower_one(width_ui: float | None) -> None:
+    ranked = rank([look("A", margins=(lane(1, 0.2, 0.05, "pass"), lane(2, width_ui, 0.004, "fail")))])
+    assert ranked[0].weakest is not None
+    assert ranked[0].weakest.lane == 2
+    assert ranked[0].says.startswith("lane 2 at receiver F is graded fail; ")
+    assert code_of(ranked) == 1
+
+
+SHORT_BITS = {"ways": (way(bits=BITS / 200), way(toward="host", bits=BITS / 200))}
+UNREAD = {"ways": (way(unread="its counters are stuck"), way(0, "host", unread="its counters are stuck"))}
+
+
+@pytest.mark.parametrize(("errors", "standing"), [(0, "unread"), (3, "marginal")])
+def test_what_was_read_for_a_moment_does_not_stand_for_what_was_not(errors: int, standing: str) -> None:
+    moment = look("A", speed_gts=8.0, full_speed_gts=8.0, ways=(way(errors, bits=BITS / 200), way(toward="host", bits=BITS / 200)))
+    ranked = rank([look("A", **UNREAD), moment])
+    assert ranked[0].standing == standing
+    assert code_of(ranked) == 3
+
+
+def test_rest_between_two_pieces_of_work_takes_nothing_back() -> None:
+    rest = look("A", speed_gts=None, ways=(way(bits=0.0), way(toward="host", bits=0.0)))
+    ranked = rank([look("A"), rest])
+    assert (ranked[0].standing, ranked[0].speed_gts, ranked[0].lacks) == ("bounded", 16.0, ())
+    assert code_of(ranked) == 0
+
+
+def test_lanes_that_were_missing_for_a_time_fail_beside_errors_at_full_width() -> None:
+    ranked = rank([look("A", 5), look("A", width=8, **SHORT_BITS)])
+    assert (ranked[0].standing, ranked[0].width, ranked[0].also_short) == ("marginal", 16, "x8 of x16, 16 GT/s")
+    assert ranked[0].says.startswith("for a time it was x8 of x16, 16 GT/s; ")
+    assert code_of(ranked) == 1
+
+
+@pytest.mark.parametrize(("more", "says"), [
+    ({"width": None, "speed_gts": None}, "its width and speed were not read"), ({"speed_gts": None}, "its speed was not read"),
+    ({"full_width": None}, "what its width should be was not read")])
+def test_lanes_and_speed_that_nobody_read_pass_nothing(more: dict[str, Any], says: str) -> None:
+    ranked = rank([look("A", **more)])
+    assert (ranked[0].standing, ranked[0].lacks) == ("bounded", (says,))
+    assert code_of(ranked) == 3
+    assert f"A: not looked at as a whole: {says}" in ranking_text(ranked, Style(columns=120), "0.1", "", {})
+
+
+def test_a_look_that_was_cut_short_is_told_and_is_not_whole() -> None:
+    why = "load was ended for safety: GPU 2: junction at 110 C"
+    ranked = rank([look("A", cut_short=why, notes=(why,)), look("B")])
+    assert code_of(ranked) == 3
+    text = ranking_text(ranked, Style(columns=120), "0.1", "", {})
+    assert text.count(why) == 1
+    assert f"A: not looked at as a whole: {why}" in text
+    assert ranking_text(ranked, Style(quiet=True), "0.1", "", {}).splitlines() == ["A: bounded, not whole", "B: bounded"]
+
+
+def test_words_that_arrived_wrong_fail_a_link_without_a_counted_error() -> None:
+    note = "cuda:0: 12 words arrived wrong, which is no fault of the wire alone"
+    ranked = rank([look("A", wrong_words=12, notes=(note,)), look("B", notes=("B noted something",))])
+    assert (ranked[0].slot, ranked[0].standing, ranked[1].standing) == ("A", "failing", "bounded")
+    assert ranked[0].says.startswith("12 words arrived wrong; ")
+    assert code_of(ranked) == 1
+    text = ranking_text(ranked, Style(columns=120), "0.1", "", {})
+    assert note in text
+    assert "B: B noted something" in text

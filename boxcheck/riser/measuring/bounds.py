@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from boxcheck.checks.wording import duration, listed
+from boxcheck.checks.wording import counted, duration, listed
 from boxcheck.model import Bdf
 from boxcheck.riser.evidence import Look, Way
 from boxcheck.stress.link_ledger import Direction
@@ -235,6 +235,8 @@ def broken(look: Look) -> tuple[str, ...]:
     found = []
     if look.dropped:
         found.append(f"it went down {'once' if look.dropped == 1 else f'{look.dropped} times'}")
+    if look.wrong_words:
+        found.append(f"{counted(look.wrong_words, 'word')} arrived wrong")
     grave = {name: count for name, count in look.uncorrectable.items() if not REFUSED & set(name.split())}
     found += [f"{count} {name}" for name, count in grave.items()]
     return tuple(found)

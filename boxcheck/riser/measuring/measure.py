@@ -113,7 +113,10 @@ def _looks(
             notes.append("no runtime drives a device behind this link, so nothing was moved over it")
         if loaded and not moved.get(target.port) and not notes:
             notes.append("no payload is known to have crossed it in the time that counts")
-        lost = sum(1 for one in ended if one.lost and one.key in target.keys)
+        mine = [one for one in ended if one.key in target.keys]
+        lost = sum(1 for one in mine if one.lost)
+        wrong = sum(one.wrong_words for one in mine)
+        cut_short = "; ".join(dict.fromkeys(one.says for one in mine if one.early))
         conditions, more = _neighbours(held, target, measured, load, began)
         card = cards.told([bdf for bdf, _ in target.gpus])
         if held.hot is not None and card.first_celsius is not None and card.celsius is not None:
@@ -128,7 +131,8 @@ def _looks(
             looks = doubted(looks, resent, target.gpus[0][1] if target.gpus else "")
         for at, look in enumerate(looks):
             # A card that its driver has lost fell off the bus, also where the link came back at once.
-            yield msgspec.structs.replace(look, dropped=max(look.dropped, lost)) if not at else look
+            yield msgspec.structs.replace(
+                look, dropped=max(look.dropped, lost), wrong_words=wrong, cut_short=cut_short) if not at else look
 
 
 def _neighbours(

@@ -11,8 +11,10 @@ from typing import Literal
 
 import msgspec
 
-from boxcheck.checks.wording import counted
+from boxcheck.checks.wording import counted, listed
 from boxcheck.riser.evidence import LaneMargin, Look, Way
+from boxcheck.riser.margining.outline import ORDER as GRADES
+from boxcheck.riser.margining.outline import weakest_of
 from boxcheck.riser.measuring.bounds import (
     BITS_A_TERABYTE,
     TOWARD,
@@ -67,12 +69,33 @@ class Ranked(msgspec.Struct, frozen=True, kw_only=True):
     full_speed_gts: float | None = None
     dropped: int = 0
     weakest: LaneMargin | None = None
-    """The lane with the narrowest eye, of those that were measured."""
+    """The lane with the worst grade, and of those with one grade that with the narrowest eye."""
     celsius: float | None = None
+    also_short: str = ""
+    """Lanes or speed that were missing for a part of the time: `x8 of x16, 16 GT/s`."""
+    lacks: tuple[str, ...] = ()
+    """Why it was not looked at as a whole, though errors were counted: then nothing good is said of it."""
+    notes: tuple[str, ...] = ()
+    """What else is to be known of how it was measured."""
 
     @property
     def is_short(self) -> bool:
-        return _part(self.width, self.full_width) < 1 or _part(self.speed_gts, self.full_speed_gts) < 1
+        return bool(self.also_short) or _part(self.width, self.full_width) < 1 or _part(
+            self.speed_gts, self.full_speed_gts) < 1
+
+    @property
+    def has_failed(self) -> bool:
+        """Whatever stands first: it is down, damaged more than is allowed, lost lanes or speed, or a lane's eye is too
+        small."""
+        return self.standing in ("down", "failing", "short") or self.is_short or (
+            self.weakest is not None and self.weakest.grade == "fail")
+
+    @property
+    def is_whole(self) -> bool:
+        """Both directions were read, at a width and a speed that are known, for the whole time."""
+        return (self.standing in ("bounded", "marginal", "weak", "short", "failing") and not self.lacks
+                and {way.toward for way in self.ways} == set(WAYS)
+                and not any(way.call == "unread" for way in self.ways))
 
 
 def rank(looks: Iterable[Look]) -> tuple[Ranked, ...]:
@@ -92,16 +115,57 @@ def _as_used(looks: Sequence[Look]) -> Sequence[Look]:
 
 
 def _ranked(slot: str, looks: Sequence[Look]) -> Ranked:
-    """By the worst of the speeds that the link ran at; windows at the same speed are one."""
+    """By the worst of the speeds that the link ran at; windows at the same speed are one. What the others add, lanes
+    that were missing or errors that nobody read, is kept beside it."""
     states: dict[tuple[float | None, int | None], list[Look]] = {}
-    margins_alone = [look for look in looks if look.margins and not look.ways and look.active is None]
+    margins_alone = [
+        look for look in looks if (look.margins or look.cut_short) and not look.ways and look.active is None]
     for look in [look for look in looks if look not in margins_alone] or looks:
         states.setdefault((look.speed_gts, look.width), []).append(look)
     every = [_joined([*of, *(look for look in margins_alone if look not in of)]) for of in states.values()]
     of_slot = [_of_state(slot, look) for look in every]
-    worst = min(of_slot, key=_key)
-    margins = [margin for look in looks for margin in look.margins]
-    return msgspec.structs.replace(worst, weakest=min(margins, key=_eye, default=None))
+    unread = [_carried_unread(one, of) for one, of in zip(of_slot, states.values(), strict=True)]
+    at = min(range(len(of_slot)), key=lambda at: _state_key(of_slot[at], bool(unread[at])))
+    worst = of_slot[at]
+    others = [(one, blind) for nth, (one, blind) in enumerate(zip(of_slot, unread, strict=True)) if nth != at]
+    short = "" if worst.is_short else next((link_words(one) for one, _ in others if one.is_short), "")
+    lacks = dict.fromkeys(look.cut_short for look in looks if look.cut_short)
+    lacks |= dict.fromkeys(f"{link_words(one)}: {way.says}" for one, blind in others for way in blind)
+    if unknown := _unknown(worst):
+        lacks[unknown] = None
+    return msgspec.structs.replace(
+        worst, weakest=_weakest(tuple(margin for look in looks for margin in look.margins)), also_short=short,
+        says=f"for a time it was {short}; {worst.says}" if short else worst.says, lacks=tuple(lacks),
+        notes=tuple(dict.fromkeys(note for look in looks for note in look.notes if note not in lacks)))
+
+
+def _carried_unread(one: Ranked, looks: Sequence[Look]) -> tuple[RankedWay, ...]:
+    """Directions that carried payload and whose errors nobody read. Without payload, such as at rest between two pieces
+    of work, nothing was to be counted."""
+    return tuple(way for way in one.ways if way.call == "unread" and any(
+        of.bits for look in looks for of in look.ways if of.toward == way.toward))
+
+
+def _state_key(one: Ranked, unread: bool) -> tuple[float, ...]:
+    """As `_key`, and what carried payload unread goes before what is bounded: a short clean time hides no long one."""
+    blind = unread and one.standing in ("half-read", "unread")
+    return (ORDER["bounded"] - 0.5 if blind else float(ORDER[one.standing]), *_key(one)[1:])
+
+
+def _unknown(one: Ranked) -> str:
+    """Which of lanes and speed cannot be told to be all that they should be, of a link whose errors were counted."""
+    if one.standing in ("down", "empty", "unread"):
+        return ""
+    unread = [name for name, value in (("width", one.width), ("speed", one.speed_gts)) if not value]
+    if unread:
+        return f"its {listed(unread)} {'was' if len(unread) == 1 else 'were'} not read"
+    open_ = [name for name, value in (("width", one.full_width), ("speed", one.full_speed_gts)) if not value]
+    return f"what its {listed(open_)} should be was not read" if open_ else ""
+
+
+def _weakest(margins: Sequence[LaneMargin]) -> LaneMargin | None:
+    """Of lanes of which none was measured to its end the first."""
+    return weakest_of(margins) or next(iter(margins), None)
 
 
 def _joined(looks: Sequence[Look]) -> Look:
@@ -116,7 +180,8 @@ def _joined(looks: Sequence[Look]) -> Look:
     of = next((look for look in reversed(looks) if look.ways), looks[-1])
     return msgspec.structs.replace(
         of, ways=ways, uncorrectable=uncorrectable, dropped=sum(look.dropped for look in looks),
-        celsius=max(heat, default=None), margins=tuple(margin for look in looks for margin in look.margins))
+        celsius=max(heat, default=None), wrong_words=sum(look.wrong_words for look in looks),
+        margins=tuple(margin for look in looks for margin in look.margins))
 
 
 def _of_state(slot: str, look: Look) -> Ranked:
@@ -125,7 +190,7 @@ def _of_state(slot: str, look: Look) -> Ranked:
     one = Ranked(
         place=0, slot=slot, standing="unread", says=called.says, ways=ways, width=look.width,
         full_width=look.full_width, speed_gts=look.speed_gts, full_speed_gts=look.full_speed_gts, dropped=look.dropped,
-        weakest=min(look.margins, key=_eye, default=None), celsius=look.celsius)
+        weakest=_weakest(look.margins), celsius=look.celsius)
     standing = _standing(one, look, called.call)
     says = called.says
     if standing == "empty":
@@ -175,8 +240,9 @@ def _key(one: Ranked) -> tuple[float, ...]:
     high = max((way.at_most_per_terabyte or 0.0 for way in one.ways), default=0.0)
     rate = {"failing": low, "marginal": counts}.get(one.standing, 0.0)
     short = _part(one.width, one.full_width) * _part(one.speed_gts, one.full_speed_gts)
+    grade = float(GRADES.index(one.weakest.grade)) if one.weakest is not None else float(len(GRADES))
     eye = _eye(one.weakest) if one.weakest is not None else 1.0
-    return (float(ORDER[one.standing]), -rate, -float(one.dropped), short, eye, -counts, -high)
+    return (float(ORDER[one.standing]), -rate, -float(one.dropped), short, grade, eye, -counts, -high)
 
 
 def _part(value: float | None, full: float | None) -> float:

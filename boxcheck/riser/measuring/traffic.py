@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from boxcheck.checks.wording import counted
 from boxcheck.engine.guarding import Guarding
 from boxcheck.engine.messages import Beat, Run, Watched
 from boxcheck.engine.safety import Limits
@@ -61,6 +62,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """Before its time, for a reason of its own."""
     lost: bool = False
     """The GPU is gone, or its driver has given it up."""
+    wrong_words: int = 0
+    """Words that arrived other than they were sent."""
 
 
 class Guard(Protocol):
@@ -211,8 +214,9 @@ def _ended(part: _Part, stopped: str) -> Iterator[Ended]:
             yield Ended(key=info.key, early=True, says=f"{info.key}: it did not begin to "
                         f"{'work at full power' if part.is_beside else 'move data'} in time")
         if part.wrong:
-            yield Ended(key=info.key, early=False, says=f"{info.key}: {part.wrong} words arrived wrong, which is no "
-                        "fault of the wire alone; what moved with them counts for nothing")
+            yield Ended(key=info.key, early=False, wrong_words=part.wrong, says=(
+                f"{info.key}: {counted(part.wrong, 'word')} arrived wrong, which is no fault of the wire alone; what "
+                "moved with them counts for nothing"))
 
 
 class Traffic:
