@@ -74,8 +74,7 @@ def compare(words: Sequence[str], options: Options) -> int:
     else:
         many = compare_many(sides, __version__)
         told = Told(many_json(many), many_csv(many), many_text(many, style))
-        changed = any(one.outliers for one in many.tables) or len(many.verdicts) > 1
-        unread = "none" in many.verdicts or any(one.not_measured or not one.judged for one in many.tables)
+        changed, unread = many.changes > 0, many.unread > 0
     write(told, options)
     if not options.fail_on_change:
         return int(ExitCode.PASSED)

@@ -65,6 +65,9 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Values that are alike on both sides."""
     unread_in_both: int
     """Neither side read them: nobody knows whether they are alike."""
+    not_compared: int
+    """Judgements, phases and whole parts of a side that have nothing on the other side to be compared with: `told`
+    says which."""
 
     @property
     def changes(self) -> int:
@@ -72,7 +75,9 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def unread(self) -> int:
-        return sum(1 for one in self.differences if one.section == "unread") + self.unread_in_both
+        """Of what nobody knows whether it is alike: not read or not compared, or there on one side alone."""
+        alone = sum(1 for one in self.differences if one.section in ("unread", "one-sided"))
+        return alone + self.unread_in_both + self.not_compared
 
 
 class Tally:
@@ -81,7 +86,12 @@ class Tally:
     def __init__(self) -> None:
         self.found: list[Difference] = []
         self.told: list[str] = []
-        self.same = self.unread = 0
+        self.same = self.unread = self.not_compared = 0
+
+    def leave_out(self, text: str, count: int = 1) -> None:
+        """Tells of so many things that were not compared."""
+        self.told.append(text)
+        self.not_compared += count
 
 
 def is_worse(one: str | None, other: str | None) -> bool | None:

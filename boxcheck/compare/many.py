@@ -19,6 +19,7 @@ import msgspec
 
 from boxcheck.compare.judged import readable
 from boxcheck.compare.machine import MODEL
+from boxcheck.compare.many_judged import Judged, judged_otherwise, unjudged
 from boxcheck.compare.matching import physical
 from boxcheck.compare.measures import Measure, floor_of, measures_of, phases_of, unmeasured
 from boxcheck.compare.side import Input, Item, Side
@@ -81,6 +82,18 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     def outliers(self) -> tuple[Cell, ...]:
         return tuple(cell for cell in self.cells if cell.stands_out is not None)
 
+    @property
+    def is_divided(self) -> bool:
+        """Whether sides have something else and none of it is usual, so that nothing stands out: 512, 384 and 256
+        GiB. Of measured values only their scatter tells."""
+        if self.phase or self.outliers:
+            return False
+        by_side: dict[str, list[str]] = {}
+        for cell in self.cells:
+            if cell.value is not None:
+                by_side.setdefault(cell.input, []).append(repr(cell.value))
+        return len({tuple(sorted(values)) for values in by_side.values()}) > 1
+
 
 class Many(msgspec.Struct, frozen=True, kw_only=True):
     schema: str = SCHEMA
@@ -89,19 +102,54 @@ class Many(msgspec.Struct, frozen=True, kw_only=True):
     told: tuple[str, ...]
     """What could not be compared as a whole, and why."""
     verdicts: Mapping[str, int]
-    """By outcome; `none` where there is no verdict."""
+    """By outcome; of an attempt by its disposition. `none` where there is no verdict."""
+    judged: tuple[Judged, ...]
+    """Required checks that did not find the same on all sides."""
     tables: tuple[Table, ...]
     """Those with something that stands out first."""
+    left_out: int
+    """What was not compared, or not judged on every side: `told` says what."""
+
+    @property
+    def changes(self) -> int:
+        """What differs, or stands out."""
+        return len(self.judged) + (len(self.verdicts) > 1) + sum(
+            len(one.outliers) or one.is_divided for one in self.tables)
+
+    @property
+    def unread(self) -> int:
+        """Of what nobody knows whether it is alike on all sides."""
+        return self.left_out + self.verdicts.get("none", 0) + sum(
+            one.not_measured or not one.judged for one in self.tables)
+
+
+class Notes:
+    """What is told, by side, and how much of it says that something was not compared."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+        self.left_out = 0
+
+    def add(self, label: str, text: str, left_out: int = 1) -> None:
+        self.told.append((label, text))
+        self.left_out += left_out
 
 
 def compare_many(sides: Sequence[Side], version: str) -> Many:
-    told: list[tuple[str, str]] = []
-    tables = [*_measured(sides, told), *_had(sides, told)]
+    notes = Notes()
+    tables = [*_measured(sides, notes), *_had(sides, notes)]
     tables.sort(key=lambda table: -len(table.outliers))
-    verdicts = Counter(side.input.outcome or "none" for side in sides)
+    for label, (unread, missing) in unjudged(sides).items():
+        if unread:
+            notes.add(label, f"{unread} required {'finding' if unread == 1 else 'findings'} not read", unread)
+        if missing:
+            notes.add(label, f"{missing} required {'check' if missing == 1 else 'checks'} of others not made", missing)
+    verdicts = Counter(side.input.judged for side in sides)
+    order = [*(one.value for one in Outcome), *sorted(verdicts.keys() - {"none"}), "none"]
     made = Many(
-        version=version, inputs=tuple(side.input for side in sides), told=_together(told), tables=tuple(tables),
-        verdicts={name: verdicts[name] for name in (*(one.value for one in Outcome), "none") if verdicts[name]})
+        version=version, inputs=tuple(side.input for side in sides), told=_together(notes.told), tables=tuple(tables),
+        judged=judged_otherwise(sides), left_out=notes.left_out,
+        verdicts={name: verdicts[name] for name in dict.fromkeys(order) if verdicts[name]})
     plain: Many = decode_plain(msgspec.json.encode(made), Many)  # names come from elsewhere
     return plain
 
@@ -119,24 +167,25 @@ def _together(told: Sequence[tuple[str, str]]) -> tuple[str, ...]:
 _Key = tuple[str, str, str, str, str, str]
 
 
-def _measured(sides: Sequence[Side], told: list[tuple[str, str]]) -> Iterator[Table]:
+def _measured(sides: Sequence[Side], notes: Notes) -> Iterator[Table]:
     found: dict[_Key, list[tuple[Side, Measure]]] = {}
     first: dict[str, PhaseFigures] = {}
     left_out: set[tuple[str, str]] = set()
+    loaded = any(side.has_load for side in sides)  # of sides that are all without load nothing is missing
     for side in sides:
         if side.figures is None:
-            told.append((side.input.label, f"no rates, heat or power: {side.figures_unread or 'no load was run'}"))
+            notes.add(side.input.label, f"no rates, heat or power: {side.figures_unread or 'no load was run'}", loaded)
             continue
         for name, why in unmeasured(side).items():
-            told.append((side.input.label, f"what {name} measured is left out: {why}"))
+            notes.add(side.input.label, f"what {name} measured is left out: {why}")
             left_out.add((side.input.label, name))
         for name, phase in phases_of(side).items():
             if (side.input.label, name) in left_out:
                 continue
             apart = unlike(phase, first.setdefault(name, phase))
             if apart is not None:
-                told.append((side.input.label, f"what {name} measured is left out: "
-                                               f"{apart.replace('this one', 'that of the first')}"))
+                notes.add(side.input.label, f"what {name} measured is left out: "
+                                            f"{apart.replace('this one', 'that of the first')}")
                 left_out.add((side.input.label, name))
         names = {physical(card): card.name for card in side.cards}
         for one in measures_of(side):
@@ -181,10 +230,10 @@ def _cell(side: Side, one: Measure, middle: float, deviation: float, floor: floa
 # What the boxes have.
 
 
-def _had(sides: Sequence[Side], told: list[tuple[str, str]]) -> Iterator[Table]:
+def _had(sides: Sequence[Side], notes: Notes) -> Iterator[Table]:
     for side in sides:
         if side.items_unread:
-            told.append((side.input.label, f"what the machine has is not known: {side.items_unread}"))
+            notes.add(side.input.label, f"what the machine has is not known: {side.items_unread}")
     read = [side for side in sides if not side.items_unread]
     found: dict[tuple[str, str], list[tuple[Side, str, Item]]] = {}
     for side in read:

@@ -42,7 +42,8 @@ def compare(a: Side, b: Side, version: str) -> Comparison:
     tally.found.sort(key=_gravity)
     made = Comparison(
         version=version, a=a.input, b=b.input, box=same, box_says=says, told=tuple(dict.fromkeys(tally.told)),
-        differences=tuple(tally.found), same=tally.same, unread_in_both=tally.unread)
+        differences=tuple(tally.found), same=tally.same, unread_in_both=tally.unread,
+        not_compared=tally.not_compared)
     plain: Comparison = decode_plain(msgspec.json.encode(made), Comparison)  # names come from elsewhere
     return plain
 
@@ -63,7 +64,7 @@ def _gravity(one: Difference) -> tuple[int, bool, bool, float]:
 
 def _verdicts(tally: Tally, a: Input, b: Input) -> None:
     one, other = (_verdict(side) for side in (a, b))
-    if one.text == other.text and one.state == other.state == "read":
+    if a.judged == b.judged and one.state == other.state == "read":
         tally.same += 1
         return
     if one.state == other.state == "unread":
@@ -98,7 +99,7 @@ def _limits(tally: Tally, a: Side, b: Side) -> None:
     if a.limits is None or b.limits is None:
         if not (one.profile_sha256 and one.profile_sha256 == other.profile_sha256):
             which = " and ".join(name for name, side in (("A", a), ("B", b)) if side.limits is None)
-            tally.told.append(f"limits are not compared: those of {which} are not known")
+            tally.leave_out(f"limits are not compared: those of {which} are not known")
         return
     for name in sorted({*a.limits, *b.limits}):
         was, now = a.limits.get(name), b.limits.get(name)

@@ -21,15 +21,15 @@ def judgements(tally: Tally, a: Side, b: Side, found: Sequence[Match], same: Sam
     if a.has_load is not b.has_load:
         which, loaded = ("A", a) if a.has_load else ("B", b)
         load = sum(len(some) for (phase, _), some in loaded.found.items() if not phase.startswith(DOCTOR))
-        tally.told.append(
-            f"load was run in {which} alone: what doctor found is compared, {load} judgements on the load are not")
+        tally.leave_out(
+            f"load was run in {which} alone: what doctor found is compared, {load} judgements on the load are not",
+            max(1, load))
         left, right = _doctor_alone(left), _doctor_alone(right)
     names = _names(found, same)
     by_part = _by_part(left, names[0]), _by_part(right, names[1])
     rows = rows_of(*by_part)
-    _quiet(tally, *by_part, {row.base for row in rows})
     phases = {phase for phase, _ in left}, {phase for phase, _ in right}
-    alone: Counter[tuple[str, str]] = Counter()
+    alone = _quiet(tally, *by_part, {row.base for row in rows})
     for row in rows:
         phase = row.base[0]
         if (row.a is None or row.b is None) and phase in phases[0] ^ phases[1] and row.outcome not in (
@@ -47,8 +47,9 @@ def judgements(tally: Tally, a: Side, b: Side, found: Sequence[Match], same: Sam
             section=section, what=row.what, where=row.base[2], unit=_unit(row), a=_judged(row.a), b=_judged(row.b),
             change=change_words(row.a, row.b), says=_says(row), worse=None if section == "unread" else is_worse(
                 *(one.outcome.value if one is not None else None for one in (row.a, row.b)))))
-    for (phase, which), count in sorted(alone.items()):
-        tally.told.append(f"{phase or 'the whole run'} was judged in {which} alone: {count} values are not compared")
+    for (phase, which), count in sorted((+alone).items()):
+        tally.leave_out(
+            f"{phase or 'the whole run'} was judged in {which} alone: {count} values are not compared", count)
 
 
 def _doctor_alone(found: Mapping[tuple[str, str], Sequence[Finding]]) -> dict[tuple[str, str], Sequence[Finding]]:
@@ -95,15 +96,19 @@ def _by_part(
     return by_part
 
 
-def _quiet(tally: Tally, left: _ByPart, right: _ByPart, besides: set[tuple[str, str, str]]) -> None:
+def _quiet(
+    tally: Tally, left: _ByPart, right: _ByPart, besides: set[tuple[str, str, str]]
+) -> Counter[tuple[str, str]]:
     """Checks that simply passed, or did not arise. One that passed on one side and was not made on the other, or does
-    not arise there, is no more alike than another."""
+    not arise there, is no more alike than another. Gives how many are of a phase that one side alone has, by it."""
+    alone: Counter[tuple[str, str]] = Counter()
     phases = {phase for phase, _, _ in left}, {phase for phase, _, _ in right}
     for base in sorted({*left, *right} - besides):
         phase, check, where = base
         one, other = left.get(base, ()), right.get(base, ())
         if (not one or not other) and phase in phases[0] ^ phases[1]:
-            continue  # the whole phase was judged on one side alone, which is told
+            alone[phase, "A" if one else "B"] += any(finding.outcome is not Outcome.SKIP for finding in (*one, *other))
+            continue
         words = _words(one), _words(other)
         if {finding.outcome for finding in one} == {finding.outcome for finding in other}:
             if words[0] == words[1]:
@@ -116,6 +121,7 @@ def _quiet(tally: Tally, left: _ByPart, right: _ByPart, besides: set[tuple[str, 
         tally.found.append(Difference(
             section="one-sided", what=f"{check} in {phase}" if phase not in ("", DOCTOR) else check, where=where,
             a=_quiet_value(one), b=_quiet_value(other)))
+    return alone
 
 
 def _words(found: Sequence[Finding]) -> str:

@@ -32,13 +32,13 @@ def devices(tally: Tally, a: Side, b: Side, found: Sequence[Match]) -> None:
             says=f"{card.serial or card.uuid}" if card.serial or card.uuid else ""))
     for side, name in ((a, "A"), (b, "B")):
         if side.cards_unread:
-            tally.told.append(f"which GPUs there are in {name} was not all read: {side.cards_unread}")
+            tally.leave_out(f"which GPUs there are in {name} was not all read: {side.cards_unread}")
 
 
 def items(tally: Tally, a: Side, b: Side, found: Sequence[Match], same: Sameness) -> None:
     for side, name in ((a, "A"), (b, "B")):
         if side.items_unread:
-            tally.told.append(f"what the machine of {name} has was not read: {side.items_unread}")
+            tally.leave_out(f"what the machine of {name} has was not read: {side.items_unread}")
     if a.items_unread or b.items_unread:
         return
     left, right = _by_place(a.items, found, "a", same), _by_place(b.items, found, "b", same)

@@ -24,6 +24,7 @@ def measured(tally: Tally, a: Side, b: Side, found: Sequence[Match]) -> None:
         if side.figures is None and side.figures_unread:
             tally.told.append(f"rates, heat and power of {name} are not there: {side.figures_unread}")
     if a.figures is None or b.figures is None:
+        tally.not_compared += a.has_load and b.has_load  # load on one side alone was counted with its judgements
         return
     phases = phases_of(a), phases_of(b)
     left_out = {**{name: f"A: {why}" for name, why in unmeasured(a).items()},
@@ -32,27 +33,25 @@ def measured(tally: Tally, a: Side, b: Side, found: Sequence[Match]) -> None:
         if name not in left_out and (why := unlike(phases[1][name], phases[0][name])) is not None:
             left_out[name] = f"in B {why.replace('this one', 'in A')}"
     for name in sorted(left_out):
-        tally.told.append(f"what {name} measured is not compared: {left_out[name]}")
+        tally.leave_out(f"what {name} measured is not compared: {left_out[name]}")
     twins = _twins(found)
     left = {(*one.quantity, twins[0].get(physical(one.card), physical(one.card))): one for one in measures_of(a)
             if one.phase not in left_out}
     right = {(*one.quantity, twins[1].get(physical(one.card), physical(one.card))): one for one in measures_of(b)
              if one.phase not in left_out}
     judged = [one for one in tally.found if one.section == "measured"]
-    missing: set[tuple[str, str]] = set()
     for key in {**left, **right}:
         one, other = left.get(key), right.get(key)
         where = key[-1]
         if one is None or other is None:
-            if not (key[0] in phases[0] and key[0] in phases[1]):
-                missing.add((key[0], "A" if key[0] in phases[0] else "B"))
-                continue
-            tally.found += _alone(one, other, where)
+            if key[0] in phases[0] and key[0] in phases[1]:
+                tally.found += _alone(one, other, where)
             continue
         seconds = min(phases[0][key[0]].watched_seconds, phases[1][key[0]].watched_seconds)
         _measured(tally, one, other, where, seconds)
-    tally.told += [f"{name} was run in {side} alone: what it measured is not compared"
-                   for name, side in sorted(missing)]
+    for name in sorted((phases[0].keys() ^ phases[1].keys()) - left_out.keys()):
+        which = "A" if name in phases[0] else "B"
+        tally.leave_out(f"{name} was run in {which} alone: what it measured is not compared")
     _without_twice(tally, judged)
     for name in sorted(phases[0].keys() & phases[1].keys() - left_out.keys()):
         _link_errors(tally, phases[0][name], phases[1][name], name)

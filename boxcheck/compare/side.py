@@ -32,6 +32,9 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     """The slot that it is of, else the address."""
 
 
+DISPOSED = {"MARGINAL PASS": "marginal", "INCOMPLETE": "unknown"}
+
+
 class Input(msgspec.Struct, frozen=True, kw_only=True):
     """One of the things that were compared, as it is told. JSON is its form."""
 
@@ -59,6 +62,16 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
     """null where nobody could tell."""
     notes: tuple[str, ...]
     """What is to be known before anything is believed: a clock that was never set, rows that are gone."""
+
+    @property
+    def judged(self) -> str:
+        """How it was judged, in one word for runs and attempts: `pass`, `unknown` for INCOMPLETE, `pass with waivers`;
+        `none` where there is no verdict. Of an attempt its disposition counts: checks may have passed in one that is
+        INCOMPLETE."""
+        if self.disposition is None:
+            return self.outcome or "none"
+        word, waived, rest = self.disposition.partition(" with waivers")
+        return DISPOSED.get(word, word.lower()) + waived + rest
 
 
 class Side(msgspec.Struct, kw_only=True):

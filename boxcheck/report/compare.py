@@ -129,9 +129,11 @@ def _closing(found: Comparison) -> str:
         parts.append(f"{counts['still']} not passed on either side")
     if counts["one-sided"]:
         parts.append(f"{counts['one-sided']} on one side alone")
-    if found.unread:
-        parts.append(f"{found.unread} not known to be alike: {counts['unread']} read on one side alone, "
+    if unread := counts["unread"] + found.unread_in_both:
+        parts.append(f"{unread} not known to be alike: {counts['unread']} read on one side alone, "
                      f"{found.unread_in_both} on neither")
+    if found.not_compared:
+        parts.append(f"{found.not_compared} not compared")
     parts.append(f"{found.same} alike")
     return "; ".join(parts)
 

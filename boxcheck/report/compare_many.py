@@ -17,6 +17,11 @@ from boxcheck.report.text import Style, wrap
 from boxcheck.store.texts import plain_line
 
 MARK = "!"
+JUDGED = "judgement"
+"""As the kind of a row of CSV."""
+NOT_JUDGED = "not judged"
+JUDGED_SHOWN = 8
+"""Checks judged otherwise that are told without -v."""
 TEXT_COLUMNS = 18
 """Of a cell that is no number; what is longer is cut, and -v shows it."""
 
@@ -26,7 +31,7 @@ def many_json(found: Many) -> str:
 
 
 def many_csv(found: Many) -> str:
-    """A row a value, and one for each that was not measured."""
+    """A row a value, and one for each that was not measured; then a row a side of each check judged otherwise."""
     head = ("phase", "what", "by", "unit", "kind", "input", "name", "box", "where", "value", "samples", "deviation",
             "median", "score", "stands_out", "why")
     by_label = {one.label: one for one in found.inputs}
@@ -38,6 +43,11 @@ def many_csv(found: Many) -> str:
                 table.phase, table.what, table.by, table.unit, table.kind, cell.input, side.name, side.box, cell.where,
                 str(cell.value).lower() if isinstance(cell.value, bool) else cell.value, cell.samples, cell.deviation,
                 table.median, cell.score, cell.stands_out, cell.why)]))
+    for one in found.judged:
+        for side in found.inputs:
+            outcome = one.outcomes.get(side.label)
+            rows.append(line(["", one.check, "", "", JUDGED, side.label, side.name, side.box, one.where, outcome or "",
+                              *[""] * 5, "" if outcome else NOT_JUDGED]))
     return "".join(rows)
 
 
@@ -49,11 +59,29 @@ def many_text(found: Many, style: Style) -> str:
         lines = [*heads(found.inputs, style)]
         for told in found.told:
             lines += wrap(plain_line(told), style, "  ", "    ")
+        lines += _judged(found, style)
         for table in found.tables if style.verbose else out:
             lines += ["", *_table(table, [one.label for one in found.inputs], style)]
         lines.append("")
     lines += _closing(found, out, style)
     return "\n".join(one.rstrip() for one in lines) + "\n"
+
+
+def _judged(found: Many, style: Style) -> Iterator[str]:
+    """`pcie.link-width PCIE3: A pass; B fail`."""
+    if not found.judged:
+        return
+    yield ""
+    yield style.bold(style.text(f"judged otherwise: {len(found.judged)}"))
+    shown = found.judged if style.verbose else found.judged[:JUDGED_SHOWN]
+    for one in shown:
+        labels: dict[str, list[str]] = {}
+        for side in found.inputs:
+            labels.setdefault(one.outcomes.get(side.label, NOT_JUDGED), []).append(side.label)
+        said = "; ".join(f"{', '.join(some)} {outcome}" for outcome, some in labels.items())
+        yield from wrap(plain_line(f"{one.check} {one.where}: {said}"), style, "  ", "    ")
+    if len(shown) < len(found.judged):
+        yield style.text(f"  {len(found.judged) - len(shown)} more (-v shows them)")
 
 
 def _table(table: Table, labels: Sequence[str], style: Style) -> Iterator[str]:
@@ -126,14 +154,22 @@ def _closing(found: Many, out: Sequence[Table], style: Style) -> Iterator[str]:
     marked = sum(len(table.outliers) for table in out)
     missing = sum(table.not_measured for table in found.tables)
     few = sum(1 for table in found.tables if not table.judged)
-    quiet = len(found.tables) - len(out) - few
+    divided = sum(1 for table in found.tables if table.judged and table.is_divided)
+    quiet = len(found.tables) - len(out) - few - divided
+    otherwise = len(found.judged)
     parts = [f"{len(found.inputs)} compared: {verdicts}",
+             *([f"{otherwise} {'check' if otherwise == 1 else 'checks'} judged otherwise"] if otherwise else []),
              f"{marked} value{'' if marked == 1 else 's'} in {len(out)} of {len(found.tables)} quantities stand out",
              f"{quiet} quantities have none"]
+    if divided:
+        parts.append("1 differs, and nothing of it is usual" if divided == 1 else
+                     f"{divided} differ, and nothing of them is usual")
     if few:
         parts.append(f"{few} {'has' if few == 1 else 'have'} too few values to say")
     if missing:
         parts.append(f"{missing} values not measured")
+    if found.left_out:
+        parts.append(f"{found.left_out} not read, or left out")
     if not style.verbose and len(out) < len(found.tables):
         parts.append("-v shows all tables")
     yield from wrap("; ".join(parts), style, "", "  ")

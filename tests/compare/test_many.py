@@ -14,10 +14,10 @@ import pytest
 from boxcheck.compare.many import Many, Table, compare_many, label_of
 from boxcheck.compare.side import Item, Side
 from boxcheck.engine.figures import CardFigures
-from boxcheck.model import Unread
+from boxcheck.model import Finding, Outcome, Subject, Unread
 from boxcheck.report.compare_many import many_csv, many_text
 from boxcheck.report.text import Style
-from tests.compare.sides import WHAT, card, figures, phase, rate, rated, side, strings
+from tests.compare.sides import WHAT, card, figures, found, phase, rate, rated, side, strings
 
 
 def boxes(*values: float, name: str = "RTX 4090") -> list[Side]:
@@ -161,3 +161,70 @@ def test_quantities_in_which_something_stands_out_come_first() -> None:
     made = compare_many(boxes(160.0, 160.0, 160.0, 160.0, 100.0), "0")
     assert made.tables[0].what == WHAT
     assert counts(made.tables[1:]) == 0
+
+
+# What was judged, and what was not looked at.
+
+
+def required(check: str, outcome: Outcome = Outcome.PASS, slot: str = "PCIE3") -> Finding:
+    return msgspec.structs.replace(found(outcome, check=check, subject=Subject("link", slot=slot)), blocker=True)
+
+
+def test_sides_that_fail_by_different_checks_are_not_alike() -> None:
+    checks = ("pcie.link-width", "memory.installed", "gpu.count")
+    made = compare_many([side(label, (), *(required(check, Outcome.FAIL if at == bad else Outcome.PASS)
+                                           for at, check in enumerate(checks)), fields={"outcome": "fail"})
+                         for bad, label in enumerate("ABC")], "0")
+    assert [(one.check, dict(one.outcomes)["B"]) for one in made.judged] == [
+        ("gpu.count", "pass"), ("memory.installed", "fail"), ("pcie.link-width", "pass")]
+    assert (made.verdicts, made.changes) == ({"fail": 3}, 3)
+    text = many_text(made, Style())
+    assert "  pcie.link-width PCIE3: A fail; B, C pass" in text.splitlines()
+    assert "3 checks judged otherwise" in text
+    rows = [row for row in csv.DictReader(io.StringIO(many_csv(made))) if row["kind"] == "judgement"]
+    assert len(rows) == 9
+    assert [row["value"] for row in rows if row["what"] == "gpu.count"] == ["pass", "pass", "fail"]
+
+
+def test_what_fails_alike_everywhere_is_no_change_and_elsewhere_is_one() -> None:
+    def three(*slots: str) -> Many:
+        return compare_many([side(label, (), required("x.y", Outcome.FAIL, slot))
+                             for label, slot in zip("ABC", slots, strict=True)], "0")
+
+    assert (three("PCIE3", "PCIE3", "PCIE3").judged, three("PCIE3", "PCIE3", "PCIE3").unread) == ((), 0)
+    assert [one.where for one in three("PCIE3", "PCIE3", "PCIE5").judged] == ["PCIE3", "PCIE5"]
+
+
+@pytest.mark.parametrize(("other", "unread"), [
+    ({}, 0), ({"items_unread": "a record holds no machine"}, 2), ({"figures": figures()}, 2)])
+def test_a_side_without_a_table_is_not_alike(other: dict[str, Any], unread: int) -> None:
+    """Without the machine of one, two are too few to count GPUs; with load on one alone, two have nothing beside it."""
+    made = compare_many([side("A"), side("B"), side("C", **other)], "0")
+    assert (made.changes, made.unread) == (0, unread)
+
+
+def test_required_checks_that_were_not_read_or_not_made_are_not_alike() -> None:
+    sides = [side("A", (), required("x.y"), required("x.z")), side("B", (), required("x.y", Outcome.UNKNOWN), required("x.z")),
+             side("C", (), required("x.y"))]
+    made = compare_many(sides, "0")
+    assert (made.changes, made.unread) == (0, 2)
+    assert made.told[1:] == ("B: 1 required finding not read", "C: 1 required check of others not made")
+    assert "2 not read, or left out" in " ".join(many_text(made, Style(quiet=True)).split())
+
+
+def test_an_incomplete_attempt_is_no_pass() -> None:
+    """Its checks passed, and it was too short."""
+    sides = [side(label, fields={"source": "attempt", "outcome": "pass", "disposition": disposition})
+             for label, disposition in zip("ABCD", ("PASS", "INCOMPLETE", "PASS with waivers", "ABORTED"), strict=True)]
+    made = compare_many([*sides, side("E")], "0")
+    assert made.verdicts == {"pass": 2, "unknown": 1, "aborted": 1, "pass with waivers": 1}
+    assert made.changes == 1
+
+
+@pytest.mark.parametrize(("values", "divided"), [
+    ((512, 384, 256), True), ((512, 512, 384, 384), True), ((512, 512, 512), False), ((512, 512, 384), False)])
+def test_sides_of_which_none_is_usual_are_not_alike(values: tuple[int, ...], divided: bool) -> None:
+    made = compare_many(with_items(*values), "0")
+    assert table(made, "memory installed").is_divided is divided
+    assert (made.changes > 0) is (len(set(values)) > 1)
+    assert ("nothing of it is usual" in many_text(made, Style())) is divided

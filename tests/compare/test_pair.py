@@ -12,6 +12,8 @@ from boxcheck.compare.difference import SECTIONS
 from boxcheck.compare.side import Item
 from boxcheck.engine.figures import CardFigures
 from boxcheck.model import Bdf, Limit, Outcome, Subject, Unread
+from boxcheck.report.compare import compare_text
+from boxcheck.report.text import Style
 from tests.compare.sides import WHAT, card, compared, figures, found, phase, rate, rated, rows, side, strings
 
 UNREAD = Unread("config space needs root", "permission")
@@ -293,3 +295,52 @@ def test_names_from_elsewhere_are_plain_and_in_one_line() -> None:
     every = list(strings(msgspec.to_builtins(made)))
     assert [text for text in every if not text.isprintable()] == []
     assert any("red" in text for text in every)
+
+
+# What a script asks: whether all of it was looked at, on both sides.
+
+
+def test_a_check_or_a_rate_of_one_side_alone_is_not_known_to_be_alike() -> None:
+    one = card()
+    b = side("B", [one], found(value=16), figures=rated())
+    for a in (side("A", [one], found(value=16), found(check="aer.correctable"), figures=rated()),
+              side("A", [one], found(value=16), figures=rated((one, 163.0)))):
+        for made in (compared(a, b), compared(b, a)):
+            assert (made.changes, made.unread) == (0, 1)
+            assert made.unread_in_both == 0
+
+
+def test_what_is_told_not_to_be_compared_is_counted() -> None:
+    one = card()
+    bare, loaded = side("A", [one]), side("B", [one], figures=rated((one, 160.0)))
+    loaded.found = {("matmul", "matmul.rate"): [found(check="matmul.rate")] * 3}
+    quiet = side("B", [one], figures=rated((one, 160.0)))
+    quiet.found = {("matmul", "matmul.done"): [found(check="matmul.done")]}
+    half = side("B", [one], figures=figures(phase(CardFigures(card=one, rates=(rate(160.0),)), complete=False)))
+    longer = side("B", [one], figures=figures(*rated((one, 160.0)).phases, phase(name="other")))
+    whole = side("A", [one], figures=rated((one, 160.0)))
+    unlimited = side("B", [one], fields={"profile_sha256": None})
+    unlimited.limits = None
+    for a, b, count in ((bare, loaded, 3), (whole, quiet, 1), (whole, half, 1), (whole, longer, 1),
+                        (bare, unlimited, 1), (bare, side("B", [one], items_unread="a record"), 1),
+                        (side("A"), side("B", cards_unread="no root"), 1)):
+        for made in (compared(a, b), compared(b, a)):
+            assert made.not_compared == count, made.told
+            assert made.unread >= count
+            assert f"{count} not compared" in compare_text(made, Style(quiet=True))
+
+
+def test_nothing_is_left_out_of_two_sides_that_are_alike() -> None:
+    one = card()
+    made = compared(*(side(label, [one], found(value=16), figures=rated((one, 160.0))) for label in "AB"))
+    assert (made.changes, made.unread, made.not_compared) == (0, 0, 0)
+
+
+def test_the_verdict_of_a_run_and_of_its_attempt_is_one() -> None:
+    def attempt(disposition: str) -> Any:
+        return side("B", fields={"source": "attempt", "disposition": disposition})
+
+    assert compared(side("A"), attempt("PASS")).differences == ()
+    for other in ("INCOMPLETE", "PASS with waivers", "ABORTED"):
+        one, = compared(side("A"), attempt(other)).differences
+        assert (one.what, one.section, one.b.text) == ("verdict", "outcome", other)
