@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from boxcheck.store.listing import entry_object, list_runs
+from boxcheck.store.reader import RunReader
+
 PLAN = """
 name = "short"
 [[step]]
@@ -24,7 +27,7 @@ minutes = {minutes}
 options = {{ elements = "bf16" }}
 [[step]]
 module = "vram"
-minutes = 0.02
+minutes = {vram_minutes}
 options = {{ megabytes = "4" }}
 [[step]]
 module = "doctor"
@@ -41,9 +44,9 @@ class Box:
         self.environment = {
             **os.environ, "XDG_STATE_HOME": str(folder / "state"), "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "100"}
 
-    def plan(self, minutes: float = 0.03) -> str:
+    def plan(self, minutes: float = 0.03, vram_minutes: float = 0.02) -> str:
         path = self.folder / "plan.toml"
-        path.write_text(PLAN.format(minutes=minutes))
+        path.write_text(PLAN.format(minutes=minutes, vram_minutes=vram_minutes))
         return str(path)
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -51,26 +54,38 @@ class Box:
             [sys.executable, "-m", "boxcheck", *words], env=self.environment, capture_output=True, text=True, timeout=120,
             check=False)
 
-    def burn(self, *words: str, minutes: float = 0.03) -> subprocess.CompletedProcess[str]:
+    def burn(
+        self, *words: str, minutes: float = 0.03, vram_minutes: float = 0.02,
+    ) -> subprocess.CompletedProcess[str]:
         return self.call(
-            "burn", "--backend", "cpu", "--profile", "generic", "--plan", self.plan(minutes), *words)
+            "burn", "--backend", "cpu", "--profile", "generic", "--plan", self.plan(minutes, vram_minutes), *words)
 
     def listed(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(self.call("runs", "--json", "-").stdout)
         return found
 
-    def wait(self, state: str) -> dict[str, Any]:
+    def wait(self, state: str, phase: str = "") -> dict[str, Any]:
+        """The run that has this state, in this phase where one is named. Looks by itself: a program that lists runs
+        takes longer to start than a phase may last."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            for one in self.listed():
-                if one["state"] == state:
-                    return one
-            time.sleep(0.3)
-        raise AssertionError(f"no run became {state}: {self.listed()}")
+            for one in list_runs(str(self.runs)):
+                if one.state == state and phase in ("", one.phase):
+                    return entry_object(one)
+            time.sleep(0.1)
+        raise AssertionError(f"no run became {state} {phase}: {self.listed()}")
+
+    def wait_for_work(self) -> None:
+        """Until the running run's store holds a piece of work."""
+        path, deadline = self.wait("running")["path"], time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with RunReader(path) as reader:
+                if any(reader.samples()):
+                    return
+            time.sleep(0.1)
+        raise AssertionError(f"no work was done: {self.listed()}")
 
     def engine(self) -> int:
-        from boxcheck.store.reader import RunReader
-
         with RunReader(self.wait("running")["path"]) as reader:
             return reader.run().sessions[-1].pid
 
@@ -127,7 +142,7 @@ def test_two_runs_at_once_are_refused(box: Box) -> None:
 def test_a_run_that_is_told_to_end_ends_in_order_and_is_no_pass(box: Box) -> None:
     box.burn("--detach", minutes=5)
     engine = box.engine()
-    time.sleep(3)
+    box.wait_for_work()
     began = time.monotonic()
     os.kill(engine, signal.SIGTERM)
     run = box.wait("stopped")
@@ -142,7 +157,7 @@ def test_a_run_that_is_told_to_end_ends_in_order_and_is_no_pass(box: Box) -> Non
 def test_a_run_that_is_killed_is_a_crash_that_keeps_what_it_had(box: Box) -> None:
     box.burn("--detach", minutes=5)
     engine = box.engine()
-    time.sleep(5)
+    box.wait_for_work()
     os.kill(engine, signal.SIGKILL)
     run = box.wait("crashed")
     assert run["phase"] == "matmul"

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -207,20 +206,10 @@ def test_the_unit_does_nothing_where_no_boot_cut_a_run_off(tmp_path: Path) -> No
 # Whole runs.
 
 
-def wait_for_phase(box: Box, name: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        for one in box.listed():
-            if one["state"] == "running" and one["phase"] == name:
-                return one
-        time.sleep(0.1)
-    raise AssertionError(f"phase {name} did not begin: {box.listed()}")
-
-
 def test_a_killed_run_tells_goes_on_and_loses_no_wrong_result(tmp_path: Path) -> None:
     box = Box(tmp_path)
-    box.burn("--detach", "--inject", "flip-output")
-    run = wait_for_phase(box, "vram")
+    box.burn("--detach", "--inject", "flip-output", vram_minutes=0.15)
+    run = box.wait("running", "vram")
     os.kill(box.engine(), signal.SIGKILL)
     listed = box.call("runs")
     assert f"run {run['id']}: boxcheck went down in phase vram" in listed.stderr
@@ -259,14 +248,14 @@ def test_a_killed_run_tells_goes_on_and_loses_no_wrong_result(tmp_path: Path) ->
 def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
     box = Box(tmp_path)
     box.burn("--detach", minutes=0.5)
-    wait_for_phase(box, "matmul")
+    box.wait("running", "matmul")
     os.kill(box.engine(), signal.SIGTERM)
     run = box.wait("stopped")
     plan = plan_of(run["path"])
     assert plan["job"]["backend"] == "cpu"
     done = box.call("burn", "--resume", run["id"], "--detach")
     assert done.stdout.strip() == run["id"]
-    wait_for_phase(box, "matmul")
+    box.wait("running", "matmul")
     second = box.call("burn", "--resume")
     assert (second.returncode, "a run is going on" in second.stderr) == (2, True)
     os.kill(box.engine(), signal.SIGTERM)
@@ -280,7 +269,7 @@ def test_devices_that_are_gone_are_told_and_cost_the_verdict(tmp_path: Path) -> 
     box = Box(tmp_path)
     box.environment["BOXCHECK_CPU_DEVICES"] = "2"
     box.burn("--detach", minutes=0.5)
-    wait_for_phase(box, "matmul")
+    box.wait("running", "matmul")
     os.kill(box.engine(), signal.SIGKILL)
     box.wait("crashed")
     box.environment["BOXCHECK_CPU_DEVICES"] = "1"

@@ -30,7 +30,6 @@ from boxcheck.store.reader import RunReader
 from boxcheck.store.rows import RunInfo
 from boxcheck.stress import Sample, Trouble
 from tests.engine.test_burn import Box
-from tests.engine.test_resume import wait_for_phase
 
 discover()
 discover_stress()
@@ -183,7 +182,7 @@ def test_a_run_that_is_stopped_while_it_cools_down_is_no_pass_and_cools_down_aga
     box = Box(tmp_path)
     plan = small_plan(tmp_path, 'module = "cool-down"\nminutes = 5')
     box.call("burn", "--backend", "cpu", "--profile", "generic", "--plan", plan, "--detach")
-    path = wait_for_phase(box, "cool-down")["path"]
+    path = box.wait("running", "cool-down")["path"]
     for phases in (2, 3):
         if phases == 3:
             box.call("burn", "--resume", "--detach")
