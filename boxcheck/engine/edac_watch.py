@@ -69,6 +69,8 @@ class EdacWatch:
                     self.unread = Unread(f"{file.path} went away", "error") if count is None else count
                 continue
             self._counts[mc, word] = count
+            if before is None:
+                self._modules[mc, word] = self._by_module(mc, word)
             if before is None or count == before:
                 continue
             more = count - before if count > before else count  # it was set back, and counts from zero

@@ -341,6 +341,18 @@ def test_counters_of_memory_that_were_set_back_count_from_zero(tmp_path: Path) -
     assert sum(one.count for one in watch.look()) == 2
 
 
+def test_a_counter_of_memory_that_could_not_be_read_at_first_is_followed_from_when_it_can(tmp_path: Path) -> None:
+    here = _edac(tmp_path)
+    put(here, "ce_count", "nonsense")
+    watch = EdacWatch(str(tmp_path))
+    put(here, "ce_count", 8)
+    assert watch.look() == []
+    put(here, "ce_count", 9)
+    put(here, "dimm1/dimm_ce_count", 4)
+    assert [(one.corrected, one.count, one.name) for one in watch.look()] == [(True, 1, "DIMM_B1")]
+    assert watch.unread is not None  # of the time before nobody knows
+
+
 def test_memory_that_nobody_counts_is_absent_and_one_that_went_away_is_unread(tmp_path: Path) -> None:
     nobody = EdacWatch(str(tmp_path))
     assert nobody.unread is not None
