@@ -29,7 +29,8 @@ def name_of(facts: Facts) -> str:
 
 def same_box(one: str, other: str) -> bool | None:
     """Whether two names are of one box: by the serial numbers where both have one, else by the host names. None where
-    a name is missing, or one has the serial number alone and the other the host name."""
+    a name is missing, or one has a serial number and the other is another single name: a host that was renamed, or
+    another box. Two single names are taken for host names, since nearly every box has one."""
     if not one or not other:
         return None
     if one == other:

@@ -10,7 +10,6 @@ import os
 import select
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 
 import msgspec
@@ -123,10 +122,6 @@ def _written(out: int, data: bytes) -> bool:
     except OSError:  # whoever follows is gone
         return False
     return True
-
-
-def asked_of(gpus: Sequence[tuple[Bdf, str]], root: str = "/") -> Asked:
-    return Asked(tuple(gpus), root)
 
 
 if __name__ == "__main__":

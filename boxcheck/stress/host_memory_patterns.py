@@ -52,7 +52,6 @@ class Maker:
         """For `chunks` chunks from the test's chunk `first` on."""
         self.pattern = pattern
         self._first = first
-        self._chunks = chunks
         if pattern.kind == "keyed":
             self.template = splitmix(np.arange(CHUNK_WORDS, dtype=np.uint64) ^ np.uint64(pattern.key))
             numbers = np.arange(first, first + chunks, dtype=np.uint64)

@@ -20,7 +20,6 @@ BLOCK_BYTES = 1 << 18
 """256 KiB: with what it is compared with it fits a second-level cache."""
 WORDS = BLOCK_BYTES // 8
 HEADER_WORDS = 4
-PAYLOAD_BYTES = BLOCK_BYTES - 8 * HEADER_WORDS
 DATA, END = 0x626F7864617461, 0x626F78656E64
 """What a block is: data, or the last one of its sender."""
 MOST_WORDS = 16

@@ -26,7 +26,6 @@ KERNEL_WRITE, KERNEL_READ = Way("kernel-write", False, True), Way("kernel-read",
 WAYS = (ENGINE_WRITE, ENGINE_READ, KERNEL_WRITE, KERNEL_READ)
 STAGED = Way("staged", False)
 """By way of the host, in two copies: never a figure of a link between two GPUs."""
-PATTERNS = ("ring", "all-to-all", "one-to-all", "all-to-one")
 
 
 class Piece(msgspec.Struct, frozen=True):
