@@ -72,7 +72,8 @@ class Live:
         traffic = self.traffic
         if traffic is not None and conditions.traffic == "peers":
             target = self.measurable.of(slot)
-            traffic = traffic.going("peers", first=target.keys if target is not None else ())
+            traffic = traffic.going("peers", first=target.keys if target is not None else (), behind={
+                key: one.slot for one in self.measurable.targets for key in one.keys})
         elif traffic is not None and everyone:
             traffic = traffic.going(power=True)
         return measure(

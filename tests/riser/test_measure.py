@@ -125,10 +125,32 @@ def test_a_card_behind_another_link_is_a_peer_and_one_behind_the_same_is_none(
     assert not live._pairs_up("A")
 
 
+def test_two_cards_of_one_link_are_no_pair(devices: tuple[GpuInfo, ...]) -> None:
+    cards = [msgspec.structs.replace(devices[0], index=index) for index in range(4)]
+    keys = [card.key for card in cards]
+    twins = {keys[0]: "A", keys[1]: "A", keys[2]: "B", keys[3]: "B"}
+    assert [[info.key for info in pair] for pair in _pairs(cards, twins)] == [[keys[0], keys[2]], [keys[1], keys[3]]]
+    assert [len(pair) for pair in _pairs(cards[:2], twins)] == [1, 1]
+    assert [len(pair) for pair in _pairs(cards[:2], {})] == [2]
+
+
+def test_a_card_that_is_left_over_is_not_said_to_have_copied_to_another(
+        tmp_path: Path, devices: tuple[GpuInfo, ...]) -> None:
+    """It copies from and to the host meanwhile."""
+    box = Box(tmp_path, devices, direction="peers")
+    box.traffic = box.traffic.going(behind={info.key: "one link" for info in devices})
+    looks = box.measure(2.0, "AB", Conditions(neighbours="loaded", traffic="peers"))
+    assert [look.conditions.traffic for look in looks] == ["host", "host"]
+    assert all(min(bits(look)) > 0 for look in looks), [look.notes for look in looks]
+    assert all("no other card of its kind was left to copy to" in " ".join(look.notes) for look in looks)
+    paired = Box(tmp_path, devices, direction="peers").measure(2.0, "AB", Conditions(neighbours="loaded", traffic="peers"))
+    assert [look.conditions.traffic for look in paired] == ["peers", "peers"]
+
+
 def test_the_card_in_question_is_paired_first(devices: tuple[GpuInfo, ...]) -> None:
     other = msgspec.structs.replace(devices[0], index=9, arch="another")
     traffic = Traffic((other, *devices), direction="peers").going("peers", first=(devices[1].key,))
-    assert [[info.key for info in pair] for pair in _pairs(traffic.devices)] == [
+    assert [[info.key for info in pair] for pair in _pairs(traffic.devices, {})] == [
         [devices[1].key, devices[0].key], ["cpu:9"]]
     assert traffic.pairs_up(devices[0].key)
     assert not traffic.pairs_up("cpu:9")

@@ -56,6 +56,7 @@ def measure(
     flows: tuple[Flow, ...] = ()
     ended: tuple[Ended, ...] = ()
     moving_at_start: frozenset[str] = frozenset()
+    paired: frozenset[str] = frozenset()
     loaded_since = math.inf
     try:
         with watch:
@@ -63,7 +64,7 @@ def measure(
                 say(f"traffic on {listed(sorted(load))} for {seconds:g} s")
                 with traffic.on(keys, seconds) as moving:
                     moving.wait_begun(stopping)
-                    moving_at_start = moving.moving()
+                    moving_at_start, paired = moving.moving(), moving.paired()
                     loaded_since = time.monotonic()
                     watch.split()
                     _wait(moving, cards, seconds, stopping)
@@ -79,7 +80,8 @@ def measure(
             cards.read()
     finally:
         cards.close()
-    return tuple(_looks(measured, watch.seen(), held, load, flows, ended, moving_at_start, cards, loaded_since))
+    return tuple(_looks(measured, watch.seen(), held, load, flows, ended, moving_at_start, paired, cards,
+                        loaded_since))
 
 
 def _wait(moving: Moving, cards: Cards, seconds: float, stopping: Callable[[], bool]) -> None:
@@ -99,7 +101,7 @@ def _idle(cards: Cards, seconds: float, stopping: Callable[[], bool]) -> None:
 
 def _looks(
     measured: Measurable, seen: Mapping[Bdf, Seen], held: Conditions, load: Collection[str], flows: Sequence[Flow],
-    ended: Sequence[Ended], began: frozenset[str], cards: Cards, loaded_since: float,
+    ended: Sequence[Ended], began: frozenset[str], paired: frozenset[str], cards: Cards, loaded_since: float,
 ) -> Iterator[Look]:
     moved = moved_over(flows, measured.where)
     for target in measured.targets:
@@ -118,6 +120,9 @@ def _looks(
         wrong = sum(one.wrong_words for one in mine)
         cut_short = "; ".join(dict.fromkeys(one.says for one in mine if one.early))
         conditions, more = _neighbours(held, target, measured, load, began)
+        if conditions.traffic == "peers" and loaded and not paired & set(target.keys):
+            conditions = msgspec.structs.replace(conditions, traffic="host")
+            more.append("no other card of its kind was left to copy to, so it copied from and to the host's memory")
         card = cards.told([bdf for bdf, _ in target.gpus])
         if held.hot is not None and card.first_celsius is not None and card.celsius is not None:
             notes.append(f"{card.first_celsius:.0f} C when it began, {card.celsius:.0f} C at the most")

@@ -187,6 +187,10 @@ class Moving:
             own = [part for part in self._parts if not part.is_beside] or self._parts
             return frozenset(info.key for part in own for info in part.group if part.begun and not part.over)
 
+    def paired(self) -> frozenset[str]:
+        """Keys of the devices that copy to another one."""
+        return frozenset(info.key for part in self._parts if len(part.group) > 1 for info in part.group)
+
     def flows(self) -> tuple[Flow, ...]:
         with self._told:
             return tuple(flow for part in self._parts for flow in part.flows)
@@ -226,26 +230,30 @@ class Traffic:
         self, devices: Sequence[GpuInfo], *, direction: Direction = "both", options: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None, silence_seconds: float = SILENCE_SECONDS, seed: int = 1,
         power: bool = False, limits: Limits | None = None, root: str = "/",
-        guarding: Callable[..., Guarding] = Guarding,
+        guarding: Callable[..., Guarding] = Guarding, behind: Mapping[str, str] | None = None,
     ) -> None:
         """`options` of the modules, such as `size=test`. `power`: products at full power beside the copies, so that the
-        cards draw what they can. `limits` at which load ends: those of the profile; None: the defaults."""
+        cards draw what they can. `limits` at which load ends: those of the profile; None: the defaults. `behind`: key
+        of a device -> name of the link that it hangs on; two of one link are no pair, since what they copy to each
+        other need not cross it."""
         self._limits, self._root, self._guarding = limits or Limits(), root, guarding
         self.devices = tuple(devices)
         self.direction = direction
         self.power = power
         self._options = dict(options or {})
         self._environment, self._silence, self._seed = environment, silence_seconds, seed
+        self._behind = dict(behind or {})
 
     def going(
         self, direction: Direction | None = None, *, power: bool = False, first: Collection[str] = (),
+        behind: Mapping[str, str] | None = None,
     ) -> Traffic:
         """The same devices under other traffic. `first`: keys of those that are paired before the others."""
         devices = sorted(self.devices, key=lambda info: info.key not in first)
         return Traffic(
             devices, direction=direction or self.direction, options=self._options, environment=self._environment,
             silence_seconds=self._silence, seed=self._seed, power=power, limits=self._limits, root=self._root,
-            guarding=self._guarding)
+            guarding=self._guarding, behind=self._behind if behind is None else behind)
 
     @contextmanager
     def on(self, keys: Sequence[str], seconds: float) -> Iterator[Moving]:
@@ -256,7 +264,7 @@ class Traffic:
         lasting = READY_SECONDS + seconds + SPARE_SECONDS
         groups: list[tuple[Sequence[GpuInfo], Run]] = [
             (group, self._order(group, lasting))
-            for group in (_pairs(chosen) if self.direction == "peers" else ((info,) for info in chosen))]
+            for group in (_pairs(chosen, self._behind) if self.direction == "peers" else ((info,) for info in chosen))]
         if self.power and self.direction != "heat":
             groups += [((info,), self._heat(lasting)) for info in chosen]
         watched = any(info.bdf is not None for info in chosen)
@@ -299,16 +307,18 @@ class Traffic:
         return {name: value for name, value in self._options.items() if name == "size"}
 
 
-def _pairs(chosen: Sequence[GpuInfo]) -> Iterator[tuple[GpuInfo, ...]]:
-    """Devices of one backend and architecture, two by two; those that are left over by themselves."""
-    waiting: dict[tuple[str, str], GpuInfo] = {}
+def _pairs(chosen: Sequence[GpuInfo], behind: Mapping[str, str]) -> Iterator[tuple[GpuInfo, ...]]:
+    """Devices of one backend and architecture and of two links, two by two; those that are left over by themselves."""
+    waiting: list[GpuInfo] = []
     for info in chosen:
-        other = waiting.pop((info.backend, info.arch), None)
+        other = next((one for one in waiting if (one.backend, one.arch) == (info.backend, info.arch) and (
+            info.key not in behind or behind.get(one.key) != behind[info.key])), None)
         if other is None:
-            waiting[info.backend, info.arch] = info
+            waiting.append(info)
         else:
+            waiting.remove(other)
             yield other, info
-    for info in waiting.values():
+    for info in waiting:
         yield (info,)
 
 
