@@ -15,7 +15,8 @@ from boxcheck.certify.contents import ACCEPTANCE, KEPT_LIMIT_BYTES, RISER
 from boxcheck.certify.manifest import ManifestError, parse_acceptance
 from boxcheck.certify.sign import RUN, SignTrouble
 from boxcheck.commands.burn import Options
-from boxcheck.commands.runs import judge_run, path_of
+from boxcheck.commands.runs import path_of, telling_what_could_be_saved
+from boxcheck.commands.runs import report as report_run
 from boxcheck.report.forms import FORMS, SIGNED_FORMS, Form, form, is_made, made, write_form
 from boxcheck.report.output import refuse_place, write_whole
 from boxcheck.riser.evidence import Notebook
@@ -62,15 +63,15 @@ def report(run: str, profile: str | None, outputs: Outputs, riser: str | None = 
             refuse_place(place)
         if not is_made(one):
             raise UsageError(f"this boxcheck makes no {one.what} of a run", "boxcheck judge gives its account")
-    with stored(run) as (path, acceptance):
+    with stored(run) as (path, acceptance), telling_what_could_be_saved(path):
         notebook = riser_in(folder_of(run)) if riser is None else notebook_of(riser, path)
         for one, place in asked:
             write_form(one, place, path, profile, acceptance, notebook)
         if asked and outputs.json is None:
             return 0
-        return judge_run(path, profile, Options(
+        return report_run(path, profile, Options(
             json=outputs.json, strict=outputs.strict, ascii=outputs.ascii, color=outputs.color, quiet=outputs.quiet,
-            verbose=outputs.verbose))
+            verbose=outputs.verbose), acceptance=acceptance)
 
 
 def notebook_of(word: str, path: str) -> Notebook:

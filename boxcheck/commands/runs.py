@@ -27,6 +27,7 @@ from boxcheck.store.texts import plain_line
 from boxcheck.usage import UsageError, nearest
 
 if TYPE_CHECKING:
+    from boxcheck.certify.acceptance import Acceptance
     from boxcheck.commands.burn import Options
     from boxcheck.model import Verdict
     from boxcheck.store.listing import RunEntry
@@ -45,14 +46,16 @@ def runs_folder() -> str:
 
 
 def report(
-    path: str, profile: str | None, options: Options, *, anew: bool = False,
+    path: str, profile: str | None, options: Options, *, anew: bool = False, acceptance: Acceptance | None = None,
     ended: Callable[[Run, Verdict, Mapping[str, Any] | None], None] = lambda run, verdict, history: None,
 ) -> int:
     """The account of a run, from its store, judged by its own profile or another. Gives the exit code.
 
     `anew`: it is compared with the runs that are there now; else the comparison is shown that was kept when it ended.
+    `acceptance`: which the run is the load of; its disposition and its exit code decide.
     `ended` gets the run, its verdict and the comparison, for who tells them in another form.
     """
+    from boxcheck.certify.folder import with_acceptance
     from boxcheck.engine.aftermath import look_after
     from boxcheck.engine.history_store import compare_anew, stored_history
     from boxcheck.engine.kept_profile import profile_named, profile_of
@@ -60,7 +63,9 @@ def report(
     from boxcheck.engine.rights import word_after
     from boxcheck.engine.stored_verdict import with_stored
     from boxcheck.engine.watch_account import stored_watch
+    from boxcheck.model import Outcome
     from boxcheck.report import style_for
+    from boxcheck.report.certified import disposition_text, settled
     from boxcheck.report.command import runnable_verdict, under_sudo
     from boxcheck.report.history import account_json, history_object, history_text
     from boxcheck.report.stress import stress_text
@@ -84,27 +89,35 @@ def report(
         watched = stored_watch(reader, judged) if run.info.kind == "watch" else None
     if options.strict:
         judged = msgspec.structs.replace(judged, verdict=strictly(judged.verdict))
+    code = int(exit_code(judged.verdict, strict=options.strict))
+    if run.state in ("crashed", "stopped") and not code:
+        code = int(ExitCode.INCOMPLETE)
+    outcome, code = settled(judged.verdict.outcome, code, acceptance, own=profile is None, strict=options.strict)
+    if acceptance is not None and code and judged.verdict.outcome in (Outcome.PASS, Outcome.MARGINAL):
+        # Nowhere may the word PASS stand for a run of which the acceptance is none.
+        judged = msgspec.structs.replace(judged, verdict=msgspec.structs.replace(
+            judged.verdict, outcome=outcome, reason=acceptance.reason))
     stream = sys.stderr if "-" in (options.json, options.jsonl, options.ocptv) else sys.stdout
     if options.json != "-" or stream.isatty() or options.verbose:
         style = style_for(options, stream)
         here = _is_kept_here(path)  # what was run elsewhere is for that box
         shown = msgspec.structs.replace(judged, verdict=runnable_verdict(judged.verdict)) if here else judged
-        stream.write(stress_text(shown, style, __version__) if watched is None else watch_text(
-            msgspec.structs.replace(watched[0], verdict=shown.verdict), shown, style, __version__, watched[1]))
+        if acceptance is None or not style.quiet:
+            stream.write(stress_text(shown, style, __version__) if watched is None else watch_text(
+                msgspec.structs.replace(watched[0], verdict=shown.verdict), shown, style, __version__, watched[1]))
         if run.info.kind == "burn" and (rooted := word_after("burn", judged.verdict.findings)):
             print(under_sudo(rooted) if here else rooted, file=stream)
         stream.write(history_text(history, style) if history is not None else "")
         why = f": {run.end.reason}" if run.end and run.end.reason and run.state != "finished" else ""
         print(f"run {id_of(path)} {run.state}{why}", file=stream)
+        stream.write(disposition_text(acceptance, outcome, style) if acceptance is not None else "")
     if before:
         print(before, file=sys.stderr)
     if options.json:
-        write_output(options.json, account_json(judged, __version__, history))
+        account = account_json(judged, __version__, history)
+        write_output(options.json, account if acceptance is None else with_acceptance(account, acceptance).decode())
     ended(run, judged.verdict, None if history is None else history_object(history))
-    code = exit_code(judged.verdict, strict=options.strict)
-    if run.state in ("crashed", "stopped") and code is ExitCode.PASSED:
-        return int(ExitCode.INCOMPLETE)
-    return int(code)
+    return code
 
 
 def _is_kept_here(path: str) -> bool:
@@ -173,8 +186,8 @@ def judge_run(run: str, profile: str | None, options: Options, anew: bool = Fals
     """`run` may be the folder of an attempt too, of which a copy is read."""
     from boxcheck.commands.report import stored
 
-    with stored(run) as (path, _), telling_what_could_be_saved(path):
-        return report(path, profile, options, anew=anew)
+    with stored(run) as (path, acceptance), telling_what_could_be_saved(path):
+        return report(path, profile, options, anew=anew, acceptance=acceptance)
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):

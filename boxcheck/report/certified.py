@@ -10,6 +10,7 @@ import msgspec
 
 from boxcheck.certify.acceptance import Acceptance, Disposition, Waiver
 from boxcheck.certify.identity import lines_of
+from boxcheck.judge import ExitCode
 from boxcheck.model import Outcome
 from boxcheck.report.text import Style, wrap
 from boxcheck.store.texts import plain_line
@@ -52,6 +53,24 @@ def certified_text(told: Acceptance, folder: str, style: Style) -> str:
 def word_of(told: Acceptance) -> str:
     """`PASS with waivers`."""
     return f"{told.disposition} with waivers" if told.with_waivers else told.disposition
+
+
+def settled(
+    outcome: Outcome, code: int, told: Acceptance | None, *, own: bool, strict: bool = False,
+) -> tuple[Outcome, int]:
+    """Outcome and exit code of a run that is the load of an acceptance: its disposition decides, since the plan may
+    have been cut short, and a waiver may answer for what failed. `outcome`, `code`: of the run by itself. `own`: judged
+    by the profile of the acceptance; by another one, both have to pass."""
+    if told is None:
+        return outcome, code
+    theirs, their_code = OUTCOMES[told.disposition], told.exit_code
+    if strict and theirs is Outcome.MARGINAL:
+        theirs, their_code = Outcome.FAIL, int(ExitCode.FAILED)
+    if not their_code and theirs not in (Outcome.PASS, Outcome.MARGINAL):
+        their_code = int(ExitCode.FAILED if theirs is Outcome.FAIL else ExitCode.INCOMPLETE)
+    if own and (their_code or told.with_waivers):
+        return theirs, their_code
+    return min((outcome, code), (theirs, their_code), key=lambda one: (one[1] == 0, one[0].rank))
 
 
 def _head(told: Acceptance, style: Style) -> list[str]:
@@ -97,11 +116,26 @@ def _row(name: str, text: str, style: Style) -> list[str]:
     return wrap(plain_line(text), style, head, " " * len(head))
 
 
-def _closing(told: Acceptance, folder: str, style: Style) -> Iterator[str]:
-    word = word_of(told)
-    first, *rest = wrap(plain_line(f"{word}   {told.reason}"), style, "", "  ")
-    yield first.replace(word, style.word(OUTCOMES[told.disposition], word), 1)
+def disposition_text(told: Acceptance, outcome: Outcome, style: Style) -> str:
+    """What `judge` and `report` say of an attempt after the account of its run. `outcome`: as `settled` gives it."""
+    box = plain_line(told.identity.serial)
+    about = f"box {box}, attempt {told.attempt}: "
+    if outcome is OUTCOMES[told.disposition]:
+        lines = _headed(word_of(told), outcome, about + told.reason, style)
+    else:
+        lines = _headed(outcome.value.upper(), outcome, (
+            f"{about}so its run is judged here; its acceptance says {word_of(told)}: {told.reason}"), style)
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _headed(word: str, outcome: Outcome, text: str, style: Style) -> Iterator[str]:
+    first, *rest = wrap(plain_line(f"{word}   {text}"), style, "", "  ")
+    yield first.replace(word, style.word(outcome, word), 1)
     yield from rest
+
+
+def _closing(told: Acceptance, folder: str, style: Style) -> Iterator[str]:
+    yield from _headed(word_of(told), OUTCOMES[told.disposition], told.reason, style)
     if told.disposition in ("PASS", "MARGINAL PASS"):
         yield from wrap(
             "A pass applies to these checks on this day; it is not a general statement about the machine.", style)

@@ -21,6 +21,8 @@ class JudgedRun(msgspec.Struct, frozen=True, kw_only=True):
     phases: tuple[Phase, ...]
     judged: StressRun
     want: Profile
+    own: bool = True
+    """Whether it was judged by the profile that it was begun with."""
     told: str = ""
     """What is to be said of the profile and of the verdict that the run ended with; empty where nothing is."""
 
@@ -63,7 +65,8 @@ def judge_stored(path: str, profile: str | None) -> JudgedRun:
             verdict, before = with_stored(judged.verdict, reader.verdict(), want)
             judged = msgspec.structs.replace(judged, verdict=verdict)
     return JudgedRun(
-        id=id_of(path), run=run, phases=phases, judged=judged, want=want, told="; ".join(filter(None, (told, before))))
+        id=id_of(path), run=run, phases=phases, judged=judged, want=want, own=profile is None,
+        told="; ".join(filter(None, (told, before))))
 
 
 def id_of(path: str) -> str:

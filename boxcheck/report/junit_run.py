@@ -5,7 +5,8 @@ Written so that both schemas in use take it, that of Jenkins' xunit plugin (juni
 (what was measured stands in the text of a failure, notes in the suite's system-out), and the root has no totals.
 
 fail -> <failure>, unknown -> <error>, skip -> <skipped>; marginal, and what the profile does not require, pass with a
-line in system-out. The case of the verdict is red whenever the run exits with anything but 0.
+line in system-out. What a waiver answers for is <skipped>, which turns no build red and stays in sight. The case of the
+verdict is red whenever the run exits with anything but 0; of the run of an acceptance, whenever that does.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from boxcheck.certify.acceptance import Acceptance
+from boxcheck.certify.acceptance import Acceptance, Waiver
 from boxcheck.model import Finding, Outcome
+from boxcheck.report.acceptance_requirements import waiver_of
+from boxcheck.report.certified import OUTCOMES, settled, waiver_line, word_of
 from boxcheck.report.judged_run import JudgedRun, judge_stored
 from boxcheck.report.junit import _allowed, _attribute, _result, _text
 from boxcheck.report.run_times import RunTimes, iso_ms
@@ -61,11 +64,12 @@ def junit_of(judged: JudgedRun, acceptance: Acceptance | None = None) -> str:
 
 def _suites(judged: JudgedRun, acceptance: Acceptance | None) -> Iterator[Suite]:
     started = judged.run.started
+    waivers = acceptance.waivers if acceptance is not None and judged.own else ()
     by_area: dict[str, list[Finding]] = {}
     for finding in judged.verdict.findings:
         by_area.setdefault(finding.check.split(".", 1)[0], []).append(finding)
     for area, findings in sorted(by_area.items()):
-        yield Suite(area, _named([_case(area, one) for one in findings]), started)
+        yield Suite(area, _named([_case(area, one, waivers) for one in findings]), started)
     phases = [_phase(one) for one in judged.phases]
     if phases:
         yield Suite("phases", _named(phases), started)
@@ -75,13 +79,14 @@ def _suites(judged: JudgedRun, acceptance: Acceptance | None) -> Iterator[Suite]
 def properties_of(judged: JudgedRun, acceptance: Acceptance | None) -> dict[str, str]:
     """What the run is: who, what, when, by which limits."""
     run, verdict = judged.run, judged.verdict
+    outcome, code = settled(verdict.outcome, judged.exit_code, acceptance, own=judged.own)
     found = {
         "run": judged.id, "kind": run.info.kind, "state": run.state, "box": run.info.box, "tool": "boxcheck",
         "version": run.info.version, "commit": run.info.commit or "", "profile": judged.want.name,
         "profile-revision": str(judged.want.revision), "profile-sha256": judged.want.sha256,
         "started": RunTimes(run).iso(0.0), "finished": iso_ms(judged.finished),
-        "seconds": f"{judged.judged.seconds:.3f}", "outcome": verdict.outcome.value,
-        "exit-code": str(judged.exit_code)}
+        "seconds": f"{judged.judged.seconds:.3f}", "outcome": outcome.value,
+        "exit-code": str(code)}
     found |= {f"count-{name}": str(number) for name, number in sorted(verdict.counts.items())}
     if acceptance is not None:
         who = acceptance.identity
@@ -96,7 +101,7 @@ def properties_of(judged: JudgedRun, acceptance: Acceptance | None) -> dict[str,
     return {name: value for name, value in found.items() if value}
 
 
-def _case(area: str, finding: Finding) -> Case:
+def _case(area: str, finding: Finding, waivers: Sequence[Waiver]) -> Case:
     result = _result(finding, strict=False)
     lines = [finding.says]
     if finding.measured is not None:
@@ -107,6 +112,8 @@ def _case(area: str, finding: Finding) -> Case:
         lines.append(f"limit: {limit.name}: {', '.join(bounds)} (from {limit.source or 'nowhere named'})")
     lines += [f"help: {step}" for step in finding.help]
     name = f"{finding.check.split('.', 1)[-1]}[{finding.subject}]"
+    if finding.blocker and (waiver := waiver_of(finding, waivers)) is not None:
+        return Case(area, name, 0.0, "skipped", f"waived: {finding.says} ({waiver_line(waiver)})")
     note = ""
     if result == "passed" and finding.outcome is not Outcome.PASS:
         word = "marginal" if finding.outcome is Outcome.MARGINAL else f"not required, {finding.outcome.value}"
@@ -135,11 +142,12 @@ def _verdict(judged: JudgedRun, acceptance: Acceptance | None) -> Case:
     if judged.run.state != "finished":
         why = judged.run.end.reason if judged.run.end and judged.run.end.reason else ""
         says = f"{says}; the run is {judged.run.state}{f': {why}' if why else ''}"
+    outcome, code = settled(verdict.outcome, judged.exit_code, acceptance, own=judged.own)
     if acceptance is not None:
-        says = f"{acceptance.disposition}{' (with waivers)' if acceptance.with_waivers else ''}: {says}"
-    result = "passed" if judged.exit_code == 0 else "failure" if verdict.outcome is Outcome.FAIL else "error"
-    if result == "passed" and acceptance is not None and acceptance.exit_code:
-        result = "failure" if acceptance.disposition == "FAIL" else "error"
+        told = f"{word_of(acceptance)}: {acceptance.reason}"
+        same = judged.own and outcome is OUTCOMES[acceptance.disposition]
+        says = told if same else f"{told}; the run by profile {judged.want.name}: {says}"
+    result = "passed" if code == 0 else "failure" if outcome is Outcome.FAIL else "error"
     return Case("verdict", "box", judged.judged.seconds, result, says, "verdict",
                 "\n".join([says, *(f"problem: {one.title}" for one in verdict.problems)]),
                 "\n".join(filter(None, (says, judged.told))))

@@ -21,6 +21,7 @@ import msgspec
 
 from boxcheck.certify.acceptance import Acceptance
 from boxcheck.model import Finding, Outcome, Subject, Verdict, worst
+from boxcheck.report.certified import settled
 from boxcheck.store.texts import plain_line
 
 if TYPE_CHECKING:
@@ -102,10 +103,11 @@ def of_run(
 ) -> Iterator[Metric]:
     """The metrics of a stored run."""
     run, verdict = judged.run, judged.verdict
+    outcome, code = settled(verdict.outcome, judged.exit_code, acceptance, own=judged.own)
     yield from _head(
         {"run": judged.id, "box": run.info.box, "version": run.info.version,
          "profile": judged.want.name, "profile_revision": str(judged.want.revision),
-         "profile_sha256": judged.want.sha256}, verdict, judged.exit_code, run.started,
+         "profile_sha256": judged.want.sha256}, verdict, outcome, code, run.started,
         judged.finished if run.state != "running" else None)
     yield Metric("run_state", "1 for the state that the run is in", [
         ({"state": state}, float(run.state == state)) for state in ("running", "finished", "stopped", "crashed")])
@@ -128,18 +130,18 @@ def of_account(account: Account) -> Iterator[Metric]:
     yield from _head(
         {"box": account.box, "version": account.version,
          "profile": profile.name if profile else "", "profile_revision": str(profile.revision) if profile else "",
-         "profile_sha256": profile.sha256 if profile else ""}, account.verdict,
+         "profile_sha256": profile.sha256 if profile else ""}, account.verdict, account.verdict.outcome,
         int(exit_code(account.verdict, strict=account.strict)), account.started, account.finished)
     yield from _findings(account.verdict.findings)
     yield from _counters(account)
 
 
 def _head(
-    info: Labels, verdict: Verdict, code: int, started: float, finished: float | None,
+    info: Labels, verdict: Verdict, outcome: Outcome, code: int, started: float, finished: float | None,
 ) -> Iterator[Metric]:
     yield Metric("info", "what was judged, and by which limits", [(info, 1.0)])
     yield Metric("verdict", "1 for the verdict; all of them are there, so that an alarm can name one", [
-        ({"outcome": one.value}, float(verdict.outcome is one)) for one in _VERDICTS])
+        ({"outcome": one.value}, float(outcome is one)) for one in _VERDICTS])
     yield Metric("exit_code", "what boxcheck exits with: 0 passed, 1 failed, 3 incomplete, 4 broke, 5 lost or unsafe", [
         ({}, float(code))])
     yield Metric("started_timestamp_seconds", "when it began, seconds since 1970", [({}, started)], "seconds")

@@ -98,7 +98,7 @@ def test_a_verdict_that_passed_is_green_and_one_of_a_run_cut_off_is_not() -> Non
     cut = msgspec.structs.replace(judged, run=msgspec.structs.replace(judged.run, state="crashed", end=None))
     assert len(list(suites(junit_of(cut)).iter("error"))) == 1
     refused = suites(junit_of(judged, TOLD))
-    assert [one.attrib["message"].startswith("FAIL (with waivers)") for one in refused.iter("failure")] == [True]
+    assert [one.attrib["message"].startswith("FAIL with waivers: ") for one in refused.iter("failure")] == [True]
 
 
 def test_what_was_told_of_the_acceptance_is_there() -> None:
