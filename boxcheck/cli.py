@@ -10,30 +10,29 @@ from typing import Annotated, NoReturn
 import typer
 from typer.models import CommandInfo
 
-from boxcheck import cli_certify, cli_compare, cli_demo, cli_golden, cli_report, cli_riser
+from boxcheck import cli_burn, cli_certify, cli_compare, cli_demo, cli_golden, cli_report, cli_riser, cli_runs
 from boxcheck.cli_errors import say, unexpected
 from boxcheck.cli_examples import add_examples, epilog
 from boxcheck.cli_options import (
+    Ascii,
+    Backend,
     Color,
+    Colour,
     ForProfile,
     Goal,
-    JsonLines,
+    Inject,
     JsonOut,
-    NoTui,
-    OcptvLines,
-    OnError,
+    OnlyGpus,
     ProfileOption,
+    Quiet,
+    Strict,
     Sysroot,
-    backends,
+    Verbose,
     check_ids,
     event_kinds,
-    faults,
     named,
     number,
-    phases,
     profile_names,
-    run_names,
-    states,
     whole_ids,
 )
 from boxcheck.usage import UsageError
@@ -54,9 +53,7 @@ app.add_typer(profile_app, name="profile")
 stress_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Put load on GPUs and verify every result.")
 app.add_typer(stress_app, name="stress")
-runs_app = typer.Typer(
-    invoke_without_command=True, rich_markup_mode=None, help="List runs: what was run, when, how it ended.")
-app.add_typer(runs_app, name="runs")
+app.add_typer(cli_runs.runs_app, name="runs")
 
 
 def _version(asked: bool) -> None:
@@ -99,12 +96,12 @@ def doctor(
     no_record: Annotated[bool, typer.Option(
         "--no-record", help="Keep no account of it; for what runs every few minutes.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="One finding a line, stable order.")] = False,
-    ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
-    color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")] = False,
+    ascii: Ascii = False,
+    color: Colour = Color.auto,
+    quiet: Quiet = False,
     verbose: Annotated[int, typer.Option(
         "-v", "--verbose", count=True, show_default=False, help="Show passes too; twice: every reading.")] = 0,
-    strict: Annotated[bool, typer.Option("--strict", help="A marginal result fails.")] = False,
+    strict: Strict = False,
 ) -> None:
     """Read this machine (or a capture), judge it against a profile, say what is wrong and what to do.
 
@@ -167,8 +164,8 @@ def triage(
         autocompletion=event_kinds)] = None,
     json: JsonOut = None,
     plain: Annotated[bool, typer.Option("--plain", help="One event a line, stable order.")] = False,
-    ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
-    color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
+    ascii: Ascii = False,
+    color: Colour = Color.auto,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the last lines.")] = False,
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Show harmless events too.")] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="An event to watch fails.")] = False,
@@ -272,27 +269,21 @@ def stress_list(json: JsonOut = None) -> None:
 def stress_run(
     modules: Annotated[list[str] | None, typer.Argument(
         metavar="NAME...", help="As `stress list` names them, or all.", autocompletion=_stress_names)] = None,
-    gpu: Annotated[list[str] | None, typer.Option(
-        "--gpu", metavar="N", help="Only this GPU: number, cuda:0, PCI address or slot (repeatable).")] = None,
-    backend: Annotated[str | None, typer.Option(
-        "--backend", metavar="NAME", help="cuda, hip, opencl or cpu. Without it: every GPU by its vendor's runtime.",
-        callback=named, autocompletion=backends)] = None,
+    gpu: OnlyGpus = None,
+    backend: Backend = None,
     seconds: Annotated[float, typer.Option(
         "--seconds", metavar="S", min=0.1, max=86400, callback=number, help="How long each module runs.")] = 10.0,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**31, help="Of the data.")] = 1,
-    inject: Annotated[str | None, typer.Option(
-        "--inject", metavar="FAULT", help="Put in a fault, to see that it is found. Never a pass.",
-        callback=named, autocompletion=faults)] = None,
+    inject: Inject = None,
     option: Annotated[list[str] | None, typer.Option(
         "--option", metavar="KEY=VALUE", help="An option of the module (repeatable): elements=bf16.")] = None,
     profile: ProfileOption = None,
     json: JsonOut = None,
-    ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
-    color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")] = False,
-    verbose: Annotated[int, typer.Option(
-        "-v", "--verbose", count=True, show_default=False, help="Show passes too.")] = 0,
-    strict: Annotated[bool, typer.Option("--strict", help="A marginal result fails.")] = False,
+    ascii: Ascii = False,
+    color: Colour = Color.auto,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    strict: Strict = False,
 ) -> None:
     """Run stress modules on the GPUs. Every result is verified; a rate without a verified payload is not shown.
 
@@ -305,250 +296,6 @@ def stress_run(
         modules=tuple(modules or ()), gpus=tuple(gpu or ()), backend=backend, seconds=seconds, seed=seed, inject=inject,
         options=tuple(option or ()), profile=profile, json=json, strict=strict, ascii=ascii, color=color.value,
         quiet=quiet, verbose=verbose)))
-
-
-@app.command(short_help="Burn the box in: doctor, load, doctor; survives the terminal.")
-def burn(
-    run: Annotated[str | None, typer.Argument(
-        metavar="[RUN]", help="With --resume: the run, as `runs` lists it; the newest that did not end by default.",
-        callback=named, autocompletion=run_names)] = None,
-    profile: ProfileOption = None,
-    force_profile: Annotated[bool, typer.Option(
-        "--force-profile", help="Burn in by --profile although this is another box.")] = False,
-    level: Annotated[int | None, typer.Option(
-        "--level", min=1, max=4, help="How long: 1 about 2 min, 2 15 min, 3 an hour, 4 eight hours.",
-        show_default="1")] = None,
-    lasting: Annotated[str | None, typer.Option(
-        "--for", metavar="TIME", help="How long instead: 90s, 15m, 1h30m, 2d.", callback=named)] = None,
-    until_ber: Annotated[str | None, typer.Option(
-        "--until-ber", metavar="X", help="Go on with copies until every link is shown to be below this bit error rate.",
-        callback=named)] = None,
-    plan: Annotated[str | None, typer.Option(
-        "--plan", metavar="FILE", help="Steps of your own, in TOML.", callback=named)] = None,
-    only: Annotated[list[str] | None, typer.Option(
-        "--only", metavar="PHASE", help="Only these phases (repeatable): matmul, vram ... Ends in PARTIAL.",
-        autocompletion=phases)] = None,
-    gpu: Annotated[list[str] | None, typer.Option(
-        "--gpu", metavar="N", help="Only this GPU: number, cuda:0, PCI address or slot (repeatable).")] = None,
-    backend: Annotated[str | None, typer.Option(
-        "--backend", metavar="NAME", help="cuda, hip, opencl or cpu.", callback=named,
-        autocompletion=backends)] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, max=2**31, help="Of the data.")] = None,
-    inject: Annotated[str | None, typer.Option(
-        "--inject", metavar="FAULT", help="Put in a fault, to see that it is found. Never a pass.",
-        callback=named, autocompletion=faults)] = None,
-    on_error: Annotated[OnError | None, typer.Option(
-        "--on-error", help="What a failure does to the rest of the run: continue unless it is said.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Start it and return; `attach` follows it.")] = False,
-    resume: Annotated[bool, typer.Option(
-        "--resume", help="Go on with a run that was cut off or stopped.")] = False,
-    without_missing: Annotated[bool, typer.Option(
-        "--without-missing", help="With --resume: go on without GPUs that are gone.")] = False,
-    systemd_unit: Annotated[bool, typer.Option(
-        "--systemd-unit", help="Print a unit that goes on with a run after a restart.")] = False,
-    no_tui: NoTui = False,
-    json: JsonOut = None,
-    jsonl: JsonLines = None,
-    ocptv: OcptvLines = None,
-    ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
-    color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")] = False,
-    verbose: Annotated[int, typer.Option(
-        "-v", "--verbose", count=True, show_default=False, help="Show passes too.")] = 0,
-    strict: Annotated[bool, typer.Option("--strict", help="A marginal result fails.")] = False,
-) -> None:
-    """Burn the box in: doctor, load on all GPUs and the host by a plan, doctor again; all of it kept as it happens.
-
-    The run is a process of its own and goes on without its terminal. Exit codes: 0 all right, 1 something is wrong,
-    2 usage, 3 not everything was run, 4 boxcheck broke, 5 a GPU is lost or too hot.
-    """
-    from boxcheck.commands.burn import Options
-    from boxcheck.commands.burn import burn as body
-    from boxcheck.commands.resume import print_unit
-
-    if systemd_unit:
-        _leave(print_unit())
-    _leave(body(Options(
-        run=run, resume=resume, without_missing=without_missing,
-        profile=profile, force_profile=force_profile, level=level, lasting=lasting, plan=plan, only=tuple(only or ()),
-        gpus=tuple(gpu or ()),
-        until_ber=until_ber,
-        backend=backend, seed=seed, inject=inject, on_error=on_error and on_error.value, dry_run=dry_run, detach=detach,
-        json=json, jsonl=jsonl, ocptv=ocptv, strict=strict, ascii=ascii, color=color.value, quiet=quiet,
-        verbose=verbose, no_tui=no_tui)))
-
-
-@app.command(
-    short_help="Watch the box while your own work runs.", context_settings={"allow_interspersed_args": False})
-def watch(
-    command: Annotated[list[str] | None, typer.Argument(
-        metavar="[-- COMMAND ARG...]", help="Started in this terminal, as without boxcheck.")] = None,
-    pid: Annotated[int | None, typer.Option(
-        "--pid", metavar="PID", help="Watch while this process lives instead.")] = None,
-    lasting: Annotated[str | None, typer.Option(
-        "--for", metavar="TIME", help="How long, without command and --pid: 90s, 1h. Else until Ctrl-C.",
-        callback=named)] = None,
-    profile: ProfileOption = None,
-    force_profile: Annotated[bool, typer.Option(
-        "--force-profile", help="Judge by --profile although this is another box.")] = False,
-    no_tui: NoTui = False,
-    json: JsonOut = None,
-    jsonl: Annotated[str | None, typer.Option(
-        "--jsonl", metavar="FILE|-", help="Write one JSON object a line, as it happens.", callback=named)] = None,
-    ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
-    color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")] = False,
-    verbose: Annotated[int, typer.Option(
-        "-v", "--verbose", count=True, show_default=False, help="Show passes too.")] = 0,
-    strict: Annotated[bool, typer.Option("--strict", help="A marginal result fails.")] = False,
-) -> None:
-    """Watch links, heat, power, the kernel's log and the devices while your own work runs; put no load on anything.
-
-    Exit code: the command's own where that is not 0, else 0 all right, 1 something is wrong, 3 not everything could be
-    looked at, 4 boxcheck broke, 5 a GPU is lost; 2 usage, before anything is started.
-    """
-    from boxcheck.commands.watch import Options
-    from boxcheck.commands.watch import watch as body
-
-    _leave(body(Options(
-        command=tuple(command or ()), pid=pid, lasting=lasting, profile=profile, force_profile=force_profile, json=json,
-        jsonl=jsonl, strict=strict, ascii=ascii, color=color.value, quiet=quiet, verbose=verbose, no_tui=no_tui)))
-
-
-@app.command(short_help="Follow a run to its end.")
-def attach(
-    run: Annotated[str | None, typer.Argument(
-        metavar="[RUN]", help="As `runs` lists it; the one that is going on by default.", callback=named,
-        autocompletion=run_names)] = None,
-    replay: Annotated[bool, typer.Option(
-        "--replay", help="Play a run that is over again, on the whole screen.")] = False,
-    speed: Annotated[float, typer.Option(
-        "--speed", metavar="N", min=0.25, max=3600.0, callback=number,
-        help="With --replay: so many times as fast.")] = 60.0,
-    no_tui: NoTui = False,
-    json: JsonOut = None,
-    jsonl: JsonLines = None,
-    ocptv: OcptvLines = None,
-    ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
-    color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="A marginal result fails.")] = False,
-) -> None:
-    """Follow a run to its end and print its account.
-
-    On the whole screen: q leaves and the run goes on, s ends it, ? names all keys. By lines (--no-tui, or without a
-    terminal): Ctrl-C asks the run to end; a second leaves it to itself.
-    """
-    from boxcheck.commands.burn import Options
-    from boxcheck.commands.burn import attach as body
-
-    _leave(body(run, Options(
-        json=json, jsonl=jsonl, ocptv=ocptv, ascii=ascii, color=color.value, quiet=quiet, strict=strict,
-        no_tui=no_tui),
-        replay=speed if replay else None))
-
-
-@runs_app.callback()
-def runs(
-    context: typer.Context,
-    state: Annotated[str | None, typer.Option(
-        "--state", metavar="STATE", help="Only these: running, finished, stopped, crashed.", callback=named,
-        autocompletion=states)] = None,
-    box: Annotated[str | None, typer.Option(
-        "--box", metavar="NAME", help="Only those of this box: serial number or host name.", callback=named)] = None,
-    profile: Annotated[str | None, typer.Option(
-        "--profile", metavar="NAME", help="Only those judged by this profile.", callback=named,
-        autocompletion=profile_names)] = None,
-    since: Annotated[str | None, typer.Option(
-        "--since", metavar="TIME", help="Only newer ones: 90d, 12h, 2026-11-28 (UTC).", callback=named)] = None,
-    json: JsonOut = None,
-) -> None:
-    """List the runs of this user on this machine, the newest first; show one, remove old ones, save damaged ones."""
-    from boxcheck.commands.runs import Choice
-    from boxcheck.commands.runs import runs as body
-
-    asked = Choice(state=state, box=box, profile=profile, since=since)
-    if context.invoked_subcommand is None:
-        _leave(body(json, asked))
-    if json is not None or asked != Choice():
-        raise UsageError(
-            f"options of {context.invoked_subcommand} come after that word",
-            f"boxcheck runs {context.invoked_subcommand} --help lists them")
-
-
-@runs_app.command("show", short_help="Show a run: phases, sessions, events.")
-def runs_show(
-    run: Annotated[str, typer.Argument(
-        metavar="RUN", help="As `runs` lists it, or a path.", callback=named, autocompletion=run_names)],
-    json: JsonOut = None,
-    verbose: Annotated[int, typer.Option(
-        "-v", "--verbose", count=True, show_default=False, help="Show every event.")] = 0,
-) -> None:
-    """Show one run: its plan, phases with their outcome and times, sessions, what happened."""
-    from boxcheck.commands.runs import show
-
-    _leave(show(run, json, verbose))
-
-
-@runs_app.command("prune", short_help="Remove old runs.")
-def runs_prune(
-    keep: Annotated[int | None, typer.Option("--keep", metavar="N", min=0, help="All but the newest N.")] = None,
-    older_than: Annotated[str | None, typer.Option(
-        "--older-than", metavar="TIME", help="Those that ended so long ago: 12h, 90d, 8w.", callback=named)] = None,
-    state: Annotated[str | None, typer.Option(
-        "--state", metavar="STATE", help="Only these: finished, stopped, crashed.", callback=named)] = None,
-    last_too: Annotated[bool, typer.Option(
-        "--last-too", help="Also the last finished run of a box, which later ones are compared with.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing at a terminal.")] = False,
-) -> None:
-    """Remove old runs: with several options, what all of them let go.
-
-    A run that goes on is never removed, nor what cannot be read. Exit code 3 where one could not be removed.
-    """
-    from boxcheck.commands.runs import Pruning, prune
-
-    _leave(prune(Pruning(
-        keep=keep, older_than=older_than, state=state, last_too=last_too, dry_run=dry_run, yes=yes)))
-
-
-@runs_app.command("salvage", short_help="Save what can be read of a damaged run.")
-def runs_salvage(
-    run: Annotated[str, typer.Argument(
-        metavar="FILE", help="A store, or a run as `runs` lists it.", callback=named, autocompletion=run_names)],
-    out: Annotated[str | None, typer.Option(
-        "-o", "--out", metavar="FILE", help="The new store; without it: beside the damaged.", callback=named)] = None,
-) -> None:
-    """Save what can be read of a damaged store into a new one, and say what could not be. The damaged one stays.
-
-    Exit codes: 0 all was saved, 3 not all, 2 nothing.
-    """
-    from boxcheck.commands.runs import salvage
-
-    _leave(salvage(run, out))
-
-
-@app.command(short_help="Judge a stored run, by its own profile or another.")
-def judge(
-    run: Annotated[str, typer.Argument(
-        metavar="RUN", help="As `runs` lists it, or a path.", callback=named, autocompletion=run_names)],
-    profile: ProfileOption = None,
-    json: JsonOut = None,
-    history: Annotated[bool, typer.Option(
-        "--history", help="Compare it anew with the earlier runs of its box that are there now.")] = False,
-    verbose: Annotated[int, typer.Option(
-        "-v", "--verbose", count=True, show_default=False, help="Show passes too.")] = 0,
-    strict: Annotated[bool, typer.Option("--strict", help="A marginal result fails.")] = False,
-) -> None:
-    """Judge a stored run from its store alone: nothing is measured again.
-
-    How it was beside earlier runs of the box is shown as it was kept; with --history it is compared anew.
-    """
-    from boxcheck.commands.burn import Options
-    from boxcheck.commands.runs import judge_run
-
-    _leave(judge_run(run, profile, Options(json=json, strict=strict, verbose=verbose), history))
 
 
 def app_for(words: Sequence[str]) -> typer.Typer:
@@ -568,6 +315,11 @@ def _name_of(info: CommandInfo) -> str:
     return info.name or (info.callback.__name__.replace("_", "-") if info.callback else "")
 
 
+app.command("burn", short_help="Burn the box in: doctor, load, doctor; survives the terminal.")(cli_burn.burn)
+app.command("watch", short_help="Watch the box while your own work runs.", context_settings={
+    "allow_interspersed_args": False})(cli_burn.watch)
+app.command("attach", short_help="Follow a run to its end.")(cli_burn.attach)
+app.command("judge", short_help="Judge a stored run, by its own profile or another.")(cli_runs.judge)
 app.command("riser", short_help="Find the part that damages a link: slot, riser or card.")(cli_riser.riser)
 app.command("certify", short_help="Certify the box: a report that a buyer can verify.")(cli_certify.certify)
 app.command("compare", short_help="Compare runs, boxes or captures; what differs first.")(cli_compare.compare)

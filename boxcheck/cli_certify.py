@@ -7,14 +7,18 @@ from typing import Annotated
 import typer
 
 from boxcheck.cli_options import (
+    Ascii,
+    Backend,
     Color,
+    Colour,
+    Inject,
     JsonLines,
     JsonOut,
     NoTui,
     OcptvLines,
     ProfileOption,
-    backends,
-    faults,
+    Strict,
+    Verbose,
     named,
 )
 
@@ -51,12 +55,8 @@ def certify(
         "the profile asks for. Less than that is INCOMPLETE.", show_default=False)] = None,
     lasting: Annotated[str | None, typer.Option(
         "--for", metavar="TIME", help="How long instead: 15m, 1h30m, 2d.", callback=named)] = None,
-    backend: Annotated[str | None, typer.Option(
-        "--backend", metavar="NAME", help="cuda, hip, opencl or cpu.", callback=named,
-        autocompletion=backends)] = None,
-    inject: Annotated[str | None, typer.Option(
-        "--inject", metavar="FAULT", help="Put in a fault, to see that it is found. Never a pass.",
-        callback=named, autocompletion=faults)] = None,
+    backend: Backend = None,
+    inject: Inject = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
     resume: Annotated[bool, typer.Option(
         "--resume", help="Finish an attempt that was cut off or left.")] = False,
@@ -66,12 +66,11 @@ def certify(
     json: JsonOut = None,
     jsonl: JsonLines = None,
     ocptv: OcptvLines = None,
-    ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
-    color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
+    ascii: Ascii = False,
+    color: Colour = Color.auto,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the disposition.")] = False,
-    verbose: Annotated[int, typer.Option(
-        "-v", "--verbose", count=True, show_default=False, help="Show passes too.")] = 0,
-    strict: Annotated[bool, typer.Option("--strict", help="A marginal result fails.")] = False,
+    verbose: Verbose = 0,
+    strict: Strict = False,
 ) -> None:
     """Certify the box: who and what, doctor, load by the profile's acceptance plan, doctor, a folder to be signed.
 

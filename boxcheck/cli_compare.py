@@ -7,11 +7,9 @@ from typing import Annotated
 
 import typer
 
-from boxcheck.cli_options import Color, JsonOut, named, profile_names, run_names
+from boxcheck.cli_options import Ascii, Color, Colour, JsonOut, named, profile_names, run_names
 
 CsvOut = Annotated[str | None, typer.Option("--csv", metavar="FILE|-", help="Write a table as CSV.", callback=named)]
-Ascii = Annotated[bool, typer.Option("--ascii", help="ASCII only.")]
-ColorOption = Annotated[Color, typer.Option("--color", help="Colour.")]
 
 
 def compare(
@@ -27,7 +25,7 @@ def compare(
     json: JsonOut = None,
     csv: CsvOut = None,
     ascii: Ascii = False,
-    color: ColorOption = Color.auto,
+    color: Colour = Color.auto,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the counts.")] = False,
     verbose: Annotated[int, typer.Option(
         "-v", "--verbose", count=True, show_default=False, help="Every difference, every table.")] = 0,
@@ -78,7 +76,7 @@ def yields(
     json: JsonOut = None,
     csv: CsvOut = None,
     ascii: Ascii = False,
-    color: ColorOption = Color.auto,
+    color: Colour = Color.auto,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the numbers of the whole.")] = False,
 ) -> None:
     """Count how many boxes passed the first time, how many in the end, and which checks they failed first.

@@ -6,17 +6,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from boxcheck.cli_options import Color, JsonOut, named, number
+from boxcheck.cli_options import Ascii, Color, Colour, JsonOut, Quiet, Verbose, named, number
 
 demo_app = typer.Typer(
     invoke_without_command=True, rich_markup_mode=None, short_help="Show all of it on machines that were built.",
     help="Show doctor, full screen, report, triage and riser on machines that were built for it: no hardware is "
     "needed, nothing of this machine is read, and nothing is written but the files that you name.\n\n"
     "Without a word: list the demos. A demo exits with 0 however bad its box is.")
-Ascii = Annotated[bool, typer.Option("--ascii", help="ASCII only.")]
-Colour = Annotated[Color, typer.Option("--color", help="Colour.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")]
-Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Show passes too.")]
 
 
 def _boxes(incomplete: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from boxcheck.cli_options import Color, JsonOut, Sysroot, named, run_names
+from boxcheck.cli_options import Ascii, Color, Colour, JsonOut, Sysroot, named, run_names
 from boxcheck.usage import UsageError
 
 
@@ -68,8 +68,8 @@ def beside(
         "--allowed-signers", metavar="FILE", help="Refuse it unless somebody of this list signed it.",
         callback=named)] = None,
     json: JsonOut = None,
-    ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
-    color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
+    ascii: Ascii = False,
+    color: Colour = Color.auto,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the last line.")] = False,
     strict: Annotated[bool, typer.Option(
         "--strict", help="Exit code 1 where something is outside, 3 where something was not "

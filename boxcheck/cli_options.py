@@ -107,3 +107,16 @@ OcptvLines = Annotated[str | None, typer.Option(
 NoTui = Annotated[bool, typer.Option(
     "--no-tui", help="Follow it by lines instead of on the whole screen.")]
 JsonOut = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write JSON.", callback=named)]
+Inject = Annotated[str | None, typer.Option(
+    "--inject", metavar="FAULT", help="Put in a fault, to see that it is found. Never a pass.",
+    callback=named, autocompletion=faults)]
+Backend = Annotated[str | None, typer.Option(
+    "--backend", metavar="NAME", help="cuda, hip, opencl or cpu. Without it: every GPU by its vendor's runtime.",
+    callback=named, autocompletion=backends)]
+OnlyGpus = Annotated[list[str] | None, typer.Option(
+    "--gpu", metavar="N", help="Only this GPU: number, cuda:0, PCI address or slot (repeatable).")]
+Ascii = Annotated[bool, typer.Option("--ascii", help="ASCII only.")]
+Colour = Annotated[Color, typer.Option("--color", help="Colour.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")]
+Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Show passes too.")]
+Strict = Annotated[bool, typer.Option("--strict", help="A marginal result fails.")]

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from boxcheck.cli_options import Color, JsonOut, ProfileOption, named, run_names
+from boxcheck.cli_options import Ascii, Color, Colour, JsonOut, ProfileOption, Quiet, Strict, Verbose, named, run_names
 from boxcheck.usage import UsageError
 
 RENDER = "render"
@@ -51,12 +51,11 @@ def render(
         "--riser", metavar="ID|FILE", help="With a riser experiment at that box, as `riser --list` names it.",
         callback=named)] = None,
     profile: ProfileOption = None,
-    ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
-    color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")] = False,
-    verbose: Annotated[int, typer.Option(
-        "-v", "--verbose", count=True, show_default=False, help="Show passes too.")] = 0,
-    strict: Annotated[bool, typer.Option("--strict", help="A marginal result fails.")] = False,
+    ascii: Ascii = False,
+    color: Colour = Color.auto,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    strict: Strict = False,
 ) -> None:
     """Make reports of a stored run, from its store alone; without options its account in text.
 
@@ -82,8 +81,8 @@ def sign(
         "--self-signed", help="Sign on the box under test; report and verify will say so.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Replace a signature that is there.")] = False,
     json: JsonOut = None,
-    ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
-    color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
+    ascii: Ascii = False,
+    color: Colour = Color.auto,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only whether it was signed.")] = False,
 ) -> None:
     """Sign manifest.json of an attempt with an Ed25519 key, as `ssh-keygen -Y sign` does.
@@ -114,9 +113,9 @@ def verify(
         callback=named)] = None,
     strict: Annotated[bool, typer.Option("--strict", help="A self-signed report is refused.")] = False,
     json: JsonOut = None,
-    ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
-    color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")] = False,
+    ascii: Ascii = False,
+    color: Colour = Color.auto,
+    quiet: Quiet = False,
     verbose: Annotated[int, typer.Option(
         "-v", "--verbose", count=True, show_default=False, help="Say what it proves also where it is refused.")] = 0,
 ) -> None:

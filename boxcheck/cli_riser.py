@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from boxcheck.cli_options import Color, JsonOut, ProfileOption, Sysroot, backends, named, number
+from boxcheck.cli_options import Ascii, Backend, Color, Colour, JsonOut, ProfileOption, Quiet, Sysroot, named, number
 
 
 def _slots(incomplete: str) -> list[str]:
@@ -42,17 +42,16 @@ def riser(
     writes: Annotated[bool, typer.Option(
         "--allow-writes", help="Retrain, change speed and ASPM, margin lanes; all is put back. Needs root.")] = False,
     retrainings: Annotated[int, typer.Option(
-        "--retrain", metavar="N", min=1, max=10000, help="How often the link is retrained.")] = 100,
+        "--retrain", metavar="N", min=1, max=10000, help="With --allow-writes: how often the link is retrained.",
+        )] = 100,
     no_margining: Annotated[bool, typer.Option("--no-margining", help="Leave lane margining out.")] = False,
     full_margining: Annotated[bool, typer.Option(
-        "--full-margining", help="Every step of every lane; minutes become an hour.")] = False,
+        "--full-margining", help="With --allow-writes: every step of every lane; minutes become an hour.")] = False,
     soak: Annotated[bool, typer.Option(
         "--soak", help="Heat the card for up to ten minutes, and measure hot against cold.")] = False,
     force: Annotated[bool, typer.Option(
-        "--force", help="Also a link that disks, network or console hang on.")] = False,
-    backend: Annotated[str | None, typer.Option(
-        "--backend", metavar="NAME", help="cuda, hip, opencl or cpu. Without it: every GPU by its vendor's runtime.",
-        callback=named, autocompletion=backends)] = None,
+        "--force", help="With --allow-writes: also a link that disks, network or console hang on.")] = False,
+    backend: Backend = None,
     option: Annotated[list[str] | None, typer.Option(
         "--option", metavar="KEY=VALUE", help="An option of the traffic (repeatable): size=test.")] = None,
     profile: ProfileOption = None,
@@ -62,9 +61,9 @@ def riser(
         "--html", metavar="FILE|-", help="Write the experiment as one HTML page.", callback=named)] = None,
     pdf: Annotated[str | None, typer.Option(
         "--pdf", metavar="FILE|-", help="Write the same as a PDF.", callback=named)] = None,
-    ascii: Annotated[bool, typer.Option("--ascii", help="ASCII only.")] = False,
-    color: Annotated[Color, typer.Option("--color", help="Colour.")] = Color.auto,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the verdict.")] = False,
+    ascii: Ascii = False,
+    color: Colour = Color.auto,
+    quiet: Quiet = False,
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, show_default=False, help="More.")] = 0,
 ) -> None:
     """Find which of slot, riser, card, contact, supply or setting damages a link, with numbers.
@@ -74,7 +73,8 @@ def riser(
     nothing on the machine is changed.
 
     Exit codes: 0 no part at fault, 1 a part is at fault, 2 usage, 3 not told apart, 5 a link could not be put back, 75
-    power off, do the step, then --resume.
+    power off, do the step, then --resume. Of --all: 0 no link fails, though one may have thrown errors (marginal), 1 a
+    link fails, is down, or has lost lanes or speed, 3 not all was looked at, 5 as above.
     """
     from boxcheck.commands.riser import Options
     from boxcheck.commands.riser import riser as body
