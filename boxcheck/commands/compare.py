@@ -15,6 +15,7 @@ from boxcheck import __version__
 from boxcheck.commands.runs import entry_named, telling_what_could_be_saved
 from boxcheck.judge import ExitCode
 from boxcheck.report.output import refuse_place, write_output
+from boxcheck.store.regular import open_regular
 from boxcheck.store.texts import plain_line
 from boxcheck.usage import UsageError
 
@@ -145,10 +146,10 @@ def _side(path: str, label: str, options: Options) -> Side:
         with stored(path) as (store, told), telling_what_could_be_saved(store):
             return of_store(store, label, told, path)
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             begin = stream.read(512)
     except OSError as error:
-        raise UsageError(f"{plain_line(path)}: {os.strerror(error.errno or 0).lower()}",
+        raise UsageError(f"{plain_line(path)}: {(error.strerror or '').lower()}",
                          "boxcheck runs lists runs") from None
     if begin.startswith(MAGIC):
         with telling_what_could_be_saved(path):

@@ -23,10 +23,12 @@ from boxcheck.compare.yields import Attempt, Result
 from boxcheck.store.errors import StoreError
 from boxcheck.store.listing import entry_of_store
 from boxcheck.store.reader import RunReader
+from boxcheck.store.regular import open_regular
 from boxcheck.store.schema import SUFFIX
 from boxcheck.store.texts import plain_line
 from boxcheck.usage import UsageError
 
+DAY_SECONDS = 86400.0
 DEPTH = 6
 """Folders within folders that are looked through: station, month, serial, attempt."""
 FILES_LIMIT = 200_000
@@ -46,10 +48,22 @@ class Read(msgspec.Struct, kw_only=True):
     """Attempts and runs of which nothing is known."""
 
 
+class Told(msgspec.Struct, frozen=True):
+    """The account of an attempt, and where it lies."""
+
+    folder: str
+    acceptance: Acceptance
+    data: bytes
+
+
+GRAVEST: tuple[Result, ...] = ("FAIL", "UNREAD", "OPEN", "INCOMPLETE", "ABORTED", "MARGINAL PASS", "PASS")
+"""Of two accounts of one attempt that do not agree the first of these counts."""
+
+
 def read_attempts(places: Sequence[str]) -> Read:
     """All attempts below these folders, and of these stores. UsageError for what is not there."""
     read = Read()
-    told: dict[str, tuple[str, Acceptance]] = {}
+    told: dict[str, Told] = {}
     stores: list[str] = []
     for place in places:
         if os.path.isdir(place):
@@ -59,28 +73,29 @@ def read_attempts(places: Sequence[str]) -> Read:
         else:
             raise UsageError(f"{plain_line(place)}: no folder, and no store of a run",
                              "name the folder that certify keeps its attempts in, or stores of runs")
-    known = {(one.serial, one.number) for one in read.attempts}
-    for folder, acceptance in told.values():
-        one = _of(acceptance, folder)
-        known.add((one.serial, one.number))
-        read.attempts.append(one)
-    for _, acceptance in told.values():
-        for line in acceptance.earlier:
-            gone = _earlier(line, acceptance)
-            if gone is not None and (gone.serial, gone.number) not in known:
-                known.add((gone.serial, gone.number))
-                read.attempts.append(gone)
-    runs = {acceptance.run for _, acceptance in told.values()}
+    for found in told.values():
+        read.attempts.append(_of(found.acceptance, found.folder))
+    gone = [one for found in told.values() for line in found.acceptance.earlier
+            if (one := _earlier(line, found.acceptance)) is not None]
+    # What ended counts before what had not ended, or could not be read, when that line was written.
+    for one in sorted(gone, key=lambda one: one.result in ("OPEN", "UNREAD")):
+        if not any(_may_be(one, other) for other in read.attempts):
+            read.attempts.append(one)
+    runs = {found.acceptance.run for found in told.values()}
     for store in dict.fromkeys(map(os.path.realpath, stores)):
         _of_store(store, runs, read)
     return read
 
 
 def _walk(
-    folder: str, read: Read, told: dict[str, tuple[str, Acceptance]], stores: list[str], depth: int, seen: list[int]
+    folder: str, read: Read, told: dict[str, Told], stores: list[str], depth: int, seen: list[int]
 ) -> None:
     if os.path.lexists(os.path.join(folder, ACCEPTANCE)):
         _attempt(folder, read, told)
+        return
+    whole = os.path.join(folder.removesuffix(PART), ACCEPTANCE)
+    if folder.endswith(PART) and os.path.lexists(whole):
+        read.told.append(f"{plain_line(folder)}: what was left when it became whole, not counted once more")
         return
     if os.path.basename(folder).endswith(PART) and os.path.lexists(os.path.join(folder, ASKED)):
         asked = read_asked(folder)
@@ -113,23 +128,36 @@ def _walk(
             stores.append(entry.path)
 
 
-def _attempt(folder: str, read: Read, told: dict[str, tuple[str, Acceptance]]) -> None:
+def _attempt(folder: str, read: Read, told: dict[str, Told]) -> None:
     path = os.path.join(folder, ACCEPTANCE)
     try:
-        with open(path, "rb") as stream:
-            acceptance = parse_acceptance(stream.read(KEPT_LIMIT_BYTES))
+        with open_regular(path) as stream:
+            data = stream.read(KEPT_LIMIT_BYTES)
+        acceptance = parse_acceptance(data)
     except OSError as error:
         read.unread += 1
-        read.told.append(f"{plain_line(path)}: {os.strerror(error.errno or 0).lower()}")
+        read.told.append(f"{plain_line(path)}: {(error.strerror or '').lower()}")
         return
     except ManifestError as error:
         read.unread += 1
         read.told.append(f"{plain_line(folder)}: {error}")
         return
-    if acceptance.id in told:
-        read.told.append(f"{plain_line(folder)} is a copy of {plain_line(told[acceptance.id][0])}: counted once")
-        return
-    told[acceptance.id] = (folder, acceptance)
+    found, before = Told(folder, acceptance, data), told.get(acceptance.id)
+    if before is None:
+        told[acceptance.id] = found
+    elif before.data == data:
+        read.told.append(f"{plain_line(folder)} is a copy of {plain_line(before.folder)}: counted once")
+    else:
+        read.unread += 1
+        told[acceptance.id] = kept = min(before, found, key=lambda one: _gravity(one.acceptance))
+        read.told.append(
+            f"{plain_line(before.folder)} ({_result_words(before)}) and {plain_line(folder)} ({_result_words(found)}) "
+            f"are of one attempt and do not agree, one was changed: {_result_words(kept)} is counted; "
+            "boxcheck report verify tells which is signed")
+
+
+def _result_words(found: Told) -> str:
+    return f"{found.acceptance.disposition}{' with waivers' if found.acceptance.with_waivers else ''}"
 
 
 def _of(told: Acceptance, folder: str) -> Attempt:
@@ -138,6 +166,26 @@ def _of(told: Acceptance, folder: str) -> Attempt:
         serial=who.serial.strip(), number=told.attempt, result=told.disposition, with_waivers=told.with_waivers,
         booked=told.verdict_string, started=told.started, profile=told.profile, station=who.station,
         operator=who.operator, work_order=who.work_order, where=folder, run=told.run)
+
+
+def _may_be(gone: Attempt, other: Attempt) -> bool:
+    """Whether an attempt that a later one tells of is this one. Stations that do not know of each other give the same
+    numbers, so the result and the day must be the same, as far as the line has them."""
+    if (gone.serial, gone.number) != (other.serial, other.number):
+        return False
+    if gone.result == "UNREAD":
+        return True
+    if gone.started is not None and other.started is not None and _day_of(gone) != _day_of(other):
+        return False
+    return gone.result == "OPEN" or (gone.result, gone.with_waivers) == (other.result, other.with_waivers)
+
+
+def _day_of(one: Attempt) -> int:
+    return int((one.started or 0.0) // DAY_SECONDS)
+
+
+def _gravity(one: Acceptance) -> tuple[int, bool]:
+    return GRAVEST.index(one.disposition), not one.with_waivers
 
 
 def _earlier(line: str, told: Acceptance) -> Attempt | None:

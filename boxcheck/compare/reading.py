@@ -29,6 +29,7 @@ from boxcheck.report.acceptance_told import bare_finding
 from boxcheck.store.errors import StoreError
 from boxcheck.store.listing import LARGEST_RECORD_BYTES
 from boxcheck.store.reader import RunReader
+from boxcheck.store.regular import open_regular
 from boxcheck.store.results import no_collections
 from boxcheck.store.texts import decode_plain, plain_line
 from boxcheck.store.verify import in_words, missing_rows
@@ -197,10 +198,10 @@ class _Record(msgspec.Struct):
 def of_record(path: str, label: str) -> Side:
     """What doctor wrote as JSON: its findings, without the machine that they are of."""
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             record = decode_plain(stream.read(LARGEST_RECORD_BYTES), _Record)
     except OSError as error:
-        raise UsageError(f"{plain_line(path)}: {os.strerror(error.errno or 0).lower()}",
+        raise UsageError(f"{plain_line(path)}: {(error.strerror or '').lower()}",
                          "boxcheck runs lists runs") from None
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise UsageError(f"{plain_line(path)} is JSON, but no account of doctor: {plain_line(str(error))[:160]}",

@@ -8,9 +8,7 @@ is hostile: read with bounds, every number finite and in the range of its limit,
 from __future__ import annotations
 
 import math
-import os
 import re
-import stat
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -20,6 +18,7 @@ from msgspec import Meta
 from boxcheck.certify.manifest import canonical
 from boxcheck.golden.measure import limits_measured
 from boxcheck.registry import LIMITS
+from boxcheck.store.regular import open_regular
 from boxcheck.store.texts import plain_line
 from boxcheck.usage import UsageError
 
@@ -195,12 +194,10 @@ def read_bytes(place: str) -> bytes:
     """A file from elsewhere, whole. UsageError where it is none, or larger than any reference."""
     shown = plain_line(place)
     try:
-        with open(os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise UsageError(f"{shown} is no file", HELP)
+        with open_regular(place) as stream:
             data = stream.read(LARGEST_BYTES + 1)
     except (OSError, ValueError) as error:
-        why = os.strerror(error.errno or 0).lower() if isinstance(error, OSError) else "is no path"
+        why = (error.strerror or "").lower() if isinstance(error, OSError) else "is no path"
         raise UsageError(f"{shown}: {why}", HELP) from None
     if len(data) > LARGEST_BYTES:
         raise UsageError(f"{shown} is larger than {LARGEST_BYTES >> 20} MiB, which no reference measurement is", HELP)

@@ -155,6 +155,15 @@ def test_what_is_no_run_is_one_clear_error(boxcheck: Callable[..., Ran], tmp_pat
     assert err.startswith("error: ")
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_pipe_is_no_side_and_is_not_waited_for(boxcheck: Callable[..., Ran], tmp_path: Path, turned: bool) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    sides = [tmp_path / "pipe", capture("wopr-7x4090")]
+    code, out, err = boxcheck("compare", *(reversed(sides) if turned else sides))
+    assert (code, out) == (2, "")
+    assert "pipe: is no file" in err
+
+
 def test_a_damaged_store_says_what_could_be_saved(boxcheck: Callable[..., Ran], tmp_path: Path) -> None:
     path = tmp_path / "damaged.sqlite"
     data = bytearray(Path(scene("passing").path).read_bytes())

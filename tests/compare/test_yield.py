@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,66 @@ def test_a_copy_of_an_attempt_is_counted_once(tmp_path: Path) -> None:
         put(tmp_path / place, "W-1", id="the same")
     made = counted(tmp_path)
     assert (made.total.attempts, any("is a copy of" in told for told in made.told)) == (1, True)
+
+
+def test_a_number_that_another_station_gave_too_hides_no_failure(tmp_path: Path) -> None:
+    """The first attempt at the second station is gone, and only its next one tells of it."""
+    put(tmp_path / "one", "W-1", 1, "PASS", day=5)
+    put(tmp_path / "two", "W-1", 2, "PASS", day=3, earlier=("1: FAIL vram.wrong-data PCIE6 2026-11-28",))
+    made = counted(tmp_path)
+    assert (made.total.attempts, made.total.first_pass.passed, made.total.first_pass.of) == (3, 0, 1)
+    assert [one.check for one in made.pareto] == ["vram.wrong-data"]
+
+
+@pytest.mark.parametrize(("disposition", "fields", "line", "attempts"), [
+    ("FAIL", {}, "1: FAIL x.y PCIE1 2026-11-28", 2),
+    ("FAIL", {}, "1: FAIL x.y PCIE1 2026-11-29", 3),
+    ("PASS", {"with_waivers": True}, "1: PASS with waivers 2026-11-28", 2),
+    ("PASS", {"with_waivers": True}, "1: PASS 2026-11-28", 3),
+    ("PASS", {}, "1: not finished 2026-11-28", 2),  # it was finished later
+    ("PASS", {}, "1: cannot be read", 2)])
+def test_a_line_about_an_attempt_that_is_there_adds_none(
+    tmp_path: Path, disposition: str, fields: dict[str, Any], line: str, attempts: int
+) -> None:
+    put(tmp_path, "W-1", 1, disposition, **fields)
+    put(tmp_path, "W-1", 2, day=1, earlier=(line,))
+    assert counted(tmp_path).total.attempts == attempts
+
+
+def test_a_line_about_an_attempt_that_ended_later_adds_none(tmp_path: Path) -> None:
+    put(tmp_path, "W-1", 2, day=1, earlier=("1: not finished 2026-11-28",))
+    put(tmp_path, "W-1", 3, day=2, earlier=("1: FAIL x.y PCIE1 2026-11-28",))
+    made = counted(tmp_path).total
+    assert (made.attempts, made.first_pass.of, made.first_pass.passed) == (3, 1, 0)
+
+
+@pytest.mark.parametrize("order", [("PASS", "FAIL"), ("FAIL", "PASS"), ("PASS", "INCOMPLETE"), ("MARGINAL PASS", "FAIL")])
+def test_two_accounts_of_one_attempt_that_do_not_agree_are_no_copies(tmp_path: Path, order: tuple[str, str]) -> None:
+    for place, disposition in zip("ab", order, strict=True):
+        put(tmp_path / place, "W-1", 1, disposition, id="the same")
+    read = read_attempts([str(tmp_path)])
+    assert (read.unread, [one.result in ("FAIL", "INCOMPLETE") for one in read.attempts]) == (1, [True])
+    assert all(word in read.told[0] for word in (*order, "do not agree", "/a/", "/b/"))
+
+
+def test_what_is_left_of_an_attempt_that_became_whole_is_no_attempt(tmp_path: Path) -> None:
+    put(tmp_path, "W-1", 1)
+    part = tmp_path / "W-1" / "attempt-01.part"
+    part.mkdir()
+    (part / "asked.json").write_bytes(msgspec.json.encode(Asked(
+        id="x", identity=Identity(serial="W-1", serial_from="operator"), attempt=1, began=START)))
+    made = counted(tmp_path)
+    assert (made.total.attempts, made.total.retested, made.total.not_finished) == (1, 0, {})
+    assert "attempt-01.part" in made.told[0]
+
+
+def test_an_account_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    folder = put(tmp_path, "W-1")
+    (folder / "acceptance.json").unlink()
+    os.mkfifo(folder / "acceptance.json")
+    read = read_attempts([str(tmp_path)])
+    assert (read.unread, read.attempts) == (1, [])
+    assert read.told[0].endswith("acceptance.json: is no file")
 
 
 def test_an_attempt_that_has_not_ended_is_no_result(tmp_path: Path) -> None:
