@@ -90,10 +90,16 @@ def _refuse(options: Options) -> None:
         ("--riser", options.risers), ("--supply", options.supplies), ("--cannot", options.cannot),
         ("--spare", options.spares), ("--soak", options.soak), ("--again", options.again), ("--html", options.html),
         ("--pdf", options.pdf)) if given]
-    if not options.every:  # every link may be margined, and nothing else be written to
+    if options.every:  # every link may be margined, and nothing else be written to
+        idle += ["--retrain"] if options.retrainings != Options().retrainings else []
+    else:
         idle += [word for word, given in (("--force", options.force), ("--allow-writes", options.writes)) if given]
     if idle and (options.every or options.listing or options.close or options.restore):
         raise UsageError(f"{idle[0]} belongs to the experiment on one link", "boxcheck riser SLOT")
+    measuring = _of_measuring(options)
+    if measuring and (options.listing or options.close or options.restore):
+        what = "--list" if options.listing else "--close" if options.close else "--restore"
+        raise UsageError(f"{what} measures nothing, so {measuring[0]} has no meaning with it", f"boxcheck riser {what}")
     if options.listing and options.sysroot is not None:
         raise UsageError("--list lists this user's experiments, not those of a capture", "leave out --sysroot")
     if options.restore and (options.sysroot is not None or options.json is not None or options.close):
@@ -104,3 +110,22 @@ def _refuse(options: Options) -> None:
         pairs_of(name, words)
     if options.sysroot is not None and (options.writes or options.resume is not None):
         raise UsageError("a capture can be looked at, and nothing on it can be tried", "leave out --sysroot")
+    if options.full_margining and not options.margining:
+        raise UsageError("--full-margining and --no-margining exclude each other", "boxcheck riser --help")
+    writing = [word for word, given in (
+        ("--force", options.force), ("--full-margining", options.full_margining),
+        ("--retrain", options.retrainings != Options().retrainings)) if given]
+    if writing and not options.writes:
+        raise UsageError(f"{writing[0]} changes nothing without --allow-writes, which lets links be written to",
+                         f"add --allow-writes, or leave out {writing[0]}")
+
+
+def _of_measuring(options: Options) -> list[str]:
+    """Options of a measurement that were given, and not as they are by default."""
+    usual = Options()
+    return [word for word, value, default in (
+        ("--seconds", options.seconds, usual.seconds), ("--retrain", options.retrainings, usual.retrainings),
+        ("--no-margining", options.margining, usual.margining),
+        ("--full-margining", options.full_margining, usual.full_margining),
+        ("--backend", options.backend, usual.backend), ("--option", options.option, usual.option),
+        ("--profile", options.profile, usual.profile)) if value != default]

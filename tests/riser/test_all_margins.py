@@ -188,6 +188,22 @@ def test_among_links_without_errors_the_narrower_eye_is_the_worse_link() -> None
     assert told["links"][1]["weakest"]["lane"] == 5
 
 
+@pytest.mark.parametrize(("options", "says"), [
+    ({"restore": True, "seconds": 5.0}, "--restore measures nothing, so --seconds has no meaning with it"),
+    ({"restore": True, "margining": False}, "so --no-margining has no meaning"),
+    ({"listing": True, "backend": "cuda"}, "--list measures nothing, so --backend has no meaning with it"),
+    ({"close": True, "retrainings": 5}, "--close measures nothing, so --retrain has no meaning with it"),
+    ({"every": True, "writes": True, "retrainings": 5}, "--retrain belongs to the experiment on one link"),
+    ({"every": True, "force": True}, "--force changes nothing without --allow-writes"),
+    ({"every": True, "full_margining": True}, "--full-margining changes nothing without --allow-writes"),
+    ({"slot": "PCIE3", "force": True}, "--force changes nothing without --allow-writes"),
+    ({"slot": "PCIE3", "retrainings": 5}, "--retrain changes nothing without --allow-writes"),
+    ({"slot": "PCIE3", "writes": True, "full_margining": True, "margining": False}, "exclude each other")])
+def test_an_option_that_would_change_nothing_is_refused(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        riser(Options(**options))
+
+
 @pytest.mark.parametrize("options", [{"listing": True, "writes": True}, {"restore": True, "force": True}])
 def test_leave_to_write_belongs_to_what_writes(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="belongs to the experiment on one link"):
