@@ -203,12 +203,32 @@ def test_packets_sent_again_while_no_counter_moves_are_no_zero(vendor: str, unre
     clean = Look(slot="PCIE3", ways=tuple(Way(toward=toward, bits=1e14, most_bits=1e14, seconds=60.0) for toward in WAYS))
     (look,) = doubted((clean,), 3, vendor)
     assert [way.toward for way in look.ways if way.unread is not None] == unread
-    assert "3 packets that had to be sent again, and no AER counter moved" in look.notes[-1]
+    assert "3 packets that had to be sent again, and no AER counter of that direction moved" in look.notes[-1]
     assert call_link(clean).call == "bounded"
     assert call_link(look).call == "unread"
     dirty = msgspec.structs.replace(clean, ways=(clean.ways[0], msgspec.structs.replace(clean.ways[1], received={"BadTLP": 3})))
     for looks, replays in (((clean,), 0), ((clean,), None), ((dirty,), 3)):
         assert doubted(looks, replays, vendor) == looks
+
+
+@pytest.mark.parametrize("vendor", ["10de", "1002"])
+def test_replays_are_not_explained_by_errors_of_the_other_direction_nor_by_a_few(vendor: str) -> None:
+    clean = Look(slot="PCIE3", ways=tuple(Way(toward=toward, bits=1e14, most_bits=1e14, seconds=60.0) for toward in WAYS))
+    other = msgspec.structs.replace(clean, ways=tuple(
+        msgspec.structs.replace(way, received={"RxErr": 1}) if way.toward == "card" else way for way in clean.ways))
+    (look,) = doubted((other,), 5000, vendor)
+    to, back = look.way("card"), look.way("host")
+    assert to is not None
+    assert back is not None
+    assert back.unread is not None
+    assert (to.unread, bool(to.at_least)) == (None, vendor == "1002"), "NVML counts what the GPU sent, amdgpu both ways"
+    few = msgspec.structs.replace(clean, ways=tuple(
+        msgspec.structs.replace(way, received={"BadTLP": 2}) if way.toward == "host" else way for way in clean.ways))
+    (look,) = doubted((few,), 5000, vendor)
+    back = look.way("host")
+    assert back is not None
+    assert "5000 packets that had to be sent again, and AER counted 2" in back.at_least[0]
+    assert doubted((few,), 60, vendor) == (few,), "each error makes several packets be sent again"
 
 
 def test_an_error_of_a_kind_that_nobody_counts_is_noted(tmp_path: Path) -> None:

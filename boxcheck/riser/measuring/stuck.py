@@ -17,13 +17,15 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from boxcheck.riser.evidence import Look
+from boxcheck.riser.evidence import Look, Way
 from boxcheck.riser.measuring.bounds import TOWARD
 from boxcheck.stress.link_routes import WAYS, Toward
 
 STANDING_SECONDS = 2.0
 """The kernel handles an error in milliseconds; a busy machine may take longer."""
 LEAST_READINGS = 3
+REPLAYS_AN_ERROR = 32
+"""One damaged packet makes its sender send again all that it has not yet seen acknowledged, some dozen packets."""
 AMD = "1002"
 
 
@@ -58,20 +60,36 @@ class Standing:
         self._clear |= {name for name in counts if name not in bits}
         return tuple(new)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a bit stands of which nobody can say yet whether it is stuck."""
+        return any(name not in self.stuck for name in self._since)
+
 
 def doubted(looks: Sequence[Look], replays: int | None, vendor: str) -> tuple[Look, ...]:
-    """Looks at a link whose card had to send packets again under load while neither end counted an error: the direction
-    is unread, since its zero is none. `vendor`: PCI id of the card's."""
-    counted = any(way.errors or way.at_least for look in looks for way in look.ways)
-    if not replays or counted:
+    """Looks at a link whose card had to send packets again under load more often than the counted errors of that
+    direction explain. Where none was counted the direction is unread, since its zero is none; where some were, there
+    were more. `vendor`: PCI id of the card's."""
+    if not replays:
         return tuple(looks)
     blamed: tuple[Toward, ...] = tuple(WAYS) if vendor.lower().removeprefix("0x") == AMD else ("host",)
-    why = (f"the card's driver counted {replays} packet{'' if replays == 1 else 's'} that had to be sent again, and no "
-           "AER counter moved: they do not count what comes")
+    ways = [way for look in looks for way in look.ways if way.toward in blamed]
+    if any(way.at_least for way in ways) or replays <= REPLAYS_AN_ERROR * sum(way.errors for way in ways):
+        return tuple(looks)
+    silent = [toward for toward in blamed if not any(way.errors for way in ways if way.toward == toward)]
+    counted = "no AER counter of that direction moved" if silent == list(blamed) else (
+        f"AER counted {sum(way.errors for way in ways)}")
+    why = (f"the card's driver counted {replays} packet{'' if replays == 1 else 's'} that had to be sent again, and "
+           f"{counted}: they do not count what comes")
     told = f"{' and '.join(TOWARD[toward] for toward in blamed)}: {why}"
+
+    def doubt(way: Way) -> Way:
+        if way.toward not in blamed or way.unread is not None:
+            return way
+        if way.toward in silent:
+            return msgspec.structs.replace(way, unread=why)
+        return msgspec.structs.replace(way, at_least=(*way.at_least, why))
+
     return tuple(
-        msgspec.structs.replace(
-            look, notes=(*look.notes, told),
-            ways=tuple(msgspec.structs.replace(way, unread=way.unread or why) if way.toward in blamed else way
-                       for way in look.ways))
+        msgspec.structs.replace(look, notes=(*look.notes, told), ways=tuple(doubt(way) for way in look.ways))
         for look in looks)
