@@ -9,6 +9,8 @@
     explain.py     how well one bad part, or two, explain all boots
     posterior.py   their probabilities
     predict.py     what each possible step would tell
+    whole_box.py   what all links have alike, which is no part's doing
+    proof.py       whether a likely part may be accused
     silence.py     whether silence says that nothing is at fault
     words.py       all of it in words
 
@@ -17,13 +19,8 @@ Those with numpy are loaded when something is weighed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from boxcheck.riser.evidence import Notebook, Step, Suspect, Weighed
-from boxcheck.riser.suspects.faults import CLEARED, FOUND
-
-if TYPE_CHECKING:
-    from boxcheck.riser.suspects.suspicion import Posterior
+from boxcheck.riser.evidence import Notebook, Step, Weighed
+from boxcheck.riser.suspects.faults import CLEARED
 
 
 def weigh(notebook: Notebook) -> Weighed:
@@ -32,7 +29,9 @@ def weigh(notebook: Notebook) -> Weighed:
     from boxcheck.riser.suspects import words
     from boxcheck.riser.suspects.next_step import step_after
     from boxcheck.riser.suspects.posterior import posterior
+    from boxcheck.riser.suspects.proof import proven
     from boxcheck.riser.suspects.silence import silence_lacks
+    from boxcheck.riser.suspects.whole_box import alike, look_first
 
     known = posterior(notebook)
     if not known.dirty:
@@ -40,27 +39,15 @@ def weigh(notebook: Notebook) -> Weighed:
         return Weighed(suspects=(), healthy=known.healthy, verdict="not-yet", says=says,
                        next=Step(kind="cold-boot", why=says))
     suspects = words.suspects_of(known, notebook)
-    accused = proven(suspects, known)
+    common = alike(known)
+    accused = proven(suspects, known) if common is None or common.sign == "errors" else ()
     if accused:
         return Weighed(suspects=suspects, healthy=known.healthy, verdict="found", accused=accused,
                        says=words.found_words(accused, known, notebook))
     if known.healthy >= CLEARED and not silence_lacks(known, notebook.slot):
         return Weighed(suspects=suspects, healthy=known.healthy, verdict="healthy",
                        says=words.healthy_words(known, notebook))
-    step = step_after(known, notebook)
+    step = (look_first(common, notebook) if common is not None else None) or step_after(known, notebook)
     return Weighed(
         suspects=suspects, healthy=known.healthy, verdict="not-yet" if step is not None else "exhausted", next=step,
         says=words.open_words(suspects, known, notebook, exhausted=step is None))
-
-
-def proven(suspects: tuple[Suspect, ...], known: Posterior) -> tuple[Suspect, ...]:
-    """Those that are accused: the likeliest, and a second one where it damaged a link on which the first was not. Two
-    parts that were on the damaged links together are not proven to be both bad."""
-    from boxcheck.riser.suspects.suspicion import Part
-    from boxcheck.riser.suspects.words import links_of
-
-    above = [one for one in suspects if one.probability >= FOUND]
-    if len(above) < 2:
-        return tuple(above)
-    damaged = [{at for at in links_of(Part(one.kind, one.name), known) if known.dirty[at]} for one in above[:2]]
-    return tuple(above[:2]) if damaged[1] - damaged[0] else (above[0],)

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 
 from boxcheck.checks.wording import listed
 from boxcheck.riser.evidence import Look, Notebook, Suspect
-from boxcheck.riser.measuring.bounds import size
+from boxcheck.riser.measuring.bounds import SPECIFIED_BER, per_rate, size
 from boxcheck.riser.parts import short_card
-from boxcheck.riser.suspects.faults import BEHAVIOURS, TRUST
+from boxcheck.riser.suspects.faults import BEHAVIOURS, FOUND, TRUST
 from boxcheck.riser.suspects.reach import is_on
 from boxcheck.riser.suspects.sightings import bits_of, bounded, conditions_told, errors_of, seen
 from boxcheck.riser.suspects.silence import silence_lacks, uses
 from boxcheck.riser.suspects.suspicion import UNNAMED_SUPPLY, Part, Posterior
 from boxcheck.riser.suspects.suspicion import Place as At
+from boxcheck.riser.suspects.whole_box import alike
 
 SETTINGS = {
     "aspm": "ASPM", "capped": "the speed limit", "split": "the lane split",
@@ -150,6 +151,9 @@ def found_words(accused: Sequence[Suspect], known: Posterior, notebook: Notebook
     says = f"{names} {verb} at fault"
     if len(accused) == 1:
         says += _behaves(Part(accused[0].kind, accused[0].name), known)
+    common = alike(known)
+    if common is not None:
+        says += f". {common.says}"
     return ". ".join([says, *reasons, *remarks(known, notebook.slot)])
 
 
@@ -180,7 +184,20 @@ def open_words(suspects: Sequence[Suspect], known: Posterior, notebook: Notebook
         first.append(f"nothing at all ({percent(known.healthy)})")
     what = "not told apart, and no step that is possible would tell more" if exhausted else "not told apart yet"
     lacking = silence_lacks(known, notebook.slot) if known.healthy >= 0.5 else []
-    return ". ".join([f"{what}: {listed(first)}" if first else what, *lacking, *remarks(known, notebook.slot)])
+    if lacking_proof(suspects, known):
+        lacking.insert(0, f"the errors are rarer than the {per_rate(SPECIFIED_BER)} per bit that PCI Express allows,"
+                       " and nothing was clean beside them that would tell whose they are: no part is accused on those"
+                       " alone")
+    common = alike(known)
+    whole = [common.says] if common is not None else []
+    return ". ".join([*whole, f"{what}: {listed(first)}" if first else what, *lacking, *remarks(known, notebook.slot)])
+
+
+def lacking_proof(suspects: Sequence[Suspect], known: Posterior) -> bool:
+    """Whether a part is likely enough to be accused and is not, for want of proof."""
+    from boxcheck.riser.suspects.proof import is_established  # which is built on the words here
+
+    return any(one.probability >= FOUND and not is_established(Part(one.kind, one.name), known) for one in suspects)
 
 
 def remarks(known: Posterior, slot: str = "") -> Iterator[str]:
