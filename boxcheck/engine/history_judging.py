@@ -12,7 +12,7 @@ from boxcheck.engine.history_series import LAST, Judged, Pair, alike, limit_of, 
 from boxcheck.model import BOX, Bdf, Finding, Quantity, Subject
 from boxcheck.poisson import lower, upper
 from boxcheck.stress.judging import many
-from boxcheck.stress.watched_links import LINK_ERRORS
+from boxcheck.stress.link_errors import is_link_error
 
 RATE_PERCENT, PROCESSOR_PERCENT, LATENCY_PERCENT = 2.0, 20.0, 20.0
 """How much slower than the noise of earlier runs is told. Copies of sound links repeat within 2 % (six RTX 4090: 50.1
@@ -155,5 +155,4 @@ def links(name: str, phase: PhaseFigures, pairs: Sequence[Pair]) -> Judged:
 
 def errors_of(phase: PhaseFigures, bdf: Bdf) -> int:
     """Errors that a function counted in a phase, of the kinds that a link makes."""
-    return sum(
-        number for name, number in phase.link_errors.get(bdf, {}).items() if name in LINK_ERRORS or " " in name)
+    return sum(number for name, number in phase.link_errors.get(bdf, {}).items() if is_link_error(name))

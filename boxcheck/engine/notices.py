@@ -12,8 +12,8 @@ from boxcheck.gpu import GpuInfo
 from boxcheck.model import Bdf, Unread
 from boxcheck.stress.growth import Growth
 from boxcheck.stress.happenings import Severity
+from boxcheck.stress.link_errors import is_link_error
 from boxcheck.stress.watched import CUTS
-from boxcheck.stress.watched_links import LINK_ERRORS
 from boxcheck.stress.watched_memory import GRAVE
 from boxcheck.telemetry.readings import Count, GpuReading, GpuSilent, HostReading, LinkReading, Reading
 
@@ -119,8 +119,9 @@ class Notices:
             self._speeds[one.bdf] = (min(low, one.speed_gts), max(high, one.speed_gts))
         for word, counts in (("", one.correctable), ("nonfatal ", one.nonfatal), ("fatal ", one.fatal)):
             for of in counts if isinstance(counts, tuple) else ():
-                if isinstance(of.count, int) and (of.name in LINK_ERRORS or word) and not of.name.startswith("TOTAL"):
-                    self._count(one, f"{word}{of.name}", of.count)
+                name = f"{word}{of.name}"
+                if isinstance(of.count, int) and is_link_error(name) and not of.name.startswith("TOTAL"):
+                    self._count(one, name, of.count)
         mine = {name: number for (bdf, name), number in self._growing.items() if bdf == one.bdf}
         if mine and self._is_news("link-errors", one.bdf, one.monotonic_seconds):
             yield self._errors(one.bdf, mine)

@@ -14,11 +14,10 @@ from boxcheck.registry import check, failed, marginal, passed, skipped, unknown
 from boxcheck.stress import StressResults
 from boxcheck.stress.growth import Fall
 from boxcheck.stress.judging import subject_of
+from boxcheck.stress.link_errors import is_link_error
 from boxcheck.stress.link_routes import LinkMap, link_map
 from boxcheck.stress.tally import Watching
 
-LINK_ERRORS = frozenset(("RxErr", "BadTLP", "BadDLLP", "Rollover", "Timeout"))
-"""What is a damaged packet on the wire, by the kernel's names; advisory non-fatal errors are not."""
 COPYING = frozenset(("copy", "p2p", "collective", "wake"))
 """Modules that keep links busy, so that no card lowers its speed to save power."""
 LOW_SECONDS = 3.0
@@ -96,9 +95,7 @@ def judge_errors(results: StressResults, watching: Watching, where: LinkMap) -> 
     yield from _unread(results, frozenset(watching.links), "no error counters of its link were read twice")
     yield from _unread_ends(results, watching, where)
     for bdf in watching.links:
-        grown = {
-            name: number for name, number in watching.link_errors.get(bdf, {}).items()
-            if name in LINK_ERRORS or name.startswith(("nonfatal ", "fatal "))}
+        grown = {name: number for name, number in watching.link_errors.get(bdf, {}).items() if is_link_error(name)}
         subject, anew = _port(bdf), bdf in watching.reset_links
         if not grown and anew:
             yield unknown(

@@ -9,6 +9,7 @@ import msgspec
 
 from boxcheck.model import Bdf, Outcome
 from boxcheck.report.matrices import Matrix
+from boxcheck.stress.link_errors import is_link_error
 
 SILENT_SECONDS = 4.0
 """Instruments are read once a second; a worker that builds kernels may miss one or two."""
@@ -73,6 +74,11 @@ class LinkView(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def total(self) -> int:
         return sum(number for _, number in self.errors)
+
+    @property
+    def of_link(self) -> int:
+        """Those that tell of the link itself: advisory errors, and errors within a device, do not."""
+        return sum(number for name, number in self.errors if is_link_error(name))
 
 
 class GpuRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,7 +147,7 @@ class GpuRow(msgspec.Struct, frozen=True, kw_only=True):
         """Of all functions on the way to it; None where nothing counts, and where there was none as far as it was
         read, but one of them is read no more."""
         counted = [link for link in self.chain if link.counted]
-        total = sum(link.total for link in counted)
+        total = sum(link.of_link for link in counted)
         return total if total or (counted and all(link.is_counting for link in counted)) else None
 
 

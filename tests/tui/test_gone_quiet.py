@@ -207,6 +207,7 @@ def link(**fields: object) -> LinkView:
 @pytest.mark.parametrize(("fields", "shown", "words"), [
     ({}, "0", "0"),
     ({"errors": (("BadTLP", 7),)}, "7", "BadTLP 7"),
+    ({"errors": (("NonFatalErr", 7),)}, "0", "NonFatalErr 7"),
     ({"gone": True}, "-", "not read any more"),
     ({"age_seconds": 9.0}, "-", "not read any more"),
     ({"counts_now": False}, "-", "not read any more"),
@@ -218,6 +219,11 @@ def test_a_zero_is_of_a_link_whose_counters_are_read_now(
     one = replace(stills("all-well").frame.gpus[0], chain=(link(**fields),))
     assert cells(one)["errors"] == shown
     assert link_errors(one.chain[0])[0][0] == words
+
+
+def test_what_a_link_has_no_part_in_is_told_without_alarm() -> None:
+    assert [link_errors(link(errors=((name, 7),)))[0][1] for name in ("NonFatalErr", "BadTLP", "nonfatal UnsupReq")] == [
+        "", "$fail", "$fail"]
 
 
 def test_a_hop_that_is_read_no_more_takes_the_zero_of_the_whole_way(stills: Frames) -> None:

@@ -172,13 +172,15 @@ def link_state(link: LinkView) -> str:
 
 
 def link_errors(link: LinkView) -> list[tuple[str, str]]:
-    """What its counters grew by; that nothing counts, or is read no more, is no zero."""
+    """What its counters grew by; that nothing counts, or is read no more, is no zero. What a link has no part in, as
+    advisory errors, is told without alarm."""
     if not link.counted:
         return [("nothing counts here", "$unknown")]
     says = ", ".join(f"{name} {number}" for name, number in link.errors)
+    style = "$fail" if link.of_link else ""
     if not link.is_counting:
-        return [(f"{says}, not read any more" if says else "not read any more", "$fail" if says else "$unknown")]
-    return [(says, "$fail") if says else ("0", "")]
+        return [(f"{says}, not read any more" if says else "not read any more", style or "$unknown")]
+    return [(says or "0", style)]
 
 
 def _names(frame: Frame) -> dict[str, str]:
