@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -31,6 +33,21 @@ def end(bdf: str) -> End:
                max_speed_gts=32.0, max_width=16)
 
 
+class Passing(threading.Event):
+    """Waits in no time: the bench's clock goes on instead, and its link is as it is."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__()
+        self.bench, self.waits = bench, 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits += 1
+        self.bench.now += timeout or 0.0
+        if self.bench.late is not None and self.waits == 1:
+            self.bench.late()
+        return False
+
+
 class Bench:
     """A link of a fake tree with registers of a fake machine, watched by hand."""
 
@@ -46,6 +63,7 @@ class Bench:
         pair = LinkPair(port=end(self.link.port.bdf), card=end(self.link.card.bdf))
         bits = frozenset((self.link.port.bdf, self.link.card.bdf)) if status_bits else frozenset[Bdf]()
         self.now = 100.0
+        self.late: Callable[[], None] | None = None
         self.watch = LinkWatch(
             [Watched(port=self.link.port.bdf, card=self.link.card.bdf, pair=pair, status_bits=bits)], root=str(root),
             ports=self.machine, clock=lambda: self.now)
@@ -55,7 +73,7 @@ class Bench:
     def again(self) -> Bench:
         """The same machine, watched from now on."""
         other = Bench.__new__(Bench)
-        other.link, other.machine, other.now = self.link, self.machine, self.now
+        other.link, other.machine, other.now, other.late = self.link, self.machine, self.now, None
         (of,) = (link.of for link in self.watch._links)
         other.watch = LinkWatch([of], root=str(self.link.port._root), ports=self.machine, clock=lambda: other.now)
         other.step()
@@ -69,6 +87,12 @@ class Bench:
 
     def look(self, **silent: str) -> Look:
         self.step(11)
+        return self.ended(**silent)
+
+    def ended(self, **silent: str) -> Look:
+        """As `measure` ends a look."""
+        self.watch._stop = Passing(self)
+        self.watch.settle()
         self.watch.split()
         subject = Subject(hop=self.link.hop(**silent), slot="PCIE3")
         (look,) = looks_of(subject, self.watch.seen()[self.link.port.bdf], (), Conditions(), wanted_payload=False)
@@ -134,6 +158,8 @@ def test_status_bits_stand_in_where_the_kernel_counts_nothing(tmp_path: Path) ->
 def test_status_bits_are_left_alone_where_the_kernel_counts(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     put(bench.machine, bench.link.card.bdf, AER + 0x10, 4, 1 << 6)
+    bench.step(11)
+    put(bench.machine, bench.link.card.bdf, AER + 0x10, 4, 0)
     to = bench.look().way("card")
     assert to is not None
     assert to.errors == 0
@@ -196,6 +222,39 @@ def test_a_kernel_that_counts_is_not_called_stuck(tmp_path: Path, kernel: str) -
     to, _ = ways(bench.look())
     assert to.unread is None
     assert to.errors == (6 if kernel in ("late", "counts again") else 0)
+
+
+@pytest.mark.parametrize("steps", [1, 15, 600])
+def test_an_error_that_nobody_counts_is_found_at_the_very_end_of_a_look_too(tmp_path: Path, steps: int) -> None:
+    bench = Bench(tmp_path)
+    bench.step(steps)
+    put(bench.machine, bench.link.card.bdf, AER + 0x10, 4, 1 << 6)
+    to, back = ways(bench.ended())
+    assert to.unread is not None or to.at_least
+    assert call_way(to).call != "bounded"
+    assert back.unread is None
+
+
+def test_an_error_that_the_kernel_counts_a_moment_later_is_counted_and_no_more(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.step(15)
+    card = bench.link.card
+    put(bench.machine, card.bdf, AER + 0x10, 4, 1 << 6)
+
+    def handled() -> None:
+        card.count("BadTLP")
+        put(bench.machine, card.bdf, AER + 0x10, 4, 0)
+
+    bench.late = handled
+    to, _ = ways(bench.ended())
+    assert (to.errors, to.unread, to.at_least) == (1, None, ())
+
+
+def test_a_look_at_a_link_without_errors_takes_no_longer(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.look()
+    assert isinstance(bench.watch._stop, Passing)
+    assert bench.watch._stop.waits == 0
 
 
 @pytest.mark.parametrize(("vendor", "unread"), [("10de", ["host"]), ("1002", ["card", "host"])])

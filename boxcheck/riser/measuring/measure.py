@@ -71,11 +71,13 @@ def measure(
                     moving.end()
                     flows, ended = moving.flows(), moving.ended()
                 time.sleep(SETTLE_SECONDS)
+                watch.settle()
                 watch.split()
             else:
                 watch.split()
                 say(f"errors are counted for {seconds:g} s, without traffic")
                 _idle(cards, seconds, stopping)
+                watch.settle()
                 watch.split()
             cards.read()
     finally:

@@ -32,6 +32,8 @@ from boxcheck.telemetry.readings import LinkReading
 EVERY_SECONDS = 0.1
 REGISTERS_EVERY = 10
 """Slow registers are asked in each tenth reading."""
+AGAIN_SECONDS, AGAIN_AT_MOST = 0.7, 6
+"""At the end, while an error bit stands: long enough for LEAST_READINGS in STANDING_SECONDS, and a second."""
 END_SECONDS = 5.0
 """For the thread to end; one that is stuck in the kernel does not."""
 
@@ -153,6 +155,11 @@ class _Link:
         new = standing.add(now, registers.standing(), counts)
         return {"stuck": tuple(standing.stuck), **({"errors": new} if new else {})}
 
+    @property
+    def is_open(self) -> bool:
+        """Whether an error bit stands of which nobody can say yet whether its counter is stuck."""
+        return any(standing.is_open for standing in self._standing.values())
+
     def close(self) -> None:
         for end in self._ends:
             end.close()
@@ -207,6 +214,21 @@ class LinkWatch:
                 link.course.split()
         finally:
             self._lock.release()
+
+    def settle(self) -> None:
+        """Before the last `split`: goes on while an error bit stands of which nobody can say yet whether the kernel is
+        late with it or does not count it. What came up at the end of a look would else be a zero."""
+        for _ in range(AGAIN_AT_MOST):
+            if not self._lock.acquire(timeout=END_SECONDS):
+                return  # which `split` tells
+            try:
+                self._turn = 0
+                self._guarded(self._read)
+            finally:
+                self._lock.release()
+            if self._trouble or not any(link.is_open for link in self._links):
+                return
+            self._stop.wait(AGAIN_SECONDS)
 
     def seen(self) -> Mapping[Bdf, Seen]:
         """By the port of each link."""
