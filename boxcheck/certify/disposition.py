@@ -25,6 +25,8 @@ BY_SOMEBODY = "stopped by "
 """How the engine begins why it was stopped, where a person or the machine's shutdown did it (engine/begin.py)."""
 FOR_SAFETY = "stopped for safety"
 """The same before harm (engine/burn.py)."""
+COMPLETED = "stress.completed"
+"""The check that a load came to its end (stress/judging.py)."""
 _SAFETY = ("safety-stop:", "guard-gone:")
 
 Without = Callable[[frozenset[int]], Verdict]
@@ -62,6 +64,7 @@ def decide(
     waived = waive(
         waivers, verdict.findings, started=ended.started, finished=ended.finished, now=ended.now)
     rest = without(waived.indices) if waived.indices else verdict
+    lacking = (*lacking, *_never_ended(waived, verdict))
     failed = [one for index, one in enumerate(verdict.findings)
               if one.blocker and one.outcome is Outcome.FAIL and index not in waived.indices]
     disposition, reason, culprit, code = _of(rest, ended, failed, shortened, lacking, strict)
@@ -113,6 +116,14 @@ def _with_waivers(reason: str, waived: Waived, verdict: Verdict) -> str:
         return reason
     ids = sorted({verdict.findings[index].check for index in waived.indices})
     return f"{reason}; waived: {', '.join(ids)}"
+
+
+def _never_ended(waived: Waived, verdict: Verdict) -> list[str]:
+    """Loads that hung or died, and are waived: somebody may answer for that, and what was not run is not passed."""
+    places = dict.fromkeys(
+        plain_line(str(verdict.findings[index].subject)) for index in sorted(waived.indices)
+        if verdict.findings[index].check == COMPLETED)
+    return [f"the load on {one} did not come to its end" for one in places]
 
 
 def _booked(findings: Sequence[Finding]) -> str:

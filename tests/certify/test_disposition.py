@@ -184,3 +184,11 @@ def test_a_waiver_that_is_none_is_refused(tmp_path: Path, old: str, new: str, sa
     with pytest.raises(UsageError) as told:
         read_waivers(str(path))
     assert says in str(told.value)
+
+
+def test_a_waived_hang_is_no_load_that_was_run() -> None:
+    hung = found(Outcome.FAIL, "stress.completed", cause="gpu-fault:0000:41:00.0")
+    got = decided(GOOD, hung, hung, waivers=[waiver(check="stress.completed")])
+    assert (got.disposition, got.with_waivers, got.exit_code) == ("INCOMPLETE", False, 3)
+    assert got.reason == (
+        "what was run passed, and the load on PCIE3 did not come to its end; waived: stress.completed")
