@@ -137,13 +137,20 @@ def percent(part: float) -> str:
     return "< 1 %" if part < 0.005 else f"{100 * part:.0f} %"
 
 
+SURE = 0.99
+RIGHT_OF_SURE = "98 %"
+"""Of the simulated boxes in which a suspect was given more than `SURE`, those in which it was guilty: the last row of
+the table in docs/explanation/riser-suspects.md."""
+
+
 def tape(suspect: Suspect, notebook: Notebook) -> str:
     """The card to tape to the part: name, rates where it sat, what to do. Three lines at most."""
     lines = [f"{PARTS[suspect.kind]} {suspect.name}"]
     seen = [text for boot in notebook.boots for text in _where(suspect, boot)]
     if seen:
         lines.append("; ".join(dict.fromkeys(seen)))
-    lines.append(f"{ORDERS[suspect.kind]} ({percent(suspect.probability)} by experiment {notebook.id})")
+    right = f"; with so much {RIGHT_OF_SURE} were right in simulation" if suspect.probability > SURE else ""
+    lines.append(f"{ORDERS[suspect.kind]} ({percent(suspect.probability)} by experiment {notebook.id}{right})")
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,8 @@ from boxcheck.report.riser import as_used, riser_text
 from boxcheck.report.riser_page import page
 from boxcheck.report.text import Style
 from boxcheck.riser.account import RiserAccount
-from boxcheck.riser.evidence import Boot, Conditions, Look, Notebook, Way
+from boxcheck.riser.advice import tape
+from boxcheck.riser.evidence import Boot, Conditions, Look, Notebook, Suspect, Way
 from boxcheck.riser.notebook import Stored
 from boxcheck.riser.suspects.weigh import weigh
 from tests.riser.showing import FULL, look, places, way
@@ -78,3 +80,13 @@ def test_one_of_a_thing_is_told_in_the_singular() -> None:
     assert ", 1 boot. " in shown
     assert "'1 error'" in shown
     assert "1 errors" not in shown
+
+
+def test_the_card_for_a_part_is_no_surer_than_simulated_boxes_were() -> None:
+    """The table on the page is where its number comes from."""
+    table = (Path(__file__).parents[2] / "docs" / "explanation" / "riser-suspects.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| more \| \d+ \| (\d+ %) \|$", table, re.MULTILINE)
+    book = account(look("PCIE3", 4066)).stored.notebook
+    sure, less = (tape(Suspect(kind="riser", name="R3", probability=given), book) for given in (0.997, 0.96))
+    assert sure.splitlines()[-1] == f"Replace. (> 99 % by experiment r-20261121-1; with so much {row} were right in simulation)"
+    assert less.splitlines()[-1] == "Replace. (96 % by experiment r-20261121-1)"
