@@ -16,6 +16,7 @@ import msgspec
 
 from boxcheck.certify.keys import config_folder, read_public
 from boxcheck.certify.sshsig import PublicKey, SignatureError
+from boxcheck.store.regular import open_regular
 from boxcheck.store.texts import plain_line
 
 LIST_LIMIT_BYTES = 4 << 20
@@ -62,10 +63,10 @@ def default_list() -> str:
 def read_list(path: str) -> Lines:
     """AllowedError where the file cannot be read."""
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             data = stream.read(LIST_LIMIT_BYTES + 1)
     except (OSError, ValueError) as error:
-        why = os.strerror(error.errno or 0).lower() if isinstance(error, OSError) else "is no path"
+        why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "is no path"
         raise AllowedError(f"{plain_line(path)}: {why}") from None
     if len(data) > LIST_LIMIT_BYTES:
         raise AllowedError(f"{plain_line(path)} is larger than {LIST_LIMIT_BYTES >> 20} MiB")
@@ -147,8 +148,15 @@ def parse_time(text: str) -> float:
         raise ValueError(f"{text[:40]!r} is no time") from None
 
 
-def judge_key(key: PublicKey, namespace: str, lines: Sequence[Allowed], now: float) -> Judged:
-    """Whose key it is by the first line that allows it here and now; else why none does."""
+def judge_key(
+    key: PublicKey, namespace: str, lines: Sequence[Allowed], now: float, signer: str = "",
+) -> Judged:
+    """Whose key it is by the first line that allows it here and now; else why none does. `signer`: lines that name them
+    come first, since a key may have several names; where none has the key, the others tell whose it is."""
+    if signer:
+        named = judge_key(key, namespace, [one for one in lines if matches(signer, one.principals)], now)
+        if named.line is not None:
+            return named
     refused: Judged | None = None
     for line in lines:
         if line.authority or line.key.blob != key.blob:
@@ -173,6 +181,11 @@ def _state(line: Allowed, namespace: str, now: float) -> tuple[State, str]:
 
 def _day(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def is_pattern(principals: str) -> bool:
+    """Whether a line's principals are patterns or several names, of which none says who signed."""
+    return any(mark in principals for mark in "*?!,")
 
 
 def matches(text: str, patterns: str) -> bool:

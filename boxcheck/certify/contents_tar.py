@@ -25,7 +25,7 @@ def contents_of_tar(path: str) -> Contents:
                 raise ContentsError(f"{plain_line(path)}: neither a file nor a folder")
             source = inflate(raw, UNPACKED_LIMIT_BYTES)
             seen: set[str] = set()
-            for member in members(source):
+            for member in members(source, alone=True):
                 _enter_member(made, member, source, top, seen)
     except OSError as error:
         raise ContentsError(f"{plain_line(path)}: {os.strerror(error.errno or 0).lower()}") from None
@@ -54,7 +54,7 @@ def _top(path: str) -> str:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as raw:
             if not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
                 raise ContentsError(f"{plain_line(path)}: neither a file nor a folder")
-            for member in members(inflate(raw, UNPACKED_LIMIT_BYTES)):
+            for member in members(inflate(raw, UNPACKED_LIMIT_BYTES), alone=True):
                 number += 1
                 if number > FILES_LIMIT:
                     raise ContentsError(f"{plain_line(path)}: holds more than {FILES_LIMIT} files")

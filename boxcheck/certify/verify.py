@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from boxcheck.certify.acceptance import Manifest
-from boxcheck.certify.allowed import AllowedError, Judged, judge_key, matches, read_list
+from boxcheck.certify.allowed import AllowedError, Judged, is_pattern, judge_key, matches, read_list
 from boxcheck.certify.changes import Change, compare
 from boxcheck.certify.contents import MANIFEST, SIGNATURE, Contents, ContentsError, contents_of_folder
 from boxcheck.certify.contents_tar import contents_of_tar
@@ -211,13 +211,14 @@ def _signer(about: Signed, signature: Signature, asking: Asking) -> Signed:
         return msgspec.structs.replace(about, signer="no-list", signer_says=(
             f"nobody says whose the key {about.fingerprint} is: {error}"))
     now = time.time() if asking.at is None else asking.at
-    judged = judge_key(signature.key, NAMESPACE, lines.lines, now)
+    judged = judge_key(signature.key, NAMESPACE, lines.lines, now, asking.signer)
     name = judged.line.principals if judged.line is not None else ""
     if judged.state == "known" and asking.signer:
         if not matches(asking.signer, name):
-            return msgspec.structs.replace(
-                about, signer="another", name=name, allowed_signers=shown,
-                signer_says=f"{name} signed it, not {plain_line(asking.signer)}")
+            other = plain_line(asking.signer)
+            return msgspec.structs.replace(about, signer="another", name=name, allowed_signers=shown, signer_says=(
+                f"it is signed by a key that the list allows for {name}, not for {other}" if is_pattern(name) else
+                f"{name} signed it, not {other}"))
         name = plain_line(asking.signer)
     return msgspec.structs.replace(
         about, signer=judged.state, name=name if judged.state == "known" else "", allowed_signers=shown,

@@ -69,6 +69,10 @@ class Plain:
             size -= got
         return True
 
+    def left_over(self) -> bool:
+        """At the end of the stream: whether the file goes on with what is none of it, but for zeros."""
+        return False
+
     def _more(self) -> bytes:
         return self._raw.read(CHUNK_BYTES)
 
@@ -83,14 +87,22 @@ class _Decompressed(Plain):
         self._machine = self._make()
         self._streams = 1
         self._rest = b""
+        self._behind = b""
+
+    def left_over(self) -> bool:
+        data = self._behind
+        while data and not data.strip(b"\0"):
+            data = self._raw.read(CHUNK_BYTES)
+        return bool(data)
 
     def _more(self) -> bytes:
-        while True:
+        while not self._behind:
             if self._machine.eof:
                 rest = self._machine.unused_data
                 if len(rest) < len(self._magic):
                     rest += self._raw.read(CHUNK_BYTES)
                 if not rest.startswith(self._magic):
+                    self._behind = rest
                     return b""
                 self._streams += 1
                 if self._streams > STREAM_LIMIT:
@@ -107,6 +119,7 @@ class _Decompressed(Plain):
                 return out
             if hungry and not data and not self._machine.eof:
                 raise InflateError("ends in the middle of the compressed data")
+        return b""
 
 
 def _decompressor(magic: bytes) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:

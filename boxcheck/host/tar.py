@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from boxcheck.host import LOG_LIMIT_BYTES
 from boxcheck.host.common import not_a_path, one_line
-from boxcheck.host.inflate import InflateError, Plain, inflate
+from boxcheck.host.inflate import CHUNK_BYTES, InflateError, Plain, inflate
 from boxcheck.host.tree import DEPTH_LIMIT, CaptureError, Kind, Prefix, find_prefix
 from boxcheck.model import Unread
 
@@ -209,8 +209,11 @@ class TarTree:
         return data
 
 
-def members(source: Plain) -> Iterator[Member]:
-    """The members, long names and pax headers resolved. What the caller leaves of a member's content is skipped."""
+def members(source: Plain, *, alone: bool = False) -> Iterator[Member]:
+    """The members, long names and pax headers resolved. What the caller leaves of a member's content is skipped.
+
+    `alone`: InflateError where anything but zeros is behind the end mark, which `tar -i` and other readers unpack.
+    """
     long_name: bytes | None = None
     long_link: bytes | None = None
     pax: dict[bytes, bytes] = {}
@@ -225,7 +228,10 @@ def members(source: Plain) -> Iterator[Member]:
             if first:
                 empty = not source.read(64 * BLOCK).strip(b"\0")
                 raise InflateError("is an empty archive" if empty else "is no tar archive")
-            source.skip(UNPACKED_LIMIT_BYTES)  # to the end, where the decompressor checks its sum
+            if alone:
+                _refuse_more(source)
+            else:
+                source.skip(UNPACKED_LIMIT_BYTES)  # to the end, where the decompressor checks its sum
             return
         member = _header(block)
         if member is None:
@@ -257,6 +263,14 @@ def members(source: Plain) -> Iterator[Member]:
         if not source.skip(left):
             raise InflateError("ends in the middle of a file; the capture is truncated")
         long_name, long_link, pax = None, None, {}
+
+
+def _refuse_more(source: Plain) -> None:
+    more = False
+    while data := source.read(CHUNK_BYTES):
+        more = more or bool(data.strip(b"\0"))
+    if more or source.left_over():
+        raise InflateError("holds something behind its end mark")
 
 
 def _header(block: bytes) -> Member | None:

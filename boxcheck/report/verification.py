@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from boxcheck.certify.acceptance import Manifest
+from boxcheck.certify.allowed import is_pattern
 from boxcheck.certify.proves import PROVES, PROVES_NOT, SELF_SIGNED
 from boxcheck.certify.sign import SignedNow
 from boxcheck.certify.verify import Verification
@@ -48,9 +49,15 @@ def verification_text(found: Verification, style: Style) -> str:
 def _verified(found: Verification) -> str:
     """With the disposition: a box that failed can be signed for as well as one that passed."""
     manifest = found.manifest
-    of = "" if manifest is None else f"{manifest.disposition} of box {manifest.serial}: "
+    of = "" if manifest is None else f"{manifest.disposition}{_waived(manifest)} of box {manifest.serial}: "
     own = "self-signed, " if found.self_signed else ""
-    return plain_line(f"{of}{own}signed by {found.signature.name}, nothing was changed")
+    name = found.signature.name
+    by = f"a key that the list allows for {name}" if is_pattern(name) else name
+    return plain_line(f"{of}{own}signed by {by}, nothing was changed")
+
+
+def _waived(manifest: Manifest) -> str:
+    return " with waivers" if manifest.with_waivers else ""
 
 
 def _signature(found: Verification, style: Style) -> list[str]:
@@ -59,7 +66,7 @@ def _signature(found: Verification, style: Style) -> list[str]:
     if signed.fingerprint:
         rows.append(("key", f"{signed.fingerprint} ({signed.kind})"))
     if signed.name:
-        rows.append(("signer", signed.name))
+        rows.append(("allowed for" if is_pattern(signed.name) else "signer", signed.name))
     if signed.allowed_signers:
         rows.append(("by the list", signed.allowed_signers))
     rows.append(("signature", {
@@ -76,10 +83,9 @@ def _manifest(found: Verification, manifest: Manifest, style: Style) -> list[str
 
 def manifest_rows(manifest: Manifest) -> list[tuple[str, str]]:
     """What a manifest says, in words."""
-    waived = ", with waivers" if manifest.with_waivers else ""
     return [
         ("box", manifest.serial or "-"),
-        ("disposition", f"{manifest.disposition}{waived}, attempt {manifest.attempt}"),
+        ("disposition", f"{manifest.disposition}{_waived(manifest)}, attempt {manifest.attempt}"),
         ("profile", f"{manifest.profile} r{manifest.profile_revision}, sha256 {manifest.profile_sha256[:16]}"),
         ("tested", f"{manifest.started} to {manifest.finished}, by the clock of the box"),
         ("report", manifest.id),

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Callable
@@ -587,3 +588,72 @@ def test_contents_of_what_is_no_folder_is_one_sentence(tmp_path: Path) -> None:
     for path in (tmp_path / "no", "/dev/null", "a\0b"):
         with pytest.raises(ContentsError):
             contents_of_folder(str(path))
+
+
+def quiet(found: Verification) -> str:
+    return " ".join(verification_text(found, msgspec.structs.replace(STYLE, quiet=True)).split())
+
+
+def test_a_pass_with_waivers_is_never_told_as_a_plain_one(tmp_path: Path) -> None:
+    found = Bench(tmp_path, with_waivers=True).verify()
+    assert found.exit_code == 0
+    assert "PASS with waivers of box W-0007: signed by" in quiet(found)
+    assert "PASS with waivers, attempt 1" in verification_text(found, STYLE)
+
+
+@pytest.mark.parametrize(("mode", "behind"), [
+    ("w", b"\0" * 5000 + b"x"), ("w:gz", b"\0" * 600_000 + b"x"), ("w:gz", b"x"), ("w:xz", b"\0\0\0\0junk"),
+    ("w:bz2", b"junk")])
+def test_a_tar_with_bytes_behind_its_end_is_not_verified(bench: Bench, mode: str, behind: bytes) -> None:
+    path = packed(bench, mode, "a.tar")
+    whole = path.read_bytes()
+    path.write_bytes(whole + behind)
+    with pytest.raises(NothingToVerify, match="holds something behind its end mark"):
+        bench.verify(path)
+    path.write_bytes(whole + (b"" if mode == "w:xz" else bytes(len(behind))))
+    assert bench.verify(path).exit_code == 0, "a tape drive fills its last block with zeros"
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_second_tar_behind_the_first_is_not_verified(bench: Bench, mode: str) -> None:
+    path = packed(bench, mode, "a.tar.gz")
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.raises(NothingToVerify, match="holds something behind its end mark"):
+        bench.verify(path)
+
+
+def test_a_list_that_is_a_pipe_is_waited_for_by_nobody(bench: Bench) -> None:
+    pipe = bench.top / "pipe"
+    os.mkfifo(pipe)
+    done = subprocess.run(
+        [sys.executable, "-m", "boxcheck", "report", "verify", str(bench.folder), "--allowed-signers", str(pipe)],
+        capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "pipe: is no file" in done.stderr
+
+
+@pytest.mark.parametrize("options", ["", 'valid-before="20200101Z" '])
+def test_a_key_of_several_names_signs_as_each_of_them(bench: Bench, options: str) -> None:
+    key = public_of(f"{bench.key}.pub").line
+    bench.list.write_text(f"old@maker.example {options}{key}\n{SIGNER} {key}\n")
+    found = bench.verify(signer=SIGNER)
+    assert (found.exit_code, found.signature.name) == (0, SIGNER)
+    assert bench.verify(signer="old@maker.example").exit_code == (1 if options else 0)
+    other = bench.verify(signer="somebody@else.example")
+    assert (other.exit_code, other.signature.signer) == (1, "another")
+    bench.list.write_text(f'old@maker.example {key}\n{SIGNER} valid-before="20200101Z" {key}\n')
+    gone = bench.verify(signer=SIGNER)
+    assert (gone.exit_code, gone.signature.signer) == (1, "expired"), "another name that is valid does not lift it"
+
+
+@pytest.mark.parametrize("principals", ["*", "*@maker.example", "a@maker.example,quality@maker.example"])
+def test_a_pattern_is_not_told_as_a_signer(bench: Bench, principals: str) -> None:
+    bench.list.write_text(f"{principals} {public_of(f'{bench.key}.pub').line}\n")
+    found = bench.verify()
+    assert found.exit_code == 0
+    assert f"signed by a key that the list allows for {principals}, nothing was changed" in quiet(found)
+    assert "signer " not in verification_text(found, msgspec.structs.replace(STYLE, verbose=0)).split("It does not")[0]
+    if principals != "*":
+        assert f"signed by a key that the list allows for {principals}, not for x@y" in quiet(bench.verify(signer="x@y"))
+    assert f"signed by {'x@y' if principals == '*' else SIGNER}," in quiet(
+        bench.verify(signer="x@y" if principals == "*" else SIGNER))
