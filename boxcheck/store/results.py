@@ -61,7 +61,8 @@ def results_of(
             module=phase.plan.module, gpus=start.gpus, slots=start.slots, samples=(), troubles=(), ended=(),
             injected=start.injected, full_size=start.full_size, warm_up=start.warm_up)
     else:
-        base = ended
+        # The start says it as well: a fault that was put in counts whichever of the two records still tells of it.
+        base = msgspec.structs.replace(ended, injected=ended.injected or start.injected)
     says = _missing(phase, state, count, readings)
     if says is None:
         return msgspec.structs.replace(base, samples=samples)

@@ -328,3 +328,12 @@ def test_series_of_sensors_links_host_and_rates(tmp_path: Path) -> None:
         assert len(rates_of(run, "matmul.bf16.power", "hip:1", phase=1).values) == 70
         assert rates_of(run, "matmul.bf16.power", "hip:7").values == []
     store.close()
+
+
+def test_a_fault_that_the_start_of_a_phase_alone_tells_of_counts() -> None:
+    from tests.golden.runs import stored
+
+    with RunReader(stored("injected")) as run:
+        ended = [one for one in run.phases() if one.plan.module and one.end is not None]
+        assert {one.end.results.injected for one in ended if one.end and one.end.results} == {None}
+        assert {results_of(run, one.plan.number).injected for one in ended} == {"flip-output"}
