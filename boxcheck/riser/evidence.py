@@ -187,7 +187,8 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
     strayed: tuple[str, ...] = ()
     """What is seen to differ from what was asked: `card GPU-44 sits in PCIE2 and not in PCIE5`."""
     told: tuple[str, ...] = ()
-    """Slots whose riser the operator has read from its label in this boot: no other way of it is weighed there."""
+    """Slots whose riser the operator has read from its label in this boot: another one is weighed as a label that was
+    misread (suspects.history.TOLD_WRONGLY)."""
 
 
 class Notebook(msgspec.Struct, frozen=True, kw_only=True):

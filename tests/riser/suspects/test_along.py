@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from boxcheck.riser.evidence import Boot, Move, Notebook, Place, Step, Weighed
 from boxcheck.riser.moved import seen_places
-from boxcheck.riser.suspects.history import history
+from boxcheck.riser.suspects.history import TOLD_WRONGLY, history
 from boxcheck.riser.suspects.weigh import weigh
 from tests.riser.boxes.box import random_box
 from tests.riser.boxes.hands import do
@@ -180,3 +181,19 @@ def test_a_slot_that_its_card_left_is_no_link_that_does_not_come_up() -> None:
     assert "PCIE7" in past.sessions[1].looks
     clean = weigh(notebook(boot(0, places(4), []), to_empty("PCIE7", dirty=False)))
     assert clean.healthy > 0.5, "nothing was ever wrong"
+
+
+def test_the_page_says_how_much_doubt_a_label_leaves_and_so_much_is_left() -> None:
+    page = " ".join((Path(__file__).parents[3] / "docs/explanation/riser-suspects.md").read_text().split())
+    assert f"`--riser SLOT=LABEL` leaves {100 * TOLD_WRONGLY:.0f} % of that doubt" in page
+    step = Step(kind="swap-risers", moves=(
+        Move(part="riser", name="R1", to="PCIE2"), Move(part="riser", name="R2", to="PCIE1")))
+    where = after(places(4), step)
+
+    def undone(told: tuple[str, ...]) -> float:
+        """Odds that it was not done."""
+        book = notebook(boot(0, places(4), []), boot(1, where, [], step, told=told))
+        shares = {bool(course.undone): course.share for course in history(book).courses}
+        return shares[True] / shares[False]
+
+    assert undone(("PCIE1", "PCIE2")) == pytest.approx(TOLD_WRONGLY * undone(()))
