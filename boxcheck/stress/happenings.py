@@ -7,7 +7,7 @@ A store keeps each as an event; a `Chronicle` sums them up, the same while a run
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -158,11 +158,12 @@ def _joined(before: Happening, one: Happening) -> Happening:
 
 
 def happening_of(kind: str, says: str, severity: Severity, data: Any) -> Happening | None:
-    """A happening from what an event of a store holds; None for an event of another kind."""
-    if not isinstance(data, dict) or "source" not in data:
+    """A happening from what an event of a store holds; None for an event of another kind. One whose details are not
+    understood, as of a later boxcheck, counts all the same by its severity."""
+    if not isinstance(data, dict) or data.get("source") not in get_args(Source):
         return None
     try:
         detail = msgspec.convert(data, Detail)
     except msgspec.ValidationError:
-        return None
+        detail = Detail(source=data["source"])
     return Happening(kind=kind, says=says, severity=severity, detail=detail)

@@ -23,9 +23,10 @@ from boxcheck.store.creating import create_run, reopen_run
 from boxcheck.store.reader import RunReader
 from boxcheck.store.rows import RunInfo
 from boxcheck.stress.burn_checks import NO_EDAC
-from boxcheck.stress.happenings import Happening
+from boxcheck.stress.happenings import Happened, Happening, happening_of
 from boxcheck.telemetry.links import ports_above
 from tests.engine.test_devices_watch import Told
+from tests.stress.around_doubles import happened
 from tests.telemetry.trees import amd_card, home, put
 
 discover()
@@ -207,6 +208,14 @@ def test_what_happened_before_a_run_was_gone_on_with_counts(run: Run) -> None:
     run.look()
     found = [one.outcome for one in run.findings(GENERIC) if one.check == "burn.log"]
     assert found == [Outcome.FAIL, Outcome.UNKNOWN]  # nobody looked in between
+
+
+def test_what_happened_counts_though_its_details_are_not_understood() -> None:
+    event = happening_of("xid", "Xid 79", "fail", {"source": "log", "count": "many"})
+    assert event is not None
+    judged = judge_around(happened(event)[Happened], GENERIC, [], ids=("burn.log",))
+    assert [one.outcome for one in judged] == [Outcome.FAIL]
+    assert happening_of("phase-note", "as planned", "info", {"source": "somebody"}) is None
 
 
 def test_a_store_that_cannot_be_read_any_more_is_a_gap() -> None:
