@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
+from typing import NoReturn
 
 import msgspec
 
 from boxcheck.commands.runs import answer, at_terminal, path_of
-from boxcheck.golden.draft import golden_toml, one_profile
+from boxcheck.golden.draft import golden_toml, one_profile, short_runs, with_doubts
 from boxcheck.golden.good import golden
 from boxcheck.golden.lay_beside import lay_beside
 from boxcheck.golden.limits import ALONE, Drafted, LeftOut, Pattern, limits_of, pattern_of
+from boxcheck.golden.measure import NOTHING
 from boxcheck.golden.signing import ENDING, Signing
 from boxcheck.judge import ExitCode
 from boxcheck.profile import Profile
@@ -34,6 +37,8 @@ class Drafting(msgspec.Struct, frozen=True, kw_only=True):
 
 def draft_from_runs(asked: Drafting) -> int:
     """The profile on standard output; with `share` the reference measurement in its file."""
+    from boxcheck.commands.certify import LEVEL
+    from boxcheck.engine.plan import LEVEL_SECONDS
     from boxcheck.golden.signing import refuse_tested_box
 
     if len(asked.runs) > MOST_RUNS:
@@ -47,11 +52,12 @@ def draft_from_runs(asked: Drafting) -> int:
         (golden(path, accept_marginal=asked.accept_marginal) for path in paths), key=lambda one: one[0].started)
     pattern = pattern_of([measurement for measurement, _ in found])
     want, told = one_profile([profile for _, profile in found])
-    pattern = msgspec.structs.replace(pattern, told=(*pattern.told, *told))
+    pattern = msgspec.structs.replace(
+        pattern, told=(*pattern.told, *told, *short_runs(want, pattern, LEVEL_SECONDS[LEVEL])))
     drafted, left_out = limits_of(pattern)
     if not drafted:
-        why = plain_line(next((f"{one.limit}: {one.why}" for one in left_out), "nothing was measured"))
-        raise UsageError(f"these runs give no limit; {why}", "burn in with GPUs, in full sizes, by all of the plan")
+        _refuse_empty(left_out)
+    drafted = with_doubts(want, drafted)
     write_output("-", golden_toml(want, pattern, drafted, left_out))
     doubts = [f"{one.limit}: {doubt}" for one in drafted for doubt in one.doubts if doubt != ALONE]
     for line in (*pattern.told, *doubts):
@@ -59,6 +65,21 @@ def draft_from_runs(asked: Drafting) -> int:
     if len(pattern.boxes) == 1:
         print(f"{ALONE}; runs of more boxes can: --from-run A --from-run B", file=sys.stderr)
     return 0 if asked.share is None else _share(asked, asked.share, want, pattern, drafted, left_out)
+
+
+def _refuse_empty(left_out: Sequence[LeftOut]) -> NoReturn:
+    """UsageError with what was measured and gives no limit, else what could not be judged; most limits are of what no
+    plan of this box runs, which says nothing."""
+    wide = [one for one in left_out if one.measured is not None]
+    tried = [one for one in left_out if not one.why.endswith(NOTHING)]
+    if not tried:
+        raise UsageError("these runs give no limit; nothing of what they did measures one",
+                         "burn in with GPUs, by all of the plan")
+    one, more = (wide or tried)[0], len(wide or tried) - 1
+    others = f", and {more} more" if more else ""
+    raise UsageError(
+        plain_line(f"these runs give no limit; {one.limit}: {one.why}{others}"),
+        "burn in more boxes of this kind: --from-run A --from-run B" if wide else "burn in with GPUs, in full sizes")
 
 
 def _share(
@@ -109,8 +130,9 @@ class Laying(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def beside(run: str, reference: str, allowed: str | None, options: Laying) -> int:
-    """0 laid beside, whatever it shows; 3 where nothing was comparable. With `strict` 1 where something is
-    outside, 3 where something of the reference was not read."""
+    """0 laid beside, whatever it shows; 3 where nothing was comparable. With `strict` 3 where a fault was put in, 1
+    where something is outside, 3 where something of the reference was not read or not comparable, and for a run that
+    did not come to its end or whose clocks were held down."""
     from boxcheck.report import style_for
     from boxcheck.report.golden import beside_json, beside_text
 
@@ -120,7 +142,11 @@ def beside(run: str, reference: str, allowed: str | None, options: Laying) -> in
         stream.write(beside_text(found, style_for(options, stream)))
     if options.json:
         write_output(options.json, beside_json(found))
-    if options.strict and found.number("outside"):
+    if not options.strict:
+        return 0 if found.compared else int(ExitCode.INCOMPLETE)
+    if found.injected:
+        return int(ExitCode.INCOMPLETE)  # what is outside is the fault, not the box
+    if found.number("outside"):
         return int(ExitCode.FAILED)
-    unread = not found.compared or (options.strict and found.number("not-measured"))
-    return int(ExitCode.INCOMPLETE) if unread else 0
+    unsure = not found.compared or found.number("not-measured") or found.number("other") or found.unsound
+    return int(ExitCode.INCOMPLETE) if unsure else 0

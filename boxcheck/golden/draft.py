@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from boxcheck.checks.wording import duration
 from boxcheck.engine.history_series import day
 from boxcheck.golden.good import NotGood
 from boxcheck.golden.limits import ALONE, SOURCE, Drafted, LeftOut, Pattern, cards_in_words, count, in_words
@@ -20,15 +21,18 @@ from boxcheck.store.texts import plain_line
 
 MOST_RUNS = 12
 ENDING = "-golden"
+WHOLE = 0.95
+"""Of the length that was asked for: phases are rounded to seconds."""
 
 
 def golden_profile(want: Profile, pattern: Pattern, drafted: Sequence[Drafted]) -> Profile:
-    """The profile: `want`, with these limits instead of its own of the same names, and required."""
+    """The profile: `want`, with these limits instead of its own of the same names, and required. What it asks for
+    below that a box is marginal stays, where it is the stricter one: a box that was marginal by it is not good now."""
     source = runs_in_words(pattern)
     limits = dict(want.limits)
     for one in drafted:
         limits[one.limit] = Limit(
-            one.limit, one.compare, must=one.bound, unit=one.unit,  # type: ignore[arg-type]
+            one.limit, one.compare, must=one.bound, should=_should(want, one), unit=one.unit,  # type: ignore[arg-type]
             source=f"{SOURCE}: {source}; {in_words(one)}")
     required = [
         id for one in drafted for id in one.checks
@@ -39,6 +43,40 @@ def golden_profile(want: Profile, pattern: Pattern, drafted: Sequence[Drafted]) 
     return msgspec.structs.replace(
         base, name=name, revision=1, title=title, limits=dict(sorted(limits.items())), parts=(),
         stress=tuple(dict.fromkeys((*base.stress, *required))), judged=b"", path="")
+
+
+def _should(want: Profile, one: Drafted) -> float | None:
+    before = want.limits.get(one.limit)
+    should = before.should if before is not None and before.compare == one.compare else None
+    return should if isinstance(should, (int, float)) and _is_looser(one, should) else None
+
+
+def _is_looser(one: Drafted, than: float) -> bool:
+    return one.bound < than if one.compare == "ge" else one.bound > than
+
+
+def with_doubts(want: Profile, drafted: Sequence[Drafted]) -> tuple[Drafted, ...]:
+    """The limits; of those that let more pass than the profile did it is said."""
+    made = []
+    for one in drafted:
+        before = want.limits.get(one.limit)
+        must = before.must if before is not None and before.compare == one.compare else None
+        if isinstance(must, (int, float)) and _is_looser(one, must):
+            one = msgspec.structs.replace(one, doubts=(*one.doubts, (
+                f"looser than {want.name} has it: must {must:g} {one.unit}, now {one.bound:g}; keep that one unless "
+                "you know why a good box may do less")))
+        made.append(one)
+    return tuple(made)
+
+
+def short_runs(want: Profile, pattern: Pattern, needed: float) -> tuple[str, ...]:
+    """Runs that were planned for less than an acceptance by that profile takes. `needed`: seconds of one where the
+    profile says none."""
+    least = want.burn.acceptance_least_seconds or want.burn.acceptance_seconds or needed
+    return tuple(
+        plain_line(f"run {run.run} was planned for {duration(run.planned_seconds)}, an acceptance by {want.name} takes "
+                   f"{duration(least)}: a box that is not yet hot is faster than it stays")
+        for run in pattern.runs if run.planned_seconds < WHOLE * least)
 
 
 def one_profile(wants: Sequence[Profile]) -> tuple[Profile, tuple[str, ...]]:

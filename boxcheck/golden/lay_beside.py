@@ -18,8 +18,15 @@ import msgspec
 from boxcheck.engine.inspect import Facts
 from boxcheck.engine.kept_profile import profile_of
 from boxcheck.engine.watch_judging import BEFORE, facts_in
-from boxcheck.golden.measure import Measured, Measurement, card_name, limits_measured, measurement_of
-from boxcheck.golden.reference import Quantity, Reference, parse_reference, plain_release, read_bytes
+from boxcheck.golden.measure import (
+    UNNAMED,
+    Measured,
+    Measurement,
+    limits_measured,
+    measurement_of,
+    shared_name,
+)
+from boxcheck.golden.reference import Quantity, Reference, parse_reference, plain_driver, plain_release, read_bytes
 from boxcheck.golden.signing import SignatureSeen, signature_of
 from boxcheck.model import Unread
 from boxcheck.probes.cpu import Cpu
@@ -96,6 +103,10 @@ class Beside(msgspec.Struct, frozen=True, kw_only=True):
     """What is another than at the reference, and what of it is not known."""
     comparable: bool
     """Whether the GPUs are of the same kind; else no row is marked."""
+    injected: bool
+    """Whether a fault was put in on purpose, so that the run says nothing of the box."""
+    unsound: tuple[str, ...]
+    """Why what the run measured is not all that the box does: it did not come to its end, clocks were held down."""
     rows: tuple[Row, ...]
 
     def number(self, state: State) -> int:
@@ -119,12 +130,14 @@ def lay_beside(run_path: str, reference_path: str, allowed: str | None = None) -
         want = _profile(reader)
         found = measurement_of(reader, want or load_profile("generic"), facts)
     differing = list(_differences(found, facts, want, reference))
-    comparable = _cards(found) == {(one.name, one.memory_gib) for one in reference.box.gpus}
+    theirs = {_same_kind(one.name, one.memory_gib, one.pci_id) for one in reference.box.gpus}
+    comparable = _cards(found) == theirs and None not in theirs
     return Beside(
         run=plain_line(found.run), started=found.started, outcome=verdict.outcome.value if verdict else "unknown",
         run_state=run.state, reference=plain_line(reference_path), reference_made=reference.made,
         reference_boxes=reference.boxes, reference_runs=reference.runs, signature=signature,
         differences=tuple(map(plain_line, differing)), comparable=comparable,
+        injected=bool(found.injected), unsound=tuple(map(plain_line, _unsound(found, run.state))),
         rows=tuple(_rows(found, reference, comparable)))
 
 
@@ -136,8 +149,14 @@ def _profile(reader: RunReader) -> Profile | None:
         return None
 
 
-def _cards(found: Measurement) -> set[tuple[str, int]]:
-    return {(card_name(kind), kind.memory_gib) for kind in found.cards}
+def _cards(found: Measurement) -> set[tuple[str, int] | None]:
+    return {_same_kind(shared_name(kind), kind.memory_gib, kind.pci_id) for kind in found.cards}
+
+
+def _same_kind(name: str, memory_gib: int, pci_id: str) -> tuple[str, int] | None:
+    """What two cards have in common that may be compared: a name, else their PCI id; None where neither tells."""
+    name = pci_id if name == UNNAMED else name
+    return (name, memory_gib) if name else None
 
 
 def _rows(found: Measurement, reference: Reference, comparable: bool) -> Iterator[Row]:
@@ -203,7 +222,7 @@ def _alike(mine: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
 def _differences(found: Measurement, facts: Facts, want: Profile | None, reference: Reference) -> Iterator[str]:
     """What a reader must know before any number, the gravest first."""
     box, under = reference.box, reference.conditions
-    here = {(card_name(kind), kind.memory_gib): found.cards.count(kind) for kind in found.cards}
+    here = {(shared_name(kind), kind.memory_gib): found.cards.count(kind) for kind in found.cards}
     theirs = {(one.name, one.memory_gib): one.count for one in box.gpus}
     if here != theirs:
         other = "other GPUs" if {*here} != {*theirs} else "another number of GPUs"
@@ -213,7 +232,7 @@ def _differences(found: Measurement, facts: Facts, want: Profile | None, referen
     elif want.sha256 != box.profile_sha256:
         there = f"{box.profile or 'a profile of their own'} r{box.profile_revision}"
         yield f"judged by other limits: {want.name} r{want.revision} here, {there} there"
-    yield from _unequal("driver", found.drivers, under.drivers)
+    yield from _unequal("driver", tuple(filter(None, map(plain_driver, found.drivers))), under.drivers)
     kernel = facts.of(Kernel)
     release = None if isinstance(kernel, Unread) else kernel.release
     plain = plain_release(release) if isinstance(release, str) else ""
@@ -228,11 +247,22 @@ def _differences(found: Measurement, facts: Facts, want: Profile | None, referen
     if found.injected:
         yield f"the fault {found.injected} was put in on purpose: this run says nothing of the box"
     if found.held:
-        yield f"clocks were held down here: {found.held[0]}"
+        yield _held(found)
     if under.held_unread:
         yield "of some GPU of the reference nobody told whether its clock was held down"
     if under.self_signed:
         yield "the reference is self-signed: the key lay on a box that was measured"
+
+
+def _held(found: Measurement) -> str:
+    return f"clocks were held down here: {found.held[0]}"
+
+
+def _unsound(found: Measurement, state: str) -> Iterator[str]:
+    if state != "finished":
+        yield f"the run is {state}: it did not come to its end"
+    if found.held:
+        yield _held(found)
 
 
 def _unequal(what: str, here: tuple[str, ...], there: tuple[str, ...]) -> Iterator[str]:

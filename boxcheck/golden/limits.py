@@ -85,7 +85,7 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def pattern_of(runs: Sequence[Measurement]) -> Pattern:
-    """NotGood where the runs are of boxes of different kinds, or one is named twice."""
+    """NotGood where the runs are of boxes of different kinds, one is named twice, or two boxes share a GPU."""
     first = runs[0]
     for at, run in enumerate(runs):
         # Two boxes that began in the same second have runs of one name.
@@ -96,6 +96,7 @@ def pattern_of(runs: Sequence[Measurement]) -> Pattern:
                 f"run {plain_line(run.run)} is of a box with {cards_in_words(run.cards)}, run "
                 f"{plain_line(first.run)} of one with {cards_in_words(first.cards)}",
                 "limits are of one kind of box: draft each kind by itself")
+    _refuse_shared(runs)
     boxes: list[list[Measurement]] = []
     told: list[str] = []
     for run in sorted(runs, key=lambda one: one.started):
@@ -118,6 +119,24 @@ def pattern_of(runs: Sequence[Measurement]) -> Pattern:
             told.append(plain_line(
                 f"run {run.run}: nobody told whether the clocks of {', '.join(run.held_unread[:8])} were held down"))
     return Pattern(boxes=tuple(map(tuple, boxes)), told=tuple(told))
+
+
+def _refuse_shared(runs: Sequence[Measurement]) -> None:
+    """NotGood where runs of boxes with different names have a GPU in common: it would count as two, and what differs
+    between boxes be too small."""
+    for at, run in enumerate(runs):
+        for other in runs[:at]:
+            common = _numbers(run) & _numbers(other)
+            if common and same_box(run.box, other.box) is False:
+                raise NotGood(plain_line(
+                    f"runs {other.run} ({other.box}) and {run.run} ({run.box}) have {count(len(common), 'GPU')} in "
+                    f"common, {min(common)}: they are no two boxes"), "name runs of one of the two alone")
+
+
+def _numbers(run: Measurement) -> set[str]:
+    """Of its GPUs, where they tell one that no other of them has."""
+    told = [info.uuid or info.serial or "" for info in run.devices if info.is_gpu]
+    return {number for number in told if number and told.count(number) == 1}
 
 
 def cards_in_words(cards: Sequence[Kind]) -> str:

@@ -19,7 +19,7 @@ from boxcheck.engine.inspect import Facts, findings_of
 from boxcheck.engine.watch_judging import BEFORE, facts_in
 from boxcheck.gpu import GpuInfo
 from boxcheck.model import Crash, Finding, Limit, Outcome
-from boxcheck.profile import Profile, part_of
+from boxcheck.profile import Profile, load_gpus, part_of
 from boxcheck.registry import CHECKS, LIMITS, Check, LimitSpec, discover, discover_stress
 from boxcheck.store.reader import RunReader
 from boxcheck.store.results import results_of
@@ -33,6 +33,8 @@ from boxcheck.stress.transfer_judging import Pair, good
 UNITS = ("TFLOPS", "GFLOPS", "GB/s", "us")
 """Of limits that a run can be the source of: rates and latencies. How hot, how many or whether at all a box may be is
 no matter of what one box happened to be."""
+NOTHING = "nothing of the run measures it"
+UNNAMED = "GPU"
 PAIRS: Mapping[str, Callable[[StressResults], Mapping[Pair, float]]] = {
     "p2p.one_way_gbs": one_way, "p2p.both_ways_gbs": both_ways}
 """Limits of pairs, of which a check names the slowest alone."""
@@ -99,6 +101,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     drivers: tuple[str, ...]
     phases: tuple[tuple[str, float, Mapping[str, str]], ...]
     """Module, planned seconds and options of each that was judged."""
+    planned_seconds: float
+    """Of the whole plan."""
     measured: Mapping[str, Measured]
     missing: Mapping[str, str]
     """Limits of which nothing can be said, and why."""
@@ -130,7 +134,8 @@ def measurement_of(reader: RunReader, want: Profile, facts: Facts | None = None)
     devices: dict[str, GpuInfo] = {}
     phases: list[tuple[str, float, Mapping[str, str]]] = []
     injected: str | None = None
-    for phase in reader.phases():
+    every = reader.phases()
+    for phase in every:
         if not phase.plan.module or phase.start is None:
             continue
         results = results_of(reader, phase.plan.number, only_judged=True)
@@ -153,8 +158,9 @@ def measurement_of(reader: RunReader, want: Profile, facts: Facts | None = None)
         run=run.info.id or reader.path, path=reader.path, started=run.started, box=run.info.box or run.info.host,
         version=run.info.version, cards=tuple(sorted(map(kind_of, cards.values()))), devices=tuple(devices.values()),
         drivers=tuple(sorted({info.driver for info in devices.values() if info.driver})), phases=tuple(phases),
+        planned_seconds=sum(phase.plan.planned_seconds or 0.0 for phase in every),
         measured={name: _together(some) for name, some in sorted(found.items()) if name not in missing},
-        missing={name: missing.get(name, "nothing of the run measures it") for name in names
+        missing={name: missing.get(name, NOTHING) for name in names
                  if name in missing or name not in found},
         injected=injected, held=tuple(_held(figures)), held_unread=tuple(_unread(figures)),
         hottest_celsius=_hottest(figures), most_watts=max(
@@ -171,6 +177,12 @@ def card_name(kind: Kind) -> str:
     """As gpus.toml calls it, whatever a runtime does; its own name where that does not know it."""
     part = part_of(kind.pci_id, kind.revision if kind.revision >= 0 else None) if kind.pci_id else None
     return part.name if part is not None else kind.name
+
+
+def shared_name(kind: Kind) -> str:
+    """As others may read it: a name of gpus.toml. What a runtime calls another card may hold what somebody wrote."""
+    name = card_name(kind)
+    return name if any(part.name == name for part in load_gpus().values()) else UNNAMED
 
 
 def _told(run: Run, phase: Phase) -> tuple[str, float, Mapping[str, str]]:

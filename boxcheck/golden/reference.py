@@ -220,3 +220,25 @@ def plain_release(release: str) -> str:
     words = re.split(r"[-._]", release[found.end():])
     known = [word for word in words if word in _FLAVOURS or _NUMBERED.fullmatch(word)]
     return "-".join((found[0], *known))
+
+
+_DRIVER_WORDS = frozenset((
+    "nvidia", "amd", "intel", "cuda", "rocm", "hip", "opencl", "driver", "amdgpu", "accelerated", "parallel",
+    "processing", "graphics", "portable", "computing", "language", "pocl", "rusticl", "mesa", "numpy", "platform"))
+_VERSION = re.compile(r"\d{1,6}(?:\.\d{1,8}){0,4}(?:-\d{1,6})?")
+
+
+def plain_driver(text: str) -> str:
+    """`CUDA 13.0, driver 580.65` of what a runtime says: makers, products and numbers of versions, each part up to the
+    first word that is none. What comes behind may be somebody's."""
+    parts = []
+    for part in text.split(","):
+        kept: list[str] = []
+        for word in part.split():
+            numbered = bool(kept) and _VERSION.fullmatch(kept[-1]) is not None
+            if numbered or (word.lower().replace("(r)", "") not in _DRIVER_WORDS and not _VERSION.fullmatch(word)):
+                break
+            kept.append(word)
+        if kept:
+            parts.append(" ".join(kept))
+    return ", ".join(parts)

@@ -16,8 +16,8 @@ from boxcheck.engine.history_series import day
 from boxcheck.engine.inspect import Facts, read_facts
 from boxcheck.engine.watch_judging import BEFORE
 from boxcheck.golden.limits import Drafted, LeftOut, Pattern
-from boxcheck.golden.measure import Kind, Measurement, card_name
-from boxcheck.golden.reference import Box, CardKind, Conditions, Quantity, Reference, plain_release
+from boxcheck.golden.measure import Kind, Measurement, shared_name
+from boxcheck.golden.reference import Box, CardKind, Conditions, Quantity, Reference, plain_driver, plain_release
 from boxcheck.host.capture import CaptureHost
 from boxcheck.host.write import Members, members_from, write_capture
 from boxcheck.model import Unread
@@ -120,7 +120,7 @@ def reference_of(
         made=day(made), boxes=len(pattern.boxes), runs=len(runs), box=_box(runs[-1], want, private),
         conditions=Conditions(
             boxcheck=private.texts(run.version for run in runs),
-            drivers=private.texts(driver for run in runs for driver in run.drivers),
+            drivers=private.texts(plain_driver(driver) for run in runs for driver in run.drivers),
             kernels=private.texts(map(_release, private.facts)), seconds=_seconds(runs),
             hottest_celsius=_hottest(runs, private),
             most_watts=max((run.most_watts for run in runs if run.most_watts is not None), default=None),
@@ -172,9 +172,8 @@ def _box(run: Measurement, want: Profile, private: Private) -> Box:
 
 
 def _kind(kind: Kind, count: int, facts: Facts, private: Private) -> CardKind:
-    name = card_name(kind)
     return CardKind(
-        name=name if name != kind.name else private.text(name) or "GPU", pci_id=kind.pci_id,
+        name=shared_name(kind), pci_id=kind.pci_id,
         revision=kind.revision if kind.revision >= 0 else None, memory_gib=kind.memory_gib, count=count,
         vbios=private.texts(_vbios(facts)))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from hashlib import sha256
 from random import Random
 from tempfile import mkdtemp
 from typing import Any
@@ -21,8 +22,15 @@ from tests.report.scenes import Acceptable
 from tests.tui.box import STARTED
 
 FOLLOWED: tuple[Source, ...] = ("log", "devices", "memory")
+USUAL = "W-0007"
 BRIEF = 0.1
 """Of the lengths of phases: 12 s of products, two of each kind of number."""
+
+
+def _own(serial: str, uuid: str | None) -> str:
+    """Another box has other cards."""
+    digits = sha256(f"{serial} {uuid}".encode()).hexdigest()
+    return f"GPU-{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:32]}"
 
 
 def _nothing(run: Acceptable) -> None:
@@ -30,7 +38,7 @@ def _nothing(run: Acceptable) -> None:
 
 
 def burned(
-    folder: str, *, serial: str = "W-0007", rates: Sequence[float] = (), day: int = 0, box: str = "wopr-7x4090",
+    folder: str, *, serial: str = USUAL, rates: Sequence[float] = (), day: int = 0, box: str = "wopr-7x4090",
     change: Callable[[Acceptable], None] = _nothing, scale: float = BRIEF, left_out: tuple[str, ...] = ("copy", "p2p"),
     finish: Callable[[Acceptable], object] = lambda run: run.finish(), **fields: Any,
 ) -> str:
@@ -40,6 +48,8 @@ def burned(
         folder, box, left_out, scale, serial=serial, wall=STARTED + 86400.0 * day, **fields)
     run.machine.random = Random(f"{serial} {day}")
     run.machine.slow = dict(enumerate(rates))
+    if serial != USUAL:
+        run.infos = tuple(msgspec.structs.replace(info, uuid=_own(serial, info.uuid)) for info in run.infos)
     change(run)
     _followed(run, "began")
     run.whole()

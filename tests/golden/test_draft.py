@@ -10,9 +10,9 @@ import pytest
 
 from boxcheck.commands.golden import Drafting, draft_from_runs
 from boxcheck.engine.rejudge import rejudge
-from boxcheck.golden.draft import golden_toml, one_profile
+from boxcheck.golden.draft import golden_profile, golden_toml, one_profile, short_runs, with_doubts
 from boxcheck.golden.good import NotGood, golden
-from boxcheck.golden.limits import limits_of, pattern_of
+from boxcheck.golden.limits import LeftOut, limits_of, pattern_of
 from boxcheck.golden.measure import limits_measured, measurement_of
 from boxcheck.golden.profile_toml import one_list_each, profile_toml
 from boxcheck.model import Limit, Outcome
@@ -57,7 +57,7 @@ def test_a_draft_of_one_run_loads_and_its_run_passes(tmp_path: Path, capsys: Cap
         assert "2026-11-21T132004Z-burn (2026-11-21)" in want.limits[name].source
         assert "7 devices in 1 box, 1 run" in want.limits[name].source
         key = name.split(".")[1]
-        assert re.search(rf"^{key} = [\d.]+  # measured, not agreed: ", text, re.MULTILINE)
+        assert re.search(rf"^{key} = (?:[\d.]+|\{{ must = [\d.]+, should = [\d.]+ \}})  # measured, not agreed: ", text, re.MULTILINE)
     for field in ("goal", "gpus", "inspect", "stress", "faults", "advisory", "slots", "match", "recommend", "burn", "notes"):
         assert getattr(want, field) == getattr(own, field), field
     assert {name: limit for name, limit in want.limits.items() if name not in rates} == {
@@ -199,3 +199,81 @@ def test_a_processors_rate_gives_no_limit() -> None:
     assert not found.cards
     assert not {name for name in found.measured if name.startswith(("matmul", "copy", "p2p", "vram"))}
     assert {*found.measured} | {*found.missing} == {*limits_measured()}
+
+
+def test_a_draft_keeps_what_is_marginal_and_says_where_it_is_looser(tmp_path: Path, capsys: Capture) -> None:
+    """A run that was marginal by the profile stays marginal by the draft that was made of it."""
+    assert draft_from_runs(Drafting(runs=(stored("marginal"),), accept_marginal=True)) == 0
+    told = capsys.readouterr()
+    (tmp_path / "golden.toml").write_text(told.out)
+    want, own = load_profile(str(tmp_path / "golden.toml")), golden(stored("one"))[1]
+    name = "matmul.bf16_tflops"
+    assert want.limits[name].should == own.limits[name].should is not None
+    assert judged("marginal", want) is Outcome.MARGINAL
+    measured = golden(stored("marginal"), accept_marginal=True)[0]
+    drafted, _ = limits_of(pattern_of([measured]))
+    stricter = with_limit(own, Limit(name, "ge", must=159.0, should=160.0, unit="TFLOPS", source="x"))
+    said = {one.limit: one.doubts for one in with_doubts(stricter, drafted)}
+    assert any(doubt.startswith("looser than wopr-7x4090 has it: must 159 TFLOPS, now ") for doubt in said[name])
+    assert not any("looser than wopr" in doubt for doubt in said["matmul.fp16_tflops"])
+    below = with_limit(own, Limit(name, "ge", must=1.0, should=2.0, unit="TFLOPS", source="x"))
+    assert golden_profile(below, pattern_of([measured]), drafted).limits[name].should is None, "the draft is stricter"
+
+
+def test_a_looser_limit_is_said_at_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    own = golden(stored("one"))[1]
+    strict = with_limit(own, Limit("matmul.bf16_tflops", "ge", must=160.0, unit="TFLOPS", source="x"))
+    monkeypatch.setattr("boxcheck.commands.golden.one_profile", lambda profiles: (strict, ()))
+    assert draft_from_runs(Drafting(runs=(stored("one"),))) == 0
+    told = capsys.readouterr()
+    assert "matmul.bf16_tflops: looser than wopr-7x4090 has it: must 160 TFLOPS" in told.err
+    assert "looser than wopr-7x4090" in told.out
+
+
+def test_one_set_of_gpus_is_no_two_boxes(tmp_path: Path) -> None:
+    one = golden(stored("one"))[0]
+    renamed = msgspec.structs.replace(one, run="again", started=one.started + 86400, box="W-0099")
+    with pytest.raises(NotGood, match="7 GPUs in common"):
+        pattern_of([one, renamed])
+    two = golden(stored("two"))[0]
+    moved = msgspec.structs.replace(two, devices=(*two.devices[:-1], one.devices[-1]))
+    with pytest.raises(NotGood, match="1 GPU in common"):
+        pattern_of([one, moved])
+    assert len(pattern_of([one, two]).boxes) == 2
+    bare = [msgspec.structs.replace(each, devices=tuple(
+        msgspec.structs.replace(info, uuid="GPU-0") for info in each.devices)) for each in (one, two)]
+    assert len(pattern_of(bare).boxes) == 2, "a number that all of them have tells none apart"
+
+
+def test_a_short_run_is_said_to_be_short(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = golden(stored("one"))[1]
+    longer = msgspec.structs.replace(own, burn=msgspec.structs.replace(own.burn, acceptance_seconds=14400.0))
+    monkeypatch.setattr("boxcheck.commands.golden.one_profile", lambda profiles: (longer, ()))
+    _, text, told = drafted(tmp_path / "golden.toml", capsys, "one")
+    says = "run 2026-11-21T132004Z-burn was planned for 28 s, an acceptance by wopr-7x4090 takes 4 h"
+    assert says in told
+    assert f"# {says}" in text
+    found = golden(stored("one"))[0]
+    assert short_runs(own, pattern_of([found]), 3600.0) == (), "a whole plan of its profile"
+    assert short_runs(longer, pattern_of([msgspec.structs.replace(found, planned_seconds=14400.0)]), 3600.0) == ()
+    unsaid = msgspec.structs.replace(own, burn=msgspec.structs.replace(own.burn, acceptance_seconds=None))
+    assert "takes 1 h" in short_runs(unsaid, pattern_of([found]), 3600.0)[0]
+
+
+@pytest.mark.parametrize(("measured", "says", "help"), [
+    ("useless", "matmul.bf16_tflops: 1 TFLOPS would be far, and 1 more", "burn in more boxes"),
+    ("tried", "matmul.bf16_tflops: a processor", "full sizes"), ("none", "nothing of what they did", "by all of the plan")])
+def test_why_nothing_is_drafted(monkeypatch: pytest.MonkeyPatch, measured: str, says: str, help: str) -> None:
+    one = limits_of(pattern_of([golden(stored("one"))[0]]))[0][0]
+    found = [LeftOut(limit="cpu.fp64_gflops", why="run R: nothing of the run measures it")]
+    if measured != "none":
+        found.append(LeftOut(limit="matmul.bf16_tflops", why="a processor's rate is not judged"))
+    if measured == "useless":
+        found[-1] = LeftOut(limit="matmul.bf16_tflops", why="1 TFLOPS would be far", measured=one)
+        found.append(LeftOut(limit="matmul.fp16_tflops", why="as far", measured=one))
+    monkeypatch.setattr("boxcheck.commands.golden.limits_of", lambda pattern: ((), tuple(found)))
+    with pytest.raises(UsageError, match=says) as refused:
+        draft_from_runs(Drafting(runs=(stored("one"),)))
+    assert help in refused.value.help

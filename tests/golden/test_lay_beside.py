@@ -118,6 +118,25 @@ def test_exit_codes(reference: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "nothing could be compared" in capsys.readouterr().out
 
 
+def test_strict_is_no_0_for_a_run_that_does_not_show_what_the_box_does(reference: str, tmp_path: Path) -> None:
+    strict = Laying(quiet=True, strict=True)
+    partly = rewritten(reference, tmp_path, by=["engine library, library cuBLAS 13"])
+    assert beside(stored("one"), partly, None, strict) == 3, "one rate cannot be compared"
+    assert beside(stored("one"), partly, None, Laying(quiet=True)) == 0
+    for name in ("injected", "crashed", "stopped"):
+        assert beside(stored(name), reference, None, strict) == 3, name
+    held = lay_beside(stored("throttled"), reference)
+    assert [one.split(":")[0] for one in held.unsound] == ["clocks were held down here"]
+    assert beside(stored("throttled"), reference, None, strict) == (1 if held.number("outside") else 3)
+
+
+def test_what_is_outside_by_a_fault_that_was_put_in_is_not_the_box(reference: str, tmp_path: Path) -> None:
+    high = rewritten(reference, tmp_path, worst=900.0, mean=910.0, best=920.0, bound=800.0)
+    assert row(lay_beside(stored("injected"), high)).state == "outside"
+    assert beside(stored("injected"), high, None, Laying(quiet=True, strict=True)) == 3
+    assert beside(stored("one"), high, None, Laying(quiet=True, strict=True)) == 1
+
+
 def test_a_run_that_did_not_end_is_said_to_be_so(reference: str) -> None:
     found = lay_beside(stored("crashed"), reference)
     assert (found.run_state, found.outcome) == ("crashed", "unknown")

@@ -30,7 +30,7 @@ def measured(values: Sequence[float], name: str = BF16, over_time: float | None 
 def run(number: int, values: Sequence[float], name: str = BF16, over_time: float | None = 0.002, **changes: Any) -> Measurement:
     found = Measurement(
         run=f"R{number}", path="", started=1e9 + 86400 * number, box=f"W{number}", version="1.0", cards=(CARD,) * 7, devices=(),
-        drivers=("driver 580",), phases=(("matmul", 60.0, {}),), measured={name: measured(values, name, over_time)},
+        drivers=("driver 580",), phases=(("matmul", 60.0, {}),), planned_seconds=60.0, measured={name: measured(values, name, over_time)},
         missing={other: "not run" for other in limits_measured() if other != name}, injected=None, held=(), held_unread=(),
         hottest_celsius={}, most_watts=None)
     return msgspec.structs.replace(found, **changes)

@@ -13,9 +13,10 @@ import pytest
 from boxcheck.commands.golden import Drafting, draft_from_runs
 from boxcheck.engine.begin import CAPTURE
 from boxcheck.golden.good import golden
+from boxcheck.golden.lay_beside import lay_beside
 from boxcheck.golden.limits import limits_of, pattern_of
 from boxcheck.golden.measure import Kind
-from boxcheck.golden.reference import Reference, parse_reference, reference_bytes
+from boxcheck.golden.reference import Reference, parse_reference, plain_driver, reference_bytes
 from boxcheck.golden.sharing import Private, leaked, reference_of
 from boxcheck.usage import UsageError
 from tests.boxes import build
@@ -99,6 +100,35 @@ def test_a_card_whose_name_names_somebody_is_a_gpu(shared: tuple[bytes, Referenc
     names = {one.name for one in shared[1].box.gpus}
     assert names == {"RTX 4090", "GPU"}
     assert Kind("x").name == "x"
+
+
+@pytest.mark.parametrize(("said", "shared"), [
+    ("CUDA 13.0, driver 580.65", "CUDA 13.0, driver 580.65"), ("HIP 7.1.52801", "HIP 7.1.52801"),
+    ("CUDA 13.0, driver 580.65 rack-bench3 J. Doe tel +49 170 555", "CUDA 13.0, driver 580.65"),
+    ("NVIDIA CUDA 580.65.06", "NVIDIA CUDA 580.65.06"), ("driver 580.65 170 555", "driver 580.65"),
+    ("AMD Accelerated Parallel Processing 3635.0 (HSA1.1,LC)", "AMD Accelerated Parallel Processing 3635.0"),
+    ("acme-box", "")])
+def test_of_a_driver_words_of_products_and_versions_alone_are_shared(said: str, shared: str) -> None:
+    assert plain_driver(said) == shared
+
+
+def test_free_text_of_a_driver_or_a_card_is_not_shared(tmp_path: Path) -> None:
+    """Of nothing that redaction knows."""
+    def free(run: Acceptable) -> None:
+        run.infos = tuple(msgspec.structs.replace(
+            info, driver="CUDA 13.0, driver 580.65 rack-bench3 J. Doe", name="RTX 4090 asset ACME-0042") for info in run.infos)
+
+    path = burned(str(tmp_path), rates=spread(1), change=free)
+    found, want = golden(path)
+    pattern = pattern_of([found])
+    made = reference_of(pattern, want, *limits_of(pattern), private=Private(pattern.runs), made=MADE, self_signed=False)
+    assert made.conditions.drivers == ("CUDA 13.0, driver 580.65",)
+    assert [one.name for one in made.box.gpus] == ["GPU"]
+    data = reference_bytes(made)
+    assert not re.search(b"rack-bench|Doe|ACME|asset", data)
+    place = tmp_path / "reference.json"
+    place.write_bytes(data)
+    assert not lay_beside(path, str(place)).comparable, "a card without name and PCI id is like no other"
 
 
 def test_what_slipped_through_is_not_written(shared: tuple[bytes, Reference, Private]) -> None:
