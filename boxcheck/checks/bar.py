@@ -11,7 +11,7 @@ from boxcheck.model import BOX, Finding, Limit, Quantity, Unread
 from boxcheck.probes.amdgpu import Amdgpu
 from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.links import Links
-from boxcheck.probes.pci import PciInventory, Region
+from boxcheck.probes.pci import PciFunction, PciInventory, Region
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, limit, marginal, passed, skipped, unknown
 
@@ -247,6 +247,13 @@ def above_4g(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
         )
 
 
+def _window_unread(bridge: PciFunction) -> Unread | None:
+    """Why nobody knows which addresses a bridge passes on."""
+    if isinstance(bridge.config, Unread):
+        return bridge.config
+    return None if bridge.config.bridge is not None else Unread(f"{short(bridge.bdf)} shows no windows", "malformed")
+
+
 @check("bar.bridge-window", reads=[Gpus, Links, PciInventory])
 def bridge_window(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> Iterator[Finding]:
     """A bridge above a GPU has a window that does not hold the GPU's memory.
@@ -275,9 +282,12 @@ def bridge_window(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) ->
                 for window in (bridge.config.bridge.memory, bridge.config.bridge.prefetchable)
             )
         ), None)
-        hidden = next((bridge.config for bridge in pci.ancestors(gpu.bdf) if isinstance(bridge.config, Unread)), None)
+        hidden = next((why for bridge in pci.ancestors(gpu.bdf) if (why := _window_unread(bridge)) is not None), None)
         if outside is None and hidden is not None:
             yield unknown(gpu.subject, f"a bridge above was not read: {hidden.why}")
+            continue
+        if not any(region.assigned for region in regions):
+            yield unknown(gpu.subject, "none of its memory has an address that could lie in a window")
             continue
         if outside is None:
             yield passed(gpu.subject, "every bridge above passes its memory on")

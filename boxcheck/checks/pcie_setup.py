@@ -70,13 +70,16 @@ def aspm(gpus: Gpus, links: Links, pci: PciInventory, runtime: PcieRuntime, want
         subject = link_subject(link, gpu)
         states: dict[str, tuple[str, ...]] = {}
         hidden: Unread | None = None
+        known = 0
         for end in ends(link):
             config = config_of(end.bdf, pci)
             express = config if isinstance(config, Unread) else config.express
             if isinstance(express, Unread):
                 hidden = express
-            elif express is not None and express.link_ctl is not None and express.link_ctl.aspm:
-                states[short(end.bdf)] = express.link_ctl.aspm
+            elif express is not None and express.link_ctl is not None:
+                known += 1
+                if express.link_ctl.aspm:
+                    states[short(end.bdf)] = express.link_ctl.aspm
         policy = runtime.aspm_policy
         noted = (f"the kernel's policy is {policy}",) if isinstance(policy, str) else ()
         if states and not gpu.gone:
@@ -90,6 +93,10 @@ def aspm(gpus: Gpus, links: Links, pci: PciInventory, runtime: PcieRuntime, want
             )
         elif hidden is not None:
             yield unknown(subject, f"not read: {hidden.why}", needs_root=hidden.kind == "permission")
+        elif gpu.gone:
+            yield unknown(subject, "the card no longer answers")
+        elif not known:
+            yield skipped(subject, "neither end has such a setting")
         else:
             yield passed(subject, "no power saving on the link")
     yield from unjudged(gpus, want, judged)
@@ -129,8 +136,10 @@ def payload(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> Itera
                 where=where(link, gpu, links, want), title=f"payload sizes differ on the path to {subject}",
                 help=("boot with pci=pcie_bus_safe; sudo lspci -vv shows MaxPayload of every port afterwards",),
             )
+        elif not sizes:
+            yield unknown(subject, "no port on the path says a payload size that is known")
         else:
-            yield passed(subject, f"payload of {next(iter(sizes.values()), '?')} bytes on the whole path")
+            yield passed(subject, f"payload of {next(iter(sizes.values()))} bytes on the whole path")
     yield from unjudged(gpus, want, judged)
 
 

@@ -89,6 +89,8 @@ def lane_errors(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> I
             )
         elif hidden is not None:
             yield unknown(subject, f"not read: {hidden.why}", needs_root=hidden.kind == "permission", evidence=evidence)
+        elif gpu.gone:
+            yield unknown(subject, "the card no longer answers", evidence=evidence)
         elif not known:
             yield skipped(subject, "neither end logs errors of single lanes")
         else:
@@ -158,6 +160,8 @@ def _judge_equalisation(gpu: Gpu, link: Link, links: Links, pci: PciInventory, w
         )
     if hidden is not None:
         return unknown(subject, f"not read: {hidden.why}", needs_root=hidden.kind == "permission", evidence=evidence)
+    if gpu.gone:
+        return unknown(subject, "the card no longer answers", evidence=evidence)
     if not looked and emulated:
         return skipped(subject, "the port above is the hypervisor's: nothing trains it")
     if not looked:
@@ -166,7 +170,7 @@ def _judge_equalisation(gpu: Gpu, link: Link, links: Links, pci: PciInventory, w
         says = f"at {speed:g} GT/s no end shows whether it would finish equalisation"
         return unknown(subject, says, evidence=evidence)
     says = "the card finished equalisation, the port above it is the hypervisor's" if emulated else (
-        "both ends finished equalisation")
+        "both ends finished equalisation" if looked > 1 else "the end that tells finished equalisation")
     return passed(subject, says, evidence=evidence)
 
 

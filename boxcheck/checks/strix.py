@@ -224,7 +224,7 @@ def gtt_unknown_param(
     _, instead = _each(gpus, amdgpu, memory, settings, want)
     if instead is not None:
         yield instead
-    elif settings.modprobe_unread is not None and not settings.asked:
+    elif settings.modprobe_unread is not None and (settings.modprobe_unread.kind != "absent" or not settings.asked):
         yield not_read(BOX, settings.modprobe_unread)
     else:
         for one_gpu in found:

@@ -234,3 +234,20 @@ def test_cards_whose_links_are_down_are_the_ones_that_are_missing() -> None:
         unplug(box.slot_port(slot)).express.presence = True
     found = verdict(box, "wopr-7x4090").problems
     assert [problem.id.split(":")[0] for problem in found] == ["link-down", "link-down"]
+
+
+def test_payload_sizes_that_no_port_has_are_not_the_same_size() -> None:
+    box = machine("wopr-7x4090")
+    tree = box.tree()
+    for end in (PORT, CARD):
+        changed(tree, end, "config", (express(tree, end) + 8, b"\xff\xff"))
+    (finding,) = judged(tree, "wopr-7x4090", "pcie.payload")
+    assert (finding.outcome.value, finding.subject.slot) == ("unknown", "PCIE3")
+
+
+def test_memory_without_an_address_lies_in_no_window() -> None:
+    tree = machine("wopr-7x4090").tree()
+    path = tree.resolve(f"/sys/bus/pci/devices/{CARD}") + "/resource"
+    tree.put(path, b"0x0000000000000000 0x0000000000000000 0x0000000000000000\n" * 13)
+    (finding,) = judged(tree, "wopr-7x4090", "bar.bridge-window")
+    assert (finding.outcome.value, finding.subject.slot) == ("unknown", "PCIE3")

@@ -17,7 +17,7 @@ from boxcheck.probes.tuning import Tuning
 from boxcheck.problems import group
 from boxcheck.profile import GpuPart, Profile
 from tests.checks.cards import gpu, gpus
-from tests.checks.judging import GONE, judge, outcome
+from tests.checks.judging import DENIED, GONE, judge, outcome
 from tests.checks.test_amdgpu import amdgpu, card, node
 from tests.checks.test_kernel import box, kernel, settings
 
@@ -109,6 +109,8 @@ def test_an_initramfs_that_was_not_rebuilt() -> None:
 def test_gtt_unknown_param(text: str, wanted: str) -> None:
     assert strix("gtt-unknown-param", driver(HALF), asked(text)).outcome.value == wanted
     assert strix("gtt-unknown-param", driver(HALF), settings(unread=GONE)).outcome.value == "unknown"
+    half_read = settings(*asked(text).asked, unread=DENIED)
+    assert strix("gtt-unknown-param", driver(HALF), half_read).outcome.value == ("unknown" if wanted == "pass" else wanted)
 
 
 def test_a_leftover_elsewhere_is_only_marginal() -> None:
