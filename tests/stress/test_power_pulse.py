@@ -17,7 +17,7 @@ from boxcheck.profile import Profile
 from boxcheck.stress import Rig, Sample, StressResults, Trouble, kernel_choice, power_pulse, power_pulse_checks
 from boxcheck.stress.faults import FaultyGpu
 from boxcheck.stress.judging import many
-from boxcheck.stress.pulse_lateness import lateness
+from boxcheck.stress.pulse_lateness import late_of, lateness
 from tests.gpu.devices import opened
 
 NONE = Profile(name="none", revision=1, title="no limits")
@@ -198,6 +198,12 @@ def test_of_an_hour_of_pulses_one_in_a_hundred_may_be_late_and_is_told(
     (found,) = power_pulse_checks.edges(_results(gpu, samples), NONE)
     assert found.outcome is outcome
     assert f"{len(held_up)} of 36000 were later than 10 %, the latest by" in found.says or not held_up
+
+
+def test_of_a_few_pulses_nothing_is_told_of_a_hundred(gpu: Gpu) -> None:
+    (sample,) = _pulsed(gpu, 0.3)
+    told = msgspec.structs.replace(sample, notes={**sample.notes, "pulses": 5, **lateness([1.0] * 4 + [51.8])})
+    assert late_of([told]) == (51.8, "at most 51.8 % of a pulse late; 1 of 5 were later than 10 %")
 
 
 def test_lateness_is_that_of_99_of_100_pulses() -> None:

@@ -160,3 +160,14 @@ def test_other_problems_are_no_workers_words() -> None:
 
 def test_a_line_of_prose_ends_the_list() -> None:
     assert not nvidia_smi.belongs("nvidia-smi -L", "and this is what I see")
+
+
+@pytest.mark.parametrize(("wrong", "named"), [
+    (9, ", ".join(f"GPU {index}" for index in range(9))),
+    (18, ", ".join(f"GPU {index}" for index in range(16)) + " and 2 more"),
+])
+def test_no_gpu_is_lost_where_many_are_wrong(wrong: int, named: str, tmp_path: Path) -> None:
+    text = f"Tested {wrong} GPUs:\n" + "".join(f"\tGPU {index}: FAULTY\n" for index in range(wrong))
+    (problem,) = told(tmp_path, burn(wrong).partition("Tested")[0] + text).problems
+    assert problem.title == f"{wrong} GPUs computed wrong values"
+    assert problem.where == named

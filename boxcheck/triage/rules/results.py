@@ -41,12 +41,13 @@ def wrong_results(scene: Scene) -> Iterator[Diagnosis]:
     says = wrong[0].event.says
     title = f"{len(names)} GPUs computed wrong values" if several else (
         says if says.startswith(names[0]) else f"{names[0]}: {says}")
-    because = [f"wrong on {', '.join(names[:16])}" + (f" and {len(names) - 16} more" if len(names) > 16 else "")]
+    where = ", ".join(names[:16]) + (f" and {len(names) - 16} more" if len(names) > 16 else "")
+    because = [f"wrong on {where}"]
     because += list(dict.fromkeys(sighting.event.says for sighting in wrong[:3]))
     because.append("several cards in one run share the supply, the heat and the driver" if several else
                    "one card alone: its memory or its core, unless the fault stays with the slot")
     yield Diagnosis(
-        rule="", key="wrong:" + ("" if several else names[0]), title=title, where=", ".join(names[:8]), cause=cause,
+        rule="", key="wrong:" + ("" if several else names[0]), title=title, where=where, cause=cause,
         sure=sure, because=tuple(because), events=indices(list(wrong)), severity=gravest(wrong), help=helps(wrong)[:5],
         not_=("a link whose counters stand still: it repeats damaged packets, and they arrive right",),
     )
