@@ -13,7 +13,7 @@ from typer.main import get_command
 from boxcheck.cli import app
 from boxcheck.cli_report import RENDER, RunFirst
 
-USAGE_ERROR = typer.BadParameter.__mro__[1]
+USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 """What typer raises for an option that does not exist, too; it has no public name."""
 PUNCTUATION = ";&|<>()"
 
@@ -47,7 +47,7 @@ def simple(line: str) -> Iterator[list[str]]:
     lexer.commenters = ""
     lexer.whitespace_split = True
     for word in (*lexer, ";"):
-        if set(word) <= {"<", ">"} or set(word) <= {">", "&"}:
+        if set(word) <= {"<", ">", "&"} and set(word) != {"&"}:
             into = True
         elif not set(word) <= set(PUNCTUATION):
             if not into:

@@ -4,21 +4,18 @@ sudo."""
 from __future__ import annotations
 
 import re
-import shlex
 import subprocess
 from collections.abc import Iterator
 from functools import cache
 from itertools import takewhile
 
 import pytest
-import typer
-from typer.core import TyperGroup
 
-from boxcheck.cli import app
 from boxcheck.registry import CHECKS, STRESSES, discover, discover_stress
 from boxcheck.report.wrapping import commands
 from tests.boxes import BOXES, MUTATIONS
 from tests.boxes.verdicts import judge_box
+from tests.command_lines import USAGE_ERROR, parsed, simple
 from tests.stress.every_check import NOTCHES, findings
 
 NEED_ROOT = (
@@ -32,10 +29,6 @@ NEED_ROOT = (
 )
 """Beginnings of commands that fail, or show half, for an ordinary user."""
 BOXES_EACH = [*BOXES, *(f"{mutation.bases[0]}+{name}" for name, mutation in MUTATIONS.items())]
-
-
-USAGE_ERROR = typer.BadParameter.__mro__[1]
-"""What typer raises for an option that does not exist, too; it has no public name."""
 
 
 @cache
@@ -62,35 +55,10 @@ def found() -> Iterator[tuple[str, str]]:
             yield text, text[start:end]
 
 
-def simple(command: str) -> Iterator[list[str]]:
-    """The words of each command of a line."""
-    words: list[str] = []
-    for word in (*shlex.shlex(command, posix=True, punctuation_chars=";&|"), ";"):
-        if word.strip(";&|"):
-            words.append(word)
-        elif words:
-            yield words[1:] if words[0] in ("do", "then") else words
-            words = []
-
-
 def test_what_needs_root_says_sudo() -> None:
     wrong = {f"{' '.join(words)}   in   {text}" for text, command in found() for words in simple(command)
              if any(re.match(pattern, " ".join(words)) for pattern in NEED_ROOT)}
     assert wrong == set()
-
-
-def parsed(words: list[str]) -> None:
-    """Raises a usage error where the command line does not take them."""
-    here = typer.main.get_command(app)
-    context = typer.Context(here, info_name="boxcheck")
-    while isinstance(here, TyperGroup):
-        name, *words = words or [""]
-        below = here.get_command(context, name)
-        if below is None:
-            raise typer.BadParameter(f"no command {name}")
-        here = below
-        context = typer.Context(here, parent=context, info_name=name)
-    here.parse_args(context, words)
 
 
 def test_every_command_of_boxcheck_is_one() -> None:
