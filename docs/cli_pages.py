@@ -62,7 +62,7 @@ VARIABLES = {
         "BOXCHECK_TRACEBACK": "Any value: where boxcheck itself broke.",
         "BOXCHECK_CPU_DEVICES": "With `--backend cpu`: how many devices the processor is shown as, 1 to 16.",
         "BOXCHECK_LOCK": "Another name for the lock that allows one load at a time on a box.",
-        "BOXCHECK_MARKS": "Another folder than `/run/boxcheck`, where root marks what it has changed of links and cards.",
+        "BOXCHECK_MARKS": "Another folder than `/run/boxcheck`, where root marks what is changed.",
     },
 }
 """Every variable that boxcheck reads or sets by itself. `undescribed` finds those of the code that are not here."""
