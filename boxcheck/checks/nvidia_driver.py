@@ -372,8 +372,8 @@ def nvidia_persistence(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, want: Profile) ->
     elif nvidia.persistenced:
         on, says = True, "nvidia-persistenced runs"
     else:
-        why = nvml.gpus.why if isinstance(nvml.gpus, Unread) else "NVML does not say"
-        yield unknown(BOX, f"not read: nvidia-persistenced does not run, and the mode itself was not read ({why})")
+        reason = nvml.gpus.why if isinstance(nvml.gpus, Unread) else "NVML does not say"
+        yield unknown(BOX, f"not read: nvidia-persistenced does not run, and the mode itself was not read ({reason})")
         return
     yield judged(
         BOX, on, bound, f"{says}, {wants(bound)} it {'on' if wish_of(bound) else 'off'}", evidence=(PERSISTENCED,),

@@ -122,4 +122,6 @@ def test_a_capture_by_the_script_under_busybox(machine: Machine) -> None:
     there = told(machine.doctor("pcie", "aer", "inventory", "iommu", "acs"))
     here = told(judged_on_host(guest.folder / "out/script.tar.gz", "pcie", "aer", "inventory", "iommu", "acs"))
     assert there.keys() == here.keys()
-    assert {key: (there[key], here[key]) for key in there if there[key] != here[key]} == {}
+    # Only boxcheck itself knows what its experiments did.
+    assert {key[0]: here[key] for key in there if there[key] != here[key]} == {
+        "pcie.left-changed": "skipped the capture does not tell of experiments"}
