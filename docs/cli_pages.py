@@ -31,8 +31,9 @@ VARIABLES = {
         "FORCE_COLOR": "Colour also where the output is no terminal.",
         "TERM": "`dumb` and `vt100` get ASCII; `dumb` gets neither colour, whole screen nor pager.",
         "COLORFGBG": "Its last number tells the whole screen whether the ground is light or dark.",
-        "LC_ALL": "With `LC_CTYPE` and `LANG`: whether the terminal shows more than ASCII. Nothing is translated, and "
-                  "numbers and times are written alike in every locale.",
+        "LC_ALL": "With `LC_CTYPE` and `LANG`: whether the whole screen shows more than ASCII. Accounts follow the "
+                  "encoding that Python writes, which is UTF-8 in the `C` and `POSIX` locales, too; `--ascii` is for "
+                  "both. Nothing is translated, and numbers and times are written alike in every locale.",
         "LC_CTYPE": "See `LC_ALL`.",
         "LANG": "See `LC_ALL`.",
         "PAGER": "Shows texts that are longer than the terminal; `less` without it, `cat` for none. Not for root.",

@@ -69,6 +69,7 @@ def report(
     from boxcheck.report.command import runnable_verdict, under_sudo
     from boxcheck.report.history import account_json, history_object, history_text
     from boxcheck.report.stress import stress_text
+    from boxcheck.report.text import wrap
     from boxcheck.report.watch import watch_text
     from boxcheck.store.reader import RunReader
     from boxcheck.store.results import no_collections
@@ -106,7 +107,7 @@ def report(
             stream.write(stress_text(shown, style, __version__) if watched is None else watch_text(
                 msgspec.structs.replace(watched[0], verdict=shown.verdict), shown, style, __version__, watched[1]))
         if run.info.kind == "burn" and (rooted := word_after("burn", judged.verdict.findings)):
-            print(under_sudo(rooted) if here else rooted, file=stream)
+            stream.writelines(f"{line}\n" for line in wrap(under_sudo(rooted) if here else rooted, style, "", "  "))
         stream.write(history_text(history, style) if history is not None else "")
         why = f": {run.end.reason}" if run.end and run.end.reason and run.state != "finished" else ""
         print(f"run {id_of(path)} {run.state}{why}", file=stream)

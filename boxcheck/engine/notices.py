@@ -139,7 +139,8 @@ class Notices:
             self._growing.pop((bdf, name), None)
         grave = any(" " in name for name in mine)
         said = ", ".join(f"{name} {number}" for name, number in mine.items())
-        return Notice("link-errors", f"its link counted {said}", "fail" if grave else "warn", f"port {bdf}")
+        end = f"{'GPU' if bdf in self._now else 'port'} {bdf}"
+        return Notice("link-errors", f"its link counted {said}", "fail" if grave else "warn", end)
 
     def _is_news(self, kind: str, part: str, seconds: float) -> bool:
         if seconds - self._told.get((kind, part), -AGAIN_SECONDS) < AGAIN_SECONDS:

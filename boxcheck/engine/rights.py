@@ -8,7 +8,8 @@ from boxcheck.model import Finding, Outcome, Unread
 from boxcheck.profile import Profile
 
 LOG = "burn.log"
-AGAIN = {"burn": "sudo boxcheck burn", "watch": "sudo boxcheck watch --pid PID beside your own work"}
+AGAIN = {
+    "burn": "sudo boxcheck burn with the same options", "watch": "sudo boxcheck watch --pid PID beside your own work"}
 
 
 def unread_log() -> Unread | None:

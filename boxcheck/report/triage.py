@@ -83,7 +83,8 @@ def _head(triage: Triage, style: Style) -> Iterator[str]:
         pieces = list(source.pieces[:MOST_PIECES])
         if len(source.pieces) > MOST_PIECES:
             pieces.append(f"and {len(source.pieces) - MOST_PIECES} more")
-        text = "; ".join(pieces) if pieces else "nothing in it is known here"
+        empty = not source.lines and not source.complaints
+        text = "; ".join(pieces) or ("it is empty" if empty else "nothing in it is known here")
         yield from wrap(f"{source.name}: {text}", style, "  ", "    ")
         for complaint in source.complaints[:3]:
             yield from wrap(complaint, style, "    note  ", " " * 10)
@@ -263,8 +264,12 @@ def _closing(triage: Triage, style: Style) -> Iterator[str]:
         yield style.word(Outcome.UNKNOWN, "UNKNOWN") + "  nothing that boxcheck knows was found in what was given"
         yield from wrap(
             "It reads kernel logs, lspci, nvidia-smi, rocm-smi, amd-smi, rocminfo, dmidecode, nvbandwidth,"
-            " p2pBandwidthLatencyTest, rocm_bandwidth_test, gpu_burn, RVS and captures. What was given holds none of"
-            " them, so nothing follows from it.", style, "  ")
+            " p2pBandwidthLatencyTest, rocm_bandwidth_test, nccl-tests, rccl-tests, gpu_burn, RVS and captures. What"
+            " was given holds none of them, so nothing follows from it.", style, "  ")
+        if not any(source.lines or source.complaints for source in triage.sources):
+            yield from wrap(
+                "A program that was refused writes nothing, as dmesg does where root alone may read the log: sudo dmesg"
+                " | boxcheck triage -", style, "  ")
         return
     counts = {word: sum(sighting.event.severity == word for sighting in triage.events) for word in GRAVITY}
     harmless = counts["info"] + counts["benign"]

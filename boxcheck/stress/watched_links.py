@@ -25,8 +25,10 @@ LOW_SECONDS = 3.0
 RESEAT = "reseat the card and its riser, then run it once more"
 
 
-def _port(bdf: Bdf) -> Subject:
-    return Subject("function", f"port {bdf}", bdf=bdf)
+def _end(results: StressResults, bdf: Bdf) -> Subject:
+    """An end of a link: a GPU itself, or a port above one."""
+    word = "GPU" if any(info.bdf == bdf for info in results.gpus) else "port"
+    return Subject("function", f"{word} {bdf}", bdf=bdf)
 
 
 def _unread(results: StressResults, read: frozenset[Bdf], says: str) -> Iterator[Finding]:
@@ -53,7 +55,7 @@ def _unread_ends(results: StressResults, watching: Watching, where: LinkMap) -> 
             continue
         why = watching.unread_links.get(end) or (silent.why if isinstance(silent, Unread) else silent)
         yield unknown(
-            _port(end), f"its error counters were not read twice{f': {why}' if why else ''}",
+            _end(results, end), f"its error counters were not read twice{f': {why}' if why else ''}",
             needs_root=isinstance(silent, Unread) and silent.kind == "permission")
 
 
@@ -65,7 +67,7 @@ def _unread_hops(results: StressResults, read: frozenset[Bdf], links: Links) -> 
     for link in hops.values():
         ends = {link.id, *((link.upstream.bdf,) if link.upstream else ())}
         if not ends & read and not ends & told.keys():
-            yield unknown(_port(link.id), "its link was not read twice, at neither end")
+            yield unknown(_end(results, link.id), "its link was not read twice, at neither end")
 
 
 @check("stress.link-errors", reads=[StressResults, Watching, Links, Aer, PciInventory, KernelLogs], needs=["root"],
@@ -96,7 +98,7 @@ def judge_errors(results: StressResults, watching: Watching, where: LinkMap) -> 
     yield from _unread_ends(results, watching, where)
     for bdf in watching.links:
         grown = {name: number for name, number in watching.link_errors.get(bdf, {}).items() if is_link_error(name)}
-        subject, anew = _port(bdf), bdf in watching.reset_links
+        subject, anew = _end(results, bdf), bdf in watching.reset_links
         if not grown and anew:
             yield unknown(
                 subject, "its counters began anew during the run; what they had counted just before is not known")
@@ -152,7 +154,7 @@ def link_speed(results: StressResults, watching: Watching, links: Links, want: P
         else:
             more_bad, more_unsteady = _speed(results, speed)
             bad, unsteady = bad + more_bad, unsteady + more_unsteady
-        subject = _port(bdf)
+        subject = _end(results, bdf)
         if bad or (unsteady and speed is not None):
             yield (failed if bad else marginal)(
                 subject, "; ".join((*bad, *unsteady)), cause=f"link-errors:{bdf}", where=str(subject),

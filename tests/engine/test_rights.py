@@ -24,12 +24,12 @@ def test_a_log_that_root_alone_reads_is_said_before_the_run_and_is_unknown_at_it
     want = load_profile(profile)
     says = word_before("burn", want, DENIED)
     assert "the run cannot pass" in says
-    assert says.endswith("sudo boxcheck burn reads it")
+    assert says.endswith("sudo boxcheck burn with the same options reads it")
     run = Run(tmp_path, unread=DENIED)
     run.look()
     (found,) = [one for one in run.findings(want) if one.check == "burn.log"]
     assert (found.outcome, found.needs_root, found.blocker) == (Outcome.UNKNOWN, True, True)
-    assert word_after("burn", (found,)) == "1 check needs root: burn.log; sudo boxcheck burn"
+    assert word_after("burn", (found,)) == "1 check needs root: burn.log; sudo boxcheck burn with the same options"
 
 
 @pytest.mark.parametrize("unread", [None, Unread("no such file", "absent")])

@@ -220,7 +220,7 @@ def test_each_gpu_whose_link_was_not_read_is_unknown() -> None:
             fatal=())])
     for check in (_link_errors, _link_speed):
         found = {str(one.subject): one.outcome for one in check(_results(gpus=(INFO, other)), tally.result(), NONE)}
-        assert found == {"RTX 4090 (cuda:1)": Outcome.UNKNOWN, f"port {GPU}": Outcome.PASS}
+        assert found == {"RTX 4090 (cuda:1)": Outcome.UNKNOWN, f"GPU {GPU}": Outcome.PASS}
 
 
 def _trained(*links: tuple[float, int]) -> watched.Watching:

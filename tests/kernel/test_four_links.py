@@ -169,7 +169,7 @@ def test_a_watch_under_errors_names_link_class_and_direction_and_counts_each(mac
         machine.inject_counted("g0", "REP_TIMER", 7)
 
     done = machine.watch_under(["--no-tui", "--json", "/out/watch.json"], act, [
-        f"port {machine.bdf('rp2')}: its link counted", f"port {machine.bdf('g0')}: its link counted"])
+        f"port {machine.bdf('rp2')}: its link counted", f"GPU {machine.bdf('g0')}: its link counted"])
     assert done.exit == 3, done.err[-2000:]
     told = json.loads((machine.guest.folder / "out/watch.json").read_text())
     errors = {item["subject"]["bdf"]: item for item in told["run"]["findings"] if item["check"] == "stress.link-errors"}

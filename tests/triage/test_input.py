@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from boxcheck.report.text import Style
+from boxcheck.report.triage import triage_text
 from boxcheck.triage.account import triage
 from boxcheck.triage.input import gather, is_capture
 from boxcheck.usage import UsageError
@@ -157,6 +159,14 @@ def test_junk_is_nothing_and_no_traceback(junk: bytes, tmp_path: Path) -> None:
     found = triage([str(place)])
     assert not found.events
     assert not found.recognised
+
+
+@pytest.mark.parametrize(("text", "empty"), [("", True), ("hello", False), ("\n", False)])
+def test_an_empty_text_is_told_from_an_unknown_one(text: str, empty: bool, tmp_path: Path) -> None:
+    """As from `dmesg | boxcheck triage -` of a user who may not read the log."""
+    said = triage_text(told(tmp_path, text), Style(columns=200))
+    assert ("it is empty" in said, "sudo dmesg | boxcheck triage -" in said) == (empty, empty)
+    assert ("nothing in it is known here" in said) is not empty
 
 
 def test_a_log_of_something_else_is_not_recognised(tmp_path: Path) -> None:
