@@ -124,4 +124,4 @@ def test_a_capture_by_the_script_under_busybox(machine: Machine) -> None:
     assert there.keys() == here.keys()
     # Only boxcheck itself knows what its experiments did.
     assert {key[0]: here[key] for key in there if there[key] != here[key]} == {
-        "pcie.left-changed": "skipped the capture does not tell of experiments"}
+        "pcie.left-changed": "skip the capture does not tell of experiments"}
