@@ -82,7 +82,8 @@ def parser_words(error: Any, context: Any) -> tuple[str, str]:
         return (f"{f'{name}: ' if name else ''}{found[1]} is not one of {', '.join(choices)}",
                 nearest(found[1].strip("'"), choices) or all_of_it)
     if found := re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", message):
-        return f"{command} takes no such word: {found[1]}", all_of_it
+        one = f"one word at a time, and a kind and its number as one: {command} xid.79"
+        return f"{command} takes no such word: {found[1]}", one if command.endswith(" explain") else all_of_it
     if option is not None and "requires an argument" in message:
         return f"{_word(option)} is followed by nothing, and needs a word", all_of_it
     if found := re.match(r"(.*) is not a valid (?:float|int)", message):

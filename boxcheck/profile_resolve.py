@@ -37,7 +37,8 @@ def find(name_or_path: str) -> tuple[Path, str]:
         return profiles_directory() / f"{name_or_path}.toml", f"{name_or_path}.toml"
     if "/" in name_or_path or name_or_path.endswith(".toml"):
         return Path(name_or_path), show_text(name_or_path)
-    near = nearest(name_or_path, shipped_profiles())
+    begins = {name.partition("-")[0]: name for name in reversed(shipped_profiles())}
+    near = nearest(name_or_path, shipped_profiles()) or begins.get(nearest(name_or_path, begins) or "")
     help = "boxcheck profile list names them all"
     raise ProfileError(f"no profile is called {show(name_or_path)}", f"did you mean {near}? {help}" if near else help)
 

@@ -255,9 +255,10 @@ def test_what_is_no_file(tmp_path: Path) -> None:
             load_profile(f"{tmp_path}/{name}")
 
 
-def test_a_name_that_nobody_knows_is_answered_with_the_nearest() -> None:
-    with pytest.raises(ProfileError, match=r'^no profile is called "wopr-7x490"$') as caught:
-        load_profile("wopr-7x490")
+@pytest.mark.parametrize("name", ["wopr-7x490", "worp"])
+def test_a_name_that_nobody_knows_is_answered_with_the_nearest(name: str) -> None:
+    with pytest.raises(ProfileError, match=f'^no profile is called "{name}"$') as caught:
+        load_profile(name)
     assert caught.value.help.startswith("did you mean wopr-7x4090?")
 
 

@@ -62,14 +62,14 @@ def _system(told: Told) -> Iterator[tuple[str, Words]]:
     if isinstance(dmi, Unread):
         yield "Board", value_words(dmi)
     else:
-        yield "Board", f"{value_words(dmi.board_vendor)} {value_words(dmi.board_name)}"
+        yield "Board", beside(dmi.board_vendor, dmi.board_name)
         if not isinstance(dmi.smbios, Unread):
             board, system = dmi.smbios.baseboard, dmi.smbios.system
             yield "Board serial", value_words(board if isinstance(board, Unread) else board.serial)
             yield "System serial", value_words(system if isinstance(system, Unread) else system.serial)
         else:
             yield "Board serial", value_words(dmi.smbios)
-        yield "BIOS", f"{value_words(dmi.bios_vendor)} {value_words(dmi.bios_version)}, {value_words(dmi.bios_date)}"
+        yield "BIOS", f"{beside(dmi.bios_vendor, dmi.bios_version)}, {value_words(dmi.bios_date)}"
     bmc = told.facts.of(Bmc)
     if not isinstance(bmc, Unread):
         info = bmc.info
@@ -120,6 +120,12 @@ def _parts(told: Told) -> Iterator[Block]:
     gpus = told.facts.of(Gpus)
     if not isinstance(gpus, Unread) and gpus.unreadable is not None:
         yield Paragraph(words=f"Some of the bus was not read: {gpus.unreadable.why}.")
+
+
+def beside(maker: str | None | Unread, name: str | None | Unread) -> str:
+    """Two words of one name, or two clauses where one of them was not read."""
+    parted = "; " if isinstance(maker, Unread) or isinstance(name, Unread) else " "
+    return f"{value_words(maker)}{parted}{value_words(name)}"
 
 
 def _gib(value: int | Unread) -> str:

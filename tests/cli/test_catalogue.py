@@ -50,3 +50,11 @@ def test_a_bound_is_shown_with_its_unit(limit: Limit, bound: object, wanted: str
 def test_sizes_are_in_gib_for_people() -> None:
     assert "at least 64 GiB" in boxcheck("profile", "show", "wopr-7x4090").stdout
     assert "should be at least 64 GiB" in boxcheck("explain", "limits.memlock", "--profile", "wopr-7x4090").stdout
+
+
+def test_a_kind_and_its_number_in_two_words_are_shown_as_one() -> None:
+    done = boxcheck("explain", "xid", "79")
+    assert done.returncode == 2
+    assert "takes no such word: 79" in done.stderr
+    assert "explain xid.79" in done.stderr
+    assert boxcheck("explain", "xid.79").returncode == 0

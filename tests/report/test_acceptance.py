@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from boxcheck.certify.acceptance import Acceptance, Identity, Waiver
-from boxcheck.model import Bdf, Finding, Outcome, Subject
+from boxcheck.model import Bdf, Finding, Outcome, Subject, Unread
 from boxcheck.report.acceptance import document_of, document_of_run
+from boxcheck.report.acceptance_machine import beside
 from boxcheck.report.acceptance_read import told_of
 from boxcheck.report.acceptance_requirements import waiver_of
 from boxcheck.report.acceptance_told import Told
@@ -305,3 +306,10 @@ def test_what_nobody_required_and_nobody_read_makes_no_gpu_unknown(passing: Told
 
     assert glance(with_unread(False))["PCIE3"][0] == "pass"
     assert glance(with_unread(True))["PCIE3"][0] == "unknown"
+
+
+def test_what_was_not_read_does_not_run_into_what_stands_beside_it() -> None:
+    unread = Unread("no such file", "absent")
+    assert beside("ASRock", "WRX80") == "ASRock WRX80"
+    assert beside(unread, unread) == "not read: no such file; not read: no such file"
+    assert beside("ASRock", unread) == "ASRock; not read: no such file"
