@@ -50,8 +50,8 @@ def judge(
     outcome, reason = _decide(blockers, want, left_out, crashes, profile_certain)
     partial = outcome is Outcome.UNKNOWN and reason == LEFT_OUT
     return Verdict(
-        outcome=outcome, reason=_subset(placed, len(left_out)) if partial else reason, counts=dict(counts),
-        findings=placed, problems=problems, not_run=len(left_out), partial=partial,
+        outcome=outcome, reason=_subset(placed, len(left_out), profile_certain) if partial else reason,
+        counts=dict(counts), findings=placed, problems=problems, not_run=len(left_out), partial=partial,
         crashed=bool(crashes), crashes=tuple(crashes), device_lost=any(
             finding.outcome is Outcome.FAIL and finding.blocker
             and (finding.cause or "").startswith(("gpu-lost:", "safety-stop:"))
@@ -69,9 +69,10 @@ def _decide(
         return Outcome.FAIL, f"{_count(failed)} failed"
     if crashes:
         return Outcome.UNKNOWN, f"boxcheck itself broke in {crashes[0].where}"
-    if not certain:
-        return Outcome.UNKNOWN, "no profile says what this machine must be"
-    if unread := of(Outcome.UNKNOWN):
+    unread = of(Outcome.UNKNOWN)
+    if not certain and (unread or not left_out):
+        return Outcome.UNKNOWN, NO_PROFILE
+    if unread:
         return Outcome.UNKNOWN, f"{_count(unread)} {_was(unread)} not read"
     if left_out:
         return Outcome.UNKNOWN, LEFT_OUT
@@ -102,11 +103,27 @@ def strictly(verdict: Verdict) -> Verdict:
     return msgspec.structs.replace(verdict, outcome=Outcome.FAIL, reason=f"{verdict.reason}, which --strict fails")
 
 
+NO_PROFILE = "no profile says what this machine must be"
+
+
+def without_gpus(verdict: Verdict, want: Profile) -> Verdict:
+    """The verdict where no GPU is there to be judged. What is left of such a box may be sound, and a box that lost all
+    its GPUs looks so too where the profile does not count them: it does not pass. A failure stands."""
+    if verdict.outcome is Outcome.FAIL:
+        return verdict
+    which = "none that the profile names" if want.gpus.parts else "no discrete one"
+    said = f"no GPU was judged: {which} is on the PCI bus"
+    if verdict.outcome in (Outcome.PASS, Outcome.MARGINAL):
+        return msgspec.structs.replace(verdict, outcome=Outcome.UNKNOWN, reason=said)
+    first, then = (said, verdict.reason) if verdict.partial else (verdict.reason, said)
+    return msgspec.structs.replace(verdict, reason=f"{first}; {then}")
+
+
 LEFT_OUT = "required checks were not run"
 """Why a verdict is unknown where nothing else makes it so; `_subset` says it in full."""
 
 
-def _subset(findings: Sequence[Finding], left_out: int) -> str:
+def _subset(findings: Sequence[Finding], left_out: int, certain: bool) -> str:
     """What a subset of the checks came to, and that it is no verdict: `what was run passed (7 of 7 checks) ...`."""
     by_check: dict[str, Outcome] = {}
     for finding in findings:
@@ -125,8 +142,8 @@ def _subset(findings: Sequence[Finding], left_out: int) -> str:
         rest = ", ".join(f"{came[outcome]} {word}" for outcome, word in graver if came[outcome])
         said = f"what was run and is required did not fail ({number} of {total} checks passed, {rest}{others})"
     were = "check was" if left_out == 1 else "checks were"
-    return (f"{said}; this is no verdict on the box: {left_out} required {were} not run; "
-            "`boxcheck doctor` gives one")
+    not_run = f"{said}; this is no verdict on the box: {left_out} required {were} not run"
+    return f"{not_run}; `boxcheck doctor` gives one" if certain else f"{not_run}, and {NO_PROFILE}"
 
 
 def _was(findings: Sequence[Finding]) -> str:

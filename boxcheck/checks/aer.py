@@ -18,6 +18,7 @@ from boxcheck.checks.places import (
     link_evidence,
     link_subject,
     path_links,
+    read_again,
     reseat,
     short,
     unjudged,
@@ -152,8 +153,7 @@ def _stray(root: Bdf, below: Iterable[Bdf], aer: Aer) -> Iterator[Finding]:
         where=f"somewhere below root port {short(root)}",
         title=f"corrected errors somewhere below root port {short(root)} that nothing there shows",
         help=("boxcheck doctor log -v  shows whom the kernel named",
-              "reboot; with the GPUs busy, run: boxcheck doctor pcie aer  (cured when that ends in PARTIAL with "
-              "nothing failed)"),
+              f"reboot; with the GPUs busy, run: {read_again('every GPU')}"),
         notes=("a device that was taken out since took its own counters with it",))
 
 

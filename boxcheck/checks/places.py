@@ -108,10 +108,17 @@ def reseat(link: Link, want: Profile) -> tuple[str, str]:
     apart."""
     return (
         f"power off, reseat the card and both ends of {path_name(link, want)}, power on; with the card busy, run: "
-        "boxcheck doctor pcie aer  (cured when that ends in PARTIAL with nothing failed)",
+        + read_again(link.slot or "the card"),
         "not cured: move the card alone to another slot. The fault moves with it: the card; it stays: riser or slot; "
         "then swap only the riser",
     )
+
+
+def read_again(place: str) -> str:
+    """The command that shows whether a link is cured, and by what. A card that is off the bus has no errors either, so
+    the cards are counted too; not every profile names their number, so the link has to be in the table."""
+    return ("boxcheck doctor pcie aer inventory  (cured when that ends in PARTIAL, nothing failed, and "
+            f"{place} is in its table)")
 
 
 def seat(link: Link, want: Profile) -> tuple[str, str]:

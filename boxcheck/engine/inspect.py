@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from boxcheck.checks.places import wanted_gpus
 from boxcheck.host import Host
-from boxcheck.judge import judge
+from boxcheck.judge import judge, without_gpus
 from boxcheck.model import BOX, Crash, Finding, Outcome, Unread, Verdict
 from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.links import Links
@@ -129,4 +130,8 @@ def inspect_facts(facts: Facts, want: Profile, checks: Sequence[Check], *, profi
     left_out = [
         id for id, check in CHECKS.items()
         if check.stress is None and id not in chosen and want.blocks(id, Outcome.FAIL)]
-    return judge(findings, want, left_out=left_out, crashes=crashes, profile_certain=profile_certain)
+    verdict = judge(findings, want, left_out=left_out, crashes=crashes, profile_certain=profile_certain)
+    gpus = facts.of(Gpus)
+    about_gpus = any(Gpus in check.reads for check in checks)
+    none = not isinstance(gpus, Unread) and gpus.unreadable is None and not wanted_gpus(gpus, want)
+    return without_gpus(verdict, want) if none and about_gpus else verdict

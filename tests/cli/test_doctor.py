@@ -34,7 +34,7 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         ("wopr-7x4090+riser-x8", (), 1),
         ("wopr-7x4090-one-reading", (), 3),
         ("laptop", (), 3),
-        ("laptop", ("--profile", "generic"), 0),
+        ("laptop", ("--profile", "generic"), 3),
         ("wopr-7x4090+gpu-fallen-off", (), 5),
         ("wopr-7x4090+badtlp-card", (), 0),
         ("wopr-7x4090+badtlp-card", ("--strict",), 1),

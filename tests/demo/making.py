@@ -21,6 +21,7 @@ from boxcheck import __version__
 from boxcheck.commands import demo_files
 from boxcheck.commands.demo_files import BOXES, FOLDER, LOG, LOG_BUILT_OF, NOTEBOOK, RUN, UNPACKED_LIMIT_BYTES
 from boxcheck.model import Outcome
+from boxcheck.report.judged_run import judge_stored
 from boxcheck.riser import notebook
 from boxcheck.riser.evidence import Notebook
 from boxcheck.riser.suspects.weigh import weigh
@@ -121,14 +122,16 @@ FILES: Mapping[str, Callable[[], bytes]] = {
 
 
 def judged(store: bytes) -> list[tuple[str, str, str]]:
-    """What was found in a stored run that is no pass: check, subject, outcome."""
+    """What was found in a stored run that is no pass: check, subject, outcome. As it ended, and judged anew: a check
+    that is newer than the run finds nothing in it to judge."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "run.sqlite")
         Path(path).write_bytes(store)
         with RunReader(path) as reader:
-            verdict = reader.verdict()
-    assert verdict is not None
-    return sorted({(one.check, str(one.subject), one.outcome.value) for one in verdict.findings
+            ended = reader.verdict()
+        again = judge_stored(path, None).verdict
+    assert ended is not None
+    return sorted({(one.check, str(one.subject), one.outcome.value) for one in (*ended.findings, *again.findings)
                    if one.outcome in (Outcome.FAIL, Outcome.MARGINAL, Outcome.UNKNOWN)})
 
 

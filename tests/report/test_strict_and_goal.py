@@ -145,8 +145,8 @@ def test_a_box_that_fails_its_goal_does_not_pass_for_any(examined: Examine) -> N
 
 
 @pytest.mark.parametrize(("name", "options"), [
-    ("wopr-7x4090", {"goal": "cuda-p2p"}), ("laptop", {"goal": "any", "profile": "generic"}),
-    ("laptop", {"goal": "tinygrad", "profile": "generic"}),
+    ("wopr-7x4090", {"goal": "cuda-p2p"}), ("wopr-7x4090", {"goal": "any", "profile": "generic"}),
+    ("wopr-7x4090", {"goal": "tinygrad", "profile": "generic"}),
 ])
 def test_the_profiles_own_goal_and_one_where_it_has_none_decide(
     examined: Examine, name: str, options: dict[str, str],
