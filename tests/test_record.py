@@ -102,3 +102,11 @@ def test_a_state_directory_that_was_named_is_made(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "a" / "b"))
     account = save_record(*examined)
     assert Path(str(account.record)).stat().st_mode & 0o777 == 0o600
+
+
+def test_records_of_one_second_keep_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: tuple[Account, Host]) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    first, second = (Path(os.path.expanduser(str(save_record(*examined).record))) for _ in range(2))
+    assert first != second
+    assert first.read_bytes() == second.read_bytes()
+    assert sorted(path.name for path in first.parent.iterdir()) == sorted([first.name, second.name])

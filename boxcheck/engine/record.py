@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
@@ -19,6 +20,8 @@ from boxcheck.host.state import state_and_owner
 from boxcheck.usage import UsageError
 
 __all__ = ["as_user", "kept_directory", "runs_directory", "save_record", "state_and_owner", "state_directory"]
+
+MOST_IN_A_SECOND = 1000
 
 
 def save_record(account: Account, host: Host) -> Account:
@@ -33,7 +36,13 @@ def save_record(account: Account, host: Host) -> Account:
     try:
         with as_user(uid, gid):
             _make(folder)
-            write_output(path, run_json(account, with_facts=False), mode=0o600)
+            path = _reserved(folder, stamp)
+            try:
+                write_output(path, run_json(account, with_facts=False), mode=0o600)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(path)
+                raise
     except UsageError as error:
         print(f"the record was not saved: {error}", file=sys.stderr)
         return account
@@ -44,6 +53,18 @@ def save_record(account: Account, host: Host) -> Account:
     home = os.path.expanduser("~")
     shown = path.replace(home, "~", 1) if home != "/" and path.startswith(home + "/") else path
     return msgspec.structs.replace(account, record=shown)
+
+
+def _reserved(folder: str, stamp: str) -> str:
+    """A name that no other record has, held by an empty file: machines that share a home may begin in one second."""
+    for number in range(1, MOST_IN_A_SECOND):
+        path = os.path.join(folder, f"{stamp}-doctor{'' if number == 1 else f'-{number}'}.json")
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            continue
+        return path
+    raise FileExistsError(17, "too many records of one second", folder)
 
 
 def state_directory(host: Host) -> str:
