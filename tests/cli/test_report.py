@@ -116,7 +116,7 @@ def test_keys_that_cannot_be_listed_are_not_none(
     assert err.splitlines() == [
         f"not listed: {config}/keys: not a directory",
         f"not listed: the ssh-agent at {tmp_path}/no-agent cannot be reached: no such file or directory",
-        f"not listed: {config}/allowed_signers: is a directory"]
+        f"not listed: {config}/allowed_signers: is no file"]
 
 
 # Reports of a run
