@@ -148,16 +148,23 @@ def _compiles(cl: Any, device: Any) -> bool:
 
 
 def _usable(cl: Any) -> list[Any]:
+    """Those whose platform compiles. Every platform of processors shows the same ones, so the first that compiles has
+    them: two installations of PoCL do not make two devices of one."""
     found, refused = [], []
     answers: dict[tuple[str, str], bool] = {}
+    processors = None
     for device in _all_devices(cl):
         key = (device.platform.version, device.name)
+        if not device.type & cl.device_type.GPU and processors not in (None, device.platform):
+            continue
         if device.type & cl.device_type.GPU:
             answers[key] = True
         elif key not in answers:
             answers[key] = _compiles(cl, device)
         if answers[key] and device.max_work_group_size >= 256:
             found.append(device)
+            if not device.type & cl.device_type.GPU:
+                processors = device.platform
         else:
             refused.append(device)
     if not found:

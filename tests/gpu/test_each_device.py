@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from boxcheck.gpu import GpuError, GpuInfo, each_device
+from boxcheck.gpu import GpuError, GpuInfo, each_device, opencl
 
 
 def _read(index: int, sick: set[int]) -> GpuInfo:
@@ -26,3 +29,22 @@ def test_when_every_one_is_sick_the_first_says_why() -> None:
 
 def test_no_device_is_none() -> None:
     assert each_device(0, lambda index: _read(index, set())) == ()
+
+
+class Platform(SimpleNamespace):
+    """An OpenCL platform with its devices."""
+
+    def get_devices(self) -> list[Any]:
+        return [SimpleNamespace(platform=self, type=kind, name=name, max_work_group_size=4096) for name, kind in self.shows]
+
+
+def test_two_platforms_of_one_processor_do_not_make_two_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PoCL of the distribution beside that of the package index; the first that compiles for this processor."""
+    old = Platform(name="PoCL", version="1", shows=[("old", 2)])
+    first = Platform(name="PoCL", version="2", shows=[("one", 2), ("two", 2)])
+    second = Platform(name="PoCL", version="3", shows=[("one again", 2)])
+    card = Platform(name="rusticl", version="4", shows=[("card", 4)])
+    cl = SimpleNamespace(
+        get_platforms=lambda: [old, first, second, card], device_type=SimpleNamespace(GPU=4, CPU=2), Error=RuntimeError)
+    monkeypatch.setattr(opencl, "_compiles", lambda _, device: device.name != "old")
+    assert [device.name for device in opencl._usable(cl)] == ["one", "two", "card"]
