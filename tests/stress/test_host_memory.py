@@ -168,7 +168,10 @@ def test_sound_memory_passes_by_every_pattern() -> None:
 
 @pytest.mark.parametrize(("fault", "says"), [("flip-memory", "one bit"), ("drop-write", "not written: what it held before")])
 def test_an_injected_fault_is_found(fault: str, says: str) -> None:
-    finding = failure("dram.wrong-words", run("dram", seconds=4.0, fault=fault, after=1))  # of the second sweep
+    results = run("dram", seconds=4.0, fault=fault, after=1)
+    if outcomes("dram.wrong-words", results) == {Outcome.PASS}:  # a host too busy for the second sweep, which has the fault
+        results = run("dram", seconds=20.0, fault=fault, after=1)
+    finding = failure("dram.wrong-words", results)
     assert says in finding.says
     assert "virtual address 0x" in finding.notes[0]
 
