@@ -84,6 +84,8 @@ def parse(lines: Sequence[str]) -> Sample:
         elif WAIVED.match(line):
             waived_line = here if waived_line is None else waived_line
         elif found := _VERDICT.match(line):
+            if passed is False:  # of several runs in one paste the one that failed is told
+                continue
             passed, verdict_line = (found[1] or found[2]).lower() in ("passed", "pass"), here
         elif found := DIRECTION.match(line):
             direction, copies_line = SHORT[found[1]], copies_line or here
