@@ -28,7 +28,8 @@ def test_a_healthy_box_has_no_problem(name: str) -> None:
     entry = GOLDEN[name]
     assert entry["problems"] == []
     assert not [label for label in entry["loose"] if not label.startswith("unknown")]
-    if name != "wopr-7x4090-one-reading":  # a link at rest settles nothing
+    # A link at rest settles nothing; a box without a GPU that its profile is for was not judged.
+    if name not in ("wopr-7x4090-one-reading", "laptop"):
         assert entry["outcome"] == "pass"
 
 
