@@ -92,7 +92,7 @@ def traced(folder: Path, *command: str, give: str = "") -> tuple[subprocess.Comp
     """A program with all that it starts, to the end of the last."""
     wanted = ",".join(f"?{name}" for name in ("socket", "connect", "bind", "sendto", "sendmsg", "execve", *OPENING, *CHANGING))
     place = folder / "trace"  # a ? lets a strace that does not know the call go on
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SUDO_", "XDG_", "BOXCHECK_CACHE"))}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SUDO_", "XDG_", "BOXCHECK_CACHE", "POCL_"))}
     for one in ("home", "state", "tmp"):
         (folder / one).mkdir(exist_ok=True)
     done = subprocess.run(
