@@ -198,6 +198,8 @@ def state(nvme: Nvme, want: Profile) -> Iterator[Finding]:
                 subject, f"is {drive.state}, and {broken}", measured=Quantity(drive.state), evidence=evidence,
                 cause=f"nvme:{drive.name}", title=f"{drive.name} cannot be written to",
                 help=(f"read the kernel log for {drive.name} and {drive.bdf}", COPY_AND_REPLACE))
+        elif drive.state in HEALTHY_STATES and (unread := _unread_size(drive)) is not None:
+            yield not_read(subject, unread, evidence=evidence)
         elif drive.state in HEALTHY_STATES:
             yield passed(subject, drive.state, measured=Quantity(drive.state), evidence=evidence)
         else:
@@ -216,6 +218,12 @@ def _unusable(drive: NvmeDrive) -> str | None:
         if namespace.read_only:
             return f"{namespace.name} refuses writes"
     return None
+
+
+def _unread_size(drive: NvmeDrive) -> Unread | None:
+    """Why the size of a namespace is not known, which would be 0 on a drive that gave up. `ro` is not asked for: the
+    hidden paths of multipath have no such file."""
+    return next((one.size_bytes for one in drive.namespaces if isinstance(one.size_bytes, Unread)), None)
 
 
 @check("disk.nvme-health", reads=[Nvme], limits=[USED], needs=["root", "nvme-cli"])

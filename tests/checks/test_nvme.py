@@ -7,7 +7,7 @@ import pytest
 
 from boxcheck.model import Bdf, Unread
 from boxcheck.probes.links import Link, LinkEnd, Links
-from boxcheck.probes.nvme import Nvme, NvmeDrive, SmartLog
+from boxcheck.probes.nvme import Namespace, Nvme, NvmeDrive, SmartLog
 from tests.checks.judging import DENIED, GONE, judge, outcome, outcomes
 
 LOG = SmartLog(critical_warning=0, spare_percent=100, spare_threshold_percent=10, used_percent=1, media_errors=0,
@@ -78,6 +78,11 @@ def test_link_at_x2_says_both_numbers_and_names_the_port() -> None:
     (GONE, "unknown"), (None, "unknown")])
 def test_state(state: Any, wanted: str) -> None:
     assert outcome("disk.nvme-state", drives(drive(state=state))) == wanted
+
+
+def test_a_size_that_nobody_read_is_no_live_drive() -> None:
+    unread = drive(state="live", namespaces=(Namespace("nvme0n1", GONE, False),))
+    assert outcome("disk.nvme-state", drives(unread)) == "unknown"
 
 
 @pytest.mark.parametrize(("log", "wanted"), [
