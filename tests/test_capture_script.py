@@ -530,3 +530,30 @@ def test_pipes_and_hanging_programs_do_not_stop_it(tmp_path: Path) -> None:
         assert printed.stdout == "a\tb c"
         if os.geteuid() != 0:
             assert host.read(f"{odd}/secret") == Unread(f"{odd}/secret: permission denied", "permission")
+
+
+@pytest.mark.parametrize(
+    ("ends", "kind"),
+    [("exec sleep 60", "timeout"), ("echo 'dmesg: read kernel buffer failed: Input/output error' >&2; exit 1", "error")],
+)
+@pytest.mark.parametrize("name", SHELLS)
+def test_a_log_that_was_not_read_to_its_end_is_not_there(name: str, ends: str, kind: str, tmp_path: Path) -> None:
+    """The first lines of a log, without the fault that follows them, would pass as a log without faults."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for program, does in (
+        ("dmesg", f"echo '[    0.000000] Linux version 6.8.0'; {ends}"),
+        ("journalctl", "exit 1"),
+    ):
+        (folder / program).write_text(f"#!/bin/sh\n{does}\n")
+        (folder / program).chmod(0o755)
+    script = tmp_path / "script.sh"
+    script.write_text(script_text().replace("program_seconds=10", "program_seconds=1"))
+    env = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        [*shell(name), str(script), f"{tmp_path}/box.tar"], capture_output=True, text=True, env=env, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    log = CaptureHost(f"{tmp_path}/box.tar").kernel_log()
+    assert isinstance(log, Unread)
+    assert log.kind == kind

@@ -601,10 +601,13 @@ kernel_log() {
     mkdir -p "$stage/var/log" || full
     # busybox asks for as much as the kernel keeps, and prints more than that: without a size it loses the first lines.
     limited "$program_seconds" dmesg -s 16777216 >"$stage.out" 2>"$stage.err" </dev/null
-    if [ -s "$stage.out" ]; then
+    k_status=$?
+    # The first part of a log holds no later fault: only one that was read to its end counts.
+    if [ "$k_status" = 0 ] && [ -s "$stage.out" ]; then
         sed -e 's/^<[0-9]*>//' "$stage.out" >"$stage/var/log/dmesg" || full
     elif ! journal 0 dmesg; then
         why "$(cat "$stage.err")"
+        case $timeout,$k_status in ?*,124 | ?*,137 | ?*,143) kind=timeout why="dmesg did not end within $program_seconds s" ;; esac
         unread /var/log/dmesg "$kind" "$why"
     fi
     journal -1 dmesg.0 && return 0
