@@ -15,6 +15,7 @@ from boxcheck.store.errors import StoreError
 from boxcheck.store.lock import is_held
 from boxcheck.store.opening import BESIDE
 from boxcheck.store.reader import RunReader
+from boxcheck.store.regular import open_regular
 from boxcheck.store.rows import RunState
 from boxcheck.store.schema import SUFFIX
 from boxcheck.store.texts import plain_line
@@ -114,13 +115,12 @@ def entry_of_record(path: str) -> RunEntry | None:
     id = os.path.basename(path).removesuffix(RECORD_SUFFIX)
     kind = id.rpartition("-")[2] if "-" in id else ""
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             record = msgspec.json.decode(stream.read(LARGEST_RECORD_BYTES), type=_Record)
     except (FileNotFoundError, msgspec.ValidationError):  # JSON, but of something else
         return None
     except (OSError, msgspec.MsgspecError, ValueError) as error:
-        known = isinstance(error, OSError)
-        says = os.strerror(getattr(error, "errno", 0) or 0).lower() if known else f"no record of a run ({error})"
+        says = (error.strerror or "").lower() if isinstance(error, OSError) else f"no record of a run ({error})"
         return RunEntry(id=id, started=changed, state="crashed", path=path, kind=kind, bytes=size,
                         trouble=f"{one_line(path)}: {says}")
     if not record.schema.startswith("boxcheck.run/"):

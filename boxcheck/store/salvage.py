@@ -27,6 +27,7 @@ from boxcheck.store.listing import beside
 from boxcheck.store.lock import is_held
 from boxcheck.store.pages import Found, Pages
 from boxcheck.store.reader import RunReader
+from boxcheck.store.regular import open_regular
 from boxcheck.store.results import INCOMPLETE, results_of
 from boxcheck.store.rows import Counts
 from boxcheck.store.schema import BLOB_LIMIT, COPIED, META, TABLES, Table, Value, holds, summed
@@ -113,18 +114,18 @@ def salvage_run(path: str, target: str) -> Salvage:
 
 def _mapped(path: str) -> bytes | mmap.mmap:
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             size = os.fstat(stream.fileno()).st_size
             return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
     except FileNotFoundError:
         raise StoreError("absent", f"{one_line(path)}: no such file") from None
     except OSError as error:
-        raise StoreError("forbidden", f"{one_line(path)}: {os.strerror(error.errno or 0).lower()}") from None
+        raise StoreError("forbidden", f"{one_line(path)}: {(error.strerror or '').lower()}") from None
 
 
 def _log(path: str) -> bytes:
     """The write-ahead log; nothing where there is none, or none that can be read."""
-    with suppress(OSError), open(f"{path}-wal", "rb") as stream:
+    with suppress(OSError), open_regular(f"{path}-wal") as stream:
         return stream.read()
     return b""
 

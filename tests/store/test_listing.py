@@ -93,6 +93,14 @@ def test_what_cannot_be_read_is_listed_with_its_reason(folder: Path) -> None:
     assert not set(bad.values()) & set(old_runs(list_runs(str(folder)), keep=0, now=2e9)), "it may be worth a salvage"
 
 
+def test_a_pipe_among_the_records_holds_nobody_up(folder: Path) -> None:
+    os.mkfifo(folder / "2027-01-08T080000Z-doctor.json")
+    os.mkfifo(folder / "2027-01-07T080000Z-burn.sqlite")
+    bad = {one.id: str(one.trouble) for one in list_runs(str(folder)) if one.trouble}
+    assert set(bad) == {"2027-01-08T080000Z-doctor", "2027-01-07T080000Z-burn"}
+    assert all(says.endswith("is no file") for says in bad.values())
+
+
 def test_a_run_that_is_written_by_a_later_boxcheck_is_running(folder: Path) -> None:
     path = folder / "2027-01-19T080000Z-burn.sqlite"
     path.write_bytes(b"of another version")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import sqlite3
@@ -287,6 +288,13 @@ def test_where_nothing_can_be_saved_that_is_told(tmp_path: Path, data: Any, says
     with pytest.raises(StoreError, match=says):
         salvage_run(str(path), str(tmp_path / "saved.sqlite"))
     assert sorted(one.name for one in tmp_path.iterdir()) == ([] if data is None else ["run.sqlite"])
+
+
+def test_a_pipe_is_nothing_that_can_be_saved_and_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "run.sqlite")
+    os.mkfifo(tmp_path / "run.sqlite-wal")
+    with pytest.raises(StoreError, match=r"run\.sqlite: is no file"):
+        salvage_run(str(tmp_path / "run.sqlite"), str(tmp_path / "saved.sqlite"))
 
 
 def test_a_salvage_never_overwrites_and_leaves_its_source_as_it_is(finished: str, tmp_path: Path) -> None:
