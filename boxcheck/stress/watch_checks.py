@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from boxcheck.model import BOX, Finding, Outcome, Subject
+from boxcheck.model import BOX, Finding, Outcome
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, marginal, passed, skipped, unknown
+from boxcheck.stress.burn_checks import LOST_HELP
 from boxcheck.stress.happenings import Happened
 
 
@@ -24,6 +25,10 @@ ELSEWHERE = (
 )
 """How checks of doctor begin that are not compared. The kernel's log was followed itself (`burn.log`), and its ring may
 have lost its start since; the others judge a machine at rest, and after work it is warm (`stress.temperature`)."""
+
+
+GONE = {"gpu": Outcome.FAIL, "nvme": Outcome.MARGINAL}
+"""Kinds of parts that are missed, and how grave that is: a drive may have been taken out."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -46,7 +51,8 @@ class Changes(msgspec.Struct, frozen=True):
 
 
 def changes_between(before: Sequence[Finding], after: Sequence[Finding]) -> Changes:
-    """Findings are matched by check and subject; of several, the gravest counts."""
+    """Findings are matched by check and part, a device's address before its name, which counts those beside it; of
+    several, the gravest counts. A GPU or a drive of which nothing is said any more is gone."""
     then, now = _gravest(before), _gravest(after)
     worse, better, same = [], 0, 0
     for key, one in now.items():
@@ -59,6 +65,7 @@ def changes_between(before: Sequence[Finding], after: Sequence[Finding]) -> Chan
             better += 1
         else:
             same += 1
+    worse += _gone(before, after)
     return Changes(tuple(sorted(worse, key=lambda item: (item.finding.outcome.rank, item.finding.check))), better, same)
 
 
@@ -67,10 +74,25 @@ def _is_worse(before: Outcome | None, after: Outcome) -> bool:
     return before is None or before is Outcome.SKIP or after.rank < before.rank
 
 
-def _gravest(findings: Sequence[Finding]) -> Mapping[tuple[str, Subject], Finding]:
-    found: dict[tuple[str, Subject], Finding] = {}
+def _gone(before: Sequence[Finding], after: Sequence[Finding]) -> list[Change]:
+    """Devices that something passed for, and that nothing is said of afterwards. Whatever was wrong with a device may
+    have been all that was said of it; what passes is said each time."""
+    there = {one.subject.bdf for one in after}
+    passed_before = {
+        one.subject.bdf: one for one in reversed(before)
+        if one.outcome is Outcome.PASS and one.subject.kind in GONE and one.subject.bdf not in there}
+    return [
+        Change(Outcome.PASS, Finding(
+            check=one.check, subject=one.subject, outcome=GONE[one.subject.kind], blocker=True, help=LOST_HELP,
+            says="it is gone, doctor says nothing of it any more", cause=f"{one.subject.kind}-lost:{bdf}",
+            where=str(one.subject), title=f"{one.subject}: was lost during the run"))
+        for bdf, one in passed_before.items() if bdf is not None]
+
+
+def _gravest(findings: Sequence[Finding]) -> Mapping[tuple[str, object], Finding]:
+    found: dict[tuple[str, object], Finding] = {}
     for one in findings:
-        key = (one.check, one.subject)
+        key = (one.check, (one.subject.kind, one.subject.bdf) if one.subject.bdf else one.subject)
         if one.outcome is not Outcome.SKIP and (key not in found or one.outcome.rank < found[key].outcome.rank):
             found[key] = one
     return found

@@ -15,7 +15,7 @@ import pytest
 from boxcheck.engine.devices_watch import DevicesWatch
 from boxcheck.engine.edac_watch import EdacWatch
 from boxcheck.engine.heard import Heard
-from boxcheck.engine.inspect import Facts
+from boxcheck.engine.inspect import Facts, read_facts
 from boxcheck.engine.instruments_child import Asked, InstrumentsChild
 from boxcheck.engine.logwatch import LogWatch
 from boxcheck.engine.notices import COLUMNS, Notices
@@ -36,6 +36,8 @@ from boxcheck.stress.watch_checks import changes_between
 from boxcheck.telemetry.links import ports_above
 from boxcheck.telemetry.readings import Count, GpuReading, GpuSilent, LinkReading, Named, Pcie, SilentState
 from boxcheck.telemetry.throttle import NVML
+from tests.boxes import build
+from tests.boxes.verdicts import host as captured
 from tests.engine.test_devices_watch import Told as NoUevents
 from tests.engine.test_surroundings import Fed
 from tests.telemetry.trees import CORRECTABLE, advisory, amd_card, home, processors, put
@@ -286,6 +288,16 @@ def test_findings_that_are_worse_than_before_are_told_and_those_of_a_warm_machin
         (Outcome.PASS, "pcie.link-width"), (None, "new.one")]
     assert changes.same == 1
     assert changes_between(after, before).better == 1
+
+
+def test_a_card_that_is_gone_is_worse_also_where_no_profile_counts_cards() -> None:
+    """Nothing fails of a card that is not there, and the ones behind it get its number."""
+    before, after = (read_facts(captured(build(name))) for name in ("wopr-7x4090", "wopr-7x4090+card-absent"))
+    worse = compare(before, after, GENERIC).worse
+    assert [(one.before, one.finding.outcome, one.finding.subject.slot, one.finding.cause) for one in worse] == [
+        (Outcome.PASS, Outcome.FAIL, "PCIE3", "gpu-lost:0000:41:00.0")]
+    assert worse[0].finding.blocker
+    assert compare(after, before, GENERIC).worse == ()
 
 
 def test_the_same_machine_twice_is_no_change() -> None:
