@@ -256,12 +256,18 @@ def udev_rules(
         sample = nodes.kfd if subsystem == "kfd" else next(
             (node for node in nodes.render.values() if isinstance(node, Node)), None)
         own = None if sample is None or sample.gid is None else nodes.group_name(sample.gid)
-        if rules:
-            yield passed(_subject(name), f"{rules[-1].place} gives it to {rules[-1].group or own or 'root'}",
-                         evidence=(rules[-1].place,))
+        giving = [rule for rule in rules if rule.group not in (None, "root")]
+        opening = [rule for rule in rules if (rule.mode or 0) & 0o006 == 0o006]
+        if giving:
+            yield passed(_subject(name), f"{giving[-1].place} gives it to {giving[-1].group}",
+                         evidence=(giving[-1].place,))
         elif own not in (None, "root"):
             yield passed(_subject(name), f"no rule was found, and the node belongs to group {own}",
                          evidence=RULE_DIRECTORIES)
+        elif opening:
+            yield passed(_subject(name), f"{opening[-1].place} opens it to every user", evidence=(opening[-1].place,))
+        elif nodes.rules_unread is not None:
+            yield not_read(_subject(name), nodes.rules_unread, evidence=RULE_DIRECTORIES)
         else:
             yield marginal(
                 _subject(name), "no udev rule gives it to a group", evidence=RULE_DIRECTORIES, cause="node-rules:",

@@ -235,5 +235,7 @@ def rocm(rocm: Rocm, gpus: Gpus, want: Profile) -> Iterator[Finding]:
                        title="several versions of ROCm are installed",
                        help=("keep one: sudo apt remove the others, or set the alternative: "
                              "sudo update-alternatives --config rocm",))
+    elif rocm.unread is not None:
+        yield not_read(subject, rocm.unread, evidence=evidence)
     elif bound is None:
         yield passed(subject, f"ROCm in {paths}", evidence=evidence)

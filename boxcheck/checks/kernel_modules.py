@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from boxcheck.checks.kernel import kernel_subject
 from boxcheck.checks.steps import INITRAMFS, P2P_KERNEL
 from boxcheck.checks.wording import judged, listed, not_read
-from boxcheck.decode.version import snapshot_date
+from boxcheck.decode.version import at_least, parse_release, snapshot_date
 from boxcheck.model import BOX, Finding, Subject, Unread
 from boxcheck.probes.amdgpu import Amdgpu
 from boxcheck.probes.gpus import Gpus
@@ -116,6 +116,18 @@ def firmware_package(packages: Packages, want: Profile) -> Iterator[Finding]:
 
 P2P_OPTIONS = ("CONFIG_PCI_P2PDMA", "CONFIG_DMABUF_MOVE_NOTIFY", "CONFIG_HSA_AMD_P2P")
 """AMD's ROCm documentation, conceptual/iommu.rst: what copies between Radeon GPUs need of the kernel."""
+MOVE_NOTIFY = "CONFIG_DMABUF_MOVE_NOTIFY"
+MOVE_NOTIFY_ALWAYS = (7, 0)
+"""Linux commit 609fc8766d68 of January 2026, after 6.19, took the option away: its code is always built."""
+
+
+def _move_notify_says(kernel: Kernel, config: Mapping[str, str]) -> str | None:
+    """What a configuration means that does not mention the option; None where nobody knows. Until it went, every
+    kernel with a GPU driver mentioned it, on or off."""
+    release = None if isinstance(kernel.release, Unread) else parse_release(kernel.release)
+    if release is None or not at_least(release.numbers, MOVE_NOTIFY_ALWAYS) or "CONFIG_SYNC_FILE" not in config:
+        return None
+    return f"{MOVE_NOTIFY} is part of every kernel since {'.'.join(map(str, MOVE_NOTIFY_ALWAYS))}"
 
 
 @check("kernel.p2p-config", reads=[Kernel, Gpus, Amdgpu])
@@ -150,5 +162,12 @@ def p2p_config(kernel: Kernel, gpus: Gpus, amdgpu: Amdgpu, want: Profile) -> Ite
             kernel_subject(kernel), f"{listed(off)} off in the kernel's configuration", evidence=evidence,
             cause="kfd-p2p:", title="this kernel cannot copy between AMD GPUs directly",
             help=(P2P_KERNEL,))
+        return
+    on = [name for name in wanted if name in kernel.config]
+    always = None if MOVE_NOTIFY in on else _move_notify_says(kernel, kernel.config)
+    if MOVE_NOTIFY in on or always is not None:
+        yield passed(kernel_subject(kernel), f"{listed(on)} on in the kernel's configuration", evidence=evidence,
+                     notes=() if always is None else (always,))
     else:
-        yield passed(kernel_subject(kernel), f"{listed(wanted)} on in the kernel's configuration", evidence=evidence)
+        yield unknown(kernel_subject(kernel), f"not read: the kernel's configuration does not mention {MOVE_NOTIFY}",
+                      evidence=evidence)

@@ -82,6 +82,8 @@ class DeviceNodes(msgspec.Struct, frozen=True):
     rules: tuple[UdevRule, ...] | Unread
     acl_users: Mapping[str, frozenset[int]] | Unread
     """Path -> users that an ACL lets read and write. Asked only under sudo, where an open proves nothing."""
+    rules_unread: Unread | None = None
+    """Why some of the rules are not among `rules`; None where all were read."""
 
     def group_name(self, gid: int | None) -> str | None:
         if gid is None or isinstance(self.groups, Unread):
@@ -166,7 +168,8 @@ def _acls(host: Host, who: Who | Unread, nodes: list[Node]) -> Mapping[str, froz
         f"getfacl ended with {output.exit}", "error")
 
 
-def _rules(host: Host) -> tuple[UdevRule, ...] | Unread:
+def _rules(host: Host) -> tuple[tuple[UdevRule, ...] | Unread, Unread | None]:
+    """The rules, and why some were not read."""
     found: list[UdevRule] = []
     seen: set[str] = set()
     unread: Unread | None = None
@@ -189,18 +192,21 @@ def _rules(host: Host) -> tuple[UdevRule, ...] | Unread:
             else:
                 found += parse_udev_rules(text, f"{directory}/{name}")
     if not listed:
-        return Unread("no directory of udev rules is here", "absent") if unread is None else unread
-    return tuple(found)
+        why = Unread("no directory of udev rules is here", "absent") if unread is None else unread
+        return why, why
+    return tuple(found), unread
 
 
 @probe("device_nodes", DeviceNodes, reads=[Amdgpu, Nvidia])
 def device_nodes(host: Host, amdgpu: Amdgpu, nvidia: Nvidia) -> DeviceNodes:
     group, passwd = host.text("/etc/group"), host.text("/etc/passwd")
     kfd, render, own, who = _node(host, KFD), _render(host, amdgpu), _nvidia(host, nvidia), host.who()
+    rules, rules_unread = _rules(host)
     every = [kfd, *(node for node in render.values() if isinstance(node, Node)), *own]
     return DeviceNodes(
         kfd=kfd, render=render, nvidia=own, nvidia_modprobe=host.exists(NVIDIA_MODPROBE), who=who,
         acl_users=_acls(host, who, every),
         groups=group if isinstance(group, Unread) else parse_group(group),
-        users=passwd if isinstance(passwd, Unread) else parse_passwd(passwd), rules=_rules(host),
+        users=passwd if isinstance(passwd, Unread) else parse_passwd(passwd), rules=rules,
+        rules_unread=rules_unread,
     )

@@ -22,7 +22,10 @@ from boxcheck.host import Host
 from boxcheck.model import Unread
 from boxcheck.registry import probe
 
-OPTIONS = ("CONFIG_PCI_P2PDMA", "CONFIG_DMABUF_MOVE_NOTIFY", "CONFIG_HSA_AMD", "CONFIG_HSA_AMD_P2P")
+OPTIONS = (
+    "CONFIG_PCI_P2PDMA", "CONFIG_DMABUF_MOVE_NOTIFY", "CONFIG_HSA_AMD", "CONFIG_HSA_AMD_P2P", "CONFIG_SYNC_FILE")
+"""CONFIG_SYNC_FILE is the neighbour of CONFIG_DMABUF_MOVE_NOTIFY (drivers/dma-buf/Kconfig): a configuration that
+mentions it was read as far as there."""
 CONFIG_LIMIT_BYTES = 8 << 20
 SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 """EFI_GLOBAL_VARIABLE, UEFI 2.10, 3.3."""

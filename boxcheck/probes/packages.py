@@ -154,7 +154,10 @@ def packages(host: Host) -> Packages:
                 problem = output if problem is None else problem
             elif output.exit == 0:
                 found.update(parse_rpm_names(output.stdout))
-        return Packages("rpm", problem if problem is not None and not found else found)
+            elif problem is None and "is not installed" not in output.stdout:
+                said = clean_text((output.stderr or output.stdout).split("\n", 1)[0], 120)
+                problem = Unread(f"rpm -q {name}: {said or f'ended with {output.exit}'}", "error")
+        return Packages("rpm", found if problem is None else problem)
     if status.kind == local.kind == "absent":
         return Packages(None, Unread("no package database of dpkg, rpm or pacman is here", "absent"))
     return Packages(None, status)

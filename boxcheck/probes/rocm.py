@@ -40,7 +40,7 @@ class Rocm(msgspec.Struct, frozen=True):
     chosen: str | None
     """Real directory behind /opt/rocm, None where there is none."""
     unread: Unread | None
-    """Set when /opt could not be listed; then no installation proves nothing."""
+    """Set when /opt or the libraries of an installation could not be listed; then no installation proves nothing."""
 
 
 def library_version(names: tuple[str, ...], stem: str) -> str | None:
@@ -54,9 +54,12 @@ def _has(names: tuple[str, ...], stem: str) -> bool:
     return any(name == stem or name.startswith(stem + ".") for name in names)
 
 
-def _install(host: Host, path: str) -> RocmInstall | None:
+def _install(host: Host, path: str) -> RocmInstall | Unread | None:
+    """What is installed in a directory, None where it is no installation, Unread where its libraries were not seen."""
     version = host.text(f"{path}/.info/version")
     libraries = host.entries(f"{path}/lib")
+    if isinstance(libraries, Unread) and libraries.kind != "absent":
+        return libraries
     names = () if isinstance(libraries, Unread) else libraries
     if isinstance(version, Unread) and not _has(names, HIP) and not _has(names, HSA):
         return None
@@ -71,11 +74,14 @@ def rocm(host: Host) -> Rocm:
     target = host.target("/opt/rocm")
     chosen = target if isinstance(target, str) else "/opt/rocm" if "/opt/rocm" in candidates else None
     found: dict[str, RocmInstall] = {}
+    unread = names if isinstance(names, Unread) and names.kind != "absent" else None
     for path in candidates[:50]:
         link = host.target(path)
         real = link if isinstance(link, str) else path
         install = None if real in found else _install(host, real)
-        if install is not None:
+        if isinstance(install, Unread):
+            unread = install if unread is None else unread
+        elif install is not None:
             found[real] = install
     for directory in LIBRARY_DIRECTORIES:
         # The links are followed one by one: listing such a directory would put thousands of names into a capture.
@@ -86,5 +92,4 @@ def rocm(host: Host) -> Rocm:
                 found.setdefault(home, RocmInstall(
                     home, library_version((file,), HIP), True, host.exists(f"{directory}/{HSA}.1") is True))
                 break
-    unread = names if isinstance(names, Unread) and names.kind != "absent" else None
     return Rocm(tuple(found.values()), chosen, unread)

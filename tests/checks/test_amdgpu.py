@@ -118,6 +118,8 @@ def test_rocm(installs: tuple[RocmInstall, ...], chosen: str | None, limit: Any,
 
 def test_rocm_was_not_looked_for() -> None:
     assert outcome("driver.rocm", Rocm((), None, GONE), BOTH, profile=PROFILE) == "unknown"
+    one = RocmInstall("/usr/lib64", "6.3.3", True, True)
+    assert outcome("driver.rocm", Rocm((one,), None, GONE), BOTH, profile=PROFILE) == "unknown"
     assert outcome("driver.rocm", Rocm((), None, None), BOTH) == "skip"
 
 

@@ -141,6 +141,22 @@ def test_udev_rules(rules: Any, gid: int, wanted: list[str]) -> None:
     assert outcomes(judge_amd("node.udev-rules", facts, DOCKER)) == ["skip"]
 
 
+def test_rules_that_were_not_read_are_not_missing() -> None:
+    facts = nodes(
+        device("/dev/kfd", gid=0), {FIRST.bdf: device("/dev/dri/renderD128", gid=0)}, rules=RULES[:1],
+        rules_unread=REFUSED)
+    assert outcomes(judge_amd("node.udev-rules", facts)) == ["pass", "unknown"]
+
+
+@pytest.mark.parametrize(("sets", "wanted"), [
+    ('MODE="0660"', "marginal"), ('GROUP="root", MODE="0660"', "marginal"), ('MODE="0666"', "pass"),
+    ('GROUP="video"', "pass")])
+def test_a_rule_that_gives_a_node_to_root_gives_it_to_nobody(sets: str, wanted: str) -> None:
+    rules = parse_udev_rules(f'SUBSYSTEM=="kfd", {sets}\n', "/etc/udev/rules.d/70.rules")
+    facts = nodes(device("/dev/kfd", gid=0), {FIRST.bdf: device("/dev/dri/renderD128")}, rules=rules)
+    assert outcomes(judge_amd("node.udev-rules", facts)) == [wanted, "pass"]
+
+
 OPEN = 'SUBSYSTEM=="kfd", GROUP="render", MODE="0666"\n'
 
 

@@ -150,11 +150,20 @@ def test_firmware_package(found: Packages, wanted: str) -> None:
 @pytest.mark.parametrize(("config", "amdgpu", "wanted"), [
     (HEALTHY.config, IN_TREE, "pass"), ({**HEALTHY.config, "CONFIG_HSA_AMD_P2P": "n"}, IN_TREE, "marginal"),  # type: ignore[dict-item]
     ({**HEALTHY.config, "CONFIG_HSA_AMD_P2P": "n"}, DKMS, "pass"),  # type: ignore[dict-item]
-    ({"CONFIG_PCI_P2PDMA": "n"}, DKMS, "marginal"), ({"CONFIG_PCI_P2PDMA": "y", "CONFIG_HSA_AMD_P2P": "y"}, IN_TREE, "pass"),
+    ({"CONFIG_PCI_P2PDMA": "n"}, DKMS, "marginal"), ({"CONFIG_PCI_P2PDMA": "y", "CONFIG_HSA_AMD_P2P": "y"}, IN_TREE, "unknown"),
     ({}, IN_TREE, "marginal"), (GONE, IN_TREE, "unknown")])
 def test_p2p_config(config: Any, amdgpu: Amdgpu, wanted: str) -> None:
     two = gpus(gpu(0), gpu(1))
     assert outcome("kernel.p2p-config", kernel(config=config), two, amdgpu, profile=box()) == wanted
+
+
+@pytest.mark.parametrize(("release", "config", "wanted"), [
+    ("7.1.3-arch1-1", {"CONFIG_SYNC_FILE": "y"}, "pass"), ("7.1.3-arch1-1", {}, "unknown"),
+    ("6.18.4-arch1-1", {"CONFIG_SYNC_FILE": "y"}, "unknown")])
+def test_an_option_that_newer_kernels_no_longer_have(release: str, config: dict[str, str], wanted: str) -> None:
+    """Unmentioned it is on there, where the configuration was read as far as its place."""
+    found = kernel(release=release, config={"CONFIG_PCI_P2PDMA": "y", "CONFIG_HSA_AMD_P2P": "y", **config})
+    assert outcome("kernel.p2p-config", found, gpus(gpu(0), gpu(1)), IN_TREE, profile=box()) == wanted
 
 
 def test_one_card_copies_to_nobody() -> None:

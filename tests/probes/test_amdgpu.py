@@ -164,3 +164,15 @@ def test_rocm_installations(tmp_path: Path) -> None:
     assert kind_of(fact(Rocm, tree({}, whole=False), tmp_path).unread) == "not-captured"
     assert library_version(("libamdhip64.so", "libamdhip64.so.6", "libamdhip64.so.6.3.60303"), "libamdhip64.so") \
         == "6.3.60303"
+
+
+def test_rocm_whose_libraries_nobody_could_list_is_not_missing(tmp_path: Path) -> None:
+    made = tree({
+        "/opt/rocm-6.3.3/.info/version": "6.3.3-74", "/opt/rocm-6.3.3/lib/libamdhip64.so.6": b"",
+        "/opt/rocm.tar.gz": b"no directory",
+    })
+    assert fact(Rocm, made, tmp_path).unread is None
+    made.denied("/opt/rocm-6.3.3/lib", "permission denied")
+    rocm = fact(Rocm, made, tmp_path)
+    assert rocm.installs == ()
+    assert kind_of(rocm.unread) == "permission"

@@ -47,6 +47,15 @@ def test_what_is_missing_and_what_nobody_looked_for(tmp_path: Path) -> None:
     assert kind_of(blind.kfd.present) == kind_of(blind.rules) == kind_of(blind.groups) == "not-captured"
 
 
+def test_a_directory_of_rules_that_nobody_could_list_is_told(tmp_path: Path) -> None:
+    made = machine()
+    assert fact(DeviceNodes, made, tmp_path).rules_unread is None
+    made.denied("/usr/lib/udev/rules.d", "permission denied")
+    found = fact(DeviceNodes, made, tmp_path)
+    assert isinstance(found.rules, tuple)
+    assert kind_of(found.rules_unread) == "permission"
+
+
 def test_the_nodes_of_the_nvidia_driver(tmp_path: Path) -> None:
     made = tree({"/proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.161.07  x",
                  "/proc/driver/nvidia/gpus/0000:41:00.0/information": "Device Minor: \t 2"})

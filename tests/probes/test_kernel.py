@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+from boxcheck.model import Unread
 from boxcheck.probes.kernel import Kernel, parse_config, parse_lockdown, parse_os_release, parse_secure_boot
 from boxcheck.probes.kernel_log import KernelLogs, parse_uptime
 from boxcheck.probes.modules import ModuleSettings, parse_modprobe
@@ -196,3 +197,13 @@ def test_what_dkms_and_modprobe_do_not_show_is_unread(tmp_path: Path) -> None:
 
 def test_an_empty_command_line_was_not_read(tmp_path: Path) -> None:
     assert kind_of(fact(Kernel, tree({"/proc/cmdline": "\n"}), tmp_path).command_line) == "malformed"
+
+
+def test_a_package_database_that_cannot_be_opened_is_no_missing_package(tmp_path: Path) -> None:
+    made = tree({"/var/lib/rpm/rpmdb.sqlite": b"x"})
+    made.run(["rpm", "-q", "linux-firmware"], "linux-firmware-20260110-1.fc43.noarch\n")
+    made.run(["rpm", "-q", "amd-gpu-firmware"], "", "error: cannot open Packages database in /var/lib/rpm\n", 1)
+    packages = fact(Packages, made, tmp_path)
+    assert packages.manager == "rpm"
+    assert isinstance(packages.packages, Unread)
+    assert "cannot open Packages database" in packages.packages.why
