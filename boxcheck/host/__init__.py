@@ -56,7 +56,8 @@ class Who(msgspec.Struct, frozen=True):
 
     name: str
     uid: int
-    gid: int
+    gid: int | None
+    """None where a capture does not say."""
     groups: tuple[int, ...]
     root: bool
     invoked_by: int | None = None

@@ -52,7 +52,7 @@ def everything(pynvml: Any) -> dict[str, Any]:
             handles.append(None)
             continue
         handles.append(handle)
-        gpus.append({"index": index, **one_gpu(pynvml, get, handle)})
+        gpus.append({"index": index, **one_gpu(pynvml, handle)})
     return {
         "driver": get("nvmlSystemGetDriverVersion"), "nvml": get("nvmlSystemGetNVMLVersion"),
         "cuda": get("nvmlSystemGetCudaDriverVersion_v2"), "count": count, "gpus": gpus,
@@ -71,18 +71,22 @@ CALLS = (
 )
 """(value, end of the call's name after nvmlDeviceGet, arguments after the handle). Temperature sensor 0 is the core; of
 ECC errors, type 1 are the uncorrected ones, counter 1 counts for life and 0 since the driver was loaded (nvml.h)."""
+PARTS = (
+    ("bdf", "PciInfo", "busId"), ("memory_bytes", "MemoryInfo", "total"), ("bar1_bytes", "BAR1MemoryInfo", "bar1Total"))
+"""(value, end of the call's name after nvmlDeviceGet, field of its answer)."""
 OLDER = {"CurrentClocksEventReasons": "CurrentClocksThrottleReasons"}
 """Names before driver 535.54, for a driver or a binding of that age."""
 
 
-def one_gpu(pynvml: Any, get: Callable[..., Any], handle: Any) -> dict[str, Any]:
-    pci, memory, bar1 = (get(f"nvmlDeviceGet{name}", handle) for name in ("PciInfo", "MemoryInfo", "BAR1MemoryInfo"))
-    bus = getattr(pci, "busId", None)
-    values: dict[str, Any] = {
-        "bdf": bus.decode("ascii", "replace") if isinstance(bus, bytes) else bus,
-        "memory_bytes": getattr(memory, "total", None), "bar1_bytes": getattr(bar1, "bar1Total", None),
-    }
+def one_gpu(pynvml: Any, handle: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {}
     failed: dict[str, str] = {}
+    for value, call, field in PARTS:
+        answer, why = one_call(pynvml, f"nvmlDeviceGet{call}", handle)
+        part = getattr(answer, field, None)
+        values[value] = part.decode("ascii", "replace") if isinstance(part, bytes) else part
+        if why is not None:
+            failed[value] = why
     for value, call, arguments in CALLS:
         for name in (call, OLDER.get(call)):
             if name is None:

@@ -226,7 +226,7 @@ class Tables:
             return None
         groups = field(user, "groups", list[int]) or []
         return Who(
-            name=words(user, "name", str(uid), 64), uid=uid, gid=number(user, "gid") or 0,
+            name=words(user, "name", str(uid), 64), uid=uid, gid=number(user, "gid"),
             groups=tuple(group for group in groups[:GROUPS_LIMIT] if 0 <= group < 1 << 32), root=uid == 0,
             invoked_by=number(user, "invoked_by"),
         )

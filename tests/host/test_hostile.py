@@ -18,6 +18,7 @@ import pytest
 import zstandard
 
 from boxcheck.engine.inspect import read_facts
+from boxcheck.host import Who
 from boxcheck.host import inflate as inflate_module
 from boxcheck.host import tar as tar_module
 from boxcheck.host.capture import CaptureHost
@@ -556,3 +557,12 @@ def test_old_formats_are_read(tmp_path: Path) -> None:
     )
     assert [host.read(f"/sys/{name}") for name in ("old", "base", "prefix/name")] == [b"1", b"2", b"3"]
     assert host.entries("/sys/dir") == ()
+
+
+def test_a_group_that_a_capture_does_not_name_is_not_roots(tmp_path: Path) -> None:
+    folder = tmp_path / "box" / "boxcheck"
+    folder.mkdir(parents=True)
+    (folder / "capture.json").write_text('{"schema": "boxcheck.capture/1", "user": {"uid": 1000}}')
+    who = CaptureHost(str(tmp_path / "box")).who()
+    assert isinstance(who, Who)
+    assert (who.uid, who.gid, who.root) == (1000, None, False)

@@ -78,6 +78,21 @@ def test_what_failed_is_told_from_what_the_card_has_not(tmp_path: Path) -> None:
     assert first.unread["ecc_uncorrected"] == first.unread["ecc_uncorrected_volatile"] == "error 999"
     assert first.unread["retired_pending"] == "nvidia-ml-py has no nvmlDeviceGetRetiredPagesPendingStatus"
     assert first.missing("power_limit_watts") is not None
+    assert first.unread["bar1_bytes"] == "nvidia-ml-py has no nvmlDeviceGetBAR1MemoryInfo"
+
+
+def test_memory_and_place_that_failed_are_told_too(tmp_path: Path) -> None:
+    binding = BINDING.replace("return Answer(total=24 << 30)", "raise NVMLError(999, 'Unknown Error')").replace(
+        "def nvmlDeviceGetPciInfo(handle): ",
+        "def nvmlDeviceGetPciInfo(handle):\n    if handle == 2: raise NVMLError(15, 'GPU is lost')\n    ")
+    (tmp_path / "pynvml.py").write_text(binding.format(init="pass"))
+    done = subprocess.run([sys.executable, str(CHILD)], env={"PYTHONPATH": str(tmp_path)}, capture_output=True,
+                          timeout=60, check=True)
+    found = parse_nvml(json.loads(done.stdout))
+    assert isinstance(found.gpus, tuple)
+    first, _, third = found.gpus
+    assert first.missing("memory_bytes") == Unread("Unknown Error", "error")
+    assert (third.bdf, third.missing("bdf")) == (None, Unread("GPU is lost", "error"))
 
 
 def test_a_count_that_failed_is_no_empty_machine(tmp_path: Path) -> None:
