@@ -66,7 +66,7 @@ def burn(
     from boxcheck.commands.doctor import Options as DoctorOptions
     from boxcheck.commands.doctor import choose_profile, open_host
     from boxcheck.commands.put_back import refuse_changed, says_aside
-    from boxcheck.commands.stress import backend_named, no_device
+    from boxcheck.commands.stress import backend_named
     from boxcheck.engine.aftermath import boot_id
     from boxcheck.engine.box import name_of
     from boxcheck.engine.detach import running, start, tell_to_stop
@@ -101,7 +101,9 @@ def burn(
     name_slots(facts, want)
     runtime = find_devices(backend_named(options.backend))
     if not runtime.gpus:
-        return no_device(runtime.troubles)
+        from boxcheck.commands.no_device import no_device
+
+        return no_device(runtime, facts, options)
     try:
         gpus = pick(runtime.gpus, options.gpus, slots_of(runtime.gpus, facts))
     except LookupError as error:

@@ -13,6 +13,7 @@ from boxcheck.usage import UsageError
 if TYPE_CHECKING:
     from boxcheck.commands.burn import Options
     from boxcheck.engine.job import Job
+    from boxcheck.host import Host
 
 AUTO = "auto"
 """In place of a run: the one that the last boot went down in, if nobody has looked at it since. For a unit."""
@@ -41,7 +42,7 @@ def resume(word: str | None, without_missing: bool, options: Options) -> str | N
     host = open_host(None)
     with RunReader(path) as reader:
         refuse(reader, named=word not in (None, AUTO), box=name_of(read_facts(host, {Dmi, Identity})))
-        job = _here(stored_job(reader), without_missing)
+        job = _here(stored_job(reader), without_missing, host, options)
     taken = take_in(path)
     for down in taken.downs:
         print(situation(down), file=sys.stderr)
@@ -77,15 +78,18 @@ def _chosen(folder: str, word: str | None) -> str | None:
     return found
 
 
-def _here(job: Job, without_missing: bool) -> Job:
+def _here(job: Job, without_missing: bool, host: Host, options: Options) -> Job:
     """The job for the devices that are here now."""
-    from boxcheck.commands.stress import no_device
+    from boxcheck.commands.no_device import no_device
+    from boxcheck.engine.inspect import read_facts
     from boxcheck.engine.resume import match_devices
     from boxcheck.engine.stress import find_devices
+    from boxcheck.probes.gpus import Gpus
+    from boxcheck.probes.pci import PciInventory
 
     runtime = find_devices(job.backend)
     if not runtime.gpus:
-        no_device(runtime.troubles)
+        no_device(runtime, read_facts(host, {Gpus, PciInventory}), options)
         raise UsageError("no device of the run is there any more", "boxcheck doctor says what there is")
     keys, missing = match_devices(job.devices, runtime.gpus)
     names = ", ".join(f"{name}{f' at {bdf}' if bdf else ''}" for name, bdf in missing)

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -103,7 +103,9 @@ def run(options: Options) -> int:
             print("interrupted before anything was run", file=sys.stderr)
             return 128 + stopping.number
         if not runtime.gpus and any(STRESSES[name].scope != "host" for name in modules):
-            return no_device(runtime.troubles)
+            from boxcheck.commands.no_device import no_device
+
+            return no_device(runtime, facts, options)
         try:
             idle = without_work(
                 modules, pick(runtime.gpus, wanted.gpus, slots_of(runtime.gpus, facts)), wanted.options, host,
@@ -148,26 +150,6 @@ def _write(found: Any, options: Options) -> bool:
     for crash in found.verdict.crashes:
         sys.stderr.write(f"boxcheck itself broke in {crash.where}; --json holds the traceback; please report it\n")
     return written
-
-
-UNASKED = frozenset(("stuck-opening", "crashed-opening"))
-"""Kinds of trouble of a runtime that gave no answer."""
-
-
-def no_device(troubles: Mapping[str, Any]) -> int:
-    """Nothing was stressed, so nothing passes: exit code 3, with what each runtime said."""
-    unasked = [name for name, trouble in troubles.items() if trouble.kind in UNASKED]
-    found = f"no GPU was found, and {' and '.join(unasked)} could not be asked" if unasked else (
-        "no GPU that can be driven was found")
-    print(f"error: {found}, so nothing was run", file=sys.stderr)
-    for name, trouble in troubles.items():
-        says = f"could not be asked: {trouble.says}" if name in unasked else trouble.says
-        print("\n".join(wrapped(f"{name}: {says}", 100, "  ", "    ")), file=sys.stderr)
-        if trouble.help:
-            print("\n".join(wrapped(trouble.help, 100, "    help: ", "          ")), file=sys.stderr)
-    print("help: boxcheck doctor says what the box lacks; --backend cpu runs the modules on the processor",
-          file=sys.stderr)
-    return int(ExitCode.INCOMPLETE)
 
 
 def _modules(names: tuple[str, ...], given: tuple[str, ...]) -> tuple[str, ...]:

@@ -49,6 +49,8 @@ from boxcheck.model import Unread
 READ_TIMEOUT_SECONDS = 2.0
 ANSWER_TIMEOUT_SECONDS = 10.0
 JOURNAL_TIMEOUT_SECONDS = 30.0
+JOURNAL_FOLDER = "/var/log/journal"
+"""Where journald keeps what outlives a boot, a folder a machine (systemd-journald.service, FILES)."""
 STRIKES = 2
 """Readings of one device that may hang before the rest of its files is left alone: each costs READ_TIMEOUT_SECONDS."""
 
@@ -361,7 +363,7 @@ class LiveHost(Readings):
     def _no_journal(self, journal: ProgramOutput | Unread) -> Unread:
         if isinstance(journal, Unread):
             return journal
-        if os.geteuid() == 0:
+        if os.geteuid() == 0 or not _outlives_a_boot(JOURNAL_FOLDER):
             return Unread("the journal holds none", "absent")
         return Unread("the journal holds none that this user may read", "permission")
 
@@ -416,6 +418,17 @@ def _read_regular(path: str, limit_bytes: int) -> bytes | Stat | Unread:
                 return Unread(f"larger than {limit_bytes} bytes", "malformed")
     finally:
         os.close(descriptor)
+
+
+def _outlives_a_boot(folder: str) -> bool:
+    """Whether journald keeps logs on disk here, as far as this user can tell: True where he may not look."""
+    try:
+        with os.scandir(folder) as entries:
+            return any(True for _ in entries)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def _user_name(uid: int) -> str:

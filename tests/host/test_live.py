@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from boxcheck.host import ProgramOutput
 from boxcheck.host import live as live_module
 from boxcheck.host.capture import CaptureHost
 from boxcheck.host.kmsg import KmsgFollower, parse_record, read_kmsg
@@ -221,3 +222,24 @@ def test_a_log_that_cannot_be_followed_from_now_on_is_not_read_from_its_start(tm
     assert isinstance(follower.unread, Unread)
     assert follower._descriptor is None, "what stands in it is of before"
     assert follower.read() == b""
+
+
+def test_root_is_not_asked_for_a_journal_that_nobody_keeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only where journald has a folder on disk may root read what another user may not."""
+    says_nothing = ProgramOutput(argv=(), exit=0, stdout="", stderr="")
+    monkeypatch.setattr(live_module, "run_program", lambda *_: says_nothing)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(live_module, "JOURNAL_FOLDER", f"{tmp_path}/journal")
+
+    def kind() -> str:
+        log = LiveHost().kernel_log(-1)
+        assert isinstance(log, Unread)
+        return log.kind
+
+    assert kind() == "absent", "no folder"
+    (tmp_path / "journal").mkdir()
+    assert kind() == "absent", "an empty one"
+    (tmp_path / "journal" / "0123456789abcdef0123456789abcdef").mkdir()
+    assert kind() == "permission"
+    monkeypatch.setattr(os, "scandir", lambda _: (_ for _ in ()).throw(PermissionError()))
+    assert kind() == "permission", "a folder that he may not look into"
