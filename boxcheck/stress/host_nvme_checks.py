@@ -106,7 +106,8 @@ def read_errors(results: StressResults, want: Profile) -> Iterator[Finding]:
     Not a fault: a drive that this user may not read (nvme.not-read).
     By hand: sudo dmesg | grep -i nvme; sudo nvme smart-log /dev/nvme0
     """
-    drives, bad = of_drives(results), {str(one.notes["drive"]): one for one in lost(results) if one.wrong}
+    drives, gone = of_drives(results), {str(one.notes["drive"]): one for one in lost(results)}
+    bad = {name: one for name, one in gone.items() if one.wrong}
     for one in bad.values():
         subject = drive_subject([one])
         yield failed(
@@ -122,6 +123,8 @@ def read_errors(results: StressResults, want: Profile) -> Iterator[Finding]:
                 subject, f"{many(number, 'read')} failed; the first: {errors[0].notes['first_error']}", help=HEALTH,
                 measured=Quantity(number, "errors"), cause=drive_cause(samples), where=str(subject),
                 title=f"{subject}: read errors")
+        elif name in gone and name not in bad:  # ended from outside, for lack of memory: what it had read was right
+            yield unknown(subject, f"not read to the end: {gone[name].notes['says']}")
         elif name not in bad:
             moved = sum(int(one.notes.get("bytes", 0)) for one in samples)
             yield unknown(subject, "nothing was read") if not moved else passed(

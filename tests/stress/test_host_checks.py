@@ -201,6 +201,8 @@ NOTCHES = (
         (0, PASS), (1, FAIL))),
     Notch("nvme.read-errors", lambda kind: drives(lost=None if kind is None else refused("nvme2n1", kind)), (
         (None, PASS), ("hang", FAIL), ("forbidden", PASS))),
+    Notch("nvme.read-errors", lambda kind: drives(lost=None if kind is None else refused("nvme0n1", kind)), (
+        (None, PASS), ("ended", UNKNOWN), ("hang", FAIL))),
     Notch("nvme.not-read", lambda names: drives(names=names), (
         (("nvme0n1", "nvme1n1"), PASS), (("nvme0n1",), UNKNOWN), ((), UNKNOWN)), {}, (lambda: two_drives(),)),
     Notch("nvme.read-rate", lambda rate: drives(rate=rate), ((6.5, PASS), (6.4, MARGINAL), (5.0, MARGINAL), (4.9, FAIL)),
