@@ -89,6 +89,8 @@ class Cutter:
         self._anchors = _Anchors()
         self._rest = b""
         self._within_overlong = False
+        self._overlong_is_taken = False
+        """Whether a section has counted the overlong line already."""
         self._number = 1
         """Of the next line."""
         self._reader: Reader | None = None
@@ -113,15 +115,16 @@ class Cutter:
             self._rest += block
         if len(self._rest) > MAX_LINE_CHARACTERS:
             # The log's parser reads such a line in parts; a tool's line is cut.
+            before = self._number
             self._read(self._rest)
             self._rest = b""
-            self._within_overlong = True
+            self._within_overlong, self._overlong_is_taken = True, self._number > before
 
     def _skip_overlong(self, block: bytes) -> bytes:
         """Passes the rest of an overlong line on; returns what comes after it."""
         end = block.find(b"\n") + 1
         part = block[:end] if end else block
-        if self._reader is None:
+        if not self._overlong_is_taken:
             self._log(part)
             self._number += 1 if end else 0
         self._within_overlong = not end

@@ -75,6 +75,19 @@ def test_a_line_longer_than_any_is_cut_and_nothing_after_it_is_lost(before: str)
     assert sections[-1].first_line == text[:text.rindex(b"Using compare")].count(b"\n") + 1
 
 
+@pytest.mark.parametrize("size", [4096, 1 << 20])
+def test_an_overlong_line_that_ends_a_section_is_counted_once(size: int) -> None:
+    row = "20.0%  proc'd: 200 (50000 Gflop/s)   errors: 0   temps: 61 C\r" + "x" * (3 * MAX_LINE_CHARACTERS) + "\n"
+    text = (BURN + row + LOG + BURN).encode()
+    sections, log = [], []
+    cutter = Cutter(log.append, lambda reader, section: sections.append(section))
+    for at in range(0, len(text), size):
+        cutter.feed(text[at:at + size])
+    cutter.finish()
+    assert [one.first_line for one in sections] == [1, BURN.count("\n") + 3]
+    assert b"".join(log).count(b"\n") == text.count(b"\n")
+
+
 def test_blank_lines_within_and_after_a_section() -> None:
     inside = BURN.replace("Burning", "\nBurning")
     sections, log = cut(inside + "\n\n\n\n\n" + LOG)
