@@ -153,8 +153,9 @@ class Tally:
 
     def _link(self, one: LinkReading) -> None:
         self._seen[one.bdf] = self._seen.get(one.bdf, 0) + 1
-        if isinstance(one.correctable, Unread):
-            self._unread.setdefault(one.bdf, one.correctable.why)
+        for counts in (one.correctable, one.nonfatal, one.fatal):
+            if isinstance(counts, Unread):
+                self._unread.setdefault(one.bdf, counts.why)
         before = self._still.get(one.bdf)
         if before is not None and not same_counts(before, one):
             self._count_errors(before)  # once more: it may have come later than the one that was looked at

@@ -344,3 +344,12 @@ def test_growth_in_bursts_is_seen_by_the_tally() -> None:
     assert found.link_errors == {CARD: {"BadTLP": 5}}
     assert found.link_steps == {CARD: {"BadTLP": 4}}
     assert found.unread_links == {CARD: "it was busy"}
+
+
+@pytest.mark.parametrize("kind", ["correctable", "nonfatal", "fatal"])
+def test_a_counter_of_any_kind_that_was_not_read_is_told(kind: str) -> None:
+    tally = Tally((device(0, bdf=CARD),))
+    for at, told in enumerate(((), Unread("it holds no counters", "malformed"), ())):
+        counts: dict[str, Any] = {"correctable": (Count("BadTLP", 7),), "nonfatal": (), "fatal": (), kind: told}
+        tally.add([LinkReading(bdf=CARD, monotonic_seconds=float(at), speed_gts=16.0, width=16, **counts)])
+    assert tally.result().unread_links == {CARD: "it holds no counters"}
