@@ -33,6 +33,9 @@ from boxcheck.telemetry.links import DEVICES, ports_above
 SCAN_SECONDS = 2.0
 SURE_SECONDS = 0.9
 """From the first look that shows all ones to the one that is believed."""
+MISSED_SCANS = 3
+"""Listings of the bus that may fail one after the other before it is said that devices are not followed. A machine out
+of file handles or memory fails one, and lists again at the next."""
 TOGETHER_SECONDS = 10.0
 """A bridge that leaves after what was below it has taken it along."""
 ALL_ONES = b"\xff\xff\xff\xff"
@@ -84,9 +87,13 @@ class DevicesWatch:
         self._root, self._clock = root.rstrip("/"), clock
         self.uevents = Uevents() if uevents is None else uevents
         self.unread: Unread | None = None
-        """Why the bus is not followed."""
+        """Why the bus is not followed, or was not for a while."""
+        self._missed = 0
+        """Listings that failed since the last one that did not."""
         self._removable = Removable(self._root)
         names = names_in(self._root, DEVICES)
+        self._began = not isinstance(names, Unread)
+        """Whether it is known what was there at first, which all else is held against."""
         if isinstance(names, Unread):
             self.unread = names
         self._known = {} if isinstance(names, Unread) else {bdf: self._read(bdf) for bdf in map(Bdf, names)}
@@ -123,7 +130,7 @@ class DevicesWatch:
 
     def look(self) -> list[DeviceEvent]:
         """What left, came, or answers no more, each once."""
-        if self.unread is not None:
+        if not self._began:
             return []
         now, told = self._clock(), self.uevents.read()
         left, came = self._moved(told)
@@ -198,8 +205,11 @@ class DevicesWatch:
     def _scan(self) -> tuple[list[Bdf], list[Bdf]]:
         names = names_in(self._root, DEVICES)
         if isinstance(names, Unread):
-            self.unread = names
+            self._missed += 1
+            if self._missed >= MISSED_SCANS:
+                self.unread = names
             return [], []
+        self._missed = 0
         now = set(map(Bdf, names))
         left, came = sorted(self._here - now), sorted(now - self._here)
         self._here = now

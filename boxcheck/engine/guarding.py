@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
+from typing import IO
 
 import msgspec
 
@@ -27,6 +29,8 @@ SILENT_SECONDS = 10.0
 """The guard gives more than one account a second; this long without one, it says nothing of the box any more."""
 STARTS = 3
 """Times that it is started when it dies."""
+WORDS_BYTES = 4096
+"""Kept of what it writes to its standard error, from the end."""
 FIRST_SECONDS = 3.0
 """What a run that ends sooner waits for its first account: it starts in less than one, on a machine without load."""
 
@@ -105,6 +109,9 @@ class Guarding:
         assert process.stderr is not None
         if self._closing.is_set():
             process.kill()
+        words = bytearray()
+        errors = threading.Thread(target=_keep_end, args=(process.stderr, words), daemon=True, name="guard's errors")
+        errors.start()
         with suppress(OSError):
             process.stdin.write(self._order)
             process.stdin.flush()
@@ -122,12 +129,13 @@ class Guarding:
             stop=self._told.stop or self._before.stop, nearest=_nearest(self._before, self._told),
             watched=_watched(self._before, self._told))
         if not self._closing.is_set():
-            words = process.stderr.read(4096).decode("utf-8", "replace").strip().splitlines()
-            self._died = f"it ended{f': {one_line(words[-1])[:200]}' if words else ''}"
+            errors.join(1.0)
+            last = words.decode("utf-8", "replace").strip().splitlines()[-1:]
+            self._died = f"it ended{f': {one_line(last[0])[:200]}' if last else ''}"
         with suppress(subprocess.TimeoutExpired):  # one that hangs in a driver ends when that lets go of it
             process.wait(2)
             STARTED.discard(process.pid)
-        for pipe in (process.stdin, process.stdout, process.stderr):
+        for pipe in (process.stdin, process.stdout):
             with suppress(OSError):
                 pipe.close()
 
@@ -197,6 +205,14 @@ class Guarding:
         if self._given_up:
             return f"the process that looks beside the workers is gone, and was started {STARTS} times{why}"
         return ""
+
+
+def _keep_end(pipe: IO[bytes], words: bytearray) -> None:
+    """Reads a pipe to its end, which else would fill and hold up who writes to it; keeps the last that was said."""
+    with pipe, suppress(OSError):
+        while piece := os.read(pipe.fileno(), 4096):
+            words += piece
+            del words[:-WORDS_BYTES]
 
 
 def _nearest(*told: Safety) -> dict[str, Near]:

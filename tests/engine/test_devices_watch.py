@@ -225,6 +225,21 @@ def test_a_bus_that_cannot_be_listed_says_why(tmp_path: Path) -> None:
     assert watch.look() == []
 
 
+@pytest.mark.parametrize("misses", [1, 2, 3])
+def test_a_listing_that_failed_ends_nothing(box: Box, misses: int) -> None:
+    """What left meanwhile is told by the next one that works; where that takes long, it is said."""
+    devices = box.root / "sys/bus/pci/devices"
+    devices.rename(box.root / "away")
+    devices.touch()
+    for _ in range(misses):
+        assert box.look() == []
+    assert (box.watch.unread is not None) is (misses == 3)
+    devices.unlink()
+    (box.root / "away").rename(devices)
+    box.remove(box.cards[0], box.audio)
+    assert _shown(box.look()) == [("device-left", box.cards[0], "fail", ["hip:0"])]
+
+
 # Uevents
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -461,6 +462,26 @@ def test_a_guard_that_told_something_and_is_gone_for_good_is_told(tmp_path: Path
     told = guarding.result()
     assert told.silent.startswith("the process that looks beside the workers is gone, and was started 3 times (it ended")
     assert told.nearest
+
+
+def test_a_guard_whose_libraries_complain_without_end_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe that nobody reads holds 64 KiB; whoever writes more waits, and its watch with it."""
+    noisy = tmp_path / "python"
+    noisy.write_text(
+        f"#!/bin/sh\nhead -c 300000 /dev/zero | tr '\\0' 'x' >&2\necho >&2\necho 'said last' >&2\n"
+        f"exec {sys.executable} \"$@\"\n")
+    noisy.chmod(0o755)
+    monkeypatch.setattr("boxcheck.engine.guarding.sys.executable", str(noisy))
+    with Guarding(devices(tmp_path), Limits(), root=str(tmp_path)) as guarding:
+        assert guarding._settled.wait(20)
+        assert guarding.result().nearest
+        process = guarding._process
+        assert process is not None
+        process.kill()
+        until = time.monotonic() + 10
+        while not guarding._died and time.monotonic() < until:
+            time.sleep(0.02)
+        assert guarding._died == "it ended: said last"
 
 
 def test_a_run_that_ends_at_once_waits_for_the_first_account(tmp_path: Path) -> None:
