@@ -149,6 +149,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     cause: str | None = None
     """Key of the physical or software cause, `kind:identity` (`link:0000:40:01.1`). Findings of one cause become one
     problem. None on passes, and where the finding stands alone."""
+    ends: tuple[Bdf, ...] = ()
+    """Both ends of the link that a finding is about, where its cause names one of them."""
     title: str | None = None
     """Title of the problem where this finding leads it: `slot PCIE3 is capped at 8.0 GT/s`."""
     where: str | None = None

@@ -7,7 +7,7 @@ that fell off the bus also has no BAR and no driver; those findings join the gra
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from boxcheck.checks.steps import cost
@@ -17,21 +17,30 @@ _BAD = (Outcome.FAIL, Outcome.MARGINAL)
 
 EXPLAINS: tuple[tuple[str, tuple[str, ...]], ...] = (
     # graver kind, kinds that it explains on the same part
-    ("link-down", ("gpu-lost", "link", "gpu-missing", "gpu-fault", "bar", "driver-binding", "node")),
-    ("gpu-lost", ("gpu-memory", "link", "bar", "gpu", "gpu-fault", "gpu-asleep", "driver-binding", "kfd", "node", "aer",
-                  "atomics")),
+    ("link-down", ("gpu-lost", "link", "gpu-missing", "gpu-fault", "gpu-copies", "bar", "driver-binding",
+                   "node")),
+    ("gpu-lost", ("gpu-memory", "link", "bar", "gpu", "gpu-fault", "gpu-copies", "gpu-asleep", "driver-binding", "kfd",
+                  "node", "aer", "atomics")),
     ("link-throttled", ("link",)),
     ("link-untrained", ("link",)),
     ("link", ("function",)),
-    ("bar", ("driver-binding", "kfd", "gpu", "gpu-fault")),
+    ("bar", ("driver-binding", "kfd", "gpu", "gpu-fault", "gpu-copies")),
     ("atomics", ("kfd", "driver-binding")),
     ("driver-binding", ("kfd", "node")),
     ("gpu", ("gpu-differs", "gpu-missing")),
 )
 """Checked by part: the same identity (`gpu-lost:0000:41:00.0` explains `bar:0000:41:00.0`), slot or bus address."""
 
+SAME_LINK = ("link", "link-errors")
+"""Kinds that are one problem where they name one link, by either of its ends, the first kind first. Never by slot or
+card: a card with a switch has links of its own behind that of the slot."""
+COPIES, NARROW = "gpu-copies", frozenset({"pcie.link-width", "pcie.link-speed", "stress.link-speed"})
+"""A GPU's slow copies follow from a link to it that lost lanes or speed, and not from one that only has errors; where
+none did, they belong to what else is wrong with the GPU."""
+
 EXPLAINS_ALL: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("kernel-too-old", ("driver", "kfd", "driver-binding", "strix-memory", "node", "kfd-p2p", "gpu-fault")),
+    ("kernel-too-old", ("driver", "kfd", "driver-binding", "strix-memory", "node", "kfd-p2p", "gpu-fault",
+                        "gpu-copies")),
     ("nouveau", ("driver", "driver-binding", "nvidia-nodes", "node")),
     ("driver-mismatch", ("nvml", "driver", "node")),
     ("bar-small", ("bar", "kfd-p2p")),
@@ -80,8 +89,9 @@ ALIKE = frozenset({"node"})
 TITLES: Mapping[str, tuple[tuple[frozenset[str], str], ...]] = {
     "link": (
         (frozenset({"pcie.link-width", "pcie.link-speed"}), "the path of {name} is damaged"),
-        (frozenset({"pcie.link-width", "aer.correctable"}), "the path of {name} is damaged"),
-        (frozenset({"pcie.link-speed", "aer.correctable"}), "the path of {name} is damaged"),
+        *((frozenset({lost, counted}), "the path of {name} is damaged")
+          for lost in ("pcie.link-width", "pcie.link-speed")
+          for counted in ("aer.correctable", "stress.link-errors", "stress.link-rate", "stress.link-speed")),
         (frozenset({"aer.live", "log.firmware-first"}), "the firmware reported errors of {name}, and the kernel counts "
          "none"),
     ),
@@ -126,6 +136,8 @@ def _merge(findings: Sequence[Finding]) -> dict[str, str]:
         for other in causes if grave_one is not None else ():
             if _key(other)[0] in explained and grave_one is not None:
                 join(other, grave_one)
+    for other, grave in _of_one_link(findings, causes):
+        join(other, grave)
     for cause in causes:
         kind, identity = _key(cause)
         if not identity:  # what names no part belongs to the one part that was named
@@ -146,6 +158,30 @@ def _merge(findings: Sequence[Finding]) -> dict[str, str]:
             if first != finding.cause:
                 join(finding.cause, first)
     return {cause: _top(cause, joined) for cause in causes}
+
+
+def _of_one_link(findings: Sequence[Finding], causes: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Causes that are of one link or follow from it, each with the one whose problem it joins."""
+    ends: dict[str, set[str]] = {cause: {_key(cause)[1]} for cause in causes if _key(cause)[0] in SAME_LINK}
+    narrow: dict[str, set[str]] = {}
+    """Cause -> addresses of the cards whose link it is that lost lanes or speed."""
+    for finding in findings:
+        if finding.cause in ends and finding.outcome in _BAD:
+            ends[finding.cause].update(finding.ends)
+            if finding.check in NARROW:
+                narrow.setdefault(finding.cause, set()).update(filter(None, (finding.subject.bdf, *finding.ends)))
+    for kind in SAME_LINK:
+        for grave in (cause for cause in ends if _key(cause)[0] == kind):
+            for other in ends:
+                if _key(other)[0] == SAME_LINK[-1] and (
+                        _key(grave)[1] in ends[other] or _key(other)[1] in ends[grave]):
+                    yield other, grave
+    for cause in causes:
+        kind, gpu = _key(cause)
+        if kind == COPIES:
+            whole = f"gpu-fault:{gpu}"
+            yield from ((cause, grave) for grave, cards in narrow.items() if gpu in cards)
+            yield from ((cause, grave) for grave in causes if grave == whole)
 
 
 def _alike(
@@ -194,11 +230,18 @@ def group(findings: Sequence[Finding]) -> tuple[tuple[Problem, ...], dict[int, i
     for cause in sorted(members, key=gravity):
         indices = sorted(
             members[cause], key=lambda index: (
-                findings[index].cause != cause, findings[index].outcome.rank, not findings[index].blocker))
+                findings[index].cause != cause, not is_own(cause, findings[index]), findings[index].outcome.rank,
+                not findings[index].blocker))
         for index in indices:
             assigned[index] = len(problems)
         problems.append(_problem(cause, [findings[index] for index in indices], tuple(indices)))
     return tuple(problems), assigned
+
+
+def is_own(cause: str, finding: Finding) -> bool:
+    """Whether a finding is of the problem's cause itself, and not of what follows from it."""
+    kind, found = _key(cause)[0], _key(finding.cause or "")[0]
+    return found == kind or (kind in SAME_LINK and found in SAME_LINK)
 
 
 def _problem(cause: str, found: Sequence[Finding], indices: tuple[int, ...]) -> Problem:

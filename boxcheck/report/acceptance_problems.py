@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from boxcheck.model import Finding, Outcome, Problem
+from boxcheck.problems import is_own
 from boxcheck.report.acceptance_told import Told
 from boxcheck.report.acceptance_words import WORDS, code, dim, mixed, strong
 from boxcheck.report.document import Block, Facts, Heading, Items, Paragraph
@@ -48,14 +49,24 @@ def _problem(numbers: Sequence[int], told: Told) -> Iterator[Block]:
         f"Problems {', '.join(str(at + 1) for at in numbers)} of {len(found)}, alike")
     yield Heading(level=3, text=f"{head}: {told.placed(problem.title)}", anchor=f"problem-{numbers[0] + 1}")
     yield Facts(rows=(("Where", "; ".join(dict.fromkeys(others))),))
-    yield Items(items=tuple(
-        mixed(strong(f"{WORDS[one.outcome]} "), code(one.check), f"  {one.says}",
-              *([dim(f"  {'; '.join(one.notes)}")] if one.notes else [])) for one in _findings(problem, told)))
+    findings = _findings(problem, told)
+    own = [one for one in findings if is_own(problem.id, one)]
+    follows = [one for one in findings if not is_own(problem.id, one)]
+    yield _listed(own or findings)
+    if own and follows:
+        yield Paragraph(words=mixed(strong("What it explains")))
+        yield _listed(follows)
     if problem.help:
         yield Paragraph(words=mixed(strong("What to do")))
         yield Items(items=problem.help, ordered=True)
     if problem.not_:
         yield Paragraph(words=mixed(strong("It is not: "), "; ".join(problem.not_)))
+
+
+def _listed(findings: Sequence[Finding]) -> Items:
+    return Items(items=tuple(
+        mixed(strong(f"{WORDS[one.outcome]} "), code(one.check), f"  {one.says}",
+              *([dim(f"  {'; '.join(one.notes)}")] if one.notes else [])) for one in findings))
 
 
 def _where(problem: Problem, told: Told) -> str:

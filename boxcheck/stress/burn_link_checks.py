@@ -13,7 +13,7 @@ from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, marginal, passed, skipped, unknown
 from boxcheck.stress.boundaries import Boundaries
 from boxcheck.stress.link_ledger import Direction
-from boxcheck.stress.link_rate_checks import HELP, TOWARD, link_subject, size_words
+from boxcheck.stress.link_rate_checks import HELP, TOWARD, ends_of, link_subject, size_words
 from boxcheck.stress.link_rates import (
     bounds_in_words,
     counts_in_words,
@@ -128,8 +128,8 @@ def _shown(one: Direction, ber: float) -> Finding:
     if is_shown(one, ber):
         errors = counts_in_words(one) or "no error"
         return passed(subject, f"{way}: {errors} {over}, {bounds_in_words(one)}, asked {wanted}", measured=measured)
-    options = {"cause": f"link-errors:{one.hop.receiver(one.toward)}", "where": str(subject), "help": HELP,
-               "title": f"{subject}: damaged packets {way}"}
+    options = {"cause": f"link-errors:{one.hop.receiver(one.toward)}", "ends": ends_of(one.hop),
+               "where": str(subject), "help": HELP, "title": f"{subject}: damaged packets {way}"}
     if is_above(one, ber):
         return failed(subject, f"{way}: {counts_in_words(one)} {over}, {bounds_in_words(one)}, asked {wanted}",
                       measured=measured, **options)

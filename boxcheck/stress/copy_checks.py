@@ -11,7 +11,7 @@ from boxcheck.profile import Profile
 from boxcheck.registry import check, limit, skipped, unknown
 from boxcheck.stress import Sample, StressResults
 from boxcheck.stress.copy import DIRECTIONS, names
-from boxcheck.stress.judging import asks, judge_value, judge_wrong, middle, per_gpu, subject_of
+from boxcheck.stress.judging import asks, copies_cause, judge_value, judge_wrong, middle, per_gpu, subject_of
 from boxcheck.stress.kept import small_sizes
 from boxcheck.stress.transfer_judging import good, judge_drop, listed
 
@@ -124,7 +124,8 @@ def rate(results: StressResults, want: Profile) -> Iterator[Finding]:
                 yield unknown(subject, f"{words}: no copy was timed and found right")
             else:
                 found = judge_value(
-                    results, info.key, value, bound, f"{words}: {value:.1f} GB/s, {asks(bound, value)}", LINK)
+                    results, info.key, value, bound, f"{words}: {value:.1f} GB/s, {asks(bound, value)}", LINK,
+                    copies_cause(results, info.key))
                 yield found if single or found.outcome.value == "pass" else unknown(
                     subject, f"{words}: {value:.1f} GB/s while all GPUs copied, not measured alone",
                     help=("run it on this GPU alone: boxcheck stress run copy --gpu N",))
@@ -157,7 +158,8 @@ def asymmetry(results: StressResults, want: Profile) -> Iterator[Finding]:
         part = 100.0 * rates[slow] / rates[fast] if rates[fast] else 0.0
         yield judge_value(
             results, info.key, part, ASYMMETRY,
-            f"{slow.replace('-', ' ')} {rates[slow]:.1f} GB/s, {fast.replace('-', ' ')} {rates[fast]:.1f} GB/s", LINK)
+            f"{slow.replace('-', ' ')} {rates[slow]:.1f} GB/s, {fast.replace('-', ' ')} {rates[fast]:.1f} GB/s", LINK,
+            copies_cause(results, info.key))
 
 
 @check("copy.rate-drop", reads=[StressResults], stress="copy")

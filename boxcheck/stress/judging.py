@@ -40,6 +40,11 @@ def cause_of(results: StressResults, key: str) -> str:
     return f"gpu-fault:{info.bdf if info is not None and info.bdf else key}"
 
 
+def copies_cause(results: StressResults, key: str) -> str:
+    """Findings about how fast data goes to and from one GPU: its link may be why, and the GPU itself."""
+    return cause_of(results, key).replace("gpu-fault:", "gpu-copies:", 1)
+
+
 def in_words(word: WrongWord) -> str:
     """`row 3, column 17: expected 0x43400000, found 0x43410000 (one bit)`."""
     again = "" if word.again in (None, word.found) else f", 0x{word.again:08x} when read again"
@@ -143,15 +148,16 @@ def forget() -> None:
 
 
 def judge_value(
-    results: StressResults, key: str, value: float, limit: Limit, says: str, help: tuple[str, ...]
+    results: StressResults, key: str, value: float, limit: Limit, says: str, help: tuple[str, ...],
+    cause: str | None = None,
 ) -> Finding:
-    """A measured value against a limit of the profile."""
+    """A measured value against a limit of the profile. `cause` where it is not the GPU's work itself."""
     outcome = outcome_of(value, limit)
     subject = subject_of(results, key)
     bad = outcome.value in ("fail", "marginal")
     return Finding(
         check="", subject=subject, outcome=outcome, says=says, measured=Quantity(round(value, 3), limit.unit),
-        limit=limit, help=help if bad else (), cause=cause_of(results, key) if bad else None,
+        limit=limit, help=help if bad else (), cause=(cause or cause_of(results, key)) if bad else None,
         where=str(subject) if bad else None)
 
 

@@ -37,11 +37,12 @@ def small_sizes(results: StressResults) -> Finding | None:
 
 
 def judge_kept(
-    results: StressResults, info: GpuInfo, kept: float, limit: Limit, says: str, help: tuple[str, ...]
+    results: StressResults, info: GpuInfo, kept: float, limit: Limit, says: str, help: tuple[str, ...],
+    cause: str | None = None,
 ) -> Finding:
     """Whether enough was kept; unknown where more was kept than can be."""
     if implausible(info, kept):
         return unknown(
             subject_of(results, info.key),
             f"{says}: work was left out, a clock lies, or another program held it back at the start", help=IMPOSSIBLE)
-    return judge_value(results, info.key, kept, limit, says, help)
+    return judge_value(results, info.key, kept, limit, says, help, cause)

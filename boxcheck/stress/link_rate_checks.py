@@ -9,7 +9,7 @@ from boxcheck.checks.aer import BER
 from boxcheck.checks.aer_live import silence_help
 from boxcheck.checks.places import short
 from boxcheck.checks.wording import duration
-from boxcheck.model import BOX, Finding, Limit, Quantity, Subject
+from boxcheck.model import BOX, Bdf, Finding, Limit, Quantity, Subject
 from boxcheck.probes.kernel_log import KernelLogs
 from boxcheck.probes.links import Links
 from boxcheck.probes.pci import PciInventory
@@ -40,6 +40,10 @@ def link_subject(hop: Hop) -> Subject:
     """A link by its slot, else by the port above; a card's own link by that port."""
     name = f"link {short(hop.port)}{' (on the card)' if hop.on_card else ''}"
     return Subject("link", name=name, slot=None if hop.on_card else hop.slot, bdf=hop.port)
+
+
+def ends_of(hop: Hop) -> tuple[Bdf, ...]:
+    return (hop.port,) if hop.card is None else (hop.port, hop.card)
 
 
 def size_words(bits: float) -> str:
@@ -89,8 +93,7 @@ def judge_direction(one: Direction, bound: Limit | None, lost: str = "", *, must
     subject, way = link_subject(one.hop), TOWARD[one.toward]
     limit: dict[str, Any] = {} if bound is None else {"limit": bound}
     must = None if bound is None or bound.must is None else float(bound.must)
-    ends = [end for end in (one.hop.port, one.hop.card) if end is not None]
-    evidence = tuple(f"/sys/bus/pci/devices/{end}/aer_dev_correctable" for end in ends)
+    evidence = tuple(f"/sys/bus/pci/devices/{end}/aer_dev_correctable" for end in ends_of(one.hop))
     if one.errors:
         return _with_errors(one, subject, must, {**limit, "evidence": evidence})
     if one.unread is not None:
@@ -124,8 +127,8 @@ def _with_errors(one: Direction, subject: Subject, must: float | None, options: 
     options |= {
         "measured": Quantity(rate.middle, "errors/bit") if rate is not None and rate.middle is not None else Quantity(
             one.errors, "errors"),
-        "cause": f"link-errors:{counter}", "where": str(subject), "notes": tuple(notes), "help": HELP,
-        "title": f"{subject}: damaged packets {TOWARD[one.toward]}"}
+        "cause": f"link-errors:{counter}", "ends": ends_of(one.hop), "where": str(subject),
+        "notes": tuple(notes), "help": HELP, "title": f"{subject}: damaged packets {TOWARD[one.toward]}"}
     if one.unanswered.get("Rollover"):
         return failed(subject, f"{says}; a Rollover is a packet that failed four times in a row", **options)
     if must is not None and is_above(one, must):

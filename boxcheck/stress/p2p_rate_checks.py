@@ -10,13 +10,13 @@ from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, limit, outcome_of, passed, skipped, unknown
 from boxcheck.stress import Sample, StressResults
 from boxcheck.stress.ceilings import IMPOSSIBLE, link_gbs
-from boxcheck.stress.judging import asks, cause_of, many, middle, subject_of
+from boxcheck.stress.judging import asks, copies_cause, many, middle, subject_of
 from boxcheck.stress.kept import small_sizes
 from boxcheck.stress.p2p_checks import all_of, answers, by_pair, pairs_of
 from boxcheck.stress.p2p_plan import ENGINE_WRITE
 from boxcheck.stress.transfer_judging import (
     Pair,
-    cause_of_pairs,
+    cause_of_slow_pairs,
     good,
     judge_drop,
     listed,
@@ -106,7 +106,7 @@ def _judge_slowest(
             f"{words}: {rates[pair]:.1f} GB/s, the slowest of {many(len(rates), 'pair')}, "
             f"{asks(bound, rates[pair])}{also}"),
         notes=tuple(f"{' > '.join(one)}: {rates[one]:.1f} GB/s" for one in below[1:]), help=LINK if below else (),
-        cause=cause_of_pairs(results, pair, below, list(rates)) if below else None,
+        cause=cause_of_slow_pairs(results, pair, below, list(rates)) if below else None,
         where=str(subject) if below else None)
 
 
@@ -163,7 +163,7 @@ def slow_pair(results: StressResults, want: Profile) -> Iterator[Finding]:
             subject = subject_of(results, names[index])
             found.append(failed(
                 subject, f"{what}: {value:.1f} GB/s with every other GPU, the others {slow.peers:.1f} among themselves",
-                measured=Quantity(round(value, 3), "GB/s"), help=LINK, cause=cause_of(results, names[index]),
+                measured=Quantity(round(value, 3), "GB/s"), help=LINK, cause=copies_cause(results, names[index]),
                 title=f"{subject}: slow to and from every other GPU", where=str(subject)))
         for row, column, value in slow.pairs:
             pair = (names[row], names[column])

@@ -8,7 +8,7 @@ from boxcheck.gpu import GpuInfo
 from boxcheck.model import Finding, Limit, Subject
 from boxcheck.registry import skipped, unknown
 from boxcheck.stress import Sample, StressResults
-from boxcheck.stress.judging import by_kind, cause_of, middle, subject_of
+from boxcheck.stress.judging import by_kind, cause_of, copies_cause, middle, subject_of
 from boxcheck.stress.kept import judge_kept, percent
 
 Pair = tuple[str, str]
@@ -54,9 +54,15 @@ def culprit(bad: Sequence[Pair], tried: Sequence[Pair]) -> str | None:
 
 
 def cause_of_pairs(results: StressResults, pair: Pair, bad: Sequence[Pair], tried: Sequence[Pair]) -> str:
-    """Cause of a bad pair: one device's where all bad pairs have that in common, else the pair's own."""
+    """Cause of a wrong pair: one device's where all bad pairs have that in common, else the pair's own."""
     key = culprit(bad, tried)
     return cause_of(results, key) if key is not None else pair_cause(pair)
+
+
+def cause_of_slow_pairs(results: StressResults, pair: Pair, slow: Sequence[Pair], tried: Sequence[Pair]) -> str:
+    """The same of a slow pair."""
+    key = culprit(slow, tried)
+    return copies_cause(results, key) if key is not None else pair_cause(pair)
 
 
 def listed(names: Sequence[str]) -> str:
@@ -111,4 +117,4 @@ def judge_drop(
         else:
             yield judge_kept(
                 results, info, kept, DROP if info.is_gpu else DROP_PROCESSOR,
-                f"at the end {kept:.0f} % of the rate at the start", help)
+                f"at the end {kept:.0f} % of the rate at the start", help, copies_cause(results, info.key))

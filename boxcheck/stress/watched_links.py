@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from boxcheck.model import BOX, Bdf, Finding, Quantity, Subject, Unread
 from boxcheck.probes.kernel_log import KernelLogs
 from boxcheck.probes.links import Links
@@ -29,6 +31,12 @@ def _end(results: StressResults, bdf: Bdf) -> Subject:
     """An end of a link: a GPU itself, or a port above one."""
     word = "GPU" if any(info.bdf == bdf for info in results.gpus) else "port"
     return Subject("function", f"{word} {bdf}", bdf=bdf)
+
+
+def _ends(links: Links, bdf: Bdf) -> tuple[Bdf, ...]:
+    """Both ends of the link that has `bdf` for one: a port has its link below it, all else above."""
+    link = links.links.get(bdf) or next(reversed(links.chain(bdf)), None)
+    return (bdf,) if link is None else (link.id, *([link.upstream.bdf] if link.upstream else []))
 
 
 def _unread(results: StressResults, read: frozenset[Bdf], says: str) -> Iterator[Finding]:
@@ -86,7 +94,9 @@ def link_errors(
     that), and counters that began anew during the run tell no zero either.
     By hand: grep . /sys/bus/pci/devices/*/aer_dev_*
     """
-    yield from judge_errors(results, watching, link_map(results.gpus, links, aer, pci, logs))
+    for found in judge_errors(results, watching, link_map(results.gpus, links, aer, pci, logs)):
+        bdf = found.subject.bdf
+        yield found if found.cause is None or bdf is None else msgspec.structs.replace(found, ends=_ends(links, bdf))
 
 
 def judge_errors(results: StressResults, watching: Watching, where: LinkMap) -> Iterator[Finding]:
@@ -158,7 +168,8 @@ def link_speed(results: StressResults, watching: Watching, links: Links, want: P
         if bad or (unsteady and speed is not None):
             yield (failed if bad else marginal)(
                 subject, "; ".join((*bad, *unsteady)), cause=f"link-errors:{bdf}", where=str(subject),
-                title=f"{bdf}: its link fell under load", help=(RESEAT, "boxcheck stress run copy shows what is left"),
+                ends=_ends(links, bdf), title=f"{bdf}: its link fell under load", help=(
+                    RESEAT, "boxcheck stress run copy shows what is left"),
                 evidence=tuple(f"/sys/bus/pci/devices/{bdf}/current_link_{name}" for name in ("speed", "width")))
         elif speed is None:
             yield unknown(subject, f"x{width.best:g} throughout; its speed was not read twice")

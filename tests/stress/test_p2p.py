@@ -381,7 +381,7 @@ def test_a_pair_that_silently_goes_by_way_of_the_host_stays_behind() -> None:
 def test_a_gpu_that_is_slow_with_all_others_is_named_itself() -> None:
     rates = {ends: 12.0 if 2 in ends else 25.0 for ends in permutations(range(4), 2)}
     (finding,) = failures("p2p.slow-pair", paired(rates, 4))
-    assert finding.cause == "gpu-fault:cpu:2"
+    assert finding.cause == "gpu-copies:cpu:2"
     assert finding.subject.kind == "gpu"
 
 
