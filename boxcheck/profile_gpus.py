@@ -61,13 +61,8 @@ class Cards(Mapping[str, GpuPart]):
         return tuple(part for part in self._all.values() if pci_id in part.pci_ids)
 
 
-def read_gpus(path: Path) -> Mapping[str, GpuPart]:
-    """All cards of the file. Raises ProfileError for a file that is missing, malformed or claims a card twice."""
-    return parse_gpus(read_text(path, path.name), path.name)
-
-
 def parse_gpus(text: str, file: str) -> Mapping[str, GpuPart]:
-    """All cards of a text."""
+    """All cards of a text; `file` names it in messages. ProfileError where it is malformed or claims a card twice."""
     found: dict[str, GpuPart] = {}
     claimed: dict[tuple[str, int | None], str] = {}
 

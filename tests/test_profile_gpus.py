@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from boxcheck.profile import ProfileError, load_gpus, part_of
-from boxcheck.profile_gpus import read_gpus
+from boxcheck.profile_gpus import parse_gpus
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -70,9 +70,7 @@ def test_the_database_holds_every_gpu_that_was_studied() -> None:
     ("a = 5\n", ":1: a is not a table"),
     ("[a\n", ":1: not valid TOML"),
 ])
-def test_a_damaged_database_is_named_with_its_line(tmp_path: Path, text: str, says: str) -> None:
-    path = tmp_path / "gpus.toml"
-    path.write_text(text)
+def test_a_damaged_database_is_named_with_its_line(text: str, says: str) -> None:
     with pytest.raises(ProfileError) as caught:
-        read_gpus(path)
+        parse_gpus(text, "gpus.toml")
     assert f"profile gpus.toml{says}" in str(caught.value)

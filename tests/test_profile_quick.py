@@ -11,7 +11,7 @@ from boxcheck import profile, profile_resolve
 from boxcheck.model import Outcome
 from boxcheck.profile import Profile, ProfileError, load_gpus, load_profile, profiles_directory, shipped_profiles
 from boxcheck.profile_file import tables_of
-from boxcheck.profile_gpus import Cards, read_gpus
+from boxcheck.profile_gpus import Cards, parse_gpus
 from boxcheck.profile_resolve import outline
 from boxcheck.registry import CHECKS, discover
 
@@ -29,7 +29,7 @@ def test_an_outline_says_what_the_whole_profile_says(name: str, monkeypatch: pyt
 
 def test_cards_asked_for_singly_are_those_of_the_whole_file() -> None:
     path = profiles_directory() / "gpus.toml"
-    whole, cards = read_gpus(path), Cards(path)
+    whole, cards = parse_gpus(path.read_text(), path.name), Cards(path)
     assert "_all" not in vars(cards)
     assert list(cards) == list(whole)
     assert dict(cards) == dict(whole)
@@ -54,7 +54,7 @@ def test_a_database_that_is_laid_out_otherwise_says_the_same(text: str, tmp_path
     path = tmp_path / "gpus.toml"
     path.write_bytes(text.encode())
     assert {key: part.name for key, part in Cards(path).items()} == {"a": "A", "b": "B"}
-    assert dict(Cards(path)) == dict(read_gpus(path))
+    assert dict(Cards(path)) == dict(parse_gpus(text, path.name))
     assert [part.key for part in Cards(path).of_id("10de:3333")] == ["b"]
 
 
@@ -67,7 +67,7 @@ def test_a_damaged_card_is_named_as_the_whole_file_names_it(text: str, tmp_path:
     path = tmp_path / "gpus.toml"
     path.write_text(text)
     with pytest.raises(ProfileError) as whole:
-        read_gpus(path)
+        parse_gpus(text, path.name)
     with pytest.raises(ProfileError) as quick:
         Cards(path).of_id("10de:2222")
     assert str(quick.value) == str(whole.value)

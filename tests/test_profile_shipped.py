@@ -22,7 +22,7 @@ from boxcheck.profile import (
     profiles_directory,
     shipped_profiles,
 )
-from boxcheck.profile_gpus import read_gpus
+from boxcheck.profile_gpus import parse_gpus
 from boxcheck.profile_resolve import digest
 from boxcheck.registry import CHECKS, discover, selected
 
@@ -239,7 +239,7 @@ def test_loading_costs_little_more_than_parsing() -> None:
 
     def everything() -> None:
         profile_resolve._part_sheet.cache_clear()
-        read_gpus(directory / "gpus.toml")
+        parse_gpus(texts[0], "gpus.toml")
         load_profile("tinybox-red")
 
     load_gpus()

@@ -123,17 +123,6 @@ def product(element: ElementName, m: int, n: int, k: int, seed_a: int, seed_b: i
     return np.asarray(a.astype(np.float64) @ b.T.astype(np.float64)).astype(np.int64)
 
 
-def largest_partial(element: ElementName, m: int, n: int, k: int, seed_a: int, seed_b: int, step: int = 32) -> int:
-    """The largest partial sum that any order by steps of `step` reaches in the exact product of these sizes."""
-    a = exact(element, seed_a, 0, np.arange(m), np.arange(k)).astype(np.float64)
-    b = exact(element, seed_b, 1, np.arange(n), np.arange(k)).astype(np.float64)
-    total, most = np.zeros((m, n)), 0.0
-    for at in range(0, k, step):
-        total += a[:, at:at + step] @ b[:, at:at + step].T
-        most = max(most, float(np.abs(total).max()))
-    return int(most)
-
-
 def row_sums(element: ElementName, m: int, n: int, k: int, seeds: tuple[int, int, int, int]) -> tuple[U64, U64]:
     """The two weighted row sums of the exact product, modulo 2^64; seeds of A, B, r and s. Shapes (m,)."""
     a = exact(element, seeds[0], 0, np.arange(m), np.arange(k)).astype(np.uint64)

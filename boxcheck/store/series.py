@@ -9,7 +9,7 @@ import msgspec
 
 from boxcheck.model import Unread
 from boxcheck.store.blocks import column_of
-from boxcheck.store.cells import SampleHead, StreamKind
+from boxcheck.store.cells import SampleHead
 from boxcheck.store.reader import RunReader
 from boxcheck.store.rebuild import Rows, Stream, value_of
 from boxcheck.store.texts import decode_plain
@@ -33,20 +33,6 @@ class Stretch(msgspec.Struct, frozen=True):
     high: float | None
     read: int
     unread: int
-
-
-def series_of(
-    run: RunReader, subject: str, field: str, *, phase: int | None = None, kind: StreamKind = "gpu",
-) -> Series:
-    """A column of readings: of a GPU by its address (`power_watts`, `temperatures_celsius/core`, `pcie.width`), of the
-    host with an empty subject (`cpu_busy_percent`). For kind `links` the subject is the function's address."""
-    name = f"{subject} {field}" if kind == "links" else field
-    points: list[tuple[int, int, float | Unread]] = []
-    for minute in run.database.records((kind,), phase, None if kind == "links" else subject):
-        for rows in minute:
-            if name in rows.stream.columns:
-                _add(run, points, rows, rows.stream.columns.index(name), name)
-    return _series(points)
 
 
 def several_of(run: RunReader, subject: str, fields: Sequence[str]) -> dict[str, Series]:
@@ -120,15 +106,6 @@ def _point(cell: Any) -> float | Unread:
         unread: Unread = value_of(cell, Unread)
         return unread
     return float(cell)
-
-
-def rates_of(run: RunReader, what: str, gpu: str, *, phase: int | None = None, peer: str | None = None) -> Series:
-    """The values of samples of that name on a device; those without a value have no point."""
-    found = [
-        (one.seconds, one.sample.value) for one in run.samples(phase)
-        if one.sample.what == what and one.sample.gpu == gpu and one.sample.value is not None
-        and peer in (None, one.sample.peer)]
-    return Series([seconds for seconds, _ in found], [value for _, value in found])
 
 
 def stretches(series: Series, number: int, begin: float | None = None, end: float | None = None) -> list[Stretch]:

@@ -26,12 +26,11 @@ class Instruments:
     """Reads all of it at each call, in the calling thread. A driver that hangs, hangs the call: run it in a process
     that can be given up. Nothing here raises for what the machine does or lacks."""
 
-    def __init__(self, gpus: Sequence[tuple[Bdf, str]], root: str = "/", throughput: bool = False) -> None:
-        """`gpus` are addresses with the vendor's PCI id (`10de`). `root` is where sys/ and proc/ are. `throughput`
-        asks NVML for rates of the links, at 40 ms a GPU."""
+    def __init__(self, gpus: Sequence[tuple[Bdf, str]], root: str = "/") -> None:
+        """`gpus` are addresses with the vendor's PCI id (`10de`). `root` is where sys/ and proc/ are."""
         root = root.rstrip("/")
         self._gpus = tuple(gpus)
-        self._nvml = NvmlReader(throughput)
+        self._nvml = NvmlReader()
         self._status = {bdf: SysFile(root, f"{DEVICES}/{bdf}/power/runtime_status")
                         for bdf, vendor in self._gpus if vendor == NVIDIA}
         self._amdgpu = {bdf: AmdgpuReader(root, bdf) for bdf, vendor in self._gpus if vendor == AMD}

@@ -67,9 +67,7 @@ CLOCKS = {0: "gfx", 1: "sm", 2: "mem"}
 class NvmlReader:
     """All NVIDIA GPUs. NVML is loaded at the first reading."""
 
-    def __init__(self, throughput: bool = False) -> None:
-        """`throughput`: also ask for the link's present rate, which takes NVML 20 ms for each direction of each GPU."""
-        self._throughput = throughput
+    def __init__(self) -> None:
         self._nvml: Any | None = None
         self._closed: Unread | None = None
         """Why NVML cannot be asked."""
@@ -106,7 +104,7 @@ class NvmlReader:
         nvml = self._nvml
         assert nvml is not None
         try:
-            return _Gpu(nvml, bdf, nvml.nvmlDeviceGetHandleByPciBusId(bdf), self._throughput)
+            return _Gpu(nvml, bdf, nvml.nvmlDeviceGetHandleByPciBusId(bdf))
         except nvml.NVMLError as error:
             return DEAD.get(error.value, "unread"), Unread(f"NVML does not open {bdf}: {_words(error)}", "error")
 
@@ -122,8 +120,8 @@ class NvmlReader:
 class _Gpu:
     """One GPU's handle."""
 
-    def __init__(self, nvml: Any, bdf: Bdf, handle: Any, throughput: bool) -> None:
-        self._nvml, self._bdf, self._handle, self._throughput = nvml, bdf, handle, throughput
+    def __init__(self, nvml: Any, bdf: Bdf, handle: Any) -> None:
+        self._nvml, self._bdf, self._handle = nvml, bdf, handle
         self._answered = 0
         self._errors: dict[int, str] = {}
         """Errors of the reading under way: code -> words."""
@@ -179,13 +177,10 @@ class _Gpu:
         generation = self._ask(("CurrPcieLinkGeneration",))
         speed = generation if generation is None or isinstance(generation, Unread) else SPEEDS_GTS.get(
             generation, Unread(f"{generation} is no generation of PCI Express", "malformed"))
-        rates = [_scaled(self._ask(("PcieThroughput",), kind), 1 / 1000) if self._throughput else None
-                 for kind in (0, 1)]  # NVML_PCIE_UTIL_TX_BYTES, RX_BYTES, in KB/s
         return Pcie(
             speed_gts=speed, width=self._ask(("CurrPcieLinkWidth",)),
             replays=first_read(fields[REPLAYS], lambda: self._ask(("PcieReplayCounter",))),
-            sent_bytes=fields[SENT], received_bytes=fields[RECEIVED], send_bytes_per_second=rates[0],
-            receive_bytes_per_second=rates[1], errors=_counts(LINK_ERRORS, fields))
+            sent_bytes=fields[SENT], received_bytes=fields[RECEIVED], errors=_counts(LINK_ERRORS, fields))
 
     def _fan_rpm(self) -> int | Unread | None:
         """None also where driver or binding are too old for it (before driver 565): the percentage is there then."""

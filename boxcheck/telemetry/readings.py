@@ -43,9 +43,6 @@ class Pcie(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     received_bytes: int | Unread | None = None
     """Counter of what the GPU has received; NVML of 2024 and later."""
     sent_bytes: int | Unread | None = None
-    receive_bytes_per_second: float | Unread | None = None
-    """Over 20 ms, measured by NVML while it is asked; None where the reader was not opened for it."""
-    send_bytes_per_second: float | Unread | None = None
     errors: Counts = ()
     """Errors of the link that the driver counts itself."""
 

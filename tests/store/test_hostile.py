@@ -19,7 +19,7 @@ from boxcheck.store.results import results_of, watching_of
 from boxcheck.store.rows import PhasePlan, PhaseStart, RunInfo
 from boxcheck.store.salvage import salvage_run
 from boxcheck.store.schema import TABLES, row_sum
-from boxcheck.store.series import series_of
+from boxcheck.store.series import several_of
 from boxcheck.store.verify import complaints
 from tests.store.machine import HandClock, Machine
 
@@ -67,7 +67,7 @@ def everything(path: str) -> None:
             watching_of(run, phase.plan.number)
         for some in (run.samples(), run.readings(), run.events(), run.findings(), run.latest()):
             list(some)
-        series_of(run, "0000:41:00.0", "power_watts")
+        several_of(run, "0000:41:00.0", ["power_watts"])
         run.verdict()
         for name in run.attachments():
             run.attachment(name)

@@ -18,7 +18,7 @@ from boxcheck.store.reader import RunReader
 from boxcheck.store.results import results_of, watching_of
 from boxcheck.store.rows import PhasePlan, PhaseStart, RunInfo
 from boxcheck.store.schema import BLOCKS, summed
-from boxcheck.store.series import Series, rates_of, series_of, stretches
+from boxcheck.store.series import Series, several_of, stretches
 from boxcheck.store.verify import complaints
 from boxcheck.store.writer import RunWriter
 from boxcheck.telemetry.readings import GpuReading, GpuSilent, LinkReading
@@ -303,7 +303,7 @@ def test_a_quantity_over_time_has_gaps_where_nothing_was_read(tmp_path: Path) ->
         store.watched(0, [GpuReading(bdf=bdf, monotonic_seconds=hand.monotonic, power_watts=power)])
     store.flush()
     with RunReader(store.path) as run:
-        series = series_of(run, bdf, "power_watts")
+        series = several_of(run, bdf, ["power_watts"])["power_watts"]
         assert len(series.values) == 120
         assert series.seconds[0] == 1.0
         assert [one for one in series.values if isinstance(one, Unread)] == [Unread("timeout", "timeout")] * 10
@@ -312,21 +312,8 @@ def test_a_quantity_over_time_has_gaps_where_nothing_was_read(tmp_path: Path) ->
             (430.0, 439.0, 10, 0), (None, None, 0, 10), (450.0, 459.0, 10, 0), (460.0, 469.0, 10, 0),
             (470.0, 479.0, 10, 0), (None, None, 0, 0), (490.0, 499.0, 10, 0)]
         assert max(one.high for one in parts if one.high is not None) == 529.0, "no peak is lost"
-        assert series_of(run, bdf, "nothing") == Series([], [])
+        assert several_of(run, bdf, ["nothing"]) == {}
         assert stretches(Series([], []), 2)[0].read == 0
-    store.close()
-
-
-def test_series_of_sensors_links_host_and_rates(tmp_path: Path) -> None:
-    store, _, machine = written(tmp_path, 70, "amd")
-    with RunReader(store.path) as run:
-        bdf = machine.bdfs[1]
-        assert len(series_of(run, bdf, "temperatures_celsius/junction").values) == 70
-        assert isinstance(series_of(run, bdf, "power_instant_watts").values[0], Unread)
-        assert set(series_of(run, bdf, "correctable/BadTLP", kind="links").values) == {0.0}
-        assert len(series_of(run, "", "cpu_power_watts/package-0", kind="host").values) == 70
-        assert len(rates_of(run, "matmul.bf16.power", "hip:1", phase=1).values) == 70
-        assert rates_of(run, "matmul.bf16.power", "hip:7").values == []
     store.close()
 
 

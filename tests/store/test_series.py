@@ -10,7 +10,7 @@ from boxcheck.store.creating import create_run
 from boxcheck.store.database import Database
 from boxcheck.store.reader import RunReader
 from boxcheck.store.rows import RunInfo
-from boxcheck.store.series import Rate, rates_by_kind, rates_of, series_of, several_of
+from boxcheck.store.series import Rate, Series, rates_by_kind, several_of
 from boxcheck.stress import Sample
 from tests.store.machine import HandClock, Machine
 
@@ -42,6 +42,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Machine]:
     return store.path, machine
 
 
+def samples_of(run: RunReader, what: str, gpu: str) -> Series:
+    """The same, from the samples put together whole."""
+    found = [(one.seconds, one.sample.value) for one in run.samples() if (one.sample.what, one.sample.gpu) == (what, gpu)]
+    return Series([seconds for seconds, _ in found], [value for _, value in found if value is not None])
+
+
 def test_rates_of_each_kind_are_those_of_its_samples(store: tuple[str, Machine]) -> None:
     with RunReader(store[0]) as run:
         found = rates_by_kind(run, "hip:1")
@@ -50,10 +56,10 @@ def test_rates_of_each_kind_are_those_of_its_samples(store: tuple[str, Machine])
             ("copy.device-to-host.pinned", False, "GB/s"), ("copy.host-to-device.pinned", True, "GB/s"),
             ("copy.device-to-host.pinned", True, "GB/s")]
         power = found[Rate("matmul.bf16.power", False, "TFLOPS")]
-        assert power == rates_of(run, "matmul.bf16.power", "hip:1")
+        assert power == samples_of(run, "matmul.bf16.power", "hip:1")
         alone, both = (
             found[Rate("copy.host-to-device.pinned", together, "GB/s")] for together in (False, True))
-        every = rates_of(run, "copy.host-to-device.pinned", "hip:1")
+        every = samples_of(run, "copy.host-to-device.pinned", "hip:1")
         assert sorted(zip((*alone.seconds, *both.seconds), (*alone.values, *both.values), strict=True)) == list(
             zip(every.seconds, every.values, strict=True))
         assert all(round(second) % 2 == 1 for second in alone.seconds)  # the first second of the run is its first
@@ -69,7 +75,7 @@ def test_columns_in_one_pass_are_those_one_by_one(store: tuple[str, Machine]) ->
         assert list(found) != []
         assert set(found) == set(names)
         for name in names:
-            assert found[name] == series_of(run, machine.bdfs[1], name), name
+            assert {name: found[name]} == several_of(run, machine.bdfs[1], [name])
         assert isinstance(found["power_instant_watts"].values[0], Unread)
 
 

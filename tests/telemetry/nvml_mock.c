@@ -71,7 +71,6 @@ NUMBER(PcieReplayCounter, unsigned)
 NUMBER(TotalEnergyConsumption, unsigned long long)
 OF_KIND(Temperature, unsigned)
 OF_KIND(ClockInfo, unsigned)
-OF_KIND(PcieThroughput, unsigned)
 #ifdef OLD_NAMES
 NUMBER(CurrentClocksThrottleReasons, unsigned long long)
 #else

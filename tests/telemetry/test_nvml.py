@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import sys, msgspec
 from boxcheck.telemetry.nvml import NvmlReader
-reader = NvmlReader(throughput="throughput" in sys.argv)
+reader = NvmlReader()
 rows = [reader.read(bdf, 5.0) for bdf in sys.argv[1].split(",")]
 reader.close()
 sys.stdout.buffer.write(msgspec.json.encode(rows))
@@ -53,10 +53,10 @@ def old_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("oldnvml"), "-DOLD_NAMES")
 
 
-def ask(library: Path, gpus: str = "0000:41:00.0", more: str = "", **answers: str) -> list[GpuReading | GpuSilent]:
+def ask(library: Path, gpus: str = "0000:41:00.0", **answers: str) -> list[GpuReading | GpuSilent]:
     mock = {f"MOCK_{name}": value for name, value in answers.items()}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, gpus, more], capture_output=True, timeout=60, check=False,
+        [sys.executable, "-c", SCRIPT, gpus], capture_output=True, timeout=60, check=False,
         env={"LD_LIBRARY_PATH": str(library), "PYTHONPATH": str(ROOT), **mock})
     assert done.returncode == 0, done.stderr.decode()
     return msgspec.json.decode(done.stdout, type=list[GpuReading | GpuSilent])
@@ -98,7 +98,7 @@ def test_what_a_gpu_does_not_support_is_none_and_no_zero(library: Path) -> None:
     found = one(library, **AT_WORK)
     assert named(found.temperatures_celsius, "mem") is None
     assert found.memory_errors == found.pcie.errors == ()
-    assert found.pcie.sent_bytes is found.pcie.received_bytes is found.pcie.send_bytes_per_second is None
+    assert found.pcie.sent_bytes is found.pcie.received_bytes is None
     assert found.fan_rpm is None  # this library is too old for it
 
 
@@ -193,11 +193,3 @@ def test_an_older_driver_is_asked_by_the_older_names(old_library: Path) -> None:
     missing = why(found.power_instant_watts)
     assert (missing.kind, "nvmlDeviceGetFieldValues" in missing.why) == ("unsupported", True)
     assert why(counted(found.memory_errors, "corrected")) == missing
-
-
-def test_rates_of_the_link_are_asked_for_on_demand_only(library: Path) -> None:
-    (found,) = ask(library, more="throughput", **AT_WORK, PcieThroughput0="1500", PcieThroughput1="24000000")
-    assert isinstance(found, GpuReading)
-    assert found.pcie.send_bytes_per_second == pytest.approx(1.5e6)
-    assert found.pcie.receive_bytes_per_second == pytest.approx(24e9)
-    assert one(library, **AT_WORK, PcieThroughput0="1500").pcie.send_bytes_per_second is None
