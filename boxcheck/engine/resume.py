@@ -139,10 +139,6 @@ def first_undone(plan: Plan, phases: Sequence[Phase]) -> int:
     return next(iter(undone(plan.steps, phases)), len(plan.steps))
 
 
-def steps_left(plan: Plan, phases: Sequence[Phase]) -> tuple[Step, ...]:
-    return tuple(plan.steps[at] for at in places_left(plan, phases))
-
-
 def places_left(plan: Plan, phases: Sequence[Phase]) -> tuple[int, ...]:
     """Places of the steps that are to be run. Doctor before is made again, since the machine may be another by now, and
     so is a warm-up, since it is cold; doctor after ends every run."""

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from boxcheck.engine.resume import (
     MOST_CRASHES,
     first_undone,
     match_devices,
+    places_left,
     refuse,
-    steps_left,
     stored_job,
     stored_plan,
 )
@@ -38,6 +39,11 @@ from tests.store.machine import Machine
 
 discover()
 discover_stress()
+
+
+def steps_left(plan: Plan, phases: Sequence[Phase]) -> list[Step]:
+    return [plan.steps[at] for at in places_left(plan, phases)]
+
 
 DOCTOR = Step(name="doctor before", kind="doctor", seconds=1)
 AFTER = Step(name="doctor after", kind="doctor", seconds=1)

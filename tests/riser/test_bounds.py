@@ -13,7 +13,6 @@ from boxcheck.riser.measuring.bounds import (
     call_link,
     call_way,
     direction_of,
-    how_long,
     number,
     pooled,
     showing,
@@ -54,7 +53,6 @@ def test_a_zero_that_is_no_zero_has_no_bound(hidden: dict[str, Any]) -> None:
     assert terabytes(one).startswith("no bound: ")
     assert call_way(one).call == "unread"
     assert all(shown.more_seconds is None for shown in showing(one))
-    assert how_long(one).startswith("no time shows a bound")
 
 
 def test_a_direction_that_moved_nothing_has_no_bound_from_above() -> None:
@@ -88,11 +86,10 @@ def test_a_minute_at_gen4_x16_without_errors_bounds_it_below_1e_12_in_each_direc
 def test_how_much_longer_is_told_for_three_rates() -> None:
     one = way()
     assert [round(shown.more_seconds or 0.0) for shown in showing(one)] == [0, 86, 14568]
-    assert how_long(one) == "below 1e-12 is shown at 95 %; 1e-13 takes 1 min 26 s more, 1e-15 takes 4 h 2 min more"
 
 
 def test_a_rate_that_is_as_high_as_that_is_not_shown_by_going_on() -> None:
-    assert how_long(way(15)).endswith("below 1e-12, 1e-13 and 1e-15 is not shown by going on: 1.3e-12 were counted")
+    assert [shown.more_seconds for shown in showing(way(15))] == [None, None, None]
 
 
 def test_a_rollover_is_failing_whatever_the_rate() -> None:

@@ -10,14 +10,20 @@ from typing import Any
 import pytest
 
 from boxcheck.model import Unread
+from boxcheck.riser.links.hold import holding
 from boxcheck.riser.links.link_pair import read_end
 from boxcheck.riser.links.pending import restore_pending
 from boxcheck.riser.links.ports import LinkPair
-from boxcheck.riser.margining.hold import journalled
+from boxcheck.riser.margining.hold import Hold
 from boxcheck.riser.margining.run import margin
 from tests.riser.margin_bench import bench, clean, run, wrong_edges
 from tests.riser.simulated.machine import Machine
 from tests.riser.simulated.margin import CARD, PORT, MarginLink
+
+
+def journalled(folder: str, stakes: tuple[str, ...] = ()) -> Hold:
+    """As `boxcheck.riser.live` holds a link."""
+    return lambda ports, pair: holding(ports, pair, folder, what="lane margining", stakes=stakes)
 
 
 def held_bench() -> tuple[Machine, MarginLink, LinkPair]:

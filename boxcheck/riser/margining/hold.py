@@ -3,9 +3,9 @@
 ASPM off at both ends, hardware forbidden to change width and speed by itself (LnkCtl.9, LnkCtl2.5), runtime power
 management on hold: a link that leaves L0 ends margining. Words are read, changed in those bits alone, and read back.
 
-`kept` is the least that gives these back on any exit that Python sees. `journalled` is
-`boxcheck.riser.links.hold.holding`, which holds signals as well, gives back all settings of the link, and outlives the
-death of the program: for whoever runs this for a person.
+`kept` is the least that gives these back on any exit that Python sees. Whoever runs this for a person brings a holder
+with a journal (`boxcheck.riser.links.hold.holding`), which holds signals as well, gives back all settings of the link,
+and outlives the death of the program.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from contextlib import AbstractContextManager, contextmanager
 import msgspec
 
 from boxcheck.model import Bdf, Unread
-from boxcheck.riser.links.hold import holding
 from boxcheck.riser.links.ports import End, LinkPair, Ports, Refused
 from boxcheck.riser.margining.ready import Obstacle
 
@@ -112,15 +111,6 @@ def kept(ports: Ports, pair: LinkPair) -> Generator[Ports]:
     finally:
         insist([*(_giving_back(ports, field) for field in fields),
                 *(_giving_power_back(ports, bdf, text) for bdf, text in power)])
-
-
-def journalled(journal_dir: str, *, stakes: Sequence[str] = (), force: bool = False,
-               announce: Callable[[str], None] = lambda says: None) -> Hold:
-    """A holder whose journal lies in a directory, with what hangs on the link (refused without `force`)."""
-    def hold(ports: Ports, pair: LinkPair) -> AbstractContextManager[Ports]:
-        return holding(ports, pair, journal_dir, what="lane margining", stakes=stakes, force=force, announce=announce)
-
-    return hold
 
 
 def _giving_back(ports: Ports, field: Field) -> Callable[[], None]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from boxcheck.checks.wording import counted, duration, listed
+from boxcheck.checks.wording import counted, duration
 from boxcheck.model import Bdf
 from boxcheck.riser.evidence import Look, Way
 from boxcheck.stress.link_ledger import Direction
@@ -21,7 +21,6 @@ from boxcheck.stress.link_rates import (
     bounds_in_words,
     is_above,
     is_shown,
-    per_bit,
     rate_of,
     seconds_to_show,
 )
@@ -179,29 +178,6 @@ def showing(way: Way) -> tuple[Showing, ...]:
         bits = None if more is None else max(0.0, bits_needed(one.errors, ber) - one.payload_bits)
         found.append(Showing(ber=ber, more_seconds=more, more_bits=bits))
     return tuple(found)
-
-
-def how_long(way: Way) -> str:
-    """`below 1e-12 is shown at 95 %; 1e-13 takes 48 s more, 1e-15 2 h 40 min more`. Why nothing will be shown by going
-    on, where that is so."""
-    if way.unread is not None:
-        return f"no time shows a bound: {way.unread}"
-    if way.at_least:
-        return f"no time shows a bound from above: {way.at_least[0]}"
-    if not way.bits:
-        return "no payload is known to have crossed it, so no time can be told"
-    every = showing(way)
-    done = [per_rate(one.ber) for one in every if one.more_seconds == 0]
-    later = [f"{per_rate(one.ber)} takes {duration(max(1.0, one.more_seconds))} more" for one in every
-             if one.more_seconds]
-    never = [per_rate(one.ber) for one in every if one.more_seconds is None]
-    parts = [f"below {done[-1]} is shown at 95 %"] if done else []
-    if later:
-        parts.append(", ".join(later) + ("" if done else " to show at 95 %") + (
-            ", without a further error" if way.errors else ""))
-    if never:
-        parts.append(f"below {listed(never)} is not shown by going on: {per_bit(way.errors / way.bits)} were counted")
-    return "; ".join(parts)
 
 
 def per_rate(ber: float) -> str:

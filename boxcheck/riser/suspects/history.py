@@ -33,9 +33,6 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     told: frozenset[str] = frozenset()
     """Slots whose riser the operator has read from its label in this boot."""
 
-    def slot_of_card(self, card: str) -> str | None:
-        return next((slot for slot, place in self.places.items() if place.card == card), None)
-
 
 class Course(msgspec.Struct, frozen=True, kw_only=True):
     """One way in which the risers may have been moved."""
