@@ -137,6 +137,11 @@ def _link_of(drive: NvmeDrive, above: Link, want: Profile) -> Iterator[Finding]:
         _below("GT/s", speed, above.capable_speed_gts, end.max_speed_gts if end else None, want.limit(LINK_SPEED),
                "{:.1f} GT/s"),
     ]
+    for both, name in ((above.capable_width, LINK_WIDTH), (above.capable_speed_gts, LINK_SPEED)):
+        if want.limit(name) is None and not isinstance(both, (int, float)):
+            silent = Unread("neither the profile nor both ends say what its link should be", "unsupported")
+            yield not_read(subject, why_not(both, silent), evidence=evidence)
+            return
     where = f"port {above.id} > {in_slot(above)}{drive.name} {drive.bdf}"
     for outcome, says, measured, bound in filter(None, found):
         yield decided(
@@ -200,6 +205,12 @@ def state(nvme: Nvme, want: Profile) -> Iterator[Finding]:
                 help=(f"read the kernel log for {drive.name} and {drive.bdf}", COPY_AND_REPLACE))
         elif drive.state in HEALTHY_STATES and (unread := _unread_size(drive)) is not None:
             yield not_read(subject, unread, evidence=evidence)
+        elif drive.state in HEALTHY_STATES and not drive.namespaces:
+            yield marginal(
+                subject, f"is {drive.state}, and shows no namespace, so it holds no data", evidence=evidence,
+                measured=Quantity(0, "namespaces"), cause=f"nvme:{drive.name}",
+                title=f"{drive.name} shows no namespace", help=(
+                    f"read the kernel log for {drive.name} and {drive.bdf}; sudo nvme list-ns /dev/{drive.name} --all",))
         elif drive.state in HEALTHY_STATES:
             yield passed(subject, drive.state, measured=Quantity(drive.state), evidence=evidence)
         else:
@@ -223,6 +234,8 @@ def _unusable(drive: NvmeDrive) -> str | None:
 def _unread_size(drive: NvmeDrive) -> Unread | None:
     """Why the size of a namespace is not known, which would be 0 on a drive that gave up. `ro` is not asked for: the
     hidden paths of multipath have no such file."""
+    if drive.namespaces_unread is not None:
+        return drive.namespaces_unread
     return next((one.size_bytes for one in drive.namespaces if isinstance(one.size_bytes, Unread)), None)
 
 
@@ -311,11 +324,12 @@ def firmware_uniform(nvme: Nvme, want: Profile) -> Iterator[Finding]:
         return
     models: dict[str, dict[str, list[str]]] = {}
     for drive in local(nvme):
-        if isinstance(drive.model, Unread) or isinstance(drive.firmware, Unread):
-            why = drive.model if isinstance(drive.model, Unread) else drive.firmware
-            yield not_read(drive_subject(drive), why if isinstance(why, Unread) else Unread("not given"))
-            return
-        models.setdefault(drive.model or "?", {}).setdefault(drive.firmware or "?", []).append(drive.name)
+        for value, what in ((drive.model, "model"), (drive.firmware, "firmware version")):
+            if not isinstance(value, str):
+                none = Unread(f"{drive.name} gives no {what}", "malformed")
+                yield not_read(drive_subject(drive), why_not(value, none))
+                return
+        models.setdefault(str(drive.model), {}).setdefault(str(drive.firmware), []).append(drive.name)
     for model, versions in models.items():
         if len(versions) > 1:
             said = listed(f"{listed(names)} {version}" for version, names in sorted(versions.items()))

@@ -66,6 +66,8 @@ class NvmeDrive(msgspec.Struct, frozen=True, kw_only=True):
     """`live`, `resetting`, `connecting`, `deleting`, `dead` ..."""
     namespaces: tuple[Namespace, ...]
     smart: SmartLog | Unread
+    namespaces_unread: Unread | None = None
+    """Why its namespaces could not be listed; then `namespaces` is empty and proves nothing."""
 
 
 class Nvme(msgspec.Struct, frozen=True):
@@ -159,7 +161,7 @@ def _drive(host: Host, name: str, root: bool | Unread) -> NvmeDrive:
         serial=words(host, f"{base}/serial"), firmware=words(host, f"{base}/firmware_rev"),
         state=words(host, f"{base}/state"),
         namespaces=() if isinstance(inside, Unread) else _namespaces(host, name, inside),
-        smart=_smart(host, name, root),
+        smart=_smart(host, name, root), namespaces_unread=inside if isinstance(inside, Unread) else None,
     )
 
 

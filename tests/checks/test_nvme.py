@@ -17,7 +17,8 @@ PORT, CARD = Bdf("0000:00:01.1"), Bdf("0000:01:00.0")
 
 def drive(number: int = 0, **changes: Any) -> NvmeDrive:
     made = NvmeDrive(name=f"nvme{number}", bdf=CARD, transport="pcie", model="990 PRO", serial=f"S{number}",
-                     firmware="4B2QJXD7", state="live", namespaces=(), smart=LOG)
+                     firmware="4B2QJXD7", state="live",
+                     namespaces=(Namespace(f"nvme{number}n1", 2 << 40, False),), smart=LOG)
     return msgspec.structs.replace(made, **changes)
 
 
@@ -60,6 +61,9 @@ MUST = {"disk.nvme_link_speed_gts": 16.0, "disk.nvme_link_width": 4}
     (links(width=GONE), MUST, ["unknown"]),
     (links(speed=None), MUST, ["unknown"]),
     (links(width=63), MUST, ["unknown"]),
+    (links(card_width=0), None, ["unknown"]),  # what it could do is not known, and nobody demands anything
+    (links(card_speed=None), None, ["unknown"]), (links(port_width=GONE), None, ["unknown"]),
+    (links(card_width=0, card_speed=None), MUST, ["pass"]),
     (Links({}, {}, None), MUST, ["unknown"]),
 ])
 def test_link(found: Links, limits: Any, wanted: list[str]) -> None:
@@ -85,6 +89,11 @@ def test_a_size_that_nobody_read_is_no_live_drive() -> None:
     assert outcome("disk.nvme-state", drives(unread)) == "unknown"
 
 
+@pytest.mark.parametrize(("unread", "wanted"), [(None, "marginal"), (GONE, "unknown")])
+def test_a_drive_without_namespaces_takes_no_data(unread: Unread | None, wanted: str) -> None:
+    assert outcome("disk.nvme-state", drives(drive(namespaces=(), namespaces_unread=unread))) == wanted
+
+
 @pytest.mark.parametrize(("log", "wanted"), [
     ({}, ["pass"]), ({"critical_warning": 4}, ["fail"]), ({"critical_warning": 2}, ["marginal"]),
     ({"critical_warning": 6}, ["fail"]), ({"critical_warning": 64}, ["fail"]), ({"media_errors": 1}, ["marginal"]),
@@ -106,6 +115,8 @@ def test_firmware() -> None:
     assert outcome("disk.nvme-firmware-uniform", drives(drive(0), drive(1, firmware="X"))) == "marginal"
     assert outcome("disk.nvme-firmware-uniform", drives(drive(0), drive(1, model="980", firmware="X"))) == "skip"
     assert outcome("disk.nvme-firmware-uniform", drives(drive(0), drive(1, firmware=GONE))) == "unknown"
+    assert outcome("disk.nvme-firmware-uniform", drives(drive(0, firmware=None), drive(1, firmware=None))) == "unknown"
+    assert outcome("disk.nvme-firmware-uniform", drives(drive(0, model=None), drive(1))) == "unknown"
 
 
 @pytest.mark.parametrize("check", ["disk.nvme-state", "disk.nvme-health", "disk.nvme-firmware-uniform"])

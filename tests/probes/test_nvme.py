@@ -53,6 +53,15 @@ def test_without_nvme_cli_the_health_log_is_unread(tmp_path: Path) -> None:
     assert "Permission denied" in drive.smart.why
 
 
+def test_namespaces_that_nobody_could_list_are_told(tmp_path: Path) -> None:
+    made = machine()
+    assert fact(Nvme, made, tmp_path).drives[0].namespaces_unread is None
+    made.denied(f"{FUNCTION}/nvme/nvme0", "permission denied")
+    drive = fact(Nvme, made, tmp_path).drives[0]
+    assert drive.namespaces == ()
+    assert kind_of(drive.namespaces_unread) == "permission"
+
+
 def test_a_controller_without_driver_is_seen(tmp_path: Path) -> None:
     made = machine()
     made.remove("/sys/class/nvme/nvme0")
