@@ -17,7 +17,8 @@ HELPED = {"UsageError", "ProfileError"}
 
 def raised() -> Iterator[tuple[str, ast.Call]]:
     for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        text = path.read_text()
+        for node in ast.walk(ast.parse(text)) if any(f"raise {name}(" in text for name in NAMES) else ():
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name) \
                     and node.exc.func.id in NAMES:
                 yield f"{path.relative_to(PACKAGE)}:{node.lineno}", node.exc
