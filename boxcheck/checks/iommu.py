@@ -148,7 +148,7 @@ def cmdline(gpus: Gpus, iommu: Iommu, kernel: Kernel, want: Profile) -> Iterator
     notes = ("amd_iommu=on does nothing: AMD's IOMMU is on unless told otherwise",) if "on" in line.words(
         "amd_iommu") else ()
     if not words:
-        yield passed(BOX, "nothing is asked of the IOMMU", evidence=evidence)
+        yield passed(BOX, "no word for the IOMMU on the command line", evidence=evidence)
         return
     asked = listed(words)
     off = "off" in (*line.words("iommu"), *line.words("amd_iommu"), *line.words("intel_iommu"))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from boxcheck import __version__
-from boxcheck.account import Account, LinkRow, bus_of
+from boxcheck.account import Account, LinkRow, area_of, bus_of
 from boxcheck.checks.places import link_subject, slot_links
 from boxcheck.checks.wording import size
 from boxcheck.engine.box import name_of
@@ -48,7 +48,7 @@ def account_of(
         root=None if isinstance(who, Unread) else who.root, box=name_of(facts),
         profile=profile if certain else None, profile_why=why, goal=profile.goal,
         checks=tuple(check.id for check in checks), verdict=verdict,
-        summaries=_summaries(facts, rows if judged else ()), link_rows=rows,
+        summaries=_summaries(facts, rows if judged else (), verdict), link_rows=rows,
         links_under_load=not isinstance(links, Unread) and bool(rows) and all(
             not isinstance(link.under_load, Unread) for link in _judged_links(facts, profile)),
         facts=facts.by_name(), crashes=verdict.crashes,
@@ -135,22 +135,28 @@ def _sum(link: Link, aer: Aer | None, *names: str) -> str:
     return str(total) if read else "?"
 
 
-def _summaries(facts: Facts, rows: Sequence[LinkRow]) -> Mapping[str, str]:
+def _summaries(facts: Facts, rows: Sequence[LinkRow], verdict: Verdict) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for area, describe in _DESCRIBE.items():
         text = describe(facts)
         if text:
             found[area] = text
     if rows:
-        found["pcie"] = _links(rows)
+        found["pcie"] = _links(rows, all(
+            finding.outcome in (Outcome.PASS, Outcome.SKIP) for finding in verdict.findings
+            if area_of(finding.check) == "pcie"))
     return found
 
 
-def _links(rows: Sequence[LinkRow]) -> str:
-    good = sum(row.outcome in ("pass", "skip") for row in rows)
-    unread = sum(row.outcome == "unknown" for row in rows)
+def _links(rows: Sequence[LinkRow], nothing_else: bool) -> str:
+    """`nothing_else`: whether all of the area passed, what is no link of a GPU too."""
+    good, unread, unjudged = (
+        sum(row.outcome == word for row in rows) for word in ("pass", "unknown", "skip"))
+    if good == len(rows) and not nothing_else:
+        return f"{good} of {len(rows)} GPU links pass by themselves"
     text = f"{good} of {len(rows)} GPU links as they should be"
-    return f"{text}, {unread} not fully read" if unread else text
+    return ", ".join(filter(None, (
+        text, f"{unread} not fully read" if unread else "", f"{unjudged} not judged" if unjudged else "")))
 
 
 def _read(value: Any) -> Any | None:

@@ -109,14 +109,24 @@ def _areas(account: Account, style: Style) -> Iterator[str]:
         gravest = _area_outcome(here)
         text = account.summaries.get(area) or _tally(judged)
         trouble = _trouble(account, here)
-        if trouble:
-            text = f"{text} · {trouble}" if text else trouble
+        text = " · ".join(filter(None, (text, trouble, "" if _names_parts(account) else _how_much(here))))
         indent = " " * (WORD_COLUMNS + 1 + 11)
         for index, line in enumerate(wrap(text, style, indent)):
             if index == 0:
                 yield f" {style.word(gravest, columns=WORD_COLUMNS)}{area:<11}{line[len(indent):]}"
             else:
                 yield line
+
+
+def _names_parts(account: Account) -> bool:
+    """Whether a profile says what this machine is made of; else most of what an area's line shows is judged by nothing."""
+    return account.profile is not None and bool(account.profile.gpus.parts)
+
+
+def _how_much(findings: Sequence[Finding]) -> str:
+    checks = {finding.check for finding in findings}
+    judged = {finding.check for finding in findings if finding.outcome not in (Outcome.SKIP, Outcome.UNKNOWN)}
+    return f"{len(judged)} of {len(checks)} check{'' if len(checks) == 1 else 's'} judged"
 
 
 def _area_order(findings: Sequence[Finding]) -> list[str]:
