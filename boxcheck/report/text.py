@@ -119,7 +119,7 @@ def _areas(account: Account, style: Style) -> Iterator[str]:
 
 
 def _names_parts(account: Account) -> bool:
-    """Whether a profile says what this machine is made of; else most of what an area's line shows is judged by nothing."""
+    """Whether a profile says what this machine is made of; else nothing judges most of what an area shows."""
     return account.profile is not None and bool(account.profile.gpus.parts)
 
 
