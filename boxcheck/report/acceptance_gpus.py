@@ -12,7 +12,7 @@ from boxcheck.model import Bdf, Outcome
 from boxcheck.report.acceptance_series import Course
 from boxcheck.report.acceptance_told import Told
 from boxcheck.report.acceptance_words import cell, code, many, mixed, number, outcome_cell
-from boxcheck.report.document import Block, Column, Facts, Fold, Heading, NewPage, Paragraph, Row, Table, Words
+from boxcheck.report.document import Block, Column, Facts, Fold, Heading, Paragraph, Row, Table, Words
 from boxcheck.report.drawing_plot import Bound, Held, Small, Span, Stripe, multiples, sheet
 from boxcheck.report.stress_rates import Row as Rate
 from boxcheck.report.stress_rates import count, figure, judged_rows
@@ -46,7 +46,6 @@ def gpus(told: Told) -> Iterator[Block]:
         "fastest. "
         "Work that was compared and not timed is in the sum of what was verified alone."))
     for place, info in enumerate(devices):
-        yield NewPage()
         yield from _sheet(place, info, told, axes, begin, end)
 
 

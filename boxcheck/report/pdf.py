@@ -15,7 +15,7 @@ import tempfile
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from boxcheck.report.document import Document
+from boxcheck.report.document import Document, Paragraph, Span
 from boxcheck.usage import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from boxcheck.report.pdf_pages import Paper
     from boxcheck.riser.evidence import Notebook
 
+NUMBERS = (
+    "In this PDF a number in brackets that begins with U+ stands for a character that its fonts do not have, that is "
+    "not shown, or that would turn the writing round: its number in Unicode. The HTML and the other files hold every "
+    "name as it was given.")
 INSTALL = "pip install 'boxcheck[pdf]'"
 
 
@@ -52,6 +56,8 @@ def document_pdf(document: Document, made: float, paper: Paper = "a4") -> bytes:
         faces = Faces(pdf, folder)
         pages = Pages(paper, faces)
         draw_blocks(pages, document.blocks)
+        if faces.replaced:
+            draw_blocks(pages, (Paragraph(words=(Span(NUMBERS, "dim"),)),))
         if len(pages.pages) > 1 and not pages.pages[-1]:
             pages.pages.pop()
         for number, ops in enumerate(pages.pages, start=1):

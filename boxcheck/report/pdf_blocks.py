@@ -64,7 +64,7 @@ def _block(pages: Pages, block: Block) -> None:
             draw_figure(pages, block)
         case Fold():
             pages.skip(9)
-            pages.need(60)
+            pages.need(min(BODY * LEADING + 9 + _follows(pages, block.blocks), pages.height))
             first = block.blocks[0] if block.blocks else None
             if not (isinstance(first, Table) and first.caption == block.title):  # which says it as well
                 with pages.content("P"):
@@ -111,10 +111,15 @@ def _follows(pages: Pages, after: Sequence[Block]) -> float:
         return height(pages, block) + 12
     if isinstance(block, Table):
         return least_height(pages, block) + 12
+    if isinstance(block, Fold):
+        return BODY * LEADING + 9 + _follows(pages, block.blocks)
     if isinstance(block, SignatureLines):
         return 14 + SIGNATURE_TALL * len(block.roles)
     if isinstance(block, Paragraph) and len(after) > 1 and isinstance(after[1], Table | Figure | SignatureLines):
         return 40 + _follows(pages, after[1:])
+    if isinstance(block, Facts):
+        rows = (len(block.rows) * BODY if len(after) > 1 and isinstance(after[1], Figure) else 2 * BODY) * LEADING + 15
+        return rows + (_follows(pages, after[1:]) if len(after) > 1 and isinstance(after[1], Figure) else 0.0)
     if isinstance(block, VerdictWord):
         return 110.0
     return 34.0

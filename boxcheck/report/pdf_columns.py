@@ -15,12 +15,16 @@ from boxcheck.report.pdf_wrap import lengths
 SIZE = 8.0
 SMALLEST = 5.5
 """Of the text: smaller where the longest words of all columns would not stand beside each other otherwise."""
-PAD = 4.5
+SMALLER = 7.0
+"""Of the text, no smaller where that lets each row stand in one line."""
+PAD = 4.0
 """Beside the text of a cell."""
 MARK = 4.2
 """Width of the pattern at the left of a cell with an outcome."""
 LONGEST_WORD = 26.0
 """At size 1; a longer one, as a hash, is broken."""
+BREAKABLE = 10.5
+"""At size 1; a longer one with marks to break it after, as the name of a check, may be broken there."""
 SHORT = 104.0
 """A column whose longest line is no longer is not wrapped where that leaves the others the larger part of the width."""
 SAMPLE = 48
@@ -55,11 +59,15 @@ def grid_of(faces: Faces, table: Table, left: float, width: float) -> Grid:
     while size > SMALLEST and sum(least) * size + 2 * PAD * len(least) > width:
         size -= 0.5
     room = width - 2 * PAD * len(least)
+    if SMALLER * sum(wanted) <= room < SIZE * sum(wanted):
+        size = room / sum(wanted)
     shares = [max(column.share, 0.05) for column in table.columns]
     lowest, full = [one * size for one in least], [one * size for one in wanted]
     own = _shared(room, lowest, full, shares)
     if sum(lowest) < room and any(one < want - 0.01 for one, want in zip(own, full, strict=True)):
-        own = _lower(own, lowest, full, [tuple(tuple(one * size for one in cell) for cell in row) for row in rows])
+        lines = [tuple(tuple(one * size for one in cell) for cell in row) for row in rows]
+        own = min((_lower(begin, lowest, full, lines) for begin in (own, _by_text(room, lowest, lines))),
+                  key=lambda widths: _lines(widths, lines))
     lefts: list[float] = []
     for one in own:
         lefts.append(left)
@@ -79,7 +87,7 @@ def _needs(faces: Faces, table: Table) -> tuple[list[float], list[float], list[_
     for at, row in enumerate((heads, *table.rows)):
         found: list[tuple[float, ...]] = []
         for number, cell in enumerate(row.cells[:count]):
-            word, lines = lengths(faces, cell.words, "bold" if row is heads else face_of(row, number, cell))
+            word, lines = lengths(faces, cell.words, "bold" if row is heads else face_of(row, number, cell), BREAKABLE)
             mark = mark_width(cell) / SMALLEST
             lines = tuple(one + mark for one in lines)
             least[number] = max(least[number], min(word + mark, LONGEST_WORD))
@@ -116,6 +124,13 @@ def _shared(room: float, least: list[float], wanted: list[float], shares: list[f
         whole = sum(shares)
         own = [one + left * share / whole for one, share in zip(own, shares, strict=True)]
     return own
+
+
+def _by_text(room: float, least: list[float], rows: Sequence[_Lengths]) -> list[float]:
+    """`room` among the columns: to each its longest word, then by how much text stands in it."""
+    much = [sum(sum(row[number]) for row in rows if number < len(row)) for number in range(len(least))]
+    left = (room - sum(least)) / max(sum(much), 1e-9)
+    return [one + left * text for one, text in zip(least, much, strict=True)]
 
 
 def _lower(own: list[float], least: list[float], wanted: list[float], rows: Sequence[_Lengths]) -> list[float]:

@@ -42,6 +42,8 @@ class Faces:
         self._widths: dict[str, dict[int, float]] = {}
         self._chars: dict[tuple[Face, str], tuple[str, str, float]] = {}
         self._words: dict[tuple[Face, str], tuple[tuple[Run, ...], float]] = {}
+        self.replaced = False
+        """Whether some character stands as its number."""
 
     def runs(self, text: str, face: Face) -> tuple[tuple[Run, ...], float]:
         """`text` as pieces of one font each, and their width."""
@@ -67,6 +69,7 @@ class Faces:
     def _char(self, face: Face, char: str) -> tuple[str, str, float]:
         found = self._drawn(face, char)
         if found is None:
+            self.replaced = True
             shown = told(char)
             pieces = [self._drawn(face, one) for one in shown]
             found = (CHAINS[face][0], shown, sum(piece[2] for piece in pieces if piece))

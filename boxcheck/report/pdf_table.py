@@ -35,10 +35,8 @@ def draw_table(pages: Pages, table: Table) -> None:
     caption = wrap(pages.faces, table.caption, pages.width / 9, "bold") if table.caption else ()
     above = len(caption) * 9 * LEADING + 4 + head.height
     heights = [_set_row(pages.faces, grid, table, row).height for row in table.rows[:WHOLE_ROWS + 1]]
-    if len(heights) <= WHOLE_ROWS and above + sum(heights) <= WHOLE * pages.height:
-        pages.need(above + sum(heights))
-    else:
-        pages.need(min(above + heights[0], pages.height))
+    whole = len(heights) <= WHOLE_ROWS and above + sum(heights) <= WHOLE * pages.height
+    pages.need(min(above + (sum(heights) if whole else heights[0]), pages.height))
     with pages.content("Div"):
         if table.caption:
             pages.lines(table.caption, 9, face="bold")
@@ -53,8 +51,11 @@ def draw_table(pages: Pages, table: Table) -> None:
 
 
 def least_height(pages: Pages, table: Table) -> float:
-    """What must stand below a heading: caption, head and first row."""
-    return 24 + 3 * SIZE * LEADING
+    """What must stand below a heading: a table that is not begun on one page and ended on the next, about; of others
+    caption, head and first row."""
+    some = 24 + 3 * SIZE * LEADING
+    whole = 24 + (len(table.rows) + 1) * (SIZE * LEADING + 2 * PAD_ABOVE)
+    return whole if some < whole <= WHOLE * pages.height and len(table.rows) <= WHOLE_ROWS else some
 
 
 def _head(pages: Pages, grid: Grid, table: Table, head: _Set) -> None:

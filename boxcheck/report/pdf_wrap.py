@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from itertools import groupby
+from math import inf
 
 import msgspec
 
@@ -12,6 +14,7 @@ from boxcheck.report.pdf_faces import Face, Faces, Run
 
 BREAK_AFTER = "/-_.,:;=@+|"
 """Where a long word is broken rather than anywhere."""
+_PIECES = re.compile(f"[^{re.escape(BREAK_AFTER)}]+[{re.escape(BREAK_AFTER)}]?|.")
 
 
 class Piece(msgspec.Struct, frozen=True, gc=False):
@@ -63,18 +66,27 @@ def wrap(faces: Faces, words: Words, width: float, face: Face = "regular", role:
     return tuple(lines)
 
 
-def lengths(faces: Faces, words: Words, face: Face = "regular") -> tuple[float, tuple[float, ...]]:
-    """Of the longest word, and of each line as long as it comes, at size 1."""
+def lengths(
+    faces: Faces, words: Words, face: Face = "regular", breakable: float = inf
+) -> tuple[float, tuple[float, ...]]:
+    """Of the longest word, and of each line as long as it comes, at size 1. A word longer than `breakable` counts by
+    the longest of what it may be broken into, if that is more."""
     longest = 0.0
     whole: list[float] = []
     for units in _paragraphs(words, face, "ink"):
         wide = 0.0
         for unit in units:
             own = _width(faces, unit)
-            longest = max(longest, own)
+            if own > longest:
+                longest = max(longest, own if own <= breakable else min(own, max(breakable, _least(faces, unit))))
             wide += own + (faces.width(" ", unit[-1].face) if wide else 0.0)
         whole.append(wide)
     return longest, tuple(whole)
+
+
+def _least(faces: Faces, unit: _Unit) -> float:
+    """Of the longest piece of a unit that is broken after each mark."""
+    return max(faces.width(piece, part.face) for part in unit for piece in _PIECES.findall(part.text))
 
 
 def _paragraphs(words: Words, face: Face, role: Role) -> Iterable[list[_Unit]]:

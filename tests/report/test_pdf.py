@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -15,6 +16,8 @@ from boxcheck.report.document import (
     Cell,
     Column,
     Document,
+    Facts,
+    Fold,
     Heading,
     Paragraph,
     Row,
@@ -22,7 +25,10 @@ from boxcheck.report.document import (
     Table,
     VerdictWord,
 )
-from boxcheck.report.pdf import document_pdf
+from boxcheck.report.pdf import NUMBERS, document_pdf
+from boxcheck.report.pdf_columns import PAD, SIZE, SMALLER, grid_of
+from boxcheck.report.pdf_faces import Faces
+from boxcheck.report.pdf_wrap import lengths
 from tests.report.every_block import HOSTILE, document, matrix, plot, requirements, row
 
 MADE = 1_795_000_000.0
@@ -74,7 +80,7 @@ def test_hostile_words_are_seen_and_do_nothing(every: bytes) -> None:
 
 
 def test_the_same_document_gives_the_same_bytes_in_another_process() -> None:
-    code = ("import sys, hashlib; from boxcheck.report.pdf import document_pdf; from tests.report.every_block import document;"
+    code = ("import sys, hashlib; from boxcheck.report.pdf import NUMBERS, document_pdf; from tests.report.every_block import document;"
             f"print(hashlib.sha256(document_pdf(document(), {MADE})).hexdigest())")
     sums = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True,
                            env={"PYTHONHASHSEED": seed, "TZ": zone, "PYTHONPATH": ":".join(sys.path)}).stdout
@@ -140,6 +146,45 @@ def test_a_heading_is_never_the_last_on_a_page() -> None:
         pages = pages_of(made(*(Paragraph(words="x") for _ in range(lines)), Heading(
             level=2, text="Requirements", anchor="a"), requirements(5)))
         assert all("pcie.link-width" in page for page in pages if "Requirements" in page)
+
+
+def test_the_title_of_a_fold_is_never_the_last_on_a_page() -> None:
+    for lines in range(24, 54):
+        pages = pages_of(made(*(Paragraph(words="x") for _ in range(lines)), Fold(
+            title="Other matrices: 11", blocks=(matrix(),))))
+        (page,) = (page for page in pages if "Other matrices" in page)
+        assert matrix().caption.split()[0] in page
+
+
+def test_what_a_card_is_stands_on_the_page_of_its_plots() -> None:
+    for lines in range(10, 50, 3):
+        pages = pages_of(made(*(Paragraph(words="x") for _ in range(lines)), Heading(level=3, text="PCIE1: card", anchor="a"),
+                              Facts(rows=(("Bus", "c1:00.0"), ("Riser", "R1"))), plot()))
+        (page,) = (page for page in pages if "PCIE1: card" in page)
+        assert "c1:00.0" in page
+        assert "24.5 hours" in page
+
+
+def test_text_is_set_a_little_smaller_where_each_row_stands_in_one_line_then(tmp_path: Path) -> None:
+    from fpdf import FPDF
+
+    faces = Faces(FPDF(), str(tmp_path))
+    words = ("copy both.device-to-host.pageable", "26.15", "TFLOPS", "104 %", "1.61e10 bytes")
+    rates = Table(caption="c", columns=tuple(Column(head="h") for _ in words), rows=(row(*words),) * 9)
+    whole = grid_of(faces, rates, 0.0, 1000.0)
+    assert whole.size == SIZE
+    needed = sum(lengths(faces, one)[1][0] for one in words) * SIZE + 2 * PAD * len(words)
+    assert SMALLER <= grid_of(faces, rates, 0.0, needed * 0.95).size < SIZE
+    assert grid_of(faces, rates, 0.0, needed * 0.8).size == SIZE, "what has to be wrapped anyhow is not made smaller"
+
+
+@pytest.mark.parametrize(("name", "shown"), [
+    ("Łukasz Đặng Ωμέγα Щукин გიორგი", "ŁukaszĐặngΩμέγαЩукинგიორგი"), ("王伟", "[U+738B][U+4F1F]"),
+    ("مح", "[U+0645][U+062D]"), ("ชิ", "ช[U+0E34]")])
+def test_a_name_in_letters_that_the_fonts_lack_is_told_by_numbers_and_the_pdf_says_so(name: str, shown: str) -> None:
+    text = solid("".join(pages_of(made(Paragraph(words=name)))))
+    assert shown in text
+    assert (solid(NUMBERS) in text) is ("U+" in shown)
 
 
 def test_headings_are_the_outline_and_the_title_is_in_the_properties(every: bytes) -> None:
