@@ -10,7 +10,7 @@ import pytest
 
 from boxcheck.model import Unread
 from boxcheck.store.reader import RunReader
-from boxcheck.store.series import Series, Stretch, rates_of, stretches
+from boxcheck.store.series import Series, Stretch, stretches
 from boxcheck.telemetry.throttle import nvml_reasons
 from boxcheck.tui.app import BoxcheckApp
 from boxcheck.tui.curves import MOST, Curve, curves_of, held_of, made
@@ -42,7 +42,10 @@ def test_there_is_a_curve_of_every_kind_of_work_and_of_every_sensor(runs: Runs, 
         *KINDS, "temperature core", "power", "clock", "held by power cap"]
     with RunReader(runs("failed").path) as reader:
         for one, kind in zip(curves, KINDS, strict=False):
-            assert one.series == rates_of(reader, kind, row.key)
+            found = [
+                (sample.seconds, sample.sample.value) for sample in reader.samples()
+                if sample.sample.what == kind and sample.sample.gpu == row.key and sample.sample.value is not None]
+            assert one.series == Series([seconds for seconds, _ in found], [value for _, value in found])
     amd, _, _ = of_row(runs, stills, "strix", 0)
     assert [one.name for one in amd if one.of == "reading"] == [
         "temperature core", "temperature junction", "temperature memory", "power", "clock"]
