@@ -204,3 +204,18 @@ def test_a_check_that_finds_nothing_to_judge_is_unknown() -> None:
     check = msgspec.structs.replace(CHECKS["pcie.link-width"], function=lambda *facts: iter(()))
     verdict = judged(build("wopr-7x4090"), checks=(check,))
     assert verdict.findings[0].outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("name", ["subsystem_vendor", "subsystem_device", "revision"])
+@pytest.mark.parametrize("every", [False, True])
+def test_cards_whose_board_nobody_read_are_not_identical(name: str, every: bool) -> None:
+    tree = build("wopr-7x4090")
+    bdfs = [path.split("/")[-2] for path in tree if path.endswith("/device") and tree[path] == b"0x2684\n"]
+    assert len(bdfs) == 7
+    cards = bdfs if every else [GPU]
+    for bdf in cards:
+        tree.denied(f"{real(tree, bdf)}/{name}", "input/output error", "error")
+        if name == "revision":
+            tree.denied(f"{real(tree, bdf)}/config", "input/output error", "error")
+    found = [finding for finding in judged(tree).findings if finding.check == "inventory.gpu-uniform"]
+    assert {finding.outcome for finding in found} == {Outcome.UNKNOWN}

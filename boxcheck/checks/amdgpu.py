@@ -71,7 +71,12 @@ def vbios_uniform(gpus: Gpus, amdgpu: Amdgpu, want: Profile) -> Iterator[Finding
             yield not_read(gpu.subject, card.vbios)
         else:
             versions[gpu.bdf] = card.vbios
-    yield from _uniform("VBIOS", versions, [gpu for gpu, _ in cards], "vbios_version")
+    models: dict[tuple[str, int | None], list[Gpu]] = {}
+    for gpu, _ in cards:
+        models.setdefault((gpu.pci_id, gpu.revision), []).append(gpu)
+    for alike in models.values():  # cards of another model have another VBIOS
+        yield from _uniform("VBIOS", {gpu.bdf: versions[gpu.bdf] for gpu in alike if gpu.bdf in versions}, alike,
+                            "vbios_version")
 
 
 def _uniform(what: str, values: dict[str, str], gpus: list[Gpu], name: str) -> Iterator[Finding]:

@@ -182,8 +182,11 @@ def amdgpu_loaded(gpus: Gpus, amdgpu: Amdgpu, settings: ModuleSettings, want: Pr
         yield passed(subject, "the kernel's own amdgpu is loaded", evidence=evidence)
     else:
         numbers = parse_numbers(amdgpu.version)
-        if bound is None or numbers is None:
+        if bound is None:
             yield passed(subject, f"amdgpu {amdgpu.version} is loaded, built apart from the kernel", evidence=evidence)
+        elif numbers is None:
+            yield unknown(subject, f"not decoded: version {amdgpu.version[:40]!r} of amdgpu holds no number",
+                          evidence=(f"{MODULE}/version",))
         else:
             yield judged_version(
                 subject, amdgpu.version, numbers, bound, f"amdgpu {amdgpu.version}, {wish(bound)}",

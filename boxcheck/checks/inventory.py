@@ -224,6 +224,17 @@ def gpu_uniform(gpus: Gpus, want: Profile) -> Iterator[Finding]:
     if len(judged) < 2:
         yield skipped(BOX, "fewer than two GPUs to compare")
         return
+    silent = [gpu for gpu in judged if None in (
+        gpu.revision, gpu.function.subsystem_vendor, gpu.function.subsystem_device)]
+    if silent:
+        yield unknown(
+            BOX, f"not read: board partner or revision of {len(silent)} of {len(judged)} GPUs, "
+            f"{silent[0].subject.name} among them", evidence=tuple(
+                f"/sys/bus/pci/devices/{silent[0].bdf}/{name}"
+                for name in ("subsystem_vendor", "subsystem_device", "revision")))
+        judged = tuple(gpu for gpu in judged if gpu not in silent)
+        if len({_kind(gpu) for gpu in judged}) < 2:
+            return
     kinds = Counter(_kind(gpu) for gpu in judged)
     usual = kinds.most_common(1)[0][0]
     odd = [gpu for gpu in judged if _kind(gpu) != usual]

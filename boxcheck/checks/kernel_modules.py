@@ -98,6 +98,8 @@ def firmware_package(packages: Packages, want: Profile) -> Iterator[Finding]:
         yield not_read(BOX, packages.packages, evidence=(DPKG_STATUS,))
         return
     found = [(name, version) for name in FIRMWARE_PACKAGES if (version := packages.version(name)) is not None]
+    if packages.unread is not None:
+        yield not_read(BOX, packages.unread)
     if not found:
         yield unknown(BOX, f"not read: {packages.manager} knows no package {' or '.join(FIRMWARE_PACKAGES[:2])}")
         return

@@ -112,21 +112,35 @@ def vbios_uniform(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Iter
     if isinstance(nvidia.gpus, Unread):
         yield not_read(BOX, nvidia.gpus, evidence=(f"{PROC}/gpus",))
         return
-    cards = _cards(gpus, want)
+    cards = [gpu for gpu in _cards(gpus, want) if gpu.driver == "nvidia" or isinstance(gpu.driver, Unread)]
+    if not cards:
+        yield unknown(BOX, "NVIDIA's driver is bound to none of the GPUs, so none told its VBIOS")
     versions: dict[Bdf, str] = {one.bdf: one.vbios for one in nvidia.gpus if one.vbios is not None}
-    mine = [gpu for gpu in cards if gpu.bdf in versions]
-    if not mine:
-        yield unknown(BOX, "no GPU told its VBIOS", evidence=(f"{PROC}/gpus",))
+    models: dict[str, list[Gpu]] = {}
+    for gpu in cards:
+        models.setdefault(gpu.pci_id, []).append(gpu)
+    for alike in models.values():
+        yield from _vbios_of(alike, versions)
+
+
+def _vbios_of(alike: list[Gpu], versions: dict[Bdf, str]) -> Iterator[Finding]:
+    """Of the cards of one model; those of another have another VBIOS."""
+    told = [gpu for gpu in alike if gpu.bdf in versions]
+    silent = [gpu for gpu in alike if gpu.bdf not in versions]
+    if silent:
+        yield not_read(BOX, Unread(f"the VBIOS of {listed(gpu.subject.name for gpu in silent)}", "malformed"),
+                       evidence=tuple(f"{PROC}/gpus/{gpu.bdf}/information" for gpu in silent))
+    if not told:
         return
-    usual = Counter(versions[gpu.bdf] for gpu in mine).most_common(1)[0][0]
-    odd = [gpu for gpu in mine if versions[gpu.bdf] != usual]
+    usual = Counter(versions[gpu.bdf] for gpu in told).most_common(1)[0][0]
+    odd = [gpu for gpu in told if versions[gpu.bdf] != usual]
     for gpu in odd:
         yield marginal(
             gpu.subject, f"VBIOS {versions[gpu.bdf]}, the others have {usual}", cause=f"gpu-differs:{gpu.bdf}",
             evidence=(f"{PROC}/gpus/{gpu.bdf}/information",),
             title=f"{gpu.subject.name} has another VBIOS than the others", help=("note it in the report",))
     if not odd:
-        yield passed(BOX, f"VBIOS {usual} on {len(mine)} of {len(cards)}", evidence=(f"{PROC}/gpus",))
+        yield passed(BOX, f"VBIOS {usual} on {len(told)} of {len(alike)} x {alike[0].name}", evidence=(f"{PROC}/gpus",))
 
 
 @check("nvidia.uuid", reads=[Gpus, Nvidia, Nvml])
@@ -156,8 +170,11 @@ def uuid(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Iterator[Find
                      cause=f"gpu-twins:{found[0]}", title="two GPUs claim one UUID",
                      evidence=tuple(f"{PROC}/gpus/{bdf}/information" for bdf in found),
                      help=("try the cards one by one, and compare with their stickers",))
+    silent = [one.bdf for one in nvidia.gpus if one.uuid is None]
     if not owners:
         yield unknown(BOX, "no GPU told its UUID", evidence=(f"{PROC}/gpus",))
+    elif silent:
+        yield not_read(BOX, Unread(f"the UUID of {listed(silent)}", "malformed"), evidence=(f"{PROC}/gpus",))
     elif not twice:
         yield passed(BOX, f"{len(owners)} GPUs, {len(owners)} UUIDs", evidence=(f"{PROC}/gpus",))
 

@@ -90,8 +90,11 @@ def nvidia_loaded(gpus: Gpus, nvidia: Nvidia, settings: ModuleSettings, want: Pr
                   "mokutil --sb-state  shows whether Secure Boot refuses it"))
     elif isinstance(nvidia.version, Unread) or nvidia.version is None:
         yield not_read(MODULE, SILENT if nvidia.version is None else nvidia.version, evidence=evidence)
-    elif bound is None or (numbers := parse_numbers(nvidia.version)) is None:
+    elif bound is None:
         yield passed(MODULE, f"nvidia {nvidia.version} is loaded", evidence=evidence)
+    elif (numbers := parse_numbers(nvidia.version)) is None:
+        yield unknown(MODULE, f"not decoded: version {nvidia.version[:40]!r} of the nvidia module holds no number",
+                      evidence=evidence)
     else:
         yield judged_version(
             MODULE, nvidia.version, numbers, bound, f"nvidia {nvidia.version}, {wish(bound)}",
@@ -266,6 +269,15 @@ def _judge_peers(nvml: Nvml, bound: Limit | None) -> Finding:
                     title="the NVIDIA driver refuses peer-to-peer")
 
 
+def _beside(packages: Packages, dkms: Dkms) -> Iterator[str]:
+    """Versions of NVIDIA's driver that lie on the disk. An upgrade leaves them there and loads another module."""
+    if not isinstance(packages.packages, Unread):
+        yield from (f"{package.name} {package.version}" for package in packages.packages.values()
+                    if "nvidia" in package.name)
+    module = dkms.module("nvidia")
+    yield from () if module is None else (f"nvidia {version} of DKMS" for version in module.versions)
+
+
 def _judge_marks(
     nvidia: Nvidia, packages: Packages, dkms: Dkms, logs: KernelLogs, bound: Limit | None
 ) -> Finding:
@@ -277,12 +289,13 @@ def _judge_marks(
     elif "ForceP2P" in nvidia.registry:
         marks.append("ForceP2P is set")
     names = [nvidia.version if isinstance(nvidia.version, str) else ""]
-    if not isinstance(packages.packages, Unread):
-        names += [package.version for package in packages.packages.values() if "nvidia" in package.name]
     module = dkms.module("nvidia")
-    names += module.versions if module is not None else ()
+    if module is not None and isinstance(logs.release, str):
+        names.append(module.installed_for.get(logs.release, ""))
     if any("p2p" in name.lower() for name in names):
         marks.append("a version names p2p")
+    elif aside := [name for name in _beside(packages, dkms) if "p2p" in name.lower()]:
+        unread.append(Unread(f"{listed(aside, 2)} is installed, and whether that module runs is not known", "unsupported"))
     log = logs.this_boot
     if isinstance(log, Unread):
         unread.append(log)
@@ -370,7 +383,11 @@ def nvidia_persistence(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, want: Profile) ->
         yield not_read(BOX, nvidia.persistenced, evidence=(PERSISTENCED,))
         return
     elif nvidia.persistenced:
-        on, says = True, "nvidia-persistenced runs"
+        # Debian's and Ubuntu's unit starts it with --no-persistence-mode: it then runs and keeps nothing.
+        reason = nvml.gpus.why if isinstance(nvml.gpus, Unread) else "NVML does not say"
+        yield unknown(BOX, f"not read: nvidia-persistenced runs, and whether it keeps the GPUs started was not read "
+                      f"({reason})", evidence=(PERSISTENCED,))
+        return
     else:
         reason = nvml.gpus.why if isinstance(nvml.gpus, Unread) else "NVML does not say"
         yield unknown(BOX, f"not read: nvidia-persistenced does not run, and the mode itself was not read ({reason})")

@@ -57,6 +57,8 @@ class Packages(msgspec.Struct, frozen=True):
     """`dpkg`, `rpm`, `pacman`; None when no database was found."""
     packages: Mapping[str, Package] | Unread
     """Of the packages that matter to GPUs, those that are installed."""
+    unread: Unread | None = None
+    """Why some package was not asked for; then one that is missing in `packages` may be installed."""
 
     def version(self, name: str) -> str | None:
         """Version of an installed package, None when it is not installed or the database was not read."""
@@ -157,7 +159,7 @@ def packages(host: Host) -> Packages:
             elif problem is None and "is not installed" not in output.stdout:
                 said = clean_text((output.stderr or output.stdout).split("\n", 1)[0], 120)
                 problem = Unread(f"rpm -q {name}: {said or f'ended with {output.exit}'}", "error")
-        return Packages("rpm", found if problem is None else problem)
+        return Packages("rpm", problem if problem is not None and not found else found, problem)
     if status.kind == local.kind == "absent":
         return Packages(None, Unread("no package database of dpkg, rpm or pacman is here", "absent"))
     return Packages(None, status)

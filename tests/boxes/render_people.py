@@ -57,6 +57,7 @@ def _packages(machine: Machine, out: Tree) -> None:
         out.run(
             ["rpm", "-q", "linux-firmware"], f"linux-firmware-{machine.packages.get('linux-firmware', '')}.noarch\n"
         )
+        out.run(["rpm", "-q", "amd-gpu-firmware"], "package amd-gpu-firmware is not installed\n", exit_status=1)
         return
     stanzas = []
     for name, version in sorted(packages.items()):

@@ -90,7 +90,8 @@ def test_a_missing_module_is_one_cause() -> None:
 @pytest.mark.parametrize(("changes", "limit", "wanted"), [
     ({}, None, "pass"), ({"loaded": False}, None, "fail"), ({"loaded": GONE}, None, "unknown"),
     ({"version": "6.10.5"}, "6.10.5", "pass"), ({"version": "6.10.4"}, "6.10.5", "fail"),
-    ({"version": GONE}, "6.10.5", "unknown"), ({}, {"should": "6.10"}, "marginal")])
+    ({"version": GONE}, "6.10.5", "unknown"), ({}, {"should": "6.10"}, "marginal"),
+    ({"version": "custom"}, None, "pass"), ({"version": "custom"}, "6.10.5", "unknown")])
 def test_amdgpu_loaded(changes: dict[str, Any], limit: Any, wanted: str) -> None:
     profile = box({"driver.amdgpu_version": limit} if limit else None, part=PART)
     assert outcome("driver.amdgpu-loaded", BOTH, amdgpu(**changes), settings(), profile=profile) == wanted
@@ -131,6 +132,12 @@ def test_vbios_uniform(vbios: Any, wanted: list[str]) -> None:
     three = gpus(FIRST, SECOND, third := gpu(2, part=PART))
     facts = amdgpu(card(FIRST), card(SECOND), card(third, vbios=vbios))
     assert outcomes(judge("amdgpu.vbios-uniform", three, facts, profile=PROFILE)) == wanted
+
+
+def test_cards_of_two_models_have_two_vbioses() -> None:
+    other = msgspec.structs.replace(SECOND, pci_id="1002:73bf", revision=0xC0)
+    facts = amdgpu(card(FIRST), card(SECOND, vbios="113-B"))
+    assert outcomes(judge("amdgpu.vbios-uniform", gpus(FIRST, other), facts)) == ["pass", "pass"]
 
 
 @pytest.mark.parametrize(("number", "wanted"), [

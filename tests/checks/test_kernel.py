@@ -15,7 +15,7 @@ from boxcheck.probes.modules import Asked, ModuleSettings
 from boxcheck.probes.packages import Dkms, DkmsModule, Package, Packages
 from boxcheck.profile import GpuPart, GpusWanted, Profile
 from tests.checks.cards import PART, gpu, gpus
-from tests.checks.judging import DENIED, GONE, judge, outcome, want
+from tests.checks.judging import DENIED, GONE, judge, outcome, outcomes, want
 
 RELEASE = "6.8.0-60-generic"
 HEALTHY = Kernel(
@@ -145,6 +145,13 @@ def packages(**versions: str) -> Packages:
 def test_firmware_package(found: Packages, wanted: str) -> None:
     assert outcome("kernel.firmware-package", found, limits={"kernel.firmware_denied": ["20251125"]}) == wanted
     assert outcome("kernel.firmware-package", found) == "skip"
+
+
+def test_a_firmware_package_that_was_not_asked_for_is_not_fine() -> None:
+    denied = {"kernel.firmware_denied": ["20251125"]}
+    for version, wanted in (("20251111-1", ["unknown", "pass"]), ("20251125-1", ["unknown", "fail"])):
+        found = msgspec.structs.replace(packages(linux_firmware=version), unread=GONE)
+        assert outcomes(judge("kernel.firmware-package", found, limits=denied)) == wanted
 
 
 @pytest.mark.parametrize(("config", "amdgpu", "wanted"), [

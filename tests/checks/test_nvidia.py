@@ -11,7 +11,7 @@ from boxcheck.probes.nvml import Nvml
 from boxcheck.probes.packages import Dkms, DkmsModule, Package, Packages
 from tests.checks.cards import card, gpu, gpus, nvidia, nvml
 from tests.checks.judging import DENIED, GONE, judge, outcome, outcomes, want
-from tests.checks.test_kernel import NVIDIA_PART, box, log, settings
+from tests.checks.test_kernel import NVIDIA_PART, RELEASE, box, log, settings
 from tests.checks.test_log import LINKS, ROOT_PORT
 
 VERSION = "570.133.20"
@@ -44,7 +44,8 @@ HEALTHY = nvml(card(FIRST), card(SECOND))
 @pytest.mark.parametrize(("changes", "limit", "wanted"), [
     ({}, None, "pass"), ({}, VERSION, "pass"), ({}, "570.133.21", "fail"), ({}, {"should": "575"}, "marginal"),
     ({"loaded": False, "version": None}, None, "fail"), ({"loaded": GONE}, None, "unknown"),
-    ({"version": GONE}, None, "unknown"), ({"version": None}, None, "unknown")])
+    ({"version": GONE}, None, "unknown"), ({"version": None}, None, "unknown"),
+    ({"version": "custom"}, None, "pass"), ({"version": "custom"}, VERSION, "unknown")])
 def test_loaded(changes: dict[str, Any], limit: Any, wanted: str) -> None:
     profile = box({"driver.nvidia_version": limit} if limit else None, part=NVIDIA_PART)
     assert outcome("driver.nvidia-loaded", BOTH, driver(**changes), settings(), profile=profile) == wanted
@@ -100,18 +101,26 @@ ALLOWED = msgspec.structs.replace(HEALTHY, peers={(0, 1): 0, (1, 0): 0})
 PARTLY = msgspec.structs.replace(HEALTHY, peers={(0, 1): 0})
 REFUSED = msgspec.structs.replace(HEALTHY, peers={(0, 1): 0, (1, 0): 2})
 FORCED = driver(parameters={"RegistryDwords": '"ForceP2P=0x11"'})
-NAMED = Dkms((DkmsModule("nvidia", (f"{VERSION}-p2p",), {}, (), True),))
+LYING_ABOUT = Dkms((DkmsModule("nvidia", (f"{VERSION}-p2p",), {"6.5.0-1-generic": f"{VERSION}-p2p"}, (), True),))
+NAMED = Dkms((DkmsModule("nvidia", (f"{VERSION}-p2p",), {RELEASE: f"{VERSION}-p2p"}, (), True),))
 STATIC = "[    5.1] NVRM: GPU0 kbusEnableStaticBar1Mapping_GH100: Static bar1 mapped offset 0x0 size 0x5ff000000"
 
 
 @pytest.mark.parametrize(("nvidia_says", "nvml_says", "dkms", "text", "wanted"), [
     (driver(), ALLOWED, NO_DKMS, "", "pass"), (driver(), PARTLY, NO_DKMS, "", "unknown"), (driver(), REFUSED, NO_DKMS, "", "marginal"),
     (FORCED, SILENT, NO_DKMS, "", "pass"), (driver(), SILENT, NAMED, "", "pass"), (driver(), SILENT, NO_DKMS, STATIC, "pass"),
+    (driver(), SILENT, LYING_ABOUT, "", "unknown"), (driver(version=f"{VERSION}-p2p"), SILENT, NO_DKMS, "", "pass"),
     (driver(), SILENT, NO_DKMS, "", "marginal"), (driver(parameters=GONE), SILENT, NO_DKMS, "", "unknown"),
     (driver(loaded=False), SILENT, NO_DKMS, "", "unknown")])
 def test_p2p(nvidia_says: Nvidia, nvml_says: Nvml, dkms: Dkms, text: str, wanted: str) -> None:
-    facts = (BOTH, nvidia_says, nvml_says, NO_PACKAGES, dkms, log(text))
+    facts = (BOTH, nvidia_says, nvml_says, NO_PACKAGES, dkms, msgspec.structs.replace(log(text), release=RELEASE))
     assert outcome("driver.nvidia-p2p", *facts, profile=PROFILE) == wanted
+
+
+def test_a_patched_package_that_an_upgrade_left_on_the_disk_is_no_patched_module() -> None:
+    left = Packages("dpkg", {"nvidia-dkms-570": Package("nvidia-dkms-570", f"{VERSION}-p2p1", False)})
+    facts = (BOTH, driver(), SILENT, left, NO_DKMS, log())
+    assert outcome("driver.nvidia-p2p", *facts, profile=PROFILE) == "unknown"
 
 
 def test_p2p_that_the_profile_requires() -> None:
@@ -138,7 +147,8 @@ def test_held(found: Packages, wanted: str) -> None:
 
 
 @pytest.mark.parametrize(("nvidia_says", "modes", "wanted"), [
-    (driver(), (True, True), "pass"), (driver(), (True, False), "marginal"), (driver(), (None, None), "pass"),
+    (driver(), (True, True), "pass"), (driver(), (True, False), "marginal"),
+    (driver(), (None, None), "unknown"),  # nvidia-persistenced runs, with --no-persistence-mode on Debian and Ubuntu
     (driver(persistenced=False), (None, None), "unknown"), (driver(persistenced=GONE), (None, None), "unknown"),
     (driver(persistenced=False), (True, True), "pass"), (driver(loaded=False), (True, True), "unknown")])
 def test_persistence(nvidia_says: Nvidia, modes: tuple[Any, Any], wanted: str) -> None:
@@ -182,14 +192,23 @@ def test_a_card_that_nvml_calls_lost_is_lost() -> None:
 
 @pytest.mark.parametrize(("cards", "wanted"), [
     ((listed(FIRST), listed(SECOND)), "pass"), ((listed(FIRST), listed(SECOND, vbios="95.02.18")), "marginal"),
-    ((listed(FIRST, vbios=None), listed(SECOND, vbios=None)), "unknown"), (GONE, "unknown")])
+    ((listed(FIRST, vbios=None), listed(SECOND, vbios=None)), "unknown"), (GONE, "unknown"),
+    ((listed(FIRST),), "both"), ((listed(FIRST), listed(SECOND, vbios=None)), "both")])
 def test_vbios_uniform(cards: Any, wanted: str) -> None:
-    assert outcome("nvidia.vbios-uniform", BOTH, driver(gpus=cards), HEALTHY, profile=PROFILE) == wanted
+    found = outcomes(judge("nvidia.vbios-uniform", BOTH, driver(gpus=cards), HEALTHY, profile=PROFILE))
+    assert found == (["unknown", "pass"] if wanted == "both" else [wanted])
+
+
+def test_cards_of_two_models_have_two_vbioses() -> None:
+    other = msgspec.structs.replace(SECOND, pci_id="10de:2204", name="RTX 3090")
+    facts = (gpus(FIRST, other), driver(gpus=(listed(FIRST), listed(SECOND, vbios="94.02.42"))), HEALTHY)
+    assert outcomes(judge("nvidia.vbios-uniform", *facts)) == ["pass", "pass"]
 
 
 @pytest.mark.parametrize(("cards", "wanted"), [
     ((listed(FIRST), listed(SECOND)), "pass"), ((listed(FIRST), listed(SECOND, uuid="GPU-0")), "fail"),
-    ((listed(FIRST, uuid=None),), "unknown"), (GONE, "unknown")])
+    ((listed(FIRST, uuid=None),), "unknown"), ((listed(FIRST), listed(SECOND, uuid=None)), "unknown"),
+    (GONE, "unknown")])
 def test_uuid(cards: Any, wanted: str) -> None:
     assert outcome("nvidia.uuid", BOTH, driver(gpus=cards), HEALTHY, profile=PROFILE) == wanted
 

@@ -204,6 +204,6 @@ def test_a_package_database_that_cannot_be_opened_is_no_missing_package(tmp_path
     made.run(["rpm", "-q", "linux-firmware"], "linux-firmware-20260110-1.fc43.noarch\n")
     made.run(["rpm", "-q", "amd-gpu-firmware"], "", "error: cannot open Packages database in /var/lib/rpm\n", 1)
     packages = fact(Packages, made, tmp_path)
-    assert packages.manager == "rpm"
-    assert isinstance(packages.packages, Unread)
-    assert "cannot open Packages database" in packages.packages.why
+    assert (packages.manager, packages.version("linux-firmware")) == ("rpm", "20260110-1.fc43")
+    assert isinstance(packages.unread, Unread)
+    assert "cannot open Packages database" in packages.unread.why
