@@ -48,7 +48,8 @@ def bounded(looks: Sequence[Look]) -> str:
 
 
 def seen(looks: Sequence[Look]) -> str:
-    """`4 066 errors in 1.2 TB, x8 of x16`, `0 errors in 1.2 TB`, `nothing answered`, `no error count was read`."""
+    """`4 066 errors in 1.2 TB, x8 of x16`, `47 errors in 5.4 TB over both ways of 2 looks`, `0 errors in 1.2 TB`,
+    `nothing answered`, `no error count was read`. Bits are those of both directions together."""
     own = as_used(looks) or list(looks)
     absent = next((look for look in own if look.active is False or look.present is False), None)
     if absent is not None:
@@ -61,7 +62,9 @@ def seen(looks: Sequence[Look]) -> str:
     if counted:
         more = any(way.at_least or (way.unread and way.errors) for look in counted for way in look.ways)
         told = f"{number(errors) if errors > 99 else errors} error{'' if errors == 1 else 's'}"
-        over = f" in {size(bits)}{bounded(counted)}" if bits else ""
+        ways = {way.toward for look in counted for way in look.ways if way.bits}
+        of = f" over {'both ways of ' if len(ways) > 1 else ''}{len(counted)} looks" if len(counted) > 1 else ""
+        over = f" in {size(bits)}{of}{bounded(counted)}" if bits else ""
         parts.append(f"{'at least ' if more and errors else ''}{told}{over}")
     elif not any(look.replays for look in own):
         parts.append("no error count was read")

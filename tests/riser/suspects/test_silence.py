@@ -84,6 +84,7 @@ def test_no_error_is_told_as_a_bound() -> None:
     assert seen([look("PCIE1")]) == "0 errors in 3.1 TB (fewer than 0.98 per TB at 95 %)"
     assert seen([look("PCIE1", host_unread=UNREAD)]) == "0 errors in 1.5 TB toward the card (fewer than 2.0 per TB at 95 %)"
     assert seen([look("PCIE1", card=3)]) == "3 errors in 3.1 TB"
+    assert seen([look("PCIE1", card=3), look("PCIE1", card=1)]) == "4 errors in 6.1 TB over both ways of 2 looks"
 
 
 FATAL = {"fatal DLP at 0000:40:01.1": 3}
