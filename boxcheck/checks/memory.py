@@ -113,11 +113,14 @@ def _total_mapped(memory: Memory, fitted_bytes: int, fitted: float, bound: Limit
     """The modules add up; whether the kernel has them too."""
     says = f"{size(fitted_bytes)} fitted, {broken_bound(fitted, bound)} GiB"
     measured = Quantity(fitted, "GiB")
-    if isinstance(memory.total_bytes, Unread) or isinstance(memory.carve_out_bytes, Unread):
-        missing = memory.total_bytes if isinstance(memory.total_bytes, Unread) else memory.carve_out_bytes
-        note = f"that the kernel has all of it was not read: {missing.why}" if isinstance(missing, Unread) else ""
-        return passed(BOX, says, measured=measured, limit=bound, evidence=(TABLES,), notes=(note,))
-    usable = memory.total_bytes + (memory.carve_out_bytes or 0)
+    if isinstance(memory.total_bytes, Unread):
+        return not_read(BOX, Unread(f"{says}, but whether the kernel has all of it: {memory.total_bytes.why}",
+                                    memory.total_bytes.kind), evidence=(TABLES, MEMINFO))
+    carve_out = memory.carve_out_bytes
+    usable = memory.total_bytes + (carve_out if isinstance(carve_out, int) else 0)
+    if isinstance(carve_out, Unread) and usable < fitted_bytes * KERNEL_SHARE:
+        return not_read(BOX, Unread(
+            f"{says}, and the kernel has {size(usable)}; {carve_out.why}", carve_out.kind), evidence=(TABLES, MEMINFO))
     if usable < fitted_bytes * KERNEL_SHARE and outcome_of(usable / GIB / KERNEL_SHARE, bound) is not Outcome.PASS:
         return judged(
             BOX, usable / GIB / KERNEL_SHARE, bound,

@@ -92,14 +92,30 @@ def ecc(memory: Memory, want: Profile) -> Iterator[Finding]:
             title="nothing counts memory errors", help=(LOAD_DRIVER,))
 
 
+def _of_firmware(controller: EdacController) -> bool:
+    """Whether it only passes on what the firmware reports: ghes_edac loads with ECC or without. A driver that cannot
+    be told is taken for it."""
+    return controller.driver is None or controller.driver.startswith("ghes")
+
+
 def _nobody_counts(memory: Memory, want: Profile) -> Finding | None:
     """The finding where there is no counter at all, None where there is one."""
     if isinstance(memory.edac, Unread):
         return not_read(BOX, memory.edac, evidence=(EDAC,))
     counted = any(isinstance(number, int) and number > 0 for one in memory.edac
                   for number in (one.corrected, one.uncorrected))
-    if memory.edac and (counted or memory.ecc is not False or any(one.of_hardware for one in memory.edac)):
+    modes = [module.mode for one in memory.edac for module in one.modules]
+    bare = bool(modes) and all(mode == "None" for mode in modes)
+    if memory.edac and counted:
         return None
+    proven = memory.ecc is True or any(one.of_hardware for one in memory.edac) or (
+        memory.ecc is not False and not all(map(_of_firmware, memory.edac)))
+    if memory.edac and not bare and proven:
+        return None
+    if memory.edac and not bare and isinstance(memory.ecc, Unread):
+        return not_read(BOX, Unread(
+            f"{memory.edac[0].driver or 'an unnamed EDAC driver'} counts 0, and whether memory has ECC that could "
+            f"count: {memory.ecc.why}", memory.ecc.kind), evidence=(EDAC, TABLES))
     bound = want.limit(ECC)
     demanded = bound is not None and wish_of(bound) is True
     if memory.edac and demanded:

@@ -43,6 +43,12 @@ def uniform(memory: Memory, want: Profile) -> Iterator[Finding]:
             yield not_read(dimm(module), module.size_bytes, evidence=(TABLES,))
             return
         kinds.setdefault((module.size_bytes, module.part), []).append(module)
+    nameless = [module for module in fitted if module.part is None]
+    if nameless and len({size_bytes for size_bytes, _ in kinds}) == 1:
+        yield not_read(dimm(nameless[0]), Unread(
+            f"the firmware gives no part number of {len(nameless)} of {len(fitted)} modules", "absent"),
+            evidence=(TABLES,))
+        return
     usual = max(kinds, key=lambda kind: len(kinds[kind]), default=None)
     if usual is None:
         yield not_read(BOX, Unread("the firmware lists no module", "absent"), evidence=(TABLES,))

@@ -295,7 +295,8 @@ def _judge_marks(
     if any("p2p" in name.lower() for name in names):
         marks.append("a version names p2p")
     elif aside := [name for name in _beside(packages, dkms) if "p2p" in name.lower()]:
-        unread.append(Unread(f"{listed(aside, 2)} is installed, and whether that module runs is not known", "unsupported"))
+        unread.append(Unread(
+            f"{listed(aside, 2)} is installed, and whether that module runs is not known", "unsupported"))
     log = logs.this_boot
     if isinstance(log, Unread):
         unread.append(log)

@@ -210,7 +210,8 @@ def state(nvme: Nvme, want: Profile) -> Iterator[Finding]:
                 subject, f"is {drive.state}, and shows no namespace, so it holds no data", evidence=evidence,
                 measured=Quantity(0, "namespaces"), cause=f"nvme:{drive.name}",
                 title=f"{drive.name} shows no namespace", help=(
-                    f"read the kernel log for {drive.name} and {drive.bdf}; sudo nvme list-ns /dev/{drive.name} --all",))
+                    f"read the kernel log for {drive.name} and {drive.bdf}",
+                    f"sudo nvme list-ns /dev/{drive.name} --all  shows whether the drive has one at all"))
         elif drive.state in HEALTHY_STATES:
             yield passed(subject, drive.state, measured=Quantity(drive.state), evidence=evidence)
         else:

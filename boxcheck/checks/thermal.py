@@ -48,6 +48,8 @@ def cpu(sensors: Sensors, want: Profile) -> Iterator[Finding]:
         yield not_read(
             BOX, Unread("no driver shows the processor's temperature", "unsupported"), evidence=("/sys/class/hwmon",),
             help=("sudo modprobe k10temp (AMD) or coretemp (Intel)",))
+    elif sensors.chips_unread is not None:  # it may be that of another socket
+        yield not_read(BOX, sensors.chips_unread, evidence=("/sys/class/hwmon",))
     for index, chip in enumerate(chips):
         subject = Subject("cpu", "CPU" if len(chips) == 1 else f"CPU {index}")
         item = chip.temperature(*CPU_LABELS)

@@ -146,13 +146,20 @@ def _watts(host: Host, path: str) -> float | None | Unread:
     return round(value / 1e6, 1)
 
 
+def _unset(host: Host, path: str) -> bool:
+    """Whether a limit is there and 0 or below: the chip of a memory module (jc42) that no firmware has set up holds
+    0 °C, and rings at any temperature."""
+    bound = integer(host, path)
+    return isinstance(bound, int) and bound <= 0
+
+
 def _temperature(
     host: Host, base: str, stem: str, names: frozenset[str], asleep: bool, die: bool
 ) -> Temperature:
     label = words(host, f"{base}/{stem}_label") if f"{stem}_label" in names else None
     limits = {kind: integer(host, f"{base}/{stem}_{kind}") for kind in ("max", "crit") if f"{stem}_{kind}" in names}
     alarms = [integer(host, f"{base}/{stem}_{kind}_alarm") for kind in ("crit", "emergency")
-              if not asleep and f"{stem}_{kind}_alarm" in names]
+              if not asleep and f"{stem}_{kind}_alarm" in names and not _unset(host, f"{base}/{stem}_{kind}")]
     rung = [value != 0 for value in alarms if isinstance(value, int)]
     unread = next((value for value in (*limits.values(), *alarms) if isinstance(value, Unread)), None)
     return Temperature(

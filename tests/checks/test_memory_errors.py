@@ -82,3 +82,21 @@ def test_nothing_counts_errors_of_memory_without_ecc() -> None:
     assert outcome("memory.edac-ce", none, dmi()) == "skip"
     assert outcome("memory.edac-ce", memory(edac=by("ghes_edac", corrected=3), ecc=False), dmi()) == "marginal"
     assert outcome("memory.edac-ce", memory(edac=by("ghes_edac"), ecc=True), dmi(), limits=ECC) == "pass"
+
+
+@pytest.mark.parametrize(("driver", "wanted"), [("ghes_edac", "unknown"), (None, "unknown"), ("Skylake", "pass"),
+                                                ("xgene", "pass")])
+@pytest.mark.parametrize("check", ["memory.edac-ce", "memory.edac-ue"])
+def test_zero_of_the_firmware_proves_nothing_where_nobody_read_that_there_is_ecc(
+    check: str, driver: str | None, wanted: str
+) -> None:
+    facts = unread_modules(DENIED, edac=by(driver))
+    assert outcome(check, facts, dmi()) == wanted
+
+
+def test_ranks_without_ecc_count_nothing() -> None:
+    (controller,) = edac()
+    none = msgspec.structs.replace(controller, modules=tuple(
+        msgspec.structs.replace(one, mode="None") for one in controller.modules))
+    assert outcome("memory.edac-ue", memory(edac=(none,)), dmi(), limits=ECC) == "unknown"
+    assert outcome("memory.edac-ue", memory(edac=(none,)), dmi()) == "skip"

@@ -50,6 +50,9 @@ def test_a_speed_set_in_the_bios_blames_no_module() -> None:
     (memory(module("A", size_bytes=32 * GIB), *REST), ["marginal"]),
     (memory(module("A", part="HMA82GR7CJR8N-XN"), *REST), ["marginal"]),
     (memory(module("A", size_bytes=Unread("x", "absent")), *REST), ["unknown"]),
+    (memory(*(module(letter, part=None) for letter in "ABCDEFGH")), ["unknown"]),  # alike in nothing that was read
+    (memory(module("A", part=None), *REST), ["unknown"]),
+    (memory(module("A", part=None, size_bytes=32 * GIB), *REST), ["marginal"]),
     (unread_modules(DENIED), ["unknown"]),
 ])
 def test_uniform(facts: Memory, wanted: list[str]) -> None:

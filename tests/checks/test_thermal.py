@@ -42,6 +42,11 @@ def test_cpu(chips: Any, wanted: list[str]) -> None:
     assert outcomes(judge("thermal.cpu", sensors(*chips), limits=LIMITS)) == wanted
 
 
+def test_the_chip_of_another_socket_may_be_the_one_that_nobody_could_read() -> None:
+    one = Sensors((cpu_chip(temperature("Tctl", 50.0)),), (), DENIED)
+    assert outcomes(judge("thermal.cpu", one, limits=LIMITS)) == ["unknown", "pass"]
+
+
 def test_cpu_is_asked_by_the_profile_and_unknown_where_nobody_looked() -> None:
     assert outcome("thermal.cpu", sensors()) == "skip"
     assert outcome("thermal.cpu", Sensors(GONE, ()), limits=LIMITS) == "unknown"

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from boxcheck.model import Bdf
 from boxcheck.probes.sensors import Sensors
 from tests.boxes.tree import Tree
@@ -50,6 +52,18 @@ def test_impossible_temperatures_are_none(tmp_path: Path) -> None:
     chip = fact(Sensors, gpu_box(temp1_input="-128000", temp1_crit="65261850", temp2_input="255000"), tmp_path).all()[0]
     assert [kind_of(item.celsius) for item in chip.temperatures] == ["malformed", "malformed", "malformed"]
     assert chip.temperatures[0].critical_celsius is None
+
+
+@pytest.mark.parametrize(("limit", "rings"), [("0", None), ("-1000", None), ("95000", True), (None, True)])
+def test_an_alarm_whose_limit_nobody_set_is_none(limit: str | None, rings: bool | None, tmp_path: Path) -> None:
+    """What `sensors` shows of many memory modules: jc42, +35.0 °C, ALARM (HIGH, CRIT), crit = +0.0 °C."""
+    chip = "/sys/devices/pci0000:00/0000:00:1f.4/i2c-0/0-0018/hwmon/hwmon2"
+    made = tree({f"{chip}/name": "jc42", f"{chip}/temp1_input": "35000", f"{chip}/temp1_crit_alarm": "1",
+                 **({} if limit is None else {f"{chip}/temp1_crit": limit})})
+    made.link("/sys/class/hwmon/hwmon2", chip)
+    (module,) = fact(Sensors, made, tmp_path).all()
+    assert module.temperatures[0].alarm is rings
+    assert module.temperatures[0].limits_unread is None
 
 
 def test_processor_and_drive(tmp_path: Path) -> None:
