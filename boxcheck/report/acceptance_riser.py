@@ -11,7 +11,7 @@ from boxcheck.report.acceptance_words import cell, dim, iso, mixed, outcome_cell
 from boxcheck.report.document import Block, Column, Fold, Heading, Items, Paragraph, Row, Table, Words
 from boxcheck.report.drawing_eyes import eyes, height_words, weakest_words, width_words
 from boxcheck.report.riser import LEAST_SHOWN, OUTCOMES, WORDS, as_used, conditions_words, remarks, suspect_name
-from boxcheck.riser.advice import percent
+from boxcheck.riser.certainty import percent
 from boxcheck.riser.cold_boots import cold_boots, in_words
 from boxcheck.riser.evidence import Boot, LaneMargin, Look, Notebook, Way, Weighed
 from boxcheck.riser.margining.outline import outline

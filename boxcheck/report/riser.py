@@ -15,7 +15,7 @@ from boxcheck.report.drawing_eyes import weakest_words
 from boxcheck.report.text import Style, wrap
 from boxcheck.riser.absent import Shown
 from boxcheck.riser.account import RiserAccount, Tried
-from boxcheck.riser.advice import percent
+from boxcheck.riser.certainty import percent
 from boxcheck.riser.cold_boots import cold_boots, in_words
 from boxcheck.riser.evidence import NO_RISER, Boot, Conditions, Look, Notebook, Place, Step, Suspect, Way
 from boxcheck.riser.measuring.bounds import (

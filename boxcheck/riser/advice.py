@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from boxcheck.riser.certainty import percent
 from boxcheck.riser.evidence import NO_RISER, Boot, Look, Notebook, PartKind, Suspect, Way, Weighed
 from boxcheck.riser.measuring.bounds import BITS_A_TERABYTE, call_link, number, size
 
@@ -130,27 +131,13 @@ def generation(speed_gts: float) -> str:
     return GENERATIONS.get(speed_gts, f"{speed_gts:g} GT/s")
 
 
-def percent(part: float) -> str:
-    """Never 0 % nor 100 %: nothing here is certain."""
-    if part >= 0.995:
-        return "> 99 %"
-    return "< 1 %" if part < 0.005 else f"{100 * part:.0f} %"
-
-
-SURE = 0.99
-RIGHT_OF_SURE = "98 %"
-"""Of the simulated boxes in which a suspect was given more than `SURE`, those in which it was guilty: the last row of
-the table in docs/explanation/riser-suspects.md."""
-
-
 def tape(suspect: Suspect, notebook: Notebook) -> str:
     """The card to tape to the part: name, rates where it sat, what to do. Three lines at most."""
     lines = [f"{PARTS[suspect.kind]} {suspect.name}"]
     seen = [text for boot in notebook.boots for text in _where(suspect, boot)]
     if seen:
         lines.append("; ".join(dict.fromkeys(seen)))
-    right = f"; with so much {RIGHT_OF_SURE} were right in simulation" if suspect.probability > SURE else ""
-    lines.append(f"{ORDERS[suspect.kind]} ({percent(suspect.probability)} by experiment {notebook.id}{right})")
+    lines.append(f"{ORDERS[suspect.kind]} ({percent(suspect.probability)} by experiment {notebook.id})")
     return "\n".join(lines)
 
 

@@ -14,7 +14,8 @@ from boxcheck.report.riser_page import page
 from boxcheck.report.text import Style
 from boxcheck.riser.account import RiserAccount
 from boxcheck.riser.advice import tape
-from boxcheck.riser.evidence import Boot, Conditions, Look, Notebook, Suspect, Way
+from boxcheck.riser.certainty import MOST, percent
+from boxcheck.riser.evidence import Boot, Conditions, Look, Notebook, Place, Suspect, Way
 from boxcheck.riser.notebook import Stored
 from boxcheck.riser.suspects.weigh import weigh
 from tests.riser.showing import FULL, look, places, way
@@ -82,11 +83,24 @@ def test_one_of_a_thing_is_told_in_the_singular() -> None:
     assert "1 errors" not in shown
 
 
-def test_the_card_for_a_part_is_no_surer_than_simulated_boxes_were() -> None:
-    """The table on the page is where its number comes from."""
+def test_nothing_is_told_surer_than_simulated_boxes_were() -> None:
+    """The table on the page is where the most that may be told comes from."""
     table = (Path(__file__).parents[2] / "docs" / "explanation" / "riser-suspects.md").read_text(encoding="utf-8")
-    (row,) = re.findall(r"^\| more \| \d+ \| (\d+ %) \|$", table, re.MULTILINE)
+    (row,) = re.findall(r"^\| more \| \d+ \| (\d+) % \|$", table, re.MULTILINE)
+    assert 100 * MOST <= int(row)
+    assert percent(1.0) == f"{100 * MOST:.0f} %"
     book = account(look("PCIE3", 4066)).stored.notebook
-    sure, less = (tape(Suspect(kind="riser", name="R3", probability=given), book) for given in (0.997, 0.96))
-    assert sure.splitlines()[-1] == f"Replace. (> 99 % by experiment r-20261121-1; with so much {row} were right in simulation)"
+    sure, less = (tape(Suspect(kind="riser", name="R3", probability=given), book) for given in (0.999, 0.96))
+    assert sure.splitlines()[-1] == f"Replace. ({percent(MOST)} by experiment r-20261121-1)"
     assert less.splitlines()[-1] == "Replace. (96 % by experiment r-20261121-1)"
+
+
+def test_what_is_weighed_is_capped_in_numbers_too() -> None:
+    book = Notebook(id="r-1", slot="PCIE3", started=0.0, boots=tuple(
+        Boot(id=f"b{at}", started=float(at), places=(
+            Place(slot="PCIE3", riser="R3" if at % 2 else "R5", card="GPU-3", supply="A"),
+            Place(slot="PCIE5", riser="R5" if at % 2 else "R3", card="GPU-5", supply="A")),
+            looks=tuple(look(slot, 4066 if (slot == "PCIE3") == bool(at % 2) else 0) for slot in ("PCIE3", "PCIE5")))
+        for at in range(5)))
+    (first, *_) = weigh(book).suspects
+    assert (first.kind, first.name, first.probability) == ("riser", "R3", MOST)

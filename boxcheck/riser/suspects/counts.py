@@ -7,6 +7,7 @@ adds nothing. A count that is a lower bound is weighed by the probability of at 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -48,20 +49,35 @@ def _tail(count: int, least: bool) -> float:
     return min(1.0, 1.0 / count) if least else 0.6 / count ** 2
 
 
-def _healthy(count: int, bits: float, least: bool) -> float:
-    """log P of a count where nothing is wrong."""
-    chance = 0.0
-    for rate, share in faults.HEALTHY_RATES.items():
-        mean = rate * bits
+_HEALTHY = np.array(list(faults.HEALTHY_RATES))
+_HEALTHY_SHARES = np.log(np.array(list(faults.HEALTHY_RATES.values())))
+
+
+class Healthy:
+    """log P of counts where nothing is wrong, which has one rate in all looks of a boot."""
+
+    def __init__(self) -> None:
+        self._by_rate = _HEALTHY_SHARES
+
+    def add(self, count: int, bits: float, least: bool) -> None:
+        mean = np.maximum(_HEALTHY * bits, 1e-30)
         if least:
-            below = sum(math.exp(-mean + k * math.log(mean) - math.lgamma(k + 1)) if mean else float(k == 0)
-                        for k in range(min(count, 200)))
-            chance += share * max(0.0, 1 - below)
-        elif mean:
-            chance += share * math.exp(-mean + count * math.log(mean) - math.lgamma(count + 1))
+            below = sum(np.exp(-mean + k * np.log(mean) - math.lgamma(k + 1)) for k in range(min(count, 200)))
+            chance = np.maximum(0.0, 1 - below)
         else:
-            chance += share * (count == 0)
-    return math.log((1 - faults.STRAY) * chance + faults.STRAY * _tail(count, least) + 1e-300)
+            chance = np.exp(-mean + count * np.log(mean) - math.lgamma(count + 1))
+        from_elsewhere = faults.STRAY * _tail(count, least)
+        self._by_rate = self._by_rate + np.log((1 - faults.STRAY) * chance + from_elsewhere + 1e-300)
+
+    @property
+    def log(self) -> float:
+        return float(np.logaddexp.reduce(self._by_rate))
+
+
+def _healthy(count: int, bits: float, least: bool) -> float:
+    alone = Healthy()
+    alone.add(count, bits, least)
+    return alone.log
 
 
 def exposure(way: Way) -> float:
@@ -83,8 +99,9 @@ def is_live(look: Look, toward: str) -> bool:
     return way is not None and way.unread is None
 
 
-def counted(look: Look, found: dict[str, Array]) -> Array:
-    """[behaviour, rate]: of the error counts of one look that have no direction; the others are added to `found`."""
+def counted(look: Look, found: dict[str, Array], healthy: Mapping[str, Healthy]) -> Array:
+    """[behaviour, rate]: of the error counts of one look that have no direction; the others are added to `found`, and
+    what they are where nothing is wrong to `healthy`, by direction."""
     rates = RATES[None, :] * 10.0 ** -decades_off(look)[:, None]
     exposures = [exposure(way) for way in look.ways] or [1e11]
     for way in look.ways:
@@ -92,13 +109,13 @@ def counted(look: Look, found: dict[str, Array]) -> Array:
         least = bool(way.at_least) or way.unread is not None
         if least and not count:
             continue
-        noisy = _chances(count, np.maximum(rates, 1e-16) * bits, least) - _healthy(count, bits, least)
-        found[way.toward][~LATE] += noisy[~LATE]
+        found[way.toward][~LATE] += _chances(count, np.maximum(rates, 1e-16) * bits, least)[~LATE]
+        healthy[way.toward].add(count, bits, least)
     mean = rates * (sum(exposures) / len(exposures))
     if look.replays is not None:
-        healthy = _healthy(look.replays, exposures[0], False)
-        found["replayed"] += _chances(look.replays, 0.7 * mean, False) - healthy
-        found["not replayed"] += _chances(look.replays, 1e-6 * mean, False) - healthy
+        alone = _healthy(look.replays, exposures[0], False)
+        found["replayed"] += _chances(look.replays, 0.7 * mean, False) - alone
+        found["not replayed"] += _chances(look.replays, 1e-6 * mean, False) - alone
     return _unanswered(look, mean)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -28,6 +28,8 @@ PAIRS = 100
 SHARED_AT_MOST = 4
 """Links and boots on which two parts were both, of which every sharing-out is tried."""
 NOTHING: frozenset[Place] = frozenset()
+SEEN_BY_DOCTOR = ("aspm", "capped", "split")
+"""Settings that registers show, mostly: a port whose lanes are shared out announces fewer of them."""
 
 
 class Explaining:
@@ -39,12 +41,14 @@ class Explaining:
         raw = {
             Place(number, slot): likelihood.factors(self._once(looks, session.places[slot].card))
             for number, session in enumerate(past.sessions) for slot, looks in session.looks.items() if looks}
+        self._card = {Place(number, slot): place.card
+                      for number, session in enumerate(past.sessions) for slot, place in session.places.items()}
         self.spread = {
             (place, plugged): one.between_boots(plugged) for place, one in raw.items() for plugged in (False, True)}
         self.together = {place: one.spread_by(states.SPREAD_BETWEEN_LINKS) for place, one in raw.items()}
         self.best = {place: max(0.0, float(self.spread[place, False].max())) for place in raw}
         self.dirty = {place: best > DIRTY for place, best in self.best.items()}
-        self._sums: dict[tuple[PartKind, float, tuple[Reach, ...], bool, frozenset[Place]], tuple[float, Array]] = {}
+        self._sums: dict[tuple[PartKind, bool, tuple[Reach, ...], bool, frozenset[Place]], tuple[float, Array]] = {}
         self._told = self._settings()
 
     def _once(self, looks: Sequence[Look], card: str | None) -> list[Look]:
@@ -62,9 +66,8 @@ class Explaining:
     def _settings(self) -> Array:
         """[.., behaviour, ..]: what doctor found of the settings of this link, in favour of each kind of setting."""
         told = self.notebook.settings
-        # Doctor reads ASPM and speed limits; how lanes are shared out it sees by what is missing alone.
         seen = faults.NO_FINDING_WHEN_ASKED if told else faults.NO_FINDING
-        gains = np.array([math.log(seen) if name in ("aspm", "capped") else 0.0 for name in states.NAMES])
+        gains = np.array([math.log(seen) if name in SEEN_BY_DOCTOR else 0.0 for name in states.NAMES])
         for name, says in told.items():
             text = f"{name} {says}".lower()
             for behaviour, words in (("aspm", ("aspm",)), ("split", ("bifurcat", "split", "width", "lanes")),
@@ -83,7 +86,7 @@ class Explaining:
         """log of the probability of the looks along a reach, against a healthy box; and by state. What was seen in the
         places that are `left` is for another part to explain."""
         told = part.kind == "setting" and part.name == self.notebook.slot
-        key = (part.kind, untouched_by(part), reach, told, left)
+        key = (part.kind, part.name == UNNAMED_SUPPLY, reach, told, left)
         known = self._sums.get(key)
         if known is None:
             total = self.prior(part) + self.along(part, reach, left=left)
@@ -94,7 +97,7 @@ class Explaining:
               left: frozenset[Place] = NOTHING) -> Array:
         """By state. `awake`: with the part as bad in the last boot as ever."""
         total: Array = np.zeros(SHAPE)
-        kind, untouched = part.kind, untouched_by(part)
+        kind = part.kind
         if kind == "seat":
             # From the last boot back: contacts that were cured explain nothing more, and need not.
             for one in reversed(reach):
@@ -104,42 +107,73 @@ class Explaining:
                     total = math.log1p(-one.cured) + total
                     total = total if awake else np.logaddexp(math.log(one.cured), total)
             return total
-        groups: dict[object, list[Reach]] = {}
-        for one in reach:
-            groups.setdefault(one.place.slot if kind == "supply" else one.plugged, []).append(one)
-        last = max((one.plugged for one in reach), default=0)
-        silence = 0.0
-        for key, ones in groups.items():
-            heard = [self.spread[one.place, one.plugged > 0] for one in ones
-                     if one.place in self.dirty and one.place not in left]
-            if not heard:
-                silence = -math.inf
-                continue
-            one_way: Array = functools.reduce(np.add, heard)
-            silent = untouched if kind == "supply" else faults.ASLEEP if key else 0.0
-            turned = faults.OWN_DIRECTION if kind == "supply" else faults.TURNED if key else 0.0
-            if turned:
-                one_way = np.logaddexp(math.log1p(-turned) + one_way, math.log(turned) + _any_direction(one_way))
-            if silent:
-                one_way = math.log1p(-silent) + one_way
-                silence += math.log(silent)
-                if not (awake and key == last):
-                    one_way = np.logaddexp(math.log(silent), one_way)
-            total = total + one_way
         if kind == "supply":
-            # Either each link for itself, or all of them up and down together from boot to boot.
-            total = np.logaddexp(total, self._together(reach, left, untouched)) - math.log(2)
-            if groups and silence > -math.inf:
-                # One that harms none of its links is not bad.
-                rest = np.maximum(-np.expm1(np.minimum(silence - total, 0.0)), 1e-300)
-                total = total + np.log(rest) - math.log1p(-math.exp(silence))
+            return self._supply(part, reach, left)
+        wandering = self._wandering(reach, left, awake)
+        if not any(one.plugged for one in reach):
+            return wandering
+        steady: Array = functools.reduce(np.add, self._heard(reach, left, steady=True), np.zeros(SHAPE))
+        responds = faults.RESPONDS
+        return np.logaddexp(math.log1p(-responds) + steady, math.log(responds) + wandering)
+
+    def _heard(self, reach: Sequence[Reach], left: frozenset[Place], *, steady: bool = False) -> list[Array]:
+        """What was seen along a reach. `steady`: plugging anew changes nothing about the part."""
+        return [self.spread[one.place, one.plugged > 0 and not steady] for one in reach
+                if one.place in self.dirty and one.place not in left]
+
+    def _wandering(self, reach: Sequence[Reach], left: frozenset[Place], awake: bool) -> Array:
+        """By state of a part that may be another each time that it is plugged anew: silent, or bad in another way."""
+        total: Array = np.zeros(SHAPE)
+        groups: dict[int, list[Reach]] = {}
+        for one in reach:
+            groups.setdefault(one.plugged, []).append(one)
+        last = max(groups, default=0)
+        for plugged, ones in groups.items():
+            heard = self._heard(ones, left)
+            if not heard:
+                continue
+            here: Array = functools.reduce(np.add, heard)
+            if plugged:
+                here = _maybe(faults.TURNED, here)
+                here = math.log1p(-faults.ASLEEP) + here
+                if not (awake and plugged == last):
+                    here = np.logaddexp(math.log(faults.ASLEEP), here)
+            total = total + here
         return total
 
-    def _together(self, reach: Sequence[Reach], left: frozenset[Place], share: float) -> Array:
+    def _supply(self, part: Part, reach: Sequence[Reach], left: frozenset[Place]) -> Array:
+        """By state of a supply. Links are harmed each for itself, where who is spared is a matter of the lead (of the
+        slot) or of the card; or all of them are up and down together from boot to boot."""
+        untouched = untouched_by(part)
+        ways: list[Array] = []
+        for by_card in (False, True):
+            links: dict[str | None, list[Reach]] = {}
+            for one in reach:
+                links.setdefault(self._card[one.place] if by_card else one.place.slot, []).append(one)
+            ways.append(self._each_for_itself(links.values(), left, untouched))
+        apart = np.logaddexp(ways[0], ways[1]) - math.log(2)
+        total: Array = np.logaddexp(apart, self._together(reach, left, untouched)) - math.log(2)
+        slots = {one.place.slot for one in reach}
+        if slots <= {one.place.slot for one in reach if one.place in self.dirty and one.place not in left}:
+            # One that harms none of its links is not bad.
+            silence = len(slots) * np.log(untouched)
+            rest = np.maximum(-np.expm1(np.minimum(silence - total, 0.0)), 1e-300)
+            total = total + np.log(rest) - np.log1p(-np.exp(silence))
+        return total
+
+    def _each_for_itself(self, links: Iterable[Sequence[Reach]], left: frozenset[Place], untouched: Array) -> Array:
+        total: Array = np.zeros(SHAPE)
+        for ones in links:
+            if heard := self._heard(ones, left):
+                here = _maybe(faults.OWN_DIRECTION, functools.reduce(np.add, heard))
+                total = total + np.logaddexp(np.log(untouched), np.log1p(-untouched) + here)
+        return total
+
+    def _together(self, reach: Sequence[Reach], left: frozenset[Place], share: Array) -> Array:
         """By state of a supply, whose rate and direction in a boot are the same for all of its links. `share`: of
         links that it does not harm."""
         sessions: dict[int, Array] = {}
-        touched, untouched = math.log1p(-share), math.log(share)
+        touched, untouched = np.log1p(-share), np.log(share)
         for one in reach:
             if one.place in self.dirty and one.place not in left:
                 link = np.logaddexp(touched + self.together[one.place], untouched)
@@ -147,9 +181,8 @@ class Explaining:
                 sessions[one.place.session] = link if before is None else before + link
         total: Array = np.zeros(SHAPE)
         for part in sessions.values():
-            mixed = np.array([states.mixed(row, states.SPREAD) for row in part])
-            total = total + np.logaddexp(math.log1p(-faults.TURNED) + mixed,
-                                         math.log(faults.TURNED) + _any_direction(mixed))
+            mixed = states.mixed(part.reshape(-1, SHAPE[2]), states.SPREAD).reshape(SHAPE)
+            total = total + _maybe(faults.TURNED_TOGETHER, mixed)
         return total
 
     def pairs(self, reaches: Mapping[Bad, tuple[Reach, ...]]) -> Iterator[tuple[Bad, Bad]]:
@@ -183,20 +216,21 @@ class Explaining:
         return top + math.log(sum(math.exp(value - top) for value in every) / len(every))
 
 
-def untouched_by(part: Part) -> float:
-    """Share of its links that a bad supply does not harm."""
-    return faults.UNTOUCHED_UNNAMED if part.name == UNNAMED_SUPPLY else faults.UNTOUCHED
+def untouched_by(part: Part) -> Array:
+    """[.., behaviour, ..]: share of its links that a bad supply does not harm."""
+    unnamed = part.name == UNNAMED_SUPPLY
+    return (1 - (1 - states.SPARES) * (1 - faults.FED_BY_ANOTHER * unnamed))[None, :, None]
 
 
-DIRECTION_SHARES: Array = np.log(np.array(
-    [np.maximum(DIRECTIONS[behaviour.family], 1e-300) for behaviour in states.KINDS]).T)[:, :, None]
+DIRECTION_SHARES: Array = np.array([DIRECTIONS[behaviour.family] for behaviour in states.KINDS]).T[:, :, None]
 
 
-def _any_direction(factors: Array) -> Array:
-    """Of a direction that is drawn anew."""
-    weighted = DIRECTION_SHARES + factors
-    result: Array = np.logaddexp.reduce(weighted, axis=0, keepdims=True)  # which knows -inf, what cannot be
-    return result
+def _maybe(turned: float, factors: Array) -> Array:
+    """Of a direction that is drawn anew with a probability of `turned`."""
+    top = np.maximum(factors.max(axis=0), -1e300)  # -inf: what cannot be
+    linear = np.exp(factors - top)
+    anew = (DIRECTION_SHARES * linear).sum(axis=0)
+    return states.log_of((1 - turned) * linear + turned * anew) + top
 
 
 def log_sum(values: Array) -> float:

@@ -35,12 +35,17 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     narrow: float = 0.02
     slow: float = 0.02
     dropped: float = 0.03
-    errors: Literal["always", "maybe", "none"] = "always"
+    errors: Literal["always", "maybe", "seldom", "none"] = "always"
     """Whether it damages bits."""
+    every_time: bool = False
+    """What it does to lanes or speed it does in every training of a boot."""
     late_only: bool = False
     """Packets are late, and none is damaged: Timeout at the sender alone."""
     one_lane: float = 0.3
     """Probability that lanes, where they are told apart, show one or two bad ones and not many."""
+    spares: float = 0.4
+    """Of a supply: that a card on it stays clean, since it draws less, its regulators make good what sags, or the lead
+    to one card alone is bad."""
     by_setting: bool = False
     """The link can do more, and was told not to."""
 
@@ -66,8 +71,8 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
     "contact": Behaviour(family="contact", slower=0.3, one_lane=0.75, says="a bad contact"),
     "contact-warm": Behaviour(family="contact", slower=0.3, cold=1.2, one_lane=0.75, says="a contact that heat opens"),
     "contact-hot": Behaviour(family="contact", slower=0.3, cold=3.5, one_lane=0.75, says="a contact that heat opens"),
-    "lanes-open": Behaviour(family="contact", slower=0.3, narrow=0.97, one_lane=0.75, errors="maybe",
-                            says="contacts of some lanes are open"),
+    "lanes-open": Behaviour(family="contact", slower=0.3, narrow=0.97, one_lane=0.75, errors="seldom",
+                            every_time=True, says="contacts of some lanes are open"),
     "lanes-lost": Behaviour(family="contact", slower=0.3, narrow=0.75, one_lane=0.75, errors="maybe",
                             says="contacts of some lanes are open"),
     "loose": Behaviour(family="contact", slower=0.1, absent=0.12, narrow=0.2, dropped=0.55, errors="maybe",
@@ -84,18 +89,19 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
                          says="voltage sags when the card draws power"),
     "sag-own-steep": Behaviour(family="power", quiet=0.2, capped=4.5, dropped=0.1, one_lane=0.2,
                                says="voltage sags when the card draws power"),
-    "ripple": Behaviour(family="power", quiet=0.7, capped=0.4, one_lane=0.2, says="noise on the supply"),
-    "hum": Behaviour(family="power", one_lane=0.2, says="noise on the supply whatever its load"),
+    # Noise is there for all of them, and so is no voltage at all.
+    "ripple": Behaviour(family="power", quiet=0.7, capped=0.4, one_lane=0.2, spares=0.3, says="noise on the supply"),
+    "hum": Behaviour(family="power", one_lane=0.2, spares=0.3, says="noise on the supply whatever its load"),
     "power-drops": Behaviour(family="power", quiet=1.5, capped=1.5, dropped=0.65, one_lane=0.2, errors="maybe",
                              says="cards lose power under load"),
-    "power-dead": Behaviour(family="power", absent=0.9, errors="none", says="no power"),
+    "power-dead": Behaviour(family="power", absent=0.9, errors="none", spares=0.1, says="no power"),
     # Latency: nothing is damaged.
     "aspm": Behaviour(family="latency", aspm_off=6.0, late_only=True, says="the link wakes up too late (ASPM)"),
     "late": Behaviour(family="latency", quiet=0.5, late_only=True, says="acknowledgements come too late"),
     # Settings: constant, exact, and without errors.
-    "capped": Behaviour(family="setting", slow=0.98, errors="none", by_setting=True,
+    "capped": Behaviour(family="setting", slow=0.98, errors="none", every_time=True, by_setting=True,
                         says="its speed is capped by a setting"),
-    "split": Behaviour(family="setting", narrow=0.98, errors="none", by_setting=True,
+    "split": Behaviour(family="setting", narrow=0.98, errors="none", every_time=True, by_setting=True,
                        says="its lanes are shared out by a setting"),
     "switched-off": Behaviour(family="setting", absent=0.97, errors="none", by_setting=True,
                               says="the slot is switched off, or its card gets no address space"),
@@ -108,12 +114,13 @@ SHARES: Mapping[PartKind, Mapping[str, float]] = {
         "breaks-off": 7, "lanes-open": 4, "trains-slow": 8, "trains-narrow": 4, "trains-not": 5, "carries-less": 4,
         "contact": 10, "contact-warm": 2,
         "lanes-lost": 5, "loose": 4, "open": 5, "sag-own": 1, "sag-own-steep": 1, "late": 3},
-    # Pins of a slot bend, its traces do not change; the longest traces of a board are short of margin from the start.
+    # Pins of a slot bend and collect dirt, its traces do not change: what worked once goes bad at the contacts; the
+    # longest traces of a board are short of margin from the start.
     "slot": {
         "loss": 16, "loss-steep": 9, "loss-mild": 7, "crosstalk": 3, "crosstalk-steep": 3, "warm": 2, "warm-steep": 2,
-        "breaks-off": 5, "lanes-open": 7, "trains-slow": 7, "trains-narrow": 5, "trains-not": 4, "carries-less": 3,
-        "contact": 14, "contact-warm": 2,
-        "lanes-lost": 6, "loose": 3, "open": 5, "ripple": 2, "late": 2},
+        "breaks-off": 5, "lanes-open": 9, "trains-slow": 7, "trains-narrow": 5, "trains-not": 4, "carries-less": 3,
+        "contact": 22, "contact-warm": 2,
+        "lanes-lost": 9, "loose": 3, "open": 5, "ripple": 2, "late": 2},
     # A card has a receiver, a transmitter, gold fingers and a power stage of its own.
     "card": {
         "loss": 16, "loss-steep": 9, "loss-mild": 7, "crosstalk": 2, "crosstalk-steep": 2, "warm": 4, "warm-steep": 4,
@@ -174,25 +181,29 @@ TOOK_ALONG_AGAIN = 0.8
 """The same of who did it before: it is a habit, or a matter of screws, and no slip."""
 
 DECADES_BETWEEN_BOOTS: Mapping[float, float] = {
-    -2.0: 0.06, -1.5: 0.08, -1.0: 0.12, -0.5: 0.17, 0.0: 0.20, 0.5: 0.17, 1.0: 0.12, 1.5: 0.05, 2.0: 0.03}
-"""A rate is another after each cold boot (training picks other equaliser settings), up to 100-fold."""
+    0.0: 0.13, **{sign * decades: share for sign in (-1, 1) for decades, share in (
+        (0.5, 0.12), (1.0, 0.105), (1.5, 0.09), (2.0, 0.062), (2.5, 0.035), (3.0, 0.015), (3.5, 0.005), (4.0, 0.003))}}
+"""A rate is another after each cold boot (training picks other equaliser settings), up to 100-fold; over several boots
+it may wander further, and no second part need be bad for that."""
 DECADES_BETWEEN_LINKS: Mapping[float, float] = {-1.0: 0.14, -0.5: 0.22, 0.0: 0.28, 0.5: 0.22, 1.0: 0.14}
 """Links of one bad supply in one boot: it sags for all of them at once, and some stand it better."""
-ASLEEP = 0.1
-"""A bad part that shows nothing after it was plugged anew, until it is plugged again: pressure on a crack, or margin
+RESPONDS = 0.3
+"""A bad part that cares for how it is plugged: a crack, a worn finger. Most have the same fault every time."""
+ASLEEP = 0.33
+"""One that cares and shows nothing after it was plugged anew, until it is plugged again: pressure on a crack, or margin
 enough with its new partners."""
-UNTOUCHED = 0.45
-"""A card that stays clean on a bad supply: it draws less, or its own regulators make good what sags."""
-UNTOUCHED_UNNAMED = 0.75
-"""The same where nobody said which supply feeds what: it may be one of several."""
+FED_BY_ANOTHER = 0.5
+"""A card that stays clean where nobody said which supply feeds what: there may be several."""
 OTHER_DIRECTION = (0.25, 2.0)
 """Where one direction is damaged: probability that the other one is too, and how many decades less."""
-TURNED = 0.25
-"""A bad part damages other lanes, so maybe the other direction, after it was plugged anew."""
+TURNED = 0.5
+"""One that cares damages other lanes, so maybe the other direction, after it was plugged anew."""
+TURNED_TOGETHER = 0.25
+"""A supply harms another direction of its links in another boot."""
 OWN_DIRECTION = 0.5
 """A supply harms the receivers of one card more at this end, of another more at that."""
-CHANGED = 0.3
-"""A bad part that was plugged anew has another rate, as far from the old one as two boots are."""
+CHANGED = 0.6
+"""One that cares has another rate after it was plugged anew, as far from the old one as two boots are."""
 
 HEALTHY_RATES: Mapping[float, float] = {1e-18: 0.45, 1e-17: 0.2, 1e-16: 0.17, 3e-16: 0.08, 1e-15: 0.06, 1e-14: 0.04}
 """Errors per bit of a link with nothing wrong. The specification allows 1e-12; good links are far below it."""
@@ -202,10 +213,11 @@ SYMPTOM_OF_HEALTHY: Mapping[str, float] = {"absent": 5e-4, "narrow": 5e-4, "slow
 
 DIRECTIONS: Mapping[Family, tuple[float, float, float]] = {
     # bits toward the card alone, toward the host alone, both
-    "signal": (0.38, 0.38, 0.24), "contact": (0.4, 0.4, 0.2), "power": (0.15, 0.15, 0.7),
+    "signal": (0.38, 0.38, 0.24), "contact": (0.35, 0.35, 0.3), "power": (0.15, 0.15, 0.7),
     "latency": (0.0, 0.0, 1.0), "setting": (0.0, 0.0, 1.0)}
 """A slot sends toward the card and receives from it, as a card does, and a riser carries both: which direction is bad
-tells a lane pair from a supply, and not a slot from a riser."""
+tells a lane pair from a supply, and not a slot from a riser. A contact may be one of ground or clock, which harms
+both."""
 
 TRUST = 0.65
 """Exponent on the odds of what the model holds for likelier than not. Chosen by calibration in made-up boxes

@@ -15,7 +15,7 @@ import numpy as np
 
 from boxcheck.riser.evidence import Look
 from boxcheck.riser.suspects import faults
-from boxcheck.riser.suspects.counts import counted
+from boxcheck.riser.suspects.counts import Healthy, counted
 from boxcheck.riser.suspects.states import (
     ABSENT,
     DROPPED,
@@ -69,11 +69,14 @@ def factors(looks: Sequence[Look]) -> Factors:
     """Of all looks at one link in one boot."""
     found = {name: np.zeros(SHAPE[1:]) for name in ("card", "host", "replayed", "not replayed")}
     rest = np.repeat(symptoms(looks)[:, None], len(LOG_RATES), axis=1)
+    healthy: dict[str, Healthy] = {"card": Healthy(), "host": Healthy()}
     margins = np.zeros(SHAPE[:2])
     for look in looks:
         if not is_absent(look):
-            rest = rest + counted(look, found)
+            rest = rest + counted(look, found, healthy)
             margins = margins + margins_of(look.margins)
+    for toward, one in healthy.items():
+        found[toward][~LATE] -= one.log
     for toward in ("card", "host"):
         # Once a boot: which lanes are bad is the same in all of its looks.
         lanes = {lane for look in looks for way in look.ways if way.toward == toward and way.received

@@ -91,7 +91,7 @@ class _Told:
         awake = self.seen.prior(one.part) + self.seen.along(one.part, reach, awake=kind != "supply")
         still = min(1.0, math.exp(log_sum(awake) - whole))
         share = np.exp(awake - log_sum(awake))
-        anew = 1 - faults.ASLEEP if kind in ("slot", "riser", "card") else still
+        anew = 1 - faults.RESPONDS * faults.ASLEEP if kind in ("slot", "riser", "card") else still
         self.damage[one] = (still * float((share * self._chances[0]).sum()),
                             anew * float((share * self._chances[1]).sum()))
         if kind == "supply":
@@ -104,7 +104,7 @@ class _Told:
     def _touches(self, part: Part, reach: tuple[Reach, ...], slot: str, whole: float) -> float:
         """Probability that a supply harms a link, if it is bad."""
         there = frozenset(one.place for one in reach if one.place.slot == slot)
-        none = self.seen.sum(part, reach, there)[0] + math.log(untouched_by(part))
+        none = log_sum(self.seen.sum(part, reach, there)[1] + np.log(untouched_by(part)))
         return max(0.0, 1 - math.exp(min(0.0, none - whole)))
 
 

@@ -8,7 +8,6 @@ time in ten is worth so much less.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -78,7 +77,7 @@ def _inform(plan: Plan, known: Posterior, now: Now, hypotheses: Sequence[Hypothe
         for number in likely:
             of = one.courses[number] / scale if one.courses else 1.0
             for share, places, reseated in ways[number]:
-                row += of * share * _outcomes(one, places, reseated, plan, known, now.true[number], masks)
+                row += of * share * _outcomes(one, places, reseated, plan, known, now.true[number])
         rows.append(row)
         weights.append(one.probability)
         keys.append(one.parts)
@@ -123,8 +122,8 @@ def _likeliest(shares: Array, keys: Sequence[tuple[Part, ...]]) -> tuple[tuple[P
 
 
 def _outcomes(one: Hypothesis, places: Mapping[str, Place], reseated: set[str], plan: Plan, known: Posterior,
-              true: Mapping[str, Place], masks: Sequence[tuple[bool, ...]]) -> Array:
-    """Probability of each set of damaged links under a hypothesis."""
+              true: Mapping[str, Place]) -> Array:
+    """Probability of each set of damaged links under a hypothesis, in the order of products of (False, True)."""
     clean = [1 - CLEAN_LINK_SHOWS] * len(plan.looked)
     for number, slot in enumerate(plan.looked):
         before, after = true[slot], places[slot]
@@ -144,5 +143,7 @@ def _outcomes(one: Hypothesis, places: Mapping[str, Place], reseated: set[str], 
             if anew:
                 shows = plain * (1 - faults.CURED) if part.kind == "seat" else plugged
             clean[number] *= 1 - shows
-    return np.array([math.prod(1 - keep if dirty else keep for keep, dirty in zip(clean, mask, strict=True))
-                     for mask in masks])
+    chances = [1.0]
+    for keep in clean:  # the last link changes fastest, as in the masks
+        chances = [chance * share for chance in chances for share in (keep, 1 - keep)]
+    return np.array(chances)

@@ -31,7 +31,7 @@ def _column(name: str) -> Array:
 
 SLOWER, QUIET, CAPPED, COLD, ASPM_OFF = (_column(name) for name in ("slower", "quiet", "capped", "cold", "aspm_off"))
 ABSENT, NARROW, SLOW, DROPPED = (_column(name) for name in ("absent", "narrow", "slow", "dropped"))
-ONE_LANE = _column("one_lane")
+ONE_LANE, SPARES = _column("one_lane"), _column("spares")
 LATE = np.array([kind.late_only for kind in KINDS])
 POWER = np.array([kind.family == "power" for kind in KINDS])
 DAMAGES = np.array([kind.errors != "none" and not kind.late_only for kind in KINDS])
@@ -47,7 +47,7 @@ def _prior_of_rates() -> Array:
     level /= level.sum()
     rows = []
     for kind in KINDS:
-        none = {"always": 0.0, "maybe": 0.35, "none": 1.0}[kind.errors]
+        none = {"always": 0.0, "maybe": 0.35, "seldom": 0.8, "none": 1.0}[kind.errors]
         row = (1 - none) * level
         row[NONE] = none
         rows.append(row)

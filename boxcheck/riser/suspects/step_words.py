@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 from boxcheck.checks.wording import listed
+from boxcheck.riser.certainty import percent
 from boxcheck.riser.evidence import Notebook
 from boxcheck.riser.suspects.candidates import Plan
 from boxcheck.riser.suspects.sightings import errors_of
 from boxcheck.riser.suspects.suspicion import Part, Posterior
 from boxcheck.riser.suspects.symptoms import is_absent, is_narrow, is_slow
-from boxcheck.riser.suspects.words import is_read, looks_at, part_words, percent
+from boxcheck.riser.suspects.words import is_read, looks_at, part_words
 
 OUTCOMES_TOLD = 5
 

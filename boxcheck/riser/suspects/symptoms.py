@@ -120,7 +120,7 @@ def _retrained(tally: Retrains, lost: bool) -> Array:
     for kind in KINDS:
         first, second = TALLIES.get(kind.family, HEALTHY_TALLY)
         if lost and max(kind.narrow, kind.slow) >= 0.5:
-            first, second = (20.0, 0.5) if kind.by_setting else (4.0, 0.4)
+            first, second = (20.0, 0.5) if kind.every_time else (4.0, 0.4)
         found.append(_beta_binomial(bad, tally.tried, first, second) - healthy)
     return np.array(found)
 

@@ -19,6 +19,7 @@ Those with numpy are loaded when something is weighed.
 
 from __future__ import annotations
 
+from boxcheck.riser.certainty import told
 from boxcheck.riser.evidence import Notebook, Step, Weighed
 from boxcheck.riser.suspects.faults import CLEARED
 
@@ -38,16 +39,16 @@ def weigh(notebook: Notebook) -> Weighed:
         says = "nothing was looked at yet"
         return Weighed(suspects=(), healthy=known.healthy, verdict="not-yet", says=says,
                        next=Step(kind="cold-boot", why=says))
-    suspects = words.suspects_of(known, notebook)
+    suspects, healthy = words.suspects_of(known, notebook), told(known.healthy)
     common = alike(known)
     accused = proven(suspects, known) if common is None or common.sign == "errors" else ()
     if accused:
-        return Weighed(suspects=suspects, healthy=known.healthy, verdict="found", accused=accused,
+        return Weighed(suspects=suspects, healthy=healthy, verdict="found", accused=accused,
                        says=words.found_words(accused, known, notebook))
     if known.healthy >= CLEARED and not silence_lacks(known, notebook.slot):
-        return Weighed(suspects=suspects, healthy=known.healthy, verdict="healthy",
+        return Weighed(suspects=suspects, healthy=healthy, verdict="healthy",
                        says=words.healthy_words(known, notebook))
     step = (look_first(common, notebook) if common is not None else None) or step_after(known, notebook)
     return Weighed(
-        suspects=suspects, healthy=known.healthy, verdict="not-yet" if step is not None else "exhausted", next=step,
+        suspects=suspects, healthy=healthy, verdict="not-yet" if step is not None else "exhausted", next=step,
         says=words.open_words(suspects, known, notebook, exhausted=step is None))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from boxcheck.checks.wording import listed
+from boxcheck.riser.certainty import percent, told
 from boxcheck.riser.evidence import Look, Notebook, Suspect
 from boxcheck.riser.measuring.bounds import SPECIFIED_BER, per_rate, size
 from boxcheck.riser.parts import short_card
@@ -19,13 +20,6 @@ from boxcheck.riser.suspects.whole_box import alike
 SETTINGS = {
     "aspm": "ASPM", "capped": "the speed limit", "split": "the lane split",
     "switched-off": "slot power or address space"}
-
-
-def percent(probability: float) -> str:
-    """`97 %`, `over 99 %`, `under 1 %`: never 0 and never 100."""
-    if probability > 0.995:
-        return "over 99 %"
-    return "under 1 %" if probability < 0.005 else f"{100 * probability:.0f} %"
 
 
 def part_words(part: Part, known: Posterior | None = None) -> str:
@@ -53,7 +47,7 @@ def suspects_of(known: Posterior, notebook: Notebook, at_most: int = 8) -> tuple
     ranked = sorted(known.probabilities.items(), key=lambda one: (-one[1], one[0]))
     kept = [one for one in ranked if one[1] >= 0.005][:at_most] or ranked[:1]
     return tuple(
-        Suspect(kind=part.kind, name=part.name, probability=trusted(probability),
+        Suspect(kind=part.kind, name=part.name, probability=told(trusted(probability)),
                 because=tuple(because(part, known, notebook)))
         for part, probability in kept)
 

@@ -48,7 +48,7 @@ NOISY = (lambda slot: look(slot, card=400), lambda slot: look(slot, conditions=G
 def test_a_riser_is_found_in_one_power_cycle() -> None:
     weighed, cycles = followed(with_part("riser", "R3"), *NOISY)
     assert (weighed.verdict, accused(weighed), cycles) == ("found", [("riser", "R3")], 1)
-    assert weighed.says.startswith("riser R3 (99 %) is at fault, probably too much loss at this speed")
+    assert weighed.says.startswith("riser R3 (98 %) is at fault, probably too much loss at this speed")
 
 
 def test_a_card_is_found_in_two_power_cycles() -> None:
