@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from boxcheck.certify.manifest import write_manifest
-from tests.certify.test_verify import Bench
+from tests.certify.signed import Bench
 
 PROMISE_SECONDS = 2.0
 MEGABYTES = 100

@@ -7,8 +7,6 @@ import os
 import random
 import shutil
 import subprocess
-import sys
-import tarfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,46 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boxcheck.certify import verify as verify_module
 from boxcheck.certify.acceptance import Manifest
-from boxcheck.certify.allowed import allowed_line
 from boxcheck.certify.contents import Contents, contents_of_folder
-from boxcheck.certify.keys import public_of, sign_with_file
 from boxcheck.certify.manifest import ManifestError, canonical, parse_manifest, write_manifest
-from boxcheck.certify.sshsig import NAMESPACE
-from boxcheck.certify.verify import Asking, NothingToVerify, Verification, verify
-from boxcheck.report.text import Style
+from boxcheck.certify.verify import NothingToVerify
 from boxcheck.report.verification import schemas, verification_object, verification_text
-from tests.certify.attempt import CONTENTS, acceptance, attempt, new_key
-
-SIGNER = "quality@maker.example"
-STYLE = Style(columns=80, color=False, ascii=False, verbose=1, quiet=False)
-needs_keygen = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs OpenSSH")
-
-
-class Bench:
-    """A signed folder, and what is needed to verify it."""
-
-    def __init__(self, top: Path, **fields: object) -> None:
-        self.top = top
-        self.key = new_key(top / "keys" / "station")
-        self.list = top / "allowed_signers"
-        self.list.write_text(allowed_line(public_of(f"{self.key}.pub"), SIGNER, namespace=NAMESPACE) + "\n")
-        self.folder = attempt(top / "attempt-01", **fields)
-        self.sign()
-
-    def sign(self, key: Path | None = None, namespace: str = NAMESPACE) -> None:
-        message = (self.folder / "manifest.json").read_bytes()
-        (self.folder / "manifest.json.sig").write_text(sign_with_file(str(key or self.key), message, namespace))
-
-    def verify(self, path: Path | None = None, **asking: object) -> Verification:
-        return verify(str(path or self.folder), msgspec.structs.replace(
-            Asking(allowed=str(self.list), allowed_named=True), **asking))
-
-    def keygen(self) -> int:
-        return subprocess.run(
-            ["ssh-keygen", "-Y", "verify", "-f", self.list, "-I", SIGNER, "-n", NAMESPACE, "-s", self.folder / "manifest.json.sig"],
-            input=(self.folder / "manifest.json").read_bytes(), capture_output=True, timeout=20).returncode
+from tests.certify.attempt import CONTENTS, acceptance, attempt
+from tests.certify.signed import SIGNER, STYLE, Bench, change_manifest, needs_keygen, quiet
 
 
 @pytest.fixture
@@ -156,13 +121,6 @@ def test_a_linked_folder_is_not_followed_either(bench: Bench) -> None:
     shutil.move(bench.folder / "evidence", bench.top / "evidence")
     (bench.folder / "evidence").symlink_to(bench.top / "evidence")
     assert bench.verify().reasons[:2] == ("evidence is a symbolic link, not a file", "evidence/lspci.txt is missing")
-
-
-# The manifest
-
-def change_manifest(bench: Bench, **fields: object) -> None:
-    path = bench.folder / "manifest.json"
-    path.write_bytes(canonical({**json.loads(path.read_bytes()), **fields}))
 
 
 def test_a_manifest_that_was_changed_is_told_from_a_signature_that_was(bench: Bench) -> None:
@@ -268,176 +226,6 @@ def test_fuzz_of_manifests_ends_in_a_manifest_or_one_error(value: object) -> Non
             assert canonical(parse_manifest(data)) == data
 
 
-# Signature and signer
-
-def test_without_a_signature_it_is_not_verified_and_nothing_was_changed(bench: Bench) -> None:
-    (bench.folder / "manifest.json.sig").unlink()
-    found = bench.verify()
-    assert (found.exit_code, found.reasons) == (3, ("it is not signed: anybody can have written it",))
-    assert "Not signed, but the manifest says" in verification_text(found, STYLE)
-
-
-def test_without_a_manifest_nothing_is_verified(bench: Bench) -> None:
-    (bench.folder / "manifest.json").unlink()
-    found = bench.verify()
-    assert found.exit_code == 3
-    assert found.reasons[0] == "manifest.json is missing: nothing says what the files were"
-
-
-def test_a_signature_by_a_key_that_the_list_does_not_name_is_refused(bench: Bench) -> None:
-    bench.sign(new_key(bench.top / "keys" / "other"))
-    found = bench.verify()
-    assert found.exit_code == 1
-    assert found.signature.signer == "unknown"
-    assert found.signature.name == ""
-    assert found.reasons[0].startswith("it is signed by the key SHA256:")
-
-
-def test_without_any_list_the_signer_is_not_named(bench: Bench) -> None:
-    found = bench.verify(allowed=str(bench.top / "none"), allowed_named=False)
-    assert (found.exit_code, found.signature.signer, found.signature.name) == (3, "no-list", "")
-    assert "nobody says whose the key" in found.reasons[0]
-
-
-def test_a_signature_of_another_namespace_is_refused(bench: Bench) -> None:
-    bench.sign(namespace="file")
-    found = bench.verify()
-    assert found.exit_code == 1
-    assert found.reasons == ("the signature is for the namespace file, not for boxcheck-acceptance@v1: something else was signed",)
-
-
-def test_a_signature_of_another_folder_is_refused(bench: Bench) -> None:
-    other = Bench(bench.top / "second", disposition="FAIL", verdict="fail")
-    shutil.copyfile(bench.folder / "manifest.json.sig", other.folder / "manifest.json.sig")
-    shutil.copyfile(bench.list, other.list)
-    assert other.verify().reasons == ("the signature does not hold: manifest.json or manifest.json.sig was changed",)
-
-
-def test_a_report_that_failed_is_verified_and_says_fail_first(tmp_path: Path) -> None:
-    found = Bench(tmp_path, disposition="FAIL", verdict="fail").verify()
-    assert found.exit_code == 0
-    assert "FAIL of box W-0007" in verification_text(found, msgspec.structs.replace(STYLE, quiet=True))
-
-
-def test_self_signed_is_said_and_refused_when_strict(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, self_signed=True)
-    found = bench.verify()
-    assert (found.exit_code, found.self_signed) == (0, True)
-    assert "self-signed" in verification_text(found, msgspec.structs.replace(STYLE, quiet=True))
-    assert "whoever had the box could have written and signed" in " ".join(verification_text(found, STYLE).split())
-    assert verification_object(found)["self_signed"] is True
-    strict = bench.verify(strict=True)
-    assert (strict.exit_code, strict.reasons) == (1, ("it is self-signed, which --strict refuses",))
-
-
-def test_only_the_named_signer_will_do(bench: Bench) -> None:
-    assert bench.verify(signer=SIGNER).exit_code == 0
-    found = bench.verify(signer="somebody@else.example")
-    assert (found.exit_code, found.reasons) == (1, (f"{SIGNER} signed it, not somebody@else.example",))
-
-
-@pytest.mark.parametrize(("options", "at", "state"), [
-    ('namespaces="file,git"', None, "namespace"),
-    ('namespaces="boxcheck-*"', None, "known"),
-    ('namespaces="*,!boxcheck-*"', None, "namespace"),
-    ('valid-before="20200101Z"', None, "expired"),
-    ('valid-before="20200101Z"', 1.5e9, "known"),
-    ('valid-after="20990101Z"', None, "not-yet"),
-    ('valid-after="20990101Z"', 5e9, "known"),
-    ("cert-authority", None, "unknown"),
-    ("no-such-option", None, "unknown"),
-])
-@needs_keygen
-def test_options_of_the_list_count_as_they_do_for_the_standard_tool(bench: Bench, options: str, at: float | None, state: str) -> None:
-    bench.list.write_text(f"{SIGNER} {options} {public_of(f'{bench.key}.pub').line}\n")
-    found = bench.verify(at=at)
-    assert found.signature.signer == state
-    assert found.exit_code == (0 if state == "known" else 1)
-    if at is None:
-        assert (bench.keygen() == 0) == (state == "known")
-
-
-def without_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify_module, "has_library", lambda: False)
-
-
-@needs_keygen
-def test_without_the_library_the_standard_tool_checks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    without_library(monkeypatch)
-    assert bench.verify().exit_code == 0
-    change_manifest(bench, serial="W-0008")
-    found = bench.verify()
-    assert (found.exit_code, found.signature.state) == (1, "wrong")
-
-
-def test_with_neither_it_is_not_verified(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    without_library(monkeypatch)
-    monkeypatch.setattr(verify_module, "find_keygen", lambda: None)
-    found = bench.verify()
-    assert found.exit_code == 3
-    assert "pip install 'boxcheck[sign]'" in found.reasons[0]
-
-
-@needs_keygen
-@pytest.mark.parametrize("kind", ["rsa", "ecdsa"])
-def test_signatures_of_other_kinds_are_checked_by_the_standard_tool(bench: Bench, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", bench.top / kind], check=True)
-    (bench.folder / "manifest.json.sig").unlink()
-    subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-f", bench.top / kind, "-n", NAMESPACE, bench.folder / "manifest.json"], check=True)
-    bench.list.write_text(allowed_line(public_of(f"{bench.top / kind}.pub"), SIGNER, namespace=NAMESPACE) + "\n")
-    assert bench.verify().exit_code == 0
-    path = bench.folder / "kernel.log"
-    path.write_bytes(path.read_bytes() + b"x")
-    assert bench.verify().exit_code == 1
-    monkeypatch.setattr(verify_module, "find_keygen", lambda: None)
-    assert "which needs ssh-keygen, and that is not installed" in " ".join(bench.verify().reasons)
-
-
-@needs_keygen
-def test_a_signature_of_a_token_is_checked_by_the_standard_tool(bench: Bench) -> None:
-    """A key that a token holds (PROTOCOL.u2f of OpenSSH, "SSH U2F signatures"), played by the library."""
-    import hashlib
-
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    from boxcheck.certify.sshsig import armored, public_key, signed_bytes, string
-
-    token, kind, flags = Ed25519PrivateKey.generate(), "sk-ssh-ed25519@openssh.com", b"\x01\0\0\0\x07"
-    raw = token.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-    key = public_key(string(kind) + string(raw) + string("ssh:"))
-    message = (bench.folder / "manifest.json").read_bytes()
-    made = token.sign(hashlib.sha256(b"ssh:").digest() + flags + hashlib.sha256(signed_bytes(message, NAMESPACE)).digest())
-    (bench.folder / "manifest.json.sig").write_text(armored(key, string(kind) + string(made) + flags, NAMESPACE))
-    bench.list.write_text(allowed_line(key, SIGNER, namespace=NAMESPACE) + "\n")
-    assert bench.verify().exit_code == 0
-    assert bench.keygen() == 0
-    change_manifest(bench, serial="W-0008")
-    assert bench.verify().signature.state == "wrong"
-
-
-@needs_keygen
-def test_a_certificate_is_not_read_and_not_passed(bench: Bench) -> None:
-    authority = new_key(bench.top / "keys" / "authority")
-    subprocess.run(["ssh-keygen", "-q", "-s", authority, "-I", "id", "-n", SIGNER, f"{bench.key}.pub"], check=True)
-    (bench.folder / "manifest.json.sig").unlink()
-    subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-f", f"{bench.key}-cert.pub", "-n", NAMESPACE, bench.folder / "manifest.json"], check=True)
-    bench.list.write_text(f"{SIGNER} cert-authority {public_of(f'{authority}.pub').line}\n")
-    found = bench.verify()
-    assert found.exit_code == 3
-    assert found.reasons == ("it is signed with an OpenSSH certificate, which boxcheck does not read; ssh-keygen -Y verify does",)
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.text() | st.text(alphabet='a@ ",=\\#!*?\n' + "namespaces") | st.from_regex(r'a@b valid-(after|before)="\d{6,15}Z?" ssh-ed25519 AAAA', fullmatch=True))
-def test_fuzz_of_lists_allows_nobody_by_mistake(text: str) -> None:
-    from boxcheck.certify.allowed import parse_list
-
-    found = parse_list(text)
-    assert found.lines == ()
-    assert all(one.isprintable() for one in found.complaints)
-
-
 # Where it lies
 
 def test_a_file_of_the_folder_names_the_folder(bench: Bench) -> None:
@@ -456,59 +244,6 @@ def test_a_report_alone_says_what_to_ask_for(bench: Bench) -> None:
     (bench.top / "empty").mkdir()
     with pytest.raises(NothingToVerify, match=r"holds no manifest\.json"):
         bench.verify(bench.top / "empty")
-
-
-def packed(bench: Bench, mode: str = "w:gz", name: str = "attempt-01.tar.gz", top: str = "attempt-01") -> Path:
-    path = bench.top / name
-    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
-        tar.add(bench.folder, top)
-    return path
-
-
-@pytest.mark.parametrize(("mode", "name", "top"), [
-    ("w:gz", "a.tar.gz", "attempt-01"), ("w", "a.tar", "."), ("w:xz", "a.tar.xz", "a/b/attempt-01")])
-def test_a_tar_of_the_folder_is_verified_without_being_unpacked(bench: Bench, mode: str, name: str, top: str) -> None:
-    assert bench.verify(packed(bench, mode, name, top)).exit_code == 0
-    (bench.folder / "profile.toml").write_bytes(b"name = 'x'\n")
-    assert bench.verify(packed(bench, mode, name, top)).reasons == ("profile.toml was changed, 11 bytes instead of 34",)
-
-
-def test_a_tar_with_what_no_folder_has_is_refused(bench: Bench) -> None:
-    path = packed(bench, "w", "a.tar")
-    for says, kind, name, link in (
-        ("../evil is no name", tarfile.REGTYPE, "attempt-01/../evil", ""),
-        ("lies outside of the attempt's folder", tarfile.REGTYPE, "elsewhere/x", ""),
-        ("kernel.log is there twice", tarfile.REGTYPE, "attempt-01/kernel.log", ""),
-        ("l is a link", tarfile.SYMTYPE, "attempt-01/l", "/etc/passwd"),
-        ("h is a link", tarfile.LNKTYPE, "attempt-01/h", "attempt-01/kernel.log"),
-        ("d is no plain file", tarfile.CHRTYPE, "attempt-01/d", ""),
-    ):
-        copy = bench.top / "hostile.tar"
-        shutil.copyfile(path, copy)
-        with tarfile.open(copy, "a") as tar:
-            member = tarfile.TarInfo(name)
-            member.type, member.linkname = kind, link
-            tar.addfile(member)
-        found = bench.verify(copy)
-        assert found.exit_code == 1, says
-        assert any(says in one for one in found.reasons), (says, found.reasons)
-
-
-def test_tars_that_hold_no_attempt_or_several_are_told(bench: Bench) -> None:
-    (bench.folder / "manifest.json").unlink()
-    with pytest.raises(NothingToVerify, match=r"holds no manifest\.json"):
-        bench.verify(packed(bench, "w", "b.tar"))
-    bench = Bench(bench.top / "two")
-    path = packed(bench, "w", "c.tar")
-    with tarfile.open(path, "a") as tar:
-        tar.add(bench.folder, "attempt-02")
-    with pytest.raises(NothingToVerify, match="holds 2 attempts"):
-        bench.verify(path)
-    whole = packed(bench, "w:gz", "d.tar.gz").read_bytes()
-    for cut in (0, 5, 30, 100, len(whole) // 2, len(whole) - 5):
-        (bench.top / "cut.tar.gz").write_bytes(whole[:cut])
-        with pytest.raises(NothingToVerify):
-            bench.verify(bench.top / "cut.tar.gz")
 
 
 # While it changes
@@ -590,70 +325,8 @@ def test_contents_of_what_is_no_folder_is_one_sentence(tmp_path: Path) -> None:
             contents_of_folder(str(path))
 
 
-def quiet(found: Verification) -> str:
-    return " ".join(verification_text(found, msgspec.structs.replace(STYLE, quiet=True)).split())
-
-
 def test_a_pass_with_waivers_is_never_told_as_a_plain_one(tmp_path: Path) -> None:
     found = Bench(tmp_path, with_waivers=True).verify()
     assert found.exit_code == 0
     assert "PASS with waivers of box W-0007: signed by" in quiet(found)
     assert "PASS with waivers, attempt 1" in verification_text(found, STYLE)
-
-
-@pytest.mark.parametrize(("mode", "behind"), [
-    ("w", b"\0" * 5000 + b"x"), ("w:gz", b"\0" * 600_000 + b"x"), ("w:gz", b"x"), ("w:xz", b"\0\0\0\0junk"),
-    ("w:bz2", b"junk")])
-def test_a_tar_with_bytes_behind_its_end_is_not_verified(bench: Bench, mode: str, behind: bytes) -> None:
-    path = packed(bench, mode, "a.tar")
-    whole = path.read_bytes()
-    path.write_bytes(whole + behind)
-    with pytest.raises(NothingToVerify, match="holds something behind its end mark"):
-        bench.verify(path)
-    path.write_bytes(whole + (b"" if mode == "w:xz" else bytes(len(behind))))
-    assert bench.verify(path).exit_code == 0, "a tape drive fills its last block with zeros"
-
-
-@pytest.mark.parametrize("mode", ["w", "w:gz"])
-def test_a_second_tar_behind_the_first_is_not_verified(bench: Bench, mode: str) -> None:
-    path = packed(bench, mode, "a.tar.gz")
-    path.write_bytes(path.read_bytes() * 2)
-    with pytest.raises(NothingToVerify, match="holds something behind its end mark"):
-        bench.verify(path)
-
-
-def test_a_list_that_is_a_pipe_is_waited_for_by_nobody(bench: Bench) -> None:
-    pipe = bench.top / "pipe"
-    os.mkfifo(pipe)
-    done = subprocess.run(
-        [sys.executable, "-m", "boxcheck", "report", "verify", str(bench.folder), "--allowed-signers", str(pipe)],
-        capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2
-    assert "pipe: is no file" in done.stderr
-
-
-@pytest.mark.parametrize("options", ["", 'valid-before="20200101Z" '])
-def test_a_key_of_several_names_signs_as_each_of_them(bench: Bench, options: str) -> None:
-    key = public_of(f"{bench.key}.pub").line
-    bench.list.write_text(f"old@maker.example {options}{key}\n{SIGNER} {key}\n")
-    found = bench.verify(signer=SIGNER)
-    assert (found.exit_code, found.signature.name) == (0, SIGNER)
-    assert bench.verify(signer="old@maker.example").exit_code == (1 if options else 0)
-    other = bench.verify(signer="somebody@else.example")
-    assert (other.exit_code, other.signature.signer) == (1, "another")
-    bench.list.write_text(f'old@maker.example {key}\n{SIGNER} valid-before="20200101Z" {key}\n')
-    gone = bench.verify(signer=SIGNER)
-    assert (gone.exit_code, gone.signature.signer) == (1, "expired"), "another name that is valid does not lift it"
-
-
-@pytest.mark.parametrize("principals", ["*", "*@maker.example", "a@maker.example,quality@maker.example"])
-def test_a_pattern_is_not_told_as_a_signer(bench: Bench, principals: str) -> None:
-    bench.list.write_text(f"{principals} {public_of(f'{bench.key}.pub').line}\n")
-    found = bench.verify()
-    assert found.exit_code == 0
-    assert f"signed by a key that the list allows for {principals}, nothing was changed" in quiet(found)
-    assert "signer " not in verification_text(found, msgspec.structs.replace(STYLE, verbose=0)).split("It does not")[0]
-    if principals != "*":
-        assert f"signed by a key that the list allows for {principals}, not for x@y" in quiet(bench.verify(signer="x@y"))
-    assert f"signed by {'x@y' if principals == '*' else SIGNER}," in quiet(
-        bench.verify(signer="x@y" if principals == "*" else SIGNER))

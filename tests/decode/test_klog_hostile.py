@@ -27,8 +27,9 @@ from boxcheck.decode.klog.envelope import Line
 from boxcheck.decode.klog.ledger import MAX_EVENTS
 from boxcheck.decode.text import clean_text
 
+from .klog_lines import aer
 from .test_klog_envelope import ENVELOPES
-from .test_klog_events import HARMLESS, SINGLE, aer
+from .test_klog_events import HARMLESS, SINGLE
 
 WORDS = sorted({word for _, words in ANCHORS for word in words})
 MESSAGES = [*SINGLE, *HARMLESS, *aer("Correctable", 0x1040), *aer("Uncorrected (Fatal)", 0x20)]

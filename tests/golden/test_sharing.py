@@ -21,8 +21,8 @@ from boxcheck.golden.sharing import Private, leaked, reference_of
 from boxcheck.usage import UsageError
 from tests.boxes import build
 from tests.golden.runs import burned, spread, stored
+from tests.planted import SECRETS, plant
 from tests.report.scenes import Acceptable
-from tests.test_redact import SECRETS, plant
 
 MADE = 1_795_900_000.0
 """2026-11-28."""
