@@ -19,7 +19,7 @@ from boxcheck.tui.widgets.gpus import fitting
 from tests.tui.conftest import Frames
 from tests.tui.runs import PCIE3
 from tests.tui.showing import Still, app_over, line_with, on_screen, press, run, settled, shown, text, until
-from tests.tui.test_screens import hold_lines
+from tests.tui.screens import hold_lines
 
 WIDE = ("槽位三", "PCIE2", "e\u0301e\u0301x", "PCIE4", "🔥5", "PCIE6", "P7")
 LONG = ("PCIEX16_1", "PCIEX16_2", "0001:41:00.0", "0002:41:00.0", "A_VERY_LONG_NAME_OF_A_SLOT_1", "A_VERY_LONG_NAME_OF_A_SLOT_2",
