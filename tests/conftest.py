@@ -8,9 +8,14 @@ import itertools
 import os
 import resource
 import signal
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadFileScheduling
 
 # Readers of made-up trees keep their files open, and not every test closes its reader: a whole run holds over a thousand.
 _soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -19,13 +24,45 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (max(_soft, min(8192, _hard)), _hard)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for _number in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(_number, signal.SIG_DFL)
-os.environ.setdefault("BOXCHECK_LOCK", f"boxcheck-test-{os.getpid()}")
-"""A run of this machine's own must neither stop a test nor be stopped by one."""
+os.environ["BOXCHECK_LOCK"] = f"boxcheck-test-{os.getpid()}"
+"""A run of this machine's own must neither stop a test nor be stopped by one; nor one of the processes that share the tests
+another."""
+# Programs of Python are started some thousand times; without their byte code each start takes four times as long.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 _NUMBERS = itertools.count()
+KERNEL_BENCH = "tests/kernel/"
 
 _LIBRARY = ctypes.CDLL(ctypes.util.find_library("m") or None)
 _FE_DFL_ENV = ctypes.c_void_p(-1)
 """fenv.h of glibc on x86: the floating-point environment that a program starts with."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """All tests are shared among the processors; those of named files run in this process."""
+    return None if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+
+
+def _unit(test: str) -> str:
+    """What one process runs as a whole: a file, since much is made once a module; the kernel bench, which boots each guest
+    while the tests of the one before run."""
+    file = test.split("::")[0]
+    return KERNEL_BENCH if file.startswith(KERNEL_BENCH) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    from xdist.scheduler import LoadFileScheduling
+
+    class Units(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _unit(nodeid)
+
+    return Units(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest unit first: begun last, it would run while the other processes are idle."""
+    items.sort(key=lambda item: _unit(item.nodeid) != KERNEL_BENCH)
 
 
 @pytest.fixture(autouse=True)
