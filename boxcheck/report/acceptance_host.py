@@ -17,6 +17,7 @@ NAMES = {
     "cpu_busy_percent": ("processors busy", "%"), "drives_celsius": ("drive temperature", "°C"),
     "supply_watts": ("power from the mains", "W"), "fans_rpm": ("fan", "rpm")}
 HOST_MODULES = ("cpu", "dram", "nvme", "network", "net")
+OF_HOST = tuple(f"{name}." for name in HOST_MODULES)
 
 
 def host(told: Told) -> Iterator[Block]:
@@ -25,6 +26,8 @@ def host(told: Told) -> Iterator[Block]:
     rows: list[Row] = []
     folded: list[Row] = []
     for one in told.done:
+        if one.results.module not in HOST_MODULES:  # what a processor does as a device stands in its sheet
+            continue
         for rate in judged_rows(one.results, one.measured.rows, told.findings):
             if rate.gpu not in devices and any(not info.is_gpu for info in one.results.gpus):
                 row = rate_row(rate, one.results.module, one.phase.plan.name)
@@ -54,8 +57,9 @@ def _judged(told: Told) -> Iterator[Row]:
     for one in sorted(told.findings, key=lambda item: (item.outcome.rank, item.check)):
         if one.outcome is Outcome.SKIP:  # the requirements tell them, by reason
             continue
-        if one.subject in subjects or (one.check.startswith(tuple(f"{name}." for name in HOST_MODULES)) and any(
-                one.check.startswith(f"{done.results.module}.") for done in told.done)):
+        of_host = one.check.startswith(OF_HOST) and any(
+            one.check.startswith(f"{done.results.module}.") for done in told.done)
+        if of_host or (one.subject in subjects and one.outcome is not Outcome.PASS):
             yield Row(cells=(outcome_cell(one.outcome), cell(one.check), cell(str(one.subject)), cell(one.says)))
 
 

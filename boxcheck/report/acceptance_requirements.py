@@ -106,7 +106,9 @@ def _summed(some: Sequence[Finding], told: Told) -> Row:
     more = ""
     if len({one.says for one in some}) > 1:
         more = f"  (one of {len(some)})"
-        if margin_of(tightest) is not None:
+        if margin_of(tightest) is not None and len(places) == 1:
+            more = f"  the tightest of {len(some)}"
+        elif margin_of(tightest) is not None:
             at = tightest.subject.slot or where_words(tightest, told)
             more = f"  {at}, the tightest of {len(some)}: {_values(some, told)}"
     cells[3] = cell(mixed(*_spans(cells[3].words), dim(more)))

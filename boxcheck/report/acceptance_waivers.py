@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from boxcheck.report.acceptance_told import Told
 from boxcheck.report.acceptance_words import cell, code, facts_table, mixed, strong
@@ -32,18 +32,30 @@ def waivers(told: Told) -> Iterator[Block]:
             cell(STATES.get(one.state, one.state)))) for one in own.waivers), columns=(
                 Column(head="check", share=1.3), Column(head="where"), Column(head="who"),
                 Column(head="why", share=2.2), Column(head="until"), Column(head="state", share=1.2)))
-    events = list(told.events)
+    events = _alike(told.events)
     if not events:
         yield Paragraph(words="Nothing happened in the run that is worth a warning.")
         return
-    yield _events(f"What happened in the run: {min(len(events), MOST)} of {len(events)}" if len(events) > MOST
-                  else f"What happened in the run: {len(events)}", events[:MOST])
+    yield _events(f"What happened in the run: {len(told.events)}", events[:MOST])
     if len(events) > MOST:
         yield Fold(title=f"The other {min(len(events) - MOST, 400)}", blocks=(
             _events("What else happened in the run", events[MOST:MOST + 400]),))
 
 
-def _events(caption: str, events: list[Event]) -> Table:
-    return facts_table(caption, ("after", "kind", "where", "what"), tuple(
-        (f"{one.at.seconds:.0f} s", (code(one.kind),), one.subject or "-", one.says) for one in events),
-        numeric=(0,), shares=(0.8, 1.5, 1.2, 4), head=False)
+def _alike(events: Sequence[Event]) -> list[list[Event]]:
+    """In the order in which they first came; those that tell the same of the same part together."""
+    found: dict[tuple[str, str | None, str], list[Event]] = {}
+    for one in events:
+        found.setdefault((one.kind, one.subject, one.says), []).append(one)
+    return list(found.values())
+
+
+def _events(caption: str, events: Sequence[Sequence[Event]]) -> Table:
+    return facts_table(caption, ("after", "times", "kind", "where", "what"), tuple(
+        (_when(some), str(len(some)), (code(some[0].kind),), some[0].subject or "-", some[0].says) for some in events),
+        numeric=(1,), shares=(1.1, 0.5, 1.5, 1.2, 4), head=False)
+
+
+def _when(some: Sequence[Event]) -> str:
+    first, last = some[0].at.seconds, some[-1].at.seconds
+    return f"{first:.0f} s" if len(some) == 1 else f"{first:.0f} to {last:.0f} s"

@@ -123,11 +123,14 @@ def margin_of(finding: Finding) -> float | None:
 
 def margin_words(finding: Finding) -> str:
     """How far a measured number is from what it must be, or from what it should be where nothing must: `+4.2 %` on the
-    right side, `-12 %` on the wrong one. A dash where there is no such distance."""
+    right side, `-12 %` on the wrong one. A dash where there is no such distance; `bound only` where nothing bad was
+    found and what was looked at is too little to show the limit."""
     found = _distance(finding)
     if found is None or finding.limit is None:
         return "-"
     value, bound, away = found
+    if finding.outcome is Outcome.PASS and away < 0:
+        return "bound only"
     if not bound:
         return f"{away:+.3g} {finding.limit.unit}".strip() if away else "0"
     if finding.limit.compare == "le" and 0 < value < bound / 100:

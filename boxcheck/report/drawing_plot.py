@@ -26,7 +26,7 @@ SERIES: tuple[Role, ...] = ("series0", "series1", "series2", "series3", "series4
 WIDTH = 510.0
 """Points: what A4 and Letter have between their margins."""
 LEFT, RIGHT = 40.0, 10.0
-TALL, BETWEEN = 48.0, 21.0
+TALL, BETWEEN = 44.0, 21.0
 
 
 class Bound(msgspec.Struct, frozen=True):

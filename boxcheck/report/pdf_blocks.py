@@ -115,7 +115,7 @@ def _follows(pages: Pages, after: Sequence[Block]) -> float:
         return BODY * LEADING + 9 + _follows(pages, block.blocks)
     if isinstance(block, SignatureLines):
         return 14 + SIGNATURE_TALL * len(block.roles)
-    if isinstance(block, Paragraph) and len(after) > 1 and isinstance(after[1], Table | Figure | SignatureLines):
+    if isinstance(block, Paragraph) and len(after) > 1 and isinstance(after[1], Table | Figure | Fold | SignatureLines):
         return 40 + _follows(pages, after[1:])
     if isinstance(block, Facts):
         rows = (len(block.rows) * BODY if len(after) > 1 and isinstance(after[1], Figure) else 2 * BODY) * LEADING + 15

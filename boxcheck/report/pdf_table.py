@@ -14,8 +14,10 @@ from boxcheck.report.pdf_pages import ASCENT, LEADING, Pages, line_ops
 from boxcheck.report.pdf_wrap import Line, wrap
 
 PAD_ABOVE = 2.2
-WHOLE, WHOLE_ROWS = 0.4, 20
+WHOLE, WHOLE_ROWS = 0.3, 20
 """A table of no more than this part of a page, and of no more rows, is not begun on one page and ended on the next."""
+LEAST_ROWS = 3
+"""Of a larger one, as many stand below its head before it goes on."""
 FILLS: dict[Outcome, Rgb] = {
     Outcome.FAIL: (252, 232, 234), Outcome.MARGINAL: (252, 243, 222), Outcome.UNKNOWN: (240, 236, 248),
 }
@@ -32,11 +34,7 @@ class _Set(msgspec.Struct, frozen=True):
 def draw_table(pages: Pages, table: Table) -> None:
     grid = grid_of(pages.faces, table, pages.left, pages.width)
     head = _set(pages.faces, grid, tuple(column.head for column in table.columns), "bold")
-    caption = wrap(pages.faces, table.caption, pages.width / 9, "bold") if table.caption else ()
-    above = len(caption) * 9 * LEADING + 4 + head.height
-    heights = [_set_row(pages.faces, grid, table, row).height for row in table.rows[:WHOLE_ROWS + 1]]
-    whole = len(heights) <= WHOLE_ROWS and above + sum(heights) <= WHOLE * pages.height
-    pages.need(min(above + (sum(heights) if whole else heights[0]), pages.height))
+    pages.need(_begins(pages, grid, table, head))
     with pages.content("Div"):
         if table.caption:
             pages.lines(table.caption, 9, face="bold")
@@ -51,11 +49,20 @@ def draw_table(pages: Pages, table: Table) -> None:
 
 
 def least_height(pages: Pages, table: Table) -> float:
-    """What must stand below a heading: a table that is not begun on one page and ended on the next, about; of others
-    caption, head and first row."""
-    some = 24 + 3 * SIZE * LEADING
-    whole = 24 + (len(table.rows) + 1) * (SIZE * LEADING + 2 * PAD_ABOVE)
-    return whole if some < whole <= WHOLE * pages.height and len(table.rows) <= WHOLE_ROWS else some
+    """What must stand below a heading."""
+    if len(table.rows) > WHOLE_ROWS:
+        return 24 + 3 * SIZE * LEADING
+    grid = grid_of(pages.faces, table, pages.left, pages.width)
+    return _begins(pages, grid, table, _set(pages.faces, grid, tuple(column.head for column in table.columns), "bold"))
+
+
+def _begins(pages: Pages, grid: Grid, table: Table, head: _Set) -> float:
+    """Height of what stands together at the begin of a table: all of a small one, else caption, head, the first rows."""
+    caption = wrap(pages.faces, table.caption, pages.width / 9, "bold") if table.caption else ()
+    above = len(caption) * 9 * LEADING + 4 + head.height
+    heights = [_set_row(pages.faces, grid, table, row).height for row in table.rows[:WHOLE_ROWS + 1]] or [0.0]
+    whole = len(heights) <= WHOLE_ROWS and above + sum(heights) <= WHOLE * pages.height
+    return min(above + (sum(heights) if whole else sum(heights[:LEAST_ROWS])), pages.height)
 
 
 def _head(pages: Pages, grid: Grid, table: Table, head: _Set) -> None:

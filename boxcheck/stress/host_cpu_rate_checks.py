@@ -14,7 +14,7 @@ from boxcheck.profile import Profile
 from boxcheck.registry import check, limit, outcome_of, skipped, unknown
 from boxcheck.stress import Sample, StressResults
 from boxcheck.stress.host_cpu_checks import by_core, core_cause, core_subject, keys, named
-from boxcheck.stress.judging import middle, subject_of
+from boxcheck.stress.judging import many, middle, subject_of
 
 RATE = limit(
     "cpu.fp64_gflops", float, "ge", "GFLOPS", "Rate of fp64 matrix products, all cores of the box together.",
@@ -124,7 +124,8 @@ def slow_core(results: StressResults, want: Profile) -> Iterator[Finding]:
             if not results.full_size:
                 yield skipped(subject, SMALL)
             elif len(rates) < LEAST_CORES:
-                yield skipped(subject, f"{len(rates)} cores are too few to say which one is slow")
+                are = "is" if len(rates) == 1 else "are"
+                yield skipped(subject, f"{many(len(rates), 'core')} {are} too few to say which one is slow")
             elif bound is None:
                 yield skipped(subject, f"the profile sets no spread; {says}")
             else:

@@ -50,7 +50,7 @@ def judge_self_test(results: StressResults, info: GpuInfo, whole: bool = False) 
             "what it called right was not compared")
     if own := by.get("own defect"):
         return unknown(subject, f"left out, a defect of boxcheck: {', '.join(own)}; the portable kernel is right")
-    return passed(subject, f"{len(proofs)} kernels agree with numpy")
+    return passed(subject, f"{many(len(proofs), 'kernel')} agree{'s' if len(proofs) == 1 else ''} with numpy")
 
 
 def _ground(sample: Sample) -> tuple[object, ...]:

@@ -10,12 +10,13 @@ import msgspec
 import pytest
 
 from boxcheck.certify.acceptance import Acceptance, Identity, Waiver
-from boxcheck.model import Bdf, Finding, Outcome, Subject, Unread
+from boxcheck.model import Bdf, Finding, Limit, Outcome, Quantity, Subject, Unread
 from boxcheck.report.acceptance import document_of, document_of_run
 from boxcheck.report.acceptance_machine import beside
 from boxcheck.report.acceptance_read import told_of
 from boxcheck.report.acceptance_requirements import waiver_of
 from boxcheck.report.acceptance_told import Told
+from boxcheck.report.acceptance_words import margin_words
 from boxcheck.report.document import Document, VerdictWord
 from boxcheck.report.html import html_of, run_html
 from boxcheck.store.errors import StoreError
@@ -169,6 +170,30 @@ def test_a_gpu_that_told_nothing_has_a_gap_and_no_line(crashed: Told) -> None:
     silent = max(ends)
     assert silent == "cuda:6"
     assert ends["cuda:6"] < ends["cuda:0"] - 3
+
+
+def test_what_happened_again_and_again_is_one_row_with_how_often(bad_told: Told) -> None:
+    errors = [one for one in bad_told.events if one.kind == "aer-correctable"]
+    assert len(errors) > 3
+    (row,) = [row for row in table(check(html_of(document_of(bad_told))), "What happened in the run") if row[2] == errors[0].kind]
+    assert row == [f"{errors[0].at.seconds:.0f} to {errors[-1].at.seconds:.0f} s", str(len(errors)), errors[0].kind,
+                   errors[0].subject, errors[0].says]
+
+
+def test_a_bound_above_the_limit_is_no_margin_and_never_looks_like_a_failure() -> None:
+    at_most = Limit("aer.ber", "le", must=1e-12, unit="errors/bit")
+    shown = Finding(check="stress.link-rate", subject=Subject("link"), outcome=Outcome.PASS, says="no error", limit=at_most,
+                    measured=Quantity(2.3e-12, "errors/bit"))
+    assert margin_words(shown) == "bound only"
+    assert margin_words(msgspec.structs.replace(shown, outcome=Outcome.FAIL)) == "-130.0 %"
+    assert margin_words(msgspec.structs.replace(shown, measured=Quantity(5e-13, "errors/bit"))) == "+50.0 %"
+
+
+def test_what_follows_from_a_cause_stands_apart_from_it(bad_told: Told) -> None:
+    text = text_of(check(html_of(document_of(bad_told))))
+    problem = text[text.index("Problem 1 of"):]
+    assert problem.index("pcie.link-width") < problem.index("stress.link-rate") < problem.index("What it explains")
+    assert problem.index("What it explains") < problem.index("copy.rate") < problem.index("What to do")
 
 
 def test_waivers_are_shown_with_who_and_until_when(bad_told: Told) -> None:
