@@ -57,7 +57,7 @@ def least_height(pages: Pages, table: Table) -> float:
 
 
 def _begins(pages: Pages, grid: Grid, table: Table, head: _Set) -> float:
-    """Height of what stands together where a table begins: all of a small one, else caption, head and the first rows."""
+    """Height of what stands together where a table begins: a small one whole, else caption, head and the first rows."""
     caption = wrap(pages.faces, table.caption, pages.width / 9, "bold") if table.caption else ()
     above = len(caption) * 9 * LEADING + 4 + head.height
     heights = [_set_row(pages.faces, grid, table, row).height for row in table.rows[:WHOLE_ROWS + 1]] or [0.0]
