@@ -38,31 +38,31 @@ _FE_DFL_ENV = ctypes.c_void_p(-1)
 """fenv.h of glibc on x86: the floating-point environment that a program starts with."""
 
 
+def _all_tests(config: pytest.Config) -> bool:
+    return config.args_source is pytest.Config.ArgsSource.TESTPATHS
+
+
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """All tests are shared among the processors; those of named files run in this process."""
-    return None if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
-
-
-def _unit(test: str) -> str:
-    """What one process runs as a whole: a file, since much is made once a module; the kernel bench, which boots each guest
-    while the tests of the one before run."""
-    file = test.split("::")[0]
-    return KERNEL_BENCH if file.startswith(KERNEL_BENCH) else file
+    return None if _all_tests(config) else 0
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """What one process runs as a whole is a file, since much is made once a module; beside all other tests also the kernel
+    bench, which boots each guest while the tests of the one before run, and whose guests would leave no processor free."""
     from xdist.scheduler import LoadFileScheduling
 
     class Units(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return _unit(nodeid)
+            file = super()._split_scope(nodeid)
+            return KERNEL_BENCH if _all_tests(config) and file.startswith(KERNEL_BENCH) else file
 
     return Units(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest unit first: begun last, it would run while the other processes are idle."""
-    items.sort(key=lambda item: _unit(item.nodeid) != KERNEL_BENCH)
+    items.sort(key=lambda item: not item.nodeid.startswith(KERNEL_BENCH))
 
 
 @pytest.fixture(autouse=True)
