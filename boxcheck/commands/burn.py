@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from boxcheck.checks.wording import counted
 from boxcheck.checks.wording import duration as words
 from boxcheck.commands.follow import follow_run, held_interrupts, lines_for
 from boxcheck.commands.runs import id_of, path_of, runs_folder
@@ -128,7 +129,8 @@ def burn(
         began(path)
     if asked:
         tell_to_stop(path)
-    print(f"run {id_of(path)}: {words(plan.seconds)}, {len(gpus)} devices, {len(plan.steps)} steps", file=sys.stderr)
+    size = ", ".join((words(plan.seconds), counted(len(gpus), "device"), counted(len(plan.steps), "step")))
+    print(f"run {id_of(path)}: {size}", file=sys.stderr)
     if before := word_before("burn", want, unread_log()):
         print(under_sudo(before), file=sys.stderr)
     if options.detach:

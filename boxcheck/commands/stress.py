@@ -95,7 +95,7 @@ def run(options: Options) -> int:
     if (code := refuse_changed(host, says_aside(options.quiet))) is not None:
         return code
     facts = read_facts(host)
-    want, _, why = choose_profile(DoctorOptions(profile=options.profile), facts)
+    want, certain, why = choose_profile(DoctorOptions(profile=options.profile), facts)
     name_slots(facts, want)
     with _stoppable() as stopping, _progress(options) as seen:
         runtime = find_devices(wanted.backend, stopping=stopping.is_set)
@@ -116,7 +116,7 @@ def run(options: Options) -> int:
         except LookupError as error:
             shown = ", ".join(f"{number} = {info.key}" for number, info in enumerate(runtime.gpus))
             raise UsageError(f"no device is called {error.args[0]!r}", f"there are {shown}") from None
-    found = msgspec.structs.replace(found, profile_why=why, without_work=idle)
+    found = msgspec.structs.replace(found, profile_why=why, profile_certain=certain, without_work=idle)
     if options.strict:
         found = msgspec.structs.replace(found, verdict=strictly(found.verdict))
     written = _write(found, options)

@@ -100,7 +100,7 @@ def watch(options: Options) -> int:
     from boxcheck.report import style_for
     from boxcheck.report.watch import run_of, watch_json, watch_text
 
-    shown = run_of(ended, started=started, profile=f"{want.name} r{want.revision}", profile_why=why)
+    shown = run_of(ended, started=started, profile=f"{want.name} r{want.revision}", profile_why=why, certain=certain)
     stream = sys.stderr if options.command or "-" in (options.json, options.jsonl) else sys.stdout
     text = watch_text(ended, shown, style_for(options, stream), __version__, start.says)
     try:

@@ -68,7 +68,8 @@ def rejudge(
         results=tuple(one for one, _, _ in every), watching=tuple(one for _, one, _ in every),
         measured=tuple(one for _, _, one in every),
         runtime=RuntimeGpus(every[0][0].gpus if every else (), {}, ()), verdict=verdict, started=began, seconds=ended,
-        profile=f"{want.name} r{want.revision}", profile_why=why, left_out=lacks.devices if lacks is not None else ())
+        profile=f"{want.name} r{want.revision}", profile_why=why, profile_certain=certain,
+        left_out=lacks.devices if lacks is not None else ())
 
 
 class Judged(msgspec.Struct, kw_only=True):

@@ -39,6 +39,8 @@ class StressRun(msgspec.Struct, frozen=True, kw_only=True):
     """Name and revision of the profile that it was judged by."""
     profile_why: str = ""
     """Why it was that one."""
+    profile_certain: bool = True
+    """False where no profile is the box's own, and it was judged by what holds for any."""
     left_out: tuple[str, ...] = ()
     """Keys of devices that are here and were not asked for."""
     measured: tuple[Measured, ...] = ()

@@ -32,12 +32,12 @@ def stress_text(run: StressRun, style: Style, version: str) -> str:
 
 def _head(run: StressRun, style: Style, version: str) -> Iterator[str]:
     stamp = datetime.fromtimestamp(run.started, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    names = ", ".join(results.module for results in run.results)
+    names = ", ".join(dict.fromkeys(results.module for results in run.results))
     head = wrap(f"boxcheck {version}   stress {names}   {stamp}", style, "", "  ")
     head[0] = style.bold(head[0])
     yield from head
     if run.profile:
-        yield from wrap(", ".join(filter(None, (f"profile {run.profile}", run.profile_why))), style, "  ", "    ")
+        yield from wrap(judged_by(run), style, "  ", "    ")
     if any(results.injected for results in run.results):
         yield style.word(Outcome.UNKNOWN, f"A FAULT IS PUT IN ON PURPOSE: {run.results[0].injected}. Nothing can pass.")
     if run.asked_seconds is not None:
@@ -46,7 +46,7 @@ def _head(run: StressRun, style: Style, version: str) -> Iterator[str]:
     for name, why in run.without_work.items():
         yield from wrap(f"{name} left out: {why}", style, "  ", "    ")
     slots = run.results[0].slots if run.results else {}
-    for info in dict.fromkeys(info for results in run.results for info in results.gpus):
+    for info in {info.key: info for results in run.results for info in results.gpus}.values():
         place = " ".join(filter(None, (slots.get(info.key), info.bdf)))
         yield from wrap("  ".join(filter(None, (
             f"{info.key:<9}", place, info.name, info.arch,
@@ -55,6 +55,14 @@ def _head(run: StressRun, style: Style, version: str) -> Iterator[str]:
     for name, trouble in run.runtime.troubles.items():
         if style.verbose or trouble.kind not in ("no-binding", "no-driver", "no-device"):
             yield from wrap(f"{name}: {trouble.says}", style, "  ", "    ")
+
+
+def judged_by(run: StressRun) -> str:
+    """By which profile, and why by that one. No account says that there is none and names one."""
+    if run.profile_certain:
+        return ", ".join(filter(None, (f"profile {run.profile}", run.profile_why)))
+    why = f": {run.profile_why}" if run.profile_why else ""
+    return f"no profile{why}; judged by what holds for any box ({run.profile})"
 
 
 def _measured(run: StressRun, style: Style) -> Iterator[str]:

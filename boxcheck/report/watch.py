@@ -19,7 +19,7 @@ from boxcheck.engine.watching_run import Ended
 from boxcheck.model import Outcome, Subject
 from boxcheck.report.command import under_sudo
 from boxcheck.report.json import finding_object
-from boxcheck.report.stress import stress_object
+from boxcheck.report.stress import judged_by, stress_object
 from boxcheck.report.text import Style, wrap
 from boxcheck.stress.runtime import RuntimeGpus
 
@@ -30,11 +30,12 @@ MEANING = {
 }
 
 
-def run_of(ended: Ended, *, started: float, profile: str, profile_why: str) -> StressRun:
+def run_of(ended: Ended, *, started: float, profile: str, profile_why: str, certain: bool) -> StressRun:
     """The same as a stress run without samples, as `boxcheck judge` gives it."""
     return StressRun(
         results=(ended.results,), watching=(ended.watching,), runtime=RuntimeGpus(ended.results.gpus, {}, ()),
-        verdict=ended.verdict, started=started, seconds=ended.seconds, profile=profile, profile_why=profile_why)
+        verdict=ended.verdict, started=started, seconds=ended.seconds, profile=profile, profile_why=profile_why,
+        profile_certain=certain)
 
 
 def watch_text(ended: Ended, run: StressRun, style: Style, version: str, says: str) -> str:
@@ -68,7 +69,7 @@ def _head(ended: Ended, run: StressRun, style: Style, version: str, says: str) -
     head[0] = style.bold(head[0])
     yield from head
     if run.profile:
-        yield from wrap(", ".join(filter(None, (f"profile {run.profile}", run.profile_why))), style, "  ", "    ")
+        yield from wrap(judged_by(run), style, "  ", "    ")
     status = "" if ended.status is None else f": exit code {ended.status}"
     yield from wrap(f"watched {says}{status}", style, "  ", "    ")
     if ended.reason:

@@ -20,12 +20,17 @@ from boxcheck.commands.no_device import no_device
 from boxcheck.engine import supervise
 from boxcheck.engine.fitting import without_work
 from boxcheck.engine.inspect import read_facts
-from boxcheck.engine.stress import find_devices
+from boxcheck.engine.stress import StressRun, find_devices
 from boxcheck.gpu import GpuInfo
+from boxcheck.judge import judge
 from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.pci import PciInventory
+from boxcheck.profile import load_profile
 from boxcheck.registry import CHECKS, STRESSES, discover, discover_stress
-from boxcheck.stress import FAULTS
+from boxcheck.report.stress import stress_text
+from boxcheck.report.text import Style
+from boxcheck.stress import FAULTS, StressResults
+from boxcheck.stress.runtime import RuntimeGpus
 from tests.boxes import build
 from tests.boxes.memory import host as host_of
 from tests.boxes.tree import Tree
@@ -292,3 +297,25 @@ def test_checks_of_stress_modules_are_known_without_numpy() -> None:
         "print(sorted({'numpy', 'boxcheck.gpu.cuda', 'boxcheck.stress.matmul'} & set(sys.modules)))")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_account_says_that_there_is_no_profile_and_names_one() -> None:
+    told = _run("run", "wake", "--backend", "cpu", "--seconds", "0.3").stdout
+    assert "  no profile: no GPU of a known box; judged by what holds for any box (generic r1)\n" in told
+    assert "  profile generic r1, chosen with --profile\n" in _run(
+        "run", "wake", "--backend", "cpu", "--seconds", "0.3", "--profile", "generic").stdout
+
+
+def test_a_module_that_ran_in_two_phases_and_its_device_are_named_once() -> None:
+    info = GpuInfo(
+        backend="cpu", index=0, name="x86_64", arch="cpu", bdf=None, memory_bytes=2, free_bytes=2, compute_units=1,
+        unified=True, is_gpu=False, driver="numpy")
+    two = tuple(
+        StressResults(module="matmul", gpus=(one,), samples=(), troubles=(), ended=("cpu:0",))
+        for one in (info, msgspec.structs.replace(info, free_bytes=1)))
+    found = StressRun(
+        results=two, watching=(), runtime=RuntimeGpus((info,), {}, ()), started=0.0, seconds=1.0, profile="generic r1",
+        verdict=judge((), load_profile("generic")))
+    lines = stress_text(found, Style(), "1").splitlines()
+    assert lines[0] == "boxcheck 1   stress matmul   1970-01-01 00:00:00Z"
+    assert sum("x86_64" in line for line in lines) == 1
