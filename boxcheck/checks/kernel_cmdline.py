@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from boxcheck.checks.log_events import incomplete
 from boxcheck.checks.steps import GRUB_FILE, GRUB_RUN, INITRAMFS
 from boxcheck.checks.strix import GTT_MISSPELT
 from boxcheck.checks.wording import listed, not_read
@@ -204,12 +205,15 @@ def cmdline_unknown(kernel: Kernel, settings: ModuleSettings, logs: KernelLogs, 
     if dead:
         return
     seen = listed(sorted({one.module for one in settings.asked if one.module in ALL_VISIBLE})) if settings.asked else ""
+    unread = kernel.command_line if isinstance(kernel.command_line, Unread) else settings.modprobe_unread
     if isinstance(log, Unread) and isinstance(kernel.command_line, Unread):
         yield not_read(BOX, kernel.command_line, evidence=(COMMAND_LINE,))
-    elif isinstance(log, Unread) or not log.facts.from_boot:
-        why = log.why if isinstance(log, Unread) else "the log does not reach back to the start of this boot"
+    elif isinstance(log, Unread) or (gap := incomplete(log, logs)) is not None:
+        why = log.why if isinstance(log, Unread) else gap
         yield unknown(
             BOX, f"not read: {why}; of the modules asked, {seen or 'none'} could be checked without it",
             needs_root=isinstance(log, Unread) and log.kind == "permission", evidence=(COMMAND_LINE,))
+    elif unread is not None and unread.kind != "absent":
+        yield not_read(BOX, unread, evidence=(COMMAND_LINE, *MODPROBE_DIRECTORIES))
     else:
         yield passed(BOX, "every parameter was understood", evidence=(COMMAND_LINE,))

@@ -64,7 +64,8 @@ class Cpu(msgspec.Struct, frozen=True, kw_only=True):
     """Governor -> number of frequency domains that use it. None where the kernel does not scale frequency."""
     driver: str | None
     preference: str | None
-    """energy_performance_preference of the first domain: what `powersave` means under amd-pstate and intel_pstate."""
+    """energy_performance_preference: what `powersave` means under amd-pstate and intel_pstate. Different ones of
+    several domains are joined with ` + `; None where that of some domain was not read."""
     amd_pstate: str | None
     """`active`, `passive`, `guided`, `disable`."""
     boost: bool | None
@@ -162,6 +163,16 @@ def _governors(host: Host) -> tuple[Mapping[str, int] | None | Unread, str | Non
     return (dict(found) if policies else None), (policies[0] if policies else None)
 
 
+def _preference(host: Host, governors: Mapping[str, int] | None | Unread) -> str | None:
+    names = () if governors is None or isinstance(governors, Unread) else host.entries(f"{CPU}/cpufreq")
+    found = [_optional(host, f"{CPU}/cpufreq/{name}/energy_performance_preference")
+             for name in (() if isinstance(names, Unread) else numbered(names, "policy"))]
+    if all(one is None for one in found):
+        return None
+    words = {"none" if one is None else one for one in found if not isinstance(one, Unread)}
+    return None if any(isinstance(one, Unread) for one in found) else " + ".join(sorted(words))
+
+
 def _capped(host: Host, governors: Mapping[str, int] | None | Unread) -> tuple[int, int] | None | Unread:
     if governors is None or isinstance(governors, Unread):
         return governors
@@ -198,7 +209,7 @@ def cpu(host: Host) -> Cpu:
         smt=_optional(host, f"{CPU}/smt/control"),
         governors=governors,
         driver=_known(_optional(host, f"{policy}/scaling_driver")) if first else None,
-        preference=_known(_optional(host, f"{policy}/energy_performance_preference")) if first else None,
+        preference=_preference(host, governors),
         amd_pstate=_known(_optional(host, f"{CPU}/amd_pstate/status")),
         capped_khz=_capped(host, governors),
         boost={"0": False, "1": True}.get(boost) if isinstance(boost, str) else None,

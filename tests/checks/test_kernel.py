@@ -238,6 +238,15 @@ def test_without_the_log_nothing_passes() -> None:
     assert outcome("kernel.cmdline-unknown", kernel(), settings(), log(booted=False)) == "unknown"
 
 
+def test_what_was_asked_and_not_read_was_not_understood() -> None:
+    denied = Unread("permission denied", "permission")
+    assert outcome("kernel.cmdline-unknown", kernel(), settings(unread=denied), log()) == "unknown"
+    assert outcome("kernel.cmdline-unknown", kernel(command_line=GONE), settings(), log()) == "unknown"
+    assert outcome("kernel.cmdline-unknown", kernel(), settings(unread=Unread("no such file", "absent")), log()) == "pass"
+    other = msgspec.structs.replace(log(), release="6.11.0-26-generic")  # the log of another kernel's boot
+    assert outcome("kernel.cmdline-unknown", kernel(), settings(), other) == "unknown"
+
+
 def test_the_log_of_a_test_is_a_log() -> None:
     assert isinstance(log().this_boot, KernelLog)
 

@@ -11,6 +11,7 @@ from tests.boxes import machine
 from tests.boxes.machine import Machine
 from tests.boxes.mutations import card_of, gpu_of, port_of
 from tests.boxes.mutations_links import unplug
+from tests.boxes.mutations_parts import behind_switch
 from tests.boxes.pci_extended import Aer
 from tests.boxes.tree import Tree
 from tests.boxes.verdicts import host
@@ -251,3 +252,24 @@ def test_memory_without_an_address_lies_in_no_window() -> None:
     tree.put(path, b"0x0000000000000000 0x0000000000000000 0x0000000000000000\n" * 13)
     (finding,) = judged(tree, "wopr-7x4090", "bar.bridge-window")
     assert (finding.outcome.value, finding.subject.slot) == ("unknown", "PCIE3")
+
+
+@pytest.mark.parametrize("name", ["max_link_speed", "current_link_width"])
+def test_an_uplink_whose_width_or_speed_nobody_knows_passes_nothing_on(name: str) -> None:
+    box = machine("wopr-7x4090")
+    behind_switch(box, 16)
+    box.assemble()
+    tree = box.tree()
+    assert outcomes(judged(tree, "wopr-7x4090", "pcie.chain")) == set()
+    path = tree.resolve(f"/sys/bus/pci/devices/{box.slot_port('PCIE3').bdf}")
+    tree.put(f"{path}/{name}", "Unknown\n" if name == "max_link_speed" else "0\n")
+    tree.put(f"{path}/config", bytes(tree[f"{path}/config"])[:64])  # as without root
+    assert outcomes(judged(tree, "wopr-7x4090", "pcie.chain")) == {("pcie.chain", "unknown")}
+
+
+def test_a_link_that_changes_often_stands_out_only_beside_others() -> None:
+    tree = machine("wopr-7x4090").tree()
+    for count, outcome in ((5120, Outcome.SKIP), (99, Outcome.PASS)):
+        tree.put("/proc/interrupts", f"           CPU0\n 30: {count} IR-PCI-MSIX-{PORT} 0-edge PCIe PME, PCIe bwctrl\n")
+        (found,) = verdict(tree, "wopr-7x4090", "pcie.link-flap").findings
+        assert found.outcome is outcome

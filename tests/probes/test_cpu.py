@@ -41,6 +41,7 @@ def test_reads_a_box(tmp_path: Path) -> None:
         f"{CPU}/cpufreq/policy0/scaling_driver": "amd-pstate-epp",
         f"{CPU}/cpufreq/policy0/energy_performance_preference": "performance",
         f"{CPU}/cpufreq/policy1/scaling_governor": "powersave", f"{CPU}/amd_pstate/status": "active",
+        f"{CPU}/cpufreq/policy1/energy_performance_preference": "performance",
         "/sys/devices/system/node/node0/cpulist": "0-2", "/sys/devices/system/node/node0/meminfo":
         "Node 0 MemTotal:       65536 kB\nNode 0 MemFree:        1 kB", "/proc/sys/kernel/numa_balancing": "1",
     }), tmp_path)
@@ -52,6 +53,18 @@ def test_reads_a_box(tmp_path: Path) -> None:
     assert isinstance(cpu.nodes, tuple)
     assert [(node.id, node.cpus, node.memory_bytes) for node in cpu.nodes] == [(0, 3, 65536 << 10)]
     assert cpu.numa_balancing == 1
+
+
+def test_one_domain_that_saves_power_is_not_hidden_by_the_first(tmp_path: Path) -> None:
+    made = tree({"/proc/cpuinfo": block(0, 0, 0), f"{CPU}/present": "0-1", f"{CPU}/online": "0-1"} | {
+        f"{CPU}/cpufreq/policy{number}/{name}": text for number, preference in ((0, "performance"), (1, "balance_power"))
+        for name, text in (("scaling_governor", "powersave"), ("energy_performance_preference", preference))})
+    assert fact(Cpu, made, tmp_path).preference == "balance_power + performance"
+    made.denied(f"{CPU}/cpufreq/policy1/energy_performance_preference", "input/output error", "error")
+    assert fact(Cpu, made, tmp_path).preference is None
+    made = tree({"/proc/cpuinfo": block(0, 0, 0), f"{CPU}/present": "0", f"{CPU}/online": "0",
+                 f"{CPU}/cpufreq/policy0/scaling_governor": "powersave"})
+    assert fact(Cpu, made, tmp_path).preference is None
 
 
 def test_a_virtual_machine_has_no_frequency_scaling(tmp_path: Path) -> None:
