@@ -38,8 +38,10 @@ class Explaining:
     def __init__(self, past: History, notebook: Notebook) -> None:
         self.notebook = notebook
         self._measured: set[tuple[str, str | None]] = set()
+        self._trained: set[tuple[str, int | None, float | None]] = set()
         raw = {
-            Place(number, slot): likelihood.factors(self._once(looks, session.places[slot].card))
+            Place(number, slot): likelihood.factors(
+                self._once(looks, session.places[slot].card), self._was_so(slot, looks))
             for number, session in enumerate(past.sessions) for slot, looks in session.looks.items() if looks}
         self._card = {Place(number, slot): place.card
                       for number, session in enumerate(past.sessions) for slot, place in session.places.items()}
@@ -62,6 +64,14 @@ class Explaining:
             self._measured |= set(keys.values())
             found.append(msgspec.structs.replace(look, margins=margins))
         return found
+
+    def _was_so(self, slot: str, looks: Sequence[Look]) -> bool:
+        """Whether a link trained to the same in a boot before: what always is so is one observation."""
+        look = next((look for look in looks if look.conditions.speed_gts is None and look.width), None)
+        key = (slot, look.width if look else None, look.speed_gts if look else None)
+        was_so = key in self._trained
+        self._trained.add(key)
+        return was_so
 
     def _settings(self) -> Array:
         """[.., behaviour, ..]: what doctor found of the settings of this link, in favour of each kind of setting."""

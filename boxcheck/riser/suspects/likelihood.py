@@ -65,10 +65,10 @@ class Factors(NamedTuple):
         return result
 
 
-def factors(looks: Sequence[Look]) -> Factors:
-    """Of all looks at one link in one boot."""
+def factors(looks: Sequence[Look], again: bool = False) -> Factors:
+    """Of all looks at one link in one boot. `again`: as in `symptoms`."""
     found = {name: np.zeros(SHAPE[1:]) for name in ("card", "host", "replayed", "not replayed")}
-    rest = np.repeat(symptoms(looks)[:, None], len(LOG_RATES), axis=1)
+    rest = np.repeat(symptoms(looks, again)[:, None], len(LOG_RATES), axis=1)
     healthy: dict[str, Healthy] = {"card": Healthy(), "host": Healthy()}
     margins = np.zeros(SHAPE[:2])
     for look in looks:

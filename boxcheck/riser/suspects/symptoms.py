@@ -49,8 +49,15 @@ def _ratio(seen: bool, chance: Array, healthy: float) -> Array:
     return log_of(chance / healthy) if seen else log_of((1 - chance) / (1 - healthy))
 
 
-def symptoms(looks: Sequence[Look]) -> Array:
-    """[behaviour]: what shows at all in a boot: nothing answers, lanes or speed are lost, the link breaks off."""
+WIDTHS = {2: (0.6, 0.5), 4: (0.38, 0.25)}
+"""Part of the lanes that is left -> its probability where a setting shares them out, and where some are lost: a slot is
+split into two or four, and what is lost may leave fewer."""
+OTHER_WIDTH = (0.02, 0.25)
+
+
+def symptoms(looks: Sequence[Look], again: bool = False) -> Array:
+    """[behaviour]: what shows at all in a boot: nothing answers, lanes or speed are lost, the link breaks off. `again`:
+    the link was like that in a boot before, so how much is lost tells nothing new of what takes it."""
     of_healthy = faults.SYMPTOM_OF_HEALTHY
     absent = bool(looks) and all(is_absent(look) for look in looks)
     result = _ratio(absent, ABSENT, of_healthy["absent"])
@@ -60,20 +67,17 @@ def symptoms(looks: Sequence[Look]) -> Array:
     if widths:
         narrow = any(is_narrow(look) for look in widths)
         result = result + _ratio(narrow, NARROW, of_healthy["narrow"])
-        if narrow:
-            exact = any(look.width is not None and look.full_width is not None
-                        and look.width * 2 == look.full_width for look in widths)
-            # Lanes are lost by halves too, since widths are powers of two; a dead lane 0 to 3 leaves less.
-            result = result + np.array([
-                math.log(0.85 if exact else 0.15) if name == "split" else math.log(0.6 if exact else 0.4)
-                for name in NAMES])
+        if narrow and not again:
+            left = min(look.width / look.full_width for look in widths if look.width and look.full_width)
+            split, lost = WIDTHS.get(round(1 / left), OTHER_WIDTH)
+            result = result + np.array([math.log(split if name == "split" else lost) for name in NAMES])
     speeds = [look for look in looks if look.conditions.speed_gts is None and look.speed_gts and look.full_speed_gts]
     if speeds:
         slow = any(is_slow(look) for look in speeds)
         result = result + _ratio(slow, SLOW, of_healthy["slow"])
         forced = [look for look in looks if look.conditions.speed_gts and look.full_speed_gts
                   and (look.speed_gts or look.conditions.speed_gts) >= look.full_speed_gts]
-        if slow and forced:  # it can do the speed that it was not given
+        if slow and forced and not again:  # it can do the speed that it was not given
             result = result + np.array([math.log(0.9 if kind.by_setting else 0.15) for kind in KINDS])
     gone = False
     for look in looks:
