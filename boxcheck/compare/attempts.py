@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from boxcheck.certify.acceptance import Acceptance
 from boxcheck.certify.attempts import ASKED, PART, read_asked
 from boxcheck.certify.contents import ACCEPTANCE, KEPT_LIMIT_BYTES
+from boxcheck.certify.folder import RUN
 from boxcheck.certify.manifest import ManifestError, parse_acceptance
 from boxcheck.compare.yields import Attempt, Result
 from boxcheck.store.errors import StoreError
@@ -81,9 +82,13 @@ def read_attempts(places: Sequence[str]) -> Read:
     for one in sorted(gone, key=lambda one: one.result in ("OPEN", "UNREAD")):
         if not any(_may_be(one, other) for other in read.attempts):
             read.attempts.append(one)
-    runs = {found.acceptance.run for found in told.values()}
+    runs: dict[str, list[str]] = {}
+    for found in told.values():
+        runs.setdefault(found.acceptance.run, []).append(os.path.join(found.folder, RUN))
+    counted: dict[_Which, Attempt] = {}
     for store in dict.fromkeys(map(os.path.realpath, stores)):
-        _of_store(store, runs, read)
+        _of_store(store, runs, counted, read)
+    read.attempts += counted.values()
     return read
 
 
@@ -207,10 +212,36 @@ def _earlier(line: str, told: Acceptance) -> Attempt | None:
 _RESULTS: dict[str, Result] = {"pass": "PASS", "marginal": "MARGINAL PASS", "fail": "FAIL", "unknown": "INCOMPLETE"}
 
 
-def _of_store(path: str, known: set[str], read: Read) -> None:
-    """A burn-in that is no part of an acceptance, as an attempt of its box."""
+class _Which(NamedTuple):
+    """Which run it is, whatever its file is called. Ids are times, and two boxes may begin in one second."""
+
+    id: str
+    box: str
+    boot: str
+    started: float
+
+
+def _which(path: str) -> _Which | None:
+    """None where it cannot be read."""
+    with suppress(StoreError), RunReader(path) as reader:
+        run = reader.run()
+        return _Which(run.info.id, run.info.box or run.info.host, run.info.boot, run.started)
+    return None
+
+
+def _is_part(which: _Which, stores: Sequence[str]) -> bool:
+    """Whether it is the run of an attempt that lies there; by its id alone where that store is not to be read."""
+    return any((kept := _which(store)) is None or kept == which for store in stores)
+
+
+def _of_store(path: str, known: Mapping[str, Sequence[str]], counted: dict[_Which, Attempt], read: Read) -> None:
+    """A burn-in that is no part of an acceptance, as an attempt of its box. Of two copies that do not agree the graver
+    one counts: a run that went on, or a store that was cut."""
+    which = _which(path)
+    if which is not None and _is_part(which, known.get(which.id, ())):
+        return
     entry = entry_of_store(path)
-    if entry is None or entry.id in known:
+    if entry is None:
         return
     if entry.trouble is not None:
         read.unread += 1
@@ -223,10 +254,18 @@ def _of_store(path: str, known: set[str], read: Read) -> None:
         return
     result = _result(entry.state, entry.outcome)
     named = _BOTH.fullmatch(entry.box)
-    read.attempts.append(Attempt(
+    which = which or _Which(entry.id, entry.box, "", entry.started)
+    attempt = Attempt(
         serial=(named[1] if named else entry.box).strip(), number=0, result=result, started=entry.started,
-        profile=entry.profile or "", where=path, run=entry.id,
-        booked=_booked(path, read) if result in ("FAIL", "INCOMPLETE") else ""))
+        profile=entry.profile or "", where=path, run=which.id,
+        booked=_booked(path, read) if result in ("FAIL", "INCOMPLETE") else "")
+    before = counted.get(which)
+    if before is None:
+        counted[which] = attempt
+        return
+    counted[which] = kept = min(before, attempt, key=lambda one: GRAVEST.index(one.result))
+    agree = "" if before.result == attempt.result else f", and does not agree ({kept.result} is counted)"
+    read.told.append(f"{plain_line(path)} is a copy of {plain_line(before.where)}{agree}: counted once")
 
 
 def _result(state: Literal["running", "finished", "stopped", "crashed"], outcome: str | None) -> Result:

@@ -4,6 +4,7 @@ read is a StoreError or a UsageError with the way out, what a run lacks is a not
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -184,6 +185,14 @@ class _Profile(msgspec.Struct):
     sha256: str
 
 
+class _Named(msgspec.Struct):
+    schema: str
+
+
+REFERENCE = "boxcheck.reference/"
+"""How the schema of a reference measurement begins (boxcheck.golden.reference)."""
+
+
 class _Record(msgspec.Struct):
     """The part of boxcheck.run/1 that is compared."""
 
@@ -199,7 +208,13 @@ def of_record(path: str, label: str) -> Side:
     """What doctor wrote as JSON: its findings, without the machine that they are of."""
     try:
         with open_regular(path) as stream:
-            record = decode_plain(stream.read(LARGEST_RECORD_BYTES), _Record)
+            data = stream.read(LARGEST_RECORD_BYTES)
+        with suppress(msgspec.MsgspecError, ValueError, RecursionError):
+            if decode_plain(data, _Named).schema.startswith(REFERENCE):
+                raise UsageError(
+                    f"{plain_line(path)} is a reference measurement, which holds rates of cards and no findings",
+                    f"a run is laid beside it with: boxcheck profile beside RUN {shlex.quote(plain_line(path))}")
+        record = decode_plain(data, _Record)
     except OSError as error:
         raise UsageError(f"{plain_line(path)}: {(error.strerror or '').lower()}",
                          "boxcheck runs lists runs") from None

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from boxcheck.certify.agent import AgentError, agent_place
-from boxcheck.certify.allowed import AllowedError, allowed_line, default_list, judge_key, read_list
+from boxcheck.certify.allowed import AllowedError, allowed_line, default_list, is_pattern, judge_key, read_list
 from boxcheck.certify.keys import NO_AGENT, KeyTrouble, check_armor, sign_with_agent, sign_with_file
 from boxcheck.certify.machine import Sameness, is_tested_box, marks
 from boxcheck.certify.sshsig import PublicKey, SignatureError, parse_armor
@@ -148,6 +148,9 @@ def _signer(key: PublicKey, allowed: str | None) -> SignatureSeen:
             f"signed by the key {key.fingerprint}; nobody says whose it is: {error}"))
     if judged.state == "known" and judged.line is not None:
         name = plain_line(judged.line.principals)
+        if is_pattern(name):
+            return SignatureSeen(state="good", fingerprint=key.fingerprint, says=(
+                f"signed by the key {key.fingerprint}, which {plain_line(place)} allows for {name}; that names nobody"))
         return SignatureSeen(state="good", fingerprint=key.fingerprint, name=name, says=f"signed by {name}")
     if allowed is not None:
         raise UsageError(

@@ -45,6 +45,15 @@ def test_the_signer_is_named_by_the_list(signed: Signed) -> None:
     assert public_of(f"{signed.key}.pub").fingerprint == seen.fingerprint
 
 
+@pytest.mark.parametrize("names", ["*", "*@maker.example", "a@maker.example,b@maker.example"])
+def test_a_line_for_many_names_nobody_as_the_signer(signed: Signed, names: str) -> None:
+    signed.allowed.write_text(line_for_others(signed.public, names) + "\n")
+    seen = signature_of(str(signed.place), signed.data, str(signed.allowed))
+    assert (seen.state, seen.name) == ("good", "")
+    assert seen.says.startswith(f"signed by the key {signed.public.fingerprint}, which ")
+    assert seen.says.endswith(f"allows for {names}; that names nobody")
+
+
 @pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs OpenSSH")
 def test_ssh_keygen_accepts_it_and_refuses_a_change(signed: Signed) -> None:
     def verify(data: bytes) -> int:
