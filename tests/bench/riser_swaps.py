@@ -90,8 +90,6 @@ def judge(index: int, seed: int, weigh: Weigh, wrong: Path | None = None, plain_
     return result
 
 
-
-
 def _write(folder: Path, story: Journey, result: Result) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     told = {"truth": result.truth, "symptoms": result.symptoms, "wrong_steps": result.wrong_steps,
@@ -222,6 +220,9 @@ def report(results: Sequence[Result]) -> int:
           f"{1e3 * nth(seconds, 0.9):.0f} ms (90 %), {1e3 * max(seconds):.0f} ms at most")
     odd = collections.Counter(what for one in good for what in one.odd)
     print(f"        steps that could not be followed: {sum(odd.values())}{''.join(f'; {what}' for what in list(odd)[:3])}")
+    unsure = [one for one in good if one.verdict not in ("found", "healthy")]
+    print(f"        of the {len(unsure)} not told apart the right one stands first in "
+          f"{percent(sum(one.first for one in unsure), len(unsure)).strip()} %")
     held = not failed
     for kept, says in promises(good):
         print(f"{'ok    ' if kept else 'BROKEN'}  {says}")

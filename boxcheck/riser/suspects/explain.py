@@ -229,7 +229,8 @@ class Explaining:
 def untouched_by(part: Part) -> Array:
     """[.., behaviour, ..]: share of its links that a bad supply does not harm."""
     unnamed = part.name == UNNAMED_SUPPLY
-    return (1 - (1 - states.SPARES) * (1 - faults.FED_BY_ANOTHER * unnamed))[None, :, None]
+    result: Array = (1 - (1 - states.SPARES) * (1 - faults.FED_BY_ANOTHER * unnamed))[None, :, None]
+    return result
 
 
 DIRECTION_SHARES: Array = np.array([DIRECTIONS[behaviour.family] for behaviour in states.KINDS]).T[:, :, None]
@@ -240,7 +241,8 @@ def _maybe(turned: float, factors: Array) -> Array:
     top = np.maximum(factors.max(axis=0), -1e300)  # -inf: what cannot be
     linear = np.exp(factors - top)
     anew = (DIRECTION_SHARES * linear).sum(axis=0)
-    return states.log_of((1 - turned) * linear + turned * anew) + top
+    result: Array = states.log_of((1 - turned) * linear + turned * anew) + top
+    return result
 
 
 def log_sum(values: Array) -> float:

@@ -75,8 +75,8 @@ def factors(looks: Sequence[Look], again: bool = False) -> Factors:
         if not is_absent(look):
             rest = rest + counted(look, found, healthy)
             margins = margins + margins_of(look.margins)
-    for toward, one in healthy.items():
-        found[toward][~LATE] -= one.log
+    for way, nothing_wrong in healthy.items():
+        found[way][~LATE] -= nothing_wrong.log
     for toward in ("card", "host"):
         # Once a boot: which lanes are bad is the same in all of its looks.
         lanes = {lane for look in looks for way in look.ways if way.toward == toward and way.received
