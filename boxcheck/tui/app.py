@@ -14,10 +14,10 @@ from textual.await_complete import AwaitComplete
 from textual.message import Message
 from textual.screen import Screen
 
-from boxcheck.store.errors import StoreError
 from boxcheck.tui.base import BoxcheckBase, Look, Means
 from boxcheck.tui.feed import Feed, Later
 from boxcheck.tui.frame import Frame
+from boxcheck.tui.look import in_words
 from boxcheck.tui.replay import ReplayFeed
 from boxcheck.tui.screens.big import BigVerdict
 from boxcheck.tui.screens.burn import BurnScreen
@@ -25,6 +25,7 @@ from boxcheck.tui.screens.dialogs import AskAccount, AskStop
 from boxcheck.tui.screens.gpu import GpuScreen
 from boxcheck.tui.screens.link import LinkScreen
 from boxcheck.tui.screens.runs import OpenRun
+from boxcheck.tui.threads import in_thread, say
 from boxcheck.tui.unheard import lost, opening, unheard
 from boxcheck.tui.widgets.gpus import GpuTable
 from boxcheck.tui.widgets.panes import OpenLink
@@ -91,11 +92,7 @@ class BoxcheckApp(BoxcheckBase[str]):
     def on_mount(self) -> None:
         self.push_screen(BurnScreen())
         self.set_interval(min(1.0, self._late / 3), self._mind)
-        self._in_thread(self._follow, self.feed)
-
-    def _in_thread(self, work: Callable[..., None], *given: object) -> None:
-        """One that nobody waits for at the end."""
-        threading.Thread(target=work, args=given, daemon=True).start()
+        in_thread(self._follow, self.feed)
 
     def _later(self, work: Callable[..., None], *given: object) -> None:
         """From a thread, which does not wait for it: on the screen, where that still stands."""
@@ -103,9 +100,8 @@ class BoxcheckApp(BoxcheckBase[str]):
 
     def _say(self, message: Message) -> None:
         """From a thread. The loop of a screen that was left meanwhile takes nothing any more."""
-        with suppress(RuntimeError):
-            if not self._over.is_set():
-                self.post_message(message)
+        if not self._over.is_set():
+            say(self, message)
 
     def stored_run(self) -> str | None:
         return self.feed.path
@@ -121,7 +117,7 @@ class BoxcheckApp(BoxcheckBase[str]):
                 broken = False
             except Exception as error:  # noqa: BLE001  a thread that dies leaves its last frame standing as live
                 broken = True
-                self._say(Lost(_words(error), feed))
+                self._say(Lost(in_words(error), feed))
                 until = time.monotonic() + AGAIN_SECONDS
                 while feed is self.feed and time.monotonic() < until and not self._over.wait(0.1):
                     pass
@@ -219,7 +215,7 @@ class BoxcheckApp(BoxcheckBase[str]):
 
     def _answered(self, yes: bool | None) -> None:
         if yes:
-            self._in_thread(self._tell_to_stop, self.feed.path)
+            in_thread(self._tell_to_stop, self.feed.path)
 
     def _tell_to_stop(self, path: str) -> None:
         """In a thread: it reads the store, which may lie on a disk that hangs."""
@@ -228,7 +224,7 @@ class BoxcheckApp(BoxcheckBase[str]):
         try:
             said = self._stop_run(path)
         except Exception as error:  # noqa: BLE001  said, and the screen stays
-            self._later(self._not_told, f"the run was not told to stop: {_words(error)}")
+            self._later(self._not_told, f"the run was not told to stop: {in_words(error)}")
             return
         self._later(self._told_to_stop, said)
 
@@ -247,14 +243,14 @@ class BoxcheckApp(BoxcheckBase[str]):
 
     def _change_feed(self, path: str) -> None:
         self._asked += 1
-        self._in_thread(self._open, path, self._asked)
+        in_thread(self._open, path, self._asked)
         self.set_timer(self._late, lambda asked=self._asked: self._warn(path, asked))
 
     def _open(self, path: str, asked: int) -> None:
         try:
             feed = self._opens(path)
         except Exception as error:  # noqa: BLE001  said, and the run of before stays
-            self._later(self._not_opened, _words(error), asked)
+            self._later(self._not_opened, in_words(error), asked)
             return
         self._later(self._take_feed, feed, asked)
 
@@ -270,12 +266,12 @@ class BoxcheckApp(BoxcheckBase[str]):
 
     def _take_feed(self, feed: Feed, asked: int) -> None:
         if asked != self._asked:  # another one was asked for meanwhile
-            self._in_thread(self._close, feed)
+            in_thread(self._close, feed)
             return
         self._asked += 1
         with self._choosing:
             self.feed = feed
-        self._in_thread(self._follow, feed)
+        in_thread(self._follow, feed)
         self.frame = self._frame = opening(feed.path)
         self._came = time.monotonic()
         self._now.set()
@@ -306,10 +302,3 @@ class BoxcheckApp(BoxcheckBase[str]):
     def on_unmount(self) -> None:
         self._over.set()
         self._now.set()
-
-
-def _words(error: Exception) -> str:
-    """In one line; of what is no error of a store also what it is."""
-    said = " ".join(str(error).split())
-    return said if isinstance(error, StoreError) and said else f"{type(error).__name__}: {said}" if said else (
-        type(error).__name__)

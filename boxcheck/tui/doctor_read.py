@@ -97,19 +97,24 @@ def stored(path: str | None) -> tuple[Reading, ...]:
         return (Reading(name="doctor of this run", why=str(error)),)
 
 
-def read_now(program: Sequence[str]) -> Reading:
-    """Reads the machine. Takes seconds, and no longer than a time-out."""
+def read_now(
+    program: Sequence[str], began: Callable[[subprocess.Popen[bytes]], None] = lambda child: None,
+) -> Reading:
+    """Reads the machine. Takes seconds, and no longer than a time-out. `began` is told what can be ended."""
     try:
-        done = subprocess.run(
-            program, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_SECONDS, check=False)
+        child = subprocess.Popen(
+            program, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        began(child)
+        out, err = child.communicate(timeout=TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
+        child.kill()  # and not waited for: it may hang in a driver
         return Reading(name="doctor now", why=f"it did not end within {TIMEOUT_SECONDS:.0f} s")
     except OSError as error:
         return Reading(name="doctor now", why=f"it cannot be started: {error.strerror}")
-    if not done.stdout.strip():
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {done.returncode}"]
+    if not out.strip():
+        lines = err.decode("utf-8", "replace").strip().splitlines() or [f"exit code {child.returncode}"]
         return Reading(name="doctor now", why=lines[-1])
-    return _read("doctor now", done.stdout)
+    return _read("doctor now", out)
 
 
 def _read(name: str, data: bytes) -> Reading:

@@ -7,7 +7,6 @@ import os
 from typing import ClassVar
 
 import msgspec
-from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -23,6 +22,7 @@ from boxcheck.tui.look import FINAL, OF_OUTCOME, cut, in_words, moment, plain
 from boxcheck.tui.screens.doctor import DoctorScreen
 from boxcheck.tui.screens.runs import OpenRun, outcome_of
 from boxcheck.tui.screens.view import Sized
+from boxcheck.tui.threads import in_thread, say
 from boxcheck.tui.widgets.keys import Keys
 
 LEVELS = (
@@ -69,9 +69,8 @@ class StartScreen(Sized):
     def on_mount(self) -> None:
         self._fill()
         self.query_one(OptionList).focus()
-        self._read()
+        in_thread(self._read)
 
-    @work(thread=True, exit_on_error=False)
     def _read(self) -> None:
         assert isinstance(self.app, BoxcheckBase)
         means = self.app.means
@@ -79,7 +78,7 @@ class StartScreen(Sized):
             known = known_of(means.folder, means.is_here)
         except Exception as error:  # noqa: BLE001  said: else it reads for ever
             known = Known(why=in_words(error))
-        self.post_message(KnownCame(known))
+        say(self, KnownCame(known))
 
     def on_resize(self) -> None:
         self._say()

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +19,11 @@ from boxcheck.profile import load_profile
 from boxcheck.store.errors import StoreError
 from boxcheck.tui.feed import StoreFeed
 from boxcheck.tui.look import word_of
+from boxcheck.tui.screens.doctor import DoctorScreen
 from tests.tui.box import Burning
+from tests.tui.conftest import Frames
 from tests.tui.runs import PLAN
-from tests.tui.showing import app_over, on_screen, run, text, until
+from tests.tui.showing import app_over, on_screen, press, run, text, until
 
 
 def test_a_run_whose_process_is_killed_is_said_to_have_crashed_on_the_screen(tmp_path: Path) -> None:
@@ -138,3 +141,52 @@ def test_a_clock_that_goes_back_between_two_looks_shows_no_negative_time(tmp_pat
     assert all((one.told_seconds or 0.0) >= 0.0 for one in frame.gpus)
     feed.close()
     made.close()
+
+
+def test_leaving_ends_a_doctor_that_reads_and_does_not_wait_for_it(stills: Frames) -> None:
+    """What comes after, as a burn-in, is not beside a doctor that wakes links by load."""
+    waits = (sys.executable, "-c", "import time; time.sleep(90)")
+    children: list[subprocess.Popen[bytes]] = []
+
+    async def test() -> None:
+        app = app_over(stills("failed"), doctor=waits)
+        async with on_screen(app, (120, 34)) as pilot:
+            await press(pilot, "d")
+            await until(pilot, lambda: "doctor after" in text(app))
+            screen = app.screen
+            assert isinstance(screen, DoctorScreen)
+            await press(pilot, "n", "n")
+            await until(pilot, lambda: screen._child is not None)
+            children.append(screen._child)  # type: ignore[arg-type]
+
+    began = time.monotonic()
+    run(test)
+    assert time.monotonic() - began < 60.0
+    assert children[0].wait(5.0) == -signal.SIGTERM
+
+
+def test_leaving_does_not_wait_for_a_folder_of_runs_that_hangs(
+    stills: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    asked: list[str] = []
+
+    def hangs(folder: str) -> tuple[()]:
+        asked.append(folder)
+        go.wait(90.0)
+        return ()
+
+    monkeypatch.setattr("boxcheck.tui.screens.runs.list_runs", hangs)
+
+    async def test() -> None:
+        app = app_over(stills("failed"))
+        async with on_screen(app, (120, 34)) as pilot:
+            await press(pilot, "r")
+            await until(pilot, lambda: bool(asked))
+
+    began = time.monotonic()
+    try:
+        run(test)
+        assert time.monotonic() - began < 60.0
+    finally:
+        go.set()

@@ -18,8 +18,8 @@ from boxcheck.tui.unheard import lost
 from boxcheck.tui.widgets.gpus import fitting
 from tests.tui.conftest import Frames
 from tests.tui.runs import PCIE3
-from tests.tui.showing import Still, app_over, line_with, on_screen, press, run, settled, shown, text, until
 from tests.tui.screens import hold_lines
+from tests.tui.showing import Still, app_over, line_with, on_screen, press, run, settled, shown, text, until
 
 WIDE = ("槽位三", "PCIE2", "e\u0301e\u0301x", "PCIE4", "🔥5", "PCIE6", "P7")
 LONG = ("PCIEX16_1", "PCIEX16_2", "0001:41:00.0", "0002:41:00.0", "A_VERY_LONG_NAME_OF_A_SLOT_1", "A_VERY_LONG_NAME_OF_A_SLOT_2",
@@ -224,7 +224,7 @@ def test_this_machine_is_not_read_as_if_it_were_the_box_of_the_run(
     from boxcheck.tui.doctor_read import Reading
 
     monkeypatch.setattr(
-        "boxcheck.tui.screens.doctor.read_now", lambda program: Reading(name="doctor now", why="it was read"))
+        "boxcheck.tui.screens.doctor.read_now", lambda program, began: Reading(name="doctor now", why="it was read"))
 
     async def test() -> None:
         app = app_over(stills("failed"), doctor=("x",), is_here=lambda path: here)
@@ -251,7 +251,7 @@ def test_the_head_of_doctor_has_the_reason_at_80_columns_and_says_that_it_reads(
 
     go = threading.Event()
 
-    def slow(program: object) -> Reading:
+    def slow(program: object, began: object) -> Reading:
         go.wait(5.0)
         return Reading(name="doctor now", why="it was read")
 

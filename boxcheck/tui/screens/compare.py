@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
-from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -16,6 +15,7 @@ from boxcheck.model import Outcome
 from boxcheck.tui.compared import Line, compare, counted
 from boxcheck.tui.look import OF_OUTCOME, cut, filled, in_words, middle, plain
 from boxcheck.tui.screens.view import Sized
+from boxcheck.tui.threads import in_thread, say
 from boxcheck.tui.widgets.keys import Keys
 
 
@@ -52,17 +52,16 @@ class CompareScreen(Sized):
     def on_mount(self) -> None:
         self.query_one(DataTable).focus()
         self.app.theme_changed_signal.subscribe(self, lambda _: self._fill())
-        self._read()
+        in_thread(self._read)
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._fill)
 
-    @work(thread=True, exit_on_error=False)
     def _read(self) -> None:
         try:
-            self.post_message(Compared(compare(*self._paths), ""))
+            say(self, Compared(compare(*self._paths), ""))
         except Exception as error:  # noqa: BLE001  said: else it reads for ever
-            self.post_message(Compared((), in_words(error)))
+            say(self, Compared((), in_words(error)))
 
     def on_compared(self, message: Compared) -> None:
         self._lines, self._why = message.lines, message.why

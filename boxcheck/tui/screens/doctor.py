@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from typing import ClassVar
 
 from rich.cells import cell_len
-from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
@@ -20,6 +20,7 @@ from boxcheck.model import Outcome
 from boxcheck.tui.doctor_read import Found, Reading, Record, Whose, read_now, stored, whose
 from boxcheck.tui.look import FINAL, OF_OUTCOME, cut, filled, in_words, plain
 from boxcheck.tui.screens.view import Sized
+from boxcheck.tui.threads import in_thread, say
 from boxcheck.tui.widgets.keys import Keys
 
 NOW = "doctor now"
@@ -53,6 +54,9 @@ class DoctorScreen(Sized):
         self._busy = ""
         """What is being read."""
         self._lines: list[Found | None] = []
+        self._child: subprocess.Popen[bytes] | None = None
+        """What reads the machine: it ends with the screen, so that it reads beside nothing that comes after."""
+        self._left = False
 
     def compose(self) -> ComposeResult:
         yield Static("", id="doctor-head", classes="head", markup=False)
@@ -66,31 +70,39 @@ class DoctorScreen(Sized):
         self.query_one(OptionList).focus()
         self._busy = "reading what is kept" if self._path is not None else "reading the machine"
         self._draw()
-        self._read_stored()
+        in_thread(self._read_stored)
 
     def on_resize(self) -> None:
         self.set_class(self.app.size.width < 100, "narrow")
         self.call_after_refresh(self._draw)
 
-    @work(thread=True, exit_on_error=False, group="stored")
     def _read_stored(self) -> None:
         try:
-            self.post_message(ReadingsCame(stored(self._path), whose(self._path, self._is_here)))
+            say(self, ReadingsCame(stored(self._path), whose(self._path, self._is_here)))
         except Exception as error:  # noqa: BLE001  said: else it reads for ever
-            self.post_message(ReadingsCame((Reading(name="doctor of this run", why=in_words(error)),), Whose()))
+            say(self, ReadingsCame((Reading(name="doctor of this run", why=in_words(error)),), Whose()))
 
-    @work(thread=True, exit_on_error=False, group="now", exclusive=True)
     def _read_now(self) -> None:
         try:
-            self.post_message(ReadingsCame((read_now(self._program),)))
+            say(self, ReadingsCame((read_now(self._program, self._began),)))
         except Exception as error:  # noqa: BLE001  said: else it reads for ever
-            self.post_message(ReadingsCame((Reading(name="doctor now", why=in_words(error)),)))
+            say(self, ReadingsCame((Reading(name="doctor now", why=in_words(error)),)))
+
+    def _began(self, child: subprocess.Popen[bytes]) -> None:
+        self._child = child
+        if self._left:
+            child.terminate()
+
+    def on_unmount(self) -> None:
+        self._left = True
+        if self._child is not None:
+            self._child.terminate()
 
     def action_now(self) -> None:
         if not self._program:
             self.notify("the machine is not read from here", markup=False)
             return
-        if self._whose is None:  # not before it is known what would be read
+        if self._whose is None or self._busy:  # not before it is known what would be read, and once at a time
             return
         if self._whose.is_here is False:
             box = f"box {plain(self._whose.box)}" if self._whose.box else "another box"
@@ -100,7 +112,7 @@ class DoctorScreen(Sized):
             return
         self._busy = "reading the machine"
         self._draw()
-        self._read_now()
+        in_thread(self._read_now)
 
     def on_readings_came(self, message: ReadingsCame) -> None:
         if message.whose is not None:

@@ -6,7 +6,6 @@ import time
 from functools import partial
 from typing import ClassVar
 
-from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -22,6 +21,7 @@ from boxcheck.tui.look import ASCII, in_words
 from boxcheck.tui.screens.gpu_curves import LABEL, curve_lines, held_lines
 from boxcheck.tui.screens.gpu_texts import by_hand, findings, head, link, numbers
 from boxcheck.tui.screens.view import View
+from boxcheck.tui.threads import in_thread, say
 from boxcheck.tui.widgets.head import Head
 from boxcheck.tui.widgets.keys import Keys
 from boxcheck.tui.widgets.panes import OpenLink
@@ -92,7 +92,7 @@ class GpuScreen(View):
             return
         if self._read_at is None or (frame.live and abs(frame.seconds - self._read_at) > self._pause_seconds):
             self._read_at = frame.seconds
-            self._read(row)
+            in_thread(self._read, row)
         self.query_one("#gpu-head", Static).update(head(row, frame, glyphs, max(30, self.size.width - 3)))
         self.query_one("#gpu-link", Static).update(link(row, frame, glyphs))
         self.query_one("#gpu-findings", Static).update(findings(row, frame, max(30, self.size.width - 4)))
@@ -100,7 +100,6 @@ class GpuScreen(View):
         self.query_one("#gpu-hand", Static).update(by_hand(row))
         self._draw()
 
-    @work(thread=True, exclusive=True, exit_on_error=False)
     def _read(self, row: GpuRow) -> None:
         began = time.monotonic()
         try:
@@ -108,7 +107,7 @@ class GpuScreen(View):
         except Exception as error:  # noqa: BLE001  said: else it reads for ever
             curves, why = (), in_words(error)
         took = time.monotonic() - began
-        self.post_message(CurvesCame(row.key, curves, why or "nothing was measured of it", took))
+        say(self, CurvesCame(row.key, curves, why or "nothing was measured of it", took))
 
     def on_curves_came(self, message: CurvesCame) -> None:
         self._pause_seconds = max(EVERY_SECONDS, EVERY_TIMES * message.took_seconds)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
-from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -20,6 +19,7 @@ from boxcheck.store.schema import SUFFIX
 from boxcheck.tui.look import FINAL, OF_OUTCOME, cut, filled, in_words, moment, plain
 from boxcheck.tui.screens.compare import CompareScreen
 from boxcheck.tui.screens.view import Sized
+from boxcheck.tui.threads import in_thread, say
 from boxcheck.tui.widgets.keys import Keys
 
 COLUMNS = (("", 1), ("began (UTC)", 16), ("kind", 7), ("state", 8), ("verdict", 8))
@@ -70,13 +70,15 @@ class RunsScreen(Sized):
     def on_resize(self) -> None:
         self.call_after_refresh(self._fill)
 
-    @work(thread=True, exclusive=True, exit_on_error=False)
     def action_reload(self) -> None:
+        in_thread(self._read)
+
+    def _read(self) -> None:
         try:
             entries, why = list_runs(self._folder), ""
         except Exception as error:  # noqa: BLE001  said: a thread that dies would leave an empty list
             entries, why = (), in_words(error)
-        self.post_message(Listed([one for one in entries if one.path.endswith(SUFFIX)], why))
+        say(self, Listed([one for one in entries if one.path.endswith(SUFFIX)], why))
 
     def on_listed(self, message: Listed) -> None:
         self._entries = {one.path: one for one in message.entries}
