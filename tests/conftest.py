@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.kernel.units import unit
+
 if TYPE_CHECKING:
     from xdist.scheduler import LoadFileScheduling
 
@@ -31,38 +33,35 @@ another."""
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 _NUMBERS = itertools.count()
-KERNEL_BENCH = "tests/kernel/"
+KERNEL_BENCH = os.path.join(os.path.dirname(__file__), "kernel")
 
 _LIBRARY = ctypes.CDLL(ctypes.util.find_library("m") or None)
 _FE_DFL_ENV = ctypes.c_void_p(-1)
 """fenv.h of glibc on x86: the floating-point environment that a program starts with."""
 
 
-def _all_tests(config: pytest.Config) -> bool:
-    return config.args_source is pytest.Config.ArgsSource.TESTPATHS
-
-
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """All tests are shared among the processors; those of named files run in this process."""
-    return None if _all_tests(config) else 0
+    """All tests are shared among the processors, and those of the kernel bench alone; named files run in this process."""
+    if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        return None
+    return None if all(os.path.abspath(word) == KERNEL_BENCH for word in config.args) else 0
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
-    """What one process runs as a whole is a file, since much is made once a module; beside all other tests also the kernel
-    bench, which boots each guest while the tests of the one before run, and whose guests would leave no processor free."""
+    """What one process runs as a whole is a file, since much is made once a module; of the kernel bench also those tests of
+    a file that share a guest."""
     from xdist.scheduler import LoadFileScheduling
 
     class Units(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = super()._split_scope(nodeid)
-            return KERNEL_BENCH if _all_tests(config) and file.startswith(KERNEL_BENCH) else file
+            return unit(nodeid) or super()._split_scope(nodeid)
 
     return Units(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest unit first: begun last, it would run while the other processes are idle."""
-    items.sort(key=lambda item: not item.nodeid.startswith(KERNEL_BENCH))
+    """The longest units first: begun last, they would run while the other processes are idle."""
+    items.sort(key=lambda item: unit(item.nodeid) is None)
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 
 def _pytest(words: list[str]) -> int:
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-o", "addopts=-q", "--durations=0", "--durations-min=5", *words], check=False,
+        [sys.executable, "-m", "pytest", "--durations=0", "--durations-min=5", *words], check=False,
         env={**os.environ, "BOXCHECK_BENCH": os.environ.get("BOXCHECK_BENCH", "require")}, cwd=HERE.parents[1]).returncode
 
 

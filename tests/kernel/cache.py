@@ -12,22 +12,18 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import re
 import shutil
-import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 NEEDED_FREE_MIB = 1500
 """Two kernels' packages (2 x 110 MiB, unpacked 2 x 400 MiB, then deleted) and QEMU (100 MiB) with room to spare."""
 
 GUEST_MIB = 1024
 HOST_MIB = GUEST_MIB + 300
-
-_HELD: dict[str, tuple[IO[str] | None, int]] = {}
-"""Locks of this process, and how often it holds each."""
-_GATE = threading.Lock()
 
 
 class Unavailable(Exception):
@@ -54,22 +50,12 @@ def check_machine() -> None:
     """Raises Unavailable where no guest can run whatever is fetched."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         raise Unavailable(f"the bench runs on Linux on x86_64, not on {platform.system()} on {platform.machine()}")
-    check_memory()
 
 
-def check_memory() -> None:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:") and int(line.split()[1]) >> 10 < HOST_MIB:
-            raise Unavailable(f"{int(line.split()[1]) >> 10} MiB of memory are available, a guest needs {HOST_MIB}")
-
-
-def room_for_another() -> bool:
-    """Whether a second guest may start while one runs: a guest keeps little more than one processor busy."""
-    try:
-        check_memory()
-    except Unavailable:
-        return False
-    return len(os.sched_getaffinity(0)) > 1
+def free_mib() -> int:
+    """Memory that a program can have without others being put out."""
+    found = re.search(r"^MemAvailable: *(\d+) kB$", Path("/proc/meminfo").read_text(), re.M)
+    return int(found[1]) >> 10 if found else 0
 
 
 def check_space(where: Path) -> None:
@@ -78,31 +64,35 @@ def check_space(where: Path) -> None:
         raise Unavailable(f"{free} MiB are free below {where}, fetching needs {NEEDED_FREE_MIB}")
 
 
-def held(name: str) -> int:
-    """How often this process holds a lock of the cache."""
-    with _GATE:
-        return _HELD.get(name, (None, 0))[1]
+@contextmanager
+def only_one(name: str) -> Iterator[None]:
+    """Holds a lock of the cache, after waiting for the process that holds it."""
+    cache().mkdir(parents=True, exist_ok=True)
+    with open(cache() / f"{name}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager
-def only_one(name: str, *, shared: bool = False) -> Iterator[None]:
-    """Holds a lock of the cache: one process with guests at a time, one fetch at a time. Waits for another process that
-    holds it. `shared`: this process may hold it more than once."""
-    with _GATE:
-        file, count = _HELD.get(name, (None, 0))
-        if count and not shared:
-            raise RuntimeError(f"this process runs a {name} already, and would wait for itself")
-        if file is None:
-            cache().mkdir(parents=True, exist_ok=True)
-            file = open(cache() / f"{name}.lock", "w")  # noqa: SIM115  held until the last of them ends
-            fcntl.flock(file, fcntl.LOCK_EX)
-        _HELD[name] = (file, count + 1)
-    try:
-        yield
-    finally:
-        with _GATE:
-            file, count = _HELD.pop(name)
-            if count > 1:
-                _HELD[name] = (file, count - 1)
-            elif file is not None:
-                file.close()
+def place_for_a_guest() -> Iterator[None]:
+    """One of as many places as there are processors, each of which a guest keeps busy. Waits for other processes where they
+    hold all of them, or the memory; raises Unavailable where nobody holds any and memory is short."""
+    cache().mkdir(parents=True, exist_ok=True)
+    places = len(os.sched_getaffinity(0))
+    while True:
+        with ExitStack() as stack:
+            free = []
+            for number in range(places):
+                file = stack.enter_context(open(cache() / f"guest{number}.lock", "w"))
+                with suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    free.append(file)
+            available = free_mib()
+            if free and available >= HOST_MIB:
+                for file in free[1:]:
+                    file.close()
+                yield
+                return
+            if len(free) == places:
+                raise Unavailable(f"{available} MiB of memory are available, a guest needs {HOST_MIB}")
+        time.sleep(0.2)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel import cache, fetch
-from tests.kernel.cache import Unavailable, check_machine, check_space, seconds
+from tests.kernel.cache import Unavailable, check_space, place_for_a_guest, seconds
 from tests.kernel.fetch import Bench, newest_kernels, sources
 from tests.kernel.topology import ONE_GPU
 from tests.kernel.vm import CHECKOUT, Guest, GuestError
@@ -81,9 +81,11 @@ def test_without_apt_one_line_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_little_memory_and_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "HOST_MIB", 1 << 30)
-    with pytest.raises(Unavailable, match=r"^\d+ MiB of memory are available, a guest needs \d+$"):
-        check_machine()
+    monkeypatch.setenv("BOXCHECK_BENCH_CACHE", str(tmp_path))
+    with monkeypatch.context() as little:
+        little.setattr(cache, "HOST_MIB", 1 << 30)
+        with pytest.raises(Unavailable, match=r"^\d+ MiB of memory are available, a guest needs \d+$"), place_for_a_guest():
+            pass
     monkeypatch.setattr(cache, "NEEDED_FREE_MIB", 1 << 40)
     with pytest.raises(Unavailable, match=r"^\d+ MiB are free below .*, fetching needs \d+$"):
         check_space(tmp_path)
@@ -96,7 +98,6 @@ def alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.usefixtures("alone")
 def test_a_boot_that_hangs_fails_in_its_time_and_is_gone(bench: Bench) -> None:
     guest = Guest(bench, bench.kernel(), ONE_GPU.arguments(), "init=/nothing")
     guest.boot_limit_seconds = 0.5
@@ -106,7 +107,6 @@ def test_a_boot_that_hangs_fails_in_its_time_and_is_gone(bench: Bench) -> None:
     assert not guest.folder.exists()
 
 
-@pytest.mark.usefixtures("alone")
 def test_words_that_qemu_does_not_know_are_told_in_its_own(bench: Bench) -> None:
     guest = Guest(bench, bench.kernel(), ["-device", "no-such-card"])
     with pytest.raises(GuestError, match=r"no-such-card"), guest:
@@ -114,7 +114,6 @@ def test_words_that_qemu_does_not_know_are_told_in_its_own(bench: Bench) -> None
     assert not guest.folder.exists()
 
 
-@pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_bench_that_is_stopped_takes_its_guest_with_it(bench: Bench, number: signal.Signals) -> None:
     """After Ctrl-C nothing is left; after a kill the folder is, until the next guest starts."""

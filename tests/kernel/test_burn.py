@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -27,11 +26,12 @@ from boxcheck.store.reader import RunReader
 from boxcheck.store.rows import Event
 from tests.kernel.bench import Machine, boot
 from tests.kernel.cache import Unavailable, seconds
+from tests.kernel.conftest import cannot_run
 from tests.kernel.disk import Disk, recovered
 from tests.kernel.fetch import Bench
 from tests.kernel.guest.witness import told
 from tests.kernel.topology import FOUR_TO_LOSE, ONE_GPU
-from tests.kernel.vm import CHECKOUT, FOLDER, GuestError
+from tests.kernel.vm import CHECKOUT, FOLDER
 
 CUTS = 50
 RUNS = "state/boxcheck/runs"
@@ -45,7 +45,7 @@ MATMUL, VRAM = 2, 3
 CLOCKS_SECONDS = 3.0
 """By how much the guest's wall clock, which it set from QEMU's at boot, may differ from the host's."""
 LIMIT_SECONDS = 900.0
-"""For a burn of half a minute: besides the others' guests it gets what they leave of the host's processors."""
+"""For a burn of half a minute, on a host that does other work."""
 NOTICED_SECONDS = 12.0
 """In which a loss is told: two looks at the configuration space a second apart; five seconds after the attention button."""
 
@@ -113,21 +113,18 @@ class Burnt:
 
 
 @pytest.fixture(scope="module")
-def burnt(whole_bench: Bench, held: Any) -> Iterator[Burnt]:
-    held.close()
-    try:
-        found = held.result_beside() or beside(whole_bench)
-    except Unavailable as why:
-        pytest.skip(f"kernel bench: {why}")
-    yield found
-    shutil.rmtree(found.disk.image.parent)
-
-
-def beside(bench: Bench, stopping: Callable[[], bool] = lambda: False) -> Burnt:
-    """The burn, which nothing else is asked of while it runs: where the whole bench runs it goes on beside the other tests
-    (`conftest.py`)."""
+def burnt(whole_bench: Bench) -> Iterator[Burnt]:
     # Swept with the guests' folders, should the bench be killed.
-    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-burn-"))
+    with tempfile.TemporaryDirectory(prefix=f"{FOLDER}{os.getpid()}-burn-") as folder:
+        try:
+            found = burn(whole_bench, Path(folder))
+        except Unavailable as why:
+            cannot_run(why)
+        yield found
+
+
+def burn(bench: Bench, folder: Path) -> Burnt:
+    """The burn, which nothing else is asked of while it runs."""
     disk = Disk(folder)
     seen: list[Seen] = []
     lost: dict[str, tuple[str, float, Loss]] = {}
@@ -140,8 +137,6 @@ def beside(bench: Bench, stopping: Callable[[], bool] = lambda: False) -> Burnt:
         machine.guest.send(LIMIT_SECONDS, boxcheck=[*BURN, "--jsonl", "/out/stream.jsonl"], user=None, env=STATE)
         end = time.monotonic() + seconds(LIMIT_SECONDS)
         while not seen or seen[-1].told["state"] == "running":
-            if stopping():
-                raise GuestError("the bench is ended")
             assert time.monotonic() < end, f"{machine.guest.console()[-500:]} {complaints.read_text()[-500:]} {seen[-1:]}"
             lines = witness.read_bytes().split(b"\n")[:-1] if witness.exists() else []
             seen += [Seen(disk.written(), json.loads(line)) for line in lines[len(seen):]]
@@ -248,9 +243,8 @@ def test_no_power_cut_loses_what_was_committed(burnt: Burnt, tmp_path: Path) -> 
 
 
 def test_the_next_start_says_where_the_box_went_down_and_goes_on(
-    burnt: Burnt, whole_bench: Bench, held: Any, tmp_path: Path
+    burnt: Burnt, whole_bench: Bench, tmp_path: Path
 ) -> None:
-    held.close()
     # In the second load: what came to its end before is not run again.
     in_load = next(one for one in burnt.seen if one.in_phase(VRAM))
     burnt.disk.after_cut(in_load.log_bytes, random.Random(7), burnt.disk.image)

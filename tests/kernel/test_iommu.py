@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.kernel.bench import Machine
-from tests.kernel.test_wopr import judged_on_host
+
+GOALS = ("cuda-p2p", "rocm", "vm")
 
 
 @pytest.mark.parametrize("machine", ["numa-translating"], indirect=True)
@@ -14,9 +15,7 @@ def test_translating_is_judged_by_the_goal(machine: Machine) -> None:
     assert kinds <= {"DMA", "DMA-FQ"}
     assert kinds
     assert machine.guest.sh("ls /sys/class/iommu").split() == ["dmar0"]
-    here = machine.capture("translating.tar.gz")
-    outcomes = {goal: judged_on_host(here, "iommu", "--goal", goal).one("iommu.translating").outcome
-                for goal in ("cuda-p2p", "rocm", "vm")}
+    outcomes = {goal: machine.doctor("iommu", "--goal", goal).one("iommu.translating").outcome for goal in GOALS}
     assert outcomes == {"cuda-p2p": "fail", "rocm": "marginal", "vm": "pass"}
 
 
@@ -37,9 +36,8 @@ def test_passing_through_suits_every_goal(machine: Machine) -> None:
     groups = machine.guest.sh(
         "for d in /sys/bus/pci/devices/*; do [ $(cat $d/class) != 0x030000 ] || cat $d/iommu_group/type; done").split()
     assert groups == ["identity"] * len(machine.slots)
-    here = machine.capture("passthrough.tar.gz")
-    for goal in ("cuda-p2p", "rocm", "vm"):
-        found = judged_on_host(here, "iommu", "--goal", goal)
+    for goal in GOALS:
+        found = machine.doctor("iommu", "--goal", goal)
         assert found.one("iommu.translating").outcome == "pass"
         said = found.one("iommu.cmdline")
         assert (said.outcome, said.says) == ("pass", "iommu=pt and intel_iommu=on, as it is")

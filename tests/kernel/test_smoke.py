@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.kernel.bench import boot
 from tests.kernel.fetch import Bench
 from tests.kernel.topology import ONE_GPU
 
 
-@pytest.mark.usefixtures("alone")
 def test_one_error_is_counted_and_told(bench: Bench) -> None:
     with boot(bench, ONE_GPU) as machine:
         before = machine.counters("g0")

@@ -50,20 +50,20 @@ def run(request, out, err):
     return done.returncode
 
 
+OF_DOCTOR = (
+    "boxcheck.__main__", "boxcheck.cli", "boxcheck.commands.doctor", "boxcheck.engine.record", "boxcheck.engine.untold",
+    "boxcheck.gpu.cache", "boxcheck.host.live", "boxcheck.host.pci_names", "boxcheck.host.tree", "boxcheck.profile_burn",
+    "boxcheck.profile_detect", "boxcheck.profile_file", "boxcheck.profile_gpus", "boxcheck.profile_lines", "boxcheck.profile_read",
+    "boxcheck.profile_resolve", "boxcheck.report", "boxcheck.report.json", "boxcheck.report.output", "boxcheck.report.progress",
+    "boxcheck.report.summary", "boxcheck.report.text", "pyudev", "tomllib",
+    *(f"boxcheck.decode.klog.{name}" for name in (
+        "aer", "aer_lines", "amdgpu", "amdgpu_rules", "bars", "beside", "disks", "harmless", "machine", "steps")))
+"""What doctor comes to import, early or late: it is the command that a guest runs often."""
+
+
 def imported():
-    import boxcheck.__main__
-    import boxcheck.cli
-    import boxcheck.commands.capture
-    import boxcheck.commands.doctor
-    import boxcheck.commands.triage
-    import boxcheck.engine.record
-    import boxcheck.host.live
-    import boxcheck.profile_detect
-    import boxcheck.report
-    import boxcheck.report.json
-    import boxcheck.report.summary
-    import boxcheck.report.text
-    import boxcheck.triage.account  # noqa: F401
+    for name in OF_DOCTOR:
+        importlib.import_module(name)
     from boxcheck.engine import installation
     from boxcheck.registry import discover
 
