@@ -114,7 +114,8 @@ def _judge_binding(gpu: Gpu, settings: ModuleSettings, gpus: Gpus, loaded: bool 
     else:
         title = f"none of the {len(bare)} {VENDOR_NAMES[gpu.vendor]} GPUs has a driver" if bare else (
             f"{name} has no driver")
-    make = failed if needed or gpu.driver is not None else marginal
+    # Of a machine that no profile describes, a card that waits for a guest may be meant so.
+    make = failed if needed or (gpu.driver is not None and gpu.driver not in HANDED_OUT) else marginal
     return make(
         gpu.subject, says, evidence=evidence, cause=unbound_cause(gpu, gpus, loaded), title=title, help=tuple(steps))
 

@@ -208,10 +208,10 @@ def cmdline_unknown(kernel: Kernel, settings: ModuleSettings, logs: KernelLogs, 
     unread = kernel.command_line if isinstance(kernel.command_line, Unread) else settings.modprobe_unread
     if isinstance(log, Unread) and isinstance(kernel.command_line, Unread):
         yield not_read(BOX, kernel.command_line, evidence=(COMMAND_LINE,))
-    elif isinstance(log, Unread) or (gap := incomplete(log, logs)) is not None:
-        why = log.why if isinstance(log, Unread) else gap
+    elif isinstance(log, Unread) or incomplete(log, logs) is not None:
+        gap = log.why if isinstance(log, Unread) else incomplete(log, logs)
         yield unknown(
-            BOX, f"not read: {why}; of the modules asked, {seen or 'none'} could be checked without it",
+            BOX, f"not read: {gap}; of the modules asked, {seen or 'none'} could be checked without it",
             needs_root=isinstance(log, Unread) and log.kind == "permission", evidence=(COMMAND_LINE,))
     elif unread is not None and unread.kind != "absent":
         yield not_read(BOX, unread, evidence=(COMMAND_LINE, *MODPROBE_DIRECTORIES))

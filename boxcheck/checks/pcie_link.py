@@ -439,8 +439,8 @@ def chain(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> Iterato
                           evidence=(f"/sys/bus/pci/devices/{dead.bdf}/config",))
             continue
         slow = next((step for step in above if _narrower(step, width, speed)), None)
-        hops = [value for step in above for value in (step.width, step.capable_speed_gts)]
-        hidden = next((value for value in hops if isinstance(value, Unread)), None)
+        steps = [value for step in above for value in (step.width, step.capable_speed_gts)]
+        hidden = next((value for value in steps if isinstance(value, Unread)), None)
         if slow is None and hidden is not None:
             yield unknown(subject, f"a link above its slot was not read: {hidden.why}")
             continue
@@ -448,7 +448,7 @@ def chain(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> Iterato
         if slow is None and above and own is not None:
             yield unknown(subject, f"what its slot can do was not read: {own.why}")
             continue
-        if slow is None and above and None in (*hops, width, speed):
+        if slow is None and above and None in (*steps, width, speed):
             yield unknown(subject, "a link on its way shows no legal width or speed, so they cannot be compared")
             continue
         if slow is None:

@@ -96,7 +96,10 @@ def _array_findings(array: RaidArray, storage: Storage, expected: int | None) ->
             **common)
     elif array.degraded is None and array.members_unread is not None:
         yield not_read(subject, array.members_unread, evidence=evidence)
-    elif array.degraded is None and array.members and isinstance(array.disks, int) and _working(array) < array.disks:
+    elif array.degraded is None and not array.members:
+        none = Unread(f"{array.name} shows no member and counts none that is missing", "malformed")
+        yield not_read(subject, none, evidence=evidence)
+    elif array.degraded is None and isinstance(array.disks, int) and _working(array) < array.disks:
         unsure = _unsure(array)
         yield not_read(subject, unsure, evidence=evidence) if unsure is not None else failed(
             subject, f"{level} with {_working(array)} of {array.disks} drives", **common,

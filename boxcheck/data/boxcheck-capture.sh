@@ -152,7 +152,7 @@ paths='
 /sys/kernel/iommu_groups/* reserved_regions type
 /sys/kernel/iommu_groups/*/devices . >*
 /sys/kernel/mm/transparent_hugepage defrag enabled
-/sys/kernel/security lockdown
+/sys/kernel/security . lockdown
 /sys/module .
 /sys/module/* srcversion version
 /sys/module/*/parameters .

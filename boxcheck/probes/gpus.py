@@ -3,8 +3,8 @@
 Reads   the PCI inventory and links only; what drivers know of a GPU is in probes/amdgpu.py and probes/nvidia.py.
 By hand lspci -Dnn -d ::03xx; lspci -Dnn -d ::1200
 
-The graphics of a server's management controller (ASPEED, Matrox) and of hypervisors are no GPUs here, nor are the
-virtual functions of one.
+The graphics of a server's management controller (ASPEED, Matrox, ATI's ES1000) and of hypervisors are no GPUs here,
+nor are the virtual functions of one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ DISPLAY_CLASSES = frozenset({0x0300, 0x0302, 0x0380, 0x1200})
 """VGA, 3D, other display, processing accelerator (Instinct)."""
 
 GPU_VENDORS = {0x10DE: "10de", 0x1002: "1002", 0x8086: "8086"}
+SERVER_GRAPHICS = frozenset({(0x1002, 0x4752), (0x1002, 0x515E), (0x1002, 0x5969)})
+"""Rage XL, ES1000 and RN50 of pci.ids: what older server boards have for a console, on a bus that is no PCI Express."""
 VENDOR_NAMES = {"10de": "NVIDIA", "1002": "AMD", "8086": "Intel"}
 
 
@@ -63,6 +65,7 @@ class Gpus(msgspec.Struct, frozen=True):
 def _is_gpu(function: PciFunction) -> bool:
     return (
         function.class_code >> 8 in DISPLAY_CLASSES and function.vendor in GPU_VENDORS and not function.virtual_function
+        and (function.vendor, function.device) not in SERVER_GRAPHICS
     )
 
 

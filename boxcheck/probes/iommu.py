@@ -70,6 +70,8 @@ def _group(host: Host, number: int) -> IommuGroup:
 
 def _groups(host: Host, pci: PciInventory) -> Mapping[int, IommuGroup] | Unread:
     names = host.entries(GROUPS)
+    if isinstance(names, Unread) and names.kind == "absent" and host.exists("/sys/kernel") is False:
+        return Unread("/sys/kernel is hidden here, so nobody sees whether an IOMMU is at work", "unsupported")
     if isinstance(names, Unread):
         return {} if names.kind == "absent" else names
     # The types of all groups tell nothing more than those with a PCI function in them, and there may be hundreds.

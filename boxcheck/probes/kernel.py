@@ -115,6 +115,16 @@ def _config(host: Host, release: str | Unread) -> tuple[Mapping[str, str] | Unre
     return parse_config(text), "/proc/config.gz"
 
 
+def _lockdown(host: Host) -> str | None | Unread:
+    text = host.text("/sys/kernel/security/lockdown")
+    if isinstance(text, str):
+        return parse_lockdown(text)
+    if text.kind == "absent" and host.entries("/sys/kernel/security") == ():
+        # Containers see the empty directory that securityfs is mounted on: no kernel that mounts it shows nothing.
+        return Unread("securityfs is not mounted here, so nobody sees whether the kernel is locked down", "unsupported")
+    return None if text.kind == "absent" else text
+
+
 def _installed(host: Host) -> tuple[str, ...] | Unread:
     boot = host.entries("/boot")
     modules = host.entries("/lib/modules")
@@ -125,6 +135,8 @@ def _installed(host: Host) -> tuple[str, ...] | Unread:
         found = {name.removeprefix("vmlinuz-") for name in boot if name.startswith("vmlinuz-")}
     if not isinstance(modules, Unread):
         found |= {name for name in modules if host.exists(f"/lib/modules/{name}/vmlinuz") is True}
+    if not found and isinstance(boot, Unread) and boot.kind != "absent":
+        return boot  # Debian and Ubuntu keep the images there and nowhere else
     return tuple(sorted(name for name in found if name[:1].isdigit()))
 
 
@@ -143,7 +155,7 @@ def kernel(host: Host) -> Kernel:
     if line == "":  # the boot loader always hands something over; a sandbox may cover the file with an empty one
         line = Unread("/proc/cmdline is empty", "malformed")
     tainted = host.text("/proc/sys/kernel/tainted")
-    lockdown = host.text("/sys/kernel/security/lockdown")
+    lockdown = _lockdown(host)
     secure: bool | None | Unread
     if host.exists("/sys/firmware/efi") is False:
         secure = None
@@ -162,8 +174,7 @@ def kernel(host: Host) -> Kernel:
         taint=tainted if isinstance(tainted, Unread) else (
             int(tainted) if tainted.isascii() and tainted.isdigit() and len(tainted) < 20
             else Unread("/proc/sys/kernel/tainted holds no number", "malformed")),
-        lockdown=(None if lockdown.kind == "absent" else lockdown) if isinstance(lockdown, Unread)
-        else parse_lockdown(lockdown),
+        lockdown=lockdown,
         secure_boot=secure,
         config=config, config_path=config_path,
         installed=_installed(host),

@@ -62,7 +62,8 @@ PROFILE = box(part=PART)
 @pytest.mark.parametrize(("driver", "profile", "wanted"), [
     ("amdgpu", PROFILE, "pass"), (None, PROFILE, "fail"), ("vfio-pci", PROFILE, "fail"),
     ("vfio-pci", box(part=PART, goal="tinygrad"), "pass"), (None, box(part=PART, goal="vm"), "pass"),
-    (None, want(), "marginal"), (GONE, PROFILE, "unknown")])
+    (None, want(), "marginal"), (GONE, PROFILE, "unknown"),
+    ("vfio-pci", want(), "marginal"), ("simpledrm", want(), "fail")])
 def test_binding(driver: Any, profile: Profile, wanted: str) -> None:
     one = gpus(msgspec.structs.replace(FIRST, driver=driver))
     assert outcome("driver.binding", one, settings(), amdgpu(), NO_NVIDIA, profile=profile) == wanted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 
 import pytest
 
@@ -63,3 +64,19 @@ def test_a_part_of_the_checks_is_partial_without_a_profile_too() -> None:
     assert verdict.partial
     assert int(exit_code(verdict)) == 3
     assert verdict.reason.endswith("were not run, and no profile says what this machine must be")
+
+
+@pytest.mark.parametrize("device", [0x515E, 0x4752, 0x5969])
+def test_the_console_of_an_older_server_is_no_gpu(device: int) -> None:
+    """ATI made the graphics of server boards before ASPEED did."""
+    tree = build("wopr-7x4090")
+    (console,) = (path.removesuffix("/vendor") for path in tree
+                  if path.endswith("/vendor") and tree[path] == b"0x1a03\n"
+                  and tree[path.replace("/vendor", "/class")] == b"0x030000\n")
+    tree.put(f"{console}/vendor", "0x1002\n")
+    tree.put(f"{console}/device", f"0x{device:04x}\n")
+    config = bytes(tree[f"{console}/config"])  # type: ignore[arg-type]
+    tree.put(f"{console}/config", struct.pack("<HH", 0x1002, device) + config[4:])
+    found = read_facts(host(tree)).of(Gpus)
+    assert isinstance(found, Gpus)
+    assert [gpu.pci_id for gpu in found.gpus] == ["10de:2684"] * 7

@@ -154,3 +154,9 @@ def test_the_profile_says_how_many_members_an_inactive_array_has() -> None:
     for wanted, line in ((3, "sudo mdadm --run /dev/md0"), (4, "mdadm --examine --scan")):
         found = judge("disk.raid", storage(arrays=(silent,)), limits={"disk.raid_members": wanted})
         assert line in found[0].help[0]
+
+
+def test_an_array_that_shows_no_member_and_counts_none_is_not_whole() -> None:
+    """RAID 0 has no count of missing members: only the members themselves tell."""
+    bare = storage(arrays=(array(level="raid0", degraded=None, members=()),))
+    assert outcomes(judge("disk.raid", bare)) == ["unknown"]

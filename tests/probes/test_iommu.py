@@ -34,7 +34,12 @@ def test_reads_the_groups_that_pci_functions_are_in(tmp_path: Path) -> None:
 
 
 def test_off_and_not_captured(tmp_path: Path) -> None:
-    off = fact(Iommu, tree({}), tmp_path)
+    off = fact(Iommu, tree({"/sys/kernel/mm/ksm/run": 0}), tmp_path)
     assert (off.active, off.firmware_table, off.groups) == (False, None, {})
     blind = fact(Iommu, tree({}, whole=False), tmp_path)
     assert kind_of(blind.active) == kind_of(blind.firmware_table) == "not-captured"
+
+
+def test_a_container_that_hides_the_kernel_s_files_does_not_switch_the_iommu_off(tmp_path: Path) -> None:
+    hidden = fact(Iommu, tree({}), tmp_path)
+    assert kind_of(hidden.active) == "unsupported"

@@ -207,3 +207,19 @@ def test_a_package_database_that_cannot_be_opened_is_no_missing_package(tmp_path
     assert (packages.manager, packages.version("linux-firmware")) == ("rpm", "20260110-1.fc43")
     assert isinstance(packages.unread, Unread)
     assert "cannot open Packages database" in packages.unread.why
+
+
+def test_a_container_without_securityfs_does_not_lift_a_lockdown(tmp_path: Path) -> None:
+    made = tree({"/proc/sys/kernel/osrelease": RELEASE})
+    made.directory("/sys/kernel/security")
+    assert kind_of(fact(Kernel, made, tmp_path).lockdown) == "unsupported"
+    made.put("/sys/kernel/security/lsm", "capability,landlock")
+    assert fact(Kernel, made, tmp_path).lockdown is None
+
+
+def test_a_boot_directory_that_nobody_may_list_is_no_machine_without_kernels(tmp_path: Path) -> None:
+    made = tree({"/proc/sys/kernel/osrelease": RELEASE, f"/lib/modules/{RELEASE}/modules.dep": "",
+                 f"/boot/vmlinuz-{RELEASE}": b"x"})
+    assert fact(Kernel, made, tmp_path).installed == (RELEASE,)
+    made.denied("/boot", "permission denied")
+    assert kind_of(fact(Kernel, made, tmp_path).installed) == "permission"
