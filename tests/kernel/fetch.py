@@ -29,6 +29,10 @@ OLDEST_QEMU = (10, 0)
 KERNEL = re.compile(r"linux-image-((\d+)\.(\d+)\.[0-9.]+(?:-\d+|\+deb[0-9.]+)?)-amd64")
 """The standard flavour. `cloud` lacks 9p, pci-stub and aer_inject; `rt`, `dbg` and `unsigned` are not wanted."""
 
+PROGRAM_SECONDS = 600.0
+"""For apt, which downloads 100 MB, and for dpkg-deb."""
+APT_WORDS = ("indextargets", "update", "install", "download", "pkgnames", "depends")
+
 GUEST_PACKAGES = ("busybox-static", "udev", "libudev1", "libkmod2")
 """busybox for the initramfs; a real udev daemon for the rules, with the libraries that it has beside the C library's."""
 
@@ -218,11 +222,17 @@ def installed_qemu() -> tuple[str, str] | None:
 
 
 def run(command: Sequence[str], environment: dict[str, str] | None = None, cwd: Path | None = None) -> str:
-    done = subprocess.run(command, cwd=cwd, env={**os.environ, "LC_ALL": "C", **(environment or {})}, text=True,
-                          capture_output=True, stdin=subprocess.DEVNULL, timeout=600, check=False)
+    what = f"{command[0]} {next((word for word in command[1:] if word in APT_WORDS), command[1])}"
+    try:
+        done = subprocess.run(command, cwd=cwd, env={**os.environ, "LC_ALL": "C", **(environment or {})}, text=True,
+                              capture_output=True, stdin=subprocess.DEVNULL, timeout=PROGRAM_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"{what}: no answer within {PROGRAM_SECONDS:g} s") from None
+    except OSError as error:
+        raise Unavailable(f"{what}: {error.strerror}") from None
     if done.returncode:
         last = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()][-1:] or ["no message"]
-        raise Unavailable(f"{' '.join(command[:1])} {next((w for w in command[1:] if w[0] != '-'), '')}: {last[0][:200]}")
+        raise Unavailable(f"{what}: {last[0][:200]}")
     return done.stdout
 
 

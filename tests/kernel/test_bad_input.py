@@ -80,6 +80,63 @@ def test_without_apt_one_line_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
     assert done.stderr == "error: nothing was fetched before, and there is no apt-get to fetch with\n"
 
 
+APT_GET = r"""#!/bin/sh
+case " $* " in
+    *" indextargets "*) echo 'http://one/debian/|bookworm|main||Debian' ;;
+    *" FAILS "*) echo 'E: one line' >&2; echo "E: the reason" >&2; exit 100 ;;
+esac
+"""
+APT_CACHE = """#!/bin/sh
+case " $* " in *" pkgnames "*) echo linux-image-6.12.117+deb12-amd64 ;; esac
+"""
+OLD_QEMU = """#!/bin/sh
+echo 'QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)'
+"""
+
+
+def programs(folder: Path, **texts: str) -> str:
+    """A PATH of these programs, and of few others."""
+    folder.mkdir()
+    for name, text in texts.items():
+        (folder / name.replace("_", "-", 1)).write_text(text)
+        (folder / name.replace("_", "-", 1)).chmod(0o755)
+    (folder / "sh").symlink_to("/bin/sh")
+    return str(folder)
+
+
+@pytest.mark.parametrize(("fails", "says"), [
+    # No archive can be reached.
+    ("update", "error: apt-get update: E: the reason"),
+    # The archives hold no QEMU; the one that the machine has is too old, and is not taken.
+    ("install", "error: apt-get install: E: the reason"),
+])
+def test_an_archive_that_gives_nothing_is_told_in_one_line(tmp_path: Path, fails: str, says: str) -> None:
+    path = programs(tmp_path / "bin", apt_get=APT_GET.replace("FAILS", fails), apt_cache=APT_CACHE,
+                    **{"qemu_system-x86_64": OLD_QEMU})
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.kernel", "fetch"], cwd=CHECKOUT, capture_output=True, text=True, check=False,
+        env={**os.environ, "PATH": path, "BOXCHECK_BENCH_CACHE": str(tmp_path / "cache")})
+    assert (done.returncode, done.stderr) == (3, f"{says}\n")
+
+
+def test_an_archive_that_hangs_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "PROGRAM_SECONDS", 0.2)
+    with pytest.raises(Unavailable, match=r"^sleep 60: no answer within 0.2 s$"):
+        fetch.run(["sleep", "60"])
+
+
+@pytest.mark.parametrize(("word", "outcome"), [("1", "skipped"), ("require", "error")])
+def test_what_cannot_run_is_skipped_or_fails_as_asked(tmp_path: Path, word: str, outcome: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'tests'}", "tests/kernel/test_smoke.py"],
+        cwd=CHECKOUT, capture_output=True, text=True, check=False,
+        env={**os.environ, "PATH": str(tmp_path), "BOXCHECK_BENCH_CACHE": str(tmp_path), "BOXCHECK_BENCH": word})
+    assert f"1 {outcome} in" in done.stdout, done.stdout
+    assert "nothing was fetched before, and there is no apt-get to fetch with" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert done.returncode == (1 if word == "require" else 0)
+
+
 def test_little_memory_and_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOXCHECK_BENCH_CACHE", str(tmp_path))
     with monkeypatch.context() as little:
