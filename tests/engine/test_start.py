@@ -23,6 +23,9 @@ THREE = {
     "BOXCHECK_CPU_DEVICES": "3", "OPENBLAS_NUM_THREADS": "1", "POCL_DEVICES": "pthread pthread pthread",
     "POCL_MAX_PTHREAD_COUNT": "1"}
 PULSES = Run(module="power-pulse", seconds=1.0, seed=1, options={"hertz": "5"}, together=True)
+APART_SECONDS = 0.9
+"""On a busy machine one may miss its first pulses: of the five, which begin within 0.8 s, each may be the first that it
+makes. One that began by itself would be 1.6 s away."""
 
 
 def _devices(backend: Backend) -> tuple[GpuInfo, ...]:
@@ -79,7 +82,7 @@ def test_all_wait_for_the_last_one_and_then_begin_at_one_moment(backend: Backend
     assert [part.trouble for part in parts] == [None] * 3
     assert {"cpu:0", "cpu:2", "opencl:0", "opencl:2"} >= set(waited) != set()
     begun = [_first(part) for part in parts]
-    assert max(begun) - min(begun) <= 0.4 + 1e-6  # on a busy machine one may miss the first pulse, or two of 5 Hz
+    assert max(begun) - min(begun) < APART_SECONDS
     assert {int(one.notes["planned"]) for part in parts for one in part.samples if "planned" in one.notes} == {5}
 
 
@@ -95,7 +98,7 @@ def test_one_that_never_becomes_ready_is_left_behind_and_the_others_go_on(
         "not-ready", True, True)
     assert parts[0].trouble is None
     assert parts[2].trouble is None
-    assert abs(_first(parts[0]) - _first(parts[2])) <= 0.4 + 1e-6
+    assert abs(_first(parts[0]) - _first(parts[2])) < APART_SECONDS
     # No common step of all GPUs: nobody passes; and it is no fault of the GPU that was late.
     assert _judged(together, parts) == [Outcome.UNKNOWN] * 3
     assert _judged(completed, parts) == [Outcome.PASS, Outcome.UNKNOWN, Outcome.PASS]
@@ -107,7 +110,7 @@ def test_one_that_dies_or_fails_before_is_not_waited_for(tmp_path: Path, how: st
     parts, _ = _run(_devices("cpu"), _at_start(tmp_path, how))
     assert time.monotonic() - began < 20
     assert [part.trouble is None for part in parts] == [True, False, True]
-    assert abs(_first(parts[0]) - _first(parts[2])) <= 0.4 + 1e-6
+    assert abs(_first(parts[0]) - _first(parts[2])) < APART_SECONDS
     assert _judged(together, parts) == [Outcome.UNKNOWN] * 3
 
 
