@@ -95,7 +95,7 @@ def _of(reader: RunReader, run: Measurement) -> tuple[Scrubber, Facts | None, se
             members = members_from(CaptureHost(str(path)))
             scrub = scrubber_of(members)
             redacted = str(Path(folder) / "redacted.tar")
-            write_capture(redact_members(members), redacted)
+            write_capture(redact_members(members, scrub=scrub), redacted)
             facts = read_facts(CaptureHost(redacted))
     for text in extra:
         scrub.secrets.add(text)

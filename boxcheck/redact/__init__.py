@@ -23,10 +23,11 @@ from boxcheck.redact.tokens import Tokens
 _META = "/boxcheck/capture.json"
 
 
-def redact_members(members: Members, salt: bytes | None = None) -> Members:
-    """The redacted capture. `salt` is for tests: it is random otherwise, and stored nowhere."""
+def redact_members(members: Members, salt: bytes | None = None, scrub: Scrubber | None = None) -> Members:
+    """The redacted capture. `salt` is for tests: it is random otherwise, and stored nowhere. `scrub`: what
+    `scrubber_of` found in these members, where it was asked already."""
     stored = _stored_values(members)
-    scrub = scrubber_of(members, salt, stored)
+    scrub = scrubber_of(members, salt, stored) if scrub is None else scrub
     files: dict[str, bytes] = {}
     left_out: list[str] = []
     for path, data in members.files.items():
