@@ -59,6 +59,12 @@ class WrongWord(msgspec.Struct, frozen=True, kw_only=True):
         return self.expected ^ self.found
 
 
+def bits_word(expected: int, found: int) -> str:
+    """How two words differ: `one bit`, `3 bits`."""
+    count = (expected ^ found).bit_count()
+    return "one bit" if count == 1 else f"{count} bits"
+
+
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """One timed and verified piece of work. A rate without a verified payload is not a sample."""
 

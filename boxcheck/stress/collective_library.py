@@ -22,11 +22,10 @@ from boxcheck.gpu import Buffer, GpuError
 from boxcheck.gpu.vendor_library import LibraryError
 from boxcheck.gpu.vendor_nccl import Nccl, open_collectives
 from boxcheck.model import Unread
-from boxcheck.stress import Rig, Sample, WrongWord
+from boxcheck.stress import Rig, Sample, WrongWord, bits_word
 from boxcheck.stress.collective import LIBRARY, bus_factor
 from boxcheck.stress.collective_ring import WORK, Collective, Ring
 from boxcheck.stress.collective_round import MOST_ROUNDS
-from boxcheck.stress.products import bits_word
 from boxcheck.stress.transfers import GRANULE, MOST_WORDS, POISON, Record, key_of, rate_of, real
 
 State = Literal[

@@ -9,10 +9,9 @@ import msgspec
 import numpy as np
 
 from boxcheck.gpu import Buffer, Mark
-from boxcheck.stress import Rig, WrongWord
+from boxcheck.stress import Rig, WrongWord, bits_word
 from boxcheck.stress.collective_look import look_at
 from boxcheck.stress.collective_ring import Collective, Ring
-from boxcheck.stress.products import bits_word
 from boxcheck.stress.transfers import GRANULE, MOST_WORDS, POISON, Record, key_of, word_at
 
 MOST_ROUNDS = 4096

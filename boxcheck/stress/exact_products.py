@@ -12,8 +12,8 @@ import numpy as np
 
 from boxcheck.gpu import Buffer, Gpu
 from boxcheck.kernels import reference
-from boxcheck.stress import WrongWord
-from boxcheck.stress.products import Engine, Product, Shape, bits_word, groups_of
+from boxcheck.stress import WrongWord, bits_word
+from boxcheck.stress.products import Engine, Product, Shape, groups_of
 from boxcheck.stress.transfers import counted_records
 
 MOST_RECORDS = 64

@@ -18,8 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from boxcheck.kernels import reference
-from boxcheck.stress import WrongWord
-from boxcheck.stress.host_memory_patterns import flipped
+from boxcheck.stress import WrongWord, bits_word
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
@@ -138,7 +137,7 @@ class Products:
                 words.append(WrongWord(
                     index=row * self.side + column, expected=bits[0], found=bits[1],
                     where=f"{where}, row {row}, column {column}",
-                    kind="the result of the time before" if old else flipped(*bits)))
+                    kind="the result of the time before" if old else bits_word(*bits)))
         return count, words[:MOST_WORDS]
 
     def damaged_inputs(self, where: str) -> tuple[int, list[WrongWord]]:
@@ -153,7 +152,7 @@ class Products:
             count += len(places)
             words += [WrongWord(
                 index=place, expected=int(right[place]), found=int(found[place]),
-                where=f"{where}, input {name}, element {place}", kind=flipped(int(right[place]), int(found[place])))
+                where=f"{where}, input {name}, element {place}", kind=bits_word(int(right[place]), int(found[place])))
                 for place in places[:MOST_WORDS].tolist()]
             if len(places):
                 stored[...] = wanted

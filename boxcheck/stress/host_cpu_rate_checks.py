@@ -6,7 +6,6 @@ A core's own rate is that of the time in which it was the test's own: what other
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
 
 from boxcheck.checks.wording import broken_bound, judged
 from boxcheck.model import Finding, Limit, Outcome, Quantity
@@ -15,6 +14,7 @@ from boxcheck.registry import check, limit, outcome_of, skipped, unknown
 from boxcheck.stress import Sample, StressResults
 from boxcheck.stress.host_cpu_checks import by_core, core_cause, core_subject, keys, named
 from boxcheck.stress.judging import many, middle, subject_of
+from boxcheck.stress.kept import first_and_last
 
 RATE = limit(
     "cpu.fp64_gflops", float, "ge", "GFLOPS", "Rate of fp64 matrix products, all cores of the box together.",
@@ -171,8 +171,5 @@ def kept_percent(samples: Sequence[Sample]) -> float | None:
     good = [one for one in samples if one.value is not None and not one.wrong and one.notes.get("busy_percent")]
     if len(good) < LEAST_PIECES:
         return None
-    ends = list(accumulate(one.seconds for one in good))
-    first = [one for one, end in zip(good, ends, strict=True) if end <= ends[-1] / 2]
-    last = [one for one, end in zip(good, ends, strict=True) if end > ends[-1] * 0.75]
-    start, end = own_rate(first or good[:1]), own_rate(last)
+    start, end = (own_rate(some) for some in first_and_last(good))
     return 100.0 * end / start if start and end is not None else None

@@ -17,8 +17,7 @@ import numpy.typing as npt
 
 from boxcheck.gpu import Buffer, Gpu
 from boxcheck.kernels import reference
-from boxcheck.stress import WrongWord
-from boxcheck.stress.products import bits_word
+from boxcheck.stress import WrongWord, bits_word
 from boxcheck.stress.transfers import GRANULE, MOST_WORDS, differences
 
 PLACES, PLACE_BYTES = 4, 1024

@@ -15,6 +15,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from boxcheck.stress import bits_word
+
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 CHUNK_WORDS = 1 << 14
@@ -78,12 +80,6 @@ class Maker:
         return (chunk, int(places[0])) if len(places) else None
 
 
-def flipped(expected: int, found: int) -> str:
-    """How two words differ: `one bit`, `3 bits`."""
-    count = (expected ^ found).bit_count()
-    return "one bit" if count == 1 else f"{count} bits"
-
-
 def likeness(
     expected: int, found: int, before: int | None, elsewhere: Callable[[], tuple[int, int] | None]
 ) -> str:
@@ -95,4 +91,4 @@ def likeness(
     place = elsewhere()
     if place is not None:
         return f"meant for chunk {place[0]}, word {place[1]}"
-    return flipped(expected, found)
+    return bits_word(expected, found)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from boxcheck.stress import WrongWord
+from boxcheck.stress import WrongWord, bits_word
 from boxcheck.stress.host_memory_pages import fresh, where
-from boxcheck.stress.host_memory_patterns import CHUNK_WORDS, flipped, splitmix
+from boxcheck.stress.host_memory_patterns import CHUNK_WORDS, splitmix
 
 MOST_WORDS = 16
 SCALES = (3.0, 5.0)
@@ -74,6 +74,6 @@ class Streams:
                 words += [WrongWord(
                     index=at.start + place, expected=int(wanted[place]), found=int(found[place]),
                     where=f"array {name}, {where(array, at.start + place)}",
-                    kind=flipped(int(wanted[place]), int(found[place])))
+                    kind=bits_word(int(wanted[place]), int(found[place])))
                     for place in places[:MOST_WORDS].tolist()]
         return count, words[:MOST_WORDS]

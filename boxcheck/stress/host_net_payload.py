@@ -62,13 +62,13 @@ class Keys:
 
 
 def _word(number: int, place: int, wanted: U64, block: U64) -> WrongWord:
-    from boxcheck.stress.host_memory_patterns import flipped
+    from boxcheck.stress import bits_word
 
     offset = number * BLOCK_BYTES + 8 * place
     expected, found = int(wanted[place]), int(block[place])
     return WrongWord(
         index=offset // 4, expected=expected, found=found, where=f"byte {offset} of the stream",
-        kind="header" if place < HEADER_WORDS else flipped(expected, found))
+        kind="header" if place < HEADER_WORDS else bits_word(expected, found))
 
 
 class Header(msgspec.Struct, frozen=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
 
 from boxcheck.checks.wording import broken_bound, judged
 from boxcheck.model import BOX, Finding, Limit, Outcome, Quantity, Subject
@@ -12,6 +11,7 @@ from boxcheck.registry import check, limit, outcome_of, skipped, unknown
 from boxcheck.stress import Sample, StressResults
 from boxcheck.stress.host_nvme_checks import SCRATCH, drive_cause, drive_subject, none_read, of_drives
 from boxcheck.stress.judging import middle
+from boxcheck.stress.kept import percent_of
 
 READ = limit(
     "nvme.read_gbs", float, "ge", "GB/s", "Rate of large reads of each NVMe drive, all drives at once.",
@@ -155,17 +155,9 @@ def rate_drop(results: StressResults, want: Profile) -> Iterator[Finding]:
         elif len(good) < LEAST_PIECES:
             yield skipped(subject, "it ran too briefly to tell")
         else:
-            kept = kept_percent(good)
+            kept = percent_of(good)
             yield judged(
                 subject, kept, KEPT, f"at the end {kept:.0f} % of the rate at the start", cause=drive_cause(samples),
                 help=("boxcheck doctor disk thermal (ends in PARTIAL)", "stop what else uses it, and repeat"))
     if not drives:
         yield none_read(results)
-
-
-def kept_percent(samples: Sequence[Sample]) -> float:
-    """The rate of the last quarter of the time in percent of that of its first half."""
-    ends = list(accumulate(one.seconds for one in samples))
-    first = [one.value or 0.0 for one, end in zip(samples, ends, strict=True) if end <= ends[-1] / 2]
-    last = [one.value or 0.0 for one, end in zip(samples, ends, strict=True) if end > ends[-1] * 0.75]
-    return 100.0 * middle(last) / max(middle(first or [samples[0].value or 0.0]), 1e-9)

@@ -17,9 +17,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from boxcheck.stress import WrongWord
+from boxcheck.stress import WrongWord, bits_word
 from boxcheck.stress.host_child import HANG_SECONDS, Pulse
-from boxcheck.stress.host_memory_patterns import CHUNK_BYTES, I64, U64, flipped, splitmix
+from boxcheck.stress.host_memory_patterns import CHUNK_BYTES, I64, U64, splitmix
 from boxcheck.stress.host_nvme_reading import Reading
 from boxcheck.stress.host_nvme_source import Source, buffer, untouched
 from boxcheck.stress.host_orders import Done, Job, Order
@@ -206,7 +206,7 @@ def _difference(path: str, offset: int, right: U64, found: U64, kind: str) -> tu
 def _word(path: str, offset: int, expected: int, found: int, kind: str) -> WrongWord:
     return WrongWord(
         index=offset // 4, expected=expected, found=found, where=f"{os.path.basename(path) or path}, byte {offset}",
-        kind=kind or flipped(expected, found))
+        kind=kind or bits_word(expected, found))
 
 
 def _percentiles(nanoseconds: Sequence[int]) -> dict[str, float]:

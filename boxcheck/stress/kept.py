@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 
 from boxcheck.gpu import GpuInfo
 from boxcheck.model import Finding, Limit, Subject
 from boxcheck.registry import skipped, unknown
-from boxcheck.stress import StressResults
+from boxcheck.stress import Sample, StressResults
 from boxcheck.stress.ceilings import IMPOSSIBLE
 from boxcheck.stress.judging import judge_value, middle, subject_of
 
@@ -21,6 +23,19 @@ MOST_PERCENT_PROCESSOR = 1000.0
 def percent(last: Sequence[float], first: Sequence[float]) -> float:
     """The median of the last rates in percent of that of the first. Both must hold one at least."""
     return 100.0 * middle(last) / max(middle(first), 1e-9)
+
+
+def first_and_last(samples: Sequence[Sample]) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """Those of the first half of the time that they took together, one at least, and those of its last quarter."""
+    ends = list(accumulate([one.seconds for one in samples]))
+    half, rest = bisect_right(ends, ends[-1] / 2), bisect_right(ends, ends[-1] * 0.75)
+    return samples[:half or 1], samples[rest:]
+
+
+def percent_of(samples: Sequence[Sample]) -> float:
+    """The rate of the last quarter of the time in percent of that of its first half."""
+    first, last = first_and_last(samples)
+    return percent([one.value or 0.0 for one in last], [one.value or 0.0 for one in first])
 
 
 def implausible(info: GpuInfo, kept: float) -> bool:

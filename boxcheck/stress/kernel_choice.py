@@ -12,10 +12,10 @@ from boxcheck.gpu.vendor_blas import LibraryProduct
 from boxcheck.kernels import reference
 from boxcheck.kernels.catalogue import portable_product
 from boxcheck.kernels.matrix import ElementName, MatrixKernel
-from boxcheck.stress import Sample, WrongWord
+from boxcheck.stress import Sample, WrongWord, bits_word
 from boxcheck.stress.comparators import blind_kernels
 from boxcheck.stress.exact_products import Exact
-from boxcheck.stress.products import Engine, bits_word
+from boxcheck.stress.products import Engine
 
 
 @cache

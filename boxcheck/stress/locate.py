@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from boxcheck.kernels import reference
-from boxcheck.stress import WrongWord
+from boxcheck.stress import WrongWord, bits_word
 from boxcheck.stress.exact_products import Exact
-from boxcheck.stress.products import POISON, bits_word
+from boxcheck.stress.products import POISON
 
 MOST_ROWS = 4
 """Rows looked into; the others are counted."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import accumulate
 
 import msgspec
 
@@ -16,7 +14,7 @@ from boxcheck.registry import check, limit, outcome_of, skipped, unknown
 from boxcheck.stress import Sample, StressResults
 from boxcheck.stress.ceilings import IMPOSSIBLE, too_fast
 from boxcheck.stress.judging import asks, judge_value, middle, once, per_gpu, subject_of
-from boxcheck.stress.kept import implausible, judge_kept, percent, small_sizes
+from boxcheck.stress.kept import implausible, judge_kept, percent_of, small_sizes
 from boxcheck.stress.product_judging import is_own
 
 ELEMENTS = ("bf16", "fp16", "tf32", "fp32", "int8", "e4m3")
@@ -156,7 +154,7 @@ def rate_drop(results: StressResults, want: Profile) -> Iterator[Finding]:
         for one in samples:
             if one.what.endswith(".power") and one.value is not None:
                 series.setdefault((one.what, one.notes.get("shape")), []).append(one)
-        parts = [(kept(some), what) for (what, _), some in series.items() if len(some) >= 4]
+        parts = [(percent_of(some), what) for (what, _), some in series.items() if len(some) >= 4]
         if not parts:
             yield skipped(subject, "it ran too briefly to tell") if series else unknown(subject, "nothing was timed")
             continue
@@ -167,14 +165,6 @@ def rate_drop(results: StressResults, want: Profile) -> Iterator[Finding]:
             results, info, part, bound,
             f"{what}: at the end {part:.0f} % of the rate at the start",
             ("watch temperatures and power while it runs: heat, a power cap, or the supply",))
-
-
-def kept(samples: Sequence[Sample]) -> float:
-    """The rate of the last quarter of the time in percent of that of its first half."""
-    ends = list(accumulate([one.seconds for one in samples]))
-    values = [one.value or 0.0 for one in samples]
-    first, last = values[:bisect_right(ends, ends[-1] / 2)], values[bisect_right(ends, ends[-1] * 0.75):]
-    return percent(last, first or values[:1])
 
 
 @check("matmul.spread", reads=[StressResults], limits=[SPREAD], stress="matmul")

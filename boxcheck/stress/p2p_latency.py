@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from boxcheck.gpu import Buffer
-from boxcheck.stress import Sample, WrongWord
+from boxcheck.stress import Sample, WrongWord, bits_word
 from boxcheck.stress.p2p_fabric import Fabric
 from boxcheck.stress.p2p_plan import Ends
-from boxcheck.stress.products import bits_word
 from boxcheck.stress.transfers import GRANULE, MOST_WORDS, Tally, explain, key_of
 
 LINE_WORDS = 64

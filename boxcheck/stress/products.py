@@ -128,9 +128,3 @@ class Random(Product):
     def taken(self, count: int) -> list[int]:
         """Digests in the first slots."""
         return self._digests.taken(count)
-
-
-def bits_word(expected: int, found: int) -> str:
-    """How two words differ: `one bit`, `3 bits`."""
-    count = (expected ^ found).bit_count()
-    return "one bit" if count == 1 else f"{count} bits"

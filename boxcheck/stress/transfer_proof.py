@@ -14,8 +14,7 @@ import numpy as np
 
 from boxcheck.kernels import reference
 from boxcheck.kernels.catalogue import GRANULES_A_GROUP
-from boxcheck.stress import Sample, WrongWord
-from boxcheck.stress.products import bits_word
+from boxcheck.stress import Sample, WrongWord, bits_word
 from boxcheck.stress.transfers import GRANULE, MOST_WORDS, POISON, Tally, Verifier, differences, during, key_of
 
 GRANULES = 3 * GRANULES_A_GROUP + 5

@@ -19,8 +19,8 @@ import numpy.typing as npt
 from boxcheck.gpu import Buffer, Gpu, GpuError
 from boxcheck.kernels import reference
 from boxcheck.kernels.catalogue import GRANULES_A_GROUP, memory
-from boxcheck.stress import Rig, WrongWord
-from boxcheck.stress.products import bits_word, groups_of
+from boxcheck.stress import Rig, WrongWord, bits_word
+from boxcheck.stress.products import groups_of
 
 GRANULE = 16
 """Bytes that the kernels of memory move as one."""

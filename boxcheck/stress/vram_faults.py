@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from boxcheck.kernels import reference
-from boxcheck.stress.products import bits_word
+from boxcheck.stress import bits_word
 from boxcheck.stress.transfers import GRANULE
 from boxcheck.stress.vram_patterns import ADDRESS, Pattern
 from boxcheck.stress.vram_records import Fault, FaultKind, Record

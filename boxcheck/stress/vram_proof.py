@@ -9,9 +9,9 @@ import numpy as np
 
 from boxcheck.kernels import reference
 from boxcheck.kernels.catalogue import GRANULES_A_GROUP
-from boxcheck.stress import Sample, WrongWord
+from boxcheck.stress import Sample, WrongWord, bits_word
 from boxcheck.stress.judging import middle
-from boxcheck.stress.products import bits_word, groups_of
+from boxcheck.stress.products import groups_of
 from boxcheck.stress.transfers import GRANULE, counted_records
 from boxcheck.stress.vram_patterns import ADDRESS, POISON, WORD
 from boxcheck.stress.vram_region import MOST_RECORDS, PROOF_GRANULES, Block, Region

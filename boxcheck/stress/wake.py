@@ -138,8 +138,8 @@ class Payloads:
         """Both, in full, by the host. One in which something was wrong is written anew."""
         import numpy as np
 
+        from boxcheck.stress import bits_word
         from boxcheck.stress.host_look import same
-        from boxcheck.stress.products import bits_word
         from boxcheck.stress.transfers import MOST_WORDS
 
         for which, host in enumerate(self.host):
