@@ -16,8 +16,7 @@ ORDER = (
     ("decode",),
     ("host",),
     ("registry", "redact"),
-    ("profile", "profile_check", "profile_detect", "profile_draft", "profile_gpus", "profile_lines", "profile_resolve",
-     "profile_read"),
+    ("profile",),
     ("probes", "gpu", "kernels", "telemetry"),
     ("checks", "stress"),
     ("problems", "judge"),
@@ -30,7 +29,7 @@ ORDER = (
     ("commands",),
     ("cli", "__main__"),
 )
-"""Lower layers first. A module may import from its own layer and from those before it."""
+"""Lower layers first; `profile` is `profile_read` too. A module may import from its own layer and from those before it."""
 
 ALLOWED = {
     # The judge's verdict is part of the account; the profile's detection reads facts, so it stands above the probes.
