@@ -58,7 +58,8 @@ def riser(
     sysroot: Sysroot = None,
     json: JsonOut = None,
     html: Annotated[str | None, typer.Option(
-        "--html", metavar="FILE|-", help="Write the experiment as one HTML page.", callback=named)] = None,
+        "--html", metavar="FILE|-", help="Write the experiment, or the ranking of --all, as one HTML page.",
+        callback=named)] = None,
     pdf: Annotated[str | None, typer.Option(
         "--pdf", metavar="FILE|-", help="Write the same as a PDF.", callback=named)] = None,
     ascii: Ascii = False,

@@ -88,12 +88,13 @@ def _refuse(options: Options) -> None:
         raise UsageError("--close ends one experiment", "boxcheck riser --close ID")
     idle = [word for word, given in (
         ("--riser", options.risers), ("--supply", options.supplies), ("--cannot", options.cannot),
-        ("--spare", options.spares), ("--soak", options.soak), ("--again", options.again), ("--html", options.html),
-        ("--pdf", options.pdf)) if given]
+        ("--spare", options.spares), ("--soak", options.soak), ("--again", options.again)) if given]
     if options.every:  # every link may be margined, and nothing else be written to
         idle += ["--retrain"] if options.retrainings != Options().retrainings else []
     else:
-        idle += [word for word, given in (("--force", options.force), ("--allow-writes", options.writes)) if given]
+        idle += [word for word, given in (
+            ("--html", options.html), ("--pdf", options.pdf), ("--force", options.force),
+            ("--allow-writes", options.writes)) if given]
     if idle and (options.every or options.listing or options.close or options.restore):
         raise UsageError(f"{idle[0]} belongs to the experiment on one link", "boxcheck riser SLOT")
     measuring = _of_measuring(options)

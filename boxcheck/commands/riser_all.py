@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from boxcheck import __version__
+from boxcheck.commands.riser_pages import write_page
 from boxcheck.engine.box_lock import whole_box
 from boxcheck.engine.record import kept_directory
 from boxcheck.host.live import LiveHost
 from boxcheck.judge import ExitCode
 from boxcheck.report import style_for
 from boxcheck.report.output import write_output
-from boxcheck.report.riser import ranking_text
 from boxcheck.report.riser_json import list_json, ranking_json
+from boxcheck.report.riser_ranking import Ranking, ranking_page, ranking_text
 from boxcheck.report.wrapping import wrapped
 from boxcheck.riser import notebook
 from boxcheck.riser.evidence import Conditions, Look
@@ -66,12 +67,18 @@ def rank_all(options: Options, box: Box) -> int:
                 for note in getattr(stopped, "__notes__", ()):  # a link that is not as it was, which nobody else tells
                     print("\n".join(wrapped(f"! {note}", 100, "", "  ")), file=sys.stderr)
     ranked = rank(looks)
-    stream = sys.stderr if options.json == "-" else sys.stdout
-    if options.json != "-" or stream.isatty() or options.verbose:
-        stream.write(ranking_text(ranked, style_for(options, stream), __version__, box.name, left_out))
+    ranking = Ranking(
+        ranked=ranked, version=__version__, started=started, box=box.name, left_out=left_out,
+        margins={one.slot: tuple(margin for look in looks if look.slot == one.slot for margin in look.margins)
+                 for one in ranked}, of_capture=options.sysroot is not None)
+    data_apart = "-" in (options.json, options.html, options.pdf)
+    stream = sys.stderr if data_apart else sys.stdout
+    if not data_apart or stream.isatty() or options.verbose:
+        stream.write(ranking_text(ranking, style_for(options, stream)))
         stream.flush()
     if options.json:
         write_output(options.json, ranking_json(ranked, looks, __version__, started, box.name, left_out))
+    write_page(lambda: ranking_page(ranking), started, options)
     if interrupted is not None:
         raise interrupted
     return int(ExitCode.LOST) if lost else code_of(ranked)

@@ -12,6 +12,7 @@ import msgspec
 
 from boxcheck import __version__
 from boxcheck.commands.riser_box import Box, Leave
+from boxcheck.commands.riser_pages import write_page
 from boxcheck.commands.riser_words import pairs_of
 from boxcheck.engine.aftermath import boot_id
 from boxcheck.engine.box import same_box
@@ -42,6 +43,7 @@ from boxcheck.usage import UsageError, nearest
 
 if TYPE_CHECKING:
     from boxcheck.commands.riser import Options
+    from boxcheck.report.document import Document
 
 class Experiment:
     """One call over one link."""
@@ -319,20 +321,10 @@ def write(account: RiserAccount, options: Options) -> None:
         stream.flush()
     if options.json:
         write_output(options.json, riser_json(account))
-    if options.html or options.pdf:
-        _write_page(account, options)
 
+    def pages() -> Document:
+        from boxcheck.report.riser_page import page
 
-def _write_page(account: RiserAccount, options: Options) -> None:
-    """The experiment as a page, in every form that is asked for."""
-    from boxcheck.report.forms import write_pieces
-    from boxcheck.report.html import html_of
-    from boxcheck.report.riser_page import page
+        return page(account)
 
-    document = page(account)
-    if options.html:
-        write_pieces(options.html, (html_of(document).encode("utf-8", "replace"),))
-    if options.pdf:
-        from boxcheck.report.pdf import asked_paper, document_pdf
-
-        write_pieces(options.pdf, (document_pdf(document, account.started, asked_paper()),))
+    write_page(pages, account.started, options)

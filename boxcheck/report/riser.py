@@ -6,12 +6,11 @@ Renders a `RiserAccount` and decides nothing. Numbers are of the bounds in boxch
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from boxcheck.checks.wording import counted, listed
 from boxcheck.model import Outcome
 from boxcheck.report.command import runnable
-from boxcheck.report.drawing_eyes import weakest_words
 from boxcheck.report.text import Style, wrap
 from boxcheck.riser.absent import Shown
 from boxcheck.riser.account import RiserAccount, Tried
@@ -30,7 +29,6 @@ from boxcheck.riser.measuring.bounds import (
     size,
     terabytes,
 )
-from boxcheck.riser.measuring.rank import Ranked, table
 from boxcheck.riser.parts import short_card
 from boxcheck.stress.link_rates import rate_of
 
@@ -369,54 +367,3 @@ def boxed(lines: Sequence[str], style: Style) -> Iterator[str]:
     for line in text:
         yield f"  {side} {line.ljust(wide)} {side}"
     yield f"  {corner[2]}{across * (wide + 2)}{corner[3]}"
-
-
-def _standing(one: Ranked) -> str:
-    """`bounded`, `marginal, short`, `bounded, not whole`: all that the exit code goes by."""
-    words = [str(one.standing)]
-    if one.is_short and one.standing not in ("short", "down", "empty"):
-        words.append("short")
-    if one.weakest is not None and one.weakest.grade == "fail":
-        words.append("a lane fails")
-    if one.lacks:
-        words.append("not whole")
-    return ", ".join(words)
-
-
-def ranking_text(
-    ranked: Sequence[Ranked], style: Style, version: str, box: str, left_out: Mapping[str, str],
-) -> str:
-    """Every link of the box, the worst first, with a line for each that is not well and for its weakest lane.
-    `left_out`: slots whose lanes were not margined, or not all of them, and why."""
-    if style.quiet:
-        return "".join(f"{style.text(f'{one.slot}: {_standing(one)}')}\n" for one in ranked)
-    head = (f"boxcheck {version}   riser --all{f'   box {box}' if box else ''}   {counted(len(ranked), 'link')}, "
-            "the worst first")
-    lines = [style.bold(style.text(head)), "", *(style.text(line) for line in table(ranked)), ""]
-    reasons: dict[str, list[str]] = {}
-    for one in ranked:
-        if one.standing not in ("bounded", "empty"):
-            reasons.setdefault(one.says, []).append(one.slot)
-    for one in ranked:
-        for note in one.notes:
-            reasons.setdefault(note, []).append(one.slot)
-        for lack in one.lacks:
-            reasons.setdefault(f"not looked at as a whole: {lack}", []).append(one.slot)
-    for says, slots in reasons.items():
-        lines += wrap(f"{listed(slots, 16)}: {says}", style, "  ", "    ")
-    margins = [(one.slot, one.weakest, one.speed_gts) for one in ranked if one.weakest is not None]
-    if margins or left_out:
-        lines += ["", style.bold("Lane margins")]
-    for slot, weakest, speed in margins:
-        says = weakest_words((weakest,), speed) or "no lane was measured to its end"
-        lines += wrapped(f"{slot}: {says}", style, "  ", "    ")
-    some = {slot for slot, _, _ in margins}
-    by_reason: dict[tuple[str, str], list[str]] = {}
-    for slot, why in left_out.items():
-        by_reason.setdefault(("not all taken" if slot in some else "not taken", why), []).append(slot)
-    for (what, why), slots in by_reason.items():
-        lines += wrap(f"{what} of {listed(slots, 16)}: {runnable(why)}", style, "  ", "    ")
-    worst = ranked[0] if ranked else None
-    if worst is not None and worst.standing not in ("bounded", "empty", "unread", "half-read"):
-        lines += ["", *wrap(f"{runnable(f'boxcheck riser {worst.slot}')}   finds the part", style, "Next  ", "      ")]
-    return "\n".join(line.rstrip() for line in lines) + "\n"

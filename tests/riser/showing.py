@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from boxcheck.report.riser_ranking import Ranking
 from boxcheck.riser.account import RiserAccount, Tried
 from boxcheck.riser.advice import advice, tape
 from boxcheck.riser.evidence import (
@@ -16,6 +20,7 @@ from boxcheck.riser.evidence import (
     Way,
     Weighed,
 )
+from boxcheck.riser.measuring.rank import Ranked
 from boxcheck.riser.notebook import Stored
 
 TB = 8e12
@@ -89,3 +94,7 @@ def found() -> RiserAccount:
     return RiserAccount(
         version="0.1", started=0.0, seconds=200.0, stored=Stored(box="W-0007", closed="riser R3", notebook=notebook),
         weighed=weighed, state="found", advice=advice(weighed, notebook), tape=(tape(accused, notebook),))
+
+
+def ranking(ranked: Sequence[Ranked], **more: Any) -> Ranking:
+    return Ranking(ranked=tuple(ranked), **{"version": "0.1", "started": 0.0, **more})

@@ -15,8 +15,8 @@ import pytest
 
 from boxcheck.commands.riser import Options, riser
 from boxcheck.commands.riser_all import BY_WRITES, code_of, margins_of, rank_all
-from boxcheck.report.riser import ranking_text
 from boxcheck.report.riser_json import ranking_json
+from boxcheck.report.riser_ranking import ranking_text
 from boxcheck.report.text import Style
 from boxcheck.riser.evidence import LaneMargin, Look
 from boxcheck.riser.experiments import Bench
@@ -25,7 +25,7 @@ from boxcheck.riser.links.restore import Restored
 from boxcheck.riser.measuring.rank import rank
 from boxcheck.usage import UsageError
 from tests.riser.held_link import BOOT
-from tests.riser.showing import look
+from tests.riser.showing import look, ranking
 from tests.riser.simulated.margin import CARD
 from tests.riser.test_margin_holding import held_bench
 
@@ -69,7 +69,7 @@ def test_without_leave_to_write_no_link_is_touched_and_that_is_said(tmp_path: Pa
     links = Links(tmp_path)
     looks, left_out, _ = taken(links, **options)
     assert (looks, links.asked, set(left_out)) == ([], [], {"PCIE1", "PCIE2", "PCIE3"})
-    text = ranking_text(rank([look("PCIE1")]), Style(columns=80), "0.1", "W-0007", left_out)
+    text = ranking_text(ranking(rank([look("PCIE1")]), box="W-0007", left_out=left_out), Style(columns=80))
     assert "Lane margins" in text
     assert "not taken of PCIE1, PCIE2 and PCIE3" in text
     assert ("--all --allow-writes" in text) is (options == {})
@@ -99,7 +99,7 @@ def test_margining_that_is_broken_off_is_told_and_is_no_pass(tmp_path: Path) -> 
     assert left_out["PCIE1"].startswith("ended early: ")
     ranked = rank([look("PCIE1"), *looks])
     assert code_of(ranked) == 3
-    text = re.sub(r"\s+", " ", ranking_text(ranked, Style(columns=100), "0.1", "", left_out))
+    text = re.sub(r"\s+", " ", ranking_text(ranking(ranked, left_out=left_out), Style(columns=100)))
     assert "of PCIE1: ended early: " in text
     assert "PCIE1: not looked at as a whole: margining ended early: " in text
 
@@ -111,7 +111,7 @@ def test_a_receiver_that_was_skipped_is_told_beside_those_that_were_taken(tmp_pa
     margins_of(Options(every=True, writes=True), links, SEATS[:1], looks, left_out)  # type: ignore[arg-type]
     assert {one.receiver for one in looks[0].margins} == {"A"}
     assert "it has no error sampler of its own" in left_out["PCIE1"]
-    text = re.sub(r"\s+", " ", ranking_text(rank([look("PCIE1"), *looks]), Style(columns=100), "0.1", "", left_out))
+    text = re.sub(r"\s+", " ", ranking_text(ranking(rank([look("PCIE1"), *looks]), left_out=left_out), Style(columns=100)))
     assert "not all taken of PCIE1: " in text
 
 
@@ -154,10 +154,13 @@ def test_ctrl_c_while_lanes_are_margined_keeps_the_ranking(
     box: Any = Interrupted(Links(tmp_path))
     out = tmp_path / "ranking.json"
     with pytest.raises(KeyboardInterrupt):
-        rank_all(Options(every=True, writes=True, quiet=quiet, json=str(out)), box)
+        rank_all(Options(every=True, writes=True, quiet=quiet, json=str(out), html=str(tmp_path / "ranking.html")), box)
     told = capsys.readouterr()
     assert "! the link of PCIE3 is not as it was" in told.err
     assert "PCIE3: failing" in told.out if quiet else "not taken of PCIE3: it was interrupted" in told.out
+    page = re.sub(r"<[^>]*>", " ", (tmp_path / "ranking.html").read_text())
+    assert "Weakest is lane" in page
+    assert "it was interrupted" in page
     document = json.loads(out.read_text())
     assert [one["slot"] for one in document["links"]] == ["PCIE3", "PCIE1"]
     assert document["links"][1]["weakest"] is not None
@@ -181,7 +184,7 @@ def test_among_links_without_errors_the_narrower_eye_is_the_worse_link() -> None
     assert (weak.width, weak.speed_gts) == (16, 16.0)
     assert code_of(ranked) == 1
     assert code_of(rank([look("low"), margin("low", 0.16, "marginal")])) == 0
-    text = re.sub(r"\s+", " ", ranking_text(ranked, Style(columns=80), "0.1", "", {"dirty": BY_WRITES}))
+    text = re.sub(r"\s+", " ", ranking_text(ranking(ranked, left_out={"dirty": BY_WRITES}), Style(columns=80)))
     assert "fails: Weakest is lane 5 at receiver F, of bits toward the card: 0.35 UI (21.9 ps) wide, grade fail" in text
     told = json.loads(ranking_json(ranked, looks, "0.1", 0.0, "", {"dirty": BY_WRITES}))
     assert told["not_margined"] == {"dirty": BY_WRITES}

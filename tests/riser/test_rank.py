@@ -9,10 +9,11 @@ import pytest
 
 from boxcheck.commands.riser_all import code_of
 from boxcheck.poisson import link_bits
-from boxcheck.report.riser import ranking_text
+from boxcheck.report.riser_ranking import ranking_text
 from boxcheck.report.text import Style
 from boxcheck.riser.evidence import Conditions, LaneMargin, Look, Way
 from boxcheck.riser.measuring.rank import Ranked, rank, rate_words, table
+from tests.riser.showing import ranking
 
 BITS = link_bits(16.0, 16, 60.0)
 
@@ -173,17 +174,17 @@ def test_lanes_and_speed_that_nobody_read_pass_nothing(more: dict[str, Any], say
     ranked = rank([look("A", **more)])
     assert (ranked[0].standing, ranked[0].lacks) == ("bounded", (says,))
     assert code_of(ranked) == 3
-    assert f"A: not looked at as a whole: {says}" in ranking_text(ranked, Style(columns=120), "0.1", "", {})
+    assert f"A: not looked at as a whole: {says}" in ranking_text(ranking(ranked), Style(columns=120))
 
 
 def test_a_look_that_was_cut_short_is_told_and_is_not_whole() -> None:
     why = "load was ended for safety: GPU 2: junction at 110 C"
     ranked = rank([look("A", cut_short=why, notes=(why,)), look("B")])
     assert code_of(ranked) == 3
-    text = ranking_text(ranked, Style(columns=120), "0.1", "", {})
+    text = ranking_text(ranking(ranked), Style(columns=120))
     assert text.count(why) == 1
     assert f"A: not looked at as a whole: {why}" in text
-    assert ranking_text(ranked, Style(quiet=True), "0.1", "", {}).splitlines() == ["A: bounded, not whole", "B: bounded"]
+    assert ranking_text(ranking(ranked), Style(quiet=True)).splitlines() == ["A: bounded, not whole", "B: bounded"]
 
 
 def test_words_that_arrived_wrong_fail_a_link_without_a_counted_error() -> None:
@@ -192,6 +193,6 @@ def test_words_that_arrived_wrong_fail_a_link_without_a_counted_error() -> None:
     assert (ranked[0].slot, ranked[0].standing, ranked[1].standing) == ("A", "failing", "bounded")
     assert ranked[0].says.startswith("12 words arrived wrong; ")
     assert code_of(ranked) == 1
-    text = ranking_text(ranked, Style(columns=120), "0.1", "", {})
+    text = ranking_text(ranking(ranked), Style(columns=120))
     assert note in text
     assert "B: B noted something" in text
