@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from boxcheck.profile import PHASES, BurnWanted
 from boxcheck.profile_file import show_text
 from boxcheck.profile_values import show
+from boxcheck.usage import closest
 
 if TYPE_CHECKING:
     from boxcheck.profile_read import Sheet
@@ -90,11 +91,9 @@ def _phases(sheet: Sheet, key: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         sheet.wrong(("burn", key), f"burn.{key} is {show(value)}, expected a table by phase", "write { vram = ... }")
         return {}
-    from boxcheck.profile_read import nearest
-
     for phase in value:
         if phase not in PHASES:
-            near = nearest(phase, PHASES)
+            near = closest(phase, PHASES)
             sheet.wrong(("burn", key, phase), f"burn.{key}: no phase is called {show_text(phase)}",
                         f"did you mean {near}?" if near else f"known are {', '.join(PHASES)}")
     return {phase: one for phase, one in value.items() if phase in PHASES}

@@ -7,8 +7,8 @@ nearest one that exists. What several files say together is the business of `pro
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -17,8 +17,8 @@ from boxcheck import profile_lines
 from boxcheck.profile import GOALS, BurnWanted, Mistake, Recommendation, SlotWanted
 from boxcheck.profile_burn import read_burn
 from boxcheck.profile_file import parse_toml, show_text
-from boxcheck.profile_values import LimitValue, check_limit, show
-from boxcheck.registry import CHECKS, LIMITS, selected
+from boxcheck.profile_values import LimitValue, areas, check_limit, names_check, show
+from boxcheck.registry import CHECKS, LIMITS
 from boxcheck.usage import closest
 
 PROFILE_KEYS = ("name", "revision", "title", "goal", "parts", "notes")
@@ -46,11 +46,6 @@ class GpusAsked(msgspec.Struct, frozen=True):
     ids: tuple[tuple[str, int | None], ...] = ()
     count: int | None = None
     planned: int | None = None
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that somebody probably meant, None when nothing is near."""
-    return closest(name, known) or None
 
 
 class Sheet:
@@ -161,7 +156,7 @@ class Sheet:
             return {}
         for key in table:
             if key not in known:
-                near = nearest(key, known)
+                near = closest(key, known)
                 self.wrong((*path, key), f"{show_text(key)} is not known in {what}",
                            f"did you mean {near}?" if near else f"known are {', '.join(known)}")
         return table
@@ -198,7 +193,7 @@ class Sheet:
     def _goal(self) -> str:
         goal = self._text(("goal",)) if "goal" in self.data else "any"
         if goal and goal not in GOALS:
-            near = nearest(goal, GOALS)
+            near = closest(goal, GOALS)
             self.wrong(("goal",), f"goal is {show(goal)}", f"did you mean {near}?" if near else
                        f"known are {', '.join(GOALS)}")
         return goal if goal in GOALS else "any"
@@ -209,7 +204,7 @@ class Sheet:
         for key, value in self.data.items():
             if key in known:
                 continue
-            near = nearest(key, known)
+            near = closest(key, known)
             what = f"[{show_text(key)}] is not a table" if isinstance(value, dict) else f"{show_text(key)} is not a key"
             self.wrong((key,), f"{what} of a {'part' if part else 'profile'}",
                        f"did you mean {f'[{near}]' if near in areas() or near in tables else near}?" if near else
@@ -228,7 +223,7 @@ class Sheet:
             for key, value in self.data[area].items():
                 name = f"{area}.{key}"
                 if name not in LIMITS:
-                    near = nearest(key, known) or nearest(name, LIMITS)
+                    near = closest(key, known) or closest(name, LIMITS)
                     full = near if near is None or "." in near else f"{area}.{near}"
                     self.wrong((area, key), f"{show_text(name)} is not a limit that any check reads",
                                f"did you mean {full}?" if full else "boxcheck profile show generic lists limits")
@@ -252,7 +247,7 @@ class Sheet:
                 if name in found:
                     self.wrong(place, f"{show_text(name)} has two sources", "say both in one text")
                 elif not self._sets(name):
-                    near = nearest(name, self.limits)
+                    near = closest(name, self.limits)
                     self.wrong(place, f"a source for {show_text(name)}, which this file does not set",
                                f"did you mean {near}?" if near else "remove it, or set the limit")
                 found.setdefault(name, text)
@@ -281,7 +276,7 @@ class Sheet:
             for pattern in patterns:
                 place = ("require", stage, written.index(pattern) if pattern in written else 0)
                 if not names_check(pattern):
-                    near = nearest(pattern, CHECKS)
+                    near = closest(pattern, CHECKS)
                     self.wrong(place, f"{show(pattern)} names no check",
                                f"did you mean {near}?" if near else "boxcheck checks lists them")
                 if stage != "advisory" and pattern in found["advisory"]:
@@ -388,22 +383,3 @@ class Sheet:
                     value = self._text((*path, "value"))
                 yield Recommendation(group=group, name=name, value=value, note=self._text((*path, "note")),
                                      source=self._text((*path, "from"), required=True))
-
-
-def names_check(pattern: str) -> bool:
-    """Whether a pattern of [require] names a check. The usual spellings first: globs cost a regular expression."""
-    if pattern in CHECKS:
-        return True
-    if pattern.endswith(".*") and not set("*?[") & set(pattern[:-2]):
-        return any(check.area == pattern[:-2] for check in CHECKS.values())
-    return any(selected((pattern,), id) for id in CHECKS)
-
-
-def areas() -> frozenset[str]:
-    """First halves of the names of all limits: the tables that may hold limits."""
-    return _areas(len(LIMITS))
-
-
-@lru_cache(maxsize=1)
-def _areas(limits: int) -> frozenset[str]:
-    return frozenset(name.split(".", 1)[0] for name in LIMITS)

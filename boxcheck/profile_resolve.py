@@ -26,9 +26,10 @@ from boxcheck.profile import (
     shipped_profiles,
 )
 from boxcheck.profile_file import read_text, show_text, tables_of
-from boxcheck.profile_read import Sheet, nearest
+from boxcheck.profile_read import Sheet
 from boxcheck.profile_values import show
 from boxcheck.registry import CHECKS, LIMITS, discover, selected
+from boxcheck.usage import closest
 
 
 def find(name_or_path: str) -> tuple[Path, str]:
@@ -38,7 +39,7 @@ def find(name_or_path: str) -> tuple[Path, str]:
     if "/" in name_or_path or name_or_path.endswith(".toml"):
         return Path(name_or_path), show_text(name_or_path)
     begins = {name.partition("-")[0]: name for name in reversed(shipped_profiles())}
-    near = nearest(name_or_path, shipped_profiles()) or begins.get(nearest(name_or_path, begins) or "")
+    near = closest(name_or_path, shipped_profiles()) or begins.get(closest(name_or_path, begins))
     help = "boxcheck profile list names them all"
     raise ProfileError(f"no profile is called {show(name_or_path)}", f"did you mean {near}? {help}" if near else help)
 
@@ -183,7 +184,7 @@ def _part(sheet: Sheet, name: str, beside: Path) -> Sheet | None:
                 sheet.mistakes += error.mistakes
                 return None
     known = sorted(path.stem for path in (profiles_directory() / "parts").glob("*.toml"))
-    near = nearest(name, known)
+    near = closest(name, known)
     sheet.wrong(line, f"no part is called {show(name)}",
                 f"did you mean {near}?" if near else f"known are {', '.join(known)}")
     return None
@@ -222,7 +223,7 @@ def _gpus(sheet: Sheet) -> GpusWanted:
         if key in known:
             parts.append(known[key])
         else:
-            near = nearest(key, known)
+            near = closest(key, known)
             sheet.wrong(("gpus", "part", index), f"gpus.part is {show(key)}, which gpus.toml does not hold",
                         f"did you mean {near}?" if near else 'name the card by pci_id = "vendor:device"')
     parts += [_card_of_id(pci_id, revision) for pci_id, revision in sheet.gpus.ids]

@@ -1,4 +1,5 @@
-"""One value of one limit: is it of the right type, possible, and does `should` ask for more than `must`?"""
+"""One value of one limit: is it of the right type, possible, and does `should` ask for more than `must`? Also which
+names of checks and limits there are."""
 
 from __future__ import annotations
 
@@ -6,12 +7,13 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from boxcheck.model import Scalar
-from boxcheck.registry import LimitSpec
+from boxcheck.registry import CHECKS, LIMITS, LimitSpec, selected
 
 INTEGER_LIMIT = 1 << 63
 _VERSION = re.compile(r"\d{1,9}([.-]\w{1,16}){0,7}", re.ASCII)
@@ -190,3 +192,22 @@ def _contradiction(spec: LimitSpec, must: Any, should: Any) -> Iterator[Complain
     stronger, help = _STRONGER[spec.compare]
     if not stronger(should, must):
         yield Complaint(("should",), f"{spec.name}: should {show(should)} is weaker than must {show(must)}", help)
+
+
+def names_check(pattern: str) -> bool:
+    """Whether a pattern of [require] names a check. The usual spellings first: globs cost a regular expression."""
+    if pattern in CHECKS:
+        return True
+    if pattern.endswith(".*") and not set("*?[") & set(pattern[:-2]):
+        return any(check.area == pattern[:-2] for check in CHECKS.values())
+    return any(selected((pattern,), id) for id in CHECKS)
+
+
+def areas() -> frozenset[str]:
+    """First halves of the names of all limits: the tables that may hold limits."""
+    return _areas(len(LIMITS))
+
+
+@lru_cache(maxsize=1)
+def _areas(limits: int) -> frozenset[str]:
+    return frozenset(name.split(".", 1)[0] for name in LIMITS)
