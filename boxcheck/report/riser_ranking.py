@@ -139,8 +139,8 @@ def _blocks(ranking: Ranking) -> Iterator[Block]:
             Column(head="to card", share=1.2), Column(head="from card", share=1.2),
             Column(head="TB to and from card", share=1.2), Column(head="°C", numeric=True, share=0.4),
             Column(head="weakest lane", share=1.2), Column(head="stands", share=1.2)),
-        note="Errors per terabyte of payload, with bounds at 95 %: `<` from above, `>=` from below, in brackets both. "
-             "`unread`: nothing follows about errors there.")
+        note="Errors per terabyte of payload, with bounds at 95 %: < from above, >= from below, in brackets both. "
+             "Where it says unread, nothing follows about errors.")
     if said := remarks(ranked):
         yield Items(items=tuple(mixed(strong(f"{listed(slots, 16)}: "), says) for says, slots in said.items()))
     weakest, left = _weakest(ranked), _not_margined(ranking)

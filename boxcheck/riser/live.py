@@ -14,7 +14,7 @@ from boxcheck.engine.safety import limits_of
 from boxcheck.gpu import GpuInfo
 from boxcheck.host import Host
 from boxcheck.host.config_space import LivePorts
-from boxcheck.model import Unread
+from boxcheck.model import Bdf, Unread
 from boxcheck.probes.links import Links
 from boxcheck.probes.pci import PciInventory
 from boxcheck.probes.storage import Storage
@@ -30,6 +30,7 @@ from boxcheck.riser.measuring import contrasts
 from boxcheck.riser.measuring.contrasts import at_limited_power, cold_and_hot
 from boxcheck.riser.measuring.measure import loaded, measure
 from boxcheck.riser.measuring.power_limits import limiter_of
+from boxcheck.riser.measuring.stuck import Standing
 from boxcheck.riser.measuring.targets import Measurable, Target, measurable
 from boxcheck.riser.measuring.traffic import Traffic
 from boxcheck.riser.parts import Seat
@@ -55,6 +56,8 @@ class Live:
         """Why no link can be measured at all."""
         nothing = Measurable(targets=(), where=LinkMap(hops={}, ways={}))
         self.measurable = nothing if isinstance(found, Unread) else found
+        self._standing: dict[Bdf, Standing] = {}
+        """Error bits of each end that looks so far found to stand uncounted."""
         self.stopping: Callable[[], bool] = lambda: False
         """Whether somebody asked to stop: of the link that is held, since signals wait as long as one is."""
 
@@ -78,7 +81,7 @@ class Live:
             traffic = traffic.going(power=True)
         return measure(
             self.measurable, seconds, conditions, load=[one for one in drivable if everyone or one == slot],
-            traffic=traffic, ports=self._readable, stopping=stop, say=self.say)
+            traffic=traffic, ports=self._readable, stopping=stop, say=self.say, standing=self._standing)
 
     @property
     def _readable(self) -> LivePorts | None:
@@ -123,7 +126,7 @@ class Live:
         assert self.traffic is not None
         return contrasts.Bench(
             measured=self.measurable, traffic=self.traffic, seconds=seconds, ports=self._readable,
-            stopping=lambda: self.stopping(), say=self.say)
+            stopping=lambda: self.stopping(), say=self.say, standing=self._standing)
 
     def _capped(
         self, slot: str, seconds: float, target: Target | None,

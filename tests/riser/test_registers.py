@@ -15,7 +15,7 @@ from boxcheck.riser.links.ports import End, LinkPair
 from boxcheck.riser.measuring.bounds import call_link, call_way
 from boxcheck.riser.measuring.looks import Subject, looks_of
 from boxcheck.riser.measuring.registers import EndRegisters
-from boxcheck.riser.measuring.stuck import doubted
+from boxcheck.riser.measuring.stuck import Standing, doubted
 from boxcheck.riser.measuring.watch import LinkWatch, Watched
 from boxcheck.stress.link_routes import WAYS
 from tests.riser.simulated.machine import Machine
@@ -203,6 +203,47 @@ def test_a_time_out_that_stands_at_the_sender_bars_both_of_its_directions(tmp_pa
     watch = bench.again()
     watch.step(30)
     assert [way.unread is not None for way in ways(watch.look())] == [True, True]
+
+
+STANDS = {"BadTLP": 3}
+
+
+def stuck_by(now: float) -> Standing:
+    """BadTLP stands, and its counter stays at 3."""
+    standing = Standing()
+    for tenth in range(int(10 * now)):
+        standing.add(tenth / 10, ("BadTLP",), STANDS)
+    assert standing.stuck == {"BadTLP": False}
+    return standing
+
+
+def test_what_was_stuck_in_one_look_is_stuck_from_the_first_reading_of_the_next() -> None:
+    standing = stuck_by(3.0)
+    standing.begin()
+    assert standing.add(60.0, ("BadTLP",), STANDS) == ()
+    assert standing.stuck == {"BadTLP": False}
+    assert not standing.is_open
+
+
+@pytest.mark.parametrize(("bits", "counts"), [((), STANDS), (("BadTLP",), {"BadTLP": 4})])
+def test_what_was_cleared_or_counted_between_two_looks_is_stuck_no_more(
+    bits: tuple[str, ...], counts: dict[str, int],
+) -> None:
+    standing = stuck_by(3.0)
+    standing.begin()
+    standing.add(60.0, bits, counts)
+    assert standing.stuck == {}
+    standing.add(61.0, ("BadTLP",), counts)
+    assert standing.stuck == {}, "once cleared, the look before says nothing"
+
+
+def test_what_came_up_between_two_looks_is_no_error_of_the_second() -> None:
+    standing = Standing()
+    standing.add(0.0, (), STANDS)
+    standing.begin()
+    came = [name for tenth in range(40) for name in standing.add(60 + tenth / 10, ("BadTLP",), STANDS)]
+    assert came == []
+    assert standing.stuck == {"BadTLP": False}
 
 
 @pytest.mark.parametrize("kernel", ["late", "counts again", "masked", "clears"])

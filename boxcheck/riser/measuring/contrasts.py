@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from boxcheck.model import Bdf
 from boxcheck.riser.evidence import Conditions, Look
 from boxcheck.riser.links.ports import Ports
 from boxcheck.riser.measuring.measure import measure
 from boxcheck.riser.measuring.power_cap import capped
 from boxcheck.riser.measuring.power_limits import Limiter
+from boxcheck.riser.measuring.stuck import Standing
 from boxcheck.riser.measuring.targets import Measurable
 from boxcheck.riser.measuring.traffic import Traffic
 from boxcheck.riser.measuring.warmth import cold, heat
@@ -31,11 +33,13 @@ class Bench(msgspec.Struct, kw_only=True):
     follow_log: bool = True
     stopping: Callable[[], bool] = lambda: False
     say: Callable[[str], None] = lambda says: None
+    standing: dict[Bdf, Standing] = {}
 
     def look(self, load: Sequence[str], conditions: Conditions, traffic: Traffic | None = None) -> tuple[Look, ...]:
         return measure(
             self.measured, self.seconds, conditions, load=load, traffic=traffic or self.traffic, ports=self.ports,
-            root=self.root, follow_log=self.follow_log, stopping=self.stopping, say=self.say)
+            root=self.root, follow_log=self.follow_log, stopping=self.stopping, say=self.say,
+            standing=self.standing)
 
 
 def alone(

@@ -23,7 +23,7 @@ from boxcheck.riser.evidence import Conditions, Look
 from boxcheck.riser.links.ports import Ports
 from boxcheck.riser.measuring.cards import Cards
 from boxcheck.riser.measuring.looks import Subject, looks_of
-from boxcheck.riser.measuring.stuck import doubted
+from boxcheck.riser.measuring.stuck import Standing, doubted
 from boxcheck.riser.measuring.targets import Measurable, Target
 from boxcheck.riser.measuring.traffic import Ended, Flow, Moving, Traffic, moved_over
 from boxcheck.riser.measuring.watch import EVERY_SECONDS, LinkWatch, Seen, Watched
@@ -37,12 +37,12 @@ def measure(
     measured: Measurable, seconds: float, conditions: Conditions | None = None, *, load: Collection[str] = (),
     traffic: Traffic | None = None, ports: Ports | None = None, root: str = "/", follow_log: bool = True,
     every_seconds: float = EVERY_SECONDS, stopping: Callable[[], bool] = lambda: False,
-    say: Callable[[str], None] = lambda says: None,
+    say: Callable[[str], None] = lambda says: None, standing: dict[Bdf, Standing] | None = None,
 ) -> tuple[Look, ...]:
     """Looks at every link of `measured` for these seconds. `load`: names of the slots whose cards carry traffic
     meanwhile; the others are watched idle. `ports`: for registers that root reads; the thread that watches asks it, so
-    it is best one of its own. Whatever ends it, the traffic ends with it; KeyboardInterrupt goes on to the caller.
-    ValueError for a time that is none."""
+    it is best one of its own. `standing`: what looks before know of error bits that nobody counts. Whatever ends it,
+    the traffic ends with it; KeyboardInterrupt goes on to the caller. ValueError for a time that is none."""
     if not 0 < seconds <= MOST_SECONDS or not math.isfinite(seconds):
         raise ValueError(f"{seconds} is no time to measure for")
     held = conditions or Conditions()
@@ -51,7 +51,7 @@ def measure(
         Watched(port=target.port, card=target.hop.card, pair=target.pair, status_bits=target.status_bits)
         for target in measured.targets]
     watch = LinkWatch(watched, root=root, ports=ports, every_seconds=every_seconds,
-                      log=LogWatch() if follow_log else None)
+                      log=LogWatch() if follow_log else None, standing=standing)
     cards = Cards(tuple(dict.fromkeys(gpu for target in measured.targets for gpu in target.gpus)), root)
     flows: tuple[Flow, ...] = ()
     ended: tuple[Ended, ...] = ()

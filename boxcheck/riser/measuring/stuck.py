@@ -30,9 +30,13 @@ AMD = "1002"
 
 
 class Standing:
-    """Status bits of one end, reading by reading, beside its counters."""
+    """Status bits of one end, reading by reading, beside its counters. Lives as long as the end is looked at; each look
+    begins with `begin`."""
 
     def __init__(self) -> None:
+        self._before: dict[str, int | None] = {}
+        """Name -> its counter, of those that were stuck when the look before ended."""
+        self._counts: Mapping[str, int] = {}
         self._since: dict[str, tuple[float, int, int | None]] = {}
         """Name -> when it was seen to stand first, readings since, its counter then."""
         self._clear: set[str] = set()
@@ -46,6 +50,10 @@ class Standing:
         if bits is None:
             self._since.clear()
             return ()
+        self._counts = dict(counts)
+        # What still stands, and was not counted since, is stuck from the first reading on: nobody waits to learn that.
+        self.stuck |= {name: False for name in bits if name in self._before and counts.get(name) == self._before[name]}
+        self._before.clear()
         new: list[str] = []
         for name in bits:
             began, readings, count = self._since.get(name, (now, 0, counts.get(name)))
@@ -59,6 +67,11 @@ class Standing:
             del self._since[name]
         self._clear |= {name for name in counts if name not in bits}
         return tuple(new)
+
+    def begin(self) -> None:
+        """For another look. What happened since the one before was not watched: what came then belongs to no look."""
+        self._before = {name: self._counts.get(name) for name in self.stuck}
+        self.stuck, self._since, self._clear = {}, {}, set()
 
     @property
     def is_open(self) -> bool:

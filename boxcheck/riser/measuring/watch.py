@@ -93,7 +93,7 @@ class _End:
 class _Link:
     """One link's ends and what they come to."""
 
-    def __init__(self, of: Watched, root: str, ports: Ports | None) -> None:
+    def __init__(self, of: Watched, root: str, ports: Ports | None, standing: dict[Bdf, Standing]) -> None:
         self.of, self._ports = of, ports
         ends = [end for end in (of.port, of.card) if end is not None]
         self._ends = [_End(root, bdf) for bdf in ends]
@@ -102,7 +102,10 @@ class _Link:
         self._registers: dict[Bdf, EndRegisters] = {}
         if pair is not None and ports is not None:
             self._registers = {end.bdf: EndRegisters(ports, end) for end in (pair.port, pair.card) if end is not None}
-        self._standing = {bdf: Standing() for bdf in self._registers if bdf not in of.status_bits}
+        self._standing = {
+            bdf: standing.setdefault(bdf, Standing()) for bdf in self._registers if bdf not in of.status_bits}
+        for one in self._standing.values():
+            one.begin()
         self._can_tell_active = self._tells_active()
         self.present: bool | None = None
         self.active: bool | None = None
@@ -167,15 +170,16 @@ class _Link:
 
 class LinkWatch:
     """A context manager: the thread runs as long as it is entered. `split` begins a new part; `seen` gives what came of
-    it, after it was left or before."""
+    it, after it was left or before. `standing`: error bits of each end, as looks before left them; kept up."""
 
     def __init__(
         self, links: Iterable[Watched], *, root: str = "/", ports: Ports | None = None,
         every_seconds: float = EVERY_SECONDS, log: LogWatch | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.monotonic, standing: dict[Bdf, Standing] | None = None,
     ) -> None:
         self._root = root.rstrip("/")
-        self._links = [_Link(one, self._root, ports) for one in links]
+        known = {} if standing is None else standing
+        self._links = [_Link(one, self._root, ports, known) for one in links]
         self._every, self._clock = every_seconds, clock
         self._log = log
         self._several: dict[Bdf, dict[str, None]] = {}
