@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from tests.kernel.units import unit
 
@@ -32,6 +33,9 @@ another."""
 # Programs of Python are started some thousand times; without their byte code each start takes four times as long.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# How long an example takes is other processes' doing too.
+settings.register_profile("boxcheck", deadline=None)
+settings.load_profile("boxcheck")
 _NUMBERS = itertools.count()
 KERNEL_BENCH = os.path.join(os.path.dirname(__file__), "kernel")
 

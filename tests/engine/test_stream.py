@@ -114,12 +114,12 @@ def test_every_sample_is_in_one_summary_whatever_is_folded_meanwhile(made: Made)
     for seconds in (3, 70, 1, 130, 20, 64):
         made.work(seconds)
         stream._next = 0.0
+        if seconds >= MINUTE_SECONDS:  # as if so much time had passed for who follows
+            stream._samples_of = {number: (last, float("-inf")) for number, (last, _) in stream._samples_of.items()}
         for one in made.look(stream):
             if one["type"] == "samples":
                 counted[one["gpu"]] = counted.get(one["gpu"], 0) + one["count"]
                 assert one["least"] <= one["median"] <= one["most"]
-        if seconds >= MINUTE_SECONDS:  # as if so much time had passed for who follows
-            stream._samples_of = {number: (last, 0.0) for number, (last, _) in stream._samples_of.items()}
     made.end()
     for one in made.look(stream):
         if one["type"] == "samples":

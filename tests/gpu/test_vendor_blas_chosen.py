@@ -63,9 +63,9 @@ class Box:
         self.worked: list[str | None] = []
         """What said that it works from now on."""
 
-    def run(self, fault: Any = None, **options: str) -> Box:
+    def run(self, fault: Any = None, seconds: float = 0.1, **options: str) -> Box:
         device: Any = FaultyGpu(self.gpu, fault) if fault else self.gpu
-        rig = Rig([device], seconds=0.1, seed=5, options={"elements": "bf16", **options}, working=self.worked.append)
+        rig = Rig([device], seconds=seconds, seed=5, options={"elements": "bf16", **options}, working=self.worked.append)
         self.samples = list(module.matmul(rig))
         return self
 
@@ -127,7 +127,7 @@ def test_a_library_at_a_tenth_of_the_kernels_speed_is_a_finding_of_its_own(cubla
 
 
 def test_a_library_that_is_slow_with_wide_results_alone_is_none(cublas: Mock, box: Box) -> None:
-    cublas.script(sleep_us=80_000)
+    cublas.script(sleep_us=400_000)  # a tenth of it is far beyond what other work adds to our kernel
     box.own_takes(0.003).run()
     assert [one.notes["kernel"] for one in box.samples if one.what.endswith(".trial")][-1] == "cublas-bf16-narrow"
     assert box.judged(matmul_library_checks.library_slow).outcome is Outcome.PASS
@@ -248,7 +248,7 @@ def test_a_library_that_was_not_asked_for_is_not_looked_for(
 
 
 def test_a_fault_is_put_into_kernels_and_found_there(cublas: Mock, box: Box) -> None:
-    box.run(fault="flip-output")
+    box.run(fault="flip-output", seconds=1.0)  # it is put into the third product
     assert cublas.count("products") == 0
     assert box.judged(matmul_checks.wrong_elements).outcome is Outcome.FAIL
     with pytest.raises(GpuError, match="no injected fault"):

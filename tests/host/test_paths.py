@@ -122,11 +122,11 @@ def test_links_are_followed_as_the_kernel_follows_them(path: str, real: str | No
 
 
 def test_a_path_without_end_is_refused_in_no_time() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     resolver = Resolver(LINKS.get)
     assert resolver.resolve("/x" * 1_000_000) is None
     assert resolver.resolve("/self" * 1000) is None
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
 
 
 @given(st.lists(st.sampled_from(["a", "b", "..", ".", "l", "m", "n", ""]), max_size=8), st.data())
