@@ -388,6 +388,6 @@ def test_any_capture_is_redacted_without_an_error(files: dict[str, bytes], links
     ],
 )
 def test_no_text_takes_long(text: bytes) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     redact_members(Members({"/var/log/dmesg": text, "/sys/x/uevent": text}, {}))
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20

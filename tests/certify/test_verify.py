@@ -165,18 +165,18 @@ def test_a_manifest_that_is_none_is_refused(bench: Bench, data: bytes) -> None:
 
 def test_a_huge_manifest_is_not_read(bench: Bench) -> None:
     os.truncate(bench.folder / "manifest.json", 1 << 40)
-    began = time.monotonic()
+    began = time.process_time()
     found = bench.verify()
     assert found.exit_code == 1
     assert "manifest.json is larger than 16 MiB" in found.reasons
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_a_file_full_of_holes_is_not_read(bench: Bench) -> None:
     os.truncate(bench.folder / "telemetry.csv", 1 << 42)
-    began = time.monotonic()
+    began = time.process_time()
     assert bench.verify().reasons == ("telemetry.csv has 4398046511104 bytes, of which none was read",)
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_fields_of_a_later_boxcheck_are_left_alone(bench: Bench) -> None:

@@ -67,12 +67,12 @@ def test_time_grows_with_length_and_not_with_its_square(module: str) -> None:
         lines = tuple(ADVERSE[module](n)) * 3
         best = 9.0
         for _ in range(3):
-            start = time.perf_counter()
+            start = time.process_time()
             for line in lines:
                 reader.begins(line)
                 reader.belongs(module, line)
             reader.read(Section(variant=module, lines=lines, first_line=1))
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.process_time() - start)
         return best
 
     short, long = seconds(2_000), seconds(64_000)
@@ -83,7 +83,7 @@ def test_a_hundred_thousand_lines_of_progress_are_read_in_seconds() -> None:
     from boxcheck.triage.tools import gpu_burn
 
     line = next(line for line in corpus("gpu-burn", "sound.txt").split("\n") if "proc'd" in line)
-    start = time.perf_counter()
+    start = time.process_time()
     evidence = gpu_burn.read(Section(variant="gpu_burn", lines=(line,) * 100_000, first_line=1))
     assert evidence.readings["gpu"] == [0, 1, 2, 3]
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20

@@ -121,10 +121,10 @@ def test_517_functions_are_read_in_time() -> None:
     text = (FIXTURES / "gpud/lspci-vvv.dell-h100").read_bytes()
     best = 9.0
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         found, _ = cut(text)
         found[0][0].read(found[0][1])
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     assert best < 1.5
 
 

@@ -146,12 +146,12 @@ def test_overlong_lines_take_no_longer_than_they_are_long(name: str, shape: str)
     reader = READERS[name]
     variant = next(variant for line in SEEDS[name][0].splitlines() if (variant := reader.begins(line)) is not None)
     lines = (SEEDS[name][0].splitlines()[0], *[HOSTILE[shape]] * 20)
-    begun = time.perf_counter()
+    begun = time.process_time()
     for line in lines:
         reader.begins(line)
         reader.belongs(variant, line)
     check(reader.read(Section(variant=variant, lines=lines, first_line=1)), lines, 1)
-    assert time.perf_counter() - begun < 3.0
+    assert time.process_time() - begun < 3.0
 
 
 @pytest.mark.parametrize("name", sorted(READERS))
@@ -160,7 +160,7 @@ def test_a_million_devices_are_cut_short(name: str) -> None:
     text = max(SEEDS[name], key=len).splitlines()
     variant = next(variant for line in text if (variant := reader.begins(line)) is not None)
     lines = tuple(text * (60_000 // len(text)))
-    begun = time.perf_counter()
+    begun = time.process_time()
     found = reader.read(Section(variant=variant, lines=lines, first_line=1))
-    assert time.perf_counter() - begun < 10.0
+    assert time.process_time() - begun < 10.0
     check(found, lines, 1)

@@ -178,10 +178,10 @@ def test_any_text_is_survived(text: str) -> None:
 def test_long_lines_cost_little(line: str) -> None:
     import time
 
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(20):
         pcilmr.begins(line)
         pcilmr.belongs("pcilmr", line)
         pcilmr.belongs("pcilmr csv", line)
         parse([line] * 5)
-    assert time.perf_counter() - began < 2.0
+    assert time.process_time() - began < 2.0

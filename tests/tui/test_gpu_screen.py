@@ -125,9 +125,9 @@ def test_a_long_curve_is_summed_up_beforehand_and_loses_no_peak_and_no_gap() -> 
     del seconds[gap], values[gap]
     one = made("temperature", "C", Series(seconds, values))
     assert len(one.coarse) == MOST
-    began = time.perf_counter()
+    began = time.process_time()
     whole = one.over(0.0, float(count), 220)
-    spent = time.perf_counter() - began
+    spent = time.process_time() - began
     assert max(part.high or 0.0 for part in whole) == 99.0
     assert sum(part.high is None for part in whole) == pytest.approx(220 * 10_000 / count, abs=2)
     assert sum(part.read for part in whole) == len(seconds)
