@@ -17,10 +17,10 @@ from boxcheck.usage import nearest
 
 def say(message: str, help: str = "") -> None:
     """Writes both to standard error."""
-    if "sudo boxcheck" in help:
-        from boxcheck.report.command import under_sudo
+    if "sudo boxcheck" in help or "pip install" in help:
+        from boxcheck.report.command import own_pip, under_sudo
 
-        help = under_sudo(help)
+        help = own_pip(under_sudo(help))
     with suppress(OSError):  # a full disk behind standard error does not change what went wrong
         print(f"error: {message}", *([f"help: {help}"] if help else []), sep="\n", file=sys.stderr, flush=True)
 

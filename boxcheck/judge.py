@@ -104,6 +104,7 @@ def strictly(verdict: Verdict) -> Verdict:
 
 
 NO_PROFILE = "no profile says what this machine must be"
+NO_GPU = "no GPU was judged"
 
 
 def without_gpus(verdict: Verdict, want: Profile) -> Verdict:
@@ -112,7 +113,7 @@ def without_gpus(verdict: Verdict, want: Profile) -> Verdict:
     if verdict.outcome is Outcome.FAIL:
         return verdict
     which = "none that the profile names" if want.gpus.parts else "no discrete one"
-    said = f"no GPU was judged: {which} is on the PCI bus"
+    said = f"{NO_GPU}: {which} is on the PCI bus"
     if verdict.outcome in (Outcome.PASS, Outcome.MARGINAL):
         return msgspec.structs.replace(verdict, outcome=Outcome.UNKNOWN, reason=said)
     first, then = (said, verdict.reason) if verdict.partial else (verdict.reason, said)

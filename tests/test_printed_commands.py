@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from itertools import takewhile
+from pathlib import Path
 
 import pytest
 
 from boxcheck.registry import CHECKS, STRESSES, discover, discover_stress
+from boxcheck.report.command import own_pip
 from boxcheck.report.wrapping import commands
 from tests.boxes import BOXES, MUTATIONS
 from tests.boxes.verdicts import judge_box
@@ -103,3 +106,21 @@ def test_a_shell_takes_every_command() -> None:
     assert len(lines) > 100
     wrong = [line for line in lines if subprocess.run(["sh", "-n", "-c", line], capture_output=True).returncode]
     assert wrong == []
+
+
+def test_pip_is_that_of_the_environment_that_boxcheck_runs_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("mine", "system"):
+        (tmp_path / folder / "bin").mkdir(parents=True)
+        (tmp_path / folder / "bin" / "pip").write_text("#!/bin/sh\n")
+        (tmp_path / folder / "bin" / "pip").chmod(0o755)
+    mine = tmp_path / "mine" / "bin"
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "mine"))
+    monkeypatch.setenv("PATH", str(tmp_path / "system" / "bin"))
+    said = "a driver; pip install 'boxcheck[opencl]' brings PoCL"
+    assert own_pip(said) == f"a driver; {mine}/pip install 'boxcheck[opencl]' brings PoCL"
+    assert own_pip(own_pip(said)) == own_pip(said)
+    monkeypatch.setenv("PATH", str(mine))
+    assert own_pip(said) == said, "the shell finds it"
+    monkeypatch.setenv("PATH", str(tmp_path / "system" / "bin"))
+    (mine / "pip").unlink()
+    assert own_pip(said) == said, "there is none of its own"

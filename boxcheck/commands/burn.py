@@ -21,7 +21,9 @@ from boxcheck.engine.safety import in_words, limits_of
 from boxcheck.engine.untold import tell
 from boxcheck.profile import Profile
 from boxcheck.registry import STRESSES, discover, discover_stress
+from boxcheck.report import columns_of
 from boxcheck.report.output import refuse_place, write_output
+from boxcheck.report.wrapping import wrapped
 from boxcheck.store.room import refuse_no_room
 from boxcheck.stress import FAULTS
 from boxcheck.usage import UsageError, nearest
@@ -132,7 +134,7 @@ def burn(
     size = ", ".join((words(plan.seconds), counted(len(gpus), "device"), counted(len(plan.steps), "step")))
     print(f"run {id_of(path)}: {size}", file=sys.stderr)
     if before := word_before("burn", want, unread_log()):
-        print(under_sudo(before), file=sys.stderr)
+        print("\n".join(wrapped(under_sudo(before), columns_of(sys.stderr), "", "  ")), file=sys.stderr)
     if options.detach:
         print(id_of(path))
         return 0

@@ -93,7 +93,7 @@ def triage(options: Options) -> int:
     _head("the log of a built machine, not of this one", LOG_TITLE, ("triage", path), options)
     return _foot("boxcheck triage", body(TriageOptions(
         files=(path,), json=options.json, ascii=options.ascii, color=options.color, quiet=options.quiet,
-        verbose=options.verbose)), options)
+        verbose=options.verbose)), options, "log")
 
 
 def report(options: Options) -> int:
@@ -180,9 +180,9 @@ def _head(kind: str, title: str, same: Sequence[str], options: Options) -> None:
     _tell(lines, _stream(options))
 
 
-def _foot(command: str, code: int, options: Options) -> int:
+def _foot(command: str, code: int, options: Options, what: str = "box") -> int:
     if not options.quiet:
-        _tell(["", *wrap(f"demo: {command} exits with {code} on such a box; a demo exits with 0", _style(options))],
+        _tell(["", *wrap(f"demo: {command} exits with {code} on such a {what}; a demo exits with 0", _style(options))],
               _stream(options))
     return 0
 

@@ -51,7 +51,7 @@ def _lines(runtime: RuntimeGpus, facts: Facts, style: Style) -> Iterator[str]:
         says = f"could not be asked: {trouble.says}" if name in unasked else trouble.says
         yield from wrap(f"{name}: {says}", style, "  ", "    ")
         if trouble.help:
-            yield from wrap(trouble.help, style, "    help: ", "          ")
+            yield from wrap(runnable(trouble.help), style, "    help: ", "          ")
     yield from wrap(runnable(NO_GPU_HELP if bare else DRIVER_HELP), style, "help: ", "      ")
 
 

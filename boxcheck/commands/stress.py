@@ -17,6 +17,7 @@ from boxcheck import __version__
 from boxcheck.gpu import BACKENDS, Backend, GpuInfo
 from boxcheck.judge import ExitCode, exit_code, strictly
 from boxcheck.registry import STRESSES, discover, discover_stress
+from boxcheck.report import columns_of
 from boxcheck.report.output import refuse_place, write_output
 from boxcheck.report.wrapping import wrapped
 from boxcheck.stress import FAULTS
@@ -53,11 +54,12 @@ def list_stress(json: str | None) -> int:
     from boxcheck.kernels.matrix import ELEMENTS
     from boxcheck.stress.kernel_choice import candidates, tuned
 
+    columns = columns_of(sys.stdout)
     width = max(len(name) for name in STRESSES)
     for _, one in sorted(STRESSES.items()):
         needs = f" (needs {one.peers} GPUs)" if one.peers > 1 else ""
         text = f"{one.title}{needs}. Faults: {', '.join(one.faults)}."
-        print("\n".join(wrapped(text, 100, f"{one.name:<{width}}  ", " " * (width + 2))))
+        print("\n".join(wrapped(text, columns, f"{one.name:<{width}}  ", " " * (width + 2))))
     kernels = [*tuned(), *(candidates("", name)[-1] for name in ELEMENTS)]  # type: ignore[arg-type]
     width = max(len(kernel.name) for kernel in kernels)
     print("\nMatrix kernels: where each runs, and how it was proven")
@@ -66,7 +68,7 @@ def list_stress(json: str | None) -> int:
         power = "" if kernel.full_power else "  below full power"
         print(f"  {kernel.name:<{width}}  {archs:<18}  {PROOFS[kernel.proof]}{power}")
     for proof in dict.fromkeys((kernel.proof, kernel.proof_where) for kernel in kernels if kernel.proof_where):
-        print("\n".join(wrapped(f"{PROOFS[proof[0]]}: {proof[1]}", 100, "  ", "    ")))
+        print("\n".join(wrapped(f"{PROOFS[proof[0]]}: {proof[1]}", columns, "  ", "    ")))
     return 0
 
 

@@ -27,6 +27,13 @@ class Shown(Protocol):
     def quiet(self) -> bool: ...
 
 
+def columns_of(stream: object) -> int:
+    """How wide text for a stream is: as its terminal or COLUMNS says, 100 where neither does, 120 at most."""
+    terminal = bool(getattr(stream, "isatty", lambda: False)())
+    told = terminal or os.environ.get("COLUMNS")
+    return min(shutil.get_terminal_size((100, 24)).columns if told else 100, 120)
+
+
 def style_for(options: Shown, stream: object = None) -> Style:
     """Width, colour and character set for a stream, from its terminal, the environment and the options."""
     from boxcheck.report.text import Style
@@ -41,8 +48,7 @@ def style_for(options: Shown, stream: object = None) -> Style:
         color = bool(os.environ.get("FORCE_COLOR")) or (terminal and os.environ.get("TERM") != "dumb")
     encoding = (getattr(out, "encoding", None) or "ascii").lower().replace("-", "")
     ascii = options.ascii or not encoding.startswith("utf") or os.environ.get("TERM") in ("dumb", "vt100")
-    columns = shutil.get_terminal_size((100, 24)).columns if terminal or os.environ.get("COLUMNS") else 100
-    return Style(columns=min(columns, 120), color=color, ascii=ascii, verbose=options.verbose, quiet=options.quiet)
+    return Style(columns=columns_of(out), color=color, ascii=ascii, verbose=options.verbose, quiet=options.quiet)
 
 
 def write_reports(account: Account, options: Options) -> None:

@@ -18,6 +18,7 @@ COMMANDS = (
     "profile", "report", "riser", "runs", "stress", "triage", "watch", "yield")
 """What may stand behind `boxcheck`; a test holds it to be all."""
 _BARE = re.compile(rf"(?<![\w./-])(sudo )?boxcheck(?= (?:{'|'.join(COMMANDS)})\b)")
+_PIP = re.compile(r"(?<![\w./-])pip install(?= )")
 
 
 def command_line(*words: str, root: bool = False) -> str:
@@ -38,7 +39,19 @@ def command_line(*words: str, root: bool = False) -> str:
 
 def runnable(text: str) -> str:
     """A text in which the commands of boxcheck's own run as they are printed; `text` itself where its name is found."""
-    return _BARE.sub(lambda found: command_line(root=found[1] is not None), text)
+    return own_pip(_BARE.sub(lambda found: command_line(root=found[1] is not None), text))
+
+
+def own_pip(text: str) -> str:
+    """A text in which `pip install` is that of boxcheck's own environment, where the shell would find another: that of
+    a distribution refuses, and any other installs where boxcheck does not look."""
+    own = os.path.join(sys.prefix, "bin", "pip")
+    if "pip install" not in text or not os.path.exists(own):
+        return text
+    found = shutil.which("pip")
+    if found is not None and os.path.realpath(os.path.dirname(found)) == os.path.realpath(os.path.dirname(own)):
+        return text
+    return _PIP.sub(shlex.quote(own) + " install", text)
 
 
 def under_sudo(text: str) -> str:

@@ -12,6 +12,7 @@ from datetime import UTC
 import msgspec
 
 from boxcheck.account import AREAS, Account, LinkRow, area_of
+from boxcheck.judge import NO_GPU
 from boxcheck.model import Finding, Outcome, Problem, worst
 from boxcheck.report.command import command_line, with_commands
 from boxcheck.report.encoding import ascii_of
@@ -359,9 +360,13 @@ def _meaning(account: Account, quiet: bool) -> str:
             return f"{verdict.reason}: {', '.join(failed)}."
         return f"{verdict.reason}: see the problems above." if verdict.problems else f"{verdict.reason}: see above."
     if verdict.reason.startswith("no profile"):
+        said = f"Nothing can pass: {verdict.reason}. It was judged by what holds for any box. "
+        if NO_GPU in verdict.reason:
+            return (
+                f"{said}`{command_line('demo')}` shows what is said of boxes with GPUs; if this one should have some, "
+                f"name its profile with --profile (`{command_line('profile', 'list')}`).")
         return (
-            f"Nothing can pass: {verdict.reason}. It was judged by what holds for any box. "
-            f"`{command_line('profile', 'list')}` shows the known boxes; choose one with --profile, or --profile "
+            f"{said}`{command_line('profile', 'list')}` shows the known boxes; choose one with --profile, or --profile "
             "generic."
         )
     if verdict.partial:

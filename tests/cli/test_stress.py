@@ -319,3 +319,9 @@ def test_a_module_that_ran_in_two_phases_and_its_device_are_named_once() -> None
     lines = stress_text(found, Style(), "1").splitlines()
     assert lines[0] == "boxcheck 1   stress matmul   1970-01-01 00:00:00Z"
     assert sum("x86_64" in line for line in lines) == 1
+
+
+def test_the_list_is_as_wide_as_the_terminal() -> None:
+    told = _run("list", COLUMNS="80").stdout.partition("\nMatrix kernels")[0].splitlines()
+    assert max(map(len, told)) <= 80
+    assert len(told) > len(_run("list", COLUMNS="120").stdout.partition("\nMatrix kernels")[0].splitlines())

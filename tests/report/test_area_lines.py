@@ -81,3 +81,9 @@ def test_an_area_of_which_nothing_was_judged_is_not_ok(outcome: Outcome, word: s
     verdict = msgspec.structs.replace(account.verdict, findings=(*others, alone))
     said = _areas(msgspec.structs.replace(account, verdict=verdict)).get("network")
     assert (said[0] if said else None) == word
+
+
+def test_who_has_no_gpu_is_not_sent_to_a_profile_that_gives_no_verdict_either() -> None:
+    bare = account_text(_account("laptop"), Style(columns=400))
+    assert "`boxcheck demo` shows what is said of boxes with GPUs" in bare
+    assert "--profile generic" not in bare
