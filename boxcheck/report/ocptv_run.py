@@ -23,6 +23,7 @@ from boxcheck.certify.acceptance import Acceptance, Identity
 from boxcheck.engine.figures import rates_of
 from boxcheck.engine.stream import MINUTE_SECONDS
 from boxcheck.model import Finding, Outcome, Verdict
+from boxcheck.report.certified import waiver_line
 from boxcheck.report.judged_run import id_of, judge_stored
 from boxcheck.report.ocptv import _decides, _step
 from boxcheck.report.ocptv_parts import Parts
@@ -152,6 +153,10 @@ class OcptvStream:
             artifacts.append({"testRunArtifact": {"log": {
                 "severity": "WARNING" if told.exit_code else "INFO",
                 "message": f"disposition: {told.disposition}{waived}: {told.reason}"}}})
+            artifacts += [{"testRunArtifact": {"log": {"severity": "WARNING", "message": f"waiver {waiver_line(one)}"}}}
+                          for one in told.waivers if one.state == "used"]
+            if told.with_waivers and verdict.outcome is Outcome.FAIL:
+                artifacts.append({"testRunArtifact": {"log": {"severity": "WARNING", "message": WAIVED}}})
         artifacts.append({"testRunArtifact": {"log": {
             "severity": _OUTCOMES.get(verdict.outcome, "INFO"), "message": verdict.reason}}})
         artifacts.append({"testRunArtifact": {"testRunEnd": _result(run, verdict, told)}})
@@ -290,6 +295,10 @@ def _unit(column: str) -> dict[str, str]:
 
 def _in_step(number: int, **content: Any) -> Artifact:
     return {"testStepArtifact": {"testStepId": f"phase-{number}", **content}}
+
+
+WAIVED = ("the result of this run is FAIL all the same, by what was measured: OCP has no word for a failure that "
+          "somebody answers for, and a waiver changes no measurement")
 
 
 def _event(event: Event) -> dict[str, str]:

@@ -14,16 +14,18 @@ from typing import Any
 
 import pytest
 
+from boxcheck.certify.acceptance import Waiver
 from boxcheck.commands.burn import Options
 from boxcheck.commands.follow import lines_for
 from boxcheck.commands.telling import Telling
 from boxcheck.report.judged_run import judge_stored
 from boxcheck.report.lines import Lines
-from boxcheck.report.ocptv_run import OcptvStream, run_ocptv
+from boxcheck.report.ocptv_run import WAIVED, OcptvStream, run_ocptv
 from boxcheck.report.ocptv_series import every_seconds
 from boxcheck.store.reader import RunReader
 from boxcheck.telemetry.readings import GpuReading, Named
 from boxcheck.usage import UsageError
+from tests.certify.attempt import acceptance
 from tests.report.ocp import broken_rules, content, read
 from tests.report.outside import ocp_validator
 from tests.report.stored import EVERY, stored
@@ -38,6 +40,11 @@ def rendered(name: str) -> list[dict[str, Any]]:
 
 def of(artifacts: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     return [one["testStepArtifact"][kind] for one in artifacts if kind in one.get("testStepArtifact", {})]
+
+
+def messages(artifacts: list[dict[str, Any]]) -> list[str]:
+    """Of the run's own logs."""
+    return [log["message"] for one in artifacts if (log := one.get("testRunArtifact", {}).get("log"))]
 
 
 def run_end(artifacts: list[dict[str, Any]]) -> dict[str, str]:
@@ -85,6 +92,20 @@ def test_a_run_that_passed_says_so_and_only_such_a_run(monkeypatch: pytest.Monke
     ends = {name: _result(judge_stored(stored(name), None).run, passed) for name in ("finished", "stopped", "crashed")}
     assert ends["finished"] == {"status": "COMPLETE", "result": "PASS"}
     assert {one["result"] for name, one in ends.items() if name != "finished"} == {"NOT_APPLICABLE"}
+
+
+def test_a_failure_that_somebody_answers_for_says_who_and_why_the_result_is_fail_all_the_same() -> None:
+    told = acceptance(disposition="PASS", verdict="fail", with_waivers=True, waivers=(
+        Waiver(check="copy.rate", where="PCIE3", who="A. Rossi", why="riser on order", until="2026-12-31", state="used"),
+        Waiver(check="acs.redirect", who="B", why="not needed", until="2026-12-31", state="unused")))
+    lines = read(run_ocptv(stored("failed"), acceptance=told))
+    assert broken_rules(lines) == []
+    assert run_end(lines) == {"status": "COMPLETE", "result": "FAIL"}
+    logs, unwaived = messages(lines), messages(rendered("failed"))
+    (waiver,) = [one for one in logs if one.startswith("waiver ")]
+    assert all(word in waiver for word in ("copy.rate", "PCIE3", "A. Rossi", "2026-12-31", "riser on order"))
+    assert WAIVED in logs
+    assert WAIVED not in unwaived
 
 
 @pytest.mark.parametrize("name", ["finished", "failed", "crashed", "hostile"])
