@@ -20,7 +20,8 @@ from boxcheck.store.reader import READINGS, RunReader, StoredSample
 from boxcheck.store.rows import Phase
 from boxcheck.store.schema import TAIL
 from boxcheck.tui.frame import Frame
-from boxcheck.tui.state import TRANSFERS, Expected, State
+from boxcheck.tui.rates import TRANSFERS
+from boxcheck.tui.state import Expected, State
 from boxcheck.tui.tape import Numbered, changes_of_links, one_by_one
 
 LONG_SECONDS = 1200.0

@@ -15,7 +15,7 @@ from boxcheck.engine.progress import place_of
 from boxcheck.gpu import GpuInfo
 from boxcheck.model import Bdf, Finding, Outcome, worst
 from boxcheck.profile import Profile
-from boxcheck.report.matrices import MAIN, Matrix, matrices
+from boxcheck.report.matrices import Matrix, matrices
 from boxcheck.store.reader import StoredSample
 from boxcheck.store.rows import Event, Phase, Run
 from boxcheck.stress import Sample, StressResults
@@ -37,6 +37,7 @@ from boxcheck.tui.frame import (
 from boxcheck.tui.host import HostState, numbers
 from boxcheck.tui.link_state import LinkState
 from boxcheck.tui.matrix import beside
+from boxcheck.tui.rates import TRANSFERS, kind_of, leads
 from boxcheck.tui.unheard import unheard
 
 STILL_SECONDS, STILL_UNREAD_SECONDS = 10.0, 20.0
@@ -47,10 +48,6 @@ BETWEEN_SECONDS = 120.0
 HISTORY_SECONDS = 120.0
 HISTORY_CELLS = 16
 EVENTS_KEPT = 2000
-TRANSFERS = frozenset(("copy", "p2p", "collective"))
-LEADING = {"copy": "copy.host-to-device.pinned", "p2p": MAIN, "collective": "collective.all-reduce"}
-"""Of modules that time many kinds of copies in turn: the kind whose rate a row shows, so that it does not jump."""
-
 Expected = Callable[[Sample, GpuInfo], float | None]
 
 
@@ -370,24 +367,6 @@ class State:
                 asked = start.full_size and all(info.is_gpu for info in start.gpus)
                 self._matrices = tuple(beside(one, self._want) if asked else one for one in made)
         return self._matrices
-
-
-def leads(one: Sample, last: Sample | None) -> bool:
-    """Whether a sample is what a row shows from now on, instead of the one that it shows."""
-    module = one.what.partition(".")[0]
-    wanted = LEADING.get(module)
-    if wanted is None:
-        return True
-    if one.unit != "GB/s":  # a latency is no rate
-        return False
-    same = last is not None and last.what.startswith(f"{module}.")
-    return not same or last is None or one.what in (wanted, last.what)
-
-
-def kind_of(one: Sample) -> str:
-    """What a rate is of. While others use the same memory it is another than alone."""
-    name = one.what.partition(".")[2] or one.what
-    return f"{name}, all at once" if one.notes.get("together") == "yes" else name
 
 
 def _step_names(plan: Mapping[str, Any]) -> list[str]:

@@ -1,6 +1,8 @@
 """Work beside a screen, in threads that nobody waits for when it is left: one may hang in a disk, or read a machine for
 minutes. For the toolkit's own (`textual.work`) whoever leaves the application waits."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable
 from contextlib import suppress
