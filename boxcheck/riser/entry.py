@@ -22,8 +22,6 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     complaints: tuple[str, ...] = ()
     same_boot: bool = False
     """This boot is in the notebook already."""
-    doubtful: tuple[str, ...] = ()
-    """Slots whose riser is not known: cards moved that nobody was asked to move."""
 
 
 def begin(
@@ -65,7 +63,7 @@ def enter(
     one = Boot(id=boot, started=now, places=places, asked=step, strayed=strayed, told=_told(places, risers))
     return Entry(
         notebook=msgspec.structs.replace(notebook, boots=(*notebook.boots, one), next=None),
-        complaints=tuple(complaints), doubtful=tuple(moved))
+        complaints=tuple(complaints))
 
 
 def _is_numbered(places: Sequence[Place], slot: str) -> bool:

@@ -20,7 +20,7 @@ _FIRST_B = (14, 19, 23, 27, 33, 37, 41, 45, *range(50, 79, 4))
 _FIRST_A = (16, 21, 25, 29, 35, 39, 43, 47, *range(52, 81, 4))
 """Of PERp, on side A."""
 LANES = 16
-FIRST_BEHIND_KEY, LAST_CONTACT = 12, 82
+FIRST_BEHIND_KEY = 12
 PITCH_MILLIMETRES = 1.0
 
 

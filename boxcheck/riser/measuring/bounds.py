@@ -58,13 +58,6 @@ def direction_of(way: Way, hop: Hop = _NOWHERE) -> Direction:
         at_least=way.at_least, unread=way.unread)
 
 
-def way_of(one: Direction) -> Way:
-    """The other way round."""
-    return Way(
-        toward=one.toward, bits=float(one.payload_bits), most_bits=one.most_bits, seconds=one.seconds,
-        received=one.received, unanswered=one.unanswered, at_least=one.at_least, unread=one.unread)
-
-
 def pooled(ways: Iterable[Way]) -> Way | None:
     """Several windows of one direction, of the same link at the same speed, as one. The bits of a window whose errors
     are not known prove nothing and are left out; its errors are not, and make the sum a lower bound."""

@@ -42,7 +42,6 @@ class Cap(msgspec.Struct, kw_only=True):
     """A limit that is lowered."""
 
     bdf: Bdf
-    before_watts: float
     watts: float
     """As the driver took it."""
     held: bool | None = None
@@ -74,7 +73,7 @@ def capped(
     signals = Signals()
     signals.hold()
     path = ""
-    cap = Cap(bdf=limiter.bdf, before_watts=limits.watts, watts=wanted, stopping=lambda: signals.stopping)
+    cap = Cap(bdf=limiter.bdf, watts=wanted, stopping=lambda: signals.stopping)
     try:
         path = _write(folder, Kept(bdf=limiter.bdf, vendor=vendor, watts=limits.watts),
                       boot_id() if boot is None else boot)

@@ -34,7 +34,6 @@ ABSENT, NARROW, SLOW, DROPPED = (_column(name) for name in ("absent", "narrow", 
 ONE_LANE, SPARES = _column("one_lane"), _column("spares")
 LATE = np.array([kind.late_only for kind in KINDS])
 POWER = np.array([kind.family == "power" for kind in KINDS])
-DAMAGES = np.array([kind.errors != "none" and not kind.late_only for kind in KINDS])
 RATES = np.array([0.0 if math.isinf(decade) else 10.0 ** decade for decade in LOG_RATES])
 
 

@@ -19,16 +19,22 @@ Those with numpy are loaded when something is weighed.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import msgspec
+
 from boxcheck.riser.certainty import told
 from boxcheck.riser.evidence import Notebook, Step, Weighed
 from boxcheck.riser.suspects.faults import CLEARED
+
+if TYPE_CHECKING:
+    from boxcheck.riser.suspects.suspicion import Posterior
 
 
 def weigh(notebook: Notebook) -> Weighed:
     """What a notebook says of the parts. Never raises for a notebook that holds no boots or no looks: then nothing is
     told apart."""
     from boxcheck.riser.suspects import words
-    from boxcheck.riser.suspects.next_step import step_after
     from boxcheck.riser.suspects.posterior import posterior
     from boxcheck.riser.suspects.proof import proven
     from boxcheck.riser.suspects.silence import silence_lacks
@@ -48,7 +54,21 @@ def weigh(notebook: Notebook) -> Weighed:
     if known.healthy >= CLEARED and not silence_lacks(known, notebook.slot):
         return Weighed(suspects=suspects, healthy=healthy, verdict="healthy",
                        says=words.healthy_words(known, notebook))
-    step = (look_first(common, notebook) if common is not None else None) or step_after(known, notebook)
+    step = (look_first(common, notebook) if common is not None else None) or _next(known, notebook)
     return Weighed(
         suspects=suspects, healthy=healthy, verdict="not-yet" if step is not None else "exhausted", next=step,
         says=words.open_words(suspects, known, notebook, exhausted=step is None))
+
+
+def _next(known: Posterior, notebook: Notebook) -> Step | None:
+    """The step that tells most of which part is bad, with why, what each outcome would mean, and the expected
+    information; None where no step that is possible tells anything."""
+    from boxcheck.riser.suspects import step_words
+    from boxcheck.riser.suspects.predict import best_plan
+
+    plan = best_plan(known, notebook)
+    if plan is None:
+        return None
+    return msgspec.structs.replace(
+        plan.step, information_bits=round(plan.bits, 3), why=step_words.why(plan, known, notebook),
+        expect=step_words.expectations(plan, known, notebook))

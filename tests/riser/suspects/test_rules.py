@@ -9,7 +9,6 @@ import pytest
 
 from boxcheck.riser.evidence import Conditions, LaneMargin, Move, Notebook, Step, Weighed
 from boxcheck.riser.suspects.history import history
-from boxcheck.riser.suspects.next_step import next_step
 from boxcheck.riser.suspects.weigh import weigh
 from tests.riser.suspects.notebooks import MINUTE_BITS, after, boot, chances, look, notebook, places, tally
 
@@ -131,13 +130,13 @@ def test_what_the_operator_cannot_do_is_not_asked() -> None:
 
 def test_partners_are_links_that_were_clean() -> None:
     looks = [look("PCIE3", card=400), look("PCIE1", card=300), look("PCIE2", host=200)]
-    step = next_step(notebook(boot(0, places(6), looks)))
+    step = weigh(notebook(boot(0, places(6), looks))).next
     assert step is not None
     assert not {"PCIE1", "PCIE2"} & {move.to for move in step.moves}
 
 
 def test_a_step_says_why_and_what_each_outcome_would_mean() -> None:
-    step = next_step(notebook(boot(0, places(6), [look("PCIE3", card=400)])))
+    step = weigh(notebook(boot(0, places(6), [look("PCIE3", card=400)]))).next
     assert step is not None
     assert step.information_bits is not None
     assert step.information_bits > 0.8
@@ -160,8 +159,8 @@ def test_no_step_is_asked_where_none_tells_anything() -> None:
 
 def test_a_spare_is_used_where_no_other_riser_is() -> None:
     where = (*places(1), msgspec.structs.replace(places(2)[1], riser="none"))
-    step = next_step(notebook(boot(0, where, [look("PCIE1", card=400)]), slot="PCIE1", spares=("S1",),
-                              cannot=("swap-risers", "swap-both")))
+    step = weigh(notebook(boot(0, where, [look("PCIE1", card=400)]), slot="PCIE1", spares=("S1",),
+                          cannot=("swap-risers", "swap-both"))).next
     assert step is not None
     assert step.kind in ("replace-riser", "swap-cards")
 
