@@ -219,3 +219,18 @@ def test_cards_whose_board_nobody_read_are_not_identical(name: str, every: bool)
             tree.denied(f"{real(tree, bdf)}/config", "input/output error", "error")
     found = [finding for finding in judged(tree).findings if finding.check == "inventory.gpu-uniform"]
     assert {finding.outcome for finding in found} == {Outcome.UNKNOWN}
+
+
+@pytest.mark.parametrize("text", ["-1\n", "asleep?\n", ""])
+def test_a_state_that_no_kernel_knows_is_no_pass(text: str) -> None:
+    tree = build("wopr-7x4090")
+    tree.put(f"{real(tree, GPU)}/power/runtime_status", text)
+    assert of(judged(tree), "driver.runtime-error").outcome is Outcome.UNKNOWN
+
+
+def test_a_revision_below_zero_is_none() -> None:
+    tree = build("wopr-7x4090")
+    for name in ("revision", "subsystem_device"):
+        tree.put(f"{real(tree, GPU)}/{name}", "-1\n")
+    found = [finding for finding in judged(tree).findings if finding.check == "inventory.gpu-uniform"]
+    assert {finding.outcome for finding in found} == {Outcome.UNKNOWN}

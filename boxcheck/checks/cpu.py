@@ -234,7 +234,9 @@ def offline(cpu: Cpu, want: Profile) -> Iterator[Finding]:
         yield not_read(BOX_CPU, cpu.offline, evidence=evidence)
         return
     there, off = len(cpu.present), len(cpu.offline)
-    if not off:
+    if not there:
+        yield not_read(BOX_CPU, Unread(f"{evidence[0]} names no processor", "malformed"), evidence=evidence)
+    elif not off:
         yield passed(
             BOX_CPU, f"{there} of {there} logical processors online", measured=Quantity(0, "processors"),
             evidence=evidence)

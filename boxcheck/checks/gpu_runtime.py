@@ -14,6 +14,9 @@ from boxcheck.probes.links import Links
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, passed, skipped
 
+STATES = frozenset({"active", "suspended", "suspending", "resuming", "unsupported"})
+"""Without `error`; Documentation/ABI/testing/sysfs-devices-power."""
+
 
 @check("driver.runtime-error", reads=[Gpus, GpuRuntime, Links])
 def runtime_error(gpus: Gpus, runtime: GpuRuntime, links: Links, want: Profile) -> Iterator[Finding]:
@@ -46,5 +49,8 @@ def runtime_error(gpus: Gpus, runtime: GpuRuntime, links: Links, want: Profile) 
                 evidence=evidence, cause=f"gpu-fault:{gpu.bdf}", where=where(link, gpu, links, want) if link else None,
                 title=f"{gpu.slot or gpu.subject.name}: the GPU did not go to sleep or wake up as it was told",
                 help=("sudo dmesg | grep -iE 'suspend|resume|D3' | tail  says which of the two failed", REVIVE))
+        elif status not in STATES:
+            yield not_read(gpu.subject, Unread(f"{evidence[0]}: {status!r} is no state that is known", "malformed"),
+                           evidence=evidence)
         else:
             yield passed(gpu.subject, status, measured=Quantity(status), evidence=evidence)

@@ -348,7 +348,7 @@ def nvidia_held(gpus: Gpus, packages: Packages, want: Profile) -> Iterator[Findi
             title="the NVIDIA packages are not held", help=(f"sudo apt-mark hold {' '.join(loose[:12])}",))
 
 
-@check("driver.nvidia-persistence", reads=[Gpus, Nvidia, Nvml], limits=[PERSISTENCE])
+@check("driver.nvidia-persistence", reads=[Gpus, Nvidia, Nvml], limits=[PERSISTENCE], needs=["NVML"])
 def nvidia_persistence(gpus: Gpus, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Iterator[Finding]:
     """The driver lets go of a GPU whenever nothing uses it.
 

@@ -130,6 +130,10 @@ def _link_of(drive: NvmeDrive, above: Link, want: Profile) -> Iterator[Finding]:
         differ = Unread(f"the two ends of the link do not agree: the port says x{width}, the drive x{end.width}")
         yield not_read(subject, why_not(end.width, differ), evidence=evidence)
         return
+    if end is not None and not isinstance(end.speed_gts, float):
+        silent = Unread("the drive shows no legal speed of its link", "malformed")
+        yield not_read(subject, why_not(end.speed_gts, silent), evidence=evidence)
+        return
     if end is not None and isinstance(end.speed_gts, float) and isinstance(speed, float):
         speed = min(speed, end.speed_gts)
     found = [

@@ -184,7 +184,9 @@ def _capped(host: Host, governors: Mapping[str, int] | None | Unread) -> tuple[i
             return allowed
         if isinstance(able, Unread):
             return able
-        if able > 0 and (worst is None or allowed * worst[1] < worst[0] * able):
+        if able <= 0 or allowed <= 0:
+            return Unread(f"{CPU}/cpufreq/{name}: {allowed} of {able} kHz is no frequency", "malformed")
+        if worst is None or allowed * worst[1] < worst[0] * able:
             worst = allowed, able
     return worst
 

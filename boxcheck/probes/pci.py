@@ -147,13 +147,14 @@ class PciInventory(msgspec.Struct, frozen=True):
 
 
 def parse_hex(text: str | Unread) -> int | None:
-    """`0x10de` -> 4318; None when unread or no number."""
+    """`0x10de` -> 4318; None when unread, or no number that a register can hold."""
     if isinstance(text, Unread):
         return None
     try:
-        return int(text, 16)
+        number = int(text, 16)
     except ValueError:
         return None
+    return number if 0 <= number < 1 << 32 else None
 
 
 def parse_speed_gts(text: str) -> float | None:

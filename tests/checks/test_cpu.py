@@ -68,7 +68,7 @@ def test_governor(changes: dict[str, Any], wanted: str) -> None:
     ({"offline": tuple(range(32, 64)), "smt": "off"}, "pass"),
     ({"offline": tuple(range(32, 64)), "smt": "on"}, "marginal"),
     ({"offline": tuple(range(31, 64)), "smt": "off"}, "marginal"),  # one more than SMT explains
-    ({"offline": GONE}, "unknown"), ({"present": GONE}, "unknown")])
+    ({"offline": GONE}, "unknown"), ({"present": GONE}, "unknown"), ({"present": (), "offline": ()}, "unknown")])
 def test_offline(changes: dict[str, Any], wanted: str) -> None:
     assert outcome("cpu.offline", cpu(**changes)) == wanted
 

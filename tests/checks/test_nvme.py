@@ -124,3 +124,14 @@ def test_no_drive_is_skipped_and_nobody_looked_is_unknown(check: str) -> None:
     assert outcome(check, drives()) == "skip"
     assert outcome(check, drives(unreadable=GONE)) == "unknown"
     assert outcome(check, drives(undriven=(CARD,))) == "unknown"
+
+
+@pytest.mark.parametrize("speed", [None, GONE])
+@pytest.mark.parametrize("limits", [None, MUST])
+def test_a_drive_that_does_not_tell_its_speed_is_not_as_fast_as_its_port(speed: Any, limits: Any) -> None:
+    found = links()
+    link = found.links[PORT]
+    assert link.upstream is not None
+    silent = msgspec.structs.replace(link, upstream=msgspec.structs.replace(link.upstream, speed_gts=speed))
+    facts = msgspec.structs.replace(found, links={PORT: silent})
+    assert outcome("disk.nvme-link", drives(drive()), facts, limits=limits) == "unknown"

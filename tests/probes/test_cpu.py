@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from boxcheck.probes.cpu import Cpu, parse_cpuinfo, parse_node_memory
 from tests.probes.reading import HOSTILE, fact, kind_of, live, never_raises, tree
 
@@ -86,3 +88,11 @@ def test_this_machine() -> None:
     cpu = live(Cpu)
     assert isinstance(cpu.threads, int)
     assert cpu.threads >= 1
+
+
+@pytest.mark.parametrize("text", ["-1", "0"])
+def test_a_frequency_that_is_none_hides_no_cap(text: str, tmp_path: Path) -> None:
+    base = f"{CPU}/cpufreq/policy0"
+    made = tree({"/proc/cpuinfo": block(0, 0, 0), f"{base}/scaling_governor": "performance",
+                 f"{base}/scaling_max_freq": "3000000", f"{base}/cpuinfo_max_freq": text})
+    assert kind_of(fact(Cpu, made, tmp_path).capped_khz) == "malformed"
