@@ -223,13 +223,13 @@ def test_records_that_cannot_be_folded_stay_as_they_are_and_do_not_pile_up(
 def test_a_disk_that_hangs_does_not_hang_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = create_run(str(tmp_path), INFO, patience=0.1)
     commit = store._journal._commit
-    monkeypatch.setattr(store._journal, "_commit", lambda entries: (time.sleep(0.5), commit(entries))[1])
+    monkeypatch.setattr(store._journal, "_commit", lambda entries: (time.sleep(2.0), commit(entries))[1])
     began = time.monotonic()
     trouble = store.event("slow", "an event on a slow disk")
     assert trouble is not None
     assert trouble.kind == "slow"
-    assert time.monotonic() - began < 0.4
-    time.sleep(0.6)
+    assert time.monotonic() - began < 1.5
+    time.sleep(2.1)
     monkeypatch.undo()
     assert store.flush() is None
     store.close()
