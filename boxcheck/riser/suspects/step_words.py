@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from boxcheck.checks.wording import listed
-from boxcheck.riser.certainty import percent
+from boxcheck.riser.certainty import percent, told_healthy
 from boxcheck.riser.evidence import Notebook
 from boxcheck.riser.suspects.candidates import Plan
 from boxcheck.riser.suspects.sightings import errors_of
@@ -62,7 +62,7 @@ def expectations(plan: Plan, known: Posterior, notebook: Notebook) -> dict[str, 
         where = f"{noun} in {listed(list(slots))}{alone}" if slots else f"{listed(list(plan.looked))} clean"
         likely = [f"{part_words(part, known)} ({percent(share)})" for part, share in parts if share > 0.1]
         if healthy > 0.1 or not likely:
-            likely.append(f"nothing at fault ({percent(healthy)})")
+            likely.append(f"nothing at fault ({percent(told_healthy(healthy))})")
         found[where] = " or ".join(likely)
     return found
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from boxcheck.riser.certainty import told
+from boxcheck.riser.certainty import told_healthy
 from boxcheck.riser.evidence import Notebook, Step, Weighed
 from boxcheck.riser.suspects.faults import CLEARED
 
@@ -45,7 +45,7 @@ def weigh(notebook: Notebook) -> Weighed:
         says = "nothing was looked at yet"
         return Weighed(suspects=(), healthy=known.healthy, verdict="not-yet", says=says,
                        next=Step(kind="cold-boot", why=says))
-    suspects, healthy = words.suspects_of(known, notebook), told(known.healthy)
+    suspects, healthy = words.suspects_of(known, notebook), told_healthy(known.healthy)
     common = alike(known)
     accused = proven(suspects, known) if common is None or common.sign == "errors" else ()
     if accused:

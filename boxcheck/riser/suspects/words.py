@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from boxcheck.checks.wording import listed
-from boxcheck.riser.certainty import percent, told
+from boxcheck.riser.certainty import percent, told, told_healthy
 from boxcheck.riser.evidence import Look, Notebook, Suspect
 from boxcheck.riser.measuring.bounds import SPECIFIED_BER, per_rate, size
 from boxcheck.riser.parts import short_card
@@ -165,8 +165,9 @@ def healthy_words(known: Posterior, notebook: Notebook) -> str:
     errors, bits = errors_of(looks), bits_of(looks)
     counted = f"{errors} error{'' if errors == 1 else 's'} in {size(bits)} on {notebook.slot}"
     boots = len(known.past.sessions)
+    sure = percent(told_healthy(known.healthy))
     return ". ".join([
-        f"nothing is at fault ({percent(known.healthy)}): {counted} over {boots} boot{'' if boots == 1 else 's'}"
+        f"nothing is at fault ({sure}): {counted} over {boots} boot{'' if boots == 1 else 's'}"
         f"{bounded(looks)}",
         *remarks(known, notebook.slot)])
 
@@ -175,7 +176,7 @@ def open_words(suspects: Sequence[Suspect], known: Posterior, notebook: Notebook
     first = [f"{part_words(Part(one.kind, one.name), known)} ({percent(one.probability)})"
              for one in suspects[:3] if one.probability > 0.03]
     if known.healthy > 0.03:
-        first.append(f"nothing at all ({percent(known.healthy)})")
+        first.append(f"nothing at all ({percent(told_healthy(known.healthy))})")
     what = "not told apart, and no step that is possible would tell more" if exhausted else "not told apart yet"
     lacking = silence_lacks(known, notebook.slot) if known.healthy >= 0.5 else []
     if lacking_proof(suspects, known):
