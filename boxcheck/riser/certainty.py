@@ -8,7 +8,7 @@ prints how many of the suspects that were given so much were guilty. Arithmetic 
 from __future__ import annotations
 
 MOST = 0.98
-"""Of the suspects that the arithmetic is surest of 332 of 334 were guilty in simulated boxes (the last row of the second
+"""Of the suspects that the arithmetic is surest of, 332 of 334 were guilty in simulated boxes (last row of the second
 table in docs/explanation/riser-suspects.md), so 97.9 % at least, at 95 %."""
 MOST_HEALTHY = 0.96
 """Of the simulated boxes that were called healthy, those that were."""
@@ -25,5 +25,5 @@ def told_healthy(probability: float) -> float:
 
 
 def percent(probability: float) -> str:
-    """`97 %`, `under 1 %`: never 0, and never more than `MOST`."""
-    return "under 1 %" if probability < 0.005 else f"{100 * told(probability):.0f} %"
+    """`97 %`, `< 1 %`: never 0, and never more than `MOST`."""
+    return "< 1 %" if probability < 0.005 else f"{100 * told(probability):.0f} %"
