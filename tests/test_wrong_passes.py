@@ -234,3 +234,9 @@ def test_a_revision_below_zero_is_none() -> None:
         tree.put(f"{real(tree, GPU)}/{name}", "-1\n")
     found = [finding for finding in judged(tree).findings if finding.check == "inventory.gpu-uniform"]
     assert {finding.outcome for finding in found} == {Outcome.UNKNOWN}
+
+
+def test_a_bar_that_the_kernel_lists_as_none_is_told_apart_by_registers_alone() -> None:
+    tree = build("wopr-7x4090")
+    tree.denied(f"{real(tree, GPU)}/config", "input/output error", "error")
+    assert of(judged(tree), "bar.unassigned").outcome is Outcome.UNKNOWN

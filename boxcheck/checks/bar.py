@@ -153,6 +153,10 @@ def unassigned(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
             )
         elif not regions:
             yield unknown(gpu.subject, "the kernel lists no memory BAR", evidence=evidence)
+        elif isinstance(gpu.function.config, Unread):
+            # The kernel lists a BAR that it could not place as one that does not exist: the registers tell them apart.
+            yield unknown(gpu.subject, f"the {len(regions)} memory BARs that the kernel lists have addresses; whether "
+                          f"the card has more was not read: {gpu.function.config.why}", evidence=evidence)
         elif off := switched_off(gpu):
             yield failed(
                 gpu.subject, f"switched off in the Command register while {gpu.driver} is bound to it: {off}",
