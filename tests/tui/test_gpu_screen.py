@@ -164,6 +164,7 @@ def test_a_long_run_is_read_again_less_often(stills: Frames) -> None:
             screen = app.screen
             assert isinstance(screen, GpuScreen)
             await until(pilot, lambda: bool(screen._curves))
+            screen.on_curves_came(CurvesCame(screen._key, screen._curves, "", 0.01))
             assert screen._pause_seconds == EVERY_SECONDS
             screen.on_curves_came(CurvesCame("cuda:6", (), "other", 3.0))
             assert screen._curves, "of another GPU: not taken"
