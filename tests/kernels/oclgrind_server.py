@@ -7,6 +7,7 @@ process of its own: a copy of this one (fork), which has loaded everything, and 
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -28,7 +29,8 @@ class Job(msgspec.Struct, frozen=True):
     stop: Literal["", "told", "seen"] = ""
     """When it may end before all is done: once Oclgrind told something; or once a result is wrong, too."""
     seconds: int = 60
-    """It is ended by SIGALRM after these."""
+    """Of the processor: other work on the machine ends no job. It is ended by SIGXCPU after these, and by SIGALRM where it
+    waits for something ten times as long."""
 
 
 class Answer(msgspec.Struct):
@@ -66,7 +68,8 @@ def done(gpu: OpenClGpu, job: Job) -> Answer:
         log, told = Path(folder) / "log", Path(folder) / "answer"
         child = os.fork()
         if child == 0:
-            signal.alarm(job.seconds)
+            resource.setrlimit(resource.RLIMIT_CPU, (job.seconds, job.seconds + 5))
+            signal.alarm(10 * job.seconds)
             with log.open("wb") as file:
                 os.dup2(file.fileno(), 2)
             told.write_bytes(msgspec.json.encode(work(gpu, job, log)))
