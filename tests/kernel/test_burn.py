@@ -211,7 +211,8 @@ def test_the_work_of_what_is_still_there_goes_on(burnt: Burnt) -> None:
         assert findings[number]
         assert {one.outcome for one in findings[number]} <= {Outcome.PASS, Outcome.SKIP, Outcome.UNKNOWN}, findings[number]
         results = [one for one in findings[number] if one.outcome is Outcome.PASS]
-        assert any(one.check == "stress.results" or one.check.startswith(f"{phases[number].plan.module}.") for one in results)
+        assert any(one.check == "stress.results" or one.check.startswith(f"{phases[number].plan.module}.") for one in results
+                   ), findings[number]
 
 
 def test_store_and_stream_hold_the_same_events(burnt: Burnt) -> None:

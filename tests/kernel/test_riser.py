@@ -14,7 +14,7 @@ import pytest
 from tests.kernel.bench import Machine, on_every_kernel
 from tests.kernel.training import LNKCTL, LNKCTL2, TARGET, Link, Trained, training
 
-TOPOLOGY = "four-links"
+TOPOLOGY = "riser-links"
 ERRORS = {("rp2", "BAD_TLP"): ("host", "received", "BadTLP", 12), ("g1", "BAD_DLLP"): ("card", "received", "BadDLLP", 5),
           ("g0", "REP_TIMER"): ("host", "unanswered", "Timeout", 7)}
 

@@ -74,9 +74,9 @@ class Topology:
     def arguments(self) -> list[str]:
         words = ["-M", "q35,kernel-irqchip=split" if "intel-iommu" in " ".join(self.extra) else "q35", *self.extra]
         if self.nodes:
-            for node in sorted(set(self.nodes.values())):
-                words += ["-object", f"memory-backend-ram,id=m{node},size=512M",
-                          "-numa", f"node,nodeid={node},cpus={node},memdev=m{node}"]
+            for number in sorted(set(self.nodes.values())):
+                words += ["-object", f"memory-backend-ram,id=m{number},size=512M",
+                          "-numa", f"node,nodeid={number},cpus={number},memdev=m{number}"]
         for text in self.smbios:
             words += ["-smbios", text]
         for bus in dict.fromkeys(slot.bus for slot in self.slots):
@@ -149,6 +149,8 @@ HOTPLUG = Topology(
     cmdline=POLLING)
 FOUR_LINKS = Topology("four-links", slots((0x40, 2), (0x80, 2), hotplug=False))
 """For experiments on links: four cards that stay, each alone behind its root port, errors counted by the kernel."""
+RISER_LINKS = replace(FOUR_LINKS, name="riser-links")
+"""The same once more: others lock the kernel of theirs, which cannot be undone."""
 FOUR_TO_LOSE = Topology("four-to-lose", slots((0x40, 4)), cmdline=POLLING)
 ONE_GPU = Topology("one", slots((0x40, 1)))
 NOAER = Topology("noaer", slots((0x40, 1), switch=True), identity=RX_7900_XTX, cmdline="pci=noaer")
@@ -160,4 +162,4 @@ NUMA_TRANSLATING = Topology(
 PASS_THROUGH = Topology("passthrough", slots((0x40, 2)), extra=tuple(INTEL_IOMMU), cmdline="intel_iommu=on iommu=pt")
 
 ALL = {topology.name: topology for topology in (
-    WOPR, TINYBOX_RED, HOTPLUG, FOUR_LINKS, FOUR_TO_LOSE, ONE_GPU, NOAER, COMPAT, NUMA_TRANSLATING, PASS_THROUGH)}
+    WOPR, TINYBOX_RED, HOTPLUG, FOUR_LINKS, RISER_LINKS, FOUR_TO_LOSE, ONE_GPU, NOAER, COMPAT, NUMA_TRANSLATING, PASS_THROUGH)}
