@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from gzip import GzipFile
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import msgspec
@@ -26,6 +27,8 @@ from boxcheck.riser import notebook
 from boxcheck.riser.evidence import Notebook
 from boxcheck.riser.suspects.weigh import weigh
 from boxcheck.store.reader import RunReader
+from boxcheck.store.rows import EndState
+from boxcheck.store.writer import RunWriter
 from tests.boxes import Tree, machine
 from tests.report.scenes import PCIE3, Acceptable
 from tests.riser.boxes.drive import drive
@@ -67,7 +70,22 @@ def unpacked(data: bytes) -> bytes:
 
 
 def stored_run() -> bytes:
-    """The store of a burn-in in which the link of PCIE3 damages packets and falls to eight lanes under load."""
+    """The store of a burn-in in which the link of PCIE3 damages packets and falls to eight lanes under load. It ends
+    with what is found in the whole of it, as a run does: that of the same run, made before and judged."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "run.sqlite")
+        Path(path).write_bytes(_made_run())
+        verdict = judge_stored(path, None).verdict
+    end = RunWriter.end
+
+    def with_verdict(store: RunWriter, state: EndState, *_: object, **more: Any) -> object:
+        return end(store, state, verdict, **more)
+
+    with patch.object(RunWriter, "end", with_verdict):
+        return _made_run()
+
+
+def _made_run() -> bytes:
     name = "wopr-7x4090+riser-x8"
     tar = plain_tar(tree_of(name))
     loose = io.BytesIO()  # not compressed twice: the store as a whole is

@@ -98,6 +98,16 @@ def test_triage_and_report_say_what_the_commands_say() -> None:
     assert told == shown[3 : 3 + len(told)]
 
 
+def test_the_text_and_the_page_count_the_same(tmp_path: Path) -> None:
+    page = tmp_path / "demo.html"
+    passed = re.search(r"^FAIL +(\d+) pass", run(("demo", "report")).stdout, re.MULTILINE)
+    run(("demo", "report", "--html", str(page)))
+    shown = re.search(r"(\d+) passed", page.read_text())
+    assert passed is not None
+    assert shown is not None
+    assert passed[1] == shown[1]
+
+
 def test_the_worked_example_finds_the_riser_by_the_solver() -> None:
     shown = run(("demo", "riser")).stdout
     assert "Not told apart yet" in shown.split("Boot 2 of 2")[0]

@@ -5,7 +5,7 @@
     python -m tests.report.examples FOLDER --only crashed       of one
     python -m tests.report.examples FOLDER --pictures           and each page as PNG: screen, narrow, dark, printed, PDF
 
-docs/samples holds the report of `--only strix`, to be copied there when reports have changed.
+docs/samples holds the reports of `--only strix` and `--only bad-riser`, to be copied there when reports have changed.
 
 Runs are made up, or real with `--here`; all that comes after is certify's own: what is judged, the disposition, the files,
 the manifest. Pictures need Chromium, and pdftoppm (poppler).
