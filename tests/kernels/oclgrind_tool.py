@@ -87,7 +87,7 @@ class Oclgrind:
         try:
             process.stdin.write(msgspec.json.encode(job) + b"\n")
             process.stdin.flush()
-            if select.select((process.stdout,), (), (), job.seconds + 30)[0]:
+            if select.select((process.stdout,), (), (), 10 * job.seconds + 30)[0]:
                 line = process.stdout.readline()
         except BrokenPipeError:
             pass
