@@ -311,7 +311,7 @@ def live_of(machine: Machine, link: SimulatedLink, pair: LinkPair, folder: Path,
     made.host, made.facts = cast(Host, None), cast(Facts, SimpleNamespace(of=lambda kind: object()))
     made.ports, made.journals, made.say = cast(Any, machine), str(folder), lambda says: None
     made.traffic, made.measurable = None, Measurable(targets=(), where=LinkMap(hops={}, ways={}))
-    made.stopping = lambda: False
+    made.stopping, made._standing = lambda: False, {}
     return made
 
 
@@ -321,6 +321,7 @@ def test_a_measurement_inside_a_hold_ends_at_once_when_somebody_stops_it(tmp_pat
     polled: list[bool] = []
 
     def measured(*what: Any, stopping: Callable[[], bool], **more: Any) -> tuple[Look, ...]:
+        assert more["standing"] is made._standing, "every look goes on from what the one before knew"
         polled.append(stopping())
         os.kill(os.getpid(), signal.SIGTERM)
         polled.append(stopping())
