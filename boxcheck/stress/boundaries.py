@@ -34,6 +34,9 @@ class Boundaries(msgspec.Struct, frozen=True, kw_only=True):
     """By phase, with a number where several have a name: what grew until it had ended, since the boundary before."""
     missing: tuple[str, ...] = ()
     """Why counters were not read, at a boundary or at all."""
+    restarts: tuple[str, ...] = ()
+    """For each time that a run was gone on with in another boot, or nobody knows in which: the phase that had ended
+    before. What was counted from then on until the machine went down is lost."""
 
     def total(self, of: str, name: str) -> tuple[int, tuple[str, ...]]:
         """Growth of a counter over all phases, and the phases in which it grew: `2 in copy`."""
@@ -55,17 +58,21 @@ def boundaries(found: Iterable[Boundary]) -> Boundaries:
     """Sums up boundaries in their order. Pure. Over one that was not read, growth is that of both phases together."""
     steps: dict[str, Grown] = {}
     missing: dict[str, None] = {}
+    restarts: list[str] = []
     before: Snapshot | None = None
     names: list[str] = []
     boot = ""
+    last: Boundary | None = None
     for one in found:
         if one.after:
             names.append(one.after)
         elif one.boot and one.boot == boot:  # gone on with: what was counted since the last boundary was counted
             names.append(UNTIL_RESUMED)
         else:  # it begins, or goes on in another boot, with counters from zero
+            if last is not None:
+                restarts.append(last.after)
             before, names = None, []
-        boot = one.boot
+        boot, last = one.boot, one
         if one.snapshot is None:
             missing[one.why or "it was not read"] = None
             continue
@@ -74,7 +81,7 @@ def boundaries(found: Iterable[Boundary]) -> Boundaries:
         before, names = one.snapshot, []
     if not steps and not missing:
         missing["they were read less than twice"] = None
-    return Boundaries(steps=steps, missing=tuple(missing))
+    return Boundaries(steps=steps, missing=tuple(missing), restarts=tuple(restarts))
 
 
 def _named(name: str, known: Mapping[str, Grown]) -> str:

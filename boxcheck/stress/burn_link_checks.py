@@ -61,6 +61,7 @@ def link_counters(boundaries: Boundaries, want: Profile) -> Iterator[Finding]:
             continue
         told = True
         subject = Subject("gpu", f"GPU {bdf}", bdf=Bdf(bdf))
+        notes = (*_moved(boundaries, bdf), *_trained(boundaries), *_lost(boundaries))
         bad = {name: boundaries.total(bdf, name) for name in sorted({*grown.get(bdf, {})} & counters)}
         again = sorted({*anew.get(bdf, {})} & counters)
         if bad:
@@ -70,7 +71,7 @@ def link_counters(boundaries: Boundaries, want: Profile) -> Iterator[Finding]:
             yield (failed if GRAVE & {*bad} else marginal)(
                 subject, f"its driver counted {says}", measured=Quantity(total, "errors"), cause=f"link-errors:{bdf}",
                 where=str(subject), title=f"GPU {bdf}: sent packets again under load", help=HELP,
-                notes=(*_moved(boundaries, bdf), *_trained(boundaries)))
+                notes=notes)
         elif again:
             yield unknown(subject, f"{', '.join(again)} began anew during the run; what was counted is not known")
         elif missing := {name: whys[0] for name, whys in unread.get(bdf, {}).items() if name in counters}:
@@ -78,8 +79,9 @@ def link_counters(boundaries: Boundaries, want: Profile) -> Iterator[Finding]:
         elif boundaries.missing:
             yield unknown(subject, f"none was counted, and at some boundary {boundaries.missing[0]}")
         else:
-            yield passed(subject, f"none was counted: {', '.join(sorted(counters))}", measured=Quantity(0, "errors"),
-                         notes=(*_moved(boundaries, bdf), *_trained(boundaries)))
+            since = ", in what was read of a run with a restart" if boundaries.restarts else ""
+            yield passed(subject, f"none was counted: {', '.join(sorted(counters))}{since}",
+                         measured=Quantity(0, "errors"), notes=notes)
     if not told:
         yield skipped(BOX, "no driver here counts packets that are sent again", notes=_trained(boundaries))
 
@@ -88,6 +90,12 @@ def _moved(boundaries: Boundaries, bdf: str) -> tuple[str, ...]:
     """Bytes as the driver counts them, overhead included where it does: to be held against what samples moved."""
     found = boundaries.of_kind("bytes").get(bdf, {})
     return tuple(f"its driver counted {sum(sizes) / 1e12:.3g} TB {way}" for way, sizes in sorted(found.items()))
+
+
+def _lost(boundaries: Boundaries) -> tuple[str, ...]:
+    """Between a boundary and the end of its boot a driver counts for itself alone."""
+    return tuple(f"what was counted {f'after {phase}' if phase else 'from the start'} until the machine went down was "
+                 "lost with the restart" for phase in boundaries.restarts)
 
 
 def _trained(boundaries: Boundaries) -> tuple[str, ...]:

@@ -85,7 +85,10 @@ def _right(subject: Subject, compared: Sequence[Sample]) -> Finding:
     if not patterns or not sum(one.checked for one in patterns):
         return unknown(subject, "no pattern was compared")
     notes = patterns[-1].notes
-    swapped = max(int(one.notes.get("swapped_kib", 0)) for one in patterns)
+    each = [one.notes.get("swapped_kib", 0) for one in patterns]
+    if (why := next((one for one in each if isinstance(one, str)), None)) is not None:
+        return unknown(subject, f"not read: whether what was under test lay in swap ({why})")
+    swapped = max(int(one) for one in each)
     if swapped:
         return unknown(
             subject, f"{size(swapped << 10)} of what was under test lay in swap, and that is no memory", help=(

@@ -78,10 +78,10 @@ def local(array: Any, node: int) -> dict[str, float]:
     return {"local_percent": round(100.0 * found[1].get(str(node), 0) / pages, 1)} if pages else {}
 
 
-def swapped_kib() -> int:
-    """How much of this process lies in swap."""
+def swapped_kib() -> int | str:
+    """How much of this process lies in swap, 0 where the kernel knows none; why that is not known."""
     try:
         with open("/proc/self/status") as file:
             return next((int(line.split()[1]) for line in file if line.startswith("VmSwap:")), 0)
-    except (OSError, ValueError):
-        return 0
+    except (OSError, ValueError, IndexError) as error:
+        return f"/proc/self/status: {error}"

@@ -118,7 +118,7 @@ class MemoryRun:
         for node, mine in self._by_node(done):
             notes: dict[str, str | int | float] = {
                 "node": node, "cores": len(mine), "pattern": str(step.pattern),
-                "swapped_kib": sum(int(one.notes["swapped_kib"]) for one in mine)}
+                "swapped_kib": _swapped([one.notes["swapped_kib"] for one in mine])}
             if family == "retention":
                 notes["rested_seconds"] = round(self._rested, 1)
             if not all(one.notes["whole"] for one in mine):
@@ -151,6 +151,11 @@ class MemoryRun:
             value=sum(one.amount / max(one.seconds, 1e-9) for one in done) / 1e9,
             checked=sum(one.checked for one in done), wrong=sum(one.wrong for one in done),
             words=tuple(word for one in done for word in one.words)[:MOST_WORDS], notes=notes)
+
+
+def _swapped(each: Sequence[str | int | float]) -> str | int:
+    """KiB of all processes in swap; why it is not known where one does not know."""
+    return next((one for one in each if isinstance(one, str)), None) or sum(int(one) for one in each)
 
 
 def _local(done: Sequence[Done]) -> Notes:

@@ -435,6 +435,8 @@ def test_what_was_counted_until_a_run_was_gone_on_with_counts_within_one_boot() 
     for boots in (("a", "b"), ("", "")):  # from zero, or nobody knows
         (finding,) = gone_on_with(*boots)
         assert finding.outcome is Outcome.PASS
+        assert finding.says == "none was counted: replays, in what was read of a run with a restart"
+        assert finding.notes == ("what was counted after copy until the machine went down was lost with the restart",)
 
 
 def test_a_boundary_says_in_which_boot_it_was_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

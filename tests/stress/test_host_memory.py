@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -18,6 +19,7 @@ from boxcheck.stress.host_memory_run import plan
 from boxcheck.stress.host_memory_streams import Streams
 from boxcheck.stress.host_memory_work import Work
 from boxcheck.stress.host_orders import Done, Job, Order
+from tests.checks.judging import judge
 from tests.stress.host_doubles import failure, machine, outcomes, run
 
 GIB = 1 << 30
@@ -180,6 +182,17 @@ def test_a_short_run_still_writes_rests_and_compares() -> None:
     results = run("dram", seconds=0.01)
     assert outcomes("dram.wrong-words", results) == {Outcome.PASS}
     assert any(one.what.startswith("dram.retention") for one in results.samples)
+
+
+def test_memory_that_lay_in_swap_or_of_which_that_is_not_known_was_not_tested() -> None:
+    results = run("dram", seconds=0.01)
+    for swapped, says in (
+            (512, "0.5 MiB of what was under test lay in swap, and that is no memory"),
+            ("/proc/self/status: gone", "not read: whether what was under test lay in swap (/proc/self/status: gone)")):
+        samples = [msgspec.structs.replace(one, notes={**one.notes, "swapped_kib": swapped}) if "swapped_kib" in one.notes else one
+                   for one in results.samples]
+        found = judge("dram.wrong-words", msgspec.structs.replace(results, samples=tuple(samples)))
+        assert {(one.outcome, one.says) for one in found} == {(Outcome.UNKNOWN, says)}
 
 
 @pytest.mark.parametrize(("option", "word"), [("percent", "95"), ("percent", "half"), ("megabytes", "0"), ("megabytes", "nan")])
