@@ -33,7 +33,7 @@ from tests.riser.boxes.drive import Journey, Weigh, drive
 from tests.riser.boxes.faults import KINDS
 
 ROWS = (*KINDS, "two", "none")
-BINS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99, 1.0)
+BINS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 1.0)
 
 
 @dataclass(frozen=True)
