@@ -37,6 +37,8 @@ sys.dont_write_bytecode = False
 settings.register_profile("boxcheck", deadline=None)
 settings.load_profile("boxcheck")
 _NUMBERS = itertools.count()
+MOST_PROCESSES = 8
+"""Each takes up to a gigabyte of memory."""
 KERNEL_BENCH = os.path.join(os.path.dirname(__file__), "kernel")
 
 _LIBRARY = ctypes.CDLL(ctypes.util.find_library("m") or None)
@@ -44,11 +46,13 @@ _FE_DFL_ENV = ctypes.c_void_p(-1)
 """fenv.h of glibc on x86: the floating-point environment that a program starts with."""
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """All tests are shared among the processors, and those of the kernel bench alone; named files run in this process."""
-    if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
-        return None
-    return None if all(os.path.abspath(word) == KERNEL_BENCH for word in config.args) else 0
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """All tests are shared among the processors, and those of the kernel bench alone; named files run in this process.
+    xdist itself would count cores where psutil is installed, and two threads of one core are two processors here."""
+    named = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
+    if named and not all(os.path.abspath(word) == KERNEL_BENCH for word in config.args):
+        return 0
+    return min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
