@@ -139,6 +139,6 @@ def _closing(told: Acceptance, folder: str, style: Style) -> Iterator[str]:
     if told.disposition in ("PASS", "MARGINAL PASS"):
         yield from wrap(
             "A pass applies to these checks on this day; it is not a general statement about the machine.", style)
-    sign = f"boxcheck report sign {plain_line(folder)}  (at the station, not on this box)"
+    sign = f"boxcheck report sign {plain_line(folder)} --key KEY  (at the station, not on this box)"
     yield from wrap(sign, style, "next   ", "       ")
     yield from wrap(plain_line(folder), style, "saved  ", "       ")

@@ -1,6 +1,6 @@
 """The interface that a connection goes over, and what it counts.
 
-Reads   ioctl SIOCGIFCONF, /proc/net/if_inet6 (which interface has the connection's own address);
+Reads   getifaddrs(3) by psutil (which interface has the connection's own address);
         /sys/class/net/IF/{statistics/*,carrier_changes,speed}                                  (any user)
 Since   carrier_changes Linux 3.15
 Absent  speed where the link is down, and on virtual interfaces
@@ -9,17 +9,9 @@ By hand ip route get ADDRESS; ip -s -s link show dev IF; ethtool -S IF
 
 from __future__ import annotations
 
-import array
-import fcntl
 import os
-import socket
-import struct
 from collections.abc import Mapping
 
-SIOCGIFCONF = 0x8912
-"""linux/sockios.h. Lists every IPv4 address, also those beyond the first of an interface."""
-IFREQ = struct.Struct("16s16s8x" if struct.calcsize("P") == 8 else "16s16s")
-MOST_ADDRESSES = 1024
 COUNTERS = (
     "rx_bytes", "tx_bytes", "rx_packets", "tx_packets", "rx_errors", "tx_errors", "rx_dropped", "tx_dropped",
     "rx_crc_errors", "rx_frame_errors", "rx_length_errors", "rx_missed_errors", "rx_fifo_errors", "rx_over_errors",
@@ -35,37 +27,19 @@ def interface_of(own: str, other: str) -> str:
     own, other = _plain(own), _plain(other)
     if own == other or own.startswith("127.") or own == "::1":
         return "lo"
-    return (_by_ipv6(own) if ":" in own else _by_ipv4(own)) or ""
+    import psutil
+
+    try:
+        every = psutil.net_if_addrs()
+    except OSError:
+        return ""
+    # An address beyond the first of an interface may have a label of its own, `eth0:1`.
+    return next((name.partition(":")[0] for name, addresses in every.items()
+                 if any(_plain(one.address) == own for one in addresses)), "")
 
 
 def _plain(address: str) -> str:
     return address.partition("%")[0].removeprefix("::ffff:")
-
-
-def _by_ipv4(address: str) -> str | None:
-    wanted = socket.inet_aton(address)
-    room = array.array("B", bytes(IFREQ.size * MOST_ADDRESSES))
-    at, size = room.buffer_info()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            answer = fcntl.ioctl(sock.fileno(), SIOCGIFCONF, struct.pack("iP", size, at))
-        except OSError:
-            return None
-    used = struct.unpack("iP", answer)[0]
-    for name, where in IFREQ.iter_unpack(room.tobytes()[:used - used % IFREQ.size]):
-        if where[4:8] == wanted:  # struct sockaddr_in: family, port, address
-            return str(name.split(b"\0")[0].decode("ascii", "replace").partition(":")[0])
-    return None
-
-
-def _by_ipv6(address: str) -> str | None:
-    try:
-        wanted = socket.inet_pton(socket.AF_INET6, address).hex()
-        with open("/proc/net/if_inet6", encoding="ascii") as file:
-            rows = [line.split() for line in file]
-    except (OSError, UnicodeDecodeError):
-        return None
-    return next((row[5] for row in rows if len(row) == 6 and row[0] == wanted), None)
 
 
 def counters(name: str, root: str = "/") -> Mapping[str, int]:

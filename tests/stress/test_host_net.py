@@ -10,9 +10,11 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from boxcheck.engine.plan import plan_for
@@ -186,6 +188,16 @@ def test_every_address_of_this_machine_has_its_interface() -> None:
             pytest.skip("this machine has no way out")
         own = sock.getsockname()[0]
     assert interface_of(own, "192.0.2.1") in os.listdir("/sys/class/net")
+
+
+def test_a_second_address_with_a_label_is_that_of_its_interface(monkeypatch: pytest.MonkeyPatch) -> None:
+    def one(address: str) -> Any:
+        return SimpleNamespace(address=address)
+
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: {
+        "eth0": [one("10.1.0.1"), one("fe80::1%eth0")], "eth1:second": [one("10.2.0.1")], "eth2": [one("02:fc:00:00:00:01")]})
+    assert [interface_of(own, "10.9.9.9") for own in ("10.1.0.1", "10.2.0.1", "fe80::1%eth0", "10.3.0.1")] == [
+        "eth0", "eth1", "eth0", ""]
 
 
 def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
