@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -30,7 +30,7 @@ from boxcheck.report.acceptance_told import Attached, Counted, Done, Told, bare_
 from boxcheck.report.measured import ColumnRows
 from boxcheck.riser.evidence import Notebook
 from boxcheck.store.reader import RunReader
-from boxcheck.store.rebuild import Rows
+from boxcheck.store.rebuild import Link, Rows, link_readings, links_in
 from boxcheck.store.results import no_collections, results_of, watching_of
 from boxcheck.store.rows import Phase, Run, bare
 from boxcheck.store.verify import in_words, missing_rows
@@ -142,21 +142,32 @@ def _done(reader: RunReader, phases: Sequence[Phase], ledger: Ledger, courses: C
 
 
 def _counted(reader: RunReader, courses: Courses) -> dict[Bdf, Counted]:
-    """The first and the last reading of each function, phase by phase: what is between them is not looked at here."""
+    """The first and the last reading of each function, phase by phase: what is between them is not looked at here. Of a
+    function that is known already no record is read: a day has hundreds of phases."""
     first: dict[Bdf, LinkReading] = {}
     last: dict[Bdf, LinkReading] = {}
-    for phase in sorted({phase for phase, _ in courses.links}):
-        some = [ends for (of, _), ends in courses.links.items() if of == phase]
-        begin = [one for ends in some for one in _links(reader, ends[0]) if isinstance(one.correctable, tuple)]
-        for one in sorted(begin, key=lambda link: link.monotonic_seconds):
-            first.setdefault(one.bdf, one)
-        end = [one for ends in some for one in _links(reader, ends[1])]
-        last |= {one.bdf: one for one in sorted(end, key=lambda link: link.monotonic_seconds)}
+    phases = sorted({phase for phase, _ in courses.links})
+    with reader.guarded("records"):
+        for phase in phases:
+            begin = (one for rows in _ends(courses, phase, 0) for link in links_in(rows.stream.columns)
+                     if Bdf(link.bdf) not in first for one in _links(link, rows)
+                     if isinstance(one.correctable, tuple))
+            for one in sorted(begin, key=lambda reading: reading.monotonic_seconds):
+                first.setdefault(one.bdf, one)
+        for phase in reversed(phases):
+            end = (one for rows in _ends(courses, phase, 1) for link in links_in(rows.stream.columns)
+                   if Bdf(link.bdf) not in last for one in _links(link, rows, (len(rows.numbers) - 1,)))
+            last |= {one.bdf: one for one in sorted(end, key=lambda reading: reading.monotonic_seconds)}
     return {bdf: _counts(first.get(bdf), last.get(bdf)) for bdf in sorted({*first, *last})}
 
 
-def _links(reader: RunReader, rows: Rows) -> list[LinkReading]:
-    return [one for _, one in reader.read_rows(rows) if isinstance(one, LinkReading)]
+def _ends(courses: Courses, phase: int, at: int) -> Iterator[Rows]:
+    """The first (0) or the last (1) records of links of a phase, of each stream that has any."""
+    return (rows for (of, _), ends in courses.links.items() if of == phase and (rows := ends[at]).numbers)
+
+
+def _links(link: Link, rows: Rows, where: Sequence[int] | None = None) -> list[LinkReading]:
+    return [one for one in link_readings(link, rows, where) if isinstance(one, LinkReading)]
 
 
 def _counts(first: LinkReading | None, last: LinkReading | None) -> Counted:

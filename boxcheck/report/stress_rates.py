@@ -76,6 +76,8 @@ def judged_rows(results: StressResults, groups: Mapping[Kind, Row], findings: Se
                 row, expected=measured, percent=100 * row.best / measured, from_database=True)
     subjects = [(subject_of(results, info.key), info.key) for info in results.gpus]
     for finding in findings:
+        if finding.limit is None or finding.limit.name not in LIMITS:  # nearly all, asked for each phase and device
+            continue
         judged = _judged(subjects, finding, rows)
         if judged is not None:
             rows[judged[0]] = msgspec.structs.replace(
