@@ -11,11 +11,17 @@ from collections.abc import Iterator, Sequence
 from boxcheck.checks.wording import listed
 from boxcheck.riser.evidence import Look
 from boxcheck.riser.measuring.bounds import SPECIFIED_BER, broken, per_rate, size
+from boxcheck.riser.suspects.faults import HEALTHY_RATES
+from boxcheck.riser.suspects.sightings import bits_of, errors_of
 from boxcheck.riser.suspects.suspicion import Posterior
 from boxcheck.stress.link_routes import Toward
 
 ENOUGH_BITS = 3e12
 """In each direction, without an error: a rate below 1e-12 at 95 %, which the specification asks for."""
+STRAYS = 3
+"""Errors of a link in one boot that may come from elsewhere: one when it left its idle speed, one or two since."""
+MANY = 3.0
+"""So many times what the worst of good links has on the mean."""
 WAYS: tuple[Toward, Toward] = ("card", "host")
 
 
@@ -36,11 +42,15 @@ def read_bits(looks: Sequence[Look], toward: Toward) -> float:
 
 
 def failures(known: Posterior) -> Iterator[str]:
-    """What failed on any link in any boot whatever the error counts: links that went down, uncorrectable errors, lanes
-    below the minima of margin. No suspect need explain them for the box not to be healthy."""
+    """What failed on any link in any boot: links that went down, uncorrectable errors, lanes below the minima of
+    margin, more errors than a link with nothing wrong has, under whatever conditions. No suspect need explain them for
+    the box not to be healthy, and no clean boot after them undoes them."""
     for number, session in enumerate(known.past.sessions):
         for slot, looks in session.looks.items():
             said = [says for look in looks for says in broken(look)]
+            errors = errors_of(looks)
+            if errors > STRAYS + MANY * max(HEALTHY_RATES) * bits_of(looks):
+                said.append(f"{errors} errors, more than a link with nothing wrong has")
             lanes = sorted({(one.receiver, one.lane) for look in looks for one in look.margins if one.grade == "fail"})
             if lanes:
                 named = listed([f"lane {lane} at receiver {receiver}" for receiver, lane in lanes[:4]])

@@ -166,9 +166,11 @@ def healthy_words(known: Posterior, notebook: Notebook) -> str:
     counted = f"{errors} error{'' if errors == 1 else 's'} in {size(bits)} on {notebook.slot}"
     boots = len(known.past.sessions)
     sure = percent(told_healthy(known.healthy))
+    every = [look for session in known.past.sessions for look in session.looks.get(notebook.slot, ())]
+    milder = errors_of(every) - errors
+    more = f", and {milder} under milder conditions" if milder else ""
     return ". ".join([
-        f"nothing is at fault ({sure}): {counted} over {boots} boot{'' if boots == 1 else 's'}"
-        f"{bounded(looks)}",
+        f"nothing is at fault ({sure}): {counted} over {boots} boot{'' if boots == 1 else 's'}{bounded(looks)}{more}",
         *remarks(known, notebook.slot)])
 
 

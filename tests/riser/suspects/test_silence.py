@@ -108,3 +108,18 @@ def test_a_link_that_failed_is_not_healthy_however_few_bits_were_damaged(more: L
 def test_a_request_that_somebody_refused_is_no_failure_of_a_link() -> None:
     refused = {"nonfatal UnsupReq at 0000:41:00.0": 2}
     assert quiet(look("PCIE1", conditions=LOADED, uncorrectable=refused)).verdict == "healthy"
+
+
+def test_errors_under_milder_conditions_bar_a_clean_bill_whatever_comes_after() -> None:
+    """Nine errors while the card was cold, and a clean boot after it: what failed has failed."""
+    cold, loaded = Conditions(neighbours="loaded", hot=False), Conditions(neighbours="loaded")
+    clean = [look("PCIE3"), look("PCIE3", conditions=loaded)]
+    for errors, healthy in ((0, True), (1, True), (9, False)):
+        boots = [boot(0, places(), [*clean, look("PCIE3", card=errors, conditions=cold)]),
+                 *(boot(at, places(), clean) for at in range(1, 6))]
+        weighed = weigh(notebook(*boots))
+        assert (weighed.verdict == "healthy") is healthy, errors
+        if errors == 1:
+            assert "and 1 under milder conditions" in weighed.says
+        if not healthy:
+            assert "PCIE3 failed in boot 1: 9 errors, more than a link with nothing wrong has" in weighed.says
