@@ -8,12 +8,16 @@ archive in the cache, and what changes with the checkout is another, made at eac
 from __future__ import annotations
 
 import lzma
+import os
 import re
 import stat
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.kernel.cache import Unavailable
+from tests.kernel.cache import Unavailable, cache
+
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 MODULES = ("crc32c_generic", "virtio_pci", "9pnet_virtio", "9p")
 """Loaded at boot in this order, each after what it needs. Those that a kernel has built in are left out: 6.1 has virtio_pci
@@ -135,3 +139,24 @@ def overlay(files: Mapping[str, bytes | tuple[bytes, int]], links: Mapping[str, 
             held = files[name]
             archive.file(name, *((held,) if isinstance(held, bytes) else held))
     return archive.bytes()
+
+
+def _binds() -> tuple[list[str], dict[str, str]]:
+    """Host paths that the guest sees, and symbolic links at the root (/bin -> usr/bin)."""
+    wanted = [Path("/usr"), Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.executable)).parents[1],
+              CHECKOUT, cache()]
+    links: dict[str, str] = {}
+    for name in ("bin", "lib", "lib32", "lib64", "libx32", "sbin"):
+        path = Path("/") / name
+        if path.is_symlink():
+            links[f"/{name}"] = os.readlink(path)
+        elif path.is_dir():
+            wanted.append(path)
+    paths = sorted({path.resolve() for path in wanted})
+    return [str(path) for path in paths if not any(other in path.parents for other in paths)], links
+
+
+def mounts() -> bytes:
+    """What `init` makes of the guest's root, a line each."""
+    binds, links = _binds()
+    return "".join([*(f"bind {path}\n" for path in binds), *(f"link {name} {to}\n" for name, to in links.items())]).encode()

@@ -24,13 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from tests.kernel.cache import GUEST_MIB, Unavailable, cache, place_for_a_guest, seconds
+from tests.kernel.cache import GUEST_MIB, Unavailable, place_for_a_guest, seconds
 from tests.kernel.fetch import Bench, Kernel
-from tests.kernel.initramfs import overlay
+from tests.kernel.initramfs import CHECKOUT, mounts, overlay
 from tests.kernel.poke import Memory
 from tests.kernel.qmp import Monitor, MonitorError
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 GUEST = Path(__file__).parent / "guest"
 BOOT_SECONDS = 60.0
 BASE_CMDLINE = ("console=ttyS0 panic=-1 quiet log_buf_len=4M no_timer_check nowatchdog "
@@ -110,26 +109,6 @@ def _sweep() -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _binds() -> tuple[list[str], dict[str, str]]:
-    """Host paths that the guest sees, and symbolic links at the root (/bin -> usr/bin)."""
-    wanted = [Path("/usr"), Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.executable)).parents[1],
-              CHECKOUT, cache()]
-    links: dict[str, str] = {}
-    for name in ("bin", "lib", "lib32", "lib64", "libx32", "sbin"):
-        path = Path("/") / name
-        if path.is_symlink():
-            links[f"/{name}"] = os.readlink(path)
-        elif path.is_dir():
-            wanted.append(path)
-    paths = sorted({path.resolve() for path in wanted})
-    return [str(path) for path in paths if not any(other in path.parents for other in paths)], links
-
-
-def _mounts() -> bytes:
-    binds, links = _binds()
-    return "".join([*(f"bind {path}\n" for path in binds), *(f"link {name} {to}\n" for name, to in links.items())]).encode()
-
-
 class Guest:
     """A context manager: boots on entering, is gone on leaving."""
 
@@ -207,7 +186,7 @@ class Guest:
 
     def _overlay(self) -> bytes:
         files: dict[str, bytes | tuple[bytes, int]] = {
-            "init": ((GUEST / "init").read_bytes(), 0o755), "etc/bench.mounts": _mounts(),
+            "init": ((GUEST / "init").read_bytes(), 0o755), "etc/bench.mounts": mounts(),
             "bench/start": ((GUEST / "start").read_bytes(), 0o755), "bench/agent.py": (GUEST / "agent.py").read_bytes(),
             f"{WITHOUT}/pyopencl.py": b"raise ImportError('left out of the guest')\n",
             "etc/bench.environment": self._environment(),
@@ -408,4 +387,4 @@ class Guest:
         return to
 
 
-__all__ = ["Done", "Guest", "GuestError", "MonitorError", "Unavailable"]
+__all__ = ["CHECKOUT", "Done", "Guest", "GuestError", "MonitorError", "Unavailable"]
