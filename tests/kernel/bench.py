@@ -139,7 +139,7 @@ class Machine:
                 time.sleep(0.002)
 
     def boxcheck_under(
-        self, words: Sequence[str], act: Callable[[], None], *, once: str, limit: float = 120, links: Iterable[Link] = (),
+        self, words: Sequence[str], act: Callable[[], None], *, once: str, limit: float = 400, links: Iterable[Link] = (),
     ) -> Done:
         """boxcheck in the guest, with something done to the machine meanwhile: as soon as its errors or output match `once`.
         Nothing else can be asked of the guest until it has ended, so `act` injects or writes registers, and reads nothing

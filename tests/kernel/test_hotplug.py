@@ -54,7 +54,7 @@ def test_a_card_that_goes_while_doctor_reads(machine: Machine) -> None:
     was read as all ones."""
     card = machine.bdf("g0")
     for delay in (0.3, 0.8, 1.3):
-        machine.guest.send(120, boxcheck=["doctor", "--no-wake", "--json", "-", "pcie", "aer", "inventory"], user=None, env={})
+        machine.guest.send(400, boxcheck=["doctor", "--no-wake", "--json", "-", "pcie", "aer", "inventory"], user=None, env={})
         time.sleep(delay)
         before = machine.all_ones("g0")
         done = machine.guest.receive()
@@ -86,7 +86,7 @@ def test_a_card_that_is_pulled(machine: Machine) -> None:
 def test_a_card_that_is_pulled_while_a_capture_is_taken(machine: Machine) -> None:
     card = machine.bdf("g2")
     machine.space("rp2")
-    machine.guest.send(120, boxcheck=["capture", "/out/pulled.tar.gz"], user=None, env={})
+    machine.guest.send(400, boxcheck=["capture", "/out/pulled.tar.gz"], user=None, env={})
     time.sleep(0.8)
     machine.all_ones("g2")
     machine.link_down("rp2", present=False)

@@ -348,7 +348,7 @@ class Guest:
         self.sh(f"while read -r name; do [ -e /sys/module/$name ] || /bench/busybox insmod /bench/mods/$name.ko; done "
                 f"</bench/mods/{module}.order; [ -e /sys/module/{module} ]")
 
-    def boxcheck(self, *words: str, limit: float = 120, user: Sequence[int] | None = None,
+    def boxcheck(self, *words: str, limit: float = 400, user: Sequence[int] | None = None,
                  env: Mapping[str, str] | None = None) -> Done:
         return self._ask(limit, boxcheck=list(words), env=dict(env or {}),
                          user=None if user is None else [TESTER, list(user)])
