@@ -191,7 +191,7 @@ def collect(
     `slots`: label of each slot -> its riser's by the profile. `asked_slots`: whose riser is asked for.
     """
     values = {name: text.strip() for name, text in given.values.items()}
-    wrong: list[str] = []
+    wrong: dict[str, str] = {}
     found: dict[str, str] = {}
     read, part = serial
     for name in station.names:
@@ -205,13 +205,15 @@ def collect(
             continue
         found[name] = text or default
         if why:
-            wrong.append(f"{name} {why}")
+            wrong[name] = f"{name} {why}"
         elif not found[name] and station.is_required(name):
-            wrong.append(f"{name} is missing")
+            wrong[name] = f"{name} is missing"
     risers, troubles = _risers(given, station, slots, ask, asked_slots)
     if wrong or troubles:
-        raise UsageError(f"who and what is not told: {'; '.join((*wrong, *troubles))}",
-                         "give options (boxcheck certify --help), --identity FILE, or run it on a terminal")
+        options = [f"--{name.replace('_', '-')}" if name in OWN else f"--field {name}=TEXT" for name in wrong]
+        options += ["--riser SLOT=LABEL"] if troubles else []
+        raise UsageError(f"who and what is not told: {'; '.join((*wrong.values(), *troubles))}",
+                         f"give {', '.join(options)}, or all in --identity FILE, or run it on a terminal, which asks")
     # A person who takes the number that is offered has read it off the label as well; it is still the machine's.
     said_by_machine = bool(read) and not values.get("serial") and found["serial"] == read
     return Identity(

@@ -62,6 +62,8 @@ def test_everything_that_is_missing_or_wrong_is_named_at_once(station: Station) 
     for part in ("serial is 'X-1', and must match W-[0-9]{4}", "operator is missing", "lot is missing",
                  "no slot is called 'PCIE9'", "riser of PCIE3 is missing"):
         assert part in says
+    assert told.value.help is not None
+    assert told.value.help.startswith("give --serial, --operator, --field lot=TEXT, --riser SLOT=LABEL, or")
     assert "PCIE4 is missing" not in says, "the profile has its label"
 
 
