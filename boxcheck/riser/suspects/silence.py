@@ -6,14 +6,16 @@ shows that the link is good as it is used. What the specification calls a failur
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 from boxcheck.checks.wording import listed
 from boxcheck.riser.evidence import Look
-from boxcheck.riser.measuring.bounds import SPECIFIED_BER, broken, per_rate, size
+from boxcheck.riser.measuring.bounds import SPECIFIED_BER, broken, direction_of, per_rate, pooled, size
 from boxcheck.riser.suspects.faults import HEALTHY_RATES
 from boxcheck.riser.suspects.sightings import bits_of, errors_of
 from boxcheck.riser.suspects.suspicion import Posterior
+from boxcheck.stress.link_rates import is_above
 from boxcheck.stress.link_routes import Toward
 
 ENOUGH_BITS = 3e12
@@ -43,13 +45,17 @@ def read_bits(looks: Sequence[Look], toward: Toward) -> float:
 
 def failures(known: Posterior) -> Iterator[str]:
     """What failed on any link in any boot: links that went down, uncorrectable errors, lanes below the minima of
-    margin, more errors than a link with nothing wrong has, under whatever conditions. No suspect need explain them for
-    the box not to be healthy, and no clean boot after them undoes them."""
+    margin, a Rollover, a rate above the specification, more errors than a link with nothing wrong has, under whatever
+    conditions. No suspect need explain them for the box not to be healthy, and no clean boot after them undoes them."""
     for number, session in enumerate(known.past.sessions):
         for slot, looks in session.looks.items():
             said = [says for look in looks for says in broken(look)]
+            if rollovers := sum(way.unanswered.get("Rollover", 0) for look in looks for way in look.ways):
+                said.append(f"{rollovers} Rollover, each a packet that failed four times in a row")
             errors = errors_of(looks)
-            if errors > STRAYS + MANY * max(HEALTHY_RATES) * bits_of(looks):
+            if too_many := _above(looks):
+                said.append(too_many)
+            elif errors > STRAYS + MANY * max(HEALTHY_RATES) * bits_of(looks):
                 said.append(f"{errors} errors, more than a link with nothing wrong has")
             lanes = sorted({(one.receiver, one.lane) for look in looks for one in look.margins if one.grade == "fail"})
             if lanes:
@@ -58,6 +64,20 @@ def failures(known: Posterior) -> Iterator[str]:
                 said.append(f"{named}{more} below the specified margin")
             if said:
                 yield f"{slot} failed in boot {number + 1}: {listed(said)}"
+
+
+def _above(looks: Sequence[Look]) -> str:
+    """What is proven of these looks at a link in one boot to be above the specified rate: in one of them, or in all at
+    one speed. One error alone proves nothing: in a short look it would, and it may be a stray."""
+    speeds = dict.fromkeys(look.speed_gts for look in looks)
+    every = ([look] for look in looks), ([look for look in looks if look.speed_gts == speed] for speed in speeds)
+    for some in itertools.chain(*every):
+        for toward in WAYS:
+            way = pooled(way for look in some for way in look.ways if way.toward == toward)
+            if way is not None and way.errors > 1 and is_above(direction_of(way), SPECIFIED_BER):
+                allowed = f"above the {per_rate(SPECIFIED_BER)} that PCI Express allows"
+                return f"{way.errors} errors toward the {toward}, {allowed}"
+    return ""
 
 
 def silence_lacks(known: Posterior, slot: str) -> list[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from boxcheck.riser.evidence import Boot, Conditions, LaneMargin, Look, Weighed
+from boxcheck.riser.evidence import Boot, Conditions, LaneMargin, Look, Way, Weighed
+from boxcheck.riser.measuring.bounds import call_link
 from boxcheck.riser.suspects.posterior import posterior
 from boxcheck.riser.suspects.sightings import seen
-from boxcheck.riser.suspects.silence import silence_lacks
+from boxcheck.riser.suspects.silence import failures, silence_lacks
 from boxcheck.riser.suspects.weigh import weigh
 from tests.riser.suspects.notebooks import boot, look, notebook, places
 from tests.riser.suspects.test_rules import UNREAD
@@ -123,3 +124,47 @@ def test_errors_under_milder_conditions_bar_a_clean_bill_whatever_comes_after() 
             assert "and 1 under milder conditions" in weighed.says
         if not healthy:
             assert "PCIE3 failed in boot 1: 9 errors, more than a link with nothing wrong has" in weighed.says
+
+
+def short(errors: dict[str, int], bits: float, *, toward: str = "card", held: Conditions = LOADED) -> Look:
+    """A short look at PCIE1: Rollover as its sender counts it, the others as the receiver does."""
+    late = {name: count for name, count in errors.items() if name == "Rollover"}
+    ways = tuple(Way(
+        toward=way, bits=bits, most_bits=1.2 * bits, seconds=bits / 200e9,  # type: ignore[arg-type]
+        received={name: count for name, count in errors.items() if name not in late} if way == toward else {},
+        unanswered=late if way == toward else {}) for way in ("card", "host"))
+    return Look(slot="PCIE1", conditions=held, present=True, active=True, width=16, full_width=16, speed_gts=16.0,
+                full_speed_gts=16.0, ways=ways)
+
+
+@pytest.mark.parametrize("toward", ["card", "host"])
+@pytest.mark.parametrize("held", [LOADED, Conditions(power_capped=True), Conditions(hot=False)], ids=["use", "capped", "cold"])
+@pytest.mark.parametrize(("errors", "bits", "says"), [
+    ({"Rollover": 1}, 1e13, "1 Rollover"), ({"Rollover": 3}, 1e12, "3 Rollover"),
+    ({"BadTLP": 3}, 1e11, "3 errors toward the"), ({"BadTLP": 3, "RxErr": 1}, 1e11, "4 errors toward the")])
+def test_what_the_specification_calls_a_failure_is_one_however_much_is_clean_beside_it(
+        errors: dict[str, int], bits: float, says: str, held: Conditions, toward: str) -> None:
+    failed = short(errors, bits, toward=toward, held=held)
+    assert call_link(failed).call == "failing"
+    clean = look("PCIE1", conditions=LOADED)
+    others = [look(f"PCIE{n}", conditions=LOADED) for n in range(2, 5)]
+    boots = [boot(0, places(), [clean, failed, *others]), *(boot(at, places(), [clean, *others]) for at in range(1, 6))]
+    found = weigh(notebook(*boots, slot="PCIE1"))
+    assert found.verdict != "healthy"
+    (told,) = failures(posterior(notebook(*boots, slot="PCIE1")))
+    assert says in told
+
+
+def test_strays_are_no_failure() -> None:
+    one = short({"BadTLP": 1}, 1e9)
+    assert call_link(one).call == "failing"
+    rare = look("PCIE1", card=3, conditions=LOADED)
+    for more in (one, rare):
+        book = notebook(boot(0, places(), [look("PCIE1", conditions=LOADED), more]), slot="PCIE1")
+        assert not list(failures(posterior(book))), more
+
+
+def test_errors_of_short_looks_at_one_speed_add_up() -> None:
+    book = notebook(boot(0, places(), [short({"BadTLP": 1}, 2e10), short({"RxErr": 1}, 2e10)]), slot="PCIE1")
+    assert list(failures(posterior(book))) == [
+        "PCIE1 failed in boot 1: 2 errors toward the card, above the 1e-12 that PCI Express allows"]
