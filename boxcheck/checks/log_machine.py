@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from boxcheck.checks.log import NEEDS, READS
 from boxcheck.checks.log_events import Scene, judge_events
+from boxcheck.decode.klog import Event
 from boxcheck.model import Bdf, Finding, Unread
 from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.kernel_log import KernelLogs
@@ -111,7 +112,13 @@ def nvme(logs: KernelLogs, gpus: Gpus, links: Links, want: Profile) -> Iterator[
     yield from judge_events(
         scene, ("nvme-timeout", "nvme-reset", "disk-io-error"), "every NVMe drive answered in time",
         lambda scene, events: f"nvme:{names.get(bdf, bdf) if (bdf := events[0].bdf) else ''}",
-        title=lambda scene, events: f"{names.get(events[0].bdf or Bdf(''), 'an NVMe drive')} did not answer in time")
+        title=lambda scene, events: _drive_title(names, events[0]))
+
+
+def _drive_title(names: dict[Bdf, str], event: Event) -> str:
+    if event.kind == "disk-io-error" and event.labels and not event.labels[0].startswith("nvme"):
+        return f"{event.labels[0]} failed a request"
+    return f"{names.get(event.bdf or Bdf(''), 'an NVMe drive')} did not answer in time"
 
 
 @check("log.filesystem", reads=READS, needs=NEEDS)

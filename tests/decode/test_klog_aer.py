@@ -6,7 +6,7 @@ import pytest
 
 from boxcheck.decode.klog import Event, parse_log
 from boxcheck.decode.klog.aer_bits import CORRECTABLE, LONG_NAMES, MEANING, UNCORRECTABLE
-from tests.decode.klog_lines import GPU, PORT, aer, events, seen
+from tests.decode.klog_lines import GPU, PORT, Want, aer, events, seen
 from tests.decode.test_klog_events import SINCE_73
 
 
@@ -183,3 +183,25 @@ def test_a_card_on_cxl_and_several_errors_in_one_message_since_7_3() -> None:
         "pci 0000:c2:00.0: CXL Bus Error: severity=Correctable",
         SINCE_73[2].format(status="00000080")))).events
     assert (found.labels, found.count, found.multiple, found.requester) == (("BadDLLP",), 1, True, "0000:c2:00.0")
+
+
+def test_a_status_line_alone_is_an_error_of_the_register_that_its_mask_is_of() -> None:
+    def told(*status_mask: str) -> list[Want]:
+        return seen(*(f"nvidia {GPU}:   device [10de:2684] error status/mask={both}" for both in status_mask))
+
+    assert told("00004000/00400000") == [("aer-nonfatal", GPU, ("CmpltTO",), 1, "fail", "driver")]
+    assert told("00001000/0000a000") == [("aer-correctable", GPU, ("Timeout",), 1, "warn", "power")]
+    assert told("00000040/0000a000", "00000040/0000a000", "00000001/0000a000") == [
+        ("aer-correctable", GPU, ("BadTLP",), 2, "warn", "signal"),
+        ("aer-correctable", GPU, ("RxErr",), 1, "warn", "signal")]
+    assert told("00002000/00002000") == []
+
+
+def test_a_message_without_a_record_names_its_sender_while_it_is_one() -> None:
+    message = f"pcieport {PORT}: AER: Correctable error message received from "
+    (event,) = events(message + GPU)
+    assert (event.bdf, event.says) == (
+        PORT, f"corrected PCIe error: the log has no details of it, only that {GPU} sent it")
+    for other in (PORT, "0000:00:00.0"):
+        (event,) = events(message + GPU, message + other)
+        assert event.says == "corrected PCIe error: the log has no details of it"

@@ -24,7 +24,19 @@ SINGLE: dict[str, tuple[str, str | None, tuple[str, ...], str, str | None]] = {
     "NVRM: BAR1 is 0M @ 0x0 (PCI:0000:41:00.0)": ("bar-assign-fail", GPU, ("BAR 1",), "fail", "config"),
     "nvidia-nvswitch3: SXid (PCI:0000:c1:00.0): 20034, Fatal, Link 32 LTSSM Fault Up": (
         "sxid", "0000:c1:00.0", ("20034",), "fail", "signal"),
+    "VRM: Xid (PCI:0000:41:00): 79, pid=0, GPU has fallen off the bus.": ("xid", GPU, ("79",), "fail", "signal"),
+    "NVRM: krcWatchdog_IMPL: RC watchdog: GPU is probably locked!  Notify Timeout Seconds: 7": (
+        "gpu-hang", None, ("watchdog",), "fail", "driver"),
+    "NVRM: None of the NVIDIA devices were initialized.": (
+        "nvidia-init-fail", None, ("none started",), "fail", None),
+    "xe 0000:41:00.0: [drm] *ERROR* CRITICAL: Xe has declared device 0000:41:00.0 as wedged.": (
+        "gpu-hang", GPU, ("wedged",), "fail", "driver"),
     # amdgpu
+    "amdgpu: cp queue preemption time out.": ("amdgpu-queue-hang", None, ("preemption",), "fail", "driver"),
+    "amdgpu 0000:41:00.0: amdgpu: cp queue pipe 1 queue 2 preemption failed": (
+        "amdgpu-queue-hang", GPU, ("preemption",), "fail", "driver"),
+    "amdgpu 0000:41:00.0: amdgpu: HIQ MQD's queue_doorbell_id0 is not 0, Queue preemption time out": (
+        "amdgpu-queue-hang", GPU, ("preemption",), "fail", "driver"),
     "amdgpu 0000:41:00.0: amdgpu: ring sdma0 timeout, signaled seq=1, emitted seq=2": (
         "amdgpu-ring-timeout", GPU, ("sdma0",), "fail", "driver"),
     "amdgpu 0000:41:00.0: amdgpu: ring gfx_0.0.0 timeout, but soft recovered": (
@@ -91,6 +103,11 @@ SINGLE: dict[str, tuple[str, str | None, tuple[str, ...], str, str | None]] = {
         "iommu-fault", GPU, ("DMA Write",), "fail", "config"),
     "DMAR: [DMA Read] Request device [0x41:0x00.0] fault addr 0xf0afc000": (
         "iommu-fault", None, ("DMA Read",), "fail", "config"),
+    "arm-smmu-v3 arm-smmu-v3.1.auto: event: F_TRANSLATION client: 0000:41:00.0 sid: 0x4100 ssid: 0x0 iova: 0x1000": (
+        "iommu-fault", GPU, ("F_TRANSLATION",), "fail", "config"),
+    "arm-smmu-v3 arm-smmu-v3.1.auto: event 0x10 received:": ("iommu-fault", None, ("0x10",), "fail", "config"),
+    "arm-smmu 5000000.iommu: Unhandled context fault: fsr=0x402, iova=0x1000, fsynr=0x1, cb=2": (
+        "iommu-fault", None, ("context fault",), "fail", "config"),
     # Memory and machine
     "EDAC MC0: 3 CE memory read error on CPU_SrcID#0_MC#0_Chan#1_DIMM#0 (channel:1 slot:0 page:0x1)": (
         "edac-ce", None, ("MC0", "CPU_SrcID#0_MC#0_Chan#1_DIMM#0"), "warn", "memory"),
@@ -119,6 +136,27 @@ SINGLE: dict[str, tuple[str, str | None, tuple[str, ...], str, str | None]] = {
         "nvme-timeout", None, ("nvme0",), "warn", "driver"),
     "nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0xffff": (
         "nvme-reset", None, ("nvme0",), "fail", "power"),
+    # Drives and file systems
+    "I/O error, dev sda, sector 2048 op 0x0:(READ) flags 0x80700 phys_seg 1 prio class 2": (
+        "disk-io-error", None, ("sda",), "warn", None),
+    "critical medium error, dev sdb, sector 77120 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2": (
+        "disk-io-error", None, ("sdb", "medium"), "fail", "memory"),
+    "ata3.00: exception Emask 0x10 SAct 0x80 SErr 0x4050000 action 0xe frozen": (
+        "disk-io-error", None, ("ata3",), "warn", None),
+    "BTRFS error (device sda2): bdev /dev/sda2 errs: wr 3, rd 0, flush 0, corrupt 0, gen 0": (
+        "disk-io-error", None, ("sda",), "warn", None),
+    "BTRFS warning (device nvme0n1p2): csum failed root 5 ino 257 off 4096 csum 0x1a expected csum 0x2b mirror 1": (
+        "filesystem-error", None, ("nvme0n1p2",), "fail", "memory"),
+    "BTRFS: error (device nvme0n1p2 state EA) in btrfs_sync_log:3153: errno=-5 IO failure": (
+        "filesystem-error", None, ("nvme0n1p2",), "fail", "memory"),
+    "Aborting journal on device dm-0-8.": ("filesystem-error", None, ("dm-0",), "fail", "memory"),
+    "JBD2: Detected IO errors while flushing file data on nvme0n1p2-8": (
+        "filesystem-error", None, ("nvme0n1p2",), "fail", "memory"),
+    "XFS (md0): log I/O error -5": ("filesystem-error", None, ("md0",), "fail", "memory"),
+    'XFS (md0): metadata I/O error in "xfs_buf_ioend_handle_error+0x1/0x2 [xfs]" at daddr 0x78 len 8 error 5': (
+        "filesystem-error", None, ("md0",), "fail", "memory"),
+    "WARNING: Pool 'tank' has encountered an uncorrectable I/O failure and has been suspended.": (
+        "filesystem-error", None, ("tank",), "fail", "memory"),
     # Parameters
     "amdgpu: unknown parameter 'gtt_size' ignored": ("unknown-param", None, ("amdgpu", "gtt_size"), "warn", "config"),
     'Unknown kernel command line parameters "splash BOOT_IMAGE=/vmlinuz iomu=pt", will be passed to user space.': (
@@ -166,6 +204,11 @@ HARMLESS = (
     "userif-5: sent link down event.",
     "ata5: SATA link down (SStatus 4 SControl 300)",
     "e1000e 0000:00:1f.6 eno1: NIC Link is Down",
+    "arm-smmu-v3 arm-smmu-v3.1.auto: ias 48-bit, oas 48-bit (features 0x001e1fbf)",
+    "I/O error, dev sr0, sector 0 op 0x0:(READ) flags 0x80700 phys_seg 1 prio class 2",
+    "BTRFS info (device sda2): bdev /dev/sda2 errs: wr 3, rd 0, flush 0, corrupt 0, gen 0",
+    "BTRFS: error (device sda2 state A) in btrfs_finish_one_ordered:3155: errno=-28 No space left",
+    "XFS (md0): Unmounting Filesystem 4a1f",
     "nvme nvme0: I/O 978 QID 3 timeout, completion polled",
     "EDAC MC: Ver: 3.0.0",
     "EDAC ie31200: No ECC support",

@@ -49,6 +49,8 @@ _MANY_OPEN = 1024
 _FIND_DEVICE = 40
 """Lines within which a "received" line belongs to the Bus Error lines after it."""
 
+_CORRECTABLE_BITS = sum(1 << bit for bit in CORRECTABLE)
+
 KINDS = ("aer-correctable", "aer-nonfatal", "aer-fatal")
 
 _RESEAT = (
@@ -77,7 +79,7 @@ class _Received:
 class _Record:
     """A record whose status line has not come yet."""
 
-    __slots__ = ("advisory", "agent", "bdf", "kind", "labels", "layer", "line", "received", "status")
+    __slots__ = ("advisory", "agent", "bdf", "kind", "labels", "layer", "line", "mask", "received", "status")
 
     def __init__(self, line: Line, bdf: Bdf | None, kind: str | None) -> None:
         self.line = line
@@ -89,6 +91,7 @@ class _Record:
         self.received: _Received | None = None
         self.labels: list[str] = []
         self.status: int | None = None
+        self.mask = 0
 
 
 class Aer:
@@ -118,7 +121,7 @@ class Aer:
         if isinstance(said, BusError):
             return self._bus_error(line, said, out)
         if isinstance(said, Status):
-            return self._status(line, said.bits, out)
+            return self._status(line, said, out)
         if isinstance(said, Bit):
             self._bit(line, said)
         elif isinstance(said, Received):
@@ -179,20 +182,25 @@ class Aer:
             best.used = True
         return best
 
-    def _status(self, line: Line, status: int, out: Ledger) -> int:
+    def _status(self, line: Line, said: Status, out: Ledger) -> int:
         record = self._open.pop(line.bdf, None)
+        if record is not None and record.status is not None:
+            # Of a record without a head, as this line's is.
+            self._book(record, out)
+            record = None
         if record is None and line.bdf is None and self._open:
             # Pasted without the device in front: it belongs to the record opened last.
             record = self._open.pop(next(reversed(self._open)))
         if record is None:
             # Cut at the top: the severity is in a line that is gone. The bit lines' names tell it.
             record = _Record(line, line.bdf, None)
-            record.status = status
-            forget_oldest(self._open, _MANY_OPEN)
+            record.status, record.mask = said
+            if len(self._open) >= _MANY_OPEN:
+                self._book(self._open.pop(next(iter(self._open))), out)
             self._open[line.bdf] = record
             return _RECORD_LINES
         correctable = record.kind == KIND["correct"]
-        names = _names(status, correctable and not record.advisory)
+        names = _names(said.bits, correctable and not record.advisory)
         self._book(record, out, names)
         return 0
 
@@ -242,7 +250,9 @@ class Aer:
         if kind is None:
             status = record.status or 0
             named = [label for label in labels if label != "Inaccessible"]
-            correctable = all(label in CORRECTABLE_NAMES for label in named) and not status & ~0xF1C1
+            # Some bits are of both registers: their names tell which, else the mask, as only one register has its bits.
+            correctable = all(label in CORRECTABLE_NAMES for label in named) and not (
+                status & ~_CORRECTABLE_BITS or (not named and record.mask & ~_CORRECTABLE_BITS))
             kind = KIND["correct"] if correctable else KIND["Non-Fatal"]
             labels = labels or labels_of(status, CORRECTABLE if correctable else UNCORRECTABLE)
         received = record.received
@@ -272,6 +282,10 @@ class Aer:
         if fold.fresh:
             _describe(fold, None)
             fold.details["requester"] = received.requester
+            if received.requester not in (None, received.port) and not str(received.requester).endswith(":00:00.0"):
+                fold.says += f", only that {received.requester} sent it"
+        elif fold.details.get("requester") != received.requester:
+            fold.says = fold.says.partition(", only that ")[0]
         fold.multiple = fold.multiple or received.multiple
         self._settle(fold, received.line.number)
 
@@ -285,7 +299,7 @@ class Aer:
     def finish(self, out: Ledger) -> None:
         """Book what is still open, and let the events of one device explain each other."""
         for record in self._open.values():
-            if record.labels or record.kind is not None:
+            if record.labels or record.kind is not None or record.status:
                 self._book(record, out)
         for received in self._received.values():
             if not received.used:

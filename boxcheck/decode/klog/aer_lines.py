@@ -61,6 +61,7 @@ class Status(NamedTuple):
     """The bits: those of `status & ~mask` are printed."""
 
     bits: int
+    mask: int
 
 
 class Bit(NamedTuple):
@@ -127,7 +128,10 @@ def _look(message: str) -> AerLine | None:
         return _bus_error(message)
     if "error status/mask=" in message:
         found = _STATUS.search(message)
-        return Status(int(found[1], 16) & ~int(found[2], 16)) if found is not None else None
+        if found is None:
+            return None
+        mask = int(found[2], 16)
+        return Status(int(found[1], 16) & ~mask, mask)
     if " received" in message:
         found = _RECEIVED.search(message)
         if found is not None:

@@ -72,6 +72,8 @@ RULES = (
             r"(?: for process (?P<process>[\w./:-]{1,64} pid [1-9]\d{0,8}))?"), label="vm"),
     Rule("fence wait loop timeout expired", "amdgpu-queue-hang", "fail", "driver",
          "the GPU did not let go of a program's queue", HANG),
+    Rule("ueue ", "amdgpu-queue-hang", "fail", "driver", "the GPU did not let go of a program's queue in time", HANG,
+         Rx(r"(?:cp queue|Queue)(?: pipe \d{1,3} queue \d{1,3})? preemption (?:time out|failed)"), label="preemption"),
     Rule("fallback timer expired on ring", "amdgpu-irq-late", "info", "driver",
          "an interrupt for ring {label} came late or not at all", (),
          Rx(r"expired on ring (?P<label>[\w.]{2,40})")),

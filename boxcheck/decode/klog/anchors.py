@@ -37,7 +37,7 @@ ANCHORS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "error updating (", "Some PCI device resources",
     )),
     ("nvidia", (
-        "NVRM: ", "SXid (", "NVSwitch ", ": probe of ", "probe with driver ", "device handle for GPU",
+        "VRM: ", "SXid (", "NVSwitch ", ": probe of ", "probe with driver ", "device handle for GPU",
         "GPU_IS_LOST", "uvm encountered", "for GPU progress", "power cables connected", "invalid context, skip",
     )),
     ("amdgpu", (
@@ -47,9 +47,12 @@ ANCHORS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "SMU metrics", "NOT added due", "supported in kfd", "shutdown due to GPU", "securedisplay TA",
         "ATHUB_INTERRUPT", "RAS poison", "Poison is", "RAS records:", "PCI error: det", "Recovery Failed",
         "module parameter is dep", "but TTM size", "fallback timer", "verdrive is", "device wedged", "cp might be in",
-        "ailed to evict", "quiesce KFD", "all gangs", "all queues failed",
+        "ailed to evict", "preemption time out", "preemption failed", "quiesce KFD", "all gangs", "all queues failed",
     )),
-    ("iommu", ("Event logged", "DMAR: [", "DMAR:[", "Completion-Wait", "Invalidation Time-out")),
+    ("iommu", (
+        "Event logged", "DMAR: [", "DMAR:[", "Completion-Wait", "Invalidation Time-out", ": event 0x", " event: F_",
+        " event: C_", "nhandled context fault",
+    )),
     ("machine", (
         "EDAC MC", "Memory failure", "emperature ", "soft lockup", "hard LOCKUP", "detected stall",
         "ut of memory", "Kernel panic", "nable to handle", "kernel NULL", "kernel BUG", " [#", "NMI: ",
@@ -57,12 +60,15 @@ ANCHORS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "after probe fail", "after reset fail", "expedited stall", "workqueue lockup", "for more than",
         "ower limit noti", "HARDWARE PROTECTION", "Trigger a crash", "taints kernel", "ainting kernel", " Tainted: ",
         "i2c timeout error", "ucsi_ccg", "ACPI BIOS E", "ACPI Error: ", "flip_done timed", "nobody cared (",
-        "GPU HANG: ", "error, dev nvme", "hardware memory error", "MCE broadcast", "host controller not resp",
+        "GPU HANG: ", "error, dev nvme", "error, dev sd", ": exception Emask 0x", "hardware memory error",
+        "MCE broadcast", "host controller not resp",
         "health compromised", "ndervoltage detected", "SCHED_ERROR", "bus: MMIO ", ": version magic '",
         ": Unknown symbol", "insufficient power", "to read EDID", "IOMMU perf counter", "Generic Failure",
         "V2 : WARNING", "uncleanly shut down", "NMI received for", "hardware memory corr", "blocks, I/O Error (",
         "EXT4-fs error", "filesystem read-only", "data corruption detect", "orruption of in-memory", ": corrupt leaf",
-        "orrupt node", "forced readonly", "Disk failure on",
+        "orrupt node", "forced readonly", "Disk failure on", "Aborting journal on", "while flushing file data",
+        "csum failed r", " IO failure", "bdev /dev/", "etadata I/O ", "og I/O ", "on-disk metadata (",
+        "device removal (", "uncorrectable I/O", "has declared device",
     )),
     (BOOT, (
         "_OSC", "PCI Root Bridge [", "enabled with IRQ", "nknown parameter", "nvalid for parameter", "Unknown option",

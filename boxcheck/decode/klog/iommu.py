@@ -4,12 +4,15 @@
     AMD-Vi: Event logged [IO_PAGE_FAULT device=07:00.0 domain=0x0007 address=0xffffc02000 flags=0x0000]
     DMAR: [DMA Write NO_PASID] Request device [0000:73:00.1] fault addr 0x0 [fault reason 0x05] PTE Write access ...
     DMAR:[DMA Read] Request device [02:00.0] fault addr fd800000                            until 4.0 or so
+    arm-smmu-v3 arm-smmu-v3.1.auto: event: F_TRANSLATION client: 0000:41:00.0 sid: 0x4100 ssid: 0x0 iova: ...
+    arm-smmu-v3 arm-smmu-v3.1.auto: event 0x10 received:                                     until 6.13 or so
 
 A device that does not answer the IOMMU (IOTLB_INV_TIMEOUT, Invalidation Time-out) hangs or is gone; no mode of the
 IOMMU cures that. On a machine whose GPUs copy to each other, the IOMMU translating instead of passing through is the
 usual reason for the others.
 Sources: drivers/iommu/amd/iommu.c (iommu_print_event), drivers/iommu/intel/dmar.c (dmar_fault_do_one,
-qi_check_fault).
+qi_check_fault), drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c (arm_smmu_dump_event), drivers/iommu/arm/arm-smmu/
+arm-smmu.c (arm_smmu_print_context_fault_info).
 """
 
 from __future__ import annotations
@@ -44,6 +47,12 @@ _RULES = (
     Rule("Completion-Wait loop timed out", "iommu-fault", "fail", "firmware",
          "the IOMMU did not finish a command in time",
          ("update the BIOS; boot with iommu=pt",), label="Completion-Wait"),
+    Rule(" event", "iommu-fault", "fail", "config", "the IOMMU refused a memory access of the device", _MODE,
+         Rx(rf"arm-smmu-v3\S{{0,40}}: event: (?P<label>[FC]_[A-Z_]{{2,40}}) client: (?P<bdf>{BDF})?")),
+    Rule(": event 0x", "iommu-fault", "fail", "config", "the IOMMU refused a memory access (event {label})", _MODE,
+         Rx(r"arm-smmu-v3\S{0,40}: event (?P<label>0x[0-9a-f]{1,2}) received")),
+    Rule("nhandled context fault", "iommu-fault", "fail", "config", "the IOMMU refused a memory access", _MODE,
+         Rx(r"arm-smmu\b.{0,60}[Uu]nhandled context fault"), label="context fault"),
     Rule("DMAR:", "iommu-fault", "fail", "config", "the IOMMU refused a memory access of the device", _MODE,
          Rx(r"DMAR: ?\[(?P<label>DMA Read|DMA Write|INTR-REMAP)[\w ]{0,24}\] Request device \["
             rf"(?:0x)?(?P<bdf>{BDF})?")),

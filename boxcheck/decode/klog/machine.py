@@ -134,6 +134,8 @@ _QUIET = (
     Rule("GPU HANG: ecode", "gpu-hang", "fail", "driver", "an Intel GPU hung",
          (UPDATE, PROGRAM),
          Rx(r"GPU HANG: ecode \S{3,40}(?:, in (?P<process>[^\[]{1,40} \[\d{1,9}\]))?")),
+    Rule("has declared device", "gpu-hang", "fail", "driver", "an Intel GPU hung, and its driver gave it up",
+         (UPDATE, PROGRAM), Rx(rf"Xe has declared device (?P<bdf>{BDF}) as wedged"), label="wedged"),
     Rule("loading out-of-tree module taints kernel", "taint", "info", None,
          _MODULE_TAINT, (), Rx(r"(?P<label>[\w-]{1,64}): loading out-of-tree module"), variant="outside"),
     Rule("taints kernel", "taint", "info", None, _MODULE_TAINT, (),

@@ -24,7 +24,7 @@ from boxcheck.model import Bdf
 from .envelope import Line
 from .family import Rule, apply
 from .ledger import Ledger
-from .steps import ABOVE_4G, BEFORE, CABLES, GPU_OFF, HOLDER
+from .steps import ABOVE_4G, BEFORE, CABLES, GPU_OFF, HOLDER, PROGRAM
 from .words import BDF, Rx, normal_bdf
 from .xids import UNKNOWN, XIDS
 
@@ -48,6 +48,7 @@ _REBOOT = ("reboot, so that the module of the installed driver is loaded", "then
 _IRQ = ("look whether another device shares the interrupt (/proc/interrupts)", "boot with pci=msi, or update the BIOS")
 _GSP = ("update the driver; when it returns, power the machine off and on, and look for PCIe errors before it",)
 _ABOVE_4G = (ABOVE_4G,)
+_UPDATE = "update the driver"
 _START = ("power the machine off and on; if it returns, move the card to another slot to tell card from slot",)
 
 _RULES = (
@@ -115,6 +116,8 @@ _RULES = (
          "{label} has no address space: the firmware gave the card none",
          _ABOVE_4G,
          pattern=Rx(rf"(?P<label>BAR\d) is 0M @ 0x0+ \(PCI:(?P<bdf>{_BOARD})\)")),
+    Rule("RC watchdog: GPU is probably locked", "gpu-hang", "fail", "driver",
+         "the driver's watchdog got no answer from a GPU, which hangs", (_UPDATE, PROGRAM), label="watchdog"),
     Rule("unhandled interrupt threshold", "irq-unhandled", "warn", "driver",
          "interrupts came that the driver did not know (irq {label})", _IRQ,
          Rx(r"interrupt threshold for irq (?P<label>\d{1,5})")),
@@ -158,8 +161,15 @@ _MINOR_RULES = (
 )
 """What the caller of RmInitAdapter adds, told only where RmInitAdapter itself said nothing just before."""
 _INIT_LINES = 4
+_NONE_STARTED = "None of the NVIDIA devices were initialized"
+_NONE_RULES = (
+    Rule(_NONE_STARTED, "nvidia-init-fail", "fail", None,
+         "the driver started no GPU, and the lines with the reason are missing", _START, label="none started"),
+)
+_REASONS = ("nvidia-init-fail", "gpu-power-cable", "gpu-lost", "bar-assign-fail", "xid")
+"""Events that tell why the driver started no GPU."""
 _FOLLOWS = (
-    "NVIDIA probe routine failed for", "None of the NVIDIA devices were", "may have misconfigured your GPU",
+    "NVIDIA probe routine failed for", _NONE_STARTED, "may have misconfigured your GPU",
     "bailing out of RmInitAdapter", "Cannot attach gpu", "_kgspLogXid", "RC all channels for critical error",
     "A GPU crash dump has been created", "GPU_ATTACHED_SANITY_CHECK failed", "rpcSendMessage failed with status",
 )
@@ -175,6 +185,7 @@ class Nvidia:
         self._client: tuple[Line, str | None] | None = None
         self._named: tuple[int, Bdf | None] = (-_NAMED_LINES, None)
         self._init_line = -_INIT_LINES - 1
+        self._none_started: Line | None = None
         self._lost: dict[Bdf | None, Line] = {}
         """First line about each GPU that says it is lost, which says so again and again."""
 
@@ -214,6 +225,8 @@ class Nvidia:
             fold.details["bar"] = int(number)
         if fold is None and any(words in message for words in _FOLLOWS):
             out.take(line)
+            if _NONE_STARTED in message and self._none_started is None:
+                self._none_started = line
         return waiting
 
     def _still_waits(self, line: Line, out: Ledger) -> int:
@@ -261,7 +274,7 @@ class Nvidia:
                           _REBOOT, client_version=client, module_version=module)
 
     def finish(self, out: Ledger) -> None:
-        """Book a mismatch whose second line never came, and lost GPUs whose loss is not told."""
+        """Book a mismatch whose second line never came, and lost GPUs and failed starts whose reason is not told."""
         told = [fold for fold in out.of_kind("gpu-lost", "xid") if fold.boot == out.boot and (
             fold.kind == "gpu-lost" or fold.labels[0] in _LOST_XIDS)]
         if len(self._lost) > 1:
@@ -271,6 +284,9 @@ class Nvidia:
             if not any(bdf is None or fold.bdf in (bdf, None) for fold in told):
                 apply(_LOST_RULES, line, out, bdf)
         self._lost.clear()
+        if self._none_started is not None and not any(fold.boot == out.boot for fold in out.of_kind(*_REASONS)):
+            apply(_NONE_RULES, self._none_started, out)
+        self._none_started = None
         self._init_line = -_INIT_LINES - 1
         self._book_mismatch(None, out)
 

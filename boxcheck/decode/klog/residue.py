@@ -71,7 +71,7 @@ _COMPANIONS = (
     "Trigger a crash", "Dazed and confused", "faulty power saving mode", "Disabling IRQ #",
     "Disabling lock debugging", "KGQ disable failed", "KCQ disable failed", "failed to reg_write_reg_wait",
     "likely in a bad state and may need to be reset", "Memory error not recovered", "HC died; cleaning up",
-    "host not responding to stop endpoint",
+    "host not responding to stop endpoint", "FAILED Result: hostbyte=", "Buffer I/O error on dev", ": failed command: ",
 )
 """Lines that come with an event and add nothing to it: beside one, they count as lines of its dump."""
 _BESIDE_LINES = 40

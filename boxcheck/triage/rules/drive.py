@@ -71,5 +71,6 @@ def drive_does_not_answer(scene: Scene) -> Iterator[Diagnosis]:
 
 
 def _drive(bdf: str | None, labels: tuple[str, ...]) -> str:
-    """`nvme0`, else its address."""
-    return next((label for label in labels if label.startswith("nvme")), bdf or "that the log does not name")
+    """`nvme0`, `sda` or `ata3`, else its address."""
+    return next((label for label in labels if label.startswith(("nvme", "sd", "ata"))),
+                bdf or "that the log does not name")
