@@ -25,7 +25,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """NVML's words, the version, or an address that is none."""
 
 
-_HANDLE = re.compile(r"Unable to determine the device handle for (?:gpu|GPU) ?([0-9A-Za-z:.]{0,24}): ?(.{0,120})")
+_HANDLE = re.compile(r"Unable to determine the device handle for (?:gpu|GPU) ?(?:\d{1,3}: )?([0-9A-Za-z:.]{0,24}): ?"
+                     r"(.{0,120})")
+"""Drivers since 555 or so number the GPU before its address: `GPU3: 0000:C1:00.0: Unknown Error`."""
 _INFOROM = re.compile(r"WARNING: infoROM is corrupted at gpu ([0-9A-Fa-f:.]{4,20})")
 _NVML = re.compile(r"Failed to initialize NVML: (.{1,80})")
 _LIBRARY = re.compile(r"NVML library version: ([\d.]{1,16})$")

@@ -22,7 +22,7 @@ TOOL_SECTIONS: dict[str, dict[str, str]] = {
     },
     "Cards": {
         "gpu-missing": "a tool finds no GPU, or fewer than there are",
-        "gpu-unreadable": "one or two readings of a GPU were refused",
+        "gpu-unreadable": "readings of a GPU were refused, or gave nothing",
         "gpu-reset-needed": "a GPU asks for a reset",
         "gpu-hot": "a GPU near its limit",
         "hot": "a GPU above 95 °C in a burn-in",

@@ -151,6 +151,12 @@ def test_a_message_that_a_kernel_log_quotes_is_the_logs() -> None:
     assert message("Unable to determine the device handle for gpu 0000:41:00.0: GPU is lost.  Reboot") is not None
 
 
+def test_a_lost_gpu_is_named_by_its_address_also_behind_a_number() -> None:
+    found = message("Unable to determine the device handle for GPU3: 0000:C1:00.0: Unknown Error")
+    assert found is not None
+    assert (found.kind, found.bdf, found.detail) == ("lost", "0000:c1:00.0", "Unknown Error")
+
+
 def test_names_come_clean() -> None:
     assert listed_gpu("GPU 0: NVIDIA \x1b[31mH200 (UUID: GPU-00000000-0000)") is not None
     found = nvidia_smi.read(Section(variant="nvidia-smi -L", first_line=1, lines=(

@@ -13,7 +13,7 @@ from boxcheck.decode.text import clean_text
 from boxcheck.triage.evidence import Evidence, Section, at_line
 from boxcheck.triage.tools.amd_smi_judge import device, events, mixed
 from boxcheck.triage.tools.listing import in_order, listing
-from boxcheck.triage.tools.steps import AMDGPU_BUILT_IN, LOAD_AMDGPU, ROCM_GOAL
+from boxcheck.triage.tools.steps import AMD_LOG, AMDGPU_BUILT_IN, LOAD_AMDGPU, ROCM_GOAL
 
 TEXT = "rocm-smi"
 MOST_EVENTS = 1000
@@ -23,6 +23,7 @@ _TITLES = ("Concise Info", "between two GPUs")
 _HEADERS = re.compile(r"(?:GPU|Device) +(?:Temp|Node|DID|\[Model|NODE)|\((?:DID|Edge|Junction|Mem),|\[Model|Name \(20"
                       r"|\(\w{1,12}\) +\(\w{1,12}\) +\(Mem")
 _NOT_LOADED = "Driver not initialized (amdgpu not found in modules)"
+_ASLEEP = "in a low-power state"
 _ASIDE = ("ERROR: ", "ERROR:root:", "WARNING: AMD GPU", "WARNING: ", "No KFD PIDs", "PID ", "KFD process", "Legend",
           "cat: /sys/module/amdgpu", "Unable to ", "Not supported on the given", "No JSON data")
 
@@ -100,7 +101,7 @@ def _events(section: Section, found: Sequence[AmdGpu]) -> tuple[Event, ...]:
                 kind="driver-missing", severity="fail", cause="driver", line=at_line(section, offset),
                 text=clean_text(text), says="rocm-smi finds no amdgpu module",
                 help=(LOAD_AMDGPU, AMDGPU_BUILT_IN)))
-        elif "in a low-power state" in text:
+        elif _ASLEEP in text:
             judged.append(Event(
                 kind="gpu-asleep", severity="benign", cause="benign", line=at_line(section, offset),
                 text=clean_text(text), says="a GPU sleeps (runtime power management), so its readings are old or zero"))
@@ -110,8 +111,27 @@ def _events(section: Section, found: Sequence[AmdGpu]) -> tuple[Event, ...]:
         judged += events(gpu, at_line(section, gpu.offset), clean_text(section.lines[gpu.offset].strip()))
     if found:
         judged += mixed(found, at_line(section, found[0].offset), clean_text(section.lines[found[0].offset].strip()))
+    judged += _silent(section, found)
     judged += _topology(section)
     return tuple(judged)
+
+
+def _silent(section: Section, found: Sequence[AmdGpu]) -> Iterator[Event]:
+    """GPUs of the concise table whose sensors gave nothing, while those of another did."""
+    if not any("Concise Info" in line for line in section.lines):
+        return
+    silent = [gpu for gpu in found if gpu.edge_celsius is None and gpu.power_watts is None]
+    if not silent or len(silent) == len(found):
+        return
+    asleep = any(_ASLEEP in line for line in section.lines)
+    for gpu in silent[:MOST_EVENTS]:
+        yield Event(
+            kind="gpu-unreadable", severity="info" if asleep else "warn", cause=None, bdf=gpu.bdf,
+            labels=(f"GPU {gpu.index}",), line=at_line(section, gpu.offset),
+            text=clean_text(section.lines[gpu.offset].strip()),
+            says="it shows neither temperature nor power, and another GPU does: it "
+            + ("sleeps" if asleep else "sleeps, or no longer answers"),
+            help=("put load on it and read it again", AMD_LOG))
 
 
 def _topology(section: Section) -> Iterator[Event]:
