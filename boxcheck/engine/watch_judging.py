@@ -4,6 +4,7 @@ it, and what doctor finds worse than before. As it ends, or from its store alone
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,9 @@ from boxcheck.engine.begin import CAPTURE
 from boxcheck.engine.inspect import Facts, choose_checks, findings_of, inspect_facts, name_slots, read_facts
 from boxcheck.engine.stress import judge_results
 from boxcheck.host.capture import CaptureHost
-from boxcheck.model import Crash, Finding
+from boxcheck.model import Crash, Finding, Subject, Unread
+from boxcheck.probes.nvme import Nvme
+from boxcheck.probes.pci import PciInventory
 from boxcheck.profile import Profile
 from boxcheck.registry import CHECKS
 from boxcheck.store.reader import RunReader
@@ -89,7 +92,24 @@ def compare(before: Facts, after: Facts, want: Profile) -> Changes:
     name_slots(before, want)
     name_slots(after, want)
     then, now = inspect_facts(before, want, checks), inspect_facts(after, want, checks)
-    return changes_between(then.findings, now.findings)
+    return changes_between(then.findings, now.findings, _unlisted(after))
+
+
+def _unlisted(facts: Facts) -> Callable[[Subject], str | None]:
+    """Why a part that facts say nothing of may be there all the same; None where it is not."""
+    pci, nvme = facts.of(PciInventory), facts.of(Nvme)
+    bus = pci if isinstance(pci, Unread) else pci.unreadable
+    drives = nvme if isinstance(nvme, Unread) else nvme.unreadable
+    nameless = () if isinstance(pci, Unread) else pci.unidentified
+
+    def why(part: Subject) -> str | None:
+        if bus is not None:
+            return bus.why
+        if part.bdf in nameless:
+            return "its place on the bus does not say what it is"
+        return drives.why if part.kind == "nvme" and drives is not None else None
+
+    return why
 
 
 def facts_in(reader: RunReader, name: str) -> Facts | None:

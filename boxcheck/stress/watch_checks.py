@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from boxcheck.model import BOX, Finding, Outcome
+from boxcheck.model import BOX, Finding, Outcome, Subject
 from boxcheck.profile import Profile
 from boxcheck.registry import check, failed, marginal, passed, skipped, unknown
 from boxcheck.stress.burn_checks import LOST_HELP
@@ -29,6 +29,7 @@ have lost its start since; the others judge a machine at rest, and after work it
 
 GONE = {"gpu": Outcome.FAIL, "nvme": Outcome.MARGINAL}
 """Kinds of parts that are missed, and how grave that is: a drive may have been taken out."""
+LOOK_HELP = ("boxcheck doctor inventory disk  (ends in PARTIAL)",)
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -50,9 +51,13 @@ class Changes(msgspec.Struct, frozen=True):
     """Why it was not compared; empty where it was."""
 
 
-def changes_between(before: Sequence[Finding], after: Sequence[Finding]) -> Changes:
+def changes_between(
+    before: Sequence[Finding], after: Sequence[Finding],
+    unlisted: Callable[[Subject], str | None] = lambda part: None,
+) -> Changes:
     """Findings are matched by check and part, a device's address before its name, which counts those beside it; of
-    several, the gravest counts. A GPU or a drive of which nothing is said any more is gone."""
+    several, the gravest counts. A GPU or a drive of which nothing is said any more is gone, unless `unlisted` says why
+    it could not be seen afterwards."""
     then, now = _gravest(before), _gravest(after)
     worse, better, same = [], 0, 0
     for key, one in now.items():
@@ -65,7 +70,7 @@ def changes_between(before: Sequence[Finding], after: Sequence[Finding]) -> Chan
             better += 1
         else:
             same += 1
-    worse += _gone(before, after)
+    worse += _gone(before, after, unlisted)
     return Changes(tuple(sorted(worse, key=lambda item: (item.finding.outcome.rank, item.finding.check))), better, same)
 
 
@@ -74,19 +79,28 @@ def _is_worse(before: Outcome | None, after: Outcome) -> bool:
     return before is None or before is Outcome.SKIP or after.rank < before.rank
 
 
-def _gone(before: Sequence[Finding], after: Sequence[Finding]) -> list[Change]:
+def _gone(
+    before: Sequence[Finding], after: Sequence[Finding], unlisted: Callable[[Subject], str | None]
+) -> list[Change]:
     """Devices that something passed for, and that nothing is said of afterwards. Whatever was wrong with a device may
     have been all that was said of it; what passes is said each time."""
     there = {one.subject.bdf for one in after}
     passed_before = {
         one.subject.bdf: one for one in reversed(before)
         if one.outcome is Outcome.PASS and one.subject.kind in GONE and one.subject.bdf not in there}
-    return [
-        Change(Outcome.PASS, Finding(
-            check=one.check, subject=one.subject, outcome=GONE[one.subject.kind], blocker=True, help=LOST_HELP,
-            says="it is gone, doctor says nothing of it any more", cause=f"{one.subject.kind}-lost:{bdf}",
-            where=str(one.subject), title=f"{one.subject}: was lost during the run"))
-        for bdf, one in passed_before.items() if bdf is not None]
+    return [_missing(one, unlisted(one.subject)) for bdf, one in passed_before.items() if bdf is not None]
+
+
+def _missing(was: Finding, why_unlisted: str | None) -> Change:
+    part = was.subject
+    if why_unlisted is not None:
+        return Change(Outcome.PASS, Finding(
+            check=was.check, subject=part, outcome=Outcome.UNKNOWN, blocker=True, help=LOOK_HELP,
+            says=f"whether it is still there is not known: {why_unlisted}"))
+    return Change(Outcome.PASS, Finding(
+        check=was.check, subject=part, outcome=GONE[part.kind], blocker=True, help=LOST_HELP,
+        says="it is gone, doctor says nothing of it any more", cause=f"{part.kind}-lost:{part.bdf}",
+        where=str(part), title=f"{part}: was lost during the run"))
 
 
 def _gravest(findings: Sequence[Finding]) -> Mapping[tuple[str, object], Finding]:
@@ -106,7 +120,7 @@ def changed(changes: Changes, want: Profile) -> Iterator[Finding]:
     array) is told by comparing, whether or not anything noticed the moment.
     What to do: what doctor says of it, below.
     Not a fault: what was as bad before; doctor alone judges that. Temperatures after work, which are no longer those of
-    a machine at rest.
+    a machine at rest. A device that the look afterwards could not list is unknown, and not lost.
     By hand: boxcheck doctor --no-wake, before and after
     """
     if changes.why_not:

@@ -41,6 +41,7 @@ from tests.boxes.verdicts import host as captured
 from tests.engine.test_devices_watch import Told as NoUevents
 from tests.engine.test_surroundings import Fed
 from tests.telemetry.trees import CORRECTABLE, advisory, amd_card, home, processors, put
+from tests.test_wrong_passes import deny
 
 discover()
 discover_stress()
@@ -298,6 +299,27 @@ def test_a_card_that_is_gone_is_worse_also_where_no_profile_counts_cards() -> No
         (Outcome.PASS, Outcome.FAIL, "PCIE3", "gpu-lost:0000:41:00.0")]
     assert worse[0].finding.blocker
     assert compare(after, before, GENERIC).worse == ()
+
+
+def test_no_card_is_lost_where_the_look_afterwards_could_not_list_the_bus() -> None:
+    tree = build("wopr-7x4090")
+    tree.remove("/sys/bus/pci/devices")
+    worse = compare(read_facts(captured(build("wopr-7x4090"))), read_facts(captured(tree)), GENERIC).worse
+    cards = [one.finding for one in worse if one.before is Outcome.PASS and one.finding.subject.kind == "gpu"]
+    assert len({one.subject for one in cards}) == 7
+    assert {(one.outcome, one.says, one.cause) for one in cards} == {
+        (Outcome.UNKNOWN, "whether it is still there is not known: /sys/bus/pci/devices: no such file", None)}
+    assert not any(one.finding.cause == "nvme-lost:0000:82:00.0" for one in worse)
+
+
+@pytest.mark.parametrize(("box", "lost"), [
+    ("wopr-7x4090", {}), ("wopr-7x4090+card-absent", {"PCIE3": Outcome.FAIL})])
+def test_a_card_whose_ids_cannot_be_read_is_not_lost_and_hides_no_other(box: str, lost: dict[str, Outcome]) -> None:
+    tree = build(box)
+    deny(tree, "0000:01:00.0")
+    worse = compare(read_facts(captured(build("wopr-7x4090"))), read_facts(captured(tree)), GENERIC).worse
+    assert {one.finding.subject.slot: one.finding.outcome for one in worse if one.finding.subject.kind == "gpu"} == {
+        "PCIE5": Outcome.UNKNOWN, **lost}
 
 
 def test_the_same_machine_twice_is_no_change() -> None:
