@@ -104,10 +104,17 @@ def _is_sound(stored: Stored) -> bool:
               if value is not None]
     ways = [way for look in looks for way in look.ways]
     counts = [count for way in ways for count in (*way.received.values(), *way.unanswered.values())]
+    counts += [count for look in looks for count in (
+        look.replays or 0, look.dropped, look.wrong_words, *look.uncorrectable.values())]
+    counts += [count for look in looks if (of := look.retrains) is not None for count in (
+        of.tried, of.full, of.narrow, of.slow, of.down, of.incomplete_equalisation)]
+    lanes = [lane for way in ways for lane in way.lanes]
+    lanes += [margin.lane for look in looks for margin in look.margins]
     bits = [value for way in ways for value in (way.bits, way.most_bits, way.seconds) if value is not None]
     return (
         all(0 <= number <= 64 for number in numbers) and all(0 < speed <= 256 for speed in speeds)
-        and all(0 <= count < 2**63 for count in counts) and all(0 <= value < 1e30 for value in bits)
+        and all(0 <= count < 2**63 for count in counts) and all(0 <= lane < 32 for lane in lanes)
+        and all(0 <= value < 1e30 for value in bits)
         and all(0 <= boot.started < LATEST for boot in book.boots))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -103,3 +104,22 @@ def test_values_that_boxcheck_never_writes_are_refused(tmp_path: Path, change: s
     path.write_text(text.replace(change, to, 1))
     with pytest.raises(UsageError):
         load(str(path))
+
+
+@pytest.mark.parametrize("change", [
+    {"replays": -1}, {"dropped": -5}, {"wrong_words": -3}, {"uncorrectable": {"fatal DLP": -4}},
+    {"uncorrectable": {"fatal DLP": 10**30}}, {"retrains": {"tried": -3, "full": 5}},
+    {"margins": [{"receiver": "A", "lane": -1}]}, {"margins": [{"receiver": "A", "lane": 32}]},
+    {"ways": [{"toward": "card", "lanes": [-5]}]}, {"ways": [{"toward": "card", "lanes": [99]}]}])
+def test_counts_and_lanes_that_cannot_be_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = tmp_path / f"{stored(tmp_path).notebook.id}.json"
+    whole = msgspec.json.decode(path.read_bytes())
+    good = {"replays": 0, "dropped": 1, "retrains": {"tried": 3, "full": 3}, "margins": [{"receiver": "A", "lane": 31}]}
+    for more, refused in ((good, False), (change, True)):
+        whole["notebook"]["boots"][0]["looks"] = [{"slot": "PCIE3", **more}]
+        path.write_bytes(msgspec.json.encode(whole))
+        if refused:
+            with pytest.raises(UsageError, match="a notebook that was damaged"):
+                load(str(path))
+        else:
+            load(str(path))
