@@ -37,7 +37,7 @@ from boxcheck.riser.live import Live
 from boxcheck.riser.motions import step_words
 from boxcheck.riser.notebook import Stored
 from boxcheck.riser.parts import Seat, first_places, repeated_labels, short_card, slot_name
-from boxcheck.riser.still import looks_in, settings_found
+from boxcheck.riser.still import looks_in, settings_excluded, settings_found
 from boxcheck.riser.suspects.weigh import weigh
 from boxcheck.usage import UsageError, nearest
 
@@ -145,7 +145,8 @@ class Experiment:
     def _new(self, id: str, link: Link) -> Notebook:
         return Notebook(
             id=id, slot=slot_name(link), started=self.started, spares=self.options.spares,
-            settings=settings_found(self.box.facts, self.box.want, link.id))
+            settings=settings_found(self.box.facts, self.box.want, link.id),
+            excluded=settings_excluded(self.box.facts, self.box.want, self.box.seats(also=link.id)))
 
     def _first(self, seats: Sequence[Seat]) -> tuple[Place, ...]:
         return first_places(seats, self.box.want, self.risers, pairs_of("--supply", self.options.supplies))
@@ -153,7 +154,7 @@ class Experiment:
     def _gone_on(self, stored: Stored, folder: str) -> tuple[Stored, tuple[Seat, ...]]:
         asked = stored.notebook
         known_slots("--riser", self.risers, [place.slot for place in asked.boots[-1].places])
-        seats = self._seats_of(asked)
+        seats = self._seats_of(stored)
         if self.options.supplies:
             raise UsageError("--supply is told when an experiment begins", "--close ends this one, for a new one")
         entered = entry.enter(asked, seats, self.risers, boot_id(), self.started)
@@ -202,16 +203,16 @@ class Experiment:
         self.complaints.append("the box was not powered off since the step was asked: nothing was measured")
         raise Leave(self._end(stored, folder))
 
-    def _seats_of(self, of: Notebook) -> tuple[Seat, ...]:
+    def _seats_of(self, stored: Stored) -> tuple[Seat, ...]:
         """The slots, by the names that the notebook knows them by: an ordinary user does not see the board's own."""
+        of = stored.notebook
         links, known = self.box.links(), {place.slot for place in of.boots[-1].places}
         try:
             link = find_link(of.slot, links)
         except UsageError:
             if not any(link.slot in known or link.id in known for link in links.links.values()):
-                raise UsageError(
-                    f"none of the slots of experiment {of.id} is known by its name here",
-                    "run it with sudo, as it was begun: the board's table of slots is root's to read") from None
+                raise UsageError(f"none of the slots of experiment {of.id} is known by its name here",
+                                 _other_box(stored)) from None
             self.complaints.append(f"the port of {of.slot} shows no link in this boot")
             return tuple(_named(seat, known) for seat in self.box.seats())
         self._look_for_absent(link)
@@ -257,6 +258,14 @@ class Experiment:
             print(f"error: {trouble}\nhelp: {trouble.help}", file=sys.stderr)
             return code if code == ExitCode.FAILED else int(ExitCode.INCOMPLETE)
         return code
+
+
+def _other_box(stored: Stored) -> str:
+    """What helps where no slot has the name that a notebook knows it by."""
+    if os.geteuid() != 0:
+        return "run it with sudo, as it was begun: the board's table of slots is root's to read"
+    of = f"of another box ({one_line(stored.box)})" if stored.box else "of another box"
+    return f"it may be {of}; boxcheck riser --resume {stored.notebook.id} --close ends it"
 
 
 LONGER = 10

@@ -42,7 +42,7 @@ def _blocks(account: RiserAccount, title: str) -> Iterator[Block]:
     yield Facts(rows=(
         ("Box", account.stored.box or "-"), ("Experiment", f"{book.id}, begun {iso(book.started)}"),
         ("This page", f"{iso(account.started)}, by boxcheck {account.version}"),
-        *((("Read of", "a capture: no error was counted"),) if account.of_capture else ())))
+        *((("Read of", "a capture: errors were not counted"),) if account.of_capture else ())))
     if account.complaints:
         yield Items(items=tuple(mixed(strong("Note: "), one) for one in account.complaints))
     yield from riser(book, account.weighed)

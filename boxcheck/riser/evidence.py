@@ -207,6 +207,8 @@ class Notebook(msgspec.Struct, frozen=True, kw_only=True):
     """Labels of risers that lie ready and are believed to be good."""
     settings: Mapping[str, str] = {}
     """Findings of doctor about settings of this link: id of the check -> what it says."""
+    excluded: Mapping[str, tuple[str, ...]] = {}
+    """What doctor excludes of settings, of every link: slot -> words such as `a BIOS speed cap (target 16.0 GT/s)`."""
     notes: tuple[str, ...] = ()
 
 

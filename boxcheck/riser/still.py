@@ -8,14 +8,16 @@ from boxcheck.engine.inspect import Facts, choose_checks, inspect_facts
 from boxcheck.model import Outcome, Unread
 from boxcheck.profile import Profile
 from boxcheck.riser.evidence import Look, Way
-from boxcheck.riser.measuring.targets import measurable
+from boxcheck.riser.measuring.targets import Target, measurable
 from boxcheck.riser.parts import Seat
-from boxcheck.stress.link_routes import WAYS
+from boxcheck.stress.link_routes import WAYS, Toward
 
 UNCOUNTED = "counters were read once, and their growth is what tells"
 SETTINGS = ("pcie.link-speed", "pcie.link-width", "pcie.speed-disable", "pcie.aspm", "pcie.link-down",
             "bar.unassigned", "bar.bridge-window")
 """Checks whose findings name settings: a capped target speed, ASPM, a link that is switched off, no address space."""
+NO_SETTINGS = ("bios", "bifurcated", "aspm")
+"""What is excluded of settings has one of these words."""
 WORDS = ("target speed", "capped", "aspm", "disabled", "bifurcat", "bios", "told not to", "address space", "window")
 
 
@@ -38,12 +40,29 @@ def looks_in(seats: Sequence[Seat], facts: Facts, want: Profile) -> tuple[Look, 
             speed_gts=speed if up and isinstance(speed, float) and not isinstance(load, Unread) else None,
             full_width=target.full_width if target else None,
             full_speed_gts=target.full_speed_gts if target else None,
-            ways=tuple(Way(toward=toward, unread=UNCOUNTED) for toward in WAYS) if up else ()))
+            ways=tuple(Way(toward=toward, unread=_uncounted(target, toward)) for toward in WAYS) if up else ()))
     return tuple(found)
+
+
+def _uncounted(target: Target | None, toward: Toward) -> str:
+    """Why nothing is known of the errors of bits in this direction."""
+    receiver = None if target is None else target.hop.receiver(toward)
+    silent = None if target is None or receiver is None else target.hop.silent.get(receiver)
+    return f"{'the card' if toward == 'card' else 'the port'} counts no errors: {silent}" if isinstance(
+        silent, str) else UNCOUNTED
 
 
 def _flag(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
+
+
+def settings_excluded(facts: Facts, want: Profile, seats: Sequence[Seat]) -> Mapping[str, tuple[str, ...]]:
+    """What doctor excludes of settings at the links of these slots: slot -> in its words."""
+    findings = inspect_facts(facts, want, choose_checks(SETTINGS)).findings
+    found = {seat.slot: tuple(dict.fromkeys(
+        text for one in findings if one.cause == f"link:{seat.link.id}" for text in one.not_
+        if any(word in text.lower() for word in NO_SETTINGS))) for seat in seats}
+    return {slot: texts for slot, texts in found.items() if texts}
 
 
 def settings_found(facts: Facts, want: Profile, port: str) -> Mapping[str, str]:

@@ -30,6 +30,16 @@ SHARED_AT_MOST = 4
 NOTHING: frozenset[Place] = frozenset()
 SEEN_BY_DOCTOR = ("aspm", "capped", "split")
 """Settings that registers show, mostly: a port whose lanes are shared out announces fewer of them."""
+WORDS = {"aspm": ("aspm",), "split": ("bifurcat", "split", "width", "lanes"),
+         "capped": ("speed", "gt/s", "gen3", "gen2", "gen1"),
+         "switched-off": ("address space", "bar ", "disabled", "4g")}
+"""Behaviour of a setting -> what names it in words of doctor."""
+
+
+def _named(texts: Iterable[str]) -> Iterator[str]:
+    """Behaviours of settings that words of doctor name."""
+    for text in texts:
+        yield from (behaviour for behaviour, words in WORDS.items() if any(word in text.lower() for word in words))
 
 
 class Explaining:
@@ -50,8 +60,9 @@ class Explaining:
         self.together = {place: one.spread_by(states.SPREAD_BETWEEN_LINKS) for place, one in raw.items()}
         self.best = {place: max(0.0, float(self.spread[place, False].max())) for place in raw}
         self.dirty = {place: best > DIRTY for place, best in self.best.items()}
-        self._sums: dict[tuple[PartKind, bool, tuple[Reach, ...], bool, frozenset[Place]], tuple[float, Array]] = {}
-        self._told = self._settings()
+        self._sums: dict[
+            tuple[PartKind, bool, tuple[Reach, ...], str, frozenset[Place]], tuple[float, Array]] = {}
+        self._told = {slot: self._settings(slot) for slot in {notebook.slot, *notebook.excluded}}
 
     def _once(self, looks: Sequence[Look], card: str | None) -> list[Look]:
         """Looks without margins that were measured before at the same receiver: what a receiver tells of itself it
@@ -73,29 +84,29 @@ class Explaining:
         self._trained.add(key)
         return was_so
 
-    def _settings(self) -> Array:
-        """[.., behaviour, ..]: what doctor found of the settings of this link, in favour of each kind of setting."""
+    def _settings(self, slot: str) -> Array:
+        """[.., behaviour, ..]: what doctor found of the settings of a link, in favour of each kind of setting and
+        against it. What it finds is known of the link in question alone."""
+        gains = np.zeros(len(states.NAMES))
         told = self.notebook.settings
-        seen = faults.NO_FINDING_WHEN_ASKED if told else faults.NO_FINDING
-        gains = np.array([math.log(seen) if name in SEEN_BY_DOCTOR else 0.0 for name in states.NAMES])
-        for name, says in told.items():
-            text = f"{name} {says}".lower()
-            for behaviour, words in (("aspm", ("aspm",)), ("split", ("bifurcat", "split", "width", "lanes")),
-                                     ("capped", ("speed", "gt/s", "gen3", "gen2", "gen1")),
-                                     ("switched-off", ("address space", "bar ", "disabled", "4g"))):
-                if any(word in text for word in words):
-                    gains[states.NAMES.index(behaviour)] = math.log(faults.FINDING)
+        if slot == self.notebook.slot:
+            seen = faults.NO_FINDING_WHEN_ASKED if told else faults.NO_FINDING
+            gains[[name in SEEN_BY_DOCTOR for name in states.NAMES]] = math.log(seen)
+            for behaviour in _named(f"{name} {says}" for name, says in told.items()):
+                gains[states.NAMES.index(behaviour)] = math.log(faults.FINDING)
+        for behaviour in _named(self.notebook.excluded.get(slot, ())):
+            gains[states.NAMES.index(behaviour)] = math.log(faults.EXCLUDED)
         return gains[None, :, None]
 
     def prior(self, part: Part) -> Array:
         """By state."""
-        told = part.kind == "setting" and part.name == self.notebook.slot
-        return PRIOR[part.kind] + self._told if told else PRIOR[part.kind]
+        told = self._told.get(part.name) if part.kind == "setting" else None
+        return PRIOR[part.kind] if told is None else PRIOR[part.kind] + told
 
     def sum(self, part: Part, reach: tuple[Reach, ...], left: frozenset[Place] = NOTHING) -> tuple[float, Array]:
         """log of the probability of the looks along a reach, against a healthy box; and by state. What was seen in the
         places that are `left` is for another part to explain."""
-        told = part.kind == "setting" and part.name == self.notebook.slot
+        told = part.name if part.kind == "setting" and part.name in self._told else ""
         key = (part.kind, part.name == UNNAMED_SUPPLY, reach, told, left)
         known = self._sums.get(key)
         if known is None:

@@ -230,6 +230,8 @@ something of another setting, so that it was asked:"""
 NO_FINDING_WHEN_ASKED = 0.3
 FINDING = 15.0
 """A setting of which doctor says something, against one of which it does not: what it says it has from registers."""
+EXCLUDED = 0.03
+"""A setting that doctor excludes by what registers hold: they can be read at a bad moment, and a firmware may lie."""
 LANE_LEFT_OUT = 0.6
 """A link that trained with fewer lanes left out the bad one, and is clean."""
 CLEARED = 0.95

@@ -73,6 +73,7 @@ def because(part: Part, known: Posterior, notebook: Notebook) -> Iterator[str]:
         yield f"it would be {setting_words(part, known)}"
         if part.name == notebook.slot:
             yield from (f"doctor, {name}: {says}" for name, says in notebook.settings.items())
+        yield from (f"doctor excludes {says}" for says in notebook.excluded.get(part.name, ()))
     bad_slots = {at.slot for at in damaged}
     if damaged:
         yield f"damaged with it: {_told(damaged, known)}"
@@ -201,7 +202,8 @@ def remarks(known: Posterior, slot: str = "") -> Iterator[str]:
     """What is odd about the notebook itself."""
     mine = [look for session in known.past.sessions for look in session.looks.get(slot, ()) if look.ways]
     if mine and not is_read(mine):
-        yield f"no end of {slot} counts errors: lost lanes, lost speed and drops alone speak"
+        whys = dict.fromkeys(way.unread for look in mine for way in look.ways if way.unread)
+        yield f"errors of {slot} were not counted ({listed(list(whys))}): lost lanes, lost speed and drops alone speak"
     for label in known.past.repeated:
         yield f"riser label {label} stands on two risers: give each its own, so that they can be told apart"
     if known.course is not None and known.course.undone and known.course_share > 0.5:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import msgspec
 import pytest
@@ -27,7 +28,7 @@ def test_zero_counts_of_an_end_that_counts_nothing_do_not_clear_a_link() -> None
     blind = [weigh(notebook(*(boot(n, places(), looks) for n in range(count)))) for count in (1, 4)]
     assert all(one.verdict != "healthy" for one in blind)
     assert blind[1].healthy < 0.5
-    assert "no end of PCIE3 counts errors" in blind[1].says
+    assert f"errors of PCIE3 were not counted ({UNREAD})" in blind[1].says
     assert not any("clean" in says for one in blind[1].suspects for says in one.because)
 
 
@@ -310,3 +311,16 @@ def test_a_second_part_is_accused_only_where_it_did_damage_without_the_first() -
     accused = {(one.kind, one.name) for one in weigh(notebook(*boots)).accused}
     assert ("riser", "R3") in accused
     assert all(one in {("riser", "R3"), ("slot", "PCIE3"), ("riser", "R4"), ("card", "GPU-3")} for one in accused)
+
+
+@pytest.mark.parametrize(("words", "fields"), [
+    ("a BIOS speed cap (target 16.0 GT/s)", {"speed_gts": 8.0}),
+    ("a slot that is wired or bifurcated to fewer lanes (both ends announce more)", {"width": 8})])
+@pytest.mark.parametrize("asked", ["PCIE3", "PCIE1"], ids=["link in question", "another link"])
+def test_a_setting_that_doctor_excludes_is_hardly_suspect(words: str, fields: dict[str, Any], asked: str) -> None:
+    first = boot(0, places(), [look("PCIE3", **fields), look("PCIE1"), look("PCIE2")])
+    before = weigh(notebook(first, slot=asked))
+    after = weigh(notebook(first, slot=asked, excluded={"PCIE3": (words,)}))
+    assert chances(before)["setting PCIE3"] > 0.1
+    assert chances(after).get("setting PCIE3", 0.0) < 0.05
+    assert all(f"doctor excludes {words}" in one.because for one in after.suspects if one.kind == "setting" and one.name == "PCIE3")
