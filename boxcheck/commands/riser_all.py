@@ -17,6 +17,8 @@ from boxcheck.engine.box_lock import whole_box
 from boxcheck.engine.record import kept_directory
 from boxcheck.host.live import LiveHost
 from boxcheck.judge import ExitCode
+from boxcheck.model import Unread
+from boxcheck.probes.gpus import Gpus
 from boxcheck.report import style_for
 from boxcheck.report.output import write_output
 from boxcheck.report.riser_json import list_json, ranking_json
@@ -44,7 +46,7 @@ def rank_all(options: Options, box: Box) -> int:
     seats = box.seats()
     if not seats:
         box.links()
-        raise UsageError("no slot of this machine holds a GPU, and no profile names one", "boxcheck riser SLOT")
+        raise no_slot(box)
     looks: list[Look] = []
     left_out: dict[str, str] = {}
     lost, interrupted = False, None
@@ -82,6 +84,16 @@ def rank_all(options: Options, box: Box) -> int:
     if interrupted is not None:
         raise interrupted
     return int(ExitCode.LOST) if lost else code_of(ranked)
+
+
+def no_slot(box: Box) -> UsageError:
+    """Why there is no link to rank."""
+    gpus = box.facts.of(Gpus)
+    if not isinstance(gpus, Unread) and gpus.gpus and all(gpu.integrated for gpu in gpus.gpus):
+        return UsageError("the GPU of this machine is built in: it hangs on no riser and in no slot, and has no "
+                          "link to measure", "boxcheck doctor looks at all else")
+    return UsageError("no slot of this machine holds a GPU, and no profile names one",
+                      "a card that does not appear: boxcheck riser SLOT, by the slot or the address of its port")
 
 
 OF_CAPTURE = "margins are taken on the machine itself"
@@ -124,8 +136,8 @@ def margins_of(
 
 def code_of(ranked: tuple[Ranked, ...]) -> int:
     """1 where a link fails, whatever else it is; 3 where none does and something was not looked at: a direction, width
-    or speed that was not read, a look that was cut short, a slot in which a card was looked for and none is felt; else
-    0: marginal passes."""
+    or speed that was not read, too few bits to show the rate that is allowed, a look that was cut short, a slot in
+    which a card was looked for and none is felt; else 0: marginal passes."""
     if any(one.has_failed for one in ranked):
         return int(ExitCode.FAILED)
     whole = bool(ranked) and all(one.is_whole for one in ranked)

@@ -132,7 +132,7 @@ def _blocks(ranking: Ranking) -> Iterator[Block]:
     yield _verdict(ranked)
     yield Facts(rows=(
         ("Box", ranking.box or "-"), ("This page", f"{iso(ranking.started)}, by boxcheck {ranking.version}"),
-        *((("Read of", "a capture: no error was counted"),) if ranking.of_capture else ())))
+        *((("Read of", "a capture: errors were not counted"),) if ranking.of_capture else ())))
     yield Table(
         caption="Links", rows=tuple(_row(one) for one in ranked), columns=(
             Column(head="", numeric=True, share=0.3), Column(head="slot"), Column(head="link", share=1.4),
@@ -163,11 +163,11 @@ def _verdict(ranked: Sequence[Ranked]) -> VerdictWord:
                  Outcome.PASS if every else Outcome.UNKNOWN)
     if worst is Outcome.SKIP:
         worst = Outcome.UNKNOWN  # a slot in which a card was looked for
-    word = {Outcome.FAIL: "FAILING", Outcome.UNKNOWN: "NOT ALL READ", Outcome.MARGINAL: "MARGINAL"}.get(
+    word = {Outcome.FAIL: "FAILING", Outcome.UNKNOWN: "NOT ALL SHOWN", Outcome.MARGINAL: "MARGINAL"}.get(
         worst, "ALL BOUNDED")
     counts = {outcome: every.count(outcome) for outcome in dict.fromkeys(every)}
     told = {Outcome.FAIL: "failing", Outcome.MARGINAL: "marginal", Outcome.PASS: "bounded both ways",
-            Outcome.UNKNOWN: "not read as a whole", Outcome.SKIP: "without a card"}
+            Outcome.UNKNOWN: "not shown as a whole", Outcome.SKIP: "without a card"}
     says = listed([f"{counts[one]} {told[one]}" for one in told if counts.get(one)]) or "no link was measured"
     return VerdictWord(word=word, outcome=worst, reason=f"{counted(len(ranked), 'link')}: {says}.")
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
+from copy import copy
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from boxcheck.commands import riser_experiment
 from boxcheck.commands.riser import Options, riser
-from boxcheck.commands.riser_all import code_of
+from boxcheck.commands.riser_all import code_of, no_slot
 from boxcheck.commands.riser_box import Leave
 from boxcheck.commands.riser_experiment import KINDS, Experiment
+from boxcheck.probes.gpus import Gpus
 from boxcheck.riser.evidence import Conditions, Look
 from boxcheck.riser.links.hold import NotRestored
 from boxcheck.riser.links.restore import Restored
 from boxcheck.riser.measuring.rank import rank
-from boxcheck.riser.notebook import Stored, every
+from boxcheck.riser.notebook import Stored, every, save
 from boxcheck.riser.parts import Seat
 from boxcheck.usage import UsageError
 from tests.riser.command_box import TestBox
@@ -182,6 +186,37 @@ def test_an_experiment_of_another_box_is_refused(bench: Bench) -> None:
         bench.run(slot=None, resume=id)
     with pytest.raises(UsageError, match="no experiment goes on here"):
         bench.resume()
+
+
+@pytest.mark.parametrize(("user", "help"), [
+    (1000, "run it with sudo, as it was begun"),
+    (0, r"it may be of another box \(W-0007\); boxcheck riser --resume r-\d+-1 --close ends it")])
+def test_slots_that_nobody_knows_are_not_blamed_on_the_user_who_is_root(
+        bench: Bench, user: int, help: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.run()
+    kept = bench.kept()
+    first = kept.notebook.boots[0]
+    others = tuple(msgspec.structs.replace(place, slot=f"J{at}") for at, place in enumerate(first.places))
+    save(bench.box.folder(), msgspec.structs.replace(kept, notebook=msgspec.structs.replace(
+        kept.notebook, slot="J1", boots=(msgspec.structs.replace(first, places=others),))))
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    with pytest.raises(UsageError, match="is known by its name here") as refused:
+        bench.resume()
+    assert re.search(help, refused.value.help)
+
+
+@pytest.mark.parametrize(("box", "says", "help"), [
+    ("strix-halo", "is built in: it hangs on no riser", "boxcheck doctor"),
+    ("wopr-7x4090", "holds a GPU, and no profile names one", "by the slot or the address of its port")])
+def test_where_no_slot_holds_a_gpu_the_help_leads_on(
+        box: str, says: str, help: str, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    facts, want = facts_of(box, box, str(tmp_path_factory.getbasetemp()))
+    if box != "strix-halo":
+        facts = copy(facts)
+        facts._values = {**facts._values, Gpus: Gpus(gpus=())}
+    error = no_slot(TestBox(facts, want, str(tmp_path), lambda seats, conditions: ()))  # type: ignore[arg-type]
+    assert says in str(error)
+    assert help in error.help
 
 
 def test_one_that_a_user_began_goes_on_as_root(bench: Bench) -> None:

@@ -196,3 +196,20 @@ def test_words_that_arrived_wrong_fail_a_link_without_a_counted_error() -> None:
     text = ranking_text(ranking(ranked), Style(columns=120))
     assert note in text
     assert "B: B noted something" in text
+
+
+@pytest.mark.parametrize(("bits", "code"), [(1.0, 3), (1e6, 3), (2.9e12, 3), (3e12, 0)])
+def test_a_bound_above_what_is_allowed_passes_nothing(bits: float, code: int) -> None:
+    few = look("A", ways=(way(bits=bits), way(toward="host")))
+    ranked = rank([few, look("B")])
+    assert {one.slot: one.standing for one in ranked} == {"A": "bounded", "B": "bounded"}
+    assert code_of(ranked) == code
+    assert ("A: not looked at as a whole: a rate below 1e-12 is not shown yet to the card: it takes"
+            in ranking_text(ranking(ranked), Style(columns=200))) is (code == 3)
+
+
+def test_what_is_not_shown_one_way_is_not_hidden_by_errors_of_the_other() -> None:
+    (one,) = rank([look("A", ways=(way(3), way(toward="host", bits=1e9)))])
+    assert one.standing == "marginal"
+    assert not one.is_whole
+    assert code_of((one,)) == 3

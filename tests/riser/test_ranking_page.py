@@ -51,12 +51,14 @@ def test_the_worst_stands_first_with_rates_and_bounds_each_way() -> None:
 @pytest.mark.parametrize(("looks", "word", "outcome"), [
     ((look("PCIE1"), look("PCIE3", 4066)), "FAILING", Outcome.FAIL),
     ((look("PCIE1"), look("PCIE3", width=8)), "FAILING", Outcome.FAIL),
-    ((look("PCIE1"), unread("PCIE3")), "NOT ALL READ", Outcome.UNKNOWN),
-    ((look("PCIE1"), look("PCIE3", cut_short="Ctrl-C")), "NOT ALL READ", Outcome.UNKNOWN),
-    ((look("PCIE1"), Look(slot="PCIE3", present=False, active=False)), "NOT ALL READ", Outcome.UNKNOWN),
+    ((look("PCIE1"), unread("PCIE3")), "NOT ALL SHOWN", Outcome.UNKNOWN),
+    ((look("PCIE1"), look("PCIE3", cut_short="Ctrl-C")), "NOT ALL SHOWN", Outcome.UNKNOWN),
+    ((look("PCIE1"), Look(slot="PCIE3", present=False, active=False)), "NOT ALL SHOWN", Outcome.UNKNOWN),
     ((look("PCIE1"), look("PCIE3", margins=MARGINS)), "FAILING", Outcome.FAIL),
     ((look("PCIE1"), look("PCIE3")), "ALL BOUNDED", Outcome.PASS),
-    ((), "NOT ALL READ", Outcome.UNKNOWN),
+    ((look("PCIE1"), Look(slot="PCIE3", width=16, speed_gts=16.0, ways=(way("card", 0, 0.1), way("host", 0, 0.1)), **FULL)),  # type: ignore[arg-type]
+     "NOT ALL SHOWN", Outcome.UNKNOWN),
+    ((), "NOT ALL SHOWN", Outcome.UNKNOWN),
 ])
 def test_the_page_passes_only_what_was_read_whole(looks: tuple[Look, ...], word: str, outcome: Outcome) -> None:
     said = verdict_of(*looks)
@@ -84,3 +86,9 @@ def test_names_from_tables_are_shown_and_not_obeyed() -> None:
 def test_pages_belong_to_measurements_and_to_no_list() -> None:
     with pytest.raises(UsageError, match="--html belongs to the experiment on one link"):
         riser(Options(listing=True, html="x.html"))
+
+
+def test_of_a_capture_nothing_is_said_of_errors() -> None:
+    text = html_of(ranking_page(ranking(rank([unread("PCIE1")]), of_capture=True)))
+    assert "a capture: errors were not counted" in text
+    assert "no error was counted" not in text

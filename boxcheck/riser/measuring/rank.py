@@ -11,12 +11,13 @@ from typing import Literal
 
 import msgspec
 
-from boxcheck.checks.wording import counted, listed
+from boxcheck.checks.wording import counted, duration, listed
 from boxcheck.riser.evidence import LaneMargin, Look, Way
 from boxcheck.riser.margining.outline import ORDER as GRADES
 from boxcheck.riser.margining.outline import weakest_of
 from boxcheck.riser.measuring.bounds import (
     BITS_A_TERABYTE,
+    SPECIFIED_BER,
     TOWARD,
     Call,
     Rounding,
@@ -25,9 +26,11 @@ from boxcheck.riser.measuring.bounds import (
     call_way,
     direction_of,
     number,
+    per_rate,
     pooled,
+    showing,
 )
-from boxcheck.stress.link_rates import rate_of
+from boxcheck.stress.link_rates import is_shown, rate_of
 from boxcheck.stress.link_routes import WAYS, Toward
 
 Standing = Literal["down", "failing", "marginal", "short", "weak", "bounded", "half-read", "unread", "empty"]
@@ -92,7 +95,8 @@ class Ranked(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_whole(self) -> bool:
-        """Both directions were read, at a width and a speed that are known, for the whole time."""
+        """Both directions were read, at a width and a speed that are known, for the whole time, and long enough to show
+        that one without an error is as good as is allowed."""
         return (self.standing in ("bounded", "marginal", "weak", "short", "failing") and not self.lacks
                 and {way.toward for way in self.ways} == set(WAYS)
                 and not any(way.call == "unread" for way in self.ways))
@@ -131,8 +135,7 @@ def _ranked(slot: str, looks: Sequence[Look]) -> Ranked:
     short = "" if worst.is_short else next((link_words(one) for one, _ in others if one.is_short), "")
     lacks = dict.fromkeys(look.cut_short for look in looks if look.cut_short)
     lacks |= dict.fromkeys(f"{link_words(one)}: {way.says}" for one, blind in others for way in blind)
-    if unknown := _unknown(worst):
-        lacks[unknown] = None
+    lacks |= dict.fromkeys(filter(None, (_unknown(worst), _not_shown(worst, every[at]))))
     return msgspec.structs.replace(
         worst, weakest=_weakest(tuple(margin for look in looks for margin in look.margins)), also_short=short,
         says=f"for a time it was {short}; {worst.says}" if short else worst.says, lacks=tuple(lacks),
@@ -161,6 +164,21 @@ def _unknown(one: Ranked) -> str:
         return f"its {listed(unread)} {'was' if len(unread) == 1 else 'were'} not read"
     open_ = [name for name, value in (("width", one.full_width), ("speed", one.full_speed_gts)) if not value]
     return f"what its {listed(open_)} should be was not read" if open_ else ""
+
+
+def _not_shown(one: Ranked, look: Look) -> str:
+    """Which directions without an error carried too little to show that their rate is as low as is allowed."""
+    if one.standing not in ("bounded", "marginal", "weak"):
+        return ""
+    called = {way.toward: way.call for way in one.ways}
+    few = [way for way in look.ways
+           if called[way.toward] == "bounded" and not is_shown(direction_of(way), SPECIFIED_BER)]
+    if not few:
+        return ""
+    more = max((showing(way)[0].more_seconds or 0.0 for way in few), default=0.0)
+    takes = f": it takes {duration(max(1.0, more))} more of this load (--seconds)" if more else ""
+    toward = listed([TOWARD[way.toward] for way in few])
+    return f"a rate below {per_rate(SPECIFIED_BER)} is not shown yet {toward}{takes}"
 
 
 def _weakest(margins: Sequence[LaneMargin]) -> LaneMargin | None:
