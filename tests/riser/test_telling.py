@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from boxcheck.binomial import interval
 from boxcheck.report.acceptance_riser import riser
 from boxcheck.report.html import html_of
 from boxcheck.report.riser import as_used, riser_text
@@ -14,7 +15,7 @@ from boxcheck.report.riser_page import page
 from boxcheck.report.text import Style
 from boxcheck.riser.account import RiserAccount
 from boxcheck.riser.advice import tape
-from boxcheck.riser.certainty import MOST, percent
+from boxcheck.riser.certainty import MOST, MOST_HEALTHY, percent, told_healthy
 from boxcheck.riser.evidence import Boot, Conditions, Look, Notebook, Place, Suspect, Way
 from boxcheck.riser.notebook import Stored
 from boxcheck.riser.suspects.weigh import weigh
@@ -104,3 +105,11 @@ def test_what_is_weighed_is_capped_in_numbers_too() -> None:
         for at in range(5)))
     (first, *_) = weigh(book).suspects
     assert (first.kind, first.name, first.probability) == ("riser", "R3", MOST)
+
+
+def test_nothing_at_fault_is_told_no_surer_than_its_own_interval_allows() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "explanation" / "riser-suspects.md").read_text(encoding="utf-8")
+    ((called, were),) = re.findall(r"Of the (\d+) boxes that were called healthy (\d+)\s+were", text)
+    low = interval(int(were), int(called))
+    assert low is not None
+    assert round(low[0], 2) == MOST_HEALTHY == told_healthy(0.999)
