@@ -21,6 +21,7 @@ from boxcheck.certify.contents import ACCEPTANCE, KEPT_LIMIT_BYTES
 from boxcheck.certify.folder import RUN
 from boxcheck.certify.manifest import ManifestError, parse_acceptance
 from boxcheck.compare.yields import Attempt, Result
+from boxcheck.engine.box import same_box
 from boxcheck.store.errors import StoreError
 from boxcheck.store.listing import entry_of_store
 from boxcheck.store.reader import RunReader
@@ -82,13 +83,13 @@ def read_attempts(places: Sequence[str]) -> Read:
     for one in sorted(gone, key=lambda one: one.result in ("OPEN", "UNREAD")):
         if not any(_may_be(one, other) for other in read.attempts):
             read.attempts.append(one)
-    runs: dict[str, list[str]] = {}
+    runs: dict[str, list[Told]] = {}
     for found in told.values():
-        runs.setdefault(found.acceptance.run, []).append(os.path.join(found.folder, RUN))
-    counted: dict[_Which, Attempt] = {}
+        runs.setdefault(found.acceptance.run, []).append(found)
+    counted: dict[_Which, _Counted] = {}
     for store in dict.fromkeys(map(os.path.realpath, stores)):
         _of_store(store, runs, counted, read)
-    read.attempts += counted.values()
+    read.attempts += [one.attempt for one in counted.values()]
     return read
 
 
@@ -229,17 +230,35 @@ def _which(path: str) -> _Which | None:
     return None
 
 
-def _is_part(which: _Which, stores: Sequence[str]) -> bool:
-    """Whether it is the run of an attempt that lies there; by its id alone where that store is not to be read."""
-    return any((kept := _which(store)) is None or kept == which for store in stores)
+class _Counted(NamedTuple):
+    """A run that counts as an attempt, and whether it came to its end."""
+
+    attempt: Attempt
+    finished: bool
 
 
-def _of_store(path: str, known: Mapping[str, Sequence[str]], counted: dict[_Which, Attempt], read: Read) -> None:
-    """A burn-in that is no part of an acceptance, as an attempt of its box. Of two copies that do not agree the graver
-    one counts: a run that went on, or a store that was cut."""
-    which = _which(path)
-    if which is not None and _is_part(which, known.get(which.id, ())):
-        return
+def _attempt_with(which: _Which, path: str, of_id: Sequence[Told], read: Read) -> Told | None:
+    """The attempt of which it is the run. Where the attempt's own store is not to be read, by when it began and whose
+    it is, and that is told."""
+    for found in of_id:
+        kept = _which(os.path.join(found.folder, RUN))
+        if kept == which:
+            return found
+        if kept is not None or which.started != found.acceptance.started:
+            continue
+        gone = f"{plain_line(found.folder)}, whose own store is not there or cannot be read"
+        if same_box(which.box, found.acceptance.identity.serial.strip()) is False:
+            read.told.append(f"{plain_line(path)}: a run of {plain_line(which.box)} that began with {gone}: counted as "
+                             "another box's")
+            continue
+        read.told.append(f"{plain_line(path)}: taken for the run of {gone}: not counted once more")
+        return found
+    return None
+
+
+def _of_store(path: str, known: Mapping[str, Sequence[Told]], counted: dict[_Which, _Counted], read: Read) -> None:
+    """A burn-in that is no part of an acceptance, as an attempt of its box. Of two copies that do not agree a failure
+    counts, else the one that came to its end, else the graver one: a run that went on, or a store that was cut."""
     entry = entry_of_store(path)
     if entry is None:
         return
@@ -247,25 +266,53 @@ def _of_store(path: str, known: Mapping[str, Sequence[str]], counted: dict[_Whic
         read.unread += 1
         read.told.append(plain_line(entry.trouble))
         return
+    result, finished = _result(entry.state, entry.outcome), entry.state == "finished"
+    which = _which(path) or _Which(entry.id, entry.box, "", entry.started)
+    part = _attempt_with(which, path, known.get(which.id, ()), read)
+    if part is not None:
+        if finished or result == "FAIL":
+            _beside_attempt(path, entry.outcome, result, part, read)
+        return
     if entry.kind not in ("burn", "certify"):
         return
     if not entry.box:
         read.told.append(f"run {plain_line(entry.id)}: nothing names its box, it is not counted")
         return
-    result = _result(entry.state, entry.outcome)
     named = _BOTH.fullmatch(entry.box)
-    which = which or _Which(entry.id, entry.box, "", entry.started)
-    attempt = Attempt(
+    one = _Counted(Attempt(
         serial=(named[1] if named else entry.box).strip(), number=0, result=result, started=entry.started,
         profile=entry.profile or "", where=path, run=which.id,
-        booked=_booked(path, read) if result in ("FAIL", "INCOMPLETE") else "")
-    before = counted.get(which)
-    if before is None:
-        counted[which] = attempt
+        booked=_booked(path, read) if result in ("FAIL", "INCOMPLETE") else ""), finished)
+    before = counted.setdefault(which, one)
+    if before is one:
         return
-    counted[which] = kept = min(before, attempt, key=lambda one: GRAVEST.index(one.result))
-    agree = "" if before.result == attempt.result else f", and does not agree ({kept.result} is counted)"
-    read.told.append(f"{plain_line(path)} is a copy of {plain_line(before.where)}{agree}: counted once")
+    kept, other = sorted((before, one), key=lambda one: (
+        one.attempt.result != "FAIL", not one.finished, GRAVEST.index(one.attempt.result)))
+    counted[which] = kept
+    a, b = (plain_line(each.attempt.where) for each in (other, kept))
+    if kept.finished and not other.finished:
+        read.told.append(f"{a} is an unfinished copy of {b}: counted once")
+        return
+    agree = "" if before.attempt.result == one.attempt.result else (
+        f", and does not agree ({kept.attempt.result} is counted)")
+    read.told.append(f"{a} is a copy of {b}{agree}: counted once")
+
+
+def _beside_attempt(path: str, outcome: str | None, result: Result, part: Told, read: Read) -> None:
+    """A copy of an attempt's run that is graver than what the attempt rests on counts: its store, or its account, is
+    not that of then. What was waived, or was short, is no contradiction."""
+    at = next(at for at, one in enumerate(read.attempts) if one.where == part.folder)
+    own = entry_of_store(os.path.join(part.folder, RUN))
+    agrees = outcome in (part.acceptance.verdict, own.outcome if own is not None else None)
+    if agrees or GRAVEST.index(result) >= GRAVEST.index(read.attempts[at].result):
+        return
+    read.unread += 1
+    read.attempts[at] = msgspec.structs.replace(
+        read.attempts[at], result=result, with_waivers=False, booked=_booked(path, read))
+    read.told.append(
+        f"{plain_line(path)} ({result}) is a copy of the run of {plain_line(part.folder)} ({_result_words(part)}) and "
+        f"does not agree, one was changed: {result} is counted; boxcheck report verify tells whether the folder is as "
+        "it was signed")
 
 
 def _result(state: Literal["running", "finished", "stopped", "crashed"], outcome: str | None) -> Result:

@@ -6,11 +6,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -21,7 +19,6 @@ import pytest
 
 from boxcheck.certify.contents import ACCEPTANCE
 from boxcheck.golden.reference import parse_reference, reference_bytes
-from boxcheck.store.schema import row_sum
 from tests.boxes import build
 from tests.certify.attempt import acceptance
 from tests.compare.test_yield import put
@@ -219,6 +216,15 @@ def test_the_text_fits_and_needs_no_colour(boxcheck: Callable[..., Ran], columns
     assert "\x1b" not in out
 
 
+def test_a_reference_measurement_is_laid_beside_and_not_compared(boxcheck: Callable[..., Ran], tmp_path: Path) -> None:
+    path = tmp_path / "rates of a box.json"
+    path.write_bytes(reference_bytes(parse_reference(msgspec.json.encode(GOOD), "x")))
+    code, out, err = boxcheck("compare", scene("passing").path, path)
+    assert (code, out) == (2, "")
+    assert "is a reference measurement, which holds rates of cards and no findings" in err
+    assert f"boxcheck profile beside RUN '{path}'" in " ".join(err.split())
+
+
 # yield
 
 
@@ -236,68 +242,6 @@ def test_the_yield_of_a_line_by_its_schema(boxcheck: Callable[..., Ran], tmp_pat
     assert "first-pass yield   75.0 % (6 of 8), between 34.9 and 96.8 %" in out
     assert "final yield        75.0 % (6 of 8)" in out
     assert "pcie.link-width     2  100 %  sum 100 %" in out
-
-
-def of_another_boot(store: str, to: Path, boot: str) -> None:
-    """A copy of a store, told as of another boot: made-up runs begin in one second of one boot."""
-    shutil.copyfile(store, to)
-    with closing(sqlite3.connect(to)) as file, file:
-        (at,) = file.execute("SELECT id FROM meta WHERE key = 'boot'").fetchone()
-        row = (at, "boot", json.dumps(boot))
-        file.execute("UPDATE meta SET value = ?, sum = ? WHERE id = ?", (row[2], row_sum("meta", row), at))
-
-
-def test_burn_ins_count_by_their_stores(boxcheck: Callable[..., Ran], tmp_path: Path) -> None:
-    for name in ("passing", "bad-riser", "crashed"):
-        of_another_boot(scene(name).path, tmp_path / f"{name}.sqlite", name)
-    code, out, _ = boxcheck("yield", tmp_path, "--json", "-")
-    found = json.loads(out)
-    assert code == 0
-    assert (found["total"]["boxes"], found["total"]["attempts"]) == (1, 3), "all three are of box W-0007"
-    assert found["total"]["not_finished"] == {"INCOMPLETE": 1}
-
-
-def test_a_copy_of_a_store_is_counted_once_whatever_it_is_called(boxcheck: Callable[..., Ran], tmp_path: Path) -> None:
-    (tmp_path / "archive").mkdir()
-    for place in ("passing.sqlite", "archive/copy-of-passing.sqlite"):
-        shutil.copyfile(scene("passing").path, tmp_path / place)
-    found = json.loads(boxcheck("yield", tmp_path, "--json", "-")[1])
-    assert (found["total"]["attempts"], found["total"]["first_pass"]["of"]) == (1, 1)
-    assert any("is a copy of" in line and "counted once" in line for line in found["told"])
-
-
-def test_of_two_stores_of_one_run_that_do_not_agree_the_failure_counts(
-    boxcheck: Callable[..., Ran], tmp_path: Path
-) -> None:
-    for name in ("passing", "bad-riser"):  # one id, one box, one boot, one begin
-        shutil.copyfile(scene(name).path, tmp_path / f"{name}.sqlite")
-    found = json.loads(boxcheck("yield", tmp_path, "--json", "-")[1])
-    assert (found["total"]["attempts"], found["total"]["first_pass"]["passed"]) == (1, 0)
-    assert any("does not agree (FAIL is counted)" in line for line in found["told"])
-
-
-def test_a_run_that_began_in_the_second_of_another_boxes_attempt_is_counted(
-    boxcheck: Callable[..., Ran], tmp_path: Path
-) -> None:
-    attempt(tmp_path / "attempt-01", "passing")
-    of_another_boot(scene("bad-riser").path, tmp_path / Path(scene("bad-riser").path).name, "elsewhere")
-    assert json.loads(boxcheck("yield", tmp_path, "--json", "-")[1])["total"]["attempts"] == 2
-
-
-def test_a_reference_measurement_is_laid_beside_and_not_compared(boxcheck: Callable[..., Ran], tmp_path: Path) -> None:
-    path = tmp_path / "rates of a box.json"
-    path.write_bytes(reference_bytes(parse_reference(msgspec.json.encode(GOOD), "x")))
-    code, out, err = boxcheck("compare", scene("passing").path, path)
-    assert (code, out) == (2, "")
-    assert "is a reference measurement, which holds rates of cards and no findings" in err
-    assert f"boxcheck profile beside RUN '{path}'" in " ".join(err.split())
-
-
-def test_the_run_of_an_attempt_is_not_counted_once_more(boxcheck: Callable[..., Ran], tmp_path: Path) -> None:
-    attempt(tmp_path / "attempt-01", "bad-riser")
-    shutil.copyfile(scene("bad-riser").path, tmp_path / Path(scene("bad-riser").path).name)
-    made = json.loads(boxcheck("yield", tmp_path, "--json", "-")[1])["total"]
-    assert made["attempts"] == 2, "the first one, of which the second tells, and the second"
 
 
 def test_a_damaged_attempt_makes_the_yield_incomplete(boxcheck: Callable[..., Ran], tmp_path: Path) -> None:
