@@ -196,3 +196,45 @@ def test_a_syslog_line_with_two_brackets_is_the_kernels() -> None:
 
 def test_lspci_text_is_no_stamped_log() -> None:
     assert not parse_log("01:00.0 VGA compatible controller\n\tCapabilities: [150 v2] Advanced Error Reporting\n").stamped
+
+
+def at_column(text: str, width: int) -> str:
+    """As a terminal shows it: broken at its last column, wherever that is."""
+    return "".join(f"{line[at:at + width]}\n" for line in text.splitlines() for at in range(0, max(len(line), 1), width))
+
+
+BROKEN = (
+    f"Nov 29 07:22:15 bench-17 kernel: [ 1234.567890] {XID}\n"
+    "Nov 29 07:22:16 bench-17 kernel: [ 1235.000001] pcieport 0000:40:01.1: AER: Multiple Correctable error message"
+    " received from 0000:41:00.0\n"
+    "Nov 29 07:22:16 bench-17 kernel: [ 1235.000002] nvidia 0000:41:00.0: PCIe Bus Error: severity=Correctable,"
+    " type=Data Link Layer, (Receiver ID)\n"
+    "Nov 29 07:22:16 bench-17 kernel: [ 1235.000003] nvidia 0000:41:00.0:   device [10de:2684] error"
+    " status/mask=00000040/0000a000\n"
+)
+
+
+@pytest.mark.parametrize("width", [80, 91, 100, 111, 120])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_lines_broken_at_a_terminals_last_column_are_one(width: int, end: str, size: int) -> None:
+    broken = at_column(BROKEN, width)
+    wanted = [(event.kind, event.bdf, event.labels, event.count, event.says) for event in parse_log(BROKEN).events]
+    log = read(broken.replace("\n", end).encode(), size)
+    assert [(event.kind, event.bdf, event.labels, event.count, event.says) for event in log.events] == wanted
+    assert len(wanted) == 2
+    lines = broken.splitlines()
+    assert all(lines[event.line - 1].startswith("Nov 29") for event in log.events)
+
+
+def test_a_single_line_is_joined_at_a_width_that_terminals_have() -> None:
+    line = "Nov 29 07:22:15 bench-17 kernel: [ 1234.567890] NVRM: GPU 0000:41:00.0: RmInitAdapter failed! (0x62:0x56:2477)"
+    (event,) = parse_log(at_column(line, 80)).events
+    assert (event.bdf, event.labels) == ("0000:41:00.0", ("0x62:0x56:2477",))
+
+
+def test_lines_as_long_as_each_other_are_not_joined_to_those_that_begin_a_message() -> None:
+    lines = [f"[ {number}.000000] NVRM: Xid (PCI:0000:41:00): 13, pid=7, {'x' * 60}" for number in range(10, 16)]
+    assert len({len(line) for line in lines}) == 1
+    (event,) = parse_log("\n".join(lines)).events
+    assert event.count == 6

@@ -3,6 +3,7 @@
     FF FE, FE FF         UTF-16, as Windows' PowerShell saves it          read as text
     EF BB BF             UTF-8 with a mark                                mark taken off
     CR without any LF    line ends of a serial console's capture          read as line ends
+    lines broken at a terminal's last column         joined (`unwrap.Unwrap`)
     journalctl -o export, -o verbose, -o json-pretty                      each record made one line (`journal.Records`)
 
 Whatever is done here keeps the number of lines, so that a line number means the same in the file.
@@ -13,13 +14,15 @@ from __future__ import annotations
 import codecs
 from typing import TYPE_CHECKING
 
+from .unwrap import Unwrap, width_of
+
 if TYPE_CHECKING:
     from .journal import Records
 
 _UNDECIDED_BYTES = 64 * 1024
 """So much is looked at before a text without any LF counts as one whose lines end in CR."""
-_DECIDING_LINES = 12
-"""So many lines tell whether a text is a journal's export."""
+_DECIDING_LINES = 40
+"""So many lines tell whether a text is a journal's export, and whether its lines were broken at one column."""
 
 
 class Intake:
@@ -32,6 +35,7 @@ class Intake:
         self._utf16: codecs.IncrementalDecoder | None = None
         self._marked = False
         self._cr = False
+        self._unwrap: Unwrap | None = None
         self._records: Records | None = None
 
     def feed(self, data: bytes) -> bytes:
@@ -61,6 +65,8 @@ class Intake:
             last, self._held = self._as_lines(self._held), b""
         if self._utf16 is not None:
             last += self._as_lines(self._utf16.decode(b"", True).encode("utf-8", "replace"))
+        if self._unwrap is not None:
+            last += self._unwrap.finish()
         return last + self._records.finish() if self._records is not None else last
 
     def _take_mark(self, final: bool) -> None:
@@ -85,17 +91,24 @@ class Intake:
 
             if looks_like_records(held if not self._cr else held.replace(b"\r", b"\n")):
                 self._records = Records()
+        if self._records is None:
+            # Of the same lines, in whatever pieces they come.
+            first_lines = (held if not self._cr else held.replace(b"\r", b"\n")).split(b"\n", _DECIDING_LINES)
+            width = width_of(first_lines[:_DECIDING_LINES])
+            self._unwrap = Unwrap(width) if width is not None else None
         return True
 
     def _utf8(self, data: bytes) -> bytes:
         return data if self._utf16 is None else self._utf16.decode(data).encode("utf-8", "replace")
 
     def _convert(self, data: bytes) -> bytes:
-        if self._utf16 is None and not self._cr and self._records is None:
+        if self._utf16 is None and not self._cr and self._records is None and self._unwrap is None:
             return data
         return self._as_lines(self._utf8(data))
 
     def _as_lines(self, data: bytes) -> bytes:
         if self._cr:
             data = data.replace(b"\r", b"\n")
+        if self._unwrap is not None:
+            return self._unwrap.feed(data)
         return data if self._records is None else self._records.feed(data)
