@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from boxcheck.compare.side import Side
-from boxcheck.model import Outcome
+from boxcheck.compare.wholes import passed_as_whole
+from boxcheck.model import Finding, Outcome
 
 GRAVE = (Outcome.FAIL, Outcome.MARGINAL)
 
@@ -19,15 +20,19 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     where: str
     """Slot, name or address."""
     outcomes: Mapping[str, str]
-    """By label of the side; of several findings the gravest. A side that has none did not judge it."""
+    """By label of the side; of several findings the gravest, and `pass` where the check passed for all parts at once. A
+    side that has none did not judge it."""
 
 
 def judged_otherwise(sides: Sequence[Side]) -> tuple[Judged, ...]:
     """Checks that failed, or were marginal, on one side and not on all; whatever the phase that found it."""
-    by_side = {side.input.label: _gravest(side) for side in sides}
+    by_side = [(side, _gravest(side), _required(side)) for side in sides]
     made = []
-    for check, where in sorted({key for some in by_side.values() for key in some}):
-        outcomes = {label: some[check, where] for label, some in by_side.items() if (check, where) in some}
+    for check, where in sorted({key for _, some, _ in by_side for key in some}):
+        there = [side for side, some, _ in by_side if (check, where) in some]
+        outcomes = {
+            side.input.label: some.get((check, where), Outcome.PASS) for side, some, found in by_side
+            if (check, where) in some or passed_as_whole(found.get(check, ()), side, there) is not None}
         alike = len(outcomes) == len(sides) and len(set(outcomes.values())) == 1
         if not alike and any(one in GRAVE for one in outcomes.values()):
             made.append(Judged(check=check, where=where, outcomes={
@@ -47,11 +52,19 @@ def unjudged(sides: Sequence[Side]) -> dict[str, tuple[int, int]]:
     return made
 
 
+def _required(side: Side) -> dict[str, list[Finding]]:
+    """By check, in whatever phase."""
+    found: dict[str, list[Finding]] = {}
+    for (_, check), some in side.found.items():
+        found.setdefault(check, []).extend(one for one in some if one.blocker)
+    return found
+
+
 def _gravest(side: Side) -> dict[tuple[str, str], Outcome]:
     kept: dict[tuple[str, str], Outcome] = {}
-    for (_, check), some in side.found.items():
+    for check, some in _required(side).items():
         for one in some:
             key = check, str(one.subject)
-            if one.blocker and (key not in kept or one.outcome.rank < kept[key].rank):
+            if key not in kept or one.outcome.rank < kept[key].rank:
                 kept[key] = one.outcome
     return kept

@@ -13,7 +13,7 @@ import pytest
 
 from boxcheck.compare.many import Many, Table, compare_many, label_of
 from boxcheck.compare.side import Item, Side
-from boxcheck.engine.figures import CardFigures
+from boxcheck.engine.figures import Card, CardFigures
 from boxcheck.model import Finding, Outcome, Subject, Unread
 from boxcheck.report.compare_many import many_csv, many_text
 from boxcheck.report.text import Style
@@ -228,3 +228,31 @@ def test_sides_of_which_none_is_usual_are_not_alike(values: tuple[int, ...], div
     assert table(made, "memory installed").is_divided is divided
     assert (made.changes > 0) is (len(set(values)) > 1)
     assert ("nothing of it is usual" in many_text(made, Style())) is divided
+
+
+def of_all(count: int, check: str = "p2p.slow-pair", outcome: Outcome = Outcome.PASS) -> Finding:
+    return msgspec.structs.replace(found(outcome, check=check, subject=Subject("group", f"{count} GPUs")), blocker=True)
+
+
+ALL = tuple(card(one) for one in range(1, 8))
+SLOW = required("p2p.slow-pair", Outcome.FAIL)
+
+
+@pytest.mark.parametrize(("cards", "own", "says"), [
+    (ALL, [of_all(7)], "pass"),
+    (ALL, [msgspec.structs.replace(of_all(7), subject=Subject("box"))], "pass"),
+    ((*ALL, card(8)), [of_all(8)], "pass"),
+    (ALL, [of_all(6)], None),  # PCIE3 may be the one that had no load
+    (ALL[3:], [of_all(4)], None),  # it has no PCIE3
+    (ALL, [of_all(7), required("p2p.slow-pair", Outcome.FAIL, "PCIE5")], None),  # the pass is of the rest
+    (ALL, [of_all(7, outcome=Outcome.UNKNOWN)], None), (ALL, [of_all(7, "p2p.crowd")], None), (ALL, [], None)])
+def test_a_pass_of_all_gpus_is_one_of_each(cards: Sequence[Card], own: list[Finding], says: str | None) -> None:
+    made = compare_many([side("A", cards, *own), side("B", ALL, SLOW), side("C", ALL, SLOW)], "0")
+    one, = [one for one in made.judged if (one.check, one.where) == ("p2p.slow-pair", "PCIE3")]
+    assert one.outcomes.get("A") == says
+
+
+def test_cards_that_were_not_read_are_not_taken_for_those_that_passed() -> None:
+    unread = side("A", ALL, of_all(7), cards_unread="no root")
+    made = compare_many([unread, side("B", ALL, SLOW), side("C", ALL, SLOW)], "0")
+    assert [dict(one.outcomes) for one in made.judged] == [{"B": "fail", "C": "fail"}]

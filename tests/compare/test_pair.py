@@ -52,6 +52,17 @@ def test_a_finding_that_one_side_could_not_make_is_unread_there() -> None:
     assert (one.a.text, one.b.text, one.b.state, one.worse) == ("16 lanes", "not read: needs root", "unread", None)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_fault_at_a_part_is_laid_beside_the_pass_of_all_parts(turned: bool) -> None:
+    """`p2p.slow-pair` names the slow GPU by kind of copy, and else all of them."""
+    cards = tuple(card(one) for one in range(1, 8))
+    slow = [found(Outcome.FAIL, 12.9, "p2p.slow-pair", "GB/s", says=f"{way}: 12.9 GB/s") for way in ("read", "write")]
+    sides = [side("A", cards, found(check="p2p.slow-pair", subject=Subject("group", "7 GPUs"))), side("B", cards, *slow)]
+    made = compared(*(reversed(sides) if turned else sides))
+    assert [(one.what, one.where, *sorted((one.a.text, one.b.text)), one.worse) for one in made.differences] == [
+        (f"p2p.slow-pair {way}", "PCIE3", "fail  12.9 GB/s", "pass", not turned) for way in ("read", "write")]
+
+
 def test_a_failure_that_is_not_read_afterwards_is_not_mended() -> None:
     made = compared(side("A", (), found(Outcome.FAIL, 8)), side("B", (), found(Outcome.UNKNOWN, says="needs root")))
     one, = rows(made, "outcome")
