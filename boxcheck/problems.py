@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from boxcheck.checks.steps import cost
+from boxcheck.checks.steps import SET_LOW, cost
 from boxcheck.model import Finding, Outcome, Problem
+from boxcheck.registry import outcome_of
 
 _BAD = (Outcome.FAIL, Outcome.MARGINAL)
 
@@ -24,7 +25,7 @@ EXPLAINS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("link-throttled", ("link",)),
     ("link-untrained", ("link",)),
     ("link", ("function",)),
-    ("bar", ("driver-binding", "kfd", "gpu", "gpu-fault", "gpu-copies")),
+    ("bar", ("driver-binding", "kfd", "gpu")),
     ("atomics", ("kfd", "driver-binding")),
     ("driver-binding", ("kfd", "node")),
     ("gpu", ("gpu-differs", "gpu-missing")),
@@ -33,14 +34,16 @@ EXPLAINS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 SAME_LINK = ("link", "link-errors")
 """Kinds that are one problem where they name one link, by either of its ends, the first kind first. Never by slot or
-card: a card with a switch has links of its own behind that of the slot."""
+card: a card with a switch has links of its own behind that of the slot. Nor where all that the first says is that the
+link is built or set lower: errors do not come from that, and are not cured with it."""
 COPIES, NARROW = "gpu-copies", frozenset({"pcie.link-width", "pcie.link-speed", "stress.link-speed"})
 """A GPU's slow copies follow from a link to it that lost lanes or speed, and not from one that only has errors; where
 none did, they belong to what else is wrong with the GPU."""
+BUILT_LOW = "pcie.chain"
+"""Says of a link what the board gives it."""
 
 EXPLAINS_ALL: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("kernel-too-old", ("driver", "kfd", "driver-binding", "strix-memory", "node", "kfd-p2p", "gpu-fault",
-                        "gpu-copies")),
+    ("kernel-too-old", ("driver", "kfd", "driver-binding", "strix-memory", "node", "kfd-p2p")),
     ("nouveau", ("driver", "driver-binding", "nvidia-nodes", "node")),
     ("driver-mismatch", ("nvml", "driver", "node")),
     ("bar-small", ("bar", "kfd-p2p")),
@@ -165,13 +168,17 @@ def _of_one_link(findings: Sequence[Finding], causes: Sequence[str]) -> Iterator
     ends: dict[str, set[str]] = {cause: {_key(cause)[1]} for cause in causes if _key(cause)[0] in SAME_LINK}
     narrow: dict[str, set[str]] = {}
     """Cause -> addresses of the cards whose link it is that lost lanes or speed."""
+    carries: set[str] = set()
+    """Causes that more is said of than that the link is set lower."""
     for finding in findings:
         if finding.cause in ends and finding.outcome in _BAD:
             ends[finding.cause].update(finding.ends)
-            if finding.check in NARROW:
+            if _is_narrow(finding):
                 narrow.setdefault(finding.cause, set()).update(filter(None, (finding.subject.bdf, *finding.ends)))
+            if not _is_set_low(finding):
+                carries.add(finding.cause)
     for kind in SAME_LINK:
-        for grave in (cause for cause in ends if _key(cause)[0] == kind):
+        for grave in (cause for cause in ends if _key(cause)[0] == kind and cause in carries):
             for other in ends:
                 if _key(other)[0] == SAME_LINK[-1] and (
                         _key(grave)[1] in ends[other] or _key(other)[1] in ends[grave]):
@@ -184,15 +191,36 @@ def _of_one_link(findings: Sequence[Finding], causes: Sequence[str]) -> Iterator
             yield from ((cause, grave) for grave in causes if grave == whole)
 
 
+def _is_narrow(finding: Finding) -> bool:
+    """Whether a link has fewer lanes or less speed than it must. One whose port is told to be slower from the next
+    training on still runs at full speed."""
+    have, limit = finding.measured, finding.limit
+    full = (have is not None and isinstance(have.value, (int, float)) and limit is not None
+            and outcome_of(have.value, limit) is Outcome.PASS)
+    return finding.check in NARROW and not full
+
+
+def _is_set_low(finding: Finding) -> bool:
+    """Whether a link is lower, or is to be, by how it is built or set: that tells nothing of what it carries."""
+    return finding.check == BUILT_LOW or (
+        finding.check in NARROW and (not SET_LOW.isdisjoint(finding.not_) or not _is_narrow(finding)))
+
+
 def _alike(
     findings: Sequence[Finding], causes: Sequence[str], joined: Mapping[str, str]
 ) -> list[list[str]]:
-    """Causes of COMMON that show the same symptom on `SEVERAL` parts or more, each list in order of the findings."""
+    """Causes of COMMON that show the same symptom on `SEVERAL` parts or more, each list in order of the findings.
+
+    What joined a part's cause is one of its signs, so that one link of several with errors besides is not like the
+    others; how many errors need not be the same."""
     signs: dict[str, set[tuple[str, str, str]]] = {}
     for finding in findings:
-        cause = finding.cause
-        if cause in joined and cause is not None and finding.outcome in _BAD and _key(cause)[0] in COMMON:
-            said = finding.says if COMMON[_key(cause)[0]].exact else ""
+        if finding.cause not in joined or finding.cause is None or finding.outcome not in _BAD:
+            continue
+        cause = _top(finding.cause, joined)
+        if _key(cause)[0] in COMMON and is_own(cause, finding):
+            own = _key(finding.cause)[0] == _key(cause)[0]
+            said = finding.says if own and COMMON[_key(cause)[0]].exact else ""
             signs.setdefault(cause, set()).add((finding.check, finding.outcome.value, said))
     groups: dict[tuple[str, frozenset[tuple[str, str, str]]], list[str]] = {}
     for cause in causes:
@@ -231,7 +259,7 @@ def group(findings: Sequence[Finding]) -> tuple[tuple[Problem, ...], dict[int, i
         indices = sorted(
             members[cause], key=lambda index: (
                 findings[index].cause != cause, not is_own(cause, findings[index]), findings[index].outcome.rank,
-                not findings[index].blocker))
+                not findings[index].blocker, _is_set_low(findings[index])))
         for index in indices:
             assigned[index] = len(problems)
         problems.append(_problem(cause, [findings[index] for index in indices], tuple(indices)))
@@ -247,7 +275,7 @@ def is_own(cause: str, finding: Finding) -> bool:
 def _problem(cause: str, found: Sequence[Finding], indices: tuple[int, ...]) -> Problem:
     kind = _key(cause)[0]
     lead = found[0]
-    fired = frozenset(finding.check for finding in found)
+    fired = frozenset(finding.check for finding in found if not _is_set_low(finding))
     name = f"slot {lead.subject.slot}" if lead.subject.slot else str(lead.subject)
     title = next((text.format(name=name) for checks, text in TITLES.get(kind, ()) if checks <= fired), None)
     own_findings = [finding for finding in found if _key(finding.cause or "")[0] == kind]

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from typing import Any
 
-from boxcheck.model import Bdf, Finding, Outcome, Subject
+import msgspec
+import pytest
+
+from boxcheck.checks.steps import NO_FALL
+from boxcheck.model import Bdf, Finding, Limit, Outcome, Quantity, Subject
 from boxcheck.problems import group
 from boxcheck.store.reader import RunReader
 from tests.report.scenes import made
@@ -16,9 +21,9 @@ UPPER, LOWER, BEHIND = Bdf("0000:41:00.0"), Bdf("0000:42:00.0"), Bdf("0000:43:00
 
 
 def found(check: str, cause: str, bdf: Bdf = CARD, outcome: Outcome = Outcome.FAIL, ends: tuple[Bdf, ...] = (),
-          slot: str | None = "PCIE3") -> Finding:
-    return Finding(check=check, subject=Subject("link", slot=slot, bdf=bdf), outcome=outcome, says="bad", cause=cause,
-                   ends=ends)
+          slot: str | None = "PCIE3", says: str = "bad", **options: Any) -> Finding:
+    return Finding(check=check, subject=Subject("link", slot=slot, bdf=bdf), outcome=outcome, says=says, cause=cause,
+                   ends=ends, **options)
 
 
 def together(*findings: Finding) -> list[list[str]]:
@@ -78,6 +83,75 @@ def test_the_link_within_a_card_is_not_that_of_its_slot() -> None:
     slow = found("copy.rate", f"gpu-copies:{BEHIND}", BEHIND)
     assert together(slot, within, at_slot, slow) == [
         ["pcie.link-speed", "stress.link-errors", "copy.rate"], ["stress.link-rate"]]
+
+
+def link(slot: int, check: str = "pcie.link-width", **options: Any) -> Finding:
+    """Of the link of one of several slots."""
+    return found(check, f"link:0000:{slot}0:01.1", Bdf(f"0000:{slot}1:00.0"), slot=f"PCIE{slot}", **options)
+
+
+def capped(slot: int, **options: Any) -> Finding:
+    return link(slot, "pcie.link-speed", outcome=Outcome.MARGINAL, title=f"PCIE{slot} is capped", not_=(NO_FALL,),
+                help=("set the speed in the BIOS setup",), **options)
+
+
+def damaged(slot: int, outcome: Outcome = Outcome.FAIL, says: str = "counted Rollover 2") -> Finding:
+    port, card = Bdf(f"0000:{slot}0:01.1"), Bdf(f"0000:{slot}1:00.0")
+    return found("stress.link-errors", f"link-errors:{card}", card, outcome, (port, card), f"PCIE{slot}", says=says,
+                 title=f"PCIE{slot}: damaged packets", help=("reseat the riser",))
+
+
+def test_a_bad_riser_is_not_lost_among_links_that_are_capped_alike() -> None:
+    problems, _ = group([capped(1), capped(2), capped(3), damaged(2)])
+    assert [(one.title, one.help[-1]) for one in problems] == [
+        ("PCIE2: damaged packets", "reseat the riser"), ("3 links alike: bad", "set the speed in the BIOS setup")]
+
+
+def test_one_of_several_narrow_links_that_makes_errors_too_is_not_like_the_others() -> None:
+    problems, _ = group([*map(link, (1, 2, 3, 4)), damaged(2)])
+    assert [one.title for one in problems] == ["3 links alike: bad", "the path of slot PCIE2 is damaged"]
+
+
+def test_narrow_links_that_all_make_errors_are_alike_however_many_errors() -> None:
+    problems, _ = group([*map(link, (1, 2, 3)), damaged(1), damaged(2, says="counted Rollover 7"), damaged(3)])
+    assert [(one.title, one.where, len(one.findings)) for one in problems] == [
+        ("3 links alike: bad", "PCIE1, PCIE2, PCIE3", 6)]
+
+
+def test_errors_do_not_come_from_a_setting_and_a_setting_is_no_damage() -> None:
+    problems, _ = group([capped(1), damaged(1, Outcome.MARGINAL, "counted Timeout 1")])
+    assert [(one.title, one.help) for one in problems] == [
+        ("PCIE1 is capped", ("set the speed in the BIOS setup",)), ("PCIE1: damaged packets", ("reseat the riser",))]
+
+
+def test_what_doctor_saw_of_one_link_is_one_problem_with_the_steps_of_both() -> None:
+    counted = link(1, "aer.correctable", title="PCIE1 makes errors", help=("reseat the riser",))
+    problems, _ = group([capped(1), counted, damaged(1)])
+    assert [(one.title, len(one.findings)) for one in problems] == [("PCIE1 makes errors", 3)]
+    assert problems[0].help == ("set the speed in the BIOS setup", "reseat the riser")
+    failed = msgspec.structs.replace(capped(1), outcome=Outcome.FAIL)
+    assert group([failed, counted])[0][0].title == "PCIE1 makes errors"
+
+
+def test_slow_copies_follow_from_a_link_that_is_capped() -> None:
+    slow = found("copy.rate", "gpu-copies:0000:11:00.0", Bdf("0000:11:00.0"), slot="PCIE1")
+    assert together(capped(1), slow) == [["pcie.link-speed", "copy.rate"]]
+
+
+def test_slow_copies_do_not_follow_from_a_link_at_full_speed() -> None:
+    slow = found("copy.rate", "gpu-copies:0000:11:00.0", Bdf("0000:11:00.0"), slot="PCIE1")
+    limit = Limit("link.speed_gts", "ge", must=16.0, unit="GT/s")
+    full = link(1, "pcie.link-speed", outcome=Outcome.MARGINAL, measured=Quantity(16.0, "GT/s"), limit=limit)
+    fell = link(1, "pcie.link-speed", outcome=Outcome.MARGINAL, measured=Quantity(8.0, "GT/s"), limit=limit)
+    assert together(full, slow) == [["copy.rate"], ["pcie.link-speed"]]
+    assert together(fell, slow) == [["pcie.link-speed", "copy.rate"]]
+
+
+@pytest.mark.parametrize("other", ["kernel-too-old:", f"bar:{CARD}"])
+def test_a_kernel_or_a_memory_window_is_no_cause_of_wrong_results_or_slow_copies(other: str) -> None:
+    grave = Finding(check="other", subject=Subject("box", "box"), outcome=Outcome.MARGINAL, says="bad", cause=other)
+    assert together(grave, WRONG) == [["matmul.wrong-elements"], ["other"]]
+    assert together(grave, NARROW, SLOW) == [["pcie.link-width", "copy.rate"], ["other"]]
 
 
 def test_a_replayed_box_with_a_bad_riser_names_its_path_once_and_counts_every_failure() -> None:

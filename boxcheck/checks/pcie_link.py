@@ -25,6 +25,7 @@ from boxcheck.checks.places import (
     wanted_gpus,
     where,
 )
+from boxcheck.checks.steps import NO_CONTACT, NO_FALL, NO_SIGNAL
 from boxcheck.checks.wording import counted
 from boxcheck.model import BOX, Bdf, Finding, Limit, Outcome, Quantity, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
@@ -204,7 +205,7 @@ def _judge_width(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
     elif isinstance(capable, int):
         lower, end = _lower_end(link, "width")
         ends = (f"the {end} announces x{lower} at most",)
-        excluded = ("a dirty contact (the lanes were never offered)",)
+        excluded = (NO_CONTACT,)
         helps = (
             "look for bifurcation of this slot in the BIOS, and for a lane-share jumper in the board's manual",
             "a narrower adapter or riser between slot and card also announces less",
@@ -322,7 +323,7 @@ def _judge_speed(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
             measured=None if speed is None else Quantity(speed, "GT/s"), limit=wanted, evidence=evidence,
             cause=_cause(link), where=place, title=f"{name} can do {lower} GT/s at most",
             help=(f"check that the {end} is the part that the profile names, and that the BIOS sets no lower speed",),
-            not_=("a poor signal (the speed was never offered)",),
+            not_=(NO_SIGNAL,),
         )
     if capped:
         return make(
@@ -334,7 +335,7 @@ def _judge_speed(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
                 "no such setting: the kernel or a tool lowered it after failed training; look for `retraining` in the "
                 "kernel log, and treat the riser as suspect",
             ),
-            not_=("a riser that fell back by itself (the port was told not to go faster)",),
+            not_=(NO_FALL,),
         )
     if speed is None:
         return unknown(subject, f"the kernel reads no speed of it {how} (Unknown), {bound} required", evidence=evidence)

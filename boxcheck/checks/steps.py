@@ -36,6 +36,12 @@ SUPPLY = "check the mains leads and circuit breakers of the supplies, then swap 
 SAME_MODULE = "replace the module in {label} with the part number and speed of the others"
 LANE_SHARING = "not cured: look in the board's manual for a slot or jumper that shares the drive's lanes"
 
+NO_CONTACT = "a dirty contact (the lanes were never offered)"
+NO_SIGNAL = "a poor signal (the speed was never offered)"
+NO_FALL = "a riser that fell back by itself (the port was told not to go faster)"
+SET_LOW = frozenset({NO_CONTACT, NO_SIGNAL, NO_FALL})
+"""Excluded of a link that has fewer lanes or less speed by how it is built or set, and not by what it carries."""
+
 COSTS = (
     (r"\b(?:replace|swap|another slot)\b", 5), (r"\b(?:power off|reseat|power cables|power the (?:machine|box))\b", 4),
     (r"\bBIOS\b", 3), (r"\breboot\b", 2),
