@@ -211,7 +211,7 @@ def state(nvme: Nvme, want: Profile) -> Iterator[Finding]:
             yield not_read(subject, unread, evidence=evidence)
         elif drive.state in HEALTHY_STATES and not drive.namespaces:
             yield marginal(
-                subject, f"is {drive.state}, and shows no namespace, so it holds no data", evidence=evidence,
+                subject, f"is {drive.state}, and shows no namespace: nothing on it can be reached", evidence=evidence,
                 measured=Quantity(0, "namespaces"), cause=f"nvme:{drive.name}",
                 title=f"{drive.name} shows no namespace", help=(
                     f"read the kernel log for {drive.name} and {drive.bdf}",

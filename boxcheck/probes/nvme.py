@@ -28,6 +28,7 @@ SECTOR_BYTES = 512
 """Unit of `size` in sysfs, whatever the drive's own block size."""
 NVME_CLASS_CODE = 0x010802
 SMART_TIMEOUT_SECONDS = 5.0
+_NAMESPACE = re.compile(r"nvme\d{1,4}(?:c\d{1,4})?n\d{1,9}")
 
 
 class Namespace(msgspec.Struct, frozen=True):
@@ -135,11 +136,11 @@ def _smart(host: Host, name: str, root: bool | Unread) -> SmartLog | Unread:
 
 
 def _namespaces(host: Host, name: str, inside: tuple[str, ...]) -> tuple[Namespace, ...]:
-    """Namespaces of one controller. With multipath on, its own paths are called nvme0c0n1."""
-    pattern = re.compile(rf"{name}(?:c\d+)?n\d+")
+    """Namespaces of one controller. With multipath on, they and its own paths to them (nvme0c1n1) have the number of
+    its subsystem, which need not be its own (drivers/nvme/host/multipath.c, nvme_mpath_set_disk_name)."""
     found = []
     for entry in inside:
-        if pattern.fullmatch(entry):
+        if _NAMESPACE.fullmatch(entry):
             sectors = integer(host, f"{CLASS}/{name}/{entry}/size")
             refuses = integer(host, f"/sys/class/block/{entry}/ro")
             found.append(Namespace(

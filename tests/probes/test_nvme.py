@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from boxcheck.model import Unread
 from boxcheck.probes.nvme import Nvme, SmartLog, parse_smart_log
 from tests.boxes.tree import Tree
@@ -36,6 +38,16 @@ def test_reads_a_drive(tmp_path: Path) -> None:
     assert [(space.name, space.size_bytes) for space in drive.namespaces] == [("nvme0n1", 3907029168 * 512)]
     assert isinstance(drive.smart, SmartLog)
     assert (drive.smart.used_percent, drive.smart.media_errors, drive.smart.temperature_celsius) == (1, 0, 36.9)
+
+
+@pytest.mark.parametrize("name", ["nvme0n1", "nvme0c0n1", "nvme1n1", "nvme1c0n1", "nvme12c0n3"])
+def test_namespaces_are_the_drives_whatever_number_their_subsystem_has(name: str, tmp_path: Path) -> None:
+    made = machine()
+    made.remove(f"{FUNCTION}/nvme/nvme0/nvme0n1/size")
+    made.put(f"{FUNCTION}/nvme/nvme0/{name}/size", "3907029168")
+    made.put(f"{FUNCTION}/nvme/nvme0/ng0n1/dev", "240:0")
+    spaces = fact(Nvme, made, tmp_path).drives[0].namespaces
+    assert [(space.name, space.size_bytes) for space in spaces] == [(name, 3907029168 * 512)]
 
 
 def test_without_root_the_health_log_is_unread_and_the_rest_is_not(tmp_path: Path) -> None:
