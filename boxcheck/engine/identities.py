@@ -17,6 +17,7 @@ from boxcheck.engine.inspect import Facts
 from boxcheck.gpu import GpuInfo
 from boxcheck.model import Unread
 from boxcheck.probes.amdgpu import Amdgpu
+from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.nvml import Nvml
 
 
@@ -30,6 +31,16 @@ def _filled(info: GpuInfo, serial: str | None, uuid: str | None) -> GpuInfo:
     if not info.is_gpu or (serial is None and uuid is None):
         return info
     return msgspec.structs.replace(info, serial=info.serial or serial, uuid=info.uuid or uuid)
+
+
+def with_cards(gpus: Sequence[GpuInfo], facts: Facts) -> tuple[GpuInfo, ...]:
+    """The devices with the id and revision of their cards, where the worker could not read these: without an id any
+    rate would be possible."""
+    found = facts.of(Gpus)
+    cards = {} if isinstance(found, Unread) else {str(one.bdf): one for one in found.gpus}
+    return tuple(
+        msgspec.structs.replace(info, pci_id=cards[info.bdf].pci_id, pci_revision=cards[info.bdf].revision)
+        if info.is_gpu and info.pci_id is None and info.bdf in cards else info for info in gpus)
 
 
 def numbers_in(facts: Facts) -> dict[str, tuple[str | None, str | None]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from boxcheck.engine.identities import with_cards
 from boxcheck.engine.inspect import Facts, findings_of
 from boxcheck.engine.modules import Wanted, run_module
 from boxcheck.engine.plan import is_rate
@@ -97,6 +98,8 @@ def judge_results(
     results: StressResults, watching: Watching, facts: Facts, want: Profile
 ) -> tuple[list[Finding], list[Crash]]:
     """Findings of every check of a module over what it gave."""
+    if (gpus := with_cards(results.gpus, facts)) != results.gpus:
+        results = msgspec.structs.replace(results, gpus=gpus)
     facts.put(StressResults, results)
     facts.put(Watching, watching)
     crashes = [

@@ -71,7 +71,7 @@ def told_of(
             unattributed=ledger.unattributed, counted=_counted(reader, courses), boundaries=stored(reader),
             series=courses.result(keys), events=tuple(one for one in reader.events() if one.severity != "info"),
             documents=_documents(reader), store_sha256="" if run.state == "running" else _sha256_of(path),
-            store_bytes=os.path.getsize(path), seconds=end, phase_of=_phases_of(reader, phases))
+            store_bytes=os.path.getsize(path), seconds=end, phases_of=_phases_of(reader, phases))
 
 
 def _last_seconds(reader: RunReader, phases: Sequence[Phase]) -> float:
@@ -91,13 +91,13 @@ def _lacking(lacks: Lacks | None) -> tuple[str, ...]:
     return (rest.words,) if rest.number else ()
 
 
-def _phases_of(reader: RunReader, phases: Sequence[Phase]) -> dict[bytes, str]:
-    found: dict[bytes, str] = {}
+def _phases_of(reader: RunReader, phases: Sequence[Phase]) -> dict[bytes, tuple[str, ...]]:
+    found: dict[bytes, dict[str, None]] = {}
     for phase in phases:
         if phase.plan.module:
             for one in reader.findings(phase.plan.number):
-                found.setdefault(bare_finding(one), phase.plan.name)
-    return found
+                found.setdefault(bare_finding(one), {})[phase.plan.name] = None
+    return {one: tuple(names) for one, names in found.items()}
 
 
 def _own_verdict(reader: RunReader, run: Run, gone: Sequence[str]) -> Verdict | None:

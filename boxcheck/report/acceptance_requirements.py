@@ -80,12 +80,20 @@ def _skipped(findings: Sequence[Finding]) -> Table:
 
 
 def _summary(caption: str, findings: Sequence[Finding], told: Told) -> Table:
-    """What passed, a row for each check and limit: the tightest part with its margin, and what was measured of each."""
+    """What passed: a row for each check and limit, the tightest part with its margin, and what was measured of each;
+    without a margin, a row for each thing that a check said, so that it is said of no other part."""
+    said: dict[str, set[str]] = {}
+    for one in findings:
+        if margin_of(one) is None:
+            said.setdefault(one.check, set()).add(one.says)
     groups: dict[tuple[object, ...], list[Finding]] = {}
     for one in findings:
         kind = one.says.partition(":")[0] if ":" in one.says else ""
-        key = (one.check, one.blocker) if margin_of(one) is None else (
-            one.check, one.blocker, one.limit.name if one.limit else "", kind)
+        if margin_of(one) is None:
+            key: tuple[object, ...] = (
+                one.check, one.blocker, one.says if len(said[one.check]) <= MOST_TEXTS else None)
+        else:
+            key = (one.check, one.blocker, one.limit.name if one.limit else "", kind)
         groups.setdefault(key, []).append(one)
     ordered = sorted(groups.values(), key=lambda some: (not some[0].blocker, area_of(some[0].check), some[0].check))
     rows = tuple(_summed(some, told) for some in ordered)
@@ -93,6 +101,9 @@ def _summary(caption: str, findings: Sequence[Finding], told: Told) -> Table:
                  note="Of several parts a row tells that with the least margin, and in grey what was measured of each.")
 
 
+MOST_PHASES = 4
+MOST_TEXTS = 8
+"""Of one check: of more, one is told, of its own part."""
 SUMMARY = (
     Column(head="outcome", share=0.9), Column(head="check", share=1.9), Column(head="where", share=1.3),
     Column(head="found", share=3.6), Column(head="limit", share=1.3), Column(head="margin", numeric=True, share=0.9))
@@ -101,16 +112,19 @@ SUMMARY = (
 def _summed(some: Sequence[Finding], told: Told) -> Row:
     tightest = min(some, key=lambda one: margin_of(one) if margin_of(one) is not None else 0.0)  # type: ignore[return-value, arg-type]
     places = list(dict.fromkeys(one.subject.slot or where_words(one, told).partition(", ")[0] for one in some))
-    cells = list(_row(tightest, told, None).cells)
-    cells[2] = cell(places_words(places))
+    alike = len({one.says for one in some}) == 1
+    cells = list(_row(tightest, told, None, some if alike else (tightest,)).cells)
     more = ""
-    if len({one.says for one in some}) > 1:
-        more = f"  (one of {len(some)})"
-        if margin_of(tightest) is not None and len(places) == 1:
+    if not alike:
+        if margin_of(tightest) is None:
+            places = places[:1]
+            more = f"  (one of {len(some)}, which differ)"
+        elif len(places) == 1:
             more = f"  the tightest of {len(some)}"
-        elif margin_of(tightest) is not None:
+        else:
             at = tightest.subject.slot or where_words(tightest, told)
             more = f"  {at}, the tightest of {len(some)}: {_values(some, told)}"
+    cells[2] = cell(places_words(places))
     cells[3] = cell(mixed(*_spans(cells[3].words), dim(more)))
     return Row(cells=tuple(cells))
 
@@ -162,13 +176,15 @@ def _table(caption: str, findings: Sequence[Finding], told: Told, word: str | No
     return Table(caption=caption, columns=COLUMNS, rows=rows)
 
 
-def _row(one: Finding, told: Told, word: str | None) -> Row:
+def _row(one: Finding, told: Told, word: str | None, alike: Sequence[Finding] = ()) -> Row:
+    """`alike`: all that it stands for."""
     check: list[Span] = [code(one.check)]
     if not one.blocker:
         check.append(dim(" advisory"))
     limit: Words = limit_words(one.limit) if one.limit is not None else "-"
     return Row(cells=(
-        outcome_cell(one.outcome, word), cell(tuple(check)), cell(where_words(one, told)), cell(_found(one, told)),
+        outcome_cell(one.outcome, word), cell(tuple(check)), cell(where_words(one, told)),
+        cell(_found(one, told, alike or (one,))),
         cell(limit), cell(margin_words(one))))
 
 
@@ -183,15 +199,16 @@ def where_words(one: Finding, told: Told) -> str:
     return name
 
 
-def _found(one: Finding, told: Told) -> Words:
+def _found(one: Finding, told: Told, alike: Sequence[Finding]) -> Words:
     parts: list[str | Span] = [one.says]
     measured = one.measured
     if measured is not None and one.limit is not None and _is_new(measured.value, one.says):
         parts.append(dim(f" [{scalar(measured.value, measured.unit)}]"))
     if (spread := _spread(one, told)) is not None:
         parts.append(dim(f" ({spread})"))
-    if (phase := told.phase_of.get(bare_finding(one))) is not None:
-        parts.append(dim(f"  in {phase}"))
+    phases = list(dict.fromkeys(name for some in alike for name in told.phases_of.get(bare_finding(some), ())))
+    if phases:
+        parts.append(dim(f"  in {', '.join(phases) if len(phases) <= MOST_PHASES else f'{len(phases)} phases'}"))
     return mixed(*parts) if len(parts) > 1 else one.says
 
 

@@ -79,8 +79,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     """Empty where the store is still written."""
     store_bytes: int
     seconds: float
-    phase_of: Mapping[bytes, str] = {}
-    """Name of the phase in which a finding was made; empty for a run that was judged again."""
+    phases_of: Mapping[bytes, tuple[str, ...]] = {}
+    """Names of the phases in which a finding was made; empty for a run that was judged again."""
 
     @property
     def gpus(self) -> tuple[GpuInfo, ...]:

@@ -7,17 +7,22 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from boxcheck.engine.identities import identified
+from boxcheck.engine.identities import identified, with_cards
 from boxcheck.engine.inspect import Facts, read_facts
+from boxcheck.engine.stress import judge_results
 from boxcheck.gpu import GpuInfo
 from boxcheck.host.capture import CaptureHost
-from boxcheck.model import Unread
+from boxcheck.model import Outcome, Unread
 from boxcheck.probes.amdgpu import Amdgpu
 from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.nvml import Nvml
+from boxcheck.profile import load_profile
+from boxcheck.registry import discover_stress
 from boxcheck.store.creating import create_run
 from boxcheck.store.reader import RunReader
 from boxcheck.store.rows import PhasePlan, PhaseStart, RunInfo
+from boxcheck.stress import Sample, StressResults
+from boxcheck.stress.tally import Tally
 from tests.boxes import build
 from tests.store.machine import Machine
 
@@ -84,3 +89,31 @@ def test_they_are_in_the_store_under_names_that_redaction_knows(tmp_path: Path) 
     kept = msgspec.to_builtins(start.gpus[0])
     assert [name for name, value in kept.items() if value in (info.serial, info.uuid)] == ["uuid", "serial"]
     assert all(_SECRET_KEY.search(name) for name in ("uuid", "serial"))
+
+
+def test_a_card_whose_id_its_worker_could_not_read_is_known_by_its_address(box: tuple[Facts, tuple[GpuInfo, ...]]) -> None:
+    facts, gpus = box
+    known = facts.of(Gpus)
+    assert not isinstance(known, Unread)
+    nameless = [msgspec.structs.replace(one, pci_id=None, pci_revision=None) for one in gpus]
+    assert [(one.pci_id, one.pci_revision) for one in with_cards(nameless, facts)] == [
+        (one.pci_id, one.revision) for one in known.gpus if not one.integrated]
+    mine = msgspec.structs.replace(gpus[0], pci_id="10de:1eb8", pci_revision=None)
+    assert with_cards([mine], facts) == (mine,)
+    assert with_cards(nameless, Facts()) == tuple(nameless)
+
+
+def test_a_rate_that_the_card_cannot_reach_is_no_pass_also_where_its_worker_could_not_read_the_id(
+    box: tuple[Facts, tuple[GpuInfo, ...]]
+) -> None:
+    discover_stress()
+    facts, gpus = box
+    card = msgspec.structs.replace(gpus[0], pci_id=None, pci_revision=None, is_gpu=True)
+    made = StressResults(module="matmul", gpus=(card,), ended=(card.key,), slots={}, troubles=(), full_size=True, samples=tuple(Sample(
+        what="matmul.bf16.power", gpu=card.key, seconds=1.0, value=900.0, unit="TFLOPS", checked=8, of="digests",
+        wrong=0, notes={"kernel": "mma", "shape": "8192x8192x8192", "engine": "own"}) for _ in range(20)))
+    found, crashes = judge_results(made, Tally((card,)).result(), facts, load_profile("generic"))
+    assert not crashes
+    (rate,) = [one for one in found if one.check == "matmul.rate"]
+    assert rate.outcome is Outcome.UNKNOWN
+    assert "900 TFLOPS are more than any" in rate.says

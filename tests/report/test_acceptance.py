@@ -76,6 +76,41 @@ def test_what_failed_is_never_folded_away(bad_told: Told) -> None:
     assert "Passed, by check" in folded
 
 
+def test_what_passed_of_one_part_is_said_of_no_other(bad_told: Told) -> None:
+    rows = [row for row in table(parsed(html_of(document_of(bad_told))), "Passed, by check") if row[1] == "stress.link-speed"]
+    (wide,), (narrow,) = ([row for row in rows if row[3].startswith(lanes)] for lanes in ("x16 throughout", "x8 throughout"))
+    assert "40:01.1" not in wide[2]
+    assert "PCIE3" not in wide[2]
+    assert "PCIE3" in narrow[2]
+    assert wide[3].endswith("in matmul, copy, p2p")
+    assert narrow[3].endswith("in copy, p2p")
+
+
+def test_more_words_of_a_check_than_fit_are_one_row_of_one_part(passing: Told) -> None:
+    some = [one for one in passing.findings if one.check == "inventory.slot-map"]
+    many = msgspec.structs.replace(passing, verdict=msgspec.structs.replace(passing.verdict, findings=[
+        msgspec.structs.replace(some[at % len(some)], says=f"sits in seat {at}") for at in range(20)]))
+    (row,) = table(parsed(html_of(document_of(many))), "Passed, by check")
+    assert row[2] == (some[0].subject.slot or "")
+    assert "seat 0" in row[3]
+    assert "(one of 20, which differ)" in row[3]
+
+
+def test_the_counters_after_the_load_are_those_of_the_load(bad_told: Told) -> None:
+    ends = table(parsed(html_of(document_of(bad_told))), "Counters at both ends")
+    (port,) = (row for row in ends if row[0] == "PCIE3" and row[1].startswith("port"))
+    (found,) = [one for one in bad_told.findings if one.check == "aer.correctable" and one.subject.slot == "PCIE3"]
+    assert found.outcome is Outcome.MARGINAL
+    assert port[3].startswith(f"0 > {found.says.partition(' ')[0]}"), port[3]
+
+
+def test_no_made_up_card_is_faster_than_any_of_its_kind(tmp_path: Path) -> None:
+    for name in ("strix", "passing"):
+        told = told_of(made(name, str(tmp_path / name), SCALE).path)
+        assert told.verdict.outcome is Outcome.PASS
+        assert all(gpu.pci_id for gpu in told.gpus)
+
+
 def test_the_cover_says_who_what_when_and_by_what(bad_told: Told) -> None:
     told = facts(parsed(html_of(document_of(bad_told))))
     own = bad_told.acceptance

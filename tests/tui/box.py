@@ -39,7 +39,8 @@ from boxcheck.stress.p2p_plan import expected
 from boxcheck.stress.tally import Tally
 from boxcheck.telemetry.readings import GpuReading, GpuSilent, LinkReading, Named, Reading
 from boxcheck.telemetry.throttle import nvml_reasons
-from tests.boxes import build
+from tests.boxes import machine
+from tests.boxes.mutations import port_of
 from tests.store.machine import HandClock, Machine
 
 PROCESSOR = GpuInfo(
@@ -51,11 +52,14 @@ STARTED = 1_795_267_204.0
 
 
 @cache
-def packed(box: str) -> bytes:
-    """The capture of a built box, as a run attaches it."""
+def packed(box: str, bad_tlps: int = 0) -> bytes:
+    """The capture of a built box, as a run attaches it. `bad_tlps`: that the port of PCIE3 has counted."""
+    made = machine(box)
+    if bad_tlps:
+        port_of(made).count({"BadTLP": bad_tlps})
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, CAPTURE)
-        build(box).write_tar(path)
+        made.tree().write_tar(path)
         with open(path, "rb") as stream:
             return stream.read()
 
@@ -73,15 +77,15 @@ def facts_of(box: str) -> tuple[Facts, PciInventory]:
 
 
 @cache
-def doctor_record(box: str, profile: str) -> tuple[bytes, tuple[Finding, ...], str]:
-    """What `boxcheck doctor` says of a built box: its record, findings, outcome."""
+def doctor_record(box: str, profile: str, bad_tlps: int = 0) -> tuple[bytes, tuple[Finding, ...], str]:
+    """What `boxcheck doctor` says of a built box: its record, findings, outcome. `bad_tlps`: as of `packed`."""
     from boxcheck.commands.doctor import Options, examine
     from boxcheck.report.json import run_json
 
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "box.tar.gz")
         with open(path, "wb") as stream:
-            stream.write(packed(box))
+            stream.write(packed(box, bad_tlps) if bad_tlps else packed(box))
         account, _ = examine(Options(profile=profile, sysroot=path, wake=False, save=False))
     account = msgspec.structs.replace(account, started=STARTED, finished=STARTED + 8.0, sysroot="box.tar.gz")
     return run_json(account, with_facts=False).encode(), tuple(account.verdict.findings), account.verdict.outcome.value
@@ -164,6 +168,7 @@ class Burning:
         self.infos, self.hand = infos, HandClock(wall=wall)
         self.machine = BoxMachine(infos, chains, "nvidia" if backend == "cuda" else "amd")
         self.processor = processor
+        self.tflops = TFLOPS
         self.silent: set[int] = set()
         """Numbers of GPUs of which nothing is read any more."""
         self._number, self._findings, self._looks = 0, list[Finding](), 0
@@ -179,8 +184,8 @@ class Burning:
 
     # Phases.
 
-    def doctor(self, name: str, seconds: float = 8.0, box: str | None = None) -> None:
-        record, findings, outcome = doctor_record(box or self.box, self.want.name)
+    def doctor(self, name: str, seconds: float = 8.0, box: str | None = None, bad_tlps: int = 0) -> None:
+        record, findings, outcome = doctor_record(box or self.box, self.want.name, bad_tlps)
         self._begin(name, "", seconds)
         self.hand.pass_by(seconds)
         self.store.attach(name.replace(" ", "-"), record)
@@ -275,14 +280,14 @@ class Burning:
 
     def _work(self, module: str, seconds: int) -> Iterator[list[tuple[int, Sample]]]:
         if module == "matmul":
-            return self._products(max(1, seconds // len(TFLOPS)))
+            return self._products(max(1, seconds // len(self.tflops)))
         return {"p2p": self._pairs, "copy": self._copies, "cpu": self._cores}[module]()
 
     def _products(self, each: int) -> Iterator[list[tuple[int, Sample]]]:
         """So many seconds of each kind of number."""
         machine, second = self.machine, 0
         while True:
-            element = list(TFLOPS)[second // each % len(TFLOPS)]
+            element = list(self.tflops)[second // each % len(self.tflops)]
             base = {"kernel": f"mma-{element}-256x128", "shape": "8192x8192x8192", "engine": "own", "digest": "9f3c2a1b"}
             found = []
             for number, info in enumerate(self.infos):
@@ -292,7 +297,7 @@ class Burning:
                     found += [(number, Sample(
                         what=f"matmul.{element}.{what}", gpu=info.key, seconds=0.3, checked=1 << 26, of="elements", wrong=0,
                         notes={**base, "verdict": "right"})) for what in ("self-test", "exact", "inputs")]
-                value = machine.value(number, TFLOPS[element])
+                value = machine.value(number, self.tflops[element])
                 found.append((number, Sample(
                     what=f"matmul.{element}.power", gpu=info.key, seconds=1.0, value=value, unit="TFLOPS", checked=8,
                     of="digests", wrong=machine.wrong.pop(number, 0), notes=base)))
