@@ -5,22 +5,28 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from typing import NoReturn
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
-from boxcheck.commands.runs import answer, at_terminal, path_of
+from boxcheck.commands.report import stored
+from boxcheck.commands.runs import answer, at_terminal
 from boxcheck.golden.draft import golden_toml, one_profile, short_runs, with_doubts
-from boxcheck.golden.good import golden
+from boxcheck.golden.good import NotGood, golden
 from boxcheck.golden.lay_beside import lay_beside
 from boxcheck.golden.limits import ALONE, Drafted, LeftOut, Pattern, limits_of, pattern_of
 from boxcheck.golden.measure import NOTHING
 from boxcheck.golden.signing import ENDING, Signing
 from boxcheck.judge import ExitCode
+from boxcheck.model import Outcome
 from boxcheck.profile import Profile
 from boxcheck.report.output import refuse_place, write_output
 from boxcheck.store.texts import plain_line
 from boxcheck.usage import UsageError
+
+if TYPE_CHECKING:
+    from boxcheck.certify.acceptance import Acceptance
 
 MOST_RUNS = 200
 
@@ -37,15 +43,32 @@ class Drafting(msgspec.Struct, frozen=True, kw_only=True):
 
 def draft_from_runs(asked: Drafting) -> int:
     """The profile on standard output; with `share` the reference measurement in its file."""
-    from boxcheck.commands.certify import LEVEL
-    from boxcheck.engine.plan import LEVEL_SECONDS
-    from boxcheck.golden.signing import refuse_tested_box
-
     if len(asked.runs) > MOST_RUNS:
         raise UsageError(f"{len(asked.runs)} runs are more than the {MOST_RUNS} that one draft takes", "name fewer")
     if asked.share is not None:
         refuse_place(asked.share)
-    paths = [path_of(word) for word in asked.runs]
+    with ExitStack() as open_:
+        paths = []
+        for word in asked.runs:
+            path, told = open_.enter_context(stored(word))
+            _refuse_attempt(word, told)
+            paths.append(path)
+        return _draft(asked, paths)
+
+
+def _refuse_attempt(word: str, told: Acceptance | None) -> None:
+    """Checks may have passed in an attempt that is INCOMPLETE, and failed in one that passed with waivers."""
+    if told is not None and (told.with_waivers or told.disposition not in ("PASS", "MARGINAL PASS")):
+        word = f"{word}: attempt {told.attempt} of {told.identity.serial} is {told.disposition}"
+        waived = " with waivers" if told.with_waivers else ""
+        raise NotGood(plain_line(f"{word}{waived}: {told.reason}"), "take one that passed")
+
+
+def _draft(asked: Drafting, paths: Sequence[str]) -> int:
+    from boxcheck.commands.certify import LEVEL
+    from boxcheck.engine.plan import LEVEL_SECONDS
+    from boxcheck.golden.signing import refuse_tested_box
+
     if asked.share is not None:
         refuse_tested_box(paths, asked.signing)
     found = sorted(
@@ -134,9 +157,14 @@ def beside(run: str, reference: str, allowed: str | None, options: Laying) -> in
     where something is outside, 3 where something of the reference was not read or not comparable, and for a run that
     did not come to its end or whose clocks were held down."""
     from boxcheck.report import style_for
+    from boxcheck.report.certified import settled
     from boxcheck.report.golden import beside_json, beside_text
 
-    found = lay_beside(path_of(run), reference, allowed)
+    with stored(run) as (path, told):
+        found = lay_beside(path, reference, allowed)
+    one = Outcome(found.outcome)
+    found = msgspec.structs.replace(found, outcome=settled(
+        one, int(one not in (Outcome.PASS, Outcome.MARGINAL)), told, own=True)[0].value)
     stream = sys.stderr if options.json == "-" else sys.stdout
     if options.json != "-":
         stream.write(beside_text(found, style_for(options, stream)))
