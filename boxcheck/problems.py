@@ -36,6 +36,7 @@ SAME_LINK = ("link", "link-errors")
 """Kinds that are one problem where they name one link, by either of its ends, the first kind first. Never by slot or
 card: a card with a switch has links of its own behind that of the slot. Nor where all that the first says is that the
 link is built or set lower: errors do not come from that, and are not cured with it."""
+RATE, ONE_WAY, SLOWING, FELL = "copy.rate", "copy.asymmetry", "copy.rate-drop", "stress.link-speed"
 COPIES, NARROW = "gpu-copies", frozenset({"pcie.link-width", "pcie.link-speed", "stress.link-speed"})
 """A GPU's slow copies follow from a link to it that lost lanes or speed, and not from one that only has errors; where
 none did, they belong to what else is wrong with the GPU."""
@@ -166,15 +167,15 @@ def _merge(findings: Sequence[Finding]) -> dict[str, str]:
 def _of_one_link(findings: Sequence[Finding], causes: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Causes that are of one link or follow from it, each with the one whose problem it joins."""
     ends: dict[str, set[str]] = {cause: {_key(cause)[1]} for cause in causes if _key(cause)[0] in SAME_LINK}
-    narrow: dict[str, set[str]] = {}
-    """Cause -> addresses of the cards whose link it is that lost lanes or speed."""
+    narrow: dict[str, list[Finding]] = {}
+    """Cause -> what says that a link lost lanes or speed."""
     carries: set[str] = set()
     """Causes that more is said of than that the link is set lower."""
     for finding in findings:
         if finding.cause in ends and finding.outcome in _BAD:
             ends[finding.cause].update(finding.ends)
             if _is_narrow(finding):
-                narrow.setdefault(finding.cause, set()).update(filter(None, (finding.subject.bdf, *finding.ends)))
+                narrow.setdefault(finding.cause, []).append(finding)
             if not _is_set_low(finding):
                 carries.add(finding.cause)
     for kind in SAME_LINK:
@@ -187,8 +188,35 @@ def _of_one_link(findings: Sequence[Finding], causes: Sequence[str]) -> Iterator
         kind, gpu = _key(cause)
         if kind == COPIES:
             whole = f"gpu-fault:{gpu}"
-            yield from ((cause, grave) for grave, cards in narrow.items() if gpu in cards)
+            slow = [finding for finding in findings if finding.cause == cause and finding.outcome in _BAD]
+            for grave, lost in narrow.items():
+                here = [finding for finding in lost if gpu in (finding.subject.bdf, *finding.ends)]
+                if here and _follow(slow, here, _key(grave)[0] == SAME_LINK[-1] or f"link-errors:{gpu}" in ends):
+                    yield cause, grave
             yield from ((cause, grave) for grave in causes if grave == whole)
+
+
+def _follow(slow: Sequence[Finding], lost: Sequence[Finding], dirty: bool) -> bool:
+    """Whether slow copies are what a link that lost lanes or speed makes of them. It is as slow both ways unless it
+    throws errors (`dirty`), it becomes slower while they run only where it fell then, and it keeps its share."""
+    checks = {finding.check for finding in slow}
+    if (ONE_WAY in checks and not dirty) or (SLOWING in checks and not any(one.check == FELL for one in lost)):
+        return False
+    if all(one.check == FELL and one.outcome is Outcome.MARGINAL for one in lost):
+        return False  # it was lower for moments
+    kept = min((share for one in lost if (share := _share(one)) is not None), default=0.0)
+    return all((share := _share(one)) is None or share >= kept / 2 for one in slow if one.check == RATE)
+
+
+def _share(finding: Finding) -> float | None:
+    """Of the limit, what was measured."""
+    have, limit = finding.measured, finding.limit
+    if have is None or limit is None:
+        return None
+    wanted = limit.should if limit.must is None else limit.must
+    if not isinstance(have.value, (int, float)) or not isinstance(wanted, (int, float)) or not wanted:
+        return None
+    return have.value / wanted
 
 
 def _is_narrow(finding: Finding) -> bool:
@@ -258,12 +286,17 @@ def group(findings: Sequence[Finding]) -> tuple[tuple[Problem, ...], dict[int, i
     for cause in sorted(members, key=gravity):
         indices = sorted(
             members[cause], key=lambda index: (
-                findings[index].cause != cause, not is_own(cause, findings[index]), findings[index].outcome.rank,
+                not is_own(cause, findings[index]), findings[index].outcome.rank if _is_link(cause) else 0,
+                findings[index].cause != cause, findings[index].outcome.rank,
                 not findings[index].blocker, _is_set_low(findings[index])))
         for index in indices:
             assigned[index] = len(problems)
         problems.append(_problem(cause, [findings[index] for index in indices], tuple(indices)))
     return tuple(problems), assigned
+
+
+def _is_link(cause: str) -> bool:
+    return _key(cause)[0] in SAME_LINK
 
 
 def is_own(cause: str, finding: Finding) -> bool:
@@ -290,12 +323,12 @@ def _problem(cause: str, found: Sequence[Finding], indices: tuple[int, ...]) -> 
         id=cause, title=title, where=_where(cause, found),
         outcome=min((finding.outcome for finding in found), key=lambda outcome: outcome.rank),
         findings=indices,
-        help=_steps(kind, found) if common is None else (common.step, *_steps(kind, found))[:MOST_STEPS],
+        help=_steps(cause, found) if common is None else (common.step, *_steps(cause, found))[:MOST_STEPS],
         not_=_unique(text for finding in (own_findings or found) for text in finding.not_),
     )
 
 
-def _steps(kind: str, found: Sequence[Finding]) -> tuple[str, ...]:
+def _steps(cause: str, found: Sequence[Finding]) -> tuple[str, ...]:
     """What to do about a problem: the steps of the findings that name its cause, cheap ones first.
 
     Steps of one finding stay in their order; the finding whose first step is cheapest is heard first.
@@ -303,7 +336,7 @@ def _steps(kind: str, found: Sequence[Finding]) -> tuple[str, ...]:
     What the cause explains is cured with it, so steps about that are left out but for the kinds of AFTERWARDS. What the
     log says of a cause that another check has measured is a witness with general advice; it is heard where it leads.
     """
-    own = [finding for finding in found if finding.help and _key(finding.cause or "")[0] == kind]
+    own = [finding for finding in found if finding.help and is_own(cause, finding)]
     measured = [finding for finding in own if not finding.check.startswith(WITNESS) or finding is found[0]]
     later = [finding for finding in found if _key(finding.cause or "")[0] in AFTERWARDS and finding not in own]
     heard = [*sorted(measured or own or found, key=lambda finding: cost(finding.help)), *later]

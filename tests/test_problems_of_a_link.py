@@ -63,6 +63,30 @@ def test_slow_copies_are_the_cards_where_no_link_lost_anything() -> None:
     assert together(SLOW, WRONG) == [["matmul.wrong-elements", "copy.rate"]]
 
 
+def test_a_setting_that_is_marginal_does_not_lead_a_link_that_fails() -> None:
+    frozen = found("pcie.speed-disable", f"link:{PORT}", outcome=Outcome.MARGINAL, title="frozen", help=("reboot",))
+    dirty = msgspec.structs.replace(DIRTY, title="damaged packets", help=("reseat the card",))
+    ((problem,), _) = group([frozen, dirty, FELL_ABOVE])
+    assert (problem.title, problem.help) == ("damaged packets", ("reboot", "reseat the card"))
+
+
+def rated(of: str, percent: float, **options: Any) -> Finding:
+    return found(of, f"gpu-copies:{CARD}", measured=Quantity(percent / 4, "GB/s"), limit=Limit("x", "ge", 25.0), **options)
+
+
+def test_a_narrow_link_explains_no_more_slowness_than_it_makes() -> None:
+    half = found("pcie.link-width", f"link:{PORT}", measured=Quantity(8, "lanes"), limit=Limit("x", "ge", 16))
+    one_way, slowing = found("copy.asymmetry", f"gpu-copies:{CARD}"), found("copy.rate-drop", f"gpu-copies:{CARD}")
+    assert len(together(half, rated("copy.rate", 55))) == 1
+    assert len(together(half, rated("copy.rate", 20))) == 2, "less than half of what eight lanes give"
+    assert len(together(half, rated("copy.rate", 55), one_way)) == 2, "a link is the same both ways"
+    assert len(together(half, DIRTY, REPLAYS, rated("copy.rate", 55), one_way)) == 1, "but for what it sends again"
+    assert len(together(half, rated("copy.rate", 55), slowing)) == 2, "it was narrow from the start"
+    assert len(together(FELL_ABOVE, FELL_BELOW, rated("copy.rate", 55), slowing)) == 1
+    unsteady = found("stress.link-speed", f"link:{PORT}", outcome=Outcome.MARGINAL)
+    assert len(together(unsteady, rated("copy.rate", 4))) == 2
+
+
 def test_two_slots_are_two_problems() -> None:
     other = found("stress.link-speed", f"link-errors:{OTHER_PORT}", OTHER_PORT, ends=(OTHER_PORT, OTHER_CARD), slot="PCIE4")
     slow = found("copy.rate", f"gpu-copies:{OTHER_CARD}", OTHER_CARD, slot="PCIE4")
