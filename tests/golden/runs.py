@@ -76,7 +76,7 @@ def _hot(run: Acceptable) -> None:
 
 
 def _other_cards(run: Acceptable) -> None:
-    run.infos = tuple(msgspec.structs.replace(info, name="RTX 3090") for info in run.infos)
+    run.infos = tuple(msgspec.structs.replace(info, name="RTX 5090", pci_id="10de:2b85") for info in run.infos)
 
 
 def _injected(run: Acceptable) -> None:

@@ -134,7 +134,7 @@ def test_a_run_with_another_profile_or_other_cards_is_not_mixed_in() -> None:
     changed = msgspec.structs.replace(changed, judged=judged_bytes(changed))
     assert one_profile([changed, own])[1] == (
         "the runs passed different states of wopr-7x4090: that of the last run, r1, is taken",)
-    with pytest.raises(NotGood, match="RTX 3090"):
+    with pytest.raises(NotGood, match="RTX 5090"):
         pattern_of([golden(stored("one"))[0], golden(stored("other-cards"))[0]])
 
 

@@ -77,7 +77,7 @@ def test_the_states_between(reference: str, tmp_path: Path, changes: dict[str, A
 def test_what_differs_is_said_and_other_cards_are_not_marked(reference: str, tmp_path: Path, slow: Beside) -> None:
     assert any(one.startswith("driver: ") and "590.10" in one for one in slow.differences)
     other = lay_beside(stored("other-cards"), reference)
-    assert other.differences[0] == "other GPUs: 7 x RTX 3090 (24 GiB) here, 7 x RTX 4090 (24 GiB) there"
+    assert other.differences[0] == "other GPUs: 7 x RTX 5090 (24 GiB) here, 7 x RTX 4090 (24 GiB) there"
     assert not other.comparable
     assert {one.state for one in other.rows} == {"other"}
     assert other.compared == 0
