@@ -32,6 +32,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) not in (signal.SIG_IGN, None):  # nohup has SIGHUP ignored
             signal.signal(number, _end)
+    sys.unraisablehook = _ask_again
     try:
         _run()
     except BaseException:  # what the signal raised may have been made into something else on its way
@@ -88,6 +89,18 @@ def _end(number: int, _: FrameType | None) -> None:
 
 def _raise() -> None:
     raise Ended
+
+
+def _ask_again(told: sys.UnraisableHookArgs) -> None:
+    """An exception that leaves a weak reference's callback or a finaliser is printed and forgotten, and the wish to end
+    with it: it is raised once more when that is over."""
+    if not isinstance(told.exc_value, Ended):
+        sys.__unraisablehook__(told)
+        return
+    import signal
+
+    signal.signal(signal.SIGALRM, lambda number, frame: _raise())
+    signal.setitimer(signal.ITIMER_REAL, 0.001)
 
 
 def _end_programs() -> None:

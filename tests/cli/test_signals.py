@@ -144,3 +144,21 @@ def test_a_signal_while_text_is_executed_has_its_own_code(tmp_path: Path) -> Non
     done = subprocess.run([sys.executable, "-m", "ends", "doctor"], cwd=tmp_path, capture_output=True, text=True,
                           check=False, timeout=60)
     assert (done.returncode, done.stderr) == (143, "interrupted before a verdict\n")
+
+
+def test_a_signal_that_comes_within_a_callback_is_not_lost(tmp_path: Path) -> None:
+    """The import system itself has such callbacks."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, signal, sys, time, weakref\n"
+        "import boxcheck.__main__ as main\n"
+        "class Thing: pass\n"
+        "def run():\n"
+        "    thing = Thing()\n"
+        "    held = weakref.ref(thing, lambda _: [os.kill(os.getpid(), signal.SIGINT), list(range(9))])\n"
+        "    del thing\n"
+        "    time.sleep(20)\n"
+        "main._run = run\n"
+        "main.main()\n")
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=15)
+    assert (done.returncode, done.stderr) == (130, "interrupted before a verdict\n")

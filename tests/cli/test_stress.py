@@ -285,7 +285,7 @@ def test_runtimes_that_hang_are_waited_for_side_by_side_and_named(
     said = capsys.readouterr().err
     assert said.startswith("error: no GPU that can be driven was found, and ")
     assert " could not be asked, so nothing was run" in said.replace("\n  ", " ")
-    assert "opencl could not be asked" in said
+    assert "opencl" in said.partition(" could not ")[0]
     assert "opencl: could not be asked: no sign of life" in said
 
 

