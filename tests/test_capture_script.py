@@ -27,6 +27,7 @@ from boxcheck.model import Unread
 from boxcheck.profile import load_profile
 from tests.boxes import BOXES, build
 from tests.host.asked import as_nobody, plain
+from tests.reachable import reachable
 
 SCRIPT = Path(__file__).resolve().parents[1] / "boxcheck" / "data" / "boxcheck-capture.sh"
 SHELLS: dict[str, list[str]] = {
@@ -232,8 +233,7 @@ def test_the_script_and_boxcheck_agree_on_this_machine(name: str, tmp_path: Path
 def test_they_agree_for_nobody_too(name: str, tmp_path: Path) -> None:
     command = shell(name)
     script = tmp_path / "script.sh"
-    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(0o755)
+    reachable(tmp_path)
     script.write_text(script_text())
     place = tmp_path / "nobody"
     place.mkdir()

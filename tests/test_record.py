@@ -14,6 +14,7 @@ from boxcheck.commands.doctor import Options, examine
 from boxcheck.engine.record import save_record
 from boxcheck.host import Host, Who
 from tests.boxes import build
+from tests.reachable import reachable
 
 CALLER = 54321
 
@@ -40,8 +41,7 @@ def behind_sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: tuple
     home = tmp_path / "home"
     home.mkdir()
     os.chown(home, CALLER, CALLER)
-    for path in (tmp_path, *list(tmp_path.parents)[:2]):
-        os.chmod(path, 0o755)
+    reachable(tmp_path)
     entry = pwd.struct_passwd(("caller", "x", CALLER, CALLER, "", str(home), "/bin/sh"))
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: entry)
     who = Who(name="root", uid=0, gid=0, groups=(0,), root=True, invoked_by=CALLER)

@@ -15,6 +15,7 @@ from boxcheck.host.record import Recording
 from boxcheck.host.write import members_of, write_capture
 from boxcheck.model import Unread
 from tests.host.asked import FORMS, answers, as_nobody, every_question
+from tests.reachable import reachable
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
@@ -194,8 +195,7 @@ def test_every_answer_about_odd_files_is_replayed(oddities: Path, tmp_path: Path
 
 @root_only
 def test_every_answer_about_odd_files_is_replayed_for_nobody(oddities: Path, tmp_path: Path) -> None:
-    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(0o755)
+    reachable(tmp_path)
     paths = odd_paths(oddities)
     odd_answers(paths)
     expected, recording = as_nobody(lambda: odd_answers(paths), tmp_path)

@@ -26,6 +26,7 @@ from boxcheck.host.tree import CaptureError
 from boxcheck.model import Unread
 from tests.host.asked import as_nobody
 from tests.host.hostile import CANARY, END, META, header, interrogate, is_clean, member, opened, padded, tar
+from tests.reachable import reachable
 
 
 @pytest.fixture
@@ -488,8 +489,7 @@ def test_what_this_copy_does_not_let_us_read_is_not_absent(tmp_path: Path) -> No
     (box / "boxcheck/capture.json").write_bytes(META)
     (box / "sys/closed").chmod(0)
     (box / "sys/file").chmod(0)
-    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(0o755)
+    reachable(tmp_path)
 
     def work() -> list[object]:
         host = CaptureHost(str(box))
