@@ -40,7 +40,7 @@ def planted(run: Acceptable) -> None:
     run.infos = tuple(
         msgspec.structs.replace(info, uuid=s["gpu uuid"][:-1] + str(at), serial=s["gpu serial"][:-1] + str(at), driver=(
             f"CUDA 13.0, driver 580.65 built by {s['user']}@{s['host']}" if at == 0 else info.driver),
-            name=f"RTX 4090 of {s['full name']}" if at == 1 else info.name) for at, info in enumerate(run.infos))
+            name=f"RTX 4090 of {s['full name']}" if at == 1 else info.name, pci_id=None if at == 1 else info.pci_id) for at, info in enumerate(run.infos))
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_free_text_of_a_driver_or_a_card_is_not_shared(tmp_path: Path) -> None:
     """Of nothing that redaction knows."""
     def free(run: Acceptable) -> None:
         run.infos = tuple(msgspec.structs.replace(
-            info, driver="CUDA 13.0, driver 580.65 rack-bench3 J. Doe", name="RTX 4090 asset ACME-0042") for info in run.infos)
+            info, driver="CUDA 13.0, driver 580.65 rack-bench3 J. Doe", name="RTX 4090 asset ACME-0042", pci_id=None) for info in run.infos)
 
     path = burned(str(tmp_path), rates=spread(1), change=free)
     found, want = golden(path)
