@@ -36,7 +36,7 @@ BASE_CMDLINE = ("console=ttyS0 panic=-1 quiet log_buf_len=4M no_timer_check nowa
                 "init_on_alloc=0 cryptomgr.notests nokaslr audit=0 lsm=lockdown")
 """no_timer_check: where the host is so busy that no tick comes while the kernel waits for some, it calls its timer broken and
 stops ("IO-APIC + timer doesn't work"); nowatchdog: nor does it say then that a processor is locked up. The second line leaves
-out what costs an emulated processor a second a boot and a tenth of all work, and nobody looks at."""
+out what costs an emulated processor time at each boot, and nobody looks at."""
 PR_SET_PDEATHSIG = 1
 ACCELERATOR = "tcg,thread=single"
 """Both processors of the guest in one thread. In a thread each, QEMU 10.0 breaks now and then when one of them maps a device
