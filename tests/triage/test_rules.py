@@ -163,7 +163,7 @@ def test_a_rule_concludes_and_by_a_notch_does_not(rule: str, tmp_path: Path) -> 
     assert rule not in rules(told(tmp_path, notch))
 
 
-@pytest.mark.parametrize("rule", [*CASES, *ELSEWHERE])
+@pytest.mark.parametrize("rule", [*CASES, *sorted(ELSEWHERE)])
 def test_a_rule_has_a_page(rule: str) -> None:
     discover()
     text = RULES[rule].text
