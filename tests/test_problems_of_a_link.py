@@ -49,6 +49,8 @@ def test_both_ends_are_one_problem_without_what_doctor_saw_in_either_order() -> 
     assert len(together(FELL_ABOVE, FELL_BELOW, SLOW)) == 1
     assert len(together(SLOW, FELL_BELOW, FELL_ABOVE)) == 1
     assert len(together(REPLAYS, DIRTY)) == 1
+    assert len(together(REPLAYS, NARROW)) == 2  # not known which link the driver tells of
+    assert len(together(msgspec.structs.replace(REPLAYS, ends=(PORT, CARD)), NARROW)) == 1
 
 
 def test_errors_alone_do_not_slow_copies() -> None:

@@ -33,7 +33,8 @@ def catalogue() -> list[dict[str, Any]]:
 
 STRESS_FACTS = {
     "StressResults": "samples", "Watching": "watched", "RuntimeGpus": "runtimes", "Happened": "events",
-    "Survival": "sessions", "Changes": "changes", "Looked": "devices", "Boundaries": "counters", "BerAsked": "plan"}
+    "Survival": "sessions", "Changes": "changes", "Looked": "devices", "Boundaries": "counters", "BerAsked": "plan",
+    "LinkMap": "links"}
 """What the checks of stress modules read beside facts, by its keys in `boxcheck stress run NAME --json FILE`."""
 
 

@@ -201,6 +201,7 @@ def judge_links(
     a rate asks for a pass of it; counters that could not be read decide only where the profile requires them."""
     facts, findings = Facts(), list[Finding]()
     facts.put(Boundaries, found)
+    facts.put(LinkMap, ledger.where)
     if ber is not None:
         facts.put(BerAsked, BerAsked(ber=ber, directions=tuple(expected(ledger))))
         findings = [msgspec.structs.replace(one, blocker=one.outcome is not Outcome.SKIP)

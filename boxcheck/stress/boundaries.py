@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from boxcheck.model import Unread
-from boxcheck.telemetry.boundary import Grown, Snapshot, difference
+from boxcheck.telemetry.boundary import STANDING, Grown, Snapshot, difference
 
 COUNTERS = "counters"
 """Kind of the event that holds a boundary."""
@@ -42,6 +42,10 @@ class Boundaries(msgspec.Struct, frozen=True, kw_only=True):
         """Growth of a counter over all phases, and the phases in which it grew: `2 in copy`."""
         found = {phase: grown.grown.get(of, {}).get(name, 0) for phase, grown in self.steps.items()}
         return sum(found.values()), tuple(f"{number} in {phase}" for phase, number in found.items() if number)
+
+    def uncounted(self) -> tuple[str, ...]:
+        """GPUs whose driver counted nothing of their link at any boundary."""
+        return tuple(sorted({bdf for grown in self.steps.values() for bdf in grown.uncounted}))
 
     def of_kind(self, table: str) -> dict[str, dict[str, list[Any]]]:
         """`grown`, `anew`, `unread` or `compared` of all phases by what it is of, then by counter."""
@@ -110,5 +114,6 @@ def in_words(grown: Grown) -> str:
     if told:
         return "; ".join(told)
     if grown.compared:
-        return "no counter grew"
+        unread = any(why != STANDING for names in grown.unread.values() for why in names.values())
+        return f"no counter grew{' of those that could be read both times' if unread else ''}"
     return "no counter could be read both times" if grown.unread else "no counters here"

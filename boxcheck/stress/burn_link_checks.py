@@ -23,6 +23,7 @@ from boxcheck.stress.link_rates import (
     rate_of,
     seconds_to_show,
 )
+from boxcheck.stress.link_routes import LinkMap
 
 NO_FAULT = frozenset(("LBMS", "LABS", "notified", "recoveries", "corrected", "uncorrected"))
 """Counters that tell of no damaged packet: links change their speed to save power, and recover each time they do.
@@ -38,8 +39,8 @@ class BerAsked(msgspec.Struct, frozen=True, kw_only=True):
     """Of every link on the way to the GPUs."""
 
 
-@check("burn.link-counters", reads=[Boundaries], stress="burn")
-def link_counters(boundaries: Boundaries, want: Profile) -> Iterator[Finding]:
+@check("burn.link-counters", reads=[Boundaries, LinkMap], stress="burn")
+def link_counters(boundaries: Boundaries, where: LinkMap, want: Profile) -> Iterator[Finding]:
     """A GPU sent packets again during a burn-in, by its driver's own count.
 
     Why it matters: a replay is a packet that was damaged or not acknowledged. Drivers count them where the ports' AER
@@ -47,7 +48,8 @@ def link_counters(boundaries: Boundaries, want: Profile) -> Iterator[Finding]:
     What to do: reseat the card and both ends of its riser; boxcheck doctor aer (ends in PARTIAL) names the direction.
     Not a fault: a link that changed its speed or width to save power. That is told where a port shows it (LBMS, LABS),
     and judged by `stress.link-speed`. On RDNA cards the counter is that of the link on the card, behind its own switch.
-    What was counted until a restart is lost with it: none counted in the rest is unknown.
+    What was counted until a restart is lost with it: none counted in the rest is unknown. So is a GPU whose driver
+    counts nothing beside one whose driver does; where no driver counts, the question does not arise.
     By hand: nvidia-smi -q | grep -i replay; cat /sys/class/drm/card*/device/pcie_replay_count
     """
     if boundaries.missing and not boundaries.steps:
@@ -55,12 +57,12 @@ def link_counters(boundaries: Boundaries, want: Profile) -> Iterator[Finding]:
         return
     grown, anew = boundaries.of_kind("grown"), boundaries.of_kind("anew")
     unread, compared = boundaries.of_kind("unread"), boundaries.of_kind("compared")
-    told = False
+    told = set[str]()
     for bdf in sorted({*grown, *unread, *compared, *anew}):
         counters = {name for names in (grown, unread, compared, anew) for name in names.get(bdf, {})} - NO_FAULT
         if not counters:
             continue
-        told = True
+        told.add(bdf)
         subject = Subject("gpu", f"GPU {bdf}", bdf=Bdf(bdf))
         lost = _lost(boundaries)
         notes = (*_moved(boundaries, bdf), *_trained(boundaries), *lost)
@@ -73,7 +75,7 @@ def link_counters(boundaries: Boundaries, want: Profile) -> Iterator[Finding]:
             yield (failed if GRAVE & {*bad} else marginal)(
                 subject, f"its driver counted {says}", measured=Quantity(total, "errors"), cause=f"link-errors:{bdf}",
                 where=str(subject), title=f"GPU {bdf}: sent packets again under load", help=HELP,
-                notes=notes)
+                notes=notes, ends=_ends(where, bdf))
         elif again:
             yield unknown(subject, f"{', '.join(again)} began anew during the run; what was counted is not known")
         elif missing := {name: whys[0] for name, whys in unread.get(bdf, {}).items() if name in counters}:
@@ -87,6 +89,16 @@ def link_counters(boundaries: Boundaries, want: Profile) -> Iterator[Finding]:
                          notes=notes)
     if not told:
         yield skipped(BOX, "no driver here counts packets that are sent again", notes=_trained(boundaries))
+        return
+    for bdf in boundaries.uncounted():
+        if bdf not in told and (_ends(where, bdf) or not where.hops):
+            yield unknown(Subject("gpu", f"GPU {bdf}", bdf=Bdf(bdf)),
+                          "its driver counts no packets that are sent again")
+
+
+def _ends(where: LinkMap, bdf: str) -> tuple[Bdf, ...]:
+    """Both ends of the link that ends at this function: the one that its driver tells of. None of a GPU on no link."""
+    return next((ends_of(hop) for hop in where.hops.values() if hop.card == bdf), ())
 
 
 def _moved(boundaries: Boundaries, bdf: str) -> tuple[str, ...]:

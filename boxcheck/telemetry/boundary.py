@@ -68,7 +68,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     ports: Mapping[Bdf, PortBits] = {}
     gpus: Mapping[Bdf, GpuCounters] = {}
     memory: Mapping[str, int | Unread] = {}
-    """`mc0 corrected`, `mc0 uncorrected`; empty where no driver of EDAC is loaded."""
+    """`mc0 corrected`, `mc0 uncorrected`; empty where no driver of EDAC is loaded. `edac corrected`, `edac uncorrected`
+    are Unread where controllers could not be listed."""
 
 
 class Grown(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +86,8 @@ class Grown(msgspec.Struct, frozen=True, kw_only=True):
     """What could not be compared, and why."""
     compared: Mapping[str, tuple[str, ...]] = {}
     """What was read both times, so that the absence of growth means something."""
+    uncounted: tuple[str, ...] = ()
+    """GPUs whose driver answered both times and counts nothing of their link."""
 
 
 STANDING = "it stood before, and stays until somebody clears it"
@@ -97,6 +100,7 @@ def difference(before: Snapshot, after: Snapshot) -> Grown:
     anew: dict[str, list[str]] = {}
     unread: dict[str, dict[str, str]] = {}
     compared: dict[str, list[str]] = {}
+    uncounted: list[str] = []
 
     def step(of: str, name: str, was: object, now: object, into: dict[str, dict[str, int]]) -> None:
         if was is None and now is None:
@@ -129,7 +133,10 @@ def difference(before: Snapshot, after: Snapshot) -> Grown:
             unread.setdefault(bdf, {})["replays"] = silent
             continue
         step(bdf, "replays", was.replays, now.replays, grown)
-        for name in sorted({*was.errors, *now.errors}):
+        names = sorted({*was.errors, *now.errors})
+        if was.replays is None and now.replays is None and not names:
+            uncounted.append(bdf)
+        for name in names:
             step(bdf, name, was.errors.get(name), now.errors.get(name), grown)
         step(bdf, "received", was.received_bytes, now.received_bytes, moved)
         step(bdf, "sent", was.sent_bytes, now.sent_bytes, moved)
@@ -139,7 +146,7 @@ def difference(before: Snapshot, after: Snapshot) -> Grown:
     return Grown(
         seconds=after.monotonic_seconds - before.monotonic_seconds, grown=grown, bytes=moved, unread=unread,
         anew={of: tuple(names) for of, names in anew.items()},
-        compared={of: tuple(names) for of, names in compared.items()})
+        compared={of: tuple(names) for of, names in compared.items()}, uncounted=tuple(uncounted))
 
 
 PORT_FIELDS = {"LBMS": "managed", "LABS": "autonomous", "notified": "notified"}
@@ -212,8 +219,10 @@ def _notified(root: str) -> Mapping[Bdf, int] | Unread:
 
 def _memory(root: str) -> Mapping[str, int | Unread]:
     names = names_in(root, EDAC)
+    if isinstance(names, Unread):
+        return {} if names.kind == "absent" else dict.fromkeys(("edac corrected", "edac uncorrected"), names)
     found: dict[str, int | Unread] = {}
-    for name in () if isinstance(names, Unread) else names:
+    for name in names:
         if not (name.startswith("mc") and name[2:].isdecimal()):
             continue
         for word, file in (("corrected", "ce_count"), ("uncorrected", "ue_count")):

@@ -40,6 +40,7 @@ from tests.stress.test_link_rates import gpus_of, machine
 discover()
 discover_stress()
 PORT, CARD = Bdf("0000:40:01.1"), Bdf("0000:41:00.0")
+OTHER_PORT, OTHER = Bdf("0000:40:03.1"), Bdf("0000:42:00.0")
 GPUS = (device(0, bdf=CARD),)
 WANT = load_profile("wopr-7x4090")
 LOAD = ("matmul", "copy", "vram")
@@ -307,6 +308,41 @@ def test_replays_are_told_with_the_phases_in_which_they_came() -> None:
     assert finding.outcome is Outcome.MARGINAL
     assert finding.says == "its driver counted replays 3 (2 in copy, 1 in p2p)"
     assert finding.blocker
+
+
+def of_two(first: GpuCounters, second: GpuCounters, where: LinkMap) -> list[Finding]:
+    """The same of two GPUs, of which each has the same counters at both boundaries."""
+    found = [Boundary(after=after, snapshot=Snapshot(monotonic_seconds=0.0, gpus={CARD: first, OTHER: second}))
+             for after in ("", "copy")]
+    return judge_links(Ledger(where), None, boundaries(found), WANT, [])
+
+
+def test_a_gpu_whose_driver_counts_nothing_is_unknown_beside_one_whose_driver_counts() -> None:
+    unseen = LinkMap(hops={}, ways={})
+    seen = LinkMap(ways={}, hops={port: Hop(port=port, card=card) for port, card in ((PORT, CARD), (OTHER_PORT, OTHER))})
+    for where in (unseen, seen):
+        counted_one, silent = of_two(GpuCounters(replays=4), GpuCounters(), where)
+        assert (counted_one.subject.bdf, counted_one.outcome) == (CARD, Outcome.PASS)
+        assert (silent.subject.bdf, silent.outcome) == (OTHER, Outcome.UNKNOWN)
+        assert silent.says == "its driver counts no packets that are sent again"
+    (alone,) = of_two(GpuCounters(), GpuCounters(), seen)
+    assert alone.outcome is Outcome.SKIP
+
+
+def test_a_gpu_on_no_link_has_no_packets_that_are_sent_again() -> None:
+    (finding,) = of_two(GpuCounters(replays=4), GpuCounters(), LinkMap(
+        hops={PORT: Hop(port=PORT, card=CARD)}, ways={}))
+    assert finding.subject.bdf == CARD
+
+
+def test_what_a_driver_counted_names_both_ends_of_its_link() -> None:
+    found = [Boundary(after=after, snapshot=Snapshot(monotonic_seconds=0.0, gpus={CARD: GpuCounters(replays=count)}))
+             for after, count in (("", 0), ("copy", 3))]
+    where = LinkMap(hops={PORT: Hop(port=PORT, card=CARD)}, ways={})
+    (finding,) = judge_links(Ledger(where), None, boundaries(found), WANT, [])
+    assert finding.ends == (PORT, CARD)
+    (finding,) = judge_links(Ledger(LinkMap(hops={}, ways={})), None, boundaries(found), WANT, [])
+    assert finding.ends == ()
 
 
 def test_a_link_that_retrained_is_told_and_is_no_fault_by_itself() -> None:

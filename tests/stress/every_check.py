@@ -31,7 +31,7 @@ from boxcheck.stress.copy import names
 from boxcheck.stress.course import Climb, Course
 from boxcheck.stress.growth import Fall
 from boxcheck.stress.link_ledger import Direction
-from boxcheck.stress.link_routes import Hop
+from boxcheck.stress.link_routes import Hop, LinkMap
 from boxcheck.stress.p2p_plan import expected
 from boxcheck.stress.runtime import RuntimeGpus
 from boxcheck.stress.safety import Blind, BlindStop, Near, Safety, SafetyStop
@@ -385,7 +385,8 @@ def replays(count: int) -> Made:
     """What NVML counted at the first boundary of a run and at the last."""
     first, last = (Snapshot(monotonic_seconds=at, gpus={Bdf("0000:01:00.0"): GpuCounters(replays=7 + number)})
                    for at, number in ((0.0, 0), (60.0, count)))
-    return {Boundaries: boundaries((Boundary(after="", snapshot=first), Boundary(after="copy", snapshot=last)))}
+    return {LinkMap: LinkMap(hops={}, ways={}), Boundaries: boundaries((
+        Boundary(after="", snapshot=first), Boundary(after="copy", snapshot=last)))}
 
 
 def bit_errors(count: int) -> Made:

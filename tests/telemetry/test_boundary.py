@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from boxcheck.engine.until_ber import judge_links
 from boxcheck.model import Bdf, Unread
+from boxcheck.profile import load_profile
+from boxcheck.registry import discover, discover_stress
+from boxcheck.stress.boundaries import Boundary, boundaries, in_words
+from boxcheck.stress.link_ledger import Ledger
+from boxcheck.stress.link_routes import LinkMap
 from boxcheck.telemetry.boundary import GpuCounters, PortBits, Snapshot, difference, snapshot
 from tests.telemetry.trees import amd_card, home, put
 
+discover()
+discover_stress()
 GPU, PORT = Bdf("0000:43:00.0"), Bdf("0000:40:01.1")
 LINK_CAP = 0x0020_0103
 """Of a root port: x16, 8 GT/s, able to tell of bandwidth changes (bit 21)."""
@@ -108,7 +117,25 @@ def test_what_was_read_once_is_unread(was: GpuCounters, now: GpuCounters, why: s
 
 
 def test_a_gpu_without_a_counter_is_left_out() -> None:
-    assert difference(of(gpus={GPU: GpuCounters()}), of(gpus={GPU: GpuCounters()})).unread == {}
+    found = difference(of(gpus={GPU: GpuCounters()}), of(gpus={GPU: GpuCounters()}))
+    assert found.unread == {}
+    assert found.uncounted == (GPU,)
+
+
+def test_memory_controllers_that_cannot_be_listed_are_unread_and_not_none(tmp_path: Path) -> None:
+    folder = tree(tmp_path) / "sys/devices/system/edac"
+    shutil.rmtree(folder)
+    assert taken(tmp_path).memory == {}
+    folder.mkdir()
+    (folder / "mc").symlink_to("mc")
+    found = taken(tmp_path)
+    assert all(isinstance(count, Unread) for count in found.memory.values())
+    grown = difference(found, found)
+    assert grown.unread["edac"].keys() == {"corrected", "uncorrected"}
+    assert in_words(grown) == "no counter grew of those that could be read both times"
+    (finding,) = judge_links(Ledger(LinkMap(hops={}, ways={})), None, boundaries((
+        Boundary(after="", snapshot=found), Boundary(after="copy", snapshot=found))), load_profile("generic"), [])
+    assert finding.subject.bdf == GPU
 
 
 def test_bytes_are_kept_apart_from_errors() -> None:
