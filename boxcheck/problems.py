@@ -21,7 +21,7 @@ EXPLAINS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("link-down", ("gpu-lost", "link", "gpu-missing", "gpu-fault", "gpu-copies", "bar", "driver-binding",
                    "node")),
     ("gpu-lost", ("gpu-memory", "link", "bar", "gpu", "gpu-fault", "gpu-copies", "gpu-asleep", "driver-binding", "kfd",
-                  "node", "aer", "atomics")),
+                  "node", "aer", "atomics", "gpu-missing")),
     ("link-throttled", ("link",)),
     ("link-untrained", ("link",)),
     ("link", ("function",)),

@@ -21,18 +21,19 @@ from boxcheck.engine.logwatch import LogWatch
 from boxcheck.engine.notices import COLUMNS, Notices
 from boxcheck.engine.rejudge import rejudge
 from boxcheck.engine.surroundings import Surroundings
-from boxcheck.engine.watch_judging import compare
+from boxcheck.engine.watch_judging import compare, judge_watch
 from boxcheck.engine.watching_run import Ended, Told, WatchRun, gpus_of
 from boxcheck.host.live import LiveHost
 from boxcheck.model import BOX, Bdf, Finding, Outcome, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
+from boxcheck.problems import group
 from boxcheck.profile import load_profile
 from boxcheck.registry import discover, discover_stress
 from boxcheck.store.creating import create_run
 from boxcheck.store.reader import RunReader
 from boxcheck.store.rows import RunInfo
-from boxcheck.stress.happenings import Severity
-from boxcheck.stress.watch_checks import changes_between
+from boxcheck.stress.happenings import Happened, Severity
+from boxcheck.stress.watch_checks import Looked, changes_between
 from boxcheck.telemetry.links import ports_above
 from boxcheck.telemetry.readings import Count, GpuReading, GpuSilent, LinkReading, Named, Pcie, SilentState
 from boxcheck.telemetry.throttle import NVML
@@ -299,6 +300,16 @@ def test_a_card_that_is_gone_is_worse_also_where_no_profile_counts_cards() -> No
         (Outcome.PASS, Outcome.FAIL, "PCIE3", "gpu-lost:0000:41:00.0")]
     assert worse[0].finding.blocker
     assert compare(after, before, GENERIC).worse == ()
+
+
+def test_a_card_that_is_gone_is_one_problem_where_the_profile_counts_cards() -> None:
+    want = load_profile("wopr-7x4090")
+    before, after = (read_facts(captured(build(name))) for name in ("wopr-7x4090", "wopr-7x4090+card-absent"))
+    found = judge_watch(Happened(), compare(before, after, want), Looked(7), want, [])
+    bad = [one for one in found if one.outcome is Outcome.FAIL]
+    assert [one.cause for one in bad] == ["gpu-lost:0000:41:00.0", "gpu-missing:0000:40:01.1"]
+    (problem,) = group(found)[0]
+    assert problem.id == "gpu-lost:0000:41:00.0"
 
 
 def test_no_card_is_lost_where_the_look_afterwards_could_not_list_the_bus() -> None:
