@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from cli_pages import command_page, environment_page, glossary_page
 from security_pages import bounds_page
@@ -234,7 +235,18 @@ def schema_pages() -> dict[Path, str]:
     every = {
         **riser_json.schemas(), **verification.schemas(), **certified.schemas(), **compare.schemas(),
         **compare_many.schemas(), **golden.schemas(), **yields.schemas()}
-    return {REFERENCE / name: f"{json.dumps(schema, indent=1, sort_keys=True)}\n" for name, schema in every.items()}
+    return {REFERENCE / name: f"{json.dumps(dedented(schema), indent=1, sort_keys=True)}\n"
+            for name, schema in every.items()}
+
+
+def dedented(schema: Any) -> Any:
+    """With docstrings as `inspect.cleandoc` has them: msgspec takes their indentation away from 0.23 on only."""
+    if isinstance(schema, list):
+        return [dedented(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: inspect.cleandoc(one) if key == "description" and isinstance(one, str) else dedented(one)
+            for key, one in schema.items()}
 
 
 def word_pages() -> dict[Path, str]:
