@@ -372,13 +372,15 @@ def link_down(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     Why it matters: the card is seated well enough for its presence pins and still invisible to every driver. The usual
     parts are a riser that is dead or plugged in halfway, missing power on the card, or a missing clock or reset.
     What to do: check the card's power leads, reseat the riser at both ends, try the card without the riser.
-    Not a fault: an empty slot; a slot that firmware switched off on purpose shows no presence.
-    By hand: sudo lspci -vv -s <port> | grep -E 'LnkSta|SltSta'      (PresDet+ with DLActive-)
+    Not a fault: an empty slot. Nor a port whose link or slot power is switched off (BIOS setup, hot-plug), where no card
+    is missing there by the profile: skipped, with which of both it is. Where one is, it fails, and that is said.
+    By hand: sudo lspci -vv -s <port> | grep -E 'LnkCtl:|LnkSta|SltCtl|SltSta'
+    (PresDet+ with DLActive-; switched off: Disabled+ in LnkCtl, Power- in SltCtl)
     """
     if links.unreadable is not None:
         yield unknown(BOX, f"not read: {links.unreadable.why}")
         return
-    hidden = empty = up = down = 0
+    hidden = empty = up = down = off = 0
     for link in links.links.values():
         if link.on_card or link.presence_detect is None:
             continue
@@ -391,6 +393,10 @@ def link_down(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
         if link.upstream is not None and link.dll_active is not False:
             up += 1
             continue
+        if link.switched_off is not None and link.upstream is None and not link.power_fault:
+            off += 1
+            yield _judge_switched_off(link, link.switched_off, gpus, links, want)
+            continue
         down += 1
         gpu = next((gpu for gpu in gpus.gpus if gpu.slot_link == link.id), None)
         name = f"slot {link.slot}" if link.slot else f"port {short(link.id)}"
@@ -398,7 +404,7 @@ def link_down(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
             link_subject(link, gpu), "a card is present, its link is down", evidence=link_evidence(link, "config"),
             cause=f"link-down:{link.id}", where=where(link, gpu, links, want),
             title=f"the card in {name} is seated but its link is down",
-            help=seat(link, want),
+            help=seat(link, want), notes=_down_notes(link),
             not_=("an empty slot (its presence pins are closed)",),
         )
     if up:
@@ -407,8 +413,38 @@ def link_down(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
         yield unknown(
             BOX, f"whether {hidden} ports feel a card needs root; {empty} of them have nothing below", needs_root=True
         )
-    elif not up and not down:
+    elif not up and not down and not off:
         yield skipped(BOX, "no port of this machine can feel a card")
+
+
+def _down_notes(link: Link) -> tuple[str, ...]:
+    """What else the port tells of a link that is down."""
+    fault = ("the slot has seen a fault of its power",) if link.power_fault else ()
+    return fault if link.switched_off is None else (*fault, link.switched_off)
+
+
+def _judge_switched_off(link: Link, how: str, gpus: Gpus, links: Links, want: Profile) -> Finding:
+    """A card that is seated below a port that is switched off: a fault where the profile misses a card there."""
+    says = f"a card is present, and {how}"
+    subject, evidence = link_subject(link, None), link_evidence(link, "config")
+    if not _is_missed(link, gpus, want):
+        return skipped(subject, f"{says}; the profile misses no card there", evidence=evidence)
+    name = f"slot {link.slot}" if link.slot else f"port {short(link.id)}"
+    return failed(
+        subject, says, evidence=evidence, cause=f"link-down:{link.id}", where=where(link, None, links, want),
+        title=f"the card in {name} is seated and switched off",
+        help=("BIOS setup: enable the slot; then power off for a minute and on again",
+              "not cured: a hot-plug or containment event switched it off: sudo dmesg | grep -iE 'pciehp|dpc'"),
+        not_=("an empty slot (its presence pins are closed)", "a link that was tried and did not train"),
+    )
+
+
+def _is_missed(link: Link, gpus: Gpus, want: Profile) -> bool:
+    """Whether the profile wants a card here that is not there: fewer than it counts answer, or its slot is named."""
+    named = {slot.label for slot in want.slots}
+    if want.gpus.count is None:
+        return link.slot in named
+    return len(wanted_gpus(gpus, want)) < want.gpus.count and (not named or link.slot is None or link.slot in named)
 
 
 def silent(bdf: Bdf, pci: PciInventory) -> bool:

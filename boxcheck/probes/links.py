@@ -76,6 +76,8 @@ class Link(msgspec.Struct, frozen=True):
     slot_power_watts: float | None = None
     power_fault: bool = False
     """SltSta, where the port has a power controller: it has seen a fault of the slot's power since that was cleared."""
+    switched_off: str | None = None
+    """What of the port keeps its link down as it was told to, in words; None where nothing does."""
 
     @property
     def id(self) -> Bdf:
@@ -219,6 +221,15 @@ def _load(host: Host, paths: Sequence[str]) -> LoadReading | Unread:
         min(end.width for end in ends), min(falls, default=None), min(end.readings for end in ends))
 
 
+def _switched_off(express: PciExpress) -> str | None:
+    if express.link_ctl is not None and express.link_ctl.disabled:
+        return "its port's link is switched off (LnkCtl: Link Disable)"
+    if (express.slot_cap is not None and express.slot_cap.power_controller
+            and express.slot_ctl is not None and express.slot_ctl.power_off):
+        return "its slot's power is switched off (SltCtl: Power Controller Control)"
+    return None
+
+
 def _is_on_card(port: PciFunction, children: tuple[Bdf, ...], pci: PciInventory) -> bool:
     """A downstream port of a card's own switch: AMD's by its ids, Intel's by what hangs below it, since Intel makes no
     switches but those on its Arc cards."""
@@ -295,6 +306,7 @@ def links(host: Host, pci: PciInventory, slots: Slots) -> Links:
             slot_power_watts=express.slot_cap.power_limit_watts if express and express.slot_cap else None,
             power_fault=bool(express and express.slot_cap and express.slot_cap.power_controller
                              and express.slot_sta and express.slot_sta.power_fault),
+            switched_off=None if express is None else _switched_off(express),
         )
     for function in pci.functions.values():
         above[function.bdf] = tuple(

@@ -201,6 +201,18 @@ def link_down(machine: Machine) -> None:
     unplug(port_of(machine)).express.presence = True
 
 
+@mutation("link-disabled", WOPR, area="a card is seated and its port's link is switched off (LnkCtl)", slot="PCIE3")
+def link_disabled(machine: Machine) -> None:
+    port = unplug(port_of(machine))
+    port.express.presence = port.express.link_disable = True
+
+
+@mutation("slot-power-off", WOPR, area="a card is seated and its slot's power is switched off (SltCtl)", slot="PCIE3")
+def slot_power_off(machine: Machine) -> None:
+    port = unplug(port_of(machine))
+    port.express.presence = port.express.slot_power_controller = port.express.slot_power_off = True
+
+
 @mutation("card-absent", *CARDS, area="one GPU missing, its slot reads empty", slot="PCIE3")
 def card_absent(machine: Machine) -> None:
     unplug(port_of(machine)).express.presence = False

@@ -183,6 +183,7 @@ class Express(Capability):
     hot_plug: bool = True
     surprise: bool = False
     presence: bool = False
+    slot_power_controller: bool = False
     slot_power_off: bool = False
     # Root
     crs_visible: bool = True
@@ -286,7 +287,8 @@ class Express(Capability):
             return bytes(8)
         tenths = round(self.slot_power_watts * 10)
         value, scale = (tenths // 10, 0) if tenths % 10 == 0 else (tenths, 1)
-        cap = value << 7 | scale << 15 | self.slot << 19 | _bits((5, self.surprise), (6, self.hot_plug))
+        cap = value << 7 | scale << 15 | self.slot << 19 | _bits(
+            (1, self.slot_power_controller), (5, self.surprise), (6, self.hot_plug))
         control = _bits((3, self.hot_plug), (5, self.hot_plug), (10, self.slot_power_off), (12, self.hot_plug))
         return struct.pack("<IHH", cap, control, _bits((6, self.presence)))
 

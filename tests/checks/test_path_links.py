@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from boxcheck.engine.inspect import choose_checks, inspect_facts, name_slots, read_facts
 from boxcheck.model import Finding, Outcome, Verdict
 from boxcheck.profile import load_profile
-from tests.boxes import machine
+from tests.boxes import build, machine
 from tests.boxes.machine import Machine
 from tests.boxes.mutations import card_of, gpu_of, port_of
 from tests.boxes.mutations_links import unplug
@@ -235,6 +236,52 @@ def test_cards_whose_links_are_down_are_the_ones_that_are_missing() -> None:
         unplug(box.slot_port(slot)).express.presence = True
     found = verdict(box, "wopr-7x4090").problems
     assert [problem.id.split(":")[0] for problem in found] == ["link-down", "link-down"]
+
+
+@pytest.mark.parametrize(("mutation", "says"), [
+    ("link-disabled", "a card is present, and its port's link is switched off (LnkCtl: Link Disable)"),
+    ("slot-power-off", "a card is present, and its slot's power is switched off (SltCtl: Power Controller Control)")])
+def test_a_card_below_a_port_that_is_switched_off_is_called_so(mutation: str, says: str) -> None:
+    """Where the profile misses it, it fails; where it misses none, nothing is wrong, and it is no card whose link is up."""
+    box = build(f"wopr-7x4090+{mutation}")
+    found = verdict(box, "wopr-7x4090", "pcie.link-down", "inventory.gpu-count")
+    (down,) = [one for one in found.findings if one.check == "pcie.link-down" and one.subject.slot == "PCIE3"]
+    assert (down.outcome, down.says) == (Outcome.FAIL, says)
+    assert [problem.id for problem in found.problems] == [f"link-down:{PORT}"]
+    found = verdict(box, "generic", "pcie.link-down")
+    (down,) = [one for one in found.findings if one.subject.slot == "PCIE3"]
+    assert (down.outcome, down.says) == (Outcome.SKIP, f"{says}; the profile misses no card there")
+    assert [one.says[0] for one in found.findings if one.outcome is Outcome.PASS] == ["7"]
+
+
+def test_a_slot_that_is_switched_off_is_missed_only_while_cards_are() -> None:
+    facts = read_facts(host(build("wopr-7x4090+link-disabled")))
+    seven = load_profile("wopr-7x4090")
+    for count, outcome in ((7, Outcome.FAIL), (6, Outcome.SKIP)):
+        want = msgspec.structs.replace(seven, gpus=msgspec.structs.replace(seven.gpus, count=count))
+        name_slots(facts, want)
+        found = inspect_facts(facts, want, choose_checks(["pcie.link-down"])).findings
+        assert [one.outcome for one in found if one.subject.slot == "PCIE3"] == [outcome]
+
+
+@pytest.mark.parametrize("fault", ["power", "listed"])
+def test_a_slot_that_lost_its_power_or_its_card_is_not_switched_off(fault: str) -> None:
+    """The kernel switches off the power of a slot in which it saw a fault."""
+    box = machine("wopr-7x4090")
+    port = port_of(box)
+    if fault == "power":
+        unplug(port)
+        port.express.slot_power_controller = port.express.slot_power_off = port.express.presence = True
+    else:
+        port.express.link_disable, port.express.width = True, 0
+    tree = box.tree()
+    if fault == "power":
+        changed(tree, PORT, "config", (express(tree, PORT) + 0x1A, b"\x42"))
+    (down,) = judged(tree, "generic", "pcie.link-down")
+    assert (down.outcome, down.says) == (Outcome.FAIL, "a card is present, its link is down")
+    assert down.notes == (
+        ("the slot has seen a fault of its power", "its slot's power is switched off (SltCtl: Power Controller Control)")
+        if fault == "power" else ("its port's link is switched off (LnkCtl: Link Disable)",))
 
 
 def test_payload_sizes_that_no_port_has_are_not_the_same_size() -> None:
