@@ -372,8 +372,8 @@ def link_down(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     Why it matters: the card is seated well enough for its presence pins and still invisible to every driver. The usual
     parts are a riser that is dead or plugged in halfway, missing power on the card, or a missing clock or reset.
     What to do: check the card's power leads, reseat the riser at both ends, try the card without the riser.
-    Not a fault: an empty slot. Nor a port whose link or slot power is switched off (BIOS setup, hot-plug), where no card
-    is missing there by the profile: skipped, with which of both it is. Where one is, it fails, and that is said.
+    Not a fault: an empty slot. Nor a port whose link or slot power is switched off (BIOS setup, hot-plug), where the
+    profile misses no card: skipped, with which of both it is. Where it misses one there, it fails, and says so too.
     By hand: sudo lspci -vv -s <port> | grep -E 'LnkCtl:|LnkSta|SltCtl|SltSta'
     (PresDet+ with DLActive-; switched off: Disabled+ in LnkCtl, Power- in SltCtl)
     """
