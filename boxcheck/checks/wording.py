@@ -9,6 +9,8 @@ from boxcheck.model import Finding, Limit, Outcome, Quantity, Scalar, Subject, U
 from boxcheck.registry import failed, marginal, outcome_of, passed, unknown
 
 GIB = 1 << 30
+LONGEST_SECONDS = 1e12
+"""Of what is told in words: 30 000 years."""
 _MAKE = {Outcome.FAIL: failed, Outcome.MARGINAL: marginal, Outcome.PASS: passed}
 
 
@@ -131,13 +133,13 @@ def clock(seconds: float | None) -> str:
     """`00:42:17` since something began; days before it where there are any, dashes where nobody knows."""
     if seconds is None:
         return "--:--:--"
-    days, hours, minutes, rest = _units(int(seconds))
+    days, hours, minutes, rest = _units(int(min(seconds, LONGEST_SECONDS)))
     return f"{f'{days}d ' if days else ''}{hours:02d}:{minutes:02d}:{rest:02d}"
 
 
 def _units(seconds: float) -> tuple[int, int, int, int]:
-    """Days, hours, minutes, seconds."""
-    whole = max(round(seconds), 0)
+    """Days, hours, minutes, seconds. What a store from elsewhere says has no end has some."""
+    whole = max(round(min(seconds, LONGEST_SECONDS)), 0)
     return whole // 86400, whole // 3600 % 24, whole // 60 % 60, whole % 60
 
 

@@ -17,7 +17,7 @@ from boxcheck.store.errors import StoreError
 from boxcheck.store.listing import list_runs
 from boxcheck.store.reader import RunReader
 from boxcheck.store.results import results_of, watching_of
-from boxcheck.store.rows import Phase
+from boxcheck.store.rows import Phase, steps_of
 from boxcheck.store.schema import SUFFIX
 from boxcheck.store.texts import decode_plain
 from boxcheck.store.writer import RunWriter
@@ -94,9 +94,8 @@ def figures_from(reader: RunReader, known: Mapping[int, PhaseFigures] | None = N
 
 def options_of(plan: Any, phase: Phase) -> dict[str, str]:
     """The options of the step that a phase is of, from the plan in the store."""
-    steps = plan.get("steps", ()) if isinstance(plan, dict) else ()
-    for step in steps if isinstance(steps, list) else ():
-        if isinstance(step, dict) and step.get("name") == phase.plan.name:
+    for step in steps_of(plan):
+        if step.get("name") == phase.plan.name:
             options = step.get("options")
             return {str(name): str(value) for name, value in options.items()} if isinstance(options, dict) else {}
     return {}

@@ -18,7 +18,7 @@ from boxcheck.profile import Profile
 from boxcheck.store.errors import StoreError
 from boxcheck.store.reader import RunReader
 from boxcheck.store.results import gpus_of, results_of, watching_of
-from boxcheck.store.rows import Phase
+from boxcheck.store.rows import Phase, steps_of
 from boxcheck.store.writer import RunWriter
 from boxcheck.stress import StressResults
 from boxcheck.stress.link_ledger import Ledger
@@ -113,8 +113,8 @@ def judge_ledger(reader: RunReader, ledger: Ledger, want: Profile, crashes: list
 
 def asked(plan: Any) -> float | None:
     """The bit error rate that a stored plan asks for."""
-    for step in plan.get("steps", ()) if isinstance(plan, dict) else ():
-        ber = step.get("ber") if isinstance(step, dict) else None
+    for step in steps_of(plan):
+        ber = step.get("ber")
         if isinstance(ber, float):
             return ber
     return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
 
 import msgspec
 
@@ -18,7 +17,7 @@ from boxcheck.model import Unread
 from boxcheck.profile import Profile
 from boxcheck.registry import LIMITS
 from boxcheck.store.reader import RunReader
-from boxcheck.store.rows import Phase, Run
+from boxcheck.store.rows import Phase, Run, step_seconds, steps_of
 from boxcheck.store.samples import Samples
 from boxcheck.stress import Sample
 from boxcheck.telemetry.readings import GpuReading, Reading
@@ -90,7 +89,8 @@ def view_of(
     """How far a run is now. `want`: whose limits say what should be reached; None: nobody's."""
     now = time.monotonic() if monotonic is None else monotonic
     age = age_of(run, now)
-    steps = _steps(run.info.plan)
+    steps = [(str(one.get("name", "")), step_seconds(one)) for one in steps_of(run.info.plan)
+             if isinstance(one.get("seconds"), (int, float))]
     at, since, before = place_of(phases, [name for name, _ in steps])
     active = [phase for phase in phases if phase.state in ("about", "running")]
     total = sum(seconds for _, seconds in steps)
@@ -110,14 +110,6 @@ def view_of(
         left_seconds=left if run.state == "running" else 0.0, on_gpus=bool(infos),
         hot=hottest(readings, infos, slots, now, want), watts=watts, watts_of=(told, len(infos)),
         paces=tuple(paces(_samples(reader), active, want)) if active else ())
-
-
-def _steps(plan: Any) -> list[tuple[str, float]]:
-    """Names and seconds of the steps of a plan, as a store has it."""
-    steps = plan.get("steps", ()) if isinstance(plan, dict) else ()
-    return [
-        (str(one.get("name", "")), float(one["seconds"])) for one in steps
-        if isinstance(one, dict) and isinstance(one.get("seconds"), (int, float))]
 
 
 def place_of(phases: Sequence[Phase], steps: Sequence[str]) -> tuple[int, float, frozenset[int]]:

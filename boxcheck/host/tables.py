@@ -235,11 +235,14 @@ class Tables:
         stamp = field(self.meta, "start", str)
         if stamp is None:
             return Unread("the capture does not say when it was made", "not-captured")
-        from datetime import datetime
+        from datetime import MAXYEAR, datetime
 
         try:
             parsed = datetime.fromisoformat(stamp)
-            return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+            moment = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+            if moment.year == MAXYEAR:  # what is some seconds later no calendar may have
+                raise OverflowError
+            return moment.timestamp()
         except (ValueError, OverflowError):
             return Unread("the capture's time cannot be read", "malformed")
 

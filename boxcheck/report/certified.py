@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -12,6 +11,7 @@ from boxcheck.certify.acceptance import Acceptance, Disposition, Waiver
 from boxcheck.certify.identity import lines_of
 from boxcheck.judge import ExitCode
 from boxcheck.model import Outcome
+from boxcheck.report.run_times import stamp
 from boxcheck.report.text import Style, wrap
 from boxcheck.store.texts import plain_line
 
@@ -78,14 +78,6 @@ def _head(told: Acceptance, style: Style) -> list[str]:
              f"box {told.identity.serial}", stamp(told.started))
     first, *rest = wrap(plain_line("   ".join(parts)), style, "", "  ")
     return [style.bold(first), *rest]
-
-
-def stamp(seconds: float) -> str:
-    """UTC; a word where no calendar has it."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    except (ValueError, OverflowError, OSError):
-        return "at no time"
 
 
 def _rows(told: Acceptance, style: Style) -> Iterator[str]:

@@ -32,7 +32,7 @@ from boxcheck.report.run_times import RunTimes
 from boxcheck.report.units import unit_of
 from boxcheck.store.reader import RunReader
 from boxcheck.store.results import results_of
-from boxcheck.store.rows import Event, Phase, Run
+from boxcheck.store.rows import Event, Phase, Run, step_seconds, steps_of
 
 SEVERITIES = {"info": "INFO", "warn": "WARNING", "fail": "ERROR"}
 _OUTCOMES = {Outcome.FAIL: "ERROR", Outcome.UNKNOWN: "WARNING", Outcome.MARGINAL: "WARNING"}
@@ -101,6 +101,8 @@ class OcptvStream:
         self._closed: set[int] = set()
         self._early: list[Event] = []
         """Events from before the first line could be written."""
+        self._last = 0.0
+        """Age of what was written last."""
 
     def look(self, reader: RunReader, run: Run, phases: Sequence[Phase], news: Sequence[Event]) -> list[str]:
         """The lines that are new."""
@@ -162,8 +164,6 @@ class OcptvStream:
         artifacts.append({"testRunArtifact": {"testRunEnd": _result(run, verdict, told)}})
         return [self._line(at, one) for one in artifacts]
 
-    _last = 0.0
-
     def _line(self, at: float, artifact: Artifact) -> str:
         assert self._times is not None
         self._last = max(self._last, at)
@@ -189,8 +189,6 @@ class OcptvStream:
             "commandLine": f"boxcheck {run.info.kind or 'run'}", "parameters": parameters,
             "dutInfo": {"dutInfoId": "box", "name": run.info.box or "unnamed",
                         "hardwareInfos": self._parts.infos, "softwareInfos": self._parts.software}}}}
-
-    # Phases.
 
     def _phase(
         self, reader: RunReader, phase: Phase, begin: float, end: float | None, events: Sequence[Event],
@@ -312,9 +310,7 @@ def _problem(problem: Any) -> str:
 
 def _planned(run: Run) -> float:
     """Seconds that the whole run was to last, by its plan."""
-    steps = run.info.plan.get("steps") if isinstance(run.info.plan, dict) else None
-    planned = [one.get("seconds") for one in steps if isinstance(one, dict)] if isinstance(steps, list) else []
-    return sum(float(one) for one in planned if isinstance(one, int | float))
+    return sum(map(step_seconds, steps_of(run.info.plan)))
 
 
 def _ended_at(phase: Phase, run: Run) -> float | None:

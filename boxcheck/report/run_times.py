@@ -33,8 +33,24 @@ class RunTimes:
 
 def iso_ms(wall: float) -> str:
     """UTC, with milliseconds. A time that no calendar has, of a store from elsewhere, becomes the nearest one."""
+    return _nearest(wall).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def iso_second(wall: float) -> str:
+    """`2026-11-28T16:00:00Z`; the nearest time as in `iso_ms`."""
+    return _nearest(wall).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def stamp(wall: float) -> str:
+    """`2026-11-28 16:00:00Z`, for people; a word where no calendar has it."""
     try:
-        found = _EPOCH + min(timedelta(seconds=wall), _LONGEST)
+        return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return "at no time"
+
+
+def _nearest(wall: float) -> datetime:
+    try:
+        return _EPOCH + min(timedelta(seconds=wall), _LONGEST)
     except (OverflowError, ValueError):
-        found = _EPOCH if not wall > 0 else _EPOCH + _LONGEST
-    return found.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return _EPOCH if not wall > 0 else _EPOCH + _LONGEST

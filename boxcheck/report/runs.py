@@ -12,7 +12,7 @@ from boxcheck.checks.wording import clock
 from boxcheck.checks.wording import duration as words
 from boxcheck.store.listing import RunEntry
 from boxcheck.store.reader import RunReader
-from boxcheck.store.rows import Event, Phase
+from boxcheck.store.rows import Event, Phase, step_seconds, steps_of
 from boxcheck.store.texts import plain_line
 
 SCHEMA = "boxcheck.stored-run/1"
@@ -136,13 +136,12 @@ def run_lines(reader: RunReader, every_event: bool = False) -> Iterator[str]:
 
 
 def _plan_lines(plan: Any, phases: Sequence[Phase]) -> Iterator[str]:
-    steps = [one for one in plan.get("steps", ()) if isinstance(one, dict)] if isinstance(plan, dict) else []
+    steps = steps_of(plan)
     if not steps:
         return
-    seconds = sum(float(one.get("seconds", 0)) for one in steps)
-    yield f"plan {plan.get('name', '')}: {words(seconds)}, {len(steps)} steps"
+    yield f"plan {plan.get('name', '')}: {words(sum(map(step_seconds, steps)))}, {len(steps)} steps"
     begun = {one.plan.name for one in phases}
-    left = [str(one.get("name")) for one in steps if one.get("name") not in begun]
+    left = [name for one in steps if (name := str(one.get("name"))) not in begun]
     if left:
         yield f"  not begun: {', '.join(left)}"
 

@@ -6,7 +6,6 @@ Schema: docs/reference/stress.schema.json. Additive changes only within /1.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -16,6 +15,7 @@ from boxcheck.model import Finding, Outcome, Verdict
 from boxcheck.report.json import finding_object
 from boxcheck.report.matrices import lines
 from boxcheck.report.measured import Measured, measured_of, row_objects
+from boxcheck.report.run_times import iso_second, stamp
 from boxcheck.report.stress_rates import judged_rows, table
 from boxcheck.report.text import Style, wrap
 from boxcheck.stress import Sample
@@ -31,9 +31,8 @@ def stress_text(run: StressRun, style: Style, version: str) -> str:
 
 
 def _head(run: StressRun, style: Style, version: str) -> Iterator[str]:
-    stamp = datetime.fromtimestamp(run.started, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     names = ", ".join(dict.fromkeys(results.module for results in run.results))
-    head = wrap(f"boxcheck {version}   stress {names}   {stamp}", style, "", "  ")
+    head = wrap(f"boxcheck {version}   stress {names}   {stamp(run.started)}", style, "", "  ")
     head[0] = style.bold(head[0])
     yield from head
     if run.profile:
@@ -152,7 +151,7 @@ def stress_object(run: StressRun, version: str, findings: Sequence[Finding] | No
     verdict = run.verdict
     return {
         "schema": SCHEMA, "tool": {"name": "boxcheck", "version": version},
-        "started": datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "started": iso_second(run.started),
         "seconds": round(run.seconds, 3),
         "injected": next((results.injected for results in run.results if results.injected), None),
         "devices": [msgspec.to_builtins(info) for info in run.runtime.gpus],

@@ -7,7 +7,6 @@ the object of docs/reference/stress.schema.json, with no samples. Additive chang
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -19,6 +18,7 @@ from boxcheck.engine.watching_run import Ended
 from boxcheck.model import Outcome, Subject
 from boxcheck.report.command import under_sudo
 from boxcheck.report.json import finding_object
+from boxcheck.report.run_times import stamp
 from boxcheck.report.stress import judged_by, stress_object
 from boxcheck.report.text import Style, wrap
 from boxcheck.stress.runtime import RuntimeGpus
@@ -64,8 +64,7 @@ def watch_json(
 
 
 def _head(ended: Ended, run: StressRun, style: Style, version: str, says: str) -> Iterator[str]:
-    stamp = datetime.fromtimestamp(run.started, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    head = wrap(f"boxcheck {version}   watch   {stamp}   {duration(ended.seconds)}", style, "", "  ")
+    head = wrap(f"boxcheck {version}   watch   {stamp(run.started)}   {duration(ended.seconds)}", style, "", "  ")
     head[0] = style.bold(head[0])
     yield from head
     if run.profile:

@@ -154,6 +154,19 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return self.sessions[0].began.wall if self.sessions else 0.0
 
 
+def steps_of(plan: Any) -> list[Mapping[str, Any]]:
+    """The steps of a plan as a store has it; none where something else stands in their place, as a store from elsewhere
+    may have it."""
+    steps = plan.get("steps") if isinstance(plan, dict) else None
+    return [one for one in steps if isinstance(one, dict)] if isinstance(steps, (list, tuple)) else []
+
+
+def step_seconds(step: Mapping[str, Any]) -> float:
+    """How long a step was to last; 0 where it does not say."""
+    seconds = step.get("seconds")
+    return float(seconds) if isinstance(seconds, (int, float)) else 0.0
+
+
 def bare(results: StressResults) -> StressResults:
     """Results without samples."""
     return msgspec.structs.replace(results, samples=())

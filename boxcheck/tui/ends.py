@@ -7,16 +7,14 @@ from typing import Any
 
 from boxcheck.checks.wording import clock
 from boxcheck.engine.progress import place_of
-from boxcheck.store.rows import Phase
+from boxcheck.store.rows import Phase, step_seconds, steps_of
 from boxcheck.tui.frame import Frame
 
 
 def planned_seconds(plan: Mapping[str, Any], phases: Sequence[Phase]) -> float | None:
     """The age that a run is to reach, by a plan as a store has it; None where it does not say. The time of a watch
     counts from when its instruments were read."""
-    steps = plan.get("steps", ())
-    told = [one.get("seconds") for one in steps if isinstance(one, dict)] if isinstance(steps, (list, tuple)) else []
-    whole = sum(float(one) for one in told if isinstance(one, (int, float)))
+    whole = sum(map(step_seconds, steps_of(plan)))
     lasting = plan.get("lasting_seconds")
     if not whole and isinstance(lasting, (int, float)):
         begun = phases[0].started if phases else None
@@ -26,12 +24,11 @@ def planned_seconds(plan: Mapping[str, Any], phases: Sequence[Phase]) -> float |
 
 def planned_again(plan: Mapping[str, Any], phases: Sequence[Phase], now: float) -> float | None:
     """The same of a run that was gone on with: its age now and what is left of its steps, however long it stood."""
-    steps = plan.get("steps", ())
-    told = [one for one in steps if isinstance(one, dict)] if isinstance(steps, (list, tuple)) else []
-    lengths = [float(one["seconds"]) if isinstance(one.get("seconds"), (int, float)) else 0.0 for one in told]
+    steps = steps_of(plan)
+    lengths = [step_seconds(one) for one in steps]
     if not sum(lengths):
         return planned_seconds(plan, phases)
-    at, since, _ = place_of(phases, [str(one.get("name", "")) for one in told])
+    at, since, _ = place_of(phases, [str(one.get("name", "")) for one in steps])
     here = max(0.0, lengths[at] - max(0.0, now - since)) if at >= 0 else 0.0
     return now + here + sum(lengths[at + 1:])
 

@@ -17,7 +17,7 @@ from boxcheck.model import Bdf, Finding, Outcome, worst
 from boxcheck.profile import Profile
 from boxcheck.report.matrices import Matrix, matrices
 from boxcheck.store.reader import StoredSample
-from boxcheck.store.rows import Event, Phase, Run
+from boxcheck.store.rows import Event, Phase, Run, steps_of
 from boxcheck.stress import Sample, StressResults
 from boxcheck.telemetry.readings import GpuReading, GpuSilent, LinkReading, Reading, named
 from boxcheck.tui.ends import planned_again, planned_seconds, until
@@ -169,7 +169,7 @@ class State:
         # Nothing is read while doctor looks once more: what is over is as old as it was when the last record came.
         read = now if live else min(now, self.last_seconds)
         gpus = tuple(self._row(number, info, now, read, live) for number, info in enumerate(self._infos.values()))
-        names = _step_names(self._plan)
+        names = [str(one.get("name", "")) for one in steps_of(self._plan)]
         at = place_of(self.phases, names)[0] if names else -1
         powered = [row.watts for row in gpus if row.watts is not None and not row.is_stale]
         name = self.run.info.profile
@@ -367,11 +367,6 @@ class State:
                 asked = start.full_size and all(info.is_gpu for info in start.gpus)
                 self._matrices = tuple(beside(one, self._want) if asked else one for one in made)
         return self._matrices
-
-
-def _step_names(plan: Mapping[str, Any]) -> list[str]:
-    steps = plan.get("steps", ())
-    return [str(one.get("name", "")) for one in steps if isinstance(one, dict)] if isinstance(steps, list) else []
 
 
 def _silence(silent: GpuSilent | None, age: float | None, live: bool) -> str:
