@@ -6,11 +6,11 @@ that fell off the bus also has no BAR and no driver; those findings join the gra
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from boxcheck.checks.steps import SET_LOW, cost
+from boxcheck.checks.wording import natural
 from boxcheck.model import Finding, Outcome, Problem
 from boxcheck.registry import outcome_of
 
@@ -351,18 +351,13 @@ AFTERWARDS = frozenset({"raid", "raid-mount"})
 MOST_NAMES = 8
 
 
-def _natural(text: str) -> tuple[tuple[int, str], ...]:
-    """Sort key by which PCIE10 comes after PCIE2."""
-    return tuple((int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", text) if part)
-
-
 def _where(cause: str, found: Sequence[Finding]) -> str:
     """The chain of parts that the problem's own findings name; the parts themselves where there are several."""
     kind = _key(cause)[0]
     own = [finding for finding in found if finding.cause == cause
            or (kind in COMMON and _key(finding.cause or "")[0] == kind)] or list(found)
     chains = list(_unique(finding.where for finding in own if finding.where))
-    names = sorted(_unique(str(finding.subject) for finding in own), key=_natural)
+    names = sorted(_unique(str(finding.subject) for finding in own), key=natural)
     if len(names) > 1 and "box" in names:
         names.remove("box")
     if len(chains) == 1 or (chains and len(names) == 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -100,6 +101,13 @@ def listed(items: Iterable[object], most: int = 6) -> str:
 def counted(number: int, noun: str, nouns: str = "") -> str:
     """`1 drive`, `4 drives`."""
     return f"{number} {noun if number == 1 else nouns or noun + 's'}"
+
+
+def natural(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key by which PCIE10 comes after PCIE9, and numbers before words. Digits of other writing are letters: not
+    all of them make numbers (`PCIE²`)."""
+    parts = re.split(r"([0-9]{1,18})", name)
+    return tuple((1, 0, part) if at % 2 == 0 else (0, int(part), "") for at, part in enumerate(parts) if part)
 
 
 def a(name: str) -> str:

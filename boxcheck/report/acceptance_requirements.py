@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from boxcheck.account import area_of
 from boxcheck.certify.acceptance import Waiver
 from boxcheck.certify.waivers import covers
+from boxcheck.checks.wording import natural
 from boxcheck.model import Finding, Outcome
 from boxcheck.report.acceptance_cover import counts_words
 from boxcheck.report.acceptance_told import Told, bare_finding
@@ -136,24 +137,18 @@ def _values(some: Sequence[Finding], told: Told) -> str:
         place = one.subject.slot or where_words(one, told)
         if place not in found or (margin_of(one) or 0.0) < (margin_of(found[place]) or 0.0):
             found[place] = one
-    shown = [(place, found[place].measured) for place in sorted(found, key=_natural)[:MOST_PLACES]]
+    shown = [(place, found[place].measured) for place in sorted(found, key=natural)[:MOST_PLACES]]
     unit = next((one.unit for _, one in shown if one is not None), "")
     left = f" and {len(found) - MOST_PLACES} more" if len(found) > MOST_PLACES else ""
     values = ", ".join(f"{place} {scalar(one.value)}" for place, one in shown if one is not None)
     return f"{values} {unit}{left}".strip()
 
 
-def _natural(name: str) -> tuple[tuple[int, str], ...]:
-    return tuple((int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name) if part)
-
-
 def places_words(places: Sequence[str]) -> str:
     """`PCIE1 to PCIE7`, `cpu, nvme0 and 20 more`."""
-    ordered, runs = sorted(places, key=_natural), list[list[str]]()
+    ordered, runs = sorted(places, key=natural), list[list[str]]()
     for one in ordered:
-        stem, number = re.fullmatch(r"(.*?)(\d*)", one, re.DOTALL).groups()  # type: ignore[union-attr]
-        before = re.fullmatch(r"(.*?)(\d*)", runs[-1][-1], re.DOTALL).groups() if runs else ("", "")  # type: ignore[union-attr]
-        if number and before[1] and stem == before[0] and int(number) == int(before[1]) + 1:
+        if runs and _follows(runs[-1][-1], one):
             runs[-1].append(one)
         else:
             runs.append([one])
@@ -162,6 +157,14 @@ def places_words(places: Sequence[str]) -> str:
     return ", ".join(words[:MOST_PLACES]) + more
 
 
+def _follows(one: str, other: str) -> bool:
+    """Whether the second is the next of one row: PCIE4 after PCIE3."""
+    *stem, last = natural(one) or (NOTHING,)
+    *other_stem, next_one = natural(other) or (NOTHING,)
+    return stem == other_stem and last[0] == next_one[0] == 0 and next_one[1] == last[1] + 1
+
+
+NOTHING = (1, 0, "")
 MOST_PLACES = 16
 
 

@@ -3,12 +3,12 @@ it is `Many` itself, docs/reference/comparison-table.schema.json."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
+from boxcheck.checks.wording import natural
 from boxcheck.compare.judged import figure, readable
 from boxcheck.compare.many import LEAST_BOXES, LEAST_VALUES, MOST_SCORE, Cell, Many, Table
 from boxcheck.report.compare import heads
@@ -93,7 +93,7 @@ def _table(table: Table, labels: Sequence[str], style: Style) -> Iterator[str]:
     yield style.bold(first)
     yield from rest
     yield from wrap(_summary(table), style, "  ", "  ")
-    places = sorted({cell.where for cell in table.cells}, key=_natural)
+    places = sorted({cell.where for cell in table.cells}, key=natural)
     by_place = {(cell.where, cell.input): cell for cell in table.cells}
     texts = {key: _text(cell) for key, cell in by_place.items()}
     shown = [label for label in labels if any((place, label) in by_place for place in places)]
@@ -107,11 +107,6 @@ def _table(table: Table, labels: Sequence[str], style: Style) -> Iterator[str]:
             yield style.text(plain_line(f"  {place or 'box':<{least}}  " + "  ".join(
                 f"{texts.get((place, label), ''):>{widest}}" for label in some)))
     yield from _whys(table, style)
-
-
-def _natural(place: str) -> list[tuple[bool, int, str]]:
-    """PCIE2 before PCIE10."""
-    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"([0-9]+)", place)]
 
 
 def _summary(table: Table) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from boxcheck import __version__
 from boxcheck.account import Account, LinkRow, area_of, bus_of
 from boxcheck.checks.places import link_subject, slot_links
-from boxcheck.checks.wording import size
+from boxcheck.checks.wording import natural, size
 from boxcheck.engine.box import name_of
 from boxcheck.engine.inspect import Facts
 from boxcheck.host import Host
@@ -80,14 +80,7 @@ def _rows(facts: Facts, want: Profile, verdict: Verdict, judged: bool) -> tuple[
         _row(gpu, link, aer if isinstance(aer, Aer) else None, by_subject.get(gpu.bdf, []), judged)
         for gpu, link in slot_links(gpus, links, want)
     ]
-    return tuple(sorted(rows, key=lambda row: (row.slot is None, _natural(row.slot or ""), row.bus)))
-
-
-def _natural(text: str) -> tuple[tuple[int, str], ...]:
-    """Sort key by which PCIE10 comes after PCIE2."""
-    import re
-
-    return tuple((int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", text) if part)
+    return tuple(sorted(rows, key=lambda row: (row.slot is None, natural(row.slot or ""), row.bus)))
 
 
 def _row(gpu: Gpu, link: Link, aer: Aer | None, findings: Sequence[Finding], judged: bool) -> LinkRow:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from boxcheck.checks.wording import natural
 from boxcheck.riser.evidence import NO_RISER, Place, Step
-from boxcheck.riser.parts import UNNAMED, is_called, natural, short_card
+from boxcheck.riser.parts import UNNAMED, is_called, short_card
 
 
 def arranged(places: Sequence[Place], step: Step) -> tuple[Place, ...]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from boxcheck.checks.wording import natural
 from boxcheck.engine.inspect import Facts
 from boxcheck.model import Bdf, Unread
 from boxcheck.probes.amdgpu import Amdgpu
@@ -62,14 +63,6 @@ def seats_of(facts: Facts, want: Profile, also: Bdf | None = None) -> tuple[Seat
         if link.id not in found and (empty or link.id == also) and not link.on_card:
             found[link.id] = Seat(slot=slot_name(link), link=link, gpu=None, card=None)
     return tuple(sorted(found.values(), key=lambda seat: natural(seat.slot)))
-
-
-def natural(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Order of names in which PCIE10 comes after PCIE9."""
-    from itertools import groupby
-
-    parts = ["".join(group) for _, group in groupby(text, str.isdigit)]
-    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts)
 
 
 def _identity(gpu: Gpu, facts: Facts) -> str:
