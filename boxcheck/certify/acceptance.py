@@ -51,7 +51,7 @@ class Waiver(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody answers for a finding that would fail. It is shown, and never makes FAIL a plain PASS."""
 
     check: str
-    """Id or glob."""
+    """Id, or glob of one area."""
     where: str = ""
     """Slot, address or name of the subject; empty: wherever it is found."""
     who: str

@@ -1,7 +1,7 @@
 """Waivers: who answers for which failing check, why, and until when. A file of their own, never the profile.
 
     [[waiver]]
-    check = "pcie.link-width"     # id or glob
+    check = "pcie.link-width"     # id, or glob of one area (aer.*)
     where = "PCIE3"               # slot, address or name; without it: wherever it is found
     who = "J. Doe, quality"
     why = "riser R3 is on order, 4711"
@@ -33,7 +33,8 @@ NEVER = ("gpu-lost:", "safety-stop:", "guard-gone:")
 
 
 def read_waivers(path: str) -> tuple[Waiver, ...]:
-    """The waivers of a file. UsageError for what is none, and for a check that nobody knows."""
+    """The waivers of a file. UsageError for what is none, for a check that nobody knows, and for checks of more than one
+    area: who answers for nearly everything has looked at nothing."""
     table, where = read_table(path, "waivers"), f"waivers file {plain_line(path)}"
     for key in table:
         if key != "waiver":
@@ -66,11 +67,14 @@ def _waiver(row: dict[str, Any], where: str) -> Waiver:
     except ValueError:
         raise UsageError(f"{where}: until is {found['until']!r}, no date", "write until = 2026-12-31") from None
     check = found["check"]
-    if not any(selected((check,), id) for id in CHECKS):
+    waived = [id for id in CHECKS if selected((check,), id)]
+    if not waived:
         raise UsageError(f"{where}: no check is called {check!r}",
                          nearest(check, CHECKS) or "boxcheck checks lists them all")
-    if all(selected((check,), id) for id in CHECKS):
-        raise UsageError(f"{where}: {check!r} waives every check", "name the check that it is about")
+    if len(areas := {id.partition(".")[0] for id in waived}) > 1:
+        every = "every check" if len(waived) == len(CHECKS) else f"{len(waived)} checks of {len(areas)} areas"
+        raise UsageError(f"{where}: {check!r} waives {every}",
+                         "name the check that it is about, or those of one area, as in aer.*; another needs its own")
     return Waiver(**found)
 
 
