@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -20,6 +20,13 @@ class RunFirst(TyperGroup):
         if args and args[0] not in self.commands and args[0] != "--help":
             args = [RENDER, *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Behind `report ` a run and the options of `render`, too."""
+        render = self.commands[RENDER]
+        own = render.shell_complete(ctx, incomplete) if incomplete.startswith("-") else \
+            render.params[0].shell_complete(ctx, incomplete)
+        return [*{one.value: one for one in (*own, *super().shell_complete(ctx, incomplete))}.values()]
 
 
 report_app = typer.Typer(

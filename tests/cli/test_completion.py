@@ -52,6 +52,10 @@ pytestmark = pytest.mark.skipif(not os.path.exists(PROGRAM), reason="boxcheck is
         ("boxcheck certify --backend c", ["cuda", "cpu"]),
         ("boxcheck runs --state cra", ["crashed"]),
         ("boxcheck riser PCIE7", ["PCIE7"]),
+        ("boxcheck report --ht", ["--html"]),
+        ("boxcheck report --he", ["--help"]),
+        ("boxcheck report sig", ["sign"]),
+        ("boxcheck report last --pd", ["--pdf"]),
     ],
 )
 def test_tab_offers(line: str, wanted: list[str]) -> None:
@@ -104,6 +108,7 @@ def test_runs_are_offered_by_the_names_of_their_stores(tmp_path: Path, monkeypat
     assert complete.run_names("") == ["2026-11-28T080000Z-burn", "2026-11-27T080000Z-burn", "last"]
     assert offered("boxcheck judge 2026-11-27") == ["2026-11-27T080000Z-burn"]
     assert offered("boxcheck runs show l") == ["last"]
+    assert offered("boxcheck report 2026-11-27") == ["2026-11-27T080000Z-burn"]
 
 
 def test_doctor_is_offered_no_check_of_a_stress_module() -> None:
