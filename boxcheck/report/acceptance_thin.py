@@ -9,6 +9,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+from boxcheck.store.blocks import Numbers
+
 Point: TypeAlias = tuple[float, float]
 Segments: TypeAlias = tuple[tuple[Point, ...], ...]
 """Lines of (seconds, value); between two of them nothing was read."""
@@ -83,7 +85,7 @@ class Thinned:
 
 def numbers_in(times: Sequence[float], column: Sequence[Any]) -> tuple[Sequence[float], Sequence[float]]:
     """Those values of a column that were read."""
-    if set(map(type, column)) <= {int, float}:
+    if type(column) is Numbers or set(map(type, column)) <= {int, float}:
         return times, column
     kept = [(at, value) for at, value in zip(times, column, strict=True) if type(value) in (int, float)]
     return [at for at, _ in kept], [value for _, value in kept]

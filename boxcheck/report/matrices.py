@@ -113,8 +113,9 @@ def _title(results: StressResults, words: str, unit: str, samples: Sequence[Samp
 def _pairs(results: StressResults) -> list[Matrix]:
     keys, found = [info.key for info in results.gpus], []
     access = {(one.gpu, one.peer): one.notes.get("access") for one in results.named("p2p.access")}
+    kinds = by_kind(results)
     for what, words in TITLES.items():
-        pairs = {(gpu, peer): some for (name, gpu, peer), some in by_kind(results).items() if name == what}
+        pairs = {(gpu, peer): some for (name, gpu, peer), some in kinds.items() if name == what}
         samples = [one for some in pairs.values() for one in some]
         if not samples and what != MAIN:
             continue

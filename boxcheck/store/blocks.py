@@ -10,7 +10,7 @@ import math
 import sys
 import zlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, TypeAlias
 
@@ -26,6 +26,7 @@ SCALES = (1, 10, 100, 1000, 10_000, 1_000_000)
 """Parts of a unit in which drivers measure: watts as microwatts, degrees as thousandths."""
 TYPES = ((1, "b"), (2, "h"), (4, "i"), (8, "q"))
 """Bytes of a number, and its type code in `array`."""
+_SIZES = {code: size for size, code in TYPES}
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder().decode
 
@@ -34,6 +35,12 @@ class Constant(msgspec.Struct, frozen=True):
     """A column with one value in all rows."""
 
     value: Any
+
+
+class Numbers(list[Any]):
+    """A column packed as numbers: all of them int, or all of them float. Who knows that need not look at each."""
+
+    __slots__ = ()
 
 
 Column: TypeAlias = "Constant | list[Any]"
@@ -113,20 +120,23 @@ def _planes(values: array[Any]) -> bytes:
     return b"".join(data[place::size] for place in range(size)) if size > 1 else data
 
 
-def _array(code: str, planes: bytes) -> array[Any]:
-    values: array[Any] = array(code)
-    size = values.itemsize
+def _array(code: str, size: int, planes: bytes) -> array[Any]:
     if size == 1:
-        values.frombytes(planes)
-        return values
+        return array(code, planes)
     rows = len(planes) // size
     data = bytearray(rows * size)
     for place in range(size):
         data[place::size] = planes[place * rows:(place + 1) * rows]
-    values.frombytes(bytes(data))
+    values: array[Any] = array(code, data)
     if sys.byteorder == "big":
         values.byteswap()
     return values
+
+
+def _steps(first: object, code: str, planes: bytes) -> Iterator[int]:
+    if type(first) is not int:
+        raise TypeError(f"begins with {type(first).__name__}")
+    return accumulate(_array(code, _SIZES[code], planes), initial=first)
 
 
 def unpack_block(data: bytes) -> tuple[list[Any], dict[int, Packed]]:
@@ -134,28 +144,35 @@ def unpack_block(data: bytes) -> tuple[list[Any], dict[int, Packed]]:
     bytes are no block."""
     try:
         constants, others = _unpack(zlib.decompressobj().decompress(data, BLOB_LIMIT))
-        return list(constants), {int(place): rest for place, *rest in others}
+        return list(constants), {int(place): rest for place, *rest in others} if others else {}
     except (zlib.error, msgspec.DecodeError, TypeError, ValueError) as error:
         raise ValueError(f"no block: {error}") from None
 
 
 def unpack_column(packed: Packed) -> list[Any]:
-    """Its values. ValueError where it is no column."""
+    """Its values; as Numbers where it has nothing else. ValueError where it is no column."""
     try:
         form, *rest = packed
         if form == WHOLE:
-            first, code, planes = rest
-            return list(accumulate(_array(code, planes), initial=first))
+            return Numbers(_steps(*rest))
         if form == SCALED:
-            scale, first, code, planes = rest
-            return [one / scale for one in accumulate(_array(code, planes), initial=first)]
+            scale, *steps = rest
+            return Numbers([one / scale for one in _steps(*steps)])
         if form == DOUBLE:
-            return list(_array("d", rest[0]))
+            return Numbers(_array("d", 8, rest[0]))
         return list(rest[0])
-    except (TypeError, IndexError, ZeroDivisionError) as error:
+    except (TypeError, ValueError, LookupError, ArithmeticError) as error:
         raise ValueError(f"no column: {error}") from None
 
 
 def column_of(column: Column, rows: int) -> list[Any]:
     """One value for each row."""
-    return [column.value] * rows if isinstance(column, Constant) else column
+    if not isinstance(column, Constant):
+        return column
+    values = [column.value] * rows
+    return Numbers(values) if type(column.value) in (int, float) else values
+
+
+def are_whole(column: list[Any]) -> bool:
+    """Whether a column of at least one row has nothing but int."""
+    return type(column[0]) is int if type(column) is Numbers else set(map(type, column)) == {int}

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from boxcheck.host.common import one_line
-from boxcheck.store.blocks import MIXED, Packed, unpack_block, unpack_column
+from boxcheck.store.blocks import MIXED, Packed, are_whole, unpack_block, unpack_column
 from boxcheck.store.errors import StoreError, garbled
 from boxcheck.store.opening import SALVAGE, Opened, unreadable
 from boxcheck.store.rebuild import Rows, Stream
@@ -183,7 +183,7 @@ class Database:
             constants, others = unpack_block(data)
             order = [
                 unpack_column(others[place]) if place in others else [constants[place]] * count for place in (0, 1)]
-            if any(len(one) != count or set(map(type, one)) != {int} for one in order):
+            if not all(len(one) == count and are_whole(one) for one in order):
                 raise ValueError(f"it has not {count} numbers and times")
         except (ValueError, IndexError) as error:
             raise self.damaged(f"block {number}: {error}") from None

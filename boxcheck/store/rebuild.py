@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from boxcheck.store.blocks import MIXED, Column, Constant, Packed, column_of, unpack_column
+from boxcheck.store.blocks import Column, Constant, Numbers, Packed, column_of, unpack_column
 from boxcheck.store.cells import APART, CLASS_OF, LINK_COLUMN, Field, fields_of
 from boxcheck.store.texts import decode_plain
 from boxcheck.telemetry.readings import LinkReading, Reading
@@ -55,7 +55,7 @@ class Rows(msgspec.Struct, frozen=True):
         column = unpack_column(packed)
         if len(column) != len(self.numbers):
             raise ValueError(f"{len(column)} values in {len(self.numbers)} records")
-        if packed[0] != MIXED:  # nothing but numbers
+        if type(column) is Numbers:
             return column
         return [self.words[one[0]] if type(one) is list else one for one in column]
 
@@ -111,6 +111,8 @@ def value_of(text: str, type: Any) -> Any:
 
 def values_of(column: Column, type: Any, *, whole: bool) -> Column:
     """Values of a column: numbers as they are, words decoded."""
+    if _type(column) is Numbers:
+        return column if whole or _type(column[0]) is float else [float(one) for one in column]
     if isinstance(column, list):
         kinds = set(map(_type, column))
         if str not in kinds and (whole or kinds == {float}):
@@ -118,14 +120,15 @@ def values_of(column: Column, type: Any, *, whole: bool) -> Column:
         if kinds == {str}:
             words = {word: value_of(word, type) for word in set(column)}
             return [words[word] for word in column]
-        return [_value(one, type, whole) for one in column]
-    return Constant(_value(column.value, type, whole))
+        return [cell_value(one, type, whole) for one in column]
+    return Constant(cell_value(column.value, type, whole))
 
 
 _type = type
 
 
-def _value(cell: Any, type: Any, whole: bool) -> Any:
+def cell_value(cell: Any, type: Any, whole: bool) -> Any:
+    """Of one cell, as `values_of` has it."""
     return value_of(cell, type) if isinstance(cell, str) else cell if whole else float(cell)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from boxcheck.store.blocks import Column, Constant
 from boxcheck.store.cells import SampleHead
-from boxcheck.store.rebuild import Rows, Stream, values_of
+from boxcheck.store.rebuild import Rows, Stream, cell_value, values_of
 from boxcheck.store.texts import decode_plain
 from boxcheck.stress import Sample, WrongWord
 
@@ -33,15 +33,17 @@ class Samples:
         """The samples of a stream, in its order. `but`: without these notes."""
         head, count = self.head(rows.stream), len(rows.numbers)
         figures, moved, notes = _sample_places(rows.stream.columns)
+        fixed = {name: word for name, word in head.notes.items() if name not in but} if but else head.notes
+        if not rows.others:  # most blocks of a phase that goes through all pairs of GPUs
+            same = {name: cell_value(rows.constants[place], type, whole) for name, place, type, whole in figures}
+            return [Sample(
+                what=head.what, gpu=head.gpu, peer=head.peer, unit=head.unit, of=head.of,  # type: ignore[arg-type]
+                moved=_same(dict.fromkeys(moved), moved, rows), notes=_same(fixed, notes, rows), **same)] * count
         fields = dict(FIELDS)
         for name, place, type, whole in figures:
             fields[name] = values_of(rows.column(place), type, whole=whole)
-        fixed = {name: word for name, word in head.notes.items() if name not in but} if but else head.notes
         fields["moved"] = self._mapping(dict.fromkeys(moved), moved, rows)
         fields["notes"] = self._mapping(fixed, notes, rows)
-        if not rows.others:  # most blocks of a phase that goes through all pairs of GPUs
-            same = {name: field.value for name, field in fields.items() if isinstance(field, Constant)}
-            return [Sample(what=head.what, gpu=head.gpu, peer=head.peer, unit=head.unit, of=head.of, **same)] * count  # type: ignore[arg-type]
         # By name, each of them: a call by names that are written down takes half the time of one by a dictionary.
         what, gpu, peer, unit, of = head.what, head.gpu, head.peer, head.unit, head.of
         return [
@@ -57,7 +59,7 @@ class Samples:
         made, moving = dict(fixed), dict[str, list[Any]]()
         for name in fixed:
             if name in places:
-                column = values_of(rows.column(places[name]), str | int | float, whole=True)
+                column = values_of(rows.column(places[name]), NOTE, whole=True)
                 if isinstance(column, Constant):
                     made[name] = column.value
                 else:
@@ -82,6 +84,13 @@ class Samples:
         return [known[values] for values in every]
 
 
+def _same(fixed: Mapping[str, Any], places: Mapping[str, int], rows: Rows) -> dict[str, Any]:
+    """The dictionary of all rows, where all have the same."""
+    return {name: cell_value(rows.constants[places[name]], NOTE, True) if name in places else word
+            for name, word in fixed.items()}
+
+
+NOTE = str | int | float
 FIGURES: tuple[tuple[str, Any, bool], ...] = (
     ("seconds", float, False), ("value", float, False), ("checked", int, True), ("wrong", int, True),
     ("words", tuple[WrongWord, ...], True))

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boxcheck.store.blocks import pack_block, unpack_block, unpack_column
+from boxcheck.store.blocks import (
+    DOUBLE,
+    MIXED,
+    SCALED,
+    WHOLE,
+    Numbers,
+    are_whole,
+    pack_block,
+    unpack_block,
+    unpack_column,
+)
 
 NUMBERS = st.one_of(
     st.integers(-(1 << 63), (1 << 63) - 1), st.floats(), st.sampled_from((0, 0.0, -0.0, 1, 1.0, 441.123, 1e300)),
@@ -66,3 +76,27 @@ def test_a_minute_of_power_in_milliwatts_costs_two_bytes_a_reading() -> None:
     milliwatts = [round(one * 1000) / 1000 for one in column]
     assert len(pack_block([milliwatts])) < 60 * 2.5
     assert len(pack_block([column])) > 60 * 6, "a fraction that no driver gives keeps all its bits"
+
+
+@pytest.mark.parametrize("packed", [
+    [WHOLE, 1.5, "b", b"\1"], [WHOLE, True, "b", b"\1"], [WHOLE, 1, "d", bytes(8)], [WHOLE, 1, "u", bytes(4)], [WHOLE, 1, "b"],
+    [WHOLE, 1, "b", "a"], [SCALED, 0, 1, "b", b"\1"], [SCALED, 1, "1", "b", b"\1"], [SCALED, "1", 1, "b", b"\1"],
+    [SCALED, 1e-308, 1 << 62, "b", b"\1", 3], [DOUBLE, "a"], [DOUBLE], [], 7])
+def test_a_column_that_says_numbers_and_has_others_is_refused_in_words(packed: Any) -> None:
+    with pytest.raises(ValueError, match="no column"):
+        unpack_column(packed)
+
+
+@settings(max_examples=200, deadline=None)
+@given(SAME_KIND)
+def test_what_is_said_to_be_numbers_is_numbers_of_one_kind(column: list[Any]) -> None:
+    [got] = unpacked(pack_block([column]), len(column))
+    kinds = set(map(type, column))
+    if type(got) is Numbers:
+        assert kinds in ({int}, {float})
+    assert are_whole(got) == (kinds == {int})
+
+
+def test_columns_packed_as_they_are_may_have_anything() -> None:
+    assert not are_whole(unpack_column([MIXED, [1, 2.0]]))
+    assert are_whole(unpack_column([MIXED, [1, 1 << 63]]))
