@@ -266,7 +266,12 @@ def _closing(triage: Triage, style: Style) -> Iterator[str]:
             "It reads kernel logs, lspci, nvidia-smi, rocm-smi, amd-smi, rocminfo, dmidecode, nvbandwidth,"
             " p2pBandwidthLatencyTest, rocm_bandwidth_test, nccl-tests, rccl-tests, gpu_burn, RVS and captures. What"
             " was given holds none of them, so nothing follows from it.", style, "  ")
-        if not any(source.lines or source.complaints for source in triage.sources):
+        refused = list(dict.fromkeys(command for source in triage.sources for command in source.refused))
+        if refused:
+            yield from wrap(
+                f"A program was not let to read the kernel's log; root may: {refused[0]} | boxcheck triage -",
+                style, "  ")
+        elif not any(source.lines or source.complaints for source in triage.sources):
             yield from wrap(
                 "A program that was refused writes nothing, as dmesg does where root alone may read the log: sudo dmesg"
                 " | boxcheck triage -", style, "  ")

@@ -34,6 +34,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     """What it holds, for people: `kernel log of Linux 6.14.0, 0:00:00.0 to 3:12:00.0`, `lspci -vvv: 112 devices`."""
     recognised: bool
     complaints: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    """Commands that would have read the log which a program was not let to read."""
 
 
 class Leftover(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,7 +150,7 @@ def _wanted(sightings: list[Sighting], only: Sequence[str]) -> list[Sighting]:
 def _found(reading: SourceReading) -> Found:
     return Found(
         name=reading.name, lines=reading.lines, pieces=tuple(reading.pieces), recognised=reading.recognised,
-        complaints=tuple(reading.complaints))
+        complaints=tuple(reading.complaints), refused=tuple(reading.refused))
 
 
 def _residue(readings: Iterable[SourceReading]) -> Iterable[Leftover]:

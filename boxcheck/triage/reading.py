@@ -30,6 +30,12 @@ _X_SERVER = ("(II) ", "(WW) ", "(EE) ", "(==) ", "(--) ", "(**) ", "(!!) ", "(++
 """Xorg.0.log has seconds in brackets, too."""
 _TAG_ALONE = re.compile(r"kernel: (?![ \d])")
 """Syslog's tag where somebody cut the host's name off; `kernel:   6.1.0` in a table of facts is none."""
+_REFUSED = (
+    (re.compile(rb"^dmesg: (?!invalid |unrec|unknown |option |bad )[^\n]+", re.MULTILINE), b"dmesg: ", "sudo dmesg"),
+    (re.compile(rb"^No journal files were opened due to insufficient permissions", re.MULTILINE),
+     b"No journal files were opened", "sudo journalctl -k -b"),
+)
+"""What a program says that was not let to read the kernel's log, a word of it, and what reads it."""
 _JOURNAL_KEYS = frozenset(("MESSAGE", "__CURSOR", "__REALTIME_TIMESTAMP", "_TRANSPORT"))
 
 
@@ -51,6 +57,8 @@ class SourceReading(msgspec.Struct, kw_only=True):
     complaints: list[str] = []
     pieces: list[str] = []
     """What was recognised, for people."""
+    refused: list[str] = []
+    """Commands that would have read the log which a program was not let to read."""
     crowded: bool = False
     """It holds more outputs of tools than are kept."""
 
@@ -126,10 +134,13 @@ def _read_text(
 
     cutter = Cutter(hosts.feed, take)
     for block in stream:
+        _see_refusals(block, reading)
         reading.lines += block.count(b"\n")
         ended = block.endswith(b"\n") if block else ended
         cutter.feed(block)
     cutter.finish()
+    if reading.refused:
+        reading.pieces.append("a refusal in place of the kernel's log")
     if reading.crowded:
         reading.complaints.append(f"more than {MOST_PIECES} outputs of tools; the rest was left out")
     reading.lines += 0 if ended else 1
@@ -145,6 +156,15 @@ def _read_text(
         for mine in (reading, *others):
             mine.name = f"{name} (host {clean_text(mine.host or '?', 60)})"
     return others
+
+
+def _see_refusals(block: bytes, reading: SourceReading) -> None:
+    """Notes a program's own words in place of a log."""
+    for words, anchor, command in _REFUSED:
+        found = words.search(block) if anchor in block else None
+        if found is not None and command not in reading.refused:
+            reading.refused.append(command)
+            reading.complaints.append(f"{clean_text(found[0], 100)!r}: root may read it, with {command}")
 
 
 # JSON as a whole

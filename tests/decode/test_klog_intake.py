@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 
 import pytest
 
@@ -214,7 +215,7 @@ BROKEN = (
 )
 
 
-@pytest.mark.parametrize("width", [80, 91, 100, 111, 120])
+@pytest.mark.parametrize("width", [32, 40, 51, 59, 64, 72, 80, 91, 100, 111, 120])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 def test_lines_broken_at_a_terminals_last_column_are_one(width: int, end: str, size: int) -> None:
@@ -238,3 +239,20 @@ def test_lines_as_long_as_each_other_are_not_joined_to_those_that_begin_a_messag
     assert len({len(line) for line in lines}) == 1
     (event,) = parse_log("\n".join(lines)).events
     assert event.count == 6
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_a_prompt_before_a_broken_log_a_table_in_it_and_a_line_that_ends_at_the_column_hide_nothing(width: int) -> None:
+    line = "[   40.928045] pci 0000:41:00.0:   [ 6] BadTLP                | Receiver    | Data Link Layer"
+    ends = "[   41.000001] nvidia 0000:41:00.0: loading"
+    log = "\n".join((BROKEN, line, ends + "x" * (width - len(ends) % width), ""))
+    broken = "\n".join(one.rstrip() for one in at_column(log, width).splitlines())
+    wanted = [(event.kind, event.bdf, event.labels, event.count) for event in parse_log(log).events]
+    found = parse_log("bench-17:~$ sudo dmesg\n" + broken).events
+    assert [(event.kind, event.bdf, event.labels, event.count) for event in found] == wanted
+
+
+def test_what_a_mailer_broke_between_words_keeps_its_blanks() -> None:
+    log = "".join(textwrap.fill(line, 72) + "\n" for line in BROKEN.splitlines())
+    assert [(event.kind, event.bdf) for event in parse_log(log).events] == [
+        (event.kind, event.bdf) for event in parse_log(BROKEN).events]

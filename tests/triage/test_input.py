@@ -184,3 +184,29 @@ def test_a_log_without_an_event_is_recognised(tmp_path: Path) -> None:
     assert found.recognised
     assert not found.events
     assert not found.failed
+
+
+@pytest.mark.parametrize(("text", "command"), [
+    ("dmesg: read kernel buffer failed: Operation not permitted\n", "sudo dmesg"),
+    ("box:~$ dmesg\ndmesg: Lesen des Kernelpuffers ist fehlgeschlagen: Die Operation ist nicht erlaubt\n", "sudo dmesg"),
+    ("No journal files were opened due to insufficient permissions.\n", "sudo journalctl -k -b"),
+    ("dmesg: invalid option -- 'q'\n", None)])
+def test_a_program_that_was_not_let_to_read_the_log_is_told_with_what_reads_it(
+    tmp_path: Path, text: str, command: str | None
+) -> None:
+    (tmp_path / "log.txt").write_text(text)
+    found = triage([str(tmp_path / "log.txt")])
+    said = triage_text(found, Style(columns=200))
+    assert not found.recognised
+    assert found.sources[0].refused == ((command,) if command else ())
+    assert (f"root may: {command} | boxcheck triage -" in said) is (command is not None)
+
+
+def test_a_refused_log_beside_what_is_known_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "paste.txt").write_text(
+        "01:00.0 VGA compatible controller: NVIDIA Corporation AD102 [GeForce RTX 4090] (rev a1)\n"
+        "02:00.0 Non-Volatile memory controller: Samsung Electronics Co Ltd NVMe SSD Controller PM9A1\n"
+        "dmesg: read kernel buffer failed: Operation not permitted\n")
+    found = triage([str(tmp_path / "paste.txt")])
+    assert found.recognised
+    assert any("root may read it, with sudo dmesg" in text for text in found.sources[0].complaints)

@@ -5,8 +5,8 @@ console has them:
     00): 79, pid=0, GPU has fallen off the bus.
 
 A mailer breaks between words, which `assemble` mends line by line. Here the width is known: the longest lines all have
-it, each goes on below, and no line goes on below a shorter one. What is joined keeps its place, and empty lines stand
-for those that were joined to it, so that a line number means the same in the file.
+it, nearly each goes on below, and no line goes on below a shorter one. What is joined keeps its place, and empty lines
+stand for those that were joined to it, so that a line number means the same in the file.
 """
 
 from __future__ import annotations
@@ -14,14 +14,22 @@ from __future__ import annotations
 import itertools
 import re
 
-_NARROWEST, _WIDEST = 79, 250
-"""Mailers break below 79, and between words."""
+_NARROWEST, _WIDEST = 30, 250
+_MAILERS = range(60, 79)
+"""Here mailers break, between words: more broken lines must be of one length."""
+_SURE_OF_NO_MAILER = 3
+_ENDS_THERE = 4
+"""Of so many broken lines and more, one may end at the last column by chance."""
+_BEFORE_IT = 3
+"""Lines before the first of the log: a prompt with the command."""
 _USUAL_WIDTHS = (80, 100, 120, 132, 160, 200, 240)
 """Of terminals. One broken line is enough at these; of another width there must be several."""
 _TRIMMED = 2
 """Blanks at the end of a line that are lost when it is copied."""
-_MOST_LINES = 12
-"""That make one message: printk's records end at 1 KiB."""
+_TRIMMED_COLUMN = 22
+"""The same where the line below begins with more of them: a column of a table, as wide as that of the kernel's AER."""
+_RECORD_BYTES = 1100
+"""printk's records end at 1 KiB."""
 _HEAD = re.compile(
     rb"(?:<\d{1,3}>)?(?:\[ {0,12}\d{1,10}\.\d|\[[A-Z][a-z]{2} [A-Z][a-z]{2} |[A-Z][a-z]{2} [ \d]\d \d\d:"
     rb"|\d{4}-\d\d-\d\d[T ]\d\d:|\d{1,4},\d{1,19},\d{1,18},)")
@@ -31,19 +39,26 @@ _HEAD = re.compile(
 def width_of(first_lines: list[bytes]) -> int | None:
     """The column at which every long line of a log was broken, in bytes; None where no such column is sure."""
     lines = [line.rstrip(b"\r") for line in first_lines]
+    start = next((at for at, line in enumerate(lines[:_BEFORE_IT + 1]) if _HEAD.match(line)), None)
+    lines = lines[start:] if start is not None else []
     longest = max(map(len, lines), default=0)
-    if not _NARROWEST <= longest <= _WIDEST or _HEAD.match(lines[0]) is None:
+    if not _NARROWEST <= longest <= _WIDEST:
         return None
-    full = 0
+    full = ends_there = 0
     for before, line in itertools.pairwise(lines):
         goes_on = bool(line) and _HEAD.match(line) is None
         if len(before) == longest:
-            full += 1
-            if not goes_on:
-                return None
-        if goes_on and len(before) < longest - _TRIMMED:
+            full += goes_on
+            ends_there += not goes_on
+        if goes_on and not _may_go_on(longest - len(before), line):
             return None
-    return longest if full > 1 or (full and longest in _USUAL_WIDTHS) else None
+    least = _SURE_OF_NO_MAILER if longest in _MAILERS else 1 if longest in _USUAL_WIDTHS else 2
+    return longest if full >= least and full >= ends_there * _ENDS_THERE else None
+
+
+def _may_go_on(short: int, below: bytes) -> bool:
+    """Whether a line that lacks so many columns may have been broken before what stands below it."""
+    return 0 <= short <= (_TRIMMED_COLUMN if below.startswith(b" ") else _TRIMMED)
 
 
 class Unwrap:
@@ -55,6 +70,7 @@ class Unwrap:
         """A line whose end has not come."""
         self._open: bytes | None = None
         self._joined = 0
+        self._most = _RECORD_BYTES // width
         self._last = 0
         """Length of the last line that went into the open one."""
 
@@ -72,7 +88,7 @@ class Unwrap:
     def _line(self, line: bytes) -> bytes:
         line = line.rstrip(b"\r")
         short = self._width - self._last
-        if (self._open is not None and 0 <= short <= _TRIMMED and line and self._joined < _MOST_LINES
+        if (self._open is not None and line and _may_go_on(short, line) and self._joined < self._most
                 and _HEAD.match(line) is None):
             self._open += (b" " if short else b"") + line
             self._joined += 1
