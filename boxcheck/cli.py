@@ -346,7 +346,7 @@ def run() -> None:
         code = app_for(words)(words, standalone_mode=False) or 0
     except (CaptureError, UsageError) as error:
         say(str(error), getattr(error, "help", ""))
-        code = 2
+        code = error.code if isinstance(error, UsageError) else 2
     except typer.Exit as leave:
         code = leave.exit_code
     except typer.Abort:  # typer's word for it

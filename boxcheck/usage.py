@@ -8,9 +8,18 @@ from collections.abc import Iterable
 class UsageError(Exception):
     """One clear sentence, and in `help` what to do."""
 
+    code = 2
+    """Exit code."""
+
     def __init__(self, message: str, help: str = "") -> None:
         super().__init__(message)
         self.help = help
+
+
+class NothingThereError(UsageError):
+    """What was asked for can be done, and this machine has nothing to do it with: no other command line is the cure."""
+
+    code = 3
 
 
 def closest(word: str, known: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ import msgspec
 
 from boxcheck.judge import ExitCode
 from boxcheck.store.texts import plain_line
-from boxcheck.usage import UsageError
+from boxcheck.usage import NothingThereError, UsageError
 
 if TYPE_CHECKING:
     from boxcheck.certify.acceptance import Acceptance, Identity
@@ -169,7 +169,8 @@ def _run(options: Options, asked: Asked, burning: BurnOptions, host: Host) -> in
             with as_user(uid, gid):
                 forget(place)
     if not begun:  # no device: burn has said so
-        raise UsageError("nothing was run: there is no device to put load on", "boxcheck doctor says what there is")
+        raise NothingThereError(
+            "nothing was run: there is no device to put load on", "boxcheck doctor says what there is")
     return _end(place, acceptance, options, host)
 
 

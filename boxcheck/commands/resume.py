@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from boxcheck.commands.runs import id_of, path_of, runs_folder
-from boxcheck.usage import UsageError
+from boxcheck.usage import NothingThereError, UsageError
 
 if TYPE_CHECKING:
     from boxcheck.commands.burn import Options
@@ -90,11 +90,12 @@ def _here(job: Job, without_missing: bool, host: Host, options: Options) -> Job:
     runtime = find_devices(job.backend)
     if not runtime.gpus:
         no_device(runtime, read_facts(host, {Gpus, PciInventory}), options)
-        raise UsageError("no device of the run is there any more", "boxcheck doctor says what there is")
+        raise NothingThereError("no device of the run is there any more", "boxcheck doctor says what there is")
     keys, missing = match_devices(job.devices, runtime.gpus)
     names = ", ".join(f"{name}{f' at {bdf}' if bdf else ''}" for name, bdf in missing)
     if missing and not keys:
-        raise UsageError(f"no device of the run is there any more: {names}", "boxcheck doctor says what there is")
+        raise NothingThereError(
+            f"no device of the run is there any more: {names}", "boxcheck doctor says what there is")
     if missing and not without_missing:
         verb = "is" if len(missing) == 1 else "are"
         raise UsageError(

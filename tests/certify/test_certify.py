@@ -208,6 +208,14 @@ def test_an_attempt_outlives_its_terminal(bench: Bench) -> None:
     assert json.loads(done.stdout)["id"] == asked["id"]
 
 
+def test_a_box_without_anything_to_put_load_on_is_incomplete_and_leaves_no_attempt(bench: Bench) -> None:
+    bench.environment["BOXCHECK_CPU_DEVICES"] = "none"
+    done = bench.certify("--serial", "W-5", "--operator", "A")
+    assert done.returncode == 3
+    assert "there is no device to put load on" in done.stderr
+    assert not (bench.certified / "W-5").exists()
+
+
 def test_an_attempt_whose_run_died_can_be_ended(bench: Bench) -> None:
     going = bench.start("--serial", "W-6", "--operator", "A", acceptance="600s")
     asked = bench.asked("W-6")

@@ -282,6 +282,11 @@ def test_devices_that_are_gone_are_told_and_cost_the_verdict(tmp_path: Path) -> 
     done = box.call("burn", "--resume")
     assert done.returncode == 2
     assert "(cpu:1) is not there any more" in done.stderr
+    box.environment["BOXCHECK_CPU_DEVICES"] = "none"
+    done = box.call("burn", "--resume", "--without-missing")
+    assert done.returncode == 3, "as burn gives where there is nothing to put load on"
+    assert "no device of the run is there any more" in done.stderr
+    box.environment["BOXCHECK_CPU_DEVICES"] = "1"
     path = box.listed()[0]["path"]
     started = box.call("burn", "--resume", "--without-missing", "--detach")
     assert started.returncode == 0, started.stderr
