@@ -33,6 +33,8 @@ TEST = re.compile(r"# Collective test starting: (\S{1,80})")
 MAX_RANKS = 4096
 _RANK_HEAD = re.compile(r"#?\s{0,3}Rank\s{1,4}[0-9]{1,5} ")
 _ROOT = re.compile(r"-?[0-9]{1,6}")
+_COUNT = re.compile(r"[0-9]{1,12}|[0-9](?:\.[0-9]{1,5})?e\+(?:0[0-9]|1[01])")
+"""As `%5g` prints #wrong: from a million elements on with an exponent. No GPU holds 10^12."""
 
 
 class Rank(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +106,7 @@ def parse(lines: Sequence[str]) -> Collective:
             rows += 1
             # The root is a number; without it the columns are not those that are known.
             known = columns if len(words) > 4 and _ROOT.fullmatch(words[4]) else ()
-            counts = [count for at in known if (count := _wrong(words, at)) is not None]
+            counts = [wrongs for at in known if at < len(words) and (wrongs := count(words[at])) is not None]
             unchecked += not counts
             if any(counts):
                 wrong, wrong_rows = wrong + sum(counts), wrong_rows + 1
@@ -144,9 +146,9 @@ def _wrapped_rank(lines: Sequence[str], here: int, line: str) -> re.Match[str] |
 def _rest(line: str) -> bool:
     words = line.split() if len(line) < 200 else []
     return bool(words) and ROW.match(line.strip()) is None and all(
-        word == "N/A" or number(word) is not None for word in words)
+        word == "N/A" or number(word) is not None or count(word) is not None for word in words)
 
 
-def _wrong(words: Sequence[str], at: int) -> int | None:
-    value = number(words[at]) if at < len(words) else None
-    return int(value) if value is not None else None
+def count(word: str) -> int | None:
+    """The elements that a cell of #wrong counts, which may be more than `number` takes for a figure; None for `N/A`."""
+    return int(float(word)) if _COUNT.fullmatch(word) else None

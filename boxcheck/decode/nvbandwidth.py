@@ -114,7 +114,7 @@ def parse(lines: Sequence[str]) -> Bandwidths:
                 error, error_line = error or clean_text(line), error_line or here
             elif open_test.status != "wrong":
                 open_test.status, open_test.text, open_test.line = status, clean_text(line), here
-            if status == "wrong" and open_test is None:
+            if status == "wrong" and (open_test is None or open_test.status == "passed"):
                 tests.append(Test(name="", status="wrong", line=here, text=clean_text(line)))
     return Bandwidths(version=facts.get("nvbandwidth Version"), driver=facts.get("Driver Version"),
                       devices=tuple(devices.values()), tests=tuple(tests), waived=waived, waived_line=waived_line,

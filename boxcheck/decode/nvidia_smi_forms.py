@@ -280,10 +280,10 @@ def xml_gpus(lines: Sequence[str]) -> Iterator[SmiGpu]:
         reason = _REASON.fullmatch(name)
         if path is None and reason is not None:
             path = "clocks event reasons/" + _REASON_ROWS.get(reason[1], reason[1].replace("_", " "))
-        if path is None and open_ and open_[-1] == "multiple_double_bit_retirement" and name == "retired_count":
+        if name == "retired_count" and open_[-1:] == ["double_bit_retirement"]:
             path = "retired pages/double bit ecc"
-        if path is None and open_ and open_[-1] == "double_bit_retirement" and name == "retired_count":
-            path = "retired pages/double bit ecc"
+        if name == "total" and open_[-1:] == ["double_bit"] and open_[-2:-1] in (["volatile"], ["aggregate"]):
+            path = f"ecc errors/{open_[-2]}/double bit/total"  # cards before Turing
         if path is not None:
             rows.setdefault(path, text.strip())
     if rows:

@@ -54,6 +54,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """Highest GB/s by direction (`H2D`, `D2H`, `D2D`), of pinned memory unless only pageable was measured."""
     copies_line: int
     pageable: bool
+    """Only pageable memory was measured: its copies are slow by nature."""
     error: str | None
     error_line: int
 
@@ -65,7 +66,8 @@ def parse(lines: Sequence[str]) -> Sample:
     pair, pair_gibs, wrong, wrong_line, wrong_text, nan = None, None, 0, 0, "", False
     passed, verdict_line, waived_line, error, error_line = None, 0, None, None, 0
     copies: dict[str, float] = {}
-    access_line, copies_line, pageable, direction = 0, 0, False, None
+    access_line, copies_line, direction = 0, 0, None
+    memories: set[str] = set()
     for here, raw in enumerate(lines):
         line = raw.strip()[:512]
         if line.startswith(("Peer access from", "> Peer access from")) and " : " not in line:
@@ -90,10 +92,11 @@ def parse(lines: Sequence[str]) -> Sample:
         elif found := DIRECTION.match(line):
             direction, copies_line = SHORT[found[1]], copies_line or here
         elif MEMORY.match(line):
-            pageable = line.startswith("PAGEABLE") or pageable
+            memories.add("pageable" if line.startswith("PAGEABLE") else "pinned")
         elif (found := SHMOO.match(line)) and (value := number(found[3])) is not None:
             copies_line = copies_line or here
-            pageable = found[2] == "Paged" or pageable
+            if found[2] is not None:
+                memories.add("pageable" if found[2] == "Paged" else "pinned")
             copies[found[1]] = max(copies.get(found[1], 0.0), value / (1000 if found[4] == "MB" else 1))
         elif direction is not None and len(words := line.split()) == 2 and words[0].isdigit():
             if (value := number(words[1])) is not None:
@@ -108,4 +111,4 @@ def parse(lines: Sequence[str]) -> Sample:
         names=names, access=tuple((row, column, can) for (row, column), can in access.items()), access_line=access_line,
         pair=pair, pair_gibs=pair_gibs, wrong=wrong, wrong_line=wrong_line, wrong_text=wrong_text, nan=nan,
         passed=passed, verdict_line=verdict_line, waived_line=waived_line, copies=copies, copies_line=copies_line,
-        pageable=pageable, error=error, error_line=error_line)
+        pageable=memories == {"pageable"}, error=error, error_line=error_line)

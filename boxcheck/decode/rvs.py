@@ -10,6 +10,7 @@ does. Products are compared only with self_check or accuracy_check, which are of
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 
@@ -87,7 +88,8 @@ class Rvs(msgspec.Struct, frozen=True, kw_only=True):
     peers_line: int
     verdicts: tuple[Verdict, ...]
     checks: tuple[tuple[int, str, float, int], ...]
-    """(gpu_id, self-check or accu-check, error, line): products that differ."""
+    """(gpu_id, self-check or accu-check, relative error, line): products that differ; inf where the error is no number
+    or beyond any."""
     memory_errors: int
     memory_line: int
     errors: tuple[tuple[int, str], ...]
@@ -180,7 +182,8 @@ def parse(lines: Sequence[str]) -> Rvs:
                 peers[one, other] = found[9] == "true"
                 peers_line = peers_line or line
         elif (found := _CHECK.match(says)) and len(checks) < MAX_RESULTS:
-            checks.append((int(found[1]), found[2], number(found[3]) or 0.0, line))
+            error = number(found[3])
+            checks.append((int(found[1]), found[2], math.inf if error is None else error, line))
         elif found := _MEMORY.match(says):
             memory_errors += int(found[1])
             memory_line = memory_line or line

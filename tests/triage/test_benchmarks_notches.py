@@ -176,3 +176,36 @@ def test_targets_of_rvs_that_are_not_met(line: str, gpu: int, kind: str) -> None
 def test_an_action_that_failed_once_has_failed() -> None:
     line = "[RESULT] [302017.167195] [gst-1] [GPU:: 42583] GFLOPS 41200 Target GFLOPS: 65000 met: FALSE\n"
     assert [event.kind for event in one(line + line.replace("FALSE", "TRUE")).events] == ["slow"]
+
+
+def test_more_wrong_elements_than_a_figure_has_are_counted() -> None:
+    """`%5g` of nccl-tests: 8 GiB of floats that are all wrong."""
+    text = corpus("nccl", "sound.txt").split("# Out of bounds")[0]
+    row = next(line for line in text.splitlines() if " float " in line).split()
+    assert row[8] == row[12] == "0"
+    whole = " ".join((*row[:8], "2.14748e+09", *row[9:12], "2.14748e+09"))
+    assert [event.kind for event in one(text.replace("\n# Using", f"\n{whole}\n# Using")).events] == ["wrong-results"]
+    broken = whole.replace(" 2.14748e+09", "\n2.14748e+09", 1)
+    assert one(text.replace("\n# Using", f"\n{broken}\n# Using")).readings["wrong_elements"] == 2 * 2147480000
+
+
+@pytest.mark.parametrize("error", ["nan", "-nan", "inf", "1000000000000000019884624838656.000000"])
+def test_a_product_beyond_any_number_is_no_matter_of_rounding(error: str) -> None:
+    event, = one(f"[RESULT] [302410.100000] [gst_1] [GPU:: 42583] self-check error {error}\n").events
+    assert (event.kind, event.severity) == ("wrong-results", "fail")
+    assert event.says == "GPU 42583 computed products that differ beyond any measure (self-check)"
+
+
+def test_a_wrong_payload_is_told_also_behind_a_test_that_passed() -> None:
+    """Standard error and output come together in any order, and `grep` leaves the line that names the test."""
+    text = corpus("nvbandwidth", "riser-x4-notch.txt") + " Invalid value when checking the pattern at 0x7f0000000000\n"
+    assert ("validation-failed", "fail", None) in kinds(one(text))
+
+
+def test_pinned_memory_counts_where_pageable_was_measured_too() -> None:
+    text = corpus("p2p", "bandwidthtest-x4.txt")
+    pageable = text.replace("PINNED", "PAGEABLE").replace("6.4", "4.4").replace("6.6", "4.6")
+    assert [event.kind for event in read(pageable + text)[0].events] == []
+    host = text.partition(" Device to Device")[0]
+    both = pageable.partition("Result")[0] + host.partition("Quick Mode")[2] + "Result = PASS\n"
+    assert "copy-slow" in [event.kind for event in one(both).events]

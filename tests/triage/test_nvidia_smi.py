@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from boxcheck.decode.nvidia_smi_forms import csv_fields, listed_gpu
+from boxcheck.decode.nvidia_smi_forms import csv_fields, listed_gpu, xml_gpus
 from boxcheck.decode.nvidia_smi_gpu import count, lanes, number, pci_ids, refusal
 from boxcheck.decode.nvidia_smi_messages import message
 from boxcheck.triage.cut import cut
@@ -162,3 +162,19 @@ def test_names_come_clean() -> None:
     found = nvidia_smi.read(Section(variant="nvidia-smi -L", first_line=1, lines=(
         "GPU 0: NVIDIA \x1b[31mH200 (UUID: GPU-00000000-0000)",)))
     assert found.devices[0].name == "NVIDIA [31mH200"
+
+
+def test_errors_of_cards_before_turing_are_read_from_the_xml_too() -> None:
+    """They count single and double bits, with a total of their own (V100, P100)."""
+    def counted(total: int) -> str:
+        return (f"<single_bit>\n<total>0</total>\n</single_bit>\n"
+                f"<double_bit>\n<device_memory>{total}</device_memory>\n<total>{total}</total>\n</double_bit>\n")
+
+    written = (f'<nvidia_smi_log>\n<attached_gpus>1</attached_gpus>\n<gpu id="00000000:41:00.0">\n'
+               f"<product_name>Tesla V100-SXM2-16GB</product_name>\n<ecc_errors>\n<volatile>\n{counted(3)}</volatile>\n"
+               f"<aggregate>\n{counted(7)}</aggregate>\n</ecc_errors>\n<retired_pages>\n<double_bit_retirement>\n"
+               "<retired_count>2</retired_count>\n</double_bit_retirement>\n</retired_pages>\n</gpu>\n</nvidia_smi_log>\n")
+    gpu, = xml_gpus(written.splitlines())
+    assert (gpu.ecc_uncorrected_volatile, gpu.ecc_uncorrected, gpu.retired_double) == (3, 7, 2)
+    assert [(event.kind, event.severity) for event in only(written).events] == [
+        ("ecc-errors", "fail"), ("ecc-errors", "warn")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from boxcheck.triage.tools.matrix_judge import Gpu, HostCopies, Measured, judge_host, judge_pairs
+from tests.triage.benchmarks import corpus, one
 
 
 @pytest.mark.parametrize("names", [("NVIDIA GeForce RTX 4090",) * 2, ("NVIDIA GeForce RTX 4090", "Tesla P40"), ()])
@@ -25,3 +26,16 @@ def test_a_zero_from_the_host_is_told() -> None:
     found = judge_host([HostCopies(rates={0: 0.0, 1: 26.0}, words="host to device", line=3)], {})
     assert [(event.kind, event.severity, event.labels) for event in found] == [("copy-slow", "warn", ("gpu0",))]
     assert "printed as 0 GB/s" in found[0].says
+
+
+@pytest.mark.parametrize(("tool", "name", "old", "new", "label"), [
+    ("p2p", "bandwidthtest-sound.txt", None, "0.0", "gpu0"),
+    ("rvs", "pebb-slow-gpu.txt", "11.900 GBps", "0.000 GBps", "gpu27226"),
+    ("rocm-bandwidth", "riser-x4.txt", "6.910", "0.000", "gpu3"),
+])
+def test_each_reader_hands_a_zero_on(tool: str, name: str, old: str | None, new: str, label: str) -> None:
+    text = corpus(tool, name)
+    if old is None:
+        old = next(line for line in text.splitlines() if line.strip().startswith("32000000")).split()[1]
+    found = [event for event in one(text.replace(old, new)).events if event.kind == "copy-slow"]
+    assert [event.labels for event in found if "printed as 0 GB/s" in event.says] == [(label,)]

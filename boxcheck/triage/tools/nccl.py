@@ -6,7 +6,7 @@ import re
 
 from boxcheck.decode.klog.events import Event
 from boxcheck.decode.matrix import number
-from boxcheck.decode.nccl import AVERAGE, BOUNDS, FAILURE, HEAD, RANK, ROW, Collective, parse
+from boxcheck.decode.nccl import AVERAGE, BOUNDS, FAILURE, HEAD, RANK, ROW, Collective, count, parse
 from boxcheck.triage.evidence import Device, Evidence, Section, at_line
 from boxcheck.triage.tools.listing import listing
 from boxcheck.triage.tools.matrix_cards import is_card_name
@@ -37,7 +37,8 @@ def belongs(variant: str, line: str) -> bool:
             one.match(line) for one in (_RANK_REST, ROW, AVERAGE, FAILURE, _BELONGS)):
         return True
     words = line.split() if len(line) < 200 else []
-    return bool(words) and all(word in ("N/A", "none", "sum", "-1") or number(word) is not None for word in words)
+    return bool(words) and all(
+        word in ("N/A", "none", "sum", "-1") or number(word) is not None or count(word) is not None for word in words)
 
 
 def read(section: Section) -> Evidence:

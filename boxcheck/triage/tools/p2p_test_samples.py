@@ -61,7 +61,7 @@ def read(section: Section) -> Evidence:
         index = min(found.names, default=0)
         events += judge_host([HostCopies(rates={index: found.copies[way]}, words=words,
                                          line=at_line(section, found.copies_line))
-                              for way, words in ways.items() if found.copies.get(way)], gpus)
+                              for way, words in ways.items() if way in found.copies], gpus)
     notes = []
     if section.variant == "bandwidthTest":
         notes.append(_UNVERIFIED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from boxcheck.decode.klog.events import Event
@@ -90,15 +91,15 @@ def _only(cells: Cells, gpus: Gpus) -> Cells:
 
 
 def _host(cells: Cells, gpus: Gpus, hosts: set[int], line: int) -> list[HostCopies]:
-    """Best rate between each GPU and any socket."""
-    there, back = {}, {}
-    for index in gpus:
-        there[index] = max((cells[host][index] or 0.0 for host in hosts if host < len(cells)
-                            and index < len(cells[host])), default=0.0)
-        back[index] = max((cells[index][host] or 0.0 for host in hosts if index < len(cells)
-                           and host < len(cells[index])), default=0.0)
-    return [HostCopies(rates={index: rate for index, rate in rates.items() if rate}, words=words, line=line)
-            for rates, words in ((there, "host to device"), (back, "device to host")) if any(rates.values())]
+    """Best rate between each GPU and any socket. A GPU whose cells are all N/A has none."""
+    def best(pairs: Iterable[tuple[int, int]]) -> float | None:
+        return max((rate for row, column in pairs if row < len(cells) and column < len(cells[row])
+                    and (rate := cells[row][column]) is not None), default=None)
+
+    there = {index: rate for index in gpus if (rate := best((host, index) for host in hosts)) is not None}
+    back = {index: rate for index in gpus if (rate := best((index, host) for host in hosts)) is not None}
+    return [HostCopies(rates=rates, words=words, line=line)
+            for rates, words in ((there, "host to device"), (back, "device to host")) if rates]
 
 
 def _validation(found: Run, gpus: Gpus, line: int) -> list[Event]:

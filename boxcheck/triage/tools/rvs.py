@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import isfinite
 from statistics import median
 from typing import Any
 
@@ -103,7 +104,7 @@ def _events(found: Rvs, section: Section) -> list[Event]:
     for to_host, words in ((False, "host to device"), (True, "device to host")):
         rates: dict[int, float] = {}
         for copy in found.hosts:
-            if copy.to_host == to_host and not copy.both_ways and copy.gigabytes_per_second:
+            if copy.to_host == to_host and not copy.both_ways and copy.gigabytes_per_second is not None:
                 rates[copy.target] = max(rates.get(copy.target, 0.0), copy.gigabytes_per_second)
         if rates:
             hosts.append(HostCopies(rates=rates, words=words, line=at_line(section, found.hosts[0].line)))
@@ -152,9 +153,10 @@ def _wrong(found: Rvs, where: dict[int, Gpu], section: Section) -> list[Event]:
         worst[gpu, check] = (max(before[0], error), before[1], before[2] + 1)
     for (gpu, check), (error, line, count) in worst.items():
         large = error >= CHECK_FAIL
+        by = f"by {error:.2g}" if isfinite(error) else "beyond any measure"
         events.append(make(
             "wrong-results", "fail" if large else "warn",
-            f"GPU {gpu} computed products that differ by {error:.2g} ({check})"
+            f"GPU {gpu} computed products that differ {by} ({check})"
             + ("" if large else ", which the order of additions can be the reason of"), at_line(section, line),
             gpu=where.get(gpu), labels=(f"gpu{gpu}", check), count=count,
             help=("run it on this GPU alone: when it stays, memory or core of the card; when it goes, power or heat "
