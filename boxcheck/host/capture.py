@@ -227,7 +227,8 @@ class CaptureHost(Readings):
         if kind is not None or real in self._stats or real in self._listings:
             return True
         missing = self._missing(path, real)
-        if missing is NOT_CAPTURED and real.rpartition("/")[2] in self._listings.get(real.rpartition("/")[0], ()):
+        head, _, name = real.rpartition("/")
+        if missing is NOT_CAPTURED and name in self._listings.get(head or "/", ()):
             return True
         return False if missing.kind == "absent" else unread(path, missing.why, missing.kind)
 

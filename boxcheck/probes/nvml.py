@@ -11,12 +11,12 @@ Without persistence mode the question itself starts the GPUs, some seconds each.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from boxcheck.decode.klog.words import normal_bdf
 from boxcheck.decode.nvidia_smi import gpu_values, parse_query
 from boxcheck.decode.text import clean_text
 from boxcheck.host import Host, ProgramOutput
@@ -49,9 +49,6 @@ _SOURCES = {
     "remap_failed": "remapped_rows",
 }
 """Fields that `nvml_child` knows by another name."""
-
-_BUS = re.compile(r"(?:[0-9a-fA-F]{4})?([0-9a-fA-F]{4}):([0-9a-fA-F]{2}):([0-9a-fA-F]{2})\.([0-7])")
-
 
 class NvmlGpu(msgspec.Struct, frozen=True, kw_only=True):
     """Values are None where this GPU has none, and where NVML could not tell: then `unread` names them."""
@@ -110,9 +107,9 @@ class Nvml(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_bus_id(text: object) -> Bdf | None:
-    """`00000000:41:00.0` or `0000:41:00.0` as `0000:41:00.0`."""
-    found = _BUS.fullmatch(text.strip()) if isinstance(text, str) else None
-    return Bdf(f"{found[1]}:{found[2]}:{found[3]}.{found[4]}".lower()) if found else None
+    """`00000000:41:00.0` or `0000:41:00.0` as `0000:41:00.0`; None for an address without domain or function."""
+    whole = text.strip() if isinstance(text, str) else ""
+    return normal_bdf(whole) if whole.count(":") == 2 and "." in whole else None
 
 
 def _whole(value: object) -> int | None:

@@ -249,7 +249,7 @@ def read_function(host: Host, bdf: Bdf, path: str | Unread) -> PciFunction | Non
         revision=revision, subsystem_vendor=parse_hex(host.text(f"{base}/subsystem_vendor")),
         subsystem_device=parse_hex(host.text(f"{base}/subsystem_device")), class_code=class_code,
         driver=driver.rsplit("/", 1)[-1] if isinstance(driver, str) else None if driver.kind == "absent" else driver,
-        numa_node=int(numa) if isinstance(numa, str) and numa.isdecimal() else None,
+        numa_node=int(numa) if isinstance(numa, str) and numa.isdecimal() and len(numa) < 10 else None,
         iommu_group=_number_at_end(host.target(f"{base}/iommu_group")),
         regions=resource if isinstance(resource, Unread) else parse_regions(resource),
         link=_link(host, base), config=config, power_state=state if isinstance(state, str) else None,

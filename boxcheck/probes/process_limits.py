@@ -10,6 +10,7 @@ import msgspec
 
 from boxcheck.host import Host
 from boxcheck.model import Unread
+from boxcheck.probes.attributes import parse_integer
 from boxcheck.registry import probe
 
 
@@ -22,14 +23,14 @@ class ProcessLimits(msgspec.Struct, frozen=True):
 
 
 def parse_limit(text: str, row: str) -> int | None | Unread:
-    """Soft limit of a row of /proc/<pid>/limits; None for `unlimited`, Unread when the row is missing."""
+    """Soft limit of a row of /proc/<pid>/limits; None for `unlimited`, Unread when the row is missing or no number."""
     for line in text.splitlines():
         if line.startswith(row):
             words = line[len(row):].split()
             if words and words[0] == "unlimited":
                 return None
             if words and words[0].isdecimal():
-                return int(words[0])
+                return parse_integer(words[0], f"/proc/self/limits, {row}")
     return Unread(f"/proc/self/limits has no row {row!r}", "malformed")
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from boxcheck.model import Unread
 from boxcheck.probes.process_limits import ProcessLimits, parse_limit
 from tests.checks.judging import DENIED, GONE, outcome
 
@@ -34,3 +35,9 @@ def test_rows_of_proc_limits() -> None:
     text = "Limit                     Soft Limit\nMax open files            1024                 4096"
     assert parse_limit(text, "Max open files") == 1024
     assert parse_limit(text.replace("1024 ", "unlimited "), "Max open files") is None
+
+
+def test_a_limit_of_no_kernel_is_malformed() -> None:
+    found = parse_limit(f"Max open files  {'9' * 5000}  4096", "Max open files")
+    assert isinstance(found, Unread)
+    assert found.kind == "malformed"

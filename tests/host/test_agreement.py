@@ -248,3 +248,11 @@ def test_a_listing_proves_what_is_not_in_it(tmp_path: Path) -> None:
     assert replay.exists("/sys/none/deeper") is False
     assert replay.exists("/sys/bus") is True
     assert kind_of(replay.entries("/sys/bus")) == "not-captured"
+
+
+def test_a_listing_of_the_root_does_so_too(tmp_path: Path) -> None:
+    host = LiveHost()
+    assert "usr" in host.entries("/")  # type: ignore[operator]
+    replay = written(host.recording, tmp_path, ".tar")
+    assert replay.exists("/usr") is True
+    assert replay.exists("/none") is False

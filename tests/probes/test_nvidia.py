@@ -118,7 +118,8 @@ def test_any_answer_is_taken(value: Any) -> None:
 
 
 @pytest.mark.parametrize(("text", "bdf"), [
-    ("00000000:41:00.0", "0000:41:00.0"), ("0001:C1:1F.7", "0001:c1:1f.7"), ("41:00.0", None), (5, None)])
+    ("00000000:41:00.0", "0000:41:00.0"), ("0001:C1:1F.7", "0001:c1:1f.7"), ("00010000:41:00.0", "10000:41:00.0"),
+    ("41:00.0", None), ("00000000:41:20.0", None), (5, None)])
 def test_bus_ids(text: object, bdf: str | None) -> None:
     assert parse_bus_id(text) == bdf
 
