@@ -60,6 +60,7 @@ _SPEED = re.compile(r"(\d{1,6}) (?:MT/s|MHz)$")
 _BITS = re.compile(r"(\d{1,5}) bits$")
 _COUNT = re.compile(r"(\d{1,6})$")
 _LANES = re.compile(r"x(\d{1,2}) ")
+_TYPE_LANES = re.compile(r" x(\d{1,2})$")
 _EXPRESS = re.compile(r"PCI Express (\d)(?: |$|\+)")
 _UNITS = {"bytes": 1, "kB": 1 << 10, "KiB": 1 << 10, "MB": 1 << 20, "MiB": 1 << 20, "GB": 1 << 30, "GiB": 1 << 30,
           "TB": 1 << 40, "TiB": 1 << 40}
@@ -191,7 +192,7 @@ def size_bytes(text: str | None) -> int | Unread:
 
 
 def _words(text: str | None, what: str) -> str | Unread:
-    return _unsaid(text, what) if text in (None, "", "Unknown", "<OUT OF SPEC>", "Other") or text is None else (
+    return _unsaid(text, what) if text is None or text in ("", "Unknown", "<OUT OF SPEC>", "Other") else (
         clean_text(text, 64))
 
 
@@ -203,14 +204,17 @@ def slot_address(text: str | None) -> Bdf | Unread:
 
 
 def _slot(one: Structure) -> facts.Slot:
+    """`Type: x8 PCI Express 4 x16`: the width that is wired, then the slot's type with the connector's lanes."""
     rows = one.rows
     kind = rows.get("type", "")
     lanes, express = _LANES.match(kind + " "), _EXPRESS.search(kind)
     width = int(lanes[1]) if lanes is not None else _unsaid(kind or None, "width")
+    connector = _TYPE_LANES.search(kind)
     return facts.Slot(
         handle=one.handle, designation=_string(rows.get("designation")), kind=_words(kind or None, "type"),
         pcie_generation=int(express[1]) if express is not None else _unsaid(kind or None, "generation"),
-        type_lanes=width, width_lanes=width, usage=_words(rows.get("current usage"), "usage"),
+        type_lanes=int(connector[1]) if connector is not None else _unsaid(kind or None, "lanes of the type"),
+        width_lanes=width, usage=_words(rows.get("current usage"), "usage"),
         length=_words(rows.get("length"), "length"), id=_measure(_COUNT, rows.get("id"), "id"),
         characteristics=_unsaid(None, "characteristics"), hot_plug=_unsaid(None, "characteristics"),
         address=slot_address(rows.get("bus address")), base_width_lanes=_unsaid(None, "base width"), peers=(),

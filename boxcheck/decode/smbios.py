@@ -307,13 +307,15 @@ def _memory_device(raw: Structure) -> MemoryDevice:  # 7.18
 
 
 def _memory_size(raw: Structure) -> int | Unread:
-    """7.18 and 7.18.4: 0 is an empty socket, bit 15 says KiB instead of MiB, 0x7fff says: see the extended size."""
+    """7.18 and 7.18.4: 0 is an empty socket, bit 15 says KiB instead of MiB, 0x7fff says: see the extended size,
+    whose bit 31 is reserved."""
     size = known(raw.number(0x0C, 2), "memory size", 0xFFFF)
     if isinstance(size, Unread):
         return size
     if size == 0x7FFF:
-        extended = known(raw.number(0x1C, 4), "extended memory size", 0)
-        return extended if isinstance(extended, Unread) else (extended & 0x7FFFFFFF) * MIB
+        extended = raw.number(0x1C, 4)
+        size = known(extended if extended is None else extended & 0x7FFFFFFF, "extended memory size", 0)
+        return size if isinstance(size, Unread) else size * MIB
     return (size & 0x7FFF) * (KIB if size & 0x8000 else MIB)
 
 

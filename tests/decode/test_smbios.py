@@ -371,3 +371,11 @@ def test_a_speed_of_ffff_points_to_a_field_that_may_not_be_there(length: int, wa
     else:
         assert wanted in why(speed)
         assert "0xffff" in why(speed)
+
+
+def test_an_extended_size_of_its_reserved_bit_alone_is_no_empty_socket() -> None:
+    table, entry_point = b.table([b.memory_array(), b.memory_device(size_bytes=64 * GIB)], (3, 3, 0))
+    extended = struct.pack("<I", 64 * GIB // MIB)
+    assert table.count(extended) == 1
+    device = decode_smbios(table.replace(extended, struct.pack("<I", 1 << 31)), entry_point).memory_devices[0]
+    assert "does not give the extended memory size" in why(device.size_bytes)

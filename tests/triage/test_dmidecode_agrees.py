@@ -25,7 +25,8 @@ def of_modules(modules: tuple[Module, ...]) -> list[tuple[object, ...]]:
 
 
 def of_slots(table: Smbios) -> list[tuple[object, ...]]:
-    return [(one.designation, known(one.address), known(one.usage)) for one in table.slots]
+    return [(one.designation, known(one.address), known(one.usage), known(one.type_lanes), known(one.width_lanes))
+            for one in table.slots]
 
 
 @pytest.mark.parametrize("flat", [False, True], ids=["as printed", "flattened"])
