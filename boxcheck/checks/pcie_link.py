@@ -27,9 +27,10 @@ from boxcheck.checks.places import (
 )
 from boxcheck.checks.steps import NO_CONTACT, NO_FALL, NO_SIGNAL
 from boxcheck.checks.wording import counted
+from boxcheck.decode.pci_link import LEGAL_WIDTHS
 from boxcheck.model import BOX, Bdf, Finding, Limit, Outcome, Quantity, Unread
 from boxcheck.probes.gpus import Gpu, Gpus
-from boxcheck.probes.links import LEGAL_WIDTHS, Link, Links
+from boxcheck.probes.links import Link, Links
 from boxcheck.probes.pci import PciInventory
 from boxcheck.profile import Profile
 from boxcheck.registry import check, compared, failed, limit, marginal, passed, skipped, unknown
@@ -43,6 +44,7 @@ SPEED = limit(
 )
 
 COLD = "D3cold"
+TUNNEL = "a tunnel of Thunderbolt or USB4: it has no lanes, and tells 2.5 GT/s whatever its cable carries"
 ASLEEP = "the card sleeps without power (D3cold), so its link was not judged"
 
 GIGABYTES_PER_SECOND_PER_LANE = {2.5: 0.25, 5.0: 0.5, 8.0: 0.985, 16.0: 1.969, 32.0: 3.938, 64.0: 7.563}
@@ -158,6 +160,8 @@ def _judge_width(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
     evidence = link_evidence(link, "current_link_width", "max_link_width")
     wanted = wanted_width(link, want, is_uplink(gpu, link) or link.on_card)
     width = link.width
+    if link.id in links.tunnels(gpu.bdf):
+        return skipped(subject, TUNNEL, evidence=evidence)
     if gpu.gone:
         return unknown(subject, "the card no longer answers, so its link was not judged", evidence=evidence)
     if gpu.function.power_state == COLD:
@@ -272,6 +276,8 @@ def _judge_speed(gpu: Gpu, link: Link, links: Links, want: Profile) -> Finding:
     evidence = link_evidence(link, "current_link_speed", "max_link_speed")
     wanted = wanted_speed(link, want, is_uplink(gpu, link) or link.on_card)
     place = where(link, gpu, links, want)
+    if link.id in links.tunnels(gpu.bdf):
+        return skipped(subject, TUNNEL, evidence=evidence)
     if gpu.gone:
         return unknown(subject, "the card no longer answers, so its link was not judged", evidence=evidence)
     if gpu.function.power_state == COLD:
@@ -459,14 +465,16 @@ def chain(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> Iterato
     Why it matters: the slowest hop between the processor and the card sets the rate, however good the slot link is.
     A port above a card that reads all ones while the card answers is told here too: one of the two readings is wrong.
     What to do: move the card to a slot that hangs on the processor directly, or widen the switch's uplink.
-    Not a fault: several cards that share one uplink by design; the rate they share is then the uplink's.
+    Not a fault: several cards that share one uplink by design; the rate they share is then the uplink's. Of a tunnel of
+    Thunderbolt or USB4 nobody can read the rate: skipped, unless another link holds the card back.
     By hand: walk up /sys/bus/pci/devices/<gpu>/.. and compare current_link_width and max_link_speed at each port.
     """
     judged = False
     for gpu, link in slot_links(gpus, links, want):
         judged = True
         subject = link_subject(link, gpu)
-        above = [step for step in links.chain(link.id) if not step.on_card]
+        tunnels = links.tunnels(gpu.bdf)
+        above = [step for step in links.chain(link.id) if not step.on_card and step.id not in tunnels]
         width, speed = link.capable_width, link.capable_speed_gts
         dead = next((end for step in links.chain(gpu.bdf) for end in ends(step)
                      if end.bdf != gpu.bdf and silent(end.bdf, pci)), None)
@@ -487,6 +495,9 @@ def chain(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> Iterato
             continue
         if slow is None and above and None in (*steps, width, speed):
             yield unknown(subject, "a link on its way shows no legal width or speed, so they cannot be compared")
+            continue
+        if slow is None and tunnels:
+            yield skipped(subject, f"above it is {TUNNEL}")
             continue
         if slow is None:
             hops = f"through {len(above)} links above its slot" if above else "on a root port directly"

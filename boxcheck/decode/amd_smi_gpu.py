@@ -86,7 +86,8 @@ def number(text: str | None) -> float | None:
 
 
 def count(text: str | None) -> int | None:
-    """A count; None for N/A, for negative ones, and for what a register of ones gives (2^32-1, 2^64-1)."""
+    """A count; None for N/A, for negative ones, and for what a register of ones gives (2^16-1, 2^32-1,
+    2^64-1)."""
     value = number(text)
     if value is None or value < 0 or value != int(value) or int(value) in (0xFFFF, 0xFFFFFFFF) or value >= 1 << 52:
         return None

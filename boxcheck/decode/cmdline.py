@@ -71,10 +71,6 @@ class CommandLine(msgspec.Struct, frozen=True):
             word for parameter in self.all(name) if parameter.value for word in parameter.value.split(",") if word
         )
 
-    def of_module(self, module: str) -> tuple[Parameter, ...]:
-        wanted = normal_name(module)
-        return tuple(parameter for parameter in self.parameters if parameter.module == wanted)
-
 
 def _split(text: str) -> list[str]:
     """Words of the line; blanks inside double quotes do not separate."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import msgspec
 
-GTS = {1: 2.5, 2: 5.0, 3: 8.0, 4: 16.0, 5: 32.0, 6: 64.0}
+from boxcheck.decode.pci_link import SPEED_GTS
+
 WIDTHS = (1, 2, 4, 8, 16)
 
 ONE_WAY = (0.70, 0.95)
@@ -27,7 +28,7 @@ class Link(msgspec.Struct, frozen=True, order=True):
     @property
     def raw_gbs(self) -> float:
         """GB/s of one direction, before packet headers."""
-        speed = GTS[self.generation]
+        speed = SPEED_GTS[self.generation]
         return speed * self.width / 8 * (0.8 if self.generation < 3 else 128 / 130)
 
     def __str__(self) -> str:

@@ -14,6 +14,7 @@ import msgspec
 
 from boxcheck.decode.klog.words import normal_bdf
 from boxcheck.decode.nvidia_smi import gpu_values
+from boxcheck.decode.pci_link import LEGAL_WIDTHS
 from boxcheck.decode.text import clean_text, meaningful
 from boxcheck.model import Bdf
 
@@ -144,7 +145,7 @@ def refusal(text: str) -> str | None:
 
 def lanes(text: str | None) -> int | None:
     value = count(text)
-    return value if value in (1, 2, 4, 8, 12, 16, 32) else None
+    return value if value in LEGAL_WIDTHS else None
 
 
 def generation(text: str | None) -> int | None:

@@ -2,7 +2,7 @@
 
 Offsets and bits are those of the PCI Express Base Specification, section 7.7 to 7.9, named as in Linux'
 `include/uapi/linux/pci_regs.h`. Every decoder takes the configuration space and the capability's offset; the caller
-has checked that the capability's length in `LENGTHS` is there.
+(`pci_config`) has checked that the bytes that it reads are there.
 """
 
 from __future__ import annotations

@@ -49,10 +49,6 @@ class Pool(msgspec.Struct, frozen=True):
     segment: str
     size_bytes: int | None
 
-    @property
-    def device_memory(self) -> bool:
-        return self.segment.startswith("GLOBAL") and "COARSE" in self.segment
-
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
     """A processor or a GPU as the HSA runtime has it."""

@@ -310,7 +310,7 @@ def _header_data(source: Plain, size: int) -> bytes:
 
 
 def _pax_records(data: bytes) -> dict[bytes, bytes]:
-    """`length key=value\\n` records; what is malformed ends the list."""
+    """`length key=value\\n` records. InflateError where one is malformed."""
     found: dict[bytes, bytes] = {}
     at = 0
     while at < len(data):

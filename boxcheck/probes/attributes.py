@@ -39,6 +39,15 @@ def count(host: Host, path: str) -> int | Unread:
     return Unread(f"{path}: {number} is no count", "malformed") if isinstance(number, int) and number < 0 else number
 
 
+def parse_uptime(text: str) -> float | Unread:
+    """Seconds since boot, the first number of /proc/uptime (proc_uptime(5))."""
+    try:
+        seconds = float(text.split()[0])
+    except (IndexError, ValueError):
+        return Unread("/proc/uptime holds no number", "malformed")
+    return seconds if 0 < seconds < 1e10 else Unread("/proc/uptime holds no possible time", "malformed")
+
+
 def words(host: Host, path: str) -> str | None | Unread:
     """The text of an attribute, cleaned; None where it is empty or a placeholder that vendors leave in."""
     text = host.text(path)

@@ -16,6 +16,7 @@ import msgspec
 from boxcheck.decode.klog import KernelLog, parse_log
 from boxcheck.host import Host
 from boxcheck.model import Unread
+from boxcheck.probes.attributes import parse_uptime
 from boxcheck.registry import probe
 
 PSTORE = ("/sys/fs/pstore", "/var/lib/systemd/pstore")
@@ -32,16 +33,6 @@ class KernelLogs(msgspec.Struct, frozen=True):
     recorded: bool = True
     """boxcheck read the log, here or for its own capture: it ends when the machine was read. False: somebody saved a
     file, and /var/log/dmesg is where several distributions keep the first seconds of a boot only."""
-
-
-def parse_uptime(text: str) -> float | Unread:
-    """Seconds since boot, the first number of /proc/uptime."""
-    words = text.split()
-    try:
-        seconds = float(words[0])
-    except (IndexError, ValueError):
-        return Unread("/proc/uptime holds no number", "malformed")
-    return seconds if 0 <= seconds < 1e10 else Unread("/proc/uptime holds no possible time", "malformed")
 
 
 def _crash_records(host: Host) -> tuple[str, ...] | Unread:

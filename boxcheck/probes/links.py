@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from boxcheck.decode.pci_express import PciExpress
+from boxcheck.decode.pci_link import LEGAL_WIDTHS
 from boxcheck.host import Host
 from boxcheck.model import Bdf, Unread
 from boxcheck.probes.pci import PciFunction, PciInventory, parse_speed_gts
@@ -29,6 +30,7 @@ ON_CARD_DOWNSTREAM = frozenset({(0x1002, 0x1479)})
 
 
 INTEL = 0x8086
+TUNNEL_GTS = 2.5
 
 
 class LinkEnd(msgspec.Struct, frozen=True):
@@ -120,9 +122,6 @@ class Link(msgspec.Struct, frozen=True):
         return self.downstream.speed_gts
 
 
-LEGAL_WIDTHS = frozenset({1, 2, 4, 8, 12, 16, 32})
-
-
 class Links(msgspec.Struct, frozen=True):
     links: Mapping[Bdf, Link]
     """By the downstream port."""
@@ -134,6 +133,16 @@ class Links(msgspec.Struct, frozen=True):
     def chain(self, bdf: Bdf) -> tuple[Link, ...]:
         """The links from the root down to a function."""
         return tuple(self.links[id] for id in self.above.get(bdf, ()))
+
+    def tunnels(self, bdf: Bdf) -> frozenset[Bdf]:
+        """Ids of the links on the way to a function that run through Thunderbolt or USB4: both ends say that they can do
+        2.5 GT/s, whatever the cable carries (USB4 specification, chapter 11), though ports below them can do more."""
+        chain = self.chain(bdf)
+        fastest = [link.downstream.max_speed_gts for link in chain]
+        return frozenset(
+            link.id for at, link in enumerate(chain)
+            if link.upstream is not None and link.upstream.max_speed_gts == fastest[at] == TUNNEL_GTS
+            and any(isinstance(below, float) and below > TUNNEL_GTS for below in fastest[at + 1:]))
 
     def slot_link(self, bdf: Bdf) -> Link | None:
         """The link of the slot that a function's card sits in: the nearest one that is not on the card itself."""

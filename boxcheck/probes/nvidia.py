@@ -17,6 +17,7 @@ import msgspec
 from boxcheck.decode.text import clean_text
 from boxcheck.host import Host
 from boxcheck.model import Bdf, Unread
+from boxcheck.probes.pci import parse_bdf
 from boxcheck.probes.rocm import LIBRARY_DIRECTORIES
 from boxcheck.registry import probe
 
@@ -28,7 +29,6 @@ GPU_LIMIT = 64
 _VERSION = re.compile(
     r"NVIDIA UNIX (Open )?.{0,40}?Kernel Module.{0,40}?\s(\d{1,5}\.\d{1,4}(?:\.\d{1,4})?[\w.-]{0,20})")
 _LIBRARY = re.compile(r"\.so\.(\d{1,5}\.\d{1,4}(?:\.\d{1,4})?)$")
-_BDF = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 
 
 class NvidiaGpu(msgspec.Struct, frozen=True):
@@ -135,8 +135,8 @@ def _gpus(host: Host) -> tuple[NvidiaGpu, ...] | Unread:
         text = host.text(f"{PROC}/gpus/{name}/information")
         if isinstance(text, Unread):
             return text
-        if _BDF.fullmatch(name):
-            found.append(parse_information(text, Bdf(name)))
+        if (bdf := parse_bdf(name)) is not None:
+            found.append(parse_information(text, bdf))
     return tuple(found)
 
 

@@ -26,6 +26,7 @@ from boxcheck.decode.pci_aer import (
 )
 from boxcheck.host import Host
 from boxcheck.model import Bdf, Unread
+from boxcheck.probes.attributes import parse_uptime
 from boxcheck.probes.pci import PciFunction, PciInventory
 from boxcheck.registry import probe
 
@@ -34,8 +35,6 @@ SIGNAL = ("RxErr", "BadTLP", "BadDLLP", "Rollover", "Timeout")
 HeaderOF are the device's own."""
 
 ADVISORY = "NonFatalErr"
-
-LATER_FATE = (ADVISORY, "CorrIntErr", "HeaderOF")
 
 OLDEST_FATES = ("DLP", "TLP", "CmpltTO", "MalfTLP", "UnsupReq")
 """Uncorrectable errors of PCI Express 1.0a: every kernel that has the counter files prints them (also at 0)."""
@@ -160,15 +159,6 @@ def parse_disabled(cmdline: str) -> str | None:
         if key == "pcie_ports" and value == "compat":
             return "pcie_ports=compat"
     return None
-
-
-def parse_uptime(text: str) -> float | Unread:
-    head = text.split(" ", 1)[0]
-    try:
-        seconds = float(head)
-    except ValueError:
-        return Unread("/proc/uptime is no number", "malformed")
-    return seconds if 0 < seconds < 1e10 else Unread("/proc/uptime is out of range", "malformed")
 
 
 @probe("aer", Aer, reads=[PciInventory])

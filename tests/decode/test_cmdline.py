@@ -28,7 +28,7 @@ def test_dash_and_underscore_are_one_in_names_only() -> None:
     assert line.value("amd_iommu") == "off"
     assert line.value("nvidia_drm.modeset") == line.value("nvidia-drm.modeset") == "1"
     assert line.value("root") == "a-b"
-    assert [one.parameter for one in line.of_module("nvidia-drm")] == ["modeset"]
+    assert [one.parameter for one in line.parameters if one.module == "nvidia_drm"] == ["modeset"]
     assert line.parameters[1].text == "nvidia-drm.modeset=1"
 
 

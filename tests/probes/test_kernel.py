@@ -4,8 +4,9 @@ import gzip
 from pathlib import Path
 
 from boxcheck.model import Unread
+from boxcheck.probes.attributes import parse_uptime
 from boxcheck.probes.kernel import Kernel, parse_config, parse_lockdown, parse_os_release, parse_secure_boot
-from boxcheck.probes.kernel_log import KernelLogs, parse_uptime
+from boxcheck.probes.kernel_log import KernelLogs
 from boxcheck.probes.modules import ModuleSettings, parse_modprobe
 from boxcheck.probes.packages import Dkms, Packages, parse_dpkg_status, parse_pacman_names, parse_rpm_names
 from boxcheck.probes.tuning import Tuning

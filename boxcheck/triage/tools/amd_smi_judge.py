@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 
 from boxcheck.decode.amd_smi_gpu import AmdGpu
 from boxcheck.decode.klog.events import Cause, Event, Severity
+from boxcheck.decode.pci_link import SPEED_GTS
 from boxcheck.profile import GpuPart, load_gpus, part_of
 from boxcheck.triage.evidence import Device, DeviceBar, DeviceLink, fields_of
 from boxcheck.triage.tools.matrix_cards import AMD, CLASS
 from boxcheck.triage.tools.steps import COMPARE_CARDS, LARGE_BAR, PARTITIONED, RESEAT
 
-GENERATION_GTS = {1: 2.5, 2: 5.0, 3: 8.0, 4: 16.0, 5: 32.0, 6: 64.0}
 SMALL_BAR_BYTES = 256 << 20
 MEMORY_SHARE = 0.9
 HOT_JUNCTION_CELSIUS = 105.0
@@ -89,7 +89,7 @@ def events(gpu: AmdGpu, line: int, text: str) -> Iterator[Event]:
             f"the link is x{gpu.width}, the card can do x{lanes:g}; " + (
                 "this is the lowest of its power states, read it under load" if at_rest else
                 "the slot may have fewer lanes"), None if at_rest else "signal", _RESEAT)
-    speed = gpu.speed_max_gts or GENERATION_GTS.get(int(_agreed(gpu, "link_generation") or 0))
+    speed = gpu.speed_max_gts or SPEED_GTS.get(int(_agreed(gpu, "link_generation") or 0))
     if gpu.speed_gts is not None and speed is not None and 0 < gpu.speed_gts < speed and not gpu.on_board:
         busy = gpu.at_work is True
         yield found(

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 from boxcheck.decode.klog.events import Event
 from boxcheck.decode.lspci import LspciFunction
+from boxcheck.decode.pci_link import LEGAL_WIDTHS
 from boxcheck.model import Bdf
-from boxcheck.probes.links import LEGAL_WIDTHS
 from boxcheck.triage.tools.lspci_event import RESEAT, UNDER_LOAD, called, event, gpus_text
 from boxcheck.triage.tools.lspci_scene import Gpu, Link, Scene, short
 from boxcheck.triage.tools.steps import LOG_AROUND

@@ -17,12 +17,13 @@ from boxcheck.decode.nvidia_smi_forms import csv_fields, csv_gpus, is_xml, liste
 from boxcheck.decode.nvidia_smi_gpu import SmiGpu, gpu_of
 from boxcheck.decode.nvidia_smi_messages import is_tail as is_rest
 from boxcheck.decode.nvidia_smi_messages import message
+from boxcheck.decode.pci_link import SPEED_GTS
 from boxcheck.decode.text import clean_text
 from boxcheck.triage.evidence import Device, DeviceBar, DeviceLink, Evidence, Section, at_line, fields_of
 from boxcheck.triage.tools import TOOLS, gpu_burn, nvidia_smi_messages, nvidia_smi_nvlink
 from boxcheck.triage.tools.listing import in_order, listing
 from boxcheck.triage.tools.matrix_cards import CLASS
-from boxcheck.triage.tools.nvidia_smi_judge import GENERATION_GTS, judge, part
+from boxcheck.triage.tools.nvidia_smi_judge import judge, part
 from boxcheck.triage.tools.nvidia_smi_whole import attached, ends_within_a_gpu, missing, table_ends
 
 QUERY, XML, TABLE, LIST, CSV, MESSAGE = (
@@ -187,8 +188,8 @@ def device(gpu: SmiGpu, line: int) -> Device:
     link = None
     if gpu.width is not None or gpu.generation is not None:
         link = DeviceLink(
-            speed_gts=GENERATION_GTS.get(gpu.generation or 0), width=gpu.width,
-            max_speed_gts=GENERATION_GTS.get(gpu.generation_max or 0), max_width=gpu.width_max,
+            speed_gts=SPEED_GTS.get(gpu.generation or 0), width=gpu.width,
+            max_speed_gts=SPEED_GTS.get(gpu.generation_max or 0), max_width=gpu.width_max,
             under_load=gpu.at_work)
     bars = (DeviceBar(index=1, size_bytes=int(gpu.bar1_mib) << 20),) if gpu.bar1_mib is not None else ()
     return Device(

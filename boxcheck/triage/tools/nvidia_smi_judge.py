@@ -13,6 +13,7 @@ import msgspec
 
 from boxcheck.decode.klog.events import Cause, Event, Severity
 from boxcheck.decode.nvidia_smi_gpu import SmiGpu
+from boxcheck.decode.pci_link import SPEED_GTS
 from boxcheck.profile import GpuPart, load_gpus, part_of
 from boxcheck.triage.tools.steps import (
     CHECK_POWER,
@@ -24,7 +25,6 @@ from boxcheck.triage.tools.steps import (
     RESET_NVIDIA,
 )
 
-GENERATION_GTS = {1: 2.5, 2: 5.0, 3: 8.0, 4: 16.0, 5: 32.0, 6: 64.0, 7: 128.0}
 READ_UNDER_LOAD = "read it under load: nvidia-smi -q -d PCIE while a training runs, or sudo lspci -vv -s {bdf}"
 SMALL_BAR_MIB = 256
 """What a card gets without Resizable BAR: the size that all boards can place."""
@@ -155,7 +155,7 @@ def _width(gpu: SmiGpu, gpus: Sequence[SmiGpu]) -> Iterator[Judged]:
         gpu=gpu, kind="link-width", severity="fail" if certain else "warn", cause="signal",
         says=f"the link is x{gpu.width}, the card can do x{gpu.width_max}; {why}", width=gpu.width,
         capable_width=gpu.width_max,
-        speed_gts=GENERATION_GTS.get(gpu.generation or 0),
+        speed_gts=SPEED_GTS.get(gpu.generation or 0),
         help=("sudo lspci -vv of the port above the card tells what the slot can (LnkCap) and has (LnkSta)",
               "fewer than the slot can: power off, reseat card and riser; look for bent or dirty contacts",
               "the BIOS may split the slot (bifurcation), and an M.2 drive may take half of its lanes"))
@@ -172,7 +172,7 @@ def _speed(gpu: SmiGpu) -> Iterator[Judged]:
             says=f"the link runs at Gen{now} of Gen{most} under load" if busy else
             f"the link is at Gen{now} of Gen{most}" + (", as idle GPUs have it" if busy is False else
                                                        "; whether the GPU was at work is not told"),
-            speed_gts=GENERATION_GTS[now], capable_speed_gts=GENERATION_GTS[most], width=gpu.width,
+            speed_gts=SPEED_GTS[now], capable_speed_gts=SPEED_GTS[most], width=gpu.width,
             help=("sudo lspci -vv of the port: LnkCtl2 tells whether the speed is capped by a setting",
                   "not capped: reseat card and riser, and read the AER counters of the port") if busy else (
                 READ_UNDER_LOAD.format(bdf=where),))
@@ -181,7 +181,7 @@ def _speed(gpu: SmiGpu) -> Iterator[Judged]:
         yield Judged(
             gpu=gpu, kind="link-speed", severity="info", cause="config", labels=("slot",),
             says=f"the card can Gen{device}, its slot gives Gen{host} at most",
-            speed_gts=GENERATION_GTS[host], capable_speed_gts=GENERATION_GTS[device],
+            speed_gts=SPEED_GTS[host], capable_speed_gts=SPEED_GTS[device],
             help=("look whether processor and board can more, and at the slot's speed in the BIOS (Auto or fixed)",))
 
 
