@@ -65,8 +65,7 @@ def decide(
         waivers, verdict.findings, started=ended.started, finished=ended.finished, now=ended.now)
     rest = without(waived.indices) if waived.indices else verdict
     lacking = (*lacking, *_never_ended(waived, verdict))
-    failed = [one for index, one in enumerate(verdict.findings)
-              if one.blocker and one.outcome is Outcome.FAIL and index not in waived.indices]
+    failed = [rest.findings[index] for index in _deciding(rest, Outcome.FAIL) if index not in waived.indices]
     disposition, reason, culprit, code = _of(rest, ended, failed, shortened, lacking, strict)
     with_waivers = bool(waived.indices)
     return Decided(
@@ -92,7 +91,7 @@ def _of(
     missing = [f"the plan was shortened: {shortened}"] if shortened else []
     missing += lacking
     if rest.outcome not in (Outcome.PASS, Outcome.MARGINAL):
-        unread = [one for one in rest.findings if one.blocker and one.outcome is Outcome.UNKNOWN]
+        unread = [rest.findings[index] for index in _deciding(rest, Outcome.UNKNOWN)]
         code = ExitCode.BROKEN if rest.crashed else ExitCode.INCOMPLETE
         reason = "; ".join((rest.reason, *missing))
         return "INCOMPLETE", reason + (stopped if ended.reason not in rest.reason or not ended.reason else ""), (
@@ -104,7 +103,7 @@ def _of(
         return "INCOMPLETE", f"{what}, and {'; '.join(missing)}", "plan-shortened" if shortened else "not-complete", (
             ExitCode.INCOMPLETE)
     if rest.outcome is Outcome.MARGINAL:
-        culprit = _booked([one for one in rest.findings if one.blocker and one.outcome is Outcome.MARGINAL])
+        culprit = _booked([rest.findings[index] for index in _deciding(rest, Outcome.MARGINAL)])
         if strict:
             return "FAIL", f"{rest.reason}, which --strict fails", culprit, ExitCode.FAILED
         return "MARGINAL PASS", rest.reason, culprit, ExitCode.PASSED
@@ -124,6 +123,15 @@ def _never_ended(waived: Waived, verdict: Verdict) -> list[str]:
         plain_line(str(verdict.findings[index].subject)) for index in sorted(waived.indices)
         if verdict.findings[index].check == COMPLETED)
     return [f"the load on {one} did not come to its end" for one in places]
+
+
+def _deciding(verdict: Verdict, outcome: Outcome) -> list[int]:
+    """Indices of the required findings with an outcome, that first which leads the gravest problem: what follows from
+    it, or was found before it, is not what a failure is booked on."""
+    led = [index for problem in verdict.problems for index in problem.findings]
+    found = verdict.findings
+    return [index for index in dict.fromkeys((*led, *range(len(found))))
+            if found[index].blocker and found[index].outcome is outcome]
 
 
 def _booked(findings: Sequence[Finding]) -> str:

@@ -33,8 +33,8 @@ NEVER = ("gpu-lost:", "safety-stop:", "guard-gone:")
 
 
 def read_waivers(path: str) -> tuple[Waiver, ...]:
-    """The waivers of a file. UsageError for what is none, for a check that nobody knows, and for checks of more than one
-    area: who answers for nearly everything has looked at nothing."""
+    """The waivers of a file. UsageError for what is none, for a check that nobody knows, and for checks of more than
+    one area: who answers for nearly everything has looked at nothing."""
     table, where = read_table(path, "waivers"), f"waivers file {plain_line(path)}"
     for key in table:
         if key != "waiver":
