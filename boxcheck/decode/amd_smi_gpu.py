@@ -81,6 +81,7 @@ class AmdGpu(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def number(text: str | None) -> float | None:
+    """The number at the beginning of `16.0 GT/s`, `35 W`; None for anything else. It may be negative."""
     found = _NUMBER.match(text.strip()) if text else None
     return float(found[0]) if found is not None else None
 
@@ -95,6 +96,7 @@ def count(text: str | None) -> int | None:
 
 
 def hexadecimal(text: str | None) -> int | None:
+    """`0x744c` or `744c`; None for anything else."""
     found = _HEX.match(text.strip()) if text else None
     return int(found[1], 16) if found is not None else None
 
@@ -109,6 +111,7 @@ def size(text: str | None) -> int | None:
 
 
 def word(text: str | None) -> str | None:
+    """A name, cleaned; None for what the tool prints where it has none, and for placeholders."""
     if text is None or text.strip().lower() in NOTHING or "not supported" in text.lower():
         return None
     return meaningful(clean_text(text.strip(), 96))

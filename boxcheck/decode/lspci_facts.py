@@ -238,6 +238,7 @@ def header(key: str, text: str) -> Facts:
 
 
 def serial(title: str) -> Facts:
+    """`Device Serial Number 00-0e-df-10-b5-97-00-aa`, the title of that capability."""
     match = _SERIAL.match(title)
     return {"serial": match[1]} if match else {}
 

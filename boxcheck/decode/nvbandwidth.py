@@ -65,6 +65,7 @@ class Bandwidths(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def address(domain: str, bus: str, device: str) -> Bdf:
+    """The kernel's spelling of `(00000000:41:00)`, which has no function."""
     return Bdf(f"{int(domain, 16):04x}:{int(bus, 16):02x}:{int(device, 16):02x}.0")
 
 

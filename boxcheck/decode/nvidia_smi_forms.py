@@ -185,6 +185,7 @@ def csv_rows(lines: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str]]]:
 
 
 def csv_gpus(lines: Sequence[str]) -> Iterator[SmiGpu]:
+    """The GPUs under a header line of `--query-gpu`, numbered only where `index` is among its fields."""
     for found, (offset, rows) in enumerate(csv_rows(lines)):
         if found >= MOST_GPUS:
             return
@@ -245,6 +246,7 @@ _REASON_ROWS = {"gpu_idle": "idle", "hw_thermal_slowdown": "hw slowdown/hw therm
 
 
 def is_xml(line: str) -> bool:
+    """Whether a line is of a document: an element, its end, or the head."""
     text = line.lstrip()
     return text.startswith("<") and (_ELEMENT.match(line) is not None or _CLOSED.match(line) is not None
                                      or text.startswith(("<!DOCTYPE nvidia_smi_log", "<?xml"))

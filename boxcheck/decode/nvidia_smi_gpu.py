@@ -144,11 +144,13 @@ def refusal(text: str) -> str | None:
 
 
 def lanes(text: str | None) -> int | None:
+    """`16x` -> 16; None for a number that no link has, as where there is none (`0x`)."""
     value = count(text)
     return value if value in LEGAL_WIDTHS else None
 
 
 def generation(text: str | None) -> int | None:
+    """A PCIe generation, 1 to 7; None for anything else."""
     value = count(text)
     return value if value is not None and 1 <= value <= 7 else None
 
@@ -161,6 +163,7 @@ def word(text: str | None) -> str | None:
 
 
 def flag(text: str | None) -> bool | None:
+    """`Yes`, `Enabled`, `Active`, `On` and their opposites; None for anything else."""
     plain = (text or "").strip().lower()
     return True if plain in ("yes", "enabled", "active", "on") else False if plain in (
         "no", "disabled", "not active", "off") else None

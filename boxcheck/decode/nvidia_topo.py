@@ -70,6 +70,7 @@ def head(line: str) -> tuple[tuple[str, ...], bool] | None:
 
 
 def is_cell(word: str) -> bool:
+    """Whether a word can stand in a matrix: a way between two devices, or a status of `-p2p`."""
     return word in STATUS or PATHS.match(word) is not None
 
 

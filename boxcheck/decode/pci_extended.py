@@ -64,6 +64,7 @@ def _acs_flags(word: int) -> AcsFlags:
 
 
 def decode_acs(data: bytes, offset: int) -> AcsCapability:
+    """ACS Capability and Control, 16 bits each from offset 4."""
     capability, control = _U16X2.unpack_from(data, offset + 4)
     return AcsCapability(
         supported=_acs_flags(capability & 0x7F),
@@ -98,6 +99,7 @@ def rebar_count(data: bytes, offset: int) -> int:
 
 
 def decode_rebar(data: bytes, offset: int, count: int) -> tuple[ResizableBar, ...]:
+    """`count` pairs of Capability and Control, 32 bits each from offset 4; `rebar_count` gives the count."""
     bars = []
     for position in range(offset + 4, offset + 4 + 8 * count, 8):
         capability, control = _U32X2.unpack_from(data, position)
@@ -143,6 +145,7 @@ class DpcCapability(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 def decode_dpc(data: bytes, offset: int) -> DpcCapability:
+    """DPC Capability, Control, Status and Error Source, 16 bits each from offset 4."""
     capability, control, status, source = _U16X4.unpack_from(data, offset + 4)
     return DpcCapability(
         interrupt_message=capability & 0x1F,
@@ -199,6 +202,7 @@ def _ltr_ns(value: int, scale: int) -> int | None:
 
 
 def decode_l1ss(data: bytes, offset: int) -> L1Substates:
+    """L1 PM Substates Capabilities, Control 1 and Control 2, 32 bits each from offset 4."""
     capability, control1, control2 = _U32X3.unpack_from(data, offset + 4)
     l12 = bool(capability & 0x05)
     return L1Substates(
@@ -229,6 +233,7 @@ class SecondaryPcie(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 def decode_secondary(data: bytes, offset: int) -> SecondaryPcie:
+    """Link Control 3 and Lane Error Status, 32 bits each from offset 4."""
     control, errors = _U32X2.unpack_from(data, offset + 4)
     return SecondaryPcie(
         perform_equalization=bool(control & 1),
@@ -251,6 +256,7 @@ class Phy16(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 def decode_phy16(data: bytes, offset: int) -> Phy16:
+    """16.0 GT/s Status and the three masks of parity mismatches, 32 bits each from offset 0x0c."""
     status, local, first, second = _U32X4.unpack_from(data, offset + 0x0C)
     return Phy16(
         eq_complete=bool(status & 0x01),
@@ -283,6 +289,7 @@ class Phy32(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 def decode_phy32(data: bytes, offset: int) -> Phy32:
+    """32.0 GT/s Capabilities, Control and Status, 32 bits each from offset 4."""
     capability, control, status = _U32X3.unpack_from(data, offset + 4)
     return Phy32(
         eq_bypass_capable=bool(capability & 0x01),
@@ -315,6 +322,7 @@ class Phy64(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 def decode_phy64(data: bytes, offset: int) -> Phy64:
+    """64.0 GT/s Status, the low 16 bits at offset 0x0c."""
     (status,) = _U16.unpack_from(data, offset + 0x0C)
     return Phy64(
         eq_complete=bool(status & 0x01),
@@ -338,6 +346,7 @@ class Margining(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 def decode_margining(data: bytes, offset: int) -> Margining:
+    """Margining Port Capabilities and Status, 16 bits each from offset 4."""
     capability, status = _U16X2.unpack_from(data, offset + 4)
     return Margining(uses_driver=bool(capability & 1), ready=bool(status & 1), software_ready=bool(status & 2))
 
@@ -350,6 +359,7 @@ class Ltr(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 def decode_ltr(data: bytes, offset: int) -> Ltr:
+    """Max Snoop and Max No-Snoop Latency, 16 bits each from offset 4."""
     snoop, no_snoop = _U16X2.unpack_from(data, offset + 4)
     return Ltr(
         max_snoop_ns=_ltr_ns(snoop & 0x3FF, snoop >> 10 & 7),

@@ -64,6 +64,7 @@ def gpu_line(line: str) -> tuple[int, str] | None:
 
 
 def is_table_row(line: str) -> bool:
+    """Whether a line is a row of the concise table or of `--showhw`."""
     text = line.strip()[:400]
     return _CONCISE.match(text) is not None or _HARDWARE.match(text) is not None
 

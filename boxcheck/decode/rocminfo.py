@@ -87,6 +87,7 @@ def is_row(line: str) -> bool:
 
 
 def first_number(text: str | None) -> int | None:
+    """The decimal number at the beginning of `16777216(0x1000000) KB`; None for anything else."""
     found = _NUMBER.match(text.strip()) if text else None
     return int(found[1]) if found is not None else None
 

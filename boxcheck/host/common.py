@@ -92,6 +92,7 @@ _WORDS = {
 
 
 def errno_name(number: int | None) -> str:
+    """`EACCES` for 13; `EIO` for None and for a number that Linux does not have."""
     return errno.errorcode.get(number or 0, "EIO")
 
 

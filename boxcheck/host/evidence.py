@@ -35,6 +35,7 @@ class Program(msgspec.Struct, frozen=True):
 
 @cache
 def script_text() -> str:
+    """The script that captures where boxcheck is not installed."""
     return (files("boxcheck") / "data" / SCRIPT).read_text(encoding="utf-8")
 
 
@@ -46,11 +47,13 @@ def _section(name: str) -> list[str]:
 
 @cache
 def rows() -> tuple[Row, ...]:
+    """The paths that the script looks for."""
     return tuple(Row(words[0], tuple(words[1:])) for words in map(str.split, _section("paths")))
 
 
 @cache
 def programs() -> tuple[Program, ...]:
+    """The programs that the script runs; `~` in it stands for a blank within an argument."""
     return tuple(
         Program(words[0], tuple(word.replace("~", " ") for word in words[1:]))
         for words in map(str.split, _section("programs"))

@@ -56,6 +56,7 @@ class _Told(msgspec.Struct):
 
 
 def name_of(kind: Changed, bdf: Bdf, boot: str) -> str:
+    """Name of the file that keeps what was changed; `parse_name` takes it apart."""
     return f"{bdf}.{boot or UNKNOWN_BOOT}{SUFFIXES[kind]}"
 
 

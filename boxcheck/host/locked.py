@@ -14,6 +14,7 @@ BOX_VARIABLE = "BOXCHECK_LOCK"
 
 
 def box_name() -> str:
+    """Address of the box's lock in the abstract namespace, which begins with a NUL (unix(7))."""
     return f"\0{os.environ.get(BOX_VARIABLE) or BOX}"
 
 
@@ -28,6 +29,7 @@ def is_box_held() -> bool:
 
 
 def lock_path(path: str) -> str:
+    """The file that is locked for a path."""
     return f"{path}.lock"
 
 

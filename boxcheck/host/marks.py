@@ -33,6 +33,7 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def place() -> str:
+    """The folder of the marks."""
     return os.environ.get(VARIABLE) or PLACE
 
 

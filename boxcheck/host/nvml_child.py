@@ -19,6 +19,7 @@ NOT_SUPPORTED = 3
 
 
 def main() -> int:
+    """Prints the answer. Exit status 0 also where NVML refuses: then `error` and `says` tell why."""
     try:
         import pynvml
     except ImportError:
@@ -34,6 +35,7 @@ def main() -> int:
 
 
 def everything(pynvml: Any) -> dict[str, Any]:
+    """The answer for `probes.nvml.parse_nvml`. NVML has been started."""
     def get(name: str, *arguments: Any) -> Any:
         """The answer of a call, None when there is none, whatever the reason."""
         return one_call(pynvml, name, *arguments)[0]
@@ -79,6 +81,7 @@ OLDER = {"CurrentClocksEventReasons": "CurrentClocksThrottleReasons"}
 
 
 def one_gpu(pynvml: Any, handle: Any) -> dict[str, Any]:
+    """Values of one GPU by the names of `PARTS` and `CALLS`, with `failed` where one was not read."""
     values: dict[str, Any] = {}
     failed: dict[str, str] = {}
     for value, call, field in PARTS:

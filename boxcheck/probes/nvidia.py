@@ -101,6 +101,7 @@ def parse_colons(text: str) -> dict[str, str]:
 
 
 def parse_information(text: str, bdf: Bdf) -> NvidiaGpu:
+    """/proc/driver/nvidia/gpus/<bdf>/information. What holds a question mark was not told by the GPU."""
     rows = parse_colons(text)
 
     def known(name: str) -> str | None:

@@ -183,6 +183,7 @@ def parse_regions(text: str) -> tuple[Region, ...] | Unread:
 
 
 def parse_bdf(name: str) -> Bdf | None:
+    """A name in /sys/bus/pci/devices as an address; None for any other name."""
     return Bdf(name) if _BDF.fullmatch(name) else None
 
 

@@ -133,6 +133,7 @@ def _counters(host: Host, function: PciFunction) -> AerCounters | Unread:
 
 
 def parse_total(text: str | Unread) -> int | Unread:
+    """The count in an aer_rootport_total_err file; Unread when it is none, or was not read."""
     if isinstance(text, Unread):
         return text
     return int(text[:20]) if text.isdecimal() else Unread(f"{text[:20]!r} is no count", "malformed")
