@@ -73,6 +73,10 @@ SINGLE: dict[str, tuple[str, str | None, tuple[str, ...], str, str | None]] = {
         "dpc", PORT, ("ERR_FATAL",), "fail", "signal"),
     "pcieport 0000:40:01.1: DPC: containment event, status:0x1f01: unmasked uncorrectable error detected": (
         "dpc", PORT, ("unmasked uncorrectable error",), "fail", "signal"),
+    "pcieport 0000:40:01.1: DPC: containment event, status:0x1f07 source:0x0000": (
+        "dpc", PORT, ("RP PIO error",), "fail", "signal"),
+    "pcieport 0000:40:01.1: DPC: containment event, status:0x1f47 source:0x0000": (
+        "dpc", PORT, ("a reserved reason",), "fail", "signal"),
     "pcieport 0000:40:01.1: pciehp: Slot(3): Link Down": ("link-down", PORT, ("slot 3",), "warn", "signal"),
     "pcieport 0000:40:01.1: pciehp: Slot(3): Card not present": ("link-down", PORT, ("slot 3",), "warn", "signal"),
     "pciehp 0000:40:01.1:pcie004: slot(6): Link Down event": ("link-down", PORT, ("slot 6",), "warn", "signal"),

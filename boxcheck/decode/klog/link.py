@@ -36,8 +36,8 @@ _DPC = Rx(
 _DPC_DETECTED = Rx(
     r"DPC: (?P<label>unmasked uncorrectable error|ERR_NONFATAL|ERR_FATAL|RP PIO error|software trigger) detected")
 _DPC_LINES = 12
-_DPC_REASONS = ("unmasked uncorrectable error", "ERR_NONFATAL", "ERR_FATAL", "extended")
-_DPC_EXTENDED = ("RP PIO error", "software trigger")
+_DPC_REASONS = ("unmasked uncorrectable error", "ERR_NONFATAL", "ERR_FATAL")
+_DPC_EXTENDED = ("RP PIO error", "software trigger", "a reserved reason", "a reserved reason")
 _SLOT = Rx(r"[Ss]lot\(([^)]{1,24})\)")
 _POWER = Rx(r"change power state(?: from (\w{2,9}))?(?: to (\w{2,9}))?")
 
@@ -149,7 +149,7 @@ class Links:
         if found[1] is not None:
             status = int(found[1], 16)
             trigger = status >> 1 & 3
-            reason = _DPC_REASONS[trigger] if trigger < 3 else _DPC_EXTENDED[status >> 5 & 1]
+            reason = _DPC_REASONS[trigger] if trigger < 3 else _DPC_EXTENDED[status >> 5 & 3]
             if trigger in (1, 2):
                 # The source register is valid only for an error message from below.
                 domain = bdf.partition(":")[0] if bdf else "0000"

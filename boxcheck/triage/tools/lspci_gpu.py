@@ -1,7 +1,7 @@
 """GPUs out of lspci: fallen off the bus, memory windows, drivers, atomics, ACS.
 
-Source  boxes.md and checks.md for what a card needs; pciutils lspci.c (`show_bases`) for `<ignored>` and
-        `<unassigned>`; Linux drivers/pci/pci.c (`pci_enable_atomic_ops_to_root`) for what atomics need of the ports.
+Source  gpus.toml for what a card has; pciutils lspci.c (`show_bases`) for `<ignored>` and `<unassigned>`; Linux
+        drivers/pci/pci.c (`pci_enable_atomic_ops_to_root`) for what atomics need of the ports.
 """
 
 from __future__ import annotations
