@@ -10,7 +10,6 @@ from itertools import chain
 from typing import Any
 
 from boxcheck.model import Unread
-from boxcheck.store.blocks import Numbers
 from boxcheck.stress.course import Groups, Readings, grouped
 from boxcheck.stress.growth import Growth
 from boxcheck.stress.tally import Tally
@@ -90,8 +89,6 @@ _NONE: Mapping[str, Sequence[Any]] = {"": ()}
 
 def _alike(column: Sequence[Any]) -> bool:
     """Whether all values are of one kind: all numbers, or none."""
-    if type(column) is Numbers:
-        return True
     kinds = set(map(type, column))
     return len(kinds) == 1 and kinds <= _KINDS
 
