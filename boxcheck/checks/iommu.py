@@ -129,13 +129,19 @@ AMD_WORDS = frozenset({"off", "fullflush", "force_enable", "force_isolation", "p
 """What amd_iommu= takes (drivers/iommu/amd/init.c, parse_amd_iommu_options); `on` is no such word and does nothing."""
 
 
+X86_WORDS, PASSTHROUGH = ("iommu", "amd_iommu", "intel_iommu"), "iommu.passthrough"
+"""The last is for all architectures, and the only one on ARM (drivers/iommu/iommu.c, kstrtobool)."""
+TRUE, FALSE = ("1", "y", "Y", "yes", "on", "t", "true"), ("0", "n", "N", "no", "off", "f", "false")
+
+
 @check("iommu.cmdline", reads=[Gpus, Iommu, Kernel])
 def cmdline(gpus: Gpus, iommu: Iommu, kernel: Kernel, want: Profile) -> Iterator[Finding]:
     """What the command line asks of the IOMMU is not what it does, or contradicts itself.
 
     Why it matters: the owner believes in a mode that is not in force: a word that means nothing, one for the other
     maker's processors, or an IOMMU that is off in the BIOS.
-    What to do: keep one word: iommu=pt, or amd_iommu=off (intel_iommu=off); on Intel intel_iommu=on as well.
+    What to do: keep one word: iommu=pt (iommu.passthrough=1 on ARM), or amd_iommu=off (intel_iommu=off); on Intel
+    intel_iommu=on as well.
     Not a fault: `amd_iommu=on`, which is in many guides and does nothing.
     By hand: grep -oE '(amd_|intel_)?iommu[^ ]*' /proc/cmdline; ls /sys/class/iommu
     """
@@ -144,7 +150,7 @@ def cmdline(gpus: Gpus, iommu: Iommu, kernel: Kernel, want: Profile) -> Iterator
         yield not_read(BOX, kernel.command_line, evidence=evidence)
         return
     line = kernel.command_line
-    words = [parameter.text for name in ("iommu", "amd_iommu", "intel_iommu") for parameter in line.all(name)]
+    words = [parameter.text for name in (*X86_WORDS, PASSTHROUGH) for parameter in line.all(name)]
     notes = ("amd_iommu=on does nothing: AMD's IOMMU is on unless told otherwise",) if "on" in line.words(
         "amd_iommu") else ()
     if not words:
@@ -152,7 +158,7 @@ def cmdline(gpus: Gpus, iommu: Iommu, kernel: Kernel, want: Profile) -> Iterator
         return
     asked = listed(words)
     off = "off" in (*line.words("iommu"), *line.words("amd_iommu"), *line.words("intel_iommu"))
-    through = "pt" in line.words("iommu")
+    through = "pt" in line.words("iommu") or line.value(PASSTHROUGH) in TRUE
     active = iommu.active
     problem = _contradiction(line, iommu, off, through)
     if problem is not None:
@@ -169,7 +175,7 @@ def cmdline(gpus: Gpus, iommu: Iommu, kernel: Kernel, want: Profile) -> Iterator
     elif through and active and (kinds := _translating_kinds(gpus, iommu)):
         yield marginal(
             BOX, f"{asked} asks for passthrough, and GPUs are in groups of type {listed(kinds)}", evidence=evidence,
-            cause="iommu:", title="iommu=pt is asked for and the IOMMU translates",
+            cause="iommu:", title="passthrough is asked for and the IOMMU translates",
             help=("look for a later iommu= word on the command line; cat /proc/cmdline",), notes=notes)
     else:
         yield passed(BOX, f"{asked}, as it is", evidence=evidence, notes=notes)
@@ -177,6 +183,8 @@ def cmdline(gpus: Gpus, iommu: Iommu, kernel: Kernel, want: Profile) -> Iterator
 
 def _contradiction(line: CommandLine, iommu: Iommu, off: bool, through: bool) -> str | None:
     """Words that cannot both be meant, or mean nothing on this machine."""
+    if line.value(PASSTHROUGH) in FALSE and "pt" in line.words("iommu"):
+        return f"{PASSTHROUGH}=0 and iommu=pt cannot both be meant"
     if off and through:
         return "off and pt cannot both be meant"
     strange = [word for word in line.words("amd_iommu") if word not in AMD_WORDS and word not in ("on", "pt")]
@@ -189,7 +197,7 @@ def _contradiction(line: CommandLine, iommu: Iommu, off: bool, through: bool) ->
         return "intel_iommu is for Intel processors, this one is AMD's"
     if table == "DMAR" and line.has("amd_iommu") and not line.has("intel_iommu") and not line.has("iommu"):
         return "amd_iommu is for AMD processors, this one is Intel's"
-    if table is None and iommu.active is False and through:
+    if table is None and iommu.active is False and through and not line.has(PASSTHROUGH):
         return "the firmware offers no IOMMU (no IVRS or DMAR table), so there is nothing to pass through"
     return None
 

@@ -26,6 +26,8 @@ class Context(msgspec.Struct, frozen=True):
     goal: str
     vendors: frozenset[str]
     """PCI vendors of the GPUs that are here or that the profile names."""
+    windows: bool = False
+    """It is the kernel of WSL, whose command line Windows writes."""
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -68,6 +70,11 @@ def _dpm_off(line: CommandLine, context: Context) -> str | None:
     return "amdgpu.dpm=0" if line.value("amdgpu.dpm") == "0" else None
 
 
+def _few_processors(line: CommandLine, context: Context) -> str | None:
+    """`nr_cpus=`, which Windows gives WSL with the number of all that there are."""
+    return None if context.windows else _word("nr_cpus")(line, context)
+
+
 RULES: tuple[Rule, ...] = (
     Rule(_nomodeset, "amdgpu refuses to start with it", Outcome.FAIL),
     Rule(_dpm_off, "it takes the GPU's power management away, which then stays at its lowest clocks"),
@@ -79,7 +86,7 @@ RULES: tuple[Rule, ...] = (
     Rule(_machine_checks_off, "it hides errors of memory and processor, so their absence proves nothing"),
     Rule(_word("mem"), "it hides memory from the kernel"),
     Rule(_word("maxcpus"), "it keeps processors off"),
-    Rule(_word("nr_cpus"), "it keeps processors off"),
+    Rule(_few_processors, "it keeps processors off"),
     Rule(_word("nosmp"), "it keeps all processors but one off"),
     Rule(_word("numa", "off"), "it hides which memory is near which GPU"),
     Rule(_word("acpi", "off"), "it takes interrupts, slots and power states away"),
@@ -102,7 +109,8 @@ def cmdline_lint(kernel: Kernel, gpus: Gpus, settings: ModuleSettings, want: Pro
     if isinstance(kernel.command_line, Unread):
         yield not_read(BOX, kernel.command_line, evidence=evidence)
         return
-    context = Context(want.goal, want.gpus.vendors | {gpu.vendor for gpu in gpus.gpus})
+    windows = isinstance(kernel.release, str) and "microsoft" in kernel.release
+    context = Context(want.goal, want.gpus.vendors | {gpu.vendor for gpu in gpus.gpus}, windows)
     clean = True
     for rule in RULES:
         text = rule.test(kernel.command_line, context)

@@ -166,6 +166,8 @@ def _judge_equalisation(gpu: Gpu, link: Link, links: Links, pci: PciInventory, w
         return skipped(subject, "the port above is the hypervisor's: nothing trains it")
     if not looked:
         return skipped(subject, "neither end equalises: the link is older than PCI Express 3.0")
+    if isinstance(link.capable_speed_gts, float) and link.capable_speed_gts < 8.0:
+        return skipped(subject, f"this link does {link.capable_speed_gts:g} GT/s at most, and equalises from 8 GT/s on")
     if open_ends:
         says = f"at {speed:g} GT/s no end shows whether it would finish equalisation"
         return unknown(subject, says, evidence=evidence)

@@ -135,8 +135,8 @@ class Links(msgspec.Struct, frozen=True):
         return tuple(self.links[id] for id in self.above.get(bdf, ()))
 
     def tunnels(self, bdf: Bdf) -> frozenset[Bdf]:
-        """Ids of the links on the way to a function that run through Thunderbolt or USB4: both ends say that they can do
-        2.5 GT/s, whatever the cable carries (USB4 specification, chapter 11), though ports below them can do more."""
+        """Ids of the links on the way to a function that run through Thunderbolt or USB4: both ends say that they can
+        do 2.5 GT/s, whatever the cable carries (USB4 specification, chapter 11), though ports below can do more."""
         chain = self.chain(bdf)
         fastest = [link.downstream.max_speed_gts for link in chain]
         return frozenset(
