@@ -61,8 +61,10 @@ def _commit(root: Path) -> str | None:
     if not (root / ".git").exists():
         return None
     try:
+        # Without locks the index is left as it is: root's, made by sudo, would be in a user's checkout.
         commit, changed = (subprocess.run(
-            ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=60.0, check=True).stdout.strip()
+            ["git", "--no-optional-locks", "-C", str(root), *words],
+            capture_output=True, text=True, timeout=60.0, check=True).stdout.strip()
             for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no")))
     except (OSError, subprocess.SubprocessError):
         return None

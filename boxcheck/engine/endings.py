@@ -31,6 +31,9 @@ _WHILE: Mapping[Stage, str] = {
 _LIBRARY_CRASHED = (
     "run it again with --option engine=own: what crashes only with the library is the library's fault, or that of its "
     "version; install library and driver of one release")
+_UNLINKED = "Final linking of kernel"
+"""PoCL's last words where the linker or a library of its is missing. It links when a kernel is first put in a queue."""
+_NO_LINKER = "PoCL links its kernels with ld, libgcc and libc: sudo apt install gcc libc6-dev (Fedora: sudo dnf install gcc)"
 
 
 def hung(worker: Worker, silent: float) -> Failed:
@@ -44,6 +47,8 @@ def crashed(worker: Worker) -> Failed:
     """Of a worker whose process is gone, or whose pipe is closed: how it ended. What it left behind is ended too."""
     how, stage = worker.how_it_ended(), worker.stage
     worker.end()
+    if _UNLINKED in how:
+        return Failed(CRASHED["build"], f"the worker {how}", _NO_LINKER)
     help = {"load": "", "library": _LIBRARY_CRASHED}.get(stage, _NO_PROOF[stage])
     return Failed(CRASHED[stage], f"the worker {how}{_WHILE[stage]}", help)
 

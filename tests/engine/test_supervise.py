@@ -336,6 +336,22 @@ def test_a_library_of_the_vendor_that_crashes_is_no_fault_of_the_gpu(
     assert _outcome(cpus[0], part.trouble)[0] is outcome
 
 
+def test_pocl_without_a_linker_says_what_to_install_and_is_no_fault(cpus: tuple[GpuInfo, ...], tmp_path: Path) -> None:
+    """It links when a kernel is put in a queue, after it was built, and ends the process where it cannot."""
+    dies = (
+        "import os, sys, boxcheck.stress as stress\n"
+        "def wait_for_start(self):\n"
+        "    self.beat('fp16', 0.5)\n"
+        "    print('Final linking of kernel bc_fill failed.', file=sys.stderr, flush=True)\n    os.abort()\n"
+        "stress.Rig.wait_for_start = wait_for_start")
+    with Crew([[cpus[0]]], environment=_in_worker(tmp_path, dies)) as crew:
+        (part,) = crew.run(Run(module="matmul", seconds=0.3, seed=1))
+    assert part.trouble is not None
+    assert part.trouble.kind == "crashed-building"
+    assert "gcc libc6-dev" in part.trouble.help
+    assert _outcome(cpus[0], part.trouble)[0] is Outcome.UNKNOWN
+
+
 def test_the_gravest_trouble_of_a_gpu_is_told(cpus: tuple[GpuInfo, ...]) -> None:
     troubles = [
         Trouble(gpus=("cpu:0",), module="copy", kind=kind, says=f"says {kind}")
