@@ -33,7 +33,7 @@ _LIBRARY_CRASHED = (
     "version; install library and driver of one release")
 _UNLINKED = "Final linking of kernel"
 """PoCL's last words where the linker or a library of its is missing. It links when a kernel is first put in a queue."""
-_NO_LINKER = "PoCL links its kernels with ld, libgcc and libc: sudo apt install gcc libc6-dev (Fedora: sudo dnf install gcc)"
+_NO_LINKER = "PoCL links its kernels with ld, libgcc and libc: sudo apt install gcc libc6-dev (Fedora: gcc)"
 
 
 def hung(worker: Worker, silent: float) -> Failed:

@@ -104,6 +104,23 @@ def test_the_commit_is_that_of_the_checkout(installed: Path) -> None:
     assert version_line().endswith(f"({commit[:SHORT]})")
 
 
+def test_building_leaves_the_index_of_git_as_it_was(tmp_path: Path) -> None:
+    """`git status` writes it anew where a file is younger; by sudo it would be root's, in a user's checkout."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    git = ("git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.example")
+    (tmp_path / "file").write_text("text")
+    for words in (("init", "-q"), ("add", "file"), ("commit", "-q", "-m", "one")):
+        subprocess.run([*git, *words], check=True, timeout=60)
+    os.utime(tmp_path / "file", (1, 1))
+    before = (tmp_path / ".git/index").read_bytes()
+    told = subprocess.run(
+        [sys.executable, "-c", "import sys, pathlib, hatch_hook\nprint(hatch_hook._commit(pathlib.Path(sys.argv[1])))", str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "docs")}, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert re.fullmatch(r"[0-9a-f]{40}\n", told)
+    assert (tmp_path / ".git/index").read_bytes() == before
+
+
 def test_without_git_the_commit_is_unknown_and_said_so(installed: Path, tmp_path: Path) -> None:
     shutil.copytree(installed / "boxcheck", tmp_path / "boxcheck")
     (tmp_path / "boxcheck/data/COMMIT").unlink(missing_ok=True)
