@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from boxcheck.certify.acceptance import Waiver
+from boxcheck.certify.acceptance import Acceptance, Waiver
 from boxcheck.certify.identity import LONG, why_not_text
 from boxcheck.certify.tables import read_table
 from boxcheck.model import Finding, Outcome, Subject
@@ -102,6 +102,18 @@ def covers(waiver: Waiver, finding: Finding) -> bool:
     if finding.outcome is not Outcome.FAIL or (finding.cause or "").startswith(NEVER):
         return False
     return selected((waiver.check,), finding.check) and (not waiver.where or waiver.where in _names(finding.subject))
+
+
+def waiver_of(finding: Finding, waivers: Sequence[Waiver]) -> Waiver | None:
+    """The waiver that was used for a finding."""
+    return next((one for one in waivers if one.state == "used" and covers(one, finding)), None)
+
+
+def answered(told: Acceptance, findings: Sequence[Finding]) -> bool:
+    """Whether waivers that were used answer for every required failure of its run, as its disposition says. A failure
+    that none is for (a load that a later boxcheck judges otherwise, a record changed by hand) stays one."""
+    failed = [one for one in findings if one.blocker and one.outcome is Outcome.FAIL]
+    return told.with_waivers and bool(failed) and all(waiver_of(one, told.waivers) is not None for one in failed)
 
 
 def _names(subject: Subject) -> tuple[str, ...]:

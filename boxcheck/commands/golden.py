@@ -22,6 +22,7 @@ from boxcheck.judge import ExitCode
 from boxcheck.model import Outcome
 from boxcheck.profile import Profile
 from boxcheck.report.output import refuse_place, write_output
+from boxcheck.store.reader import RunReader
 from boxcheck.store.texts import plain_line
 from boxcheck.usage import UsageError
 
@@ -162,9 +163,13 @@ def beside(run: str, reference: str, allowed: str | None, options: Laying) -> in
 
     with stored(run) as (path, told):
         found = lay_beside(path, reference, allowed)
-    one = Outcome(found.outcome)
+        one, judged = Outcome(found.outcome), None
+        if told is not None:
+            with RunReader(path) as reader:
+                judged = reader.verdict()
     found = msgspec.structs.replace(found, outcome=settled(
-        one, int(one not in (Outcome.PASS, Outcome.MARGINAL)), told, own=True)[0].value)
+        one, int(one not in (Outcome.PASS, Outcome.MARGINAL)), told, judged.findings if judged is not None else (),
+        own=True)[0].value)
     stream = sys.stderr if options.json == "-" else sys.stdout
     if options.json != "-":
         stream.write(beside_text(found, style_for(options, stream)))

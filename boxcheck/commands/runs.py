@@ -93,7 +93,9 @@ def report(
     code = int(exit_code(judged.verdict, strict=options.strict))
     if run.state in ("crashed", "stopped") and not code:
         code = int(ExitCode.INCOMPLETE)
-    outcome, code = settled(judged.verdict.outcome, code, acceptance, own=profile is None, strict=options.strict)
+    verdict = judged.verdict
+    outcome, code = settled(
+        verdict.outcome, code, acceptance, verdict.findings, own=profile is None, strict=options.strict)
     if acceptance is not None and code and judged.verdict.outcome in (Outcome.PASS, Outcome.MARGINAL):
         # Nowhere may the word PASS stand for a run of which the acceptance is none.
         judged = msgspec.structs.replace(judged, verdict=msgspec.structs.replace(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from boxcheck.certify.acceptance import Disposition
 from boxcheck.certify.proves import SELF_SIGNED
+from boxcheck.certify.waivers import answered
 from boxcheck.checks.wording import duration
 from boxcheck.gpu import GpuInfo
 from boxcheck.model import Finding, Outcome, Subject, Unread, worst
@@ -46,10 +47,11 @@ def disposition_of(told: Told) -> tuple[Disposition, str]:
     passes = own.disposition in PASSING
     if passes and not told.is_whole:
         return "INCOMPLETE", f"the record of the acceptance says {own.disposition}, and the run is not whole"
-    if passes and not own.with_waivers and outcome in (Outcome.FAIL, Outcome.UNKNOWN):
+    waived = answered(own, told.findings)
+    if passes and not waived and outcome in (Outcome.FAIL, Outcome.UNKNOWN):
         return OF_OUTCOME[outcome], (
             f"the record of the acceptance says {own.disposition}, and the run does not: {told.verdict.reason}")
-    if own.disposition == "PASS" and not own.with_waivers and outcome is Outcome.MARGINAL:
+    if own.disposition == "PASS" and not waived and outcome is Outcome.MARGINAL:
         return "MARGINAL PASS", told.verdict.reason
     return own.disposition, own.reason or told.verdict.reason
 
@@ -70,7 +72,7 @@ KINDS = {"burn": "Burn-in report", "watch": "Report of a watch", "stress": "Repo
 
 def cover(told: Told) -> Iterator[Block]:
     said, reason = disposition_of(told)
-    waived = told.acceptance is not None and told.acceptance.with_waivers
+    waived = told.acceptance is not None and told.acceptance.with_waivers and said in PASSING
     yield Heading(level=1, text=title_of(told), anchor="cover")
     # Incomplete is not failed, and never looks passed.
     yield VerdictWord(word=said, outcome=OF_DISPOSITION[said], reason=_sentence(reason), with_waivers=waived)

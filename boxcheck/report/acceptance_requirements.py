@@ -8,8 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from boxcheck.account import area_of
-from boxcheck.certify.acceptance import Waiver
-from boxcheck.certify.waivers import covers
+from boxcheck.certify.waivers import waiver_of
 from boxcheck.checks.wording import natural
 from boxcheck.model import Finding, Outcome
 from boxcheck.report.acceptance_cover import counts_words
@@ -34,11 +33,6 @@ from boxcheck.stress.judging import subject_of
 COLUMNS = (
     Column(head="outcome", share=0.85), Column(head="check", share=2.0), Column(head="where", share=1.0),
     Column(head="found", share=3.2), Column(head="limit", share=1.5), Column(head="margin", numeric=True, share=0.9))
-
-
-def waiver_of(finding: Finding, waivers: Sequence[Waiver]) -> Waiver | None:
-    """The waiver that was used for a finding."""
-    return next((one for one in waivers if one.state == "used" and covers(one, finding)), None)
 
 
 def requirements(told: Told) -> Iterator[Block]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from boxcheck.certify.acceptance import Acceptance, Disposition, Waiver
 from boxcheck.certify.identity import lines_of
+from boxcheck.certify.waivers import answered
 from boxcheck.judge import ExitCode
-from boxcheck.model import Outcome
+from boxcheck.model import Finding, Outcome
 from boxcheck.report.run_times import stamp
 from boxcheck.report.text import Style, wrap
 from boxcheck.store.texts import plain_line
@@ -56,11 +57,12 @@ def word_of(told: Acceptance) -> str:
 
 
 def settled(
-    outcome: Outcome, code: int, told: Acceptance | None, *, own: bool, strict: bool = False,
+    outcome: Outcome, code: int, told: Acceptance | None, findings: Sequence[Finding], *, own: bool,
+    strict: bool = False,
 ) -> tuple[Outcome, int]:
     """Outcome and exit code of a run that is the load of an acceptance: its disposition decides, since the plan may
-    have been cut short, and a waiver may answer for what failed. `outcome`, `code`: of the run by itself. `own`: judged
-    by the profile of the acceptance; by another one, both have to pass."""
+    have been cut short, and waivers may answer for all that failed. `outcome`, `code`, `findings`: of the run by
+    itself. `own`: judged by the profile of the acceptance; by another one, both have to pass."""
     if told is None:
         return outcome, code
     theirs, their_code = OUTCOMES[told.disposition], told.exit_code
@@ -68,7 +70,7 @@ def settled(
         theirs, their_code = Outcome.FAIL, int(ExitCode.FAILED)
     if not their_code and theirs not in (Outcome.PASS, Outcome.MARGINAL):
         their_code = int(ExitCode.FAILED if theirs is Outcome.FAIL else ExitCode.INCOMPLETE)
-    if own and (their_code or told.with_waivers):
+    if own and (their_code or answered(told, findings)):
         return theirs, their_code
     return min((outcome, code), (theirs, their_code), key=lambda one: (one[1] == 0, one[0].rank))
 

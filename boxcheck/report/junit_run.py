@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from boxcheck.certify.acceptance import Acceptance, Waiver
+from boxcheck.certify.waivers import waiver_of
 from boxcheck.model import Finding, Outcome
-from boxcheck.report.acceptance_requirements import waiver_of
 from boxcheck.report.certified import OUTCOMES, settled, waiver_line, word_of
 from boxcheck.report.judged_run import JudgedRun, judge_stored
 from boxcheck.report.junit import _allowed, _attribute, _result, _text
@@ -79,7 +79,7 @@ def _suites(judged: JudgedRun, acceptance: Acceptance | None) -> Iterator[Suite]
 def properties_of(judged: JudgedRun, acceptance: Acceptance | None) -> dict[str, str]:
     """What the run is: who, what, when, by which limits."""
     run, verdict = judged.run, judged.verdict
-    outcome, code = settled(verdict.outcome, judged.exit_code, acceptance, own=judged.own)
+    outcome, code = settled(verdict.outcome, judged.exit_code, acceptance, verdict.findings, own=judged.own)
     found = {
         "run": judged.id, "kind": run.info.kind, "state": run.state, "box": run.info.box, "tool": "boxcheck",
         "version": run.info.version, "commit": run.info.commit or "", "profile": judged.want.name,
@@ -142,7 +142,7 @@ def _verdict(judged: JudgedRun, acceptance: Acceptance | None) -> Case:
     if judged.run.state != "finished":
         why = judged.run.end.reason if judged.run.end and judged.run.end.reason else ""
         says = f"{says}; the run is {judged.run.state}{f': {why}' if why else ''}"
-    outcome, code = settled(verdict.outcome, judged.exit_code, acceptance, own=judged.own)
+    outcome, code = settled(verdict.outcome, judged.exit_code, acceptance, verdict.findings, own=judged.own)
     if acceptance is not None:
         told = f"{word_of(acceptance)}: {acceptance.reason}"
         same = judged.own and outcome is OUTCOMES[acceptance.disposition]

@@ -103,7 +103,7 @@ def of_run(
 ) -> Iterator[Metric]:
     """The metrics of a stored run."""
     run, verdict = judged.run, judged.verdict
-    outcome, code = settled(verdict.outcome, judged.exit_code, acceptance, own=judged.own)
+    outcome, code = settled(verdict.outcome, judged.exit_code, acceptance, verdict.findings, own=judged.own)
     yield from _head(
         {"run": judged.id, "box": run.info.box, "version": run.info.version,
          "profile": judged.want.name, "profile_revision": str(judged.want.revision),

@@ -5,16 +5,17 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element
 
 import msgspec
 import pytest
 
 from boxcheck.certify.acceptance import Acceptance, Identity, Waiver
+from boxcheck.certify.waivers import waiver_of
 from boxcheck.model import Bdf, Finding, Limit, Outcome, Quantity, Subject, Unread
 from boxcheck.report.acceptance import document_of, document_of_run
 from boxcheck.report.acceptance_machine import beside
 from boxcheck.report.acceptance_read import told_of
-from boxcheck.report.acceptance_requirements import waiver_of
 from boxcheck.report.acceptance_told import Told
 from boxcheck.report.acceptance_words import margin_words
 from boxcheck.report.document import Document, VerdictWord
@@ -241,13 +242,22 @@ def test_waivers_are_shown_with_who_and_until_when(bad_told: Told) -> None:
 
 def test_a_waiver_that_was_used_moves_its_finding_and_the_cover_says_so(bad_told: Told) -> None:
     used = Waiver(check="pcie.link-width", where="PCIE3", who="A", why="b", until="2026-12-31", state="used")
+    failed = {one.check for one in bad_told.findings if one.blocker and one.outcome is Outcome.FAIL}
+    assert len(failed) > 1
+    every = tuple(msgspec.structs.replace(used, check=check, where="") for check in sorted(failed))
     own = msgspec.structs.replace(bad_told.acceptance, waivers=(used,), with_waivers=True, disposition="PASS")
-    page = html_of(document_of(msgspec.structs.replace(bad_told, acceptance=own)))
-    tree = check(page)
+    tree = check(html_of(document_of(msgspec.structs.replace(bad_told, acceptance=own))))
     assert [row[1] for row in table(tree, "Waived: ")] == ["pcie.link-width"]
     assert "pcie.link-width" not in {row[1] for row in table(tree, "Failed: ")}
-    verdict = next(one for one in tree.iter("div") if one.get("class", "").startswith("verdict"))
-    assert text_of(verdict).startswith("PASSwith waivers")
+    assert text_of(_verdict(tree)).startswith("FAILThe record of the acceptance says PASS, and the run does not")
+    own = msgspec.structs.replace(own, waivers=every)
+    tree = check(html_of(document_of(msgspec.structs.replace(bad_told, acceptance=own))))
+    assert {row[1] for row in table(tree, "Waived: ")} == failed
+    assert text_of(_verdict(tree)).startswith("PASSwith waivers")
+
+
+def _verdict(tree: Element) -> Element:
+    return next(one for one in tree.iter("div") if one.get("class", "").startswith("verdict"))
 
 
 @pytest.mark.parametrize(("waiver", "outcome", "cause", "waived"), [

@@ -19,7 +19,7 @@ from boxcheck.certify.run import accept
 from boxcheck.commands.burn import Options
 from boxcheck.commands.report import Outputs, report
 from boxcheck.commands.runs import judge_run
-from boxcheck.model import Outcome
+from boxcheck.model import Finding, Outcome, Subject
 from boxcheck.report.certified import settled
 from boxcheck.store.reader import RunReader
 from tests.certify.attempt import acceptance
@@ -111,6 +111,11 @@ SHORT = acceptance(disposition="INCOMPLETE", exit_code=3)
 LEFT = acceptance(disposition="PASS", with_waivers=True, waivers=(msgspec.structs.replace(WAIVED, state="used"),))
 
 
+FAILED = Finding(
+    check="matmul.rate", subject=Subject(kind="gpu", name="GPU0"), outcome=Outcome.FAIL, says="slow", blocker=True)
+OTHER = msgspec.structs.replace(FAILED, check="copy.rate")
+
+
 @pytest.mark.parametrize(("run", "told", "own", "strict", "comes_to"), [
     ((Outcome.FAIL, 1), None, True, False, (Outcome.FAIL, 1)),
     ((Outcome.FAIL, 1), PASSED, True, False, (Outcome.FAIL, 1)),  # the store is not what was judged
@@ -127,4 +132,26 @@ LEFT = acceptance(disposition="PASS", with_waivers=True, waivers=(msgspec.struct
 def test_what_decides_where_run_and_acceptance_differ(
     run: tuple[Outcome, int], told: Any, own: bool, strict: bool, comes_to: tuple[Outcome, int],
 ) -> None:
-    assert settled(*run, told, own=own, strict=strict) == comes_to
+    assert settled(*run, told, (FAILED,), own=own, strict=strict) == comes_to
+
+
+@pytest.mark.parametrize("told", [
+    acceptance(with_waivers=True), msgspec.structs.replace(LEFT, waivers=(WAIVED,)),
+    msgspec.structs.replace(LEFT, waivers=(msgspec.structs.replace(WAIVED, state="used", check="pcie.*"),))])
+def test_a_failure_that_no_waiver_was_used_for_is_one_whatever_the_record_says(told: Any) -> None:
+    assert settled(Outcome.FAIL, 1, told, (FAILED,), own=True) == (Outcome.FAIL, 1)
+    assert settled(Outcome.FAIL, 1, LEFT, (FAILED, OTHER), own=True) == (Outcome.FAIL, 1)
+
+
+def test_no_output_passes_a_failure_that_its_waivers_are_not_for(
+    attempts: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "forged"
+    shutil.copytree(attempts["waived"], folder)
+    told = json.loads((folder / "acceptance.json").read_text())
+    (folder / "acceptance.json").write_text(json.dumps({**told, "waivers": []}))
+    assert judge_run(str(folder), None, Options()) == 1
+    assert "FAIL box W-0007, attempt 1: so its run is judged here" in " ".join(capsys.readouterr().out.split())
+    assert report(str(folder), None, Outputs(html=str(tmp_path / "h"))) == 0
+    page = (tmp_path / "h").read_text()
+    assert "The record of the acceptance says PASS, and the run does not" in page
