@@ -34,6 +34,8 @@ PCIE3, PCIE5 = 2, 4
 STEPS = (("doctor before", 8.0), ("matmul", 120.0), ("copy", 60.0), ("p2p", 150.0), ("doctor after", 8.0))
 STRIX_TFLOPS = {"bf16": 31.5, "fp16": 32.3, "int8": 33.1, "fp32": 8.7}
 """Of the Radeon 8060S: fp16 and fp32 as ROCm issue 5807 measured them, the others made up near it. It has no fp8."""
+STRIX_WATTS = (96, 120)
+"""What the processor with its GPU may take: AMD's default for it is 55 W, and boards set it up to 120 W."""
 RISERS = {f"PCIE{number}": f"R{number}" for number in range(1, 8)}
 
 
@@ -121,7 +123,8 @@ def acceptance_of(run: Burning, path: str, **fields: Any) -> Acceptance:
     outcome = verdict.outcome if verdict is not None else Outcome.UNKNOWN
     disposition = {Outcome.PASS: "PASS", Outcome.MARGINAL: "MARGINAL PASS", Outcome.FAIL: "FAIL"}.get(
         outcome, "INCOMPLETE")
-    bad = next((one for one in verdict.findings if one.blocker and one.outcome is Outcome.FAIL), None) if verdict else None
+    leads = [verdict.findings[index] for problem in verdict.problems for index in problem.findings] if verdict else []
+    bad = next((one for one in leads if one.blocker and one.outcome is Outcome.FAIL), None)
     known: dict[str, Any] = {
         "id": "8f14e45f-ceea-467f-a9d1-2b7c0f6c11aa", "version": "0.4.0", "attempt": 1, "attempts": 1,
         "identity": Identity(
@@ -190,6 +193,8 @@ def strix(folder: str, scale: float = 1.0) -> Scene:
     """A Strix Halo: one GPU, part of the processor."""
     run = Acceptable(folder, "strix-halo", ("p2p",), scale, serial="FW-DESK-3", backend="hip", arch="gfx1151")
     run.tflops = STRIX_TFLOPS
+    run.machine.amd_watts, run.machine.amd_limit_watts = STRIX_WATTS, float(STRIX_WATTS[1])
+    run.machine.cpu_watts, run.machine.supply_watts = 110.0, (150, 172)
     run.doctor("doctor before")
     run.infos = tuple(msgspec.structs.replace(one, unified=True) for one in run.infos)
     seconds = dict(run.steps)

@@ -69,6 +69,10 @@ class Machine:
         self._held = [0] * gpus
         self.errors: dict[str, int] = {}
         """BadTLP by address: a test may let them grow."""
+        self.amd_watts, self.amd_limit_watts = (300, 355), 355.0
+        """Of each AMD GPU: what it takes, from and up to, and its limit."""
+        self.cpu_watts = 180.0
+        self.supply_watts = (3300, 3420)
 
     def told_by(self, number: int, monotonic: float, *, host: bool = True) -> tuple[Reading, ...]:
         """What the worker of one GPU sends."""
@@ -109,9 +113,9 @@ class Machine:
         edge = float(round(self._heat[number]))
         bits = 1 if some.random() < 0.8 else 0
         return GpuReading(
-            bdf=self.bdfs[number], monotonic_seconds=now, power_of="card", power_watts=float(some.randrange(300, 355)),
+            bdf=self.bdfs[number], monotonic_seconds=now, power_of="card", power_watts=float(some.randrange(*self.amd_watts)),
             power_instant_watts=Unread("power1_input: permission denied", "permission"),
-            power_limit_watts=355.0,
+            power_limit_watts=self.amd_limit_watts,
             temperatures_celsius=(
                 Named("edge", edge), Named("junction", edge + some.randrange(15, 22)),
                 Named("mem", edge + some.randrange(10, 14)), Named("vrgfx", edge + some.randrange(8)),
@@ -135,7 +139,7 @@ class Machine:
         some = self.random
         return HostReading(
             monotonic_seconds=now,
-            cpu_power_watts=(Named("package-0", some.gauss(180, 9)), Named("dram", some.gauss(30, 2))),
+            cpu_power_watts=(Named("package-0", some.gauss(self.cpu_watts, self.cpu_watts / 20)), Named("dram", some.gauss(30, 2))),
             cpu_clocks=Clocks(some.uniform(2000, 2400), some.uniform(2500, 3000), some.uniform(3300, 3500), 64),
             cpu_temperatures_celsius=(Named("Tctl", some.randrange(480, 620) / 8),),
             cpu_busy_percent=some.uniform(3, 12), memory_available_bytes=some.randrange(10**10, 11 * 10**9) & ~4095,
@@ -148,7 +152,7 @@ class Machine:
             monotonic_seconds=now,
             drives_celsius=tuple(Named(f"nvme{at}", some.randrange(410, 440) / 10 - 0.15) for at in range(2)),
             drives_busy_percent=tuple(Named(f"nvme{at}n1", some.uniform(0, 6)) for at in range(2)),
-            supply_watts=(Named("hwmon5", float(some.randrange(3300, 3420))),),
+            supply_watts=(Named("hwmon5", float(some.randrange(*self.supply_watts))),),
             fans_rpm=(*(Named(f"nct6798 fan{at}", float(some.randrange(1180, 1320))) for at in range(1, 7)),
                       Named("nct6798 fan7", 0.0)))
 
