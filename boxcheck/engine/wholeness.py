@@ -18,6 +18,9 @@ from boxcheck.store.rows import Phase, RunState
 from boxcheck.store.verify import in_words, missing_rows
 
 PASSED = (Outcome.PASS, Outcome.MARGINAL)
+ANY_BOX = "generic"
+"""The profile that does not say what a box has. One whose GPUs are all lost, and of which the processor alone worked, is
+not passed by it, as doctor does not pass it. A profile of somebody's own may be one of a box without GPUs."""
 
 
 class Lacks(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +103,8 @@ def lacks_of(reader: RunReader, ended: str | None = None) -> Lacks:
     if not _looked_after(phases) and not any(
             step.kind == "doctor" and step.name in missing for step in steps[_last_load(steps):]):
         others.append("doctor did not look at the box after the load")
+    if run.info.profile is not None and run.info.profile.name == ANY_BOX and _on_processors_alone(phases):
+        others.append("no GPU worked, the processor alone")
     job = stored.get("job")
     left_out = job.get("left_out", ()) if isinstance(job, dict) else ()
     return Lacks(
@@ -110,6 +115,11 @@ def lacks_of(reader: RunReader, ended: str | None = None) -> Lacks:
 
 
 _STATES = {"running": "it goes on", "stopped": "it was stopped before its end", "crashed": "it did not come to its end"}
+
+
+def _on_processors_alone(phases: Sequence[Phase]) -> bool:
+    worked = [info for one in phases if one.start is not None for info in one.start.gpus]
+    return bool(worked) and not any(info.is_gpu for info in worked)
 
 
 def _looked_after(phases: Sequence[Phase]) -> bool:

@@ -26,7 +26,7 @@ from boxcheck.engine.stored_verdict import with_stored
 from boxcheck.engine.survival import RESUMED
 from boxcheck.engine.told_troubles import Telling, keep_crashes
 from boxcheck.engine.watch_judging import BEFORE as BEFORE_LOAD
-from boxcheck.engine.wholeness import undone
+from boxcheck.engine.wholeness import lacks_of, undone
 from boxcheck.judge import exit_code, judge
 from boxcheck.model import BOX, Bdf, Crash, Finding, Outcome, Verdict
 from boxcheck.profile import load_profile, shipped_profiles
@@ -453,6 +453,29 @@ def test_a_doctor_after_the_load_decides_although_a_cool_down_follows(tmp_path: 
 
 def test_devices_that_were_not_asked_for_make_it_a_part(tmp_path: Path) -> None:
     assert "cuda:1, cuda:2 got no load" in reason_of(whole(tmp_path, left_out=("cuda:1", "cuda:2")))
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_processor_alone_passes_no_box_by_a_profile_that_does_not_say_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alone: bool
+) -> None:
+    """A box that lost all its GPUs looks so too; doctor does not pass it either."""
+    cpu = msgspec.structs.replace(GPU, backend="cpu", name="x86_64", arch="cpu", bdf=None, is_gpu=False)
+    run = Run(tmp_path)
+    if not alone:
+        run.begin("matmul", "matmul")
+        run.store.end_phase(run.number, StressResults(
+            module="matmul", gpus=(GPU,), samples=(), troubles=(), ended=(GPU.key,)), outcome="pass")
+    monkeypatch.setitem(globals(), "GPU", cpu)
+    run.copies()
+    run.doctor()
+    path = run.end()
+    with RunReader(path) as reader:
+        assert ("no GPU worked, the processor alone" in lacks_of(reader).words) is alone
+    if alone:
+        verdict = judged(path)
+        assert (verdict.outcome, verdict.partial) == (Outcome.UNKNOWN, True)
+        assert "no GPU worked" in verdict.reason
 
 
 def test_loads_that_only_left_out_make_it_a_part(tmp_path: Path) -> None:
