@@ -19,7 +19,7 @@ from boxcheck.store.verify import in_words, missing_rows
 
 PASSED = (Outcome.PASS, Outcome.MARGINAL)
 ANY_BOX = "generic"
-"""The profile that does not say what a box has. One whose GPUs are all lost, and of which the processor alone worked, is
+"""The profile that does not say what a box has. A box whose GPUs are all lost, of which the processor alone worked, is
 not passed by it, as doctor does not pass it. A profile of somebody's own may be one of a box without GPUs."""
 
 
