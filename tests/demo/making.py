@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+import zlib
 from collections.abc import Callable, Mapping
 from gzip import GzipFile
 from pathlib import Path
@@ -30,21 +31,24 @@ from boxcheck.store.reader import RunReader
 from boxcheck.store.rows import EndState
 from boxcheck.store.writer import RunWriter
 from tests.boxes import Tree, machine
+from tests.boxes.mutations import port_of
 from tests.report.scenes import PCIE3, Acceptable
 from tests.riser.boxes.drive import drive
 from tests.riser.story import wopr
 from tests.tui import box as tui_box
 
-LEVEL = 19
+LEVEL, WINDOW_LOG = 19, 25
 NAMED = "demo"
 """In front of what each box calls itself, so that no account of one passes for that of a real box."""
 SCALE = 0.35
 """Of the phases' lengths, so that the run stays small."""
 
 
-def tree_of(name: str) -> Tree:
-    """The capture of a built box that calls itself a demo."""
+def tree_of(name: str, bad_tlps: int = 0) -> Tree:
+    """The capture of a built box that calls itself a demo. `bad_tlps`: that the port of PCIE3 has counted."""
     built = machine(name)
+    if bad_tlps:
+        port_of(built).count({"BadTLP": bad_tlps})
     built.name = f"{NAMED}-{built.name}"
     return built.tree()
 
@@ -62,7 +66,9 @@ def plain_tar(tree: Tree) -> bytes:
 
 
 def compressed(data: bytes) -> bytes:
-    return zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress(data)
+    how = zstandard.ZstdCompressionParameters.from_level(
+        LEVEL, write_checksum=True, window_log=WINDOW_LOG, enable_ldm=True)
+    return zstandard.ZstdCompressor(compression_params=how).compress(data)
 
 
 def unpacked(data: bytes) -> bytes:
@@ -86,22 +92,22 @@ def stored_run() -> bytes:
 
 
 def _made_run() -> bytes:
-    name = "wopr-7x4090+riser-x8"
-    tar = plain_tar(tree_of(name))
-    loose = io.BytesIO()  # not compressed twice: the store as a whole is
-    with GzipFile(fileobj=loose, mode="wb", compresslevel=0, mtime=0) as stream:
-        stream.write(tar)
-
-    def as_attached(box: str) -> bytes:
-        assert box == name
+    """Sound before the load; after it the link of PCIE3 is found at eight lanes."""
+    def as_attached(box: str, bad_tlps: int = 0) -> bytes:
+        built = tree_of(box, bad_tlps)
+        loose = io.BytesIO()  # not compressed twice: the store as a whole is
+        with GzipFile(fileobj=loose, mode="wb", compresslevel=0, mtime=0) as stream:
+            stream.write(plain_tar(built))
         return loose.getvalue()
 
+    compress = zlib.compress
     with tempfile.TemporaryDirectory() as folder, patch.object(tui_box, "packed", as_attached), patch(
-            "boxcheck.report.summary.source_commit", lambda: None):
+            "boxcheck.report.summary.source_commit", lambda: None), patch.object(
+            zlib, "compress", lambda data, _: compress(data, 0)):  # so that what both captures share is kept once
         for cached in (tui_box.facts_of, tui_box.doctor_record):
             cached.cache_clear()
         run = Acceptable(
-            folder, name, scale=SCALE, serial="DEMO (a built machine)", version=__version__)
+            folder, "wopr-7x4090", scale=SCALE, serial="DEMO (a built machine)", version=__version__)
         lanes, port, age = run.machine._chains[PCIE3], run.machine._chains[PCIE3][0], 0
 
         def each(_: int) -> None:
@@ -114,7 +120,7 @@ def _made_run() -> bytes:
                 run.machine.errors[port] = run.machine.errors.get(port, 0) + 61
                 run.event("aer-correctable", "61 bad TLPs", severity="warn", subject=port)
 
-        run.whole(each)
+        run.whole(each, left=lambda: ("wopr-7x4090+riser-x8", run.machine.errors[port]))
         run.finish()
         assert not any("broke" in one.says for one in run._findings), "boxcheck broke while it was made"
         for cached in (tui_box.facts_of, tui_box.doctor_record):
