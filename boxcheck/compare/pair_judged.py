@@ -6,18 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
-import msgspec
-
 from boxcheck.compare.difference import Difference, Section, Tally, Value, is_worse
-from boxcheck.compare.judged import LEAST_PERCENT, Row, change_of, change_words, number, rows_of, value_words
+from boxcheck.compare.judged import LEAST_PERCENT, Row, change_words, number, rows_of, value_words
 from boxcheck.compare.matching import Match, Sameness
 from boxcheck.compare.side import DOCTOR, Side
-from boxcheck.compare.wholes import passed_as_whole
+from boxcheck.compare.wholes import beside_whole
 from boxcheck.engine.history_heat import HEAT_CELSIUS, HEAT_NOISE
 from boxcheck.model import Finding, Outcome
 
 _ByPart: TypeAlias = Mapping[tuple[str, str, str], Sequence[Finding]]
-_ByCheck: TypeAlias = Mapping[tuple[str, str], Sequence[Finding]]
 
 
 def judgements(tally: Tally, a: Side, b: Side, found: Sequence[Match], same: Sameness) -> None:
@@ -33,7 +30,7 @@ def judgements(tally: Tally, a: Side, b: Side, found: Sequence[Match], same: Sam
     by_part = _by_part(left, names[0]), _by_part(right, names[1])
     rows, told = [], set()
     for row in rows_of(*by_part):
-        row, wholes = _beside_whole(row, left, right, a, b)
+        row, wholes = beside_whole(row, left, right, a, b)
         rows.append(row)
         told |= {row.base, *((*row.base[:2], str(one.subject)) for one in wholes)}
     phases = {phase for phase, _ in left}, {phase for phase, _ in right}
@@ -102,20 +99,6 @@ def _by_part(
         for one in some:
             by_part.setdefault((phase, check, name(one)), []).append(one)
     return by_part
-
-
-def _beside_whole(row: Row, left: _ByCheck, right: _ByCheck, a: Side, b: Side) -> tuple[Row, Sequence[Finding]]:
-    """A fault at a part beside the pass of its check for all parts at once, where the other side has that; and what
-    that side found, which is told with it."""
-    if row.outcome not in (Outcome.FAIL, Outcome.MARGINAL) or (row.a is not None and row.b is not None):
-        return row, ()
-    found, side, other = (left, a, b) if row.a is None else (right, b, a)
-    some = found.get(row.base[:2], ())
-    whole = passed_as_whole(some, side, (other,))
-    if whole is None:
-        return row, ()
-    one, two = (whole, row.b) if row.a is None else (row.a, whole)
-    return msgspec.structs.replace(row, a=one, b=two, change=change_of(one, two)), some
 
 
 def _quiet(

@@ -9,8 +9,10 @@ from collections.abc import Iterable
 import msgspec
 
 from boxcheck.checks.wording import clock
-from boxcheck.compare.judged import LEAST_PERCENT, Change, change_words, rows_of, value_words
+from boxcheck.compare.judged import LEAST_PERCENT, ORDER, Change, change_words, rows_of, value_words
 from boxcheck.compare.stored import found_in
+from boxcheck.compare.wholes import beside_whole
+from boxcheck.engine.figures import Card
 from boxcheck.model import Finding, Outcome
 from boxcheck.store.reader import RunReader
 from boxcheck.tui.look import FINAL, moment
@@ -42,14 +44,26 @@ class Line(msgspec.Struct, frozen=True):
 class _Side(msgspec.Struct):
     facts: dict[str, str]
     found: dict[tuple[str, str, str], list[Finding]]
+    cards: tuple[Card, ...]
+    """The GPUs that load was put on."""
+    cards_unread: str
+
+    def by_check(self) -> dict[tuple[str, str], list[Finding]]:
+        made: dict[tuple[str, str], list[Finding]] = {}
+        for (phase, check, _), some in self.found.items():
+            made.setdefault((phase, check), []).extend(some)
+        return made
 
 
 def compare(one: str, other: str) -> list[Line]:
     """What was found and changed first, facts of the runs last. StoreError where one of them cannot be read."""
     left, right = _side(one), _side(other)
+    wholes = left.by_check(), right.by_check()
+    rows = [beside_whole(row, *wholes, left, right)[0] for row in rows_of(left.found, right.found)]
+    rows.sort(key=lambda row: (ORDER.index(row.change), row.outcome.rank))
     shown = [
         Line(row.what, row.base[2], value_words(row.a), value_words(row.b), change_words(row.a, row.b), row.outcome,
-             row.change) for row in rows_of(left.found, right.found)]
+             row.change) for row in rows]
     facts = [
         Line(name, "", left.facts[name], right.facts[name], "", None,
              "judged" if name in APART and left.facts[name] != right.facts[name] else "same") for name in left.facts]
@@ -77,7 +91,11 @@ def _side(path: str) -> _Side:
     ended = end.at.seconds if end else max((one.ended.seconds for one in phases if one.ended), default=0.0)
     outcome = FINAL[Outcome(end.outcome)] if end and end.outcome else "-"
     profile = run.info.profile
-    return _Side(found=found, facts={
+    starts = [one.start for one in phases if one.start is not None]
+    cards = {
+        info.key: Card(key=info.key, name=info.name, backend=info.backend, bdf=info.bdf, slot=start.slots.get(info.key))
+        for start in starts for info in start.gpus if info.is_gpu}
+    return _Side(found=found, cards=tuple(cards.values()), cards_unread="" if cards else "no load was run", facts={
         "began (UTC)": moment(run.started), "kind": run.info.kind,
         "box": run.info.box or run.info.host or "-",
         "profile": f"{profile.name} r{profile.revision}" if profile else "-", "verdict": outcome,

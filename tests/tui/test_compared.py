@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from boxcheck.compare.judged import readable
@@ -12,6 +13,7 @@ from boxcheck.store.creating import create_run
 from boxcheck.store.rows import PhasePlan, PhaseStart, RunInfo
 from boxcheck.tui.compared import Line, compare, counted
 from tests.store.machine import HandClock
+from tests.tui.box import PROCESSOR
 from tests.tui.conftest import Frames
 from tests.tui.showing import app_over, line_with, on_screen, press, run, shown, text, until
 
@@ -27,12 +29,15 @@ def found(
     return Finding(check=check, subject=subject, outcome=outcome, says=says, measured=measured)
 
 
-def stored(folder: Path, *phases: tuple[str, list[Finding]], wall: float = 1_795_000_000.0) -> str:
+def stored(
+    folder: Path, *phases: tuple[str, list[Finding]], wall: float = 1_795_000_000.0,
+    start: PhaseStart | None = None,
+) -> str:
     folder.mkdir(exist_ok=True)
     store = create_run(str(folder), RunInfo(kind="burn", version="0.4.0", box="W-1"), clock=HandClock(wall=wall).clock())
     for number, (name, findings) in enumerate(phases, 1):
         store.plan_phase(PhasePlan(number=number, name=name, module=name))
-        store.begin_phase(number, PhaseStart())
+        store.begin_phase(number, start or PhaseStart())
         store.findings(number, findings)
         store.end_phase(number)
     store.close()
@@ -55,6 +60,25 @@ def test_a_failure_in_one_phase_is_not_hidden_by_a_pass_in_a_later_one(tmp_path:
     assert row(lines, "wrong-results in p2p").other == "0 wrong results"
     again = compare(stored(tmp_path, ("p2p", [right]), ("p2p", [wrong]), wall=1_795_002_000.0), other)
     assert any("fail" in line.one for line in again), "nor is it by another phase of the same name"
+
+
+TWO = PhaseStart(
+    gpus=tuple(msgspec.structs.replace(PROCESSOR, backend="cuda", index=at, is_gpu=True) for at in (0, 2)),
+    slots={"cuda:0": "PCIE1", "cuda:2": "PCIE3"})
+
+
+@pytest.mark.parametrize(("whole", "before", "shown"), [
+    (Subject("box", "box"), TWO, "pass"), (Subject("group", "2 GPUs"), TWO, "pass"), (Subject("group", "1 GPUs"), TWO, "-"),
+    (Subject("group", "2 GPUs"), msgspec.structs.replace(TWO, slots={"cuda:0": "PCIE1", "cuda:2": "PCIE4"}), "-"),
+    (Subject("group", "2 GPUs"), PhaseStart(), "-")])
+def test_a_fault_of_one_part_stands_beside_the_pass_of_all_of_them(
+    tmp_path: Path, whole: Subject, before: PhaseStart, shown: str,
+) -> None:
+    passed = found("no link fell", None, check="stress.link-speed", subject=whole)
+    fell = found("fell to x8", 8, Outcome.FAIL, "stress.link-speed", "lanes")
+    lines = compare(stored(tmp_path, ("copy", [passed]), start=before),
+                    stored(tmp_path, ("copy", [fell]), wall=1_795_001_000.0, start=TWO))
+    assert (row(lines, "link-speed").one, row(lines, "link-speed").other) == (shown, "fail  8 lanes")
 
 
 def test_kinds_of_work_are_rows_of_their_own(tmp_path: Path) -> None:
