@@ -11,7 +11,8 @@
 as hexadecimal digits, how many were written, or the call that failed and its errno's name.
 
 A request for boxcheck is run in a fork of this process, in which boxcheck is imported already: in an emulated processor the
-imports take seconds. The program is the same: `boxcheck.__main__.main` with the words as its arguments. `taken` names
+imports take seconds. The program is the same: `boxcheck.__main__.main` with the words as its arguments. Processes that it
+starts of its own program are forks too (`forks.py`). `taken` names
 registers (Link Control, by address and offset) whose port is played by somebody outside: a write there that asks for a
 retraining comes back when he has taken it, as it does where hardware is the port.
 """
@@ -20,6 +21,7 @@ import errno
 import importlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -61,6 +63,19 @@ OF_DOCTOR = (
 """What doctor comes to import, early or late: it is the command that a guest runs often."""
 
 
+OF_WORKERS = ("boxcheck.engine.worker", "boxcheck.engine.stress", "boxcheck.commands.capture", "boxcheck.host.write", "tarfile")
+OF_LOADS = (*OF_WORKERS, "numpy", "boxcheck.gpu.cpu", "boxcheck.stress.matmul", "boxcheck.stress.vram", "boxcheck.stress.host_child")
+OF_RUNS = (*OF_LOADS, "boxcheck.commands.burn", "boxcheck.commands.follow", "boxcheck.engine.burn", "boxcheck.engine.guard",
+           "boxcheck.telemetry.boundary", "boxcheck.commands.doctor", "boxcheck.store.writer")
+OF = {"capture": OF_WORKERS, "riser": (*OF_LOADS, "boxcheck.commands.riser", "boxcheck.commands.riser_all"), "burn": OF_RUNS}
+"""What other commands import as well, and the processes that they start."""
+
+
+def imported_for(words):
+    for name in OF.get(words[0], ()):
+        importlib.import_module(name)
+
+
 def imported():
     for name in OF_DOCTOR:
         importlib.import_module(name)
@@ -95,6 +110,9 @@ def take_writes(registers):
 
 
 def boxcheck(request, out, err):
+    imported_for(request["boxcheck"])
+    from tests.kernel.guest import forks
+
     child = os.fork()
     if child:
         return wait(child, request.get("seconds", 120))
@@ -108,6 +126,7 @@ def boxcheck(request, out, err):
         become(request.get("user"))
         if request.get("taken"):
             take_writes(request["taken"])
+        forks.begin()
         sys.argv = ["boxcheck", *request["boxcheck"]]
         code = 70
         try:
@@ -146,15 +165,16 @@ def beside(request, err):
 
 
 def wait(child, seconds):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.01)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return 124
+    """Sleeps until its end: to look again and again would take the emulated processor's time from it."""
+    descriptor = os.pidfd_open(child)
+    try:
+        ended, _, _ = select.select([descriptor], [], [], seconds)
+    finally:
+        os.close(descriptor)
+    if not ended:
+        os.kill(child, signal.SIGKILL)
+    status = os.waitpid(child, 0)[1]
+    return os.waitstatus_to_exitcode(status) if ended else 124
 
 
 def read(paths):
