@@ -189,13 +189,16 @@ def _iso(seconds: float | None) -> str | None:
 
 
 def find_run(entries: Iterable[RunEntry], word: str) -> RunEntry:
-    """The run that a word names: its id, the beginning of one alone, its path, or `last`. LookupError with the word
-    where it names none, or several."""
+    """The run that a word names: its id, the beginning of one alone, its path, or `last`. Records of doctor go after
+    runs: whoever looked at the box since still means the run. LookupError with the word where it names none, or
+    several."""
     every = list(entries)
+    runs = [one for one in every if not one.path.endswith(RECORD_SUFFIX)]
     if word == "last" and every:
-        return every[0]
+        return (runs or every)[0]
     for match in (
         [one for one in every if word in (one.id, one.path)],
+        [one for one in runs if one.id.startswith(word)] if word else [],
         [one for one in every if one.id.startswith(word)] if word else [],
     ):
         if len(match) == 1:

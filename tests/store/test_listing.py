@@ -184,6 +184,10 @@ def test_a_run_is_found_by_its_id_the_beginning_of_it_its_path_and_as_the_last()
     assert find_run(some, "/runs/run-4.sqlite").id == "run-4"
     assert find_run(some, "last").id == "run-0"
     assert find_run(some[:1], "ru").id == "run-0"
+    looked = msgspec.structs.replace(some[0], id="run-doctor", kind="doctor", path="/runs/run-doctor.json")
+    assert find_run([looked, *some], "last").id == "run-0", "doctor was run since"
+    assert find_run([looked, some[0]], "ru").id == "run-0"
+    assert find_run([looked, *some], "run-d").id == find_run([looked], "last").id == "run-doctor"
     for word in ("run-", "nothing", ""):
         with pytest.raises(LookupError, match=f"^{word}$"):
             find_run(some, word)
