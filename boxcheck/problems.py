@@ -66,6 +66,13 @@ PARTLESS: Mapping[str, tuple[str, ...]] = {"gpu-missing": ("link-down", "gpu-los
 """A kind whose cause without an identity is explained by others, however many parts those name: two cards whose links
 are down are the two that are missing."""
 
+MOST_STEPS = 6
+"""More nobody follows. Every finding keeps its own, and `-v` shows them."""
+WITNESS = "log."
+AFTERWARDS = frozenset({"raid", "raid-mount"})
+"""Kinds that another cause explains and that still need their own steps once it is cured."""
+MOST_NAMES = 8
+
 
 class Common(NamedTuple):
     exact: bool
@@ -341,14 +348,6 @@ def _steps(cause: str, found: Sequence[Finding]) -> tuple[str, ...]:
     later = [finding for finding in found if _key(finding.cause or "")[0] in AFTERWARDS and finding not in own]
     heard = [*sorted(measured or own or found, key=lambda finding: cost(finding.help)), *later]
     return _unique(step for finding in heard for step in finding.help)[:MOST_STEPS]
-
-
-MOST_STEPS = 6
-"""More nobody follows. Every finding keeps its own, and `-v` shows them."""
-WITNESS = "log."
-AFTERWARDS = frozenset({"raid", "raid-mount"})
-"""Kinds that another cause explains and that still need their own steps once it is cured."""
-MOST_NAMES = 8
 
 
 def _where(cause: str, found: Sequence[Finding]) -> str:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from boxcheck.commands.riser import Options
     from boxcheck.report.document import Document
 
+
 class Experiment:
     """One call over one link."""
 

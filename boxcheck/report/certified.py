@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from shlex import quote
 from typing import Any
 
 import msgspec
@@ -133,6 +134,6 @@ def _closing(told: Acceptance, folder: str, style: Style) -> Iterator[str]:
     if told.disposition in ("PASS", "MARGINAL PASS"):
         yield from wrap(
             "A pass applies to these checks on this day; it is not a general statement about the machine.", style)
-    sign = f"boxcheck report sign {plain_line(folder)} --key KEY  (at the station, not on this box)"
+    sign = f"boxcheck report sign {quote(plain_line(folder))} --key KEY  (at the station, not on this box)"
     yield from wrap(sign, style, "next   ", "       ")
     yield from wrap(plain_line(folder), style, "saved  ", "       ")

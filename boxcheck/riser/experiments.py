@@ -276,6 +276,3 @@ def _margining(bench: Bench, found: Found) -> None:
 def _of(bench: Bench, looks: tuple[Look, ...]) -> tuple[Look, ...]:
     """Those at the link in question: under conditions that were made for it alone."""
     return tuple(look for look in looks if look.slot == bench.slot)
-
-
-__all__ = ["Bench", "Done", "NotRestored", "experiments"]

@@ -20,7 +20,8 @@ from boxcheck.commands.burn import Options
 from boxcheck.commands.report import Outputs, report
 from boxcheck.commands.runs import judge_run
 from boxcheck.model import Finding, Outcome, Subject
-from boxcheck.report.certified import settled
+from boxcheck.report.certified import certified_text, settled
+from boxcheck.report.text import Style
 from boxcheck.store.reader import RunReader
 from tests.certify.attempt import acceptance
 from tests.golden.runs import stored
@@ -155,3 +156,8 @@ def test_no_output_passes_a_failure_that_its_waivers_are_not_for(
     assert report(str(folder), None, Outputs(html=str(tmp_path / "h"))) == 0
     page = (tmp_path / "h").read_text()
     assert "The record of the acceptance says PASS, and the run does not" in page
+
+
+def test_the_next_command_can_be_pasted_where_the_folder_has_blanks() -> None:
+    text = " ".join(certified_text(PASSED, "/srv/line 2/attempt-01", Style(columns=100)).split())
+    assert "boxcheck report sign '/srv/line 2/attempt-01' --key KEY" in text

@@ -60,7 +60,7 @@ def aspm_off(held: Held) -> AspmOff:
     switches = {name: held.attribute(attribute_path(card.bdf, f"link/{name}")) for name in ASPM_ATTRIBUTES}
     shown = {name: text for name, text in switches.items() if isinstance(text, str)}
     on = [name for name, text in shown.items() if text != "0"]
-    ends = [end for end in (card, held.pair.port)]
+    ends = (card, held.pair.port)
     bits = {end.bdf: _aspm_of(held, end) for end in ends}
     if not on and not any(bits.values()):
         return AspmOff(state="already-off", how="none")

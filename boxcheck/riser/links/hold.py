@@ -213,7 +213,7 @@ def holding(
             held.restored = bring_back(ports, journal, retrain=held.retrained, load=load)
             if held.restored.complete:
                 close_journal(path)
-            if not held.restored.complete:
+            else:
                 sentence = f"{held.restored.says}. {held.restored.help}"
                 if raised is not None:
                     raised.add_note(sentence)
