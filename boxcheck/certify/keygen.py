@@ -73,7 +73,7 @@ def keygen_sign(key: str, message: bytes, namespace: str) -> str:
         path = os.path.join(folder, "manifest.json")
         with open(path, "wb") as stream:
             stream.write(message)
-        status, said = ssh_keygen(("-Y", "sign", "-f", os.path.abspath(key), "-n", namespace, path), prompts=True)
+        status, said = ssh_keygen(("-q", "-Y", "sign", "-f", os.path.abspath(key), "-n", namespace, path), prompts=True)
         if status != 0:
             raise KeygenError(f"ssh-keygen signed nothing{': ' + last_line(said) if said.strip() else ''}")
         try:

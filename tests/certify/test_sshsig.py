@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from boxcheck.certify.keygen import keygen_sign
 from boxcheck.certify.keys import KeyTrouble, read_key_file, sign_with_file
 from boxcheck.certify.sshsig import (
     BEGIN,
@@ -67,6 +68,11 @@ def test_what_the_standard_tool_signs_is_the_same_bytes(key: Path, armor: bytes)
 
 
 @needs_keygen
+def test_signing_by_the_standard_tool_says_nothing_of_files_that_are_gone(key: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert keygen_sign(str(key), MESSAGE, NAMESPACE).startswith("-----BEGIN SSH SIGNATURE-----")
+    assert capfd.readouterr().err == ""
+
+
 def test_fingerprints_are_those_of_the_standard_tool(key: Path) -> None:
     found = read_key_file(f"{key}.pub")
     assert keygen("-l", "-f", f"{key}.pub").stdout.split()[1].decode() == found.fingerprint  # type: ignore[union-attr]
