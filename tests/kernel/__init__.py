@@ -10,8 +10,8 @@ docs/how-to/kernel-bench.md says how to use it, docs/explanation/kernel-facts.md
 | file | holds |
 |---|---|
 | `cache.py` | where things are kept, the environment, the reason why the bench cannot run |
-| `fetch.py`, `initramfs.py` | kernels and QEMU from the distribution's archives; the file system that the guest starts from |
-| `guest/` | what runs in the guest: `init` (busybox sh) and `agent.py` |
+| `fetch.py`, `image.py`, `initramfs.py` | kernels and QEMU from the distribution's archives; a kernel unpacked; the file system that the guest starts from |
+| `guest/` | what runs in the guest: `init` (busybox sh), `agent.py`, and `forks.py` for the processes that boxcheck starts |
 | `vm.py`, `qmp.py` | one guest; QEMU's monitor |
 | `poke.py` | a device's configuration space, changed from outside the guest |
 | `training.py` | link registers that the guest may write, and links that train when it does |

@@ -26,6 +26,7 @@ from types import TracebackType
 
 from tests.kernel.cache import GUEST_MIB, Unavailable, place_for_a_guest, seconds
 from tests.kernel.fetch import Bench, Kernel
+from tests.kernel.image import unpacked
 from tests.kernel.initramfs import CHECKOUT, mounts, overlay
 from tests.kernel.poke import Memory
 from tests.kernel.qmp import Monitor, MonitorError
@@ -41,6 +42,9 @@ PR_SET_PDEATHSIG = 1
 ACCELERATOR = "tcg,thread=single"
 """Both processors of the guest in one thread. In a thread each, QEMU 10.0 breaks now and then when one of them maps a device
 while the other runs (an assertion in iotlb_to_section, system/physmem.c), and instructions cost more."""
+PROCESSOR = "max,-erms,-fsrm,-la57,-smap,-smep,-pku,-pks,-umip"
+"""Without what kernel and C library take for fast and an emulated processor is slow at: `rep movsb` and `rep stosb`, which it
+does byte by byte, and for each page and copy; a fifth level of page tables; guards of the kernel at each call."""
 FOLDER = "boxcheck-bench-"
 SERIAL, AGENT, MONITOR = "console", "agent", "monitor"
 
@@ -198,7 +202,7 @@ class Guest:
         return overlay(files, {})
 
     def _environment(self) -> bytes:
-        python = os.path.realpath(sys.executable)
+        python = sys.executable
         paths = [path for path in sys.path if path and Path(path).is_dir() and "site-packages" in path]
         path = ":".join([f"/{WITHOUT}", str(CHECKOUT), *paths])
         names = {
@@ -214,12 +218,12 @@ class Guest:
             return f"socket,id={name},path={self.folder}/{name},server=on,wait=off{log}"
 
         return [
-            *self.bench.qemu_command(), "-accel", ACCELERATOR, "-cpu", "max", "-smp", "2", "-m", str(GUEST_MIB),
+            *self.bench.qemu_command(), "-accel", ACCELERATOR, "-cpu", PROCESSOR, "-smp", "2", "-m", str(GUEST_MIB),
             "-display", "none", "-vga", "none", "-nic", "none", "-nodefaults", "-no-reboot",
             "-chardev", f"file,id={SERIAL},path={self.folder}/console.log", "-serial", f"chardev:{SERIAL}",
             "-chardev", chardev(AGENT), "-serial", f"chardev:{AGENT}",
             "-chardev", chardev(MONITOR), "-mon", f"chardev={MONITOR},mode=control",
-            "-kernel", str(self.kernel.image), "-initrd", str(self.folder / "initrd"), "-append", self.cmdline,
+            "-kernel", str(unpacked(self.kernel.image)), "-initrd", str(self.folder / "initrd"), "-append", self.cmdline,
             *(["-S"] if self._paused else []), *self._arguments,
             # Last, with places of their own: bridges before them would otherwise get them.
             "-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap",
