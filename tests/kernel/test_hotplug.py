@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-from tests.kernel.bench import Machine
+from tests.kernel.bench import LINK_CHANGED, PRESENCE_CHANGED, SLTSTA, Machine
 from tests.kernel.test_wopr import judged_on_host
 
 TOPOLOGY = "hotplug"
@@ -77,6 +77,8 @@ def test_a_card_that_is_pulled(machine: Machine) -> None:
     machine.all_ones("g1")
     machine.link_down("rp1", present=False)
     assert machine.wait(f"! {exists(machine, card)}")
+    status = machine.space("rp1")
+    assert not status.word(status.express + SLTSTA) & (PRESENCE_CHANGED | LINK_CHANGED), "the kernel is done with it"
     found = machine.doctor("pcie", "inventory", "log", "--profile", "wopr-7x4090")
     assert found.one("inventory.gpu-count").outcome == "fail"
     assert [item.outcome for item in found.of("pcie.link-down") if item.bdf == port] == []
