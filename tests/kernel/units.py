@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 FOLDER = "tests/kernel/"
-LONGEST = ("test_burn.py", "test_wopr.py", "test_nobody_counts.py", "test_nodes_and_script.py", "test_hotplug.py", "test_riser.py",
+LONGEST = ("test_burn.py", "test_nobody_counts.py", "test_nodes_and_script.py", "test_riser.py", "test_hotplug.py", "test_wopr.py",
            "test_four_links.py")
 """By what they took of the processor; the others follow in the order of their names."""
 WITH = {f"{FOLDER}test_nodes_and_script.py": f"{FOLDER}test_nobody_counts.py"}
