@@ -103,5 +103,11 @@ def area_of(check_id: str) -> str:
     return _AREA_OF.get(head, head)
 
 
+def in_row(pattern: str) -> tuple[str, ...]:
+    """The areas in a row of doctor's account (`storage`) whose name is no area itself; else the pattern."""
+    areas = AREAS.get(pattern, (pattern,))
+    return (pattern,) if pattern in areas else areas
+
+
 def bus_of(bdf: Bdf) -> str:
     return bdf[5:] if bdf.startswith("0000:") else bdf

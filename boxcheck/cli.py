@@ -75,7 +75,7 @@ def common(
 @app.command(short_help="Judge this machine or a capture: what is wrong, what to do.")
 def doctor(
     checks: Annotated[list[str] | None, typer.Argument(
-        metavar="[CHECK]...", help="Only these: an id, an area (pcie) or a glob ('aer.*').",
+        metavar="[CHECK]...", help="Only these: an id, an area (pcie), a row (storage) or a glob ('aer.*').",
         autocompletion=check_ids)] = None,
     profile: ProfileOption = None,
     sysroot: Sysroot = None,
@@ -199,7 +199,8 @@ def checks(
 @app.command(short_help="Say what a check reads, why it matters, what to do.")
 def explain(
     id: Annotated[str, typer.Argument(
-        metavar="ID", help="A check's id, as in brackets in the account.", autocompletion=whole_ids)],
+        metavar="ID", help="A check's id, as in brackets in the account; an area, an event or a term too.",
+        autocompletion=whole_ids)],
     profile: ForProfile = None,
 ) -> None:
     """Say what a check reads, what is true when it fires, why it matters and what to do."""

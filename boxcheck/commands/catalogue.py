@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from boxcheck.account import in_row
 from boxcheck.commands.glossary import FOLDED, TERMS
 from boxcheck.model import Outcome
 from boxcheck.profile import Profile, load_profile
@@ -101,14 +102,14 @@ def explain(id: str, profile: str | None) -> int:
     if id not in CHECKS and (text := event_explanation(id, columns)):
         page(text)
         return 0
-    if id not in CHECKS and (term := FOLDED.get(id.casefold())):
-        lines = [term, "", *wrapped(TERMS[term], columns, "  ")]
-        page("\n".join(lines) + "\n")
+    if id not in CHECKS and (text := word_explanation(id, columns)):
+        page(text)
         return 0
     if id not in CHECKS:
         raise UsageError(
-            f"no check is called {id!r}",
-            nearest(id, CHECKS) or nearest(id.casefold(), FOLDED) or "boxcheck checks lists them all")
+            f"no check, event or term is called {id!r}",
+            nearest(id, CHECKS) or nearest(id.casefold(), FOLDED) or
+            "boxcheck checks lists the checks; docs/reference/glossary.md the terms")
     page(explanation(CHECKS[id], load_profile(profile) if profile else None, columns))
     return 0
 
@@ -137,6 +138,23 @@ def explanation(check: Check, want: Profile | None = None, columns: int = 96) ->
         stage = " (certify)" if check.stress else ""
         lines.append(f"  in {want.name}: {_BLOCKS[blocks(check.id, want)]}{stage}")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def word_explanation(word: str, columns: int = 96) -> str:
+    """The text of `boxcheck explain TERM`, and of an area or a row of doctor's account with the checks in it; empty for
+    a word that is none."""
+    term = FOLDED.get(word.casefold(), "")
+    lines = [term, "", *wrapped(TERMS[term], columns, "  ")] if term else [word]
+    areas = in_row(word.casefold())
+    here = [check for _, check in sorted(CHECKS.items()) if check.area in areas]
+    if not term and not here:
+        return ""
+    if here:
+        lines += ["", *wrapped("Its checks; boxcheck explain ID tells of one.", columns, "  "), ""]
+        width = max(len(check.id) for check in here)
+        for check in here:
+            lines += wrapped(check.title, columns, f"  {check.id:<{width}}  ", " " * (width + 4))
+    return "\n".join(lines) + "\n"
 
 
 TRIAGE = "triage."

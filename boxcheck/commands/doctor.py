@@ -6,15 +6,16 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from typing import NoReturn
 
 import msgspec
 
-from boxcheck.account import Account
+from boxcheck.account import AREAS, Account, in_row
 from boxcheck.engine.inspect import Facts, choose_checks, inspect_facts, name_slots, read_facts
 from boxcheck.host import Host
 from boxcheck.judge import ExitCode, exit_code, for_goal, strictly
 from boxcheck.profile import GOALS, Profile, load_profile
-from boxcheck.registry import CHECKS, Check, discover
+from boxcheck.registry import CHECKS, Check, discover, selected
 from boxcheck.usage import UsageError, nearest
 
 OUTPUTS = ("json", "jsonl", "junit", "ocptv", "openmetrics")
@@ -62,14 +63,27 @@ def choose(patterns: Sequence[str], without: Sequence[str]) -> tuple[Check, ...]
     """The checks to run; UsageError for a pattern that names none."""
     discover()
     for pattern in (*patterns, *without):
-        if not choose_checks([pattern]):
-            areas = {check.area for check in CHECKS.values()}
-            hint = nearest(pattern, [*CHECKS, *areas]) or "boxcheck checks lists them all"
-            raise UsageError(f"no check is called {pattern!r}", hint)
-    chosen = choose_checks(patterns, without)
+        if not choose_checks(in_row(pattern)):
+            refuse_unknown(pattern)
+    chosen = choose_checks(*(
+        tuple(name for pattern in some for name in in_row(pattern)) for some in (patterns, without)))
     if not chosen:
         raise UsageError("no check is left to run", "name fewer in --except")
     return chosen
+
+
+def refuse_unknown(pattern: str) -> NoReturn:
+    """Of a pattern that names none of doctor's checks: one that judges a load, or none at all."""
+    from boxcheck.commands.catalogue import judged_by
+
+    measured = [check for id, check in sorted(CHECKS.items()) if check.stress is not None and selected((pattern,), id)]
+    if measured:
+        commands = dict.fromkeys(judged_by(check) for check in measured if check.stress != "*")
+        raise UsageError(f"doctor puts no load on the box, and {pattern!r} judges what a load measures",
+                         next(iter(commands), "boxcheck burn, or a module of boxcheck stress list"))
+    own = [check for check in CHECKS.values() if check.stress is None]
+    known = dict.fromkeys([*(check.id for check in own), *(check.area for check in own), *AREAS])
+    raise UsageError(f"no check is called {pattern!r}", nearest(pattern, known) or "boxcheck checks lists them all")
 
 
 def choose_profile(options: Options, facts: Facts) -> tuple[Profile, bool, str]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 TERMS: Mapping[str, str] = {
+    "acceptance": (
+        "What `boxcheck certify` makes of one box: doctor, load by the profile's plan, doctor again, and a folder that "
+        "is signed and kept. It ends in a disposition."),
     "ACS": (
         "Access Control Services: what a PCIe port may do with traffic between the devices below it. With its "
         "redirect bits on, traffic from GPU to GPU goes up to the root and down again, and its rate was seen to "
@@ -38,9 +41,19 @@ TERMS: Mapping[str, str] = {
         "One slot's lanes divided among several links: x16 as x8 and x8, or as four x4. It is set in the BIOS and "
         "must fit the riser that is in the slot."),
     "BMC": "Baseboard management controller: a small computer on a server's board that reads sensors and keeps a log.",
+    "capture": (
+        "All that doctor reads of a machine, in one archive that `boxcheck capture` writes: any machine judges it with "
+        "`boxcheck doctor --sysroot`, without the box."),
+    "disposition": (
+        "What an acceptance comes to: PASS, MARGINAL PASS, FAIL, INCOMPLETE (nothing failed, not all was looked at) or "
+        "ABORTED (docs/how-to/certify-a-box.md)."),
     "DLLP": (
         "Data Link Layer Packet: what the two ends of a link tell each other, acknowledgements and credits. It "
         "carries no data of programs."),
+    "DPC": (
+        "Downstream Port Containment: a port that sees an uncorrectable error takes its link down, so that nothing "
+        "wrong spreads. The devices below are gone until the kernel brings the link up again. [PCI Express Base "
+        "Specification, Downstream Port Containment; Linux Documentation/PCI/pci-error-recovery.rst]"),
     "ECC": (
         "Error-correcting code: memory that repairs a wrong bit in a word and notices two. A corrected error is "
         "counted; an uncorrected one ends the program that read it."),
@@ -52,12 +65,18 @@ TERMS: Mapping[str, str] = {
     "generation": (
         "Of PCIe, and what its lanes carry: 1 2.5 GT/s, 2 5 GT/s, 3 8 GT/s, 4 16 GT/s, 5 32 GT/s. boxcheck says the "
         "speed itself, because that is what is read."),
+    "goal": (
+        "What the box is for: `any`, `rocm`, `cuda-p2p`, `tinygrad` or `vm`. IOMMU and ACS are judged by it, since "
+        "what one of these needs is wrong for another. The profile has one; `--goal` takes another."),
     "GTT": (
         "Graphics translation table: system memory that an AMD GPU may use as its own. On Strix Halo it, and not "
         "the part that the BIOS sets aside, holds large models."),
     "IOMMU": (
         "The unit that translates the addresses that devices use. Where it translates for GPUs, transfers between "
         "them may be slow, refused or wrong; `iommu=pt` lets it translate for virtual machines alone."),
+    "KFD": (
+        "Kernel Fusion Driver: the part of amdgpu through which ROCm computes, at /dev/kfd. A GPU that amdgpu drives "
+        "and KFD left out draws pictures and computes nothing."),
     "lane": (
         "A pair of wires for each direction. A link is of 1, 4, 8 or 16 of them (x16). One bad contact may cost "
         "half of the lanes, since widths are powers of two."),
@@ -78,6 +97,9 @@ TERMS: Mapping[str, str] = {
     "P2P": (
         "Peer to peer: one GPU reads or writes another's memory without the host's. Where the driver does not offer "
         "it, copies between GPUs go through the host's memory."),
+    "PARTIAL": (
+        "How doctor or a load ends where nothing failed and a part of the box or of the checks was not looked at. It "
+        "is no pass; exit code 3. The line names the command that gives a verdict."),
     "payload": (
         "Bytes of data that a copy moved and that were compared afterwards; headers and repeats are not counted."),
     "profile": (
@@ -100,6 +122,15 @@ TERMS: Mapping[str, str] = {
         "Receiver error: bits on the wire that are no valid symbol. The receiver counts it. The earliest sign of a "
         "signal that is too weak."),
     "skipped": "An outcome: the question does not arise on this box, and the reason is told. It is not unknown.",
+    "slot": (
+        "Where a card is plugged in, by the name that is printed on the board. boxcheck has it from a profile or from "
+        "the board's own tables; without either it says the address of the port."),
+    "SMBIOS": (
+        "The tables in which a board's firmware tells of board, BIOS, processor, slots and memory modules; `dmidecode` "
+        "prints them, and only root reads all of them. They say what the vendor wrote, placeholders too."),
+    "store": (
+        "The file in which a run keeps what it did and saw, while it goes on: NAME.sqlite, SQLite, below "
+        "~/.local/state/boxcheck/runs. `boxcheck report` and `boxcheck judge` read it."),
     "surprise down": "A link that went away without being asked to: a card that lost power, contact or its firmware.",
     "TLP": "Transaction Layer Packet: what carries the data of programs over PCIe, with a checksum of its own.",
     "training": (

@@ -58,3 +58,20 @@ def test_a_kind_and_its_number_in_two_words_are_shown_as_one() -> None:
     assert "takes no such word: 79" in done.stderr
     assert "explain xid.79" in done.stderr
     assert boxcheck("explain", "xid.79").returncode == 0
+
+
+@pytest.mark.parametrize("word", [
+    "PARTIAL", "partial", "DPC", "KFD", "SMBIOS", "goal", "capture", "disposition", "acceptance", "store", "slot"])
+def test_words_of_the_screen_are_explained(word: str) -> None:
+    done = boxcheck("explain", word)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) > 2
+
+
+@pytest.mark.parametrize(("word", "check"), [
+    ("pcie", "pcie.link-width"), ("storage", "disk.free"), ("acs/iommu", "acs.redirect"), ("atomics", "atomics.route")])
+def test_an_area_and_a_row_of_the_account_tell_their_checks(word: str, check: str) -> None:
+    done = boxcheck("explain", word, COLUMNS="80")
+    assert done.returncode == 0, done.stderr
+    assert any(line.startswith(f"  {check} ") for line in done.stdout.splitlines())
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())

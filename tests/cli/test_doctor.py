@@ -53,6 +53,10 @@ def test_exit_codes(capture: dict[str, str], name: str, options: tuple[str, ...]
     [
         (("doctor", "--sysroot", "/nowhere.tar"), "/nowhere.tar: no such file"),
         (("doctor", "pcie.link-witdh"), "did you mean pcie.link-width?"),
+        (("doctor", "storge"), "did you mean storage?"),
+        *((("doctor", word), f"help: {command}\n") for word, command in (
+            ("matmul", "boxcheck stress run matmul"), ("copy.rate", "boxcheck stress run copy"), ("burn", "boxcheck burn"),
+            ("gpu", "boxcheck burn, or a module of boxcheck stress list"))),
         (("doctor", "--profile", "wopr-7x4900"), "did you mean wopr-7x4090"),
         (("doctor", "--goal", "fun"), "fun"),
         (("doctor", "--json", "-", "--junit", "-"), "both want standard output"),
@@ -64,7 +68,7 @@ def test_exit_codes(capture: dict[str, str], name: str, options: tuple[str, ...]
         (("profile", "list", "--json", ""), "is empty"),
         (("profile", "check", ""), "is empty"),
         (("capture", ""), "say where to write the capture"),
-        (("explain", "pcie"), "no check is called 'pcie'"),
+        (("explain", "nothing-of-it"), "no check, event or term is called 'nothing-of-it'"),
         (("profile", "show", "nothing"), "nothing"),
     ],
 )
@@ -84,6 +88,20 @@ def test_a_file_that_is_no_capture_is_one_clear_error(tmp_path: Path, content: b
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("row", "areas"), [
+        ("platform", {"inventory", "cpu", "memory", "bmc"}), ("acs/iommu", {"iommu", "acs", "atomics"}), ("bars", {"bar"}),
+        ("storage", {"disk"}), ("network", {"nic"}), ("udev", {"node"})])
+def test_a_row_of_the_account_names_its_checks(capture: dict[str, str], row: str, areas: set[str]) -> None:
+    done = boxcheck("doctor", row, "--sysroot", capture["wopr-7x4090"], "--json", "-")
+    assert {finding["check"].partition(".")[0] for finding in json.loads(done.stdout)["findings"]} == areas
+    assert done.returncode == 3  # a part of the checks passes no box
+    without = boxcheck("doctor", "--except", row, "--sysroot", capture["wopr-7x4090"], "--json", "-")
+    left = {finding["check"].partition(".")[0] for finding in json.loads(without.stdout)["findings"]}
+    assert "pcie" in left
+    assert not left & areas
 
 
 def test_data_alone_goes_to_standard_output(capture: dict[str, str]) -> None:
