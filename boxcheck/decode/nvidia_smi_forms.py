@@ -74,7 +74,7 @@ def table_gpus(lines: Sequence[str]) -> Iterator[SmiGpu]:
 
 
 def _ecc(rows: Rows, text: str) -> None:
-    if text.isdigit() and len(text) < 16:
+    if text.isascii() and text.isdigit() and len(text) < 16:
         rows["ecc mode/current"] = "Enabled"
         rows["ecc errors/volatile/double bit/total"] = text
     elif text == "Off":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from boxcheck.decode.nvidia_smi_forms import csv_fields, listed_gpu, xml_gpus
+from boxcheck.decode.nvidia_smi_forms import csv_fields, listed_gpu, table_gpus, xml_gpus
 from boxcheck.decode.nvidia_smi_gpu import count, lanes, number, pci_ids, refusal
 from boxcheck.decode.nvidia_smi_messages import message
 from boxcheck.triage.cut import cut
@@ -178,3 +178,9 @@ def test_errors_of_cards_before_turing_are_read_from_the_xml_too() -> None:
     assert (gpu.ecc_uncorrected_volatile, gpu.ecc_uncorrected, gpu.retired_double) == (3, 7, 2)
     assert [(event.kind, event.severity) for event in only(written).events] == [
         ("ecc-errors", "fail"), ("ecc-errors", "warn")]
+
+
+@pytest.mark.parametrize(("cell", "wanted"), [("0", True), ("Off", False), ("²", None), ("٣", None), ("1" * 4000, None)])
+def test_a_count_in_the_table_has_plain_digits(cell: str, wanted: bool | None) -> None:
+    lines = text("table-sound").replace("                 Off |\n", f"                 {cell} |\n").splitlines()
+    assert next(iter(table_gpus(lines))).ecc is wanted
