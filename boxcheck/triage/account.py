@@ -113,10 +113,13 @@ def triage(places: Sequence[str], *, since: float | datetime | None = None, only
         reading.index = index
     machines: list[Machine] = []
     sightings: list[Sighting] = []
+    logs: list[dict[int, KernelLog]] = []
     for number, members in enumerate(sort_out(readings)):
         machine, seen = place(members, number)
         machines.append(machine)
         sightings += seen
+        # Where --only leaves events out, no log shows what is absent.
+        logs.append({reading.index: reading.log for reading in members if reading.log is not None and not only})
     sightings.sort(key=lambda sighting: sighting.source)
     wanted = _wanted(sightings, only)
     kept = [msgspec.structs.replace(sighting, index=index) for index, sighting in enumerate(wanted)]
@@ -124,7 +127,7 @@ def triage(places: Sequence[str], *, since: float | datetime | None = None, only
     judged.sort(key=lambda sighting: sighting.index)
     problems = [
         diagnosis for number, machine in enumerate(machines)
-        for diagnosis in diagnose(Scene([one for one in judged if one.machine == number], machine))]
+        for diagnosis in diagnose(Scene([one for one in judged if one.machine == number], machine, logs[number]))]
     return Triage(
         started=started, elapsed_seconds=time.monotonic() - began, sources=tuple(map(_found, readings)),
         events=tuple(kept), problems=tuple(sorted(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
-from boxcheck.decode.klog.events import Cause, Event, Severity
+from boxcheck.decode.klog.events import Cause, Event, KernelLog, Severity
 from boxcheck.model import Bdf
 from boxcheck.triage.evidence import Device
 from boxcheck.triage.machine import Machine
@@ -82,9 +82,13 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 class Scene:
     """The sightings that no rule has explained yet, and all of them, with what rules ask of them."""
 
-    def __init__(self, sightings: Sequence[Sighting], machine: Machine) -> None:
+    def __init__(
+        self, sightings: Sequence[Sighting], machine: Machine, logs: Mapping[int, KernelLog] | None = None
+    ) -> None:
         self.all = tuple(sightings)
         self.machine = machine
+        self.logs = logs or {}
+        """The machine's kernel logs, by source."""
         self._claimed: set[int] = set()
 
     @property

@@ -160,3 +160,30 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     assert found.other_faults == 2
     late = told(tmp_path, BUSES + fell(500.0, "41"), since=9000.0)
     assert any("ends before" in note for note in late.notes)
+
+
+SILENT = "no damaged packet of its link is in the kernel log"
+
+
+@pytest.mark.parametrize("text", [
+    "Unable to determine the device handle for GPU0000:41:00.0: Unknown Error\n", fell(500.0, "41"),
+    "41:00.0 VGA compatible controller [0300]: NVIDIA Corporation AD102 [GeForce RTX 4090] [10de:2684] (rev ff)\n",
+    "[  300.000000] usb 1-1: new high-speed USB device\n" * 9 + fell(500.0, "41"),
+])
+def test_what_was_not_read_is_no_evidence_against_the_riser(text: str, tmp_path: Path) -> None:
+    """No log, or none that reaches back before the loss: the link may have failed first."""
+    problem, = told(tmp_path, text).problems
+    assert any("the riser is as open as power" in because for because in problem.because)
+    assert not any(SILENT in because for because in problem.because)
+
+
+def test_a_log_that_would_hold_the_damage_clears_the_riser(tmp_path: Path) -> None:
+    hours = "".join(f"[{at:12.6f}] usb 1-1: reset high-speed USB device number 2\n" for at in range(0, 6000, 600))
+    for text in (BUSES + fell(500.0, "41"), hours.replace("[    0.0", "[    1.0") + fell(6000.0, "41")):
+        problem, = told(tmp_path, text).problems
+        assert any(SILENT in because for because in problem.because)
+    left_out = told(tmp_path, BUSES + aer(10.0, "0000:40:01.1", *TLP) + fell(9000.0, "41"), only=("xid", "gpu-lost"))
+    assert not any(SILENT in because for problem in left_out.problems for because in problem.because)
+    kept = ("[    0.500000] acpi PNP0A08:00: _OSC: platform does not support [AER]\n")
+    problem, = told(tmp_path, BUSES + kept + fell(500.0, "41")).faults
+    assert any("does not clear the riser" in because for because in problem.because)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from boxcheck.decode.klog.events import KernelLog
 from boxcheck.model import Bdf
 from boxcheck.triage.machine import bus_of
 from boxcheck.triage.rules import rule
+from boxcheck.triage.rules.links import LONG_AGO_SECONDS
 from boxcheck.triage.rules.words import (
     AER,
     LINK_TROUBLE,
@@ -52,7 +54,7 @@ def gpu_lost(scene: Scene) -> Iterator[Diagnosis]:
             where=scene.machine.where(bdf) if bdf is not None else "a GPU that the text does not name", cause="power",
             sure="possible", because=tuple(dict.fromkeys((
                 *(sighting.event.says for sighting in mine[:3]), *(sign_text(sighting) for sighting in around[:3]),
-                _no_damage(scene, around)))),
+                _no_damage(scene, mine, around)))),
             events=indices(mine, around), severity=gravest(mine),
             help=(
                 "power the machine off and on; the GPU does not come back without",
@@ -144,7 +146,8 @@ def _near(one: Sighting, other: Sighting) -> bool:
     return apart is not None and apart <= FALL_SECONDS
 
 
-def _no_damage(scene: Scene, around: list[Sighting]) -> str:
+def _no_damage(scene: Scene, mine: list[Sighting], around: list[Sighting]) -> str:
+    """What the evidence tells of damage on the link of a card that was lost."""
     if any(is_signal(sighting) for sighting in around):
         return "the errors of its link came after the loss, so they may be its wake"
     stray = next((one for one in scene.all if is_signal(one) and one.bdf is not None
@@ -152,7 +155,25 @@ def _no_damage(scene: Scene, around: list[Sighting]) -> str:
     if stray is not None and stray.bdf is not None:
         return (f"{bus_of(stray.bdf)} reports damaged packets, and the evidence does not say what hangs below it: sudo"
                 " lspci -vvv would")
-    return "no damaged packet of its link is in what was given, so power comes before the riser"
+    if not any(_covers(scene.logs[source], mine, source) for source in scene.logs):
+        return ("whether its link had errors before is not known, so the riser is as open as power: a kernel log from"
+                " the boot to the loss would tell (sudo dmesg, whole)")
+    if scene.of("aer-not-owned", free=False):
+        return "firmware keeps PCIe errors to itself here, so a log without them does not clear the riser"
+    return "no damaged packet of its link is in the kernel log, so power comes before the riser"
+
+
+def _covers(log: KernelLog, mine: list[Sighting], source: int) -> bool:
+    """Whether a log holds the loss and would hold the link's errors before it. One that is mostly events is what grep
+    left of one."""
+    lost = next((one.event for one in mine if one.log and one.source == source), None)
+    filtered = log.lines < 2 * sum(event.count for event in log.events)
+    if lost is None or log.truncated or log.before_since or filtered:
+        return False
+    if log.facts.from_boot or lost.boot:
+        return True
+    return log.first_seconds is not None and isinstance(lost.first, float) and (
+        lost.first - log.first_seconds >= LONG_AGO_SECONDS)
 
 
 def _card(sighting: Sighting) -> str | None:
