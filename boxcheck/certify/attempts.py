@@ -4,6 +4,7 @@
                                       attempt-02.part/    not finished: asked.json, and what was made so far
 
 An attempt has its number from the moment it begins. One that was cut off keeps it, and `certify --resume` finishes it.
+Whoever makes it holds its lock (attempt.lock in it), since two that made one would take each other's files away.
 """
 
 from __future__ import annotations
@@ -22,12 +23,16 @@ from boxcheck.certify.acceptance import Acceptance, Identity, Waiver
 from boxcheck.certify.contents import ACCEPTANCE, KEPT_LIMIT_BYTES
 from boxcheck.certify.manifest import ManifestError, parse_acceptance
 from boxcheck.host.on_disk import sync_folder
+from boxcheck.store.errors import StoreError
+from boxcheck.store.lock import RunLock
 from boxcheck.store.texts import plain_line
 from boxcheck.usage import UsageError
 
 ASKED = "asked.json"
 FILES = "files"
 PART = ".part"
+LOCKED = "attempt"
+"""What is locked in the folder of an attempt."""
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _FOLDER = re.compile(r"attempt-([0-9]{2,6})(\.part)?")
 _LINE = re.compile(r"([0-9]{1,6}): ")
@@ -145,6 +150,26 @@ def reserve(folder: str, asked: Asked) -> tuple[str, Asked]:
                 raise
             return place, asked
     raise UsageError(f"no number for an attempt could be had in {plain_line(folder)}", "try once more")
+
+
+class AttemptHeldError(UsageError):
+    """Another process makes this attempt."""
+
+
+def hold(place: str) -> RunLock:
+    """Keeps other processes from making this attempt, until it is released. AttemptHeldError where one makes it,
+    StoreError where it cannot be locked."""
+    try:
+        return RunLock(os.path.join(place, LOCKED))
+    except StoreError as error:
+        box = os.path.basename(os.path.dirname(place))
+        attempt = f"{box}, {os.path.basename(place).removesuffix(PART)}"
+        if error.kind == "busy":
+            raise AttemptHeldError(
+                f"another boxcheck is at work on {attempt}", "it makes the report; wait until it is done") from None
+        if not os.path.isdir(place):
+            raise AttemptHeldError(f"another boxcheck has just ended {attempt}", "nothing is left to finish") from None
+        raise
 
 
 def write_asked(place: str, asked: Asked) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from boxcheck.host import Host
     from boxcheck.profile import Profile
     from boxcheck.riser.notebook import Stored
+    from boxcheck.store.lock import RunLock
 
 LEVEL = 3
 """What a profile that says nothing gets: an hour."""
@@ -136,8 +137,7 @@ def _begin(options: Options) -> int:
 
 def _run(options: Options, asked: Asked, burning: BurnOptions, host: Host) -> int:
     """Takes a number, burns in, and makes the folder."""
-    from boxcheck.certify.attempts import forget, reserve, safe_name, write_asked
-    from boxcheck.commands.burn import burn
+    from boxcheck.certify.attempts import forget, hold, reserve, safe_name
     from boxcheck.engine.record import as_user, state_and_owner
 
     _, uid, gid = state_and_owner(host)
@@ -148,6 +148,25 @@ def _run(options: Options, asked: Asked, burning: BurnOptions, host: Host) -> in
     except OSError as error:
         raise UsageError(f"{plain_line(str(error.filename or root))}: {os.strerror(error.errno or 0).lower()}",
                          "set XDG_STATE_HOME to a directory that can be written") from None
+    try:
+        with as_user(uid, gid):
+            lock = hold(place)
+    except UsageError:
+        with as_user(uid, gid):
+            forget(place)
+        raise
+    try:
+        return _run_held(place, asked, options, burning, host)
+    finally:
+        lock.release()
+
+
+def _run_held(place: str, asked: Asked, options: Options, burning: BurnOptions, host: Host) -> int:
+    from boxcheck.certify.attempts import forget, write_asked
+    from boxcheck.commands.burn import burn
+    from boxcheck.engine.record import as_user, state_and_owner
+
+    _, uid, gid = state_and_owner(host)
     begun: list[Asked] = []
     acceptance = _Acceptance(lambda: begun[-1], place, options, host)
 
@@ -177,10 +196,8 @@ def _run(options: Options, asked: Asked, burning: BurnOptions, host: Host) -> in
 def _resume(options: Options) -> int:
     """Finishes an attempt that was cut off, whose terminal went, or whose folder could not be written."""
     from boxcheck.certify.attempts import open_attempts
-    from boxcheck.commands.burn import attach, burn
     from boxcheck.commands.doctor import open_host
     from boxcheck.registry import discover, discover_stress
-    from boxcheck.store.reader import RunReader
 
     discover()
     discover_stress()
@@ -189,10 +206,40 @@ def _resume(options: Options) -> int:
     if not waiting:
         of = f" of box {plain_line(options.box)}" if options.box else ""
         raise UsageError(f"no attempt{of} was cut off", "boxcheck certify begins one")
-    place, asked = waiting[0]
+    place, asked, lock = _first_free(waiting, host)
+    try:
+        return _resume_held(place, asked, len(waiting) - 1, options, host)
+    finally:
+        lock.release()
+
+
+def _first_free(waiting: Sequence[tuple[str, Asked]], host: Host) -> tuple[str, Asked, RunLock]:
+    """The newest attempt that no other process makes, held. AttemptHeldError where each is made by one."""
+    from boxcheck.certify.attempts import AttemptHeldError, hold, read_asked
+    from boxcheck.engine.record import as_user, state_and_owner
+
+    _, uid, gid = state_and_owner(host)
+    refused: AttemptHeldError | None = None
+    for place, _ in waiting:
+        try:
+            with as_user(uid, gid):
+                lock = hold(place)
+        except AttemptHeldError as error:
+            refused = refused or error
+            continue
+        if (asked := read_asked(place)) is not None:  # as it is now that nobody else writes it
+            return place, asked, lock
+        lock.release()
+    raise refused or UsageError("the attempt was ended by another boxcheck just now", "nothing is left to finish")
+
+
+def _resume_held(place: str, asked: Asked, more: int, options: Options, host: Host) -> int:
+    from boxcheck.commands.burn import attach, burn
+    from boxcheck.store.reader import RunReader
+
     print(f"box {plain_line(asked.identity.serial)}, attempt {asked.attempt}", file=sys.stderr)
-    if len(waiting) > 1:
-        print(f"{len(waiting) - 1} more were not finished: boxcheck certify --resume SERIAL", file=sys.stderr)
+    if more:
+        print(f"{more} more were not finished: boxcheck certify --resume SERIAL", file=sys.stderr)
     with RunReader(asked.run) as reader:
         state = reader.run().state
     acceptance = _Acceptance(lambda: asked, place, options, host)

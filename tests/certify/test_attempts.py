@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import os
 import subprocess
 import tempfile
@@ -17,10 +18,12 @@ from boxcheck.certify import folder as folder_module
 from boxcheck.certify.acceptance import Identity
 from boxcheck.certify.attempts import (
     Asked,
+    AttemptHeldError,
     attempts_of,
     earlier_lines,
     finish,
     forget,
+    hold,
     open_attempts,
     read_asked,
     reserve,
@@ -29,6 +32,8 @@ from boxcheck.certify.attempts import (
 )
 from boxcheck.certify.folder import resolved_toml, write_folder
 from boxcheck.certify.run import Made, accept
+from boxcheck.commands.certify import Options as CertifyOptions
+from boxcheck.commands.certify import certify
 from boxcheck.commands.report import read_acceptance, render_folder, riser_in
 from boxcheck.engine.record import as_user
 from boxcheck.profile import load_profile, shipped_profiles
@@ -235,6 +240,17 @@ def test_a_report_that_breaks_is_left_out_and_said_and_changes_no_verdict(
     assert "report.html: boxcheck itself broke: RuntimeError: bad" in told.left_out
 
 
+def test_a_pdf_without_its_library_is_left_out_with_what_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = accepted("failed")
+    place, _ = reserve(str(tmp_path / "W"), asked())
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "fpdf" else find(name, *more))
+    told = write_folder(place, stored("failed"), made.told, made.want, made.verdict_json)
+    assert "report.pdf: a PDF needs fpdf2, which is not installed (pip install 'boxcheck[pdf]')" in told.left_out
+
+
 @pytest.mark.parametrize("name", shipped_profiles())
 def test_the_resolved_profile_of_a_folder_is_one_that_judge_takes(name: str, tmp_path: Path) -> None:
     want, path = load_profile(name), tmp_path / "profile.toml"
@@ -262,3 +278,23 @@ def test_under_sudo_the_folder_belongs_to_whoever_asked() -> None:
             folder = finish(place)
         assert {os.stat(os.path.join(folder, name)).st_uid for name in os.listdir(folder)} == {nobody}
         subprocess.run(["sha256sum", "-c", "--quiet", "--strict", "SHA256SUMS"], cwd=folder, check=True)
+
+
+def test_an_attempt_that_one_makes_is_made_by_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr("boxcheck.store.lock.WAIT_SECONDS", 0.0)
+    root = os.path.join(tmp_path, "boxcheck", "certify")
+    place, first = reserve(os.path.join(root, "W-1"), asked())
+    write_asked(place, msgspec.structs.replace(first, run="/none.sqlite"))
+    lock = hold(place)
+    for box in (None, "W-1"):
+        with pytest.raises(AttemptHeldError, match="another boxcheck is at work on W-1, attempt-01"):
+            certify(CertifyOptions(resume=True, box=box))
+    lock.release()
+    with pytest.raises(UsageError, match=r"none\.sqlite"):
+        certify(CertifyOptions(resume=True))
+    forget(place)
+    with pytest.raises(AttemptHeldError, match="has just ended"):
+        hold(place)
+    with pytest.raises(UsageError, match="no attempt was cut off"):
+        certify(CertifyOptions(resume=True))
