@@ -12,6 +12,7 @@ from boxcheck.model import Bdf
 from boxcheck.triage.compare import compared
 from boxcheck.triage.evidence import Device, Evidence
 from boxcheck.triage.machine import Machine, join
+from boxcheck.triage.modesetting import nomodeset_severity
 from boxcheck.triage.reading import SourceReading
 from boxcheck.triage.scene import Sighting
 from boxcheck.triage.times import moment
@@ -35,7 +36,7 @@ def place(readings: Sequence[SourceReading], number: int) -> tuple[Machine, list
     found = compared(readings, machine)
     placed += [_at_link(Sighting(index=-1, event=event, source=source, machine=number, file=_name(readings, source),
                                  log=False), machine) for source, event in found]
-    return machine, [_weighed(sighting, machine) for sighting in placed]
+    return machine, [_weighed(sighting, readings, machine) for sighting in placed]
 
 
 def _name(readings: Sequence[SourceReading], source: int) -> str:
@@ -155,13 +156,15 @@ def _numbered(label: str, machine: Machine) -> Bdf | None:
     return by_index.get(int(found[1])) if len(models) == 1 else None
 
 
-def _weighed(sighting: Sighting, machine: Machine) -> Sighting:
+def _weighed(sighting: Sighting, readings: Sequence[SourceReading], machine: Machine) -> Sighting:
     """An event whose gravity depends on what is behind it.
 
     A link that the kernel found at a quarter of the lanes of a GPU or less is no matter of the board's wiring any more.
     A link that goes down below a root port with a GPU behind it is a GPU that is gone.
     """
     event = sighting.event
+    if event.kind == "nomodeset":
+        return _graver(sighting, nomodeset_severity(sighting, readings, machine), "config")
     gpu = event.bdf if event.bdf is not None and machine.is_gpu(event.bdf) else (
         machine.gpu_of(sighting.link) if sighting.link is not None else None)
     if gpu is None:

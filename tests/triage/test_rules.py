@@ -13,6 +13,12 @@ from tests.triage.texts import BUSES, aer, fatal, fell, rules, told
 TLP, DLLP, TIMEOUT = (6, "BadTLP"), (7, "BadDLLP"), (12, "Timeout")
 
 
+STRIX = """\
+[    0.000000] Linux version 6.14.0-27-generic (buildd@lcy02) #27-Ubuntu SMP PREEMPT_DYNAMIC
+[    0.900001] pci 0000:c6:00.0: [1002:1586] type 00 class 0x038000 PCIe Legacy Endpoint
+"""
+
+
 def lines(*messages: str, at: float = 100.0, apart: float = 0.01) -> str:
     return "".join(f"[{at + number * apart:12.6f}] {message}\n" for number, message in enumerate(messages))
 
@@ -54,6 +60,10 @@ CASES: dict[str, tuple[str, str]] = {
     "no-address-space": (
         BUSES + lines("pci 0000:41:00.0: BAR 1 [mem size 0x800000000 64bit pref]: can't assign; no space"),
         BUSES + lines("pci 0000:41:00.0: BAR 5 [io  size 0x0080]: can't assign; no space"),
+    ),
+    "nomodeset": (
+        STRIX + lines("Kernel command line: BOOT_IMAGE=/vmlinuz ro quiet nomodeset", at=0.01),
+        STRIX + lines("Kernel command line: BOOT_IMAGE=/vmlinuz ro quiet nomodeset amdgpu.modeset=1", at=0.01),
     ),
     "iommu-refuses-peers": (
         BUSES + lines("nvidia 0000:41:00.0: AMD-Vi: Event logged [IO_PAGE_FAULT domain=0x0003 address=0x80000040 "

@@ -72,7 +72,7 @@ ANCHORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     )),
     (BOOT, (
         "_OSC", "PCI Root Bridge [", "enabled with IRQ", "nknown parameter", "nvalid for parameter", "Unknown option",
-        "Unknown boot option", "ommand line", "Linux version ", "DMI: ",
+        "Unknown boot option", "ommand line", "ooted with ", "Linux version ", "DMI: ",
         "Default domain type", "VRAM", "of GTT memory", "NVRM: loading ", "GPU at PCI:", "Static bar1 mapped",
         "pci function ", "-- Boot ", "-- Reboot --",
     )),

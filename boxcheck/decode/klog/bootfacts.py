@@ -7,13 +7,14 @@
 
 Sources: drivers/acpi/pci_root.c (decode_osc_bits, negotiate_os_control), drivers/pci/pcie/aer.c, init/main.c
 (print_unknown_bootoptions), kernel/module/main.c (unknown_module_param_cb), kernel/params.c, drivers/pci/pci.c
-(pci_setup), drivers/iommu/iommu.c, amdgpu_ttm.c.
+(pci_setup), drivers/iommu/iommu.c, drivers/video/nomodeset.c, amdgpu_ttm.c, amdgpu_drv.c (amdgpu_init).
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from boxcheck.decode.cmdline import parse_cmdline
 from boxcheck.model import Bdf
 
 from .aer_limit import is_limited
@@ -34,6 +35,7 @@ _IGNORED = Rx(r"([\w-]{1,64}): unknown parameter '([^']{1,80})' ignored")
 _REFUSED = Rx(r"([\w-]{1,64}): Unknown parameter `([^'`]{1,80})'")
 _INVALID = Rx(r"([\w-]{1,64}): `([^'`]{0,80})' invalid for parameter `([^'`]{1,80})'")
 _OPTION = Rx(r"(?:\b(PCI|AMD-Vi|DMAR|ACPI|iommu): )?Unknown (?:boot )?option(?: -|:)? *[`']([^'`]{1,80})'")
+_NOMODESET = Rx(r"(?:You have b|B)ooted with (?:the )?nomodeset\b")
 _KERNEL = Rx(r"Linux version (\S{1,120})")
 _DATE = Rx(r" (\d\d/\d\d/\d{4})\s*$")
 _DOMAIN_TYPE = Rx(r"iommu: Default domain type: *(\w{3,24})")
@@ -59,6 +61,7 @@ class BootFacts:
     def __init__(self) -> None:
         self._facts: KernelFacts = KernelFacts()
         self._kernel_command_line = False
+        self._nomodeset = False
         self._bridges: dict[str, BridgeControl] = {}
         self._buses: str | None = None
         self._ports: dict[Bdf, None] = {}
@@ -155,6 +158,25 @@ class BootFacts:
             return
         self._kernel_command_line = found[1] == "Kernel c"
         self._set(command_line=found[2])
+        words = parse_cmdline(found[2])
+        if words.has("nomodeset") and words.value("amdgpu.modeset") != "1":
+            self.nomodeset(line, out)
+
+    def nomodeset(self, line: Line, out: Ledger) -> None:
+        """The word on the command line, and what the kernel says of it; one event a boot."""
+        if self._nomodeset:
+            return
+        self._nomodeset = True
+        fold = out.add("nomodeset", line)
+        if fold.fresh:
+            fold.describe("info", "config", "the kernel was booted with nomodeset: amdgpu and other drivers of GPUs do"
+                          " not start with it, NVIDIA's own does")
+
+    def booted_with(self, line: Line, out: Ledger) -> None:
+        """The words of drivers/video/nomodeset.c, and of vgacon before Linux 5.17, for a log without the command line.
+        """
+        if self._facts.command_line is None and _NOMODESET.match(line.message):
+            self.nomodeset(line, out)
 
     def ignored(self, line: Line, out: Ledger) -> None:
         """A parameter that its module does not have."""
@@ -284,6 +306,7 @@ _READERS = (
     # Before the command line, which it may mention.
     ("Default domain type", BootFacts.domain_type),
     ("ommand line", BootFacts.command_line),
+    ("ooted with ", BootFacts.booted_with),
     ("Linux version ", BootFacts.kernel),
     ("DMI: ", BootFacts.dmi),
     ("VRAM", BootFacts.gpu_memory),

@@ -62,6 +62,7 @@ SECTIONS: dict[str, dict[str, Kind]] = {
     },
     "Any GPU": {
         "gpu-lost": Kind("a GPU is off the bus", _F),
+        "nomodeset": Kind("the kernel was told not to start drivers of GPUs; NVIDIA's own does not care", _I),
         "gpu-hang": Kind("a GPU hung, told by another driver than amdgpu's own lines and Xids", _FW),
         "display-timeout": Kind("a display did not finish a picture", _W),
     },

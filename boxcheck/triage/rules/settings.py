@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from boxcheck.triage.machine import bus_of
+from boxcheck.triage.modesetting import AMD, held_back
 from boxcheck.triage.rules import rule
 from boxcheck.triage.rules.words import START_FAILED, counted, indices
 from boxcheck.triage.scene import Diagnosis, Scene, gravest, helps
 
 SMALL_BAR_BYTES = 256 << 20
 """What every card offers before Resizable BAR (PCI Express Base Specification 7.8.6; AMD and NVIDIA default)."""
+NO_DRIVER = (
+    "driver-missing", "kfd-open", "hsa-failure", "driver-binding", "driver-amdgpu-loaded", "kfd-nodes", "gpu-missing")
+"""What tools and doctor say where a driver of GPUs did not start."""
 
 _BIOS = (
     "in the BIOS: enable Above 4G Decoding and Resizable BAR, raise MMIO High Size (or MMIOH) where it has one, and"
@@ -50,6 +54,41 @@ def no_address_space(scene: Scene) -> Iterator[Diagnosis]:
         sure="certain" if gravest(signs) == "fail" else "likely", because=tuple(because),
         events=indices(signs, failed), severity=gravest([*signs, *failed]), help=_BIOS,
         not_=("a broken card or riser: the card answered, and said how much it needs",),
+    )
+
+
+@rule("nomodeset")
+def nomodeset(scene: Scene) -> Iterator[Diagnosis]:
+    """The kernel was booted with nomodeset, and the drivers of AMD's and Intel's GPUs do not start with it.
+
+    Why: the word leaves the screen to the firmware; amdgpu, i915 and xe refuse to load as long as it is there, so that
+    no program sees the GPU. Installers and guides for a black screen put it there.
+    Not: the GPU, its slot or its riser. NVIDIA's own driver runs with it.
+    Source: drivers/video/nomodeset.c; drivers/gpu/drm/amd/amdgpu/amdgpu_drv.c (amdgpu_init).
+    """
+    signs = list(scene.of("nomodeset", bad=True))
+    if not signs:
+        return
+    machine = scene.machine
+    held = held_back(machine)
+    without = [
+        sighting for sighting in scene.of(*NO_DRIVER, bad=True)
+        if (sighting.bdf is None or sighting.bdf in held) and not any(
+            word in sighting.event.says for word in ("NVIDIA", "CUDA", "nvidia-smi"))]
+    without += scene.of("kernel-cmdline-lint", labels=("nomodeset",))
+    others = held and not any(machine.vendor(gpu) == AMD for gpu in held)
+    yield Diagnosis(
+        rule="", key="nomodeset:", title="nomodeset on the kernel command line keeps "
+        f"{'the driver of the GPU' if others else 'amdgpu'} from starting",
+        where=", ".join(map(machine.short, held[:6])) or "the kernel command line", cause="config",
+        sure="certain" if without else "likely" if held else "possible",
+        because=tuple(dict.fromkeys(one.event.says for one in (*signs[:1], *without[:4]))),
+        events=indices(signs, without), severity=gravest([*signs, *without]),
+        help=(
+            "take nomodeset out of GRUB_CMDLINE_LINUX in /etc/default/grub, sudo update-grub (Fedora: sudo"
+            " grub2-mkconfig -o /boot/grub2/grub.cfg), then reboot",
+            "then: lspci -nnk | grep -A3 -E 'VGA|Display'  shows `Kernel driver in use`"),
+        not_=("the GPU, its slot or its riser", "a broken module: it is refused until the word is gone"),
     )
 
 
