@@ -142,7 +142,8 @@ def _make(
         os.chmod(place, 0o644)
     except UsageError as error:
         _refuse_no_room(folder)
-        left_out.append(plain_line(f"{one.file}: {error}")[:300])
+        help = f" ({error.help})" if error.help else ""
+        left_out.append(plain_line(f"{one.file}: {error}{help}")[:300])
     except ImportError as error:
         extra = " (pip install 'boxcheck[pdf]')" if one.name == "pdf" else ""
         left_out.append(plain_line(f"{one.file}: the library {error.name or error} is not installed{extra}")[:300])

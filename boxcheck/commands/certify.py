@@ -98,11 +98,14 @@ def _begin(options: Options) -> int:
     from boxcheck.commands.burn import burn
     from boxcheck.commands.doctor import Options as DoctorOptions
     from boxcheck.commands.doctor import choose_profile, open_host
+    from boxcheck.commands.no_device import no_device
     from boxcheck.commands.put_back import refuse_changed, says_aside
     from boxcheck.commands.runs import id_of, runs_folder
+    from boxcheck.commands.stress import backend_named
     from boxcheck.engine.detach import running
     from boxcheck.engine.inspect import read_facts
     from boxcheck.engine.plan_profile import refuse_other_box
+    from boxcheck.engine.stress import find_devices
     from boxcheck.registry import discover, discover_stress
 
     discover()
@@ -121,11 +124,17 @@ def _begin(options: Options) -> int:
     if options.dry_run:
         cut = f"; shortened: {shortened}" if shortened else ""
         print(f"acceptance by {want.name} r{want.revision}: {words(asked_seconds)} ({planned}){cut}")
+        _say_no_pdf(options)
         return burn(_burn_options(options, asked_seconds))
     if (busy := running(runs_folder())) is not None:
         raise UsageError(f"a run is going on: {id_of(busy)}", "boxcheck attach follows it")
-    if (code := refuse_changed(host, says_aside(options.quiet))) is not None:  # before anybody types who the box is
+    # What keeps it from running comes before anybody types who the box is.
+    if (code := refuse_changed(host, says_aside(options.quiet))) is not None:
         return code
+    runtime = find_devices(backend_named(options.backend))
+    if not runtime.gpus:
+        return no_device(runtime, facts, options)
+    _say_no_pdf(options)
     identity = _identify(given, station, want, facts, f"{want.name} r{want.revision}, {planned}")
     if shortened:
         print(f"the plan is shortened: {shortened}; the disposition cannot be PASS", file=sys.stderr)
@@ -133,6 +142,18 @@ def _begin(options: Options) -> int:
         id=str(uuid.uuid4()), identity=identity, attempt=0, began=time.time(),
         planned=f"{words(asked_seconds)} ({planned})", shortened=shortened, waivers=waivers, strict=options.strict)
     return _run(options, asked, _burn_options(options, asked_seconds), host)
+
+
+def _say_no_pdf(options: Options) -> None:
+    """Before hours of load, what the folder will lack for want of a library."""
+    from boxcheck.report.pdf import require
+
+    if options.quiet:
+        return
+    try:
+        require()
+    except UsageError as error:
+        print(f"the folder will hold no report.pdf: {error} ({error.help})", file=sys.stderr)
 
 
 def _run(options: Options, asked: Asked, burning: BurnOptions, host: Host) -> int:
@@ -187,7 +208,7 @@ def _run_held(place: str, asked: Asked, options: Options, burning: BurnOptions, 
         if not begun:
             with as_user(uid, gid):
                 forget(place)
-    if not begun:  # no device: burn has said so
+    if not begun:  # the devices went while somebody typed: burn has said so
         raise NothingThereError(
             "nothing was run: there is no device to put load on", "boxcheck doctor says what there is")
     return _end(place, acceptance, options, host)

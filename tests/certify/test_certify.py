@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pty
@@ -20,6 +21,7 @@ import pytest
 
 from boxcheck.certify.acceptance import Acceptance
 from boxcheck.certify.manifest import parse_manifest
+from boxcheck.commands.certify import Options, certify
 from boxcheck.store.reader import RunReader
 from tests.report.ocp import broken_rules, content, read
 from tests.report.outside import ocp_validator
@@ -28,6 +30,8 @@ PROFILE = """
 name = "quick"
 revision = 2
 title = "a bench without GPUs"
+[gpus]
+count = 0
 [require]
 inspect = ["inventory.gpu-lost"]
 stress = [
@@ -208,12 +212,48 @@ def test_an_attempt_outlives_its_terminal(bench: Bench) -> None:
     assert json.loads(done.stdout)["id"] == asked["id"]
 
 
-def test_a_box_without_anything_to_put_load_on_is_incomplete_and_leaves_no_attempt(bench: Bench) -> None:
+@pytest.mark.parametrize("words", [("--serial", "W-5", "--operator", "A"), ()])
+def test_a_box_without_anything_to_put_load_on_is_incomplete_and_leaves_no_attempt(
+    bench: Bench, words: tuple[str, ...],
+) -> None:
     bench.environment["BOXCHECK_CPU_DEVICES"] = "none"
-    done = bench.certify("--serial", "W-5", "--operator", "A")
+    done = bench.certify(*words)
     assert done.returncode == 3
-    assert "there is no device to put load on" in done.stderr
-    assert not (bench.certified / "W-5").exists()
+    assert "so nothing was run" in done.stderr
+    assert "missing" not in done.stderr, "who the box is would not help it"
+    assert not bench.certified.exists()
+
+
+def test_nobody_is_asked_who_a_box_is_that_has_nothing_to_put_load_on(bench: Bench) -> None:
+    bench.environment["BOXCHECK_CPU_DEVICES"] = "none"
+    pid, terminal = pty.fork()
+    if pid == 0:
+        words = bench.words("--no-tui")
+        os.execvpe(words[0], words, {**bench.environment, "TERM": "dumb"})
+    seen = bytearray()
+    with suppress(OSError):
+        while select.select([terminal], [], [], 60)[0] and (some := os.read(terminal, 4096)):
+            seen += some
+            if b"serial" in seen:
+                break
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert b"serial" not in seen
+    assert b"so nothing was run" in seen
+    assert os.waitstatus_to_exitcode(status) == 3
+
+
+def test_a_folder_without_its_pdf_is_told_before_the_load(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "fpdf" else find(name, *more))
+    said = "the folder will hold no report.pdf: a PDF needs fpdf2, which is not installed (pip install 'boxcheck[pdf]')"
+    for quiet in (False, True):
+        certify(Options(profile="generic", backend="cpu", dry_run=True, quiet=quiet))
+        assert (said in capsys.readouterr().err) is not quiet
 
 
 def test_an_attempt_whose_run_died_can_be_ended(bench: Bench) -> None:
