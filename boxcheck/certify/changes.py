@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from boxcheck.certify.acceptance import AttemptFile, Manifest
+from boxcheck.certify.acceptance import Acceptance, AttemptFile, Manifest
 from boxcheck.certify.contents import ACCEPTANCE, MANIFEST, SIGNATURE, SUMS, Contents
 from boxcheck.certify.manifest import ManifestError, manifest_of, parse_acceptance, parse_manifest, sums_of
 from boxcheck.store.texts import plain_line
@@ -91,10 +91,11 @@ def _disagreements(found: Contents, manifest: Manifest) -> list[Change]:
     if found.acceptance is None:
         return [Change(name=ACCEPTANCE, kind="missing", says=f"{ACCEPTANCE} is missing")]
     try:
-        told = manifest_of(parse_acceptance(found.acceptance), manifest.files)
+        acceptance = parse_acceptance(found.acceptance)
+        told = manifest_of(acceptance, manifest.files)
     except ManifestError as error:
         return [Change(name=ACCEPTANCE, kind="disagrees", says=plain_line(str(error)))]
-    made = []
+    made = _not_as_accepted(acceptance, manifest)
     for field in manifest.__struct_fields__:
         here, there = getattr(manifest, field), getattr(told, field)
         if here != there:
@@ -102,4 +103,21 @@ def _disagreements(found: Contents, manifest: Manifest) -> list[Change]:
             made.append(Change(
                 name=MANIFEST, kind="disagrees", expected=there, found=here,
                 says=f"{MANIFEST} says {field} is {here}, {ACCEPTANCE} says {there}"))
+    return made
+
+
+def _not_as_accepted(told: Acceptance, manifest: Manifest) -> list[Change]:
+    """Files that the acceptance names, and of which the manifest says something else: it was made anew, over a folder
+    that had lost them."""
+    listed = {one.name: one for one in manifest.files}
+    made = []
+    for one in told.files:
+        name = plain_line(one.name)[:80]
+        there = listed.get(one.name)
+        if there is None:
+            made.append(Change(name=name, kind="missing", expected=one.sha256, says=(
+                f"{name} is missing: {ACCEPTANCE} names it, {MANIFEST} does not")))
+        elif there != one:
+            made.append(Change(name=name, kind="disagrees", expected=one.sha256, found=there.sha256, says=(
+                f"{name} is another than the one that {ACCEPTANCE} names")))
     return made

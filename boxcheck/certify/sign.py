@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
 
-from boxcheck.certify.acceptance import Acceptance, Manifest
+from boxcheck.certify.acceptance import Acceptance, AttemptFile, Manifest
 from boxcheck.certify.changes import compare
 from boxcheck.certify.contents import (
     ACCEPTANCE,
     MANIFEST,
     SIGNATURE,
+    SUMS,
     VERDICT,
     Contents,
     ContentsError,
@@ -21,7 +23,14 @@ from boxcheck.certify.contents import (
 )
 from boxcheck.certify.keys import NO_AGENT, KeyTrouble, check_armor, sign_with_agent, sign_with_file
 from boxcheck.certify.machine import Sameness, is_tested_box, marks
-from boxcheck.certify.manifest import ManifestError, canonical, parse_acceptance, write_manifest
+from boxcheck.certify.manifest import (
+    ManifestError,
+    canonical,
+    manifest_of,
+    parse_acceptance,
+    parse_manifest,
+    sums_of,
+)
 from boxcheck.certify.sshsig import NAMESPACE, SignatureError, parse_armor
 from boxcheck.certify.verify import signature_holds
 from boxcheck.store.texts import plain_line
@@ -68,8 +77,9 @@ class SignedNow(msgspec.Struct, frozen=True, kw_only=True):
     """Where the agent answers from; None for a key file."""
 
 
-Render = Callable[[str, Acceptance], None]
-"""Makes the reports of a folder anew, for an acceptance that now says something else. SignTrouble where it cannot."""
+Render = Callable[[str, Acceptance], Mapping[str, bytes]]
+"""The reports of a folder made anew, by name, for an acceptance that now says something else; nothing is written.
+SignTrouble where one cannot be made."""
 
 
 def sign(folder: str, asked: Signing, render: Render) -> SignedNow:
@@ -84,14 +94,16 @@ def sign(folder: str, asked: Signing, render: Render) -> SignedNow:
     agent = _agent_place() if asked.agent else None
     if place.answer == "same" and not asked.self_signed:
         _refuse_here(place, agent, asked)
+    fresh: dict[str, bytes] = {}
     if asked.self_signed != manifest.self_signed:
-        manifest = _say_self_signed(folder, told, asked.self_signed, render)
+        manifest, fresh = _saying_self_signed(folder, manifest, told, asked.self_signed, render)
     message = canonical(manifest)
     armor = sign_with_agent(asked.key, message, NAMESPACE) if asked.agent else sign_with_file(
         asked.key or "", message, NAMESPACE)
     key = check_armor(armor, message, NAMESPACE, _holds)
     path = os.path.join(folder, SIGNATURE)
-    _write(path, armor)
+    # Not before there is a signature that holds: what was signed before stays where there is none.
+    _replace(folder, {**fresh, SIGNATURE: armor.encode()})
     return SignedNow(
         folder=plain_line(folder), signature=plain_line(path), manifest=manifest, fingerprint=key.fingerprint,
         key=key.line, self_signed=manifest.self_signed, tested_box=place.answer, tested_box_says=place.says,
@@ -165,24 +177,39 @@ def _refuse_here(place: Sameness, agent: str | None, asked: Signing) -> None:
             "process that made its socket is gone", help)
 
 
-def _say_self_signed(folder: str, told: Acceptance, is_so: bool, render: Render) -> Manifest:
-    """Writes it into acceptance, verdict and reports, and makes the manifest anew."""
-    from boxcheck.report.output import write_output
-
+def _saying_self_signed(
+    folder: str, manifest: Manifest, told: Acceptance, is_so: bool, render: Render,
+) -> tuple[Manifest, dict[str, bytes]]:
+    """The manifest, and the files that change, where acceptance, verdict and reports say it."""
     raw = {name: _json_of(os.path.join(folder, name)) for name in (ACCEPTANCE, VERDICT)}
     for one in (raw[ACCEPTANCE], (raw[VERDICT] or {}).get("acceptance")):
         if isinstance(one, dict):
             one["self_signed"] = is_so  # what a later boxcheck added stays
-    render(folder, msgspec.structs.replace(told, self_signed=is_so))
-    for name, whole in raw.items():
-        if whole is not None:
-            write_output(
-                os.path.join(folder, name), msgspec.json.format(msgspec.json.encode(whole), indent=1).decode(),
-                mode=0o644)
+    told = msgspec.structs.replace(told, self_signed=is_so)
+    fresh: dict[str, bytes] = {}
+    if raw[VERDICT] is not None:
+        fresh[VERDICT] = _formatted(raw[VERDICT])
+        new = _file(VERDICT, fresh[VERDICT])
+        told = msgspec.structs.replace(told, files=tuple(new if one.name == VERDICT else one for one in told.files))
+        for row in (raw[ACCEPTANCE] or {}).get("files", ()):
+            if row.get("name") == VERDICT:
+                row.update(msgspec.to_builtins(new))
+    fresh |= {ACCEPTANCE: _formatted(raw[ACCEPTANCE]), **render(folder, told)}
+    files = [_file(one.name, fresh[one.name]) if one.name in fresh else one for one in manifest.files]
     try:
-        return write_manifest(folder)
-    except (ManifestError, ContentsError) as error:
+        made = manifest_of(told, files)
+        parse_manifest(canonical(made))
+    except ManifestError as error:
         raise SignTrouble(f"the manifest could not be made anew: {error}") from None
+    return made, {**fresh, SUMS: sums_of(files), MANIFEST: canonical(made)}
+
+
+def _formatted(whole: object) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(whole), indent=1) + b"\n"
+
+
+def _file(name: str, data: bytes) -> AttemptFile:
+    return AttemptFile(name=name, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def _json_of(path: str) -> dict[str, Any] | None:
@@ -200,9 +227,16 @@ def _holds(armor: bytes, message: bytes) -> bool | None:
     return None if isinstance(answer, str) else answer
 
 
-def _write(path: str, armor: str) -> None:
-    from boxcheck.report.output import write_output
+def _replace(folder: str, files: Mapping[str, bytes]) -> None:
+    """Writes these files of the folder, all or none."""
+    from boxcheck.report.output import write_together
 
-    if os.path.islink(path):  # which came in the last moment; it is not written through
-        os.unlink(path)
-    write_output(path, armor, mode=0o644)
+    for name in files:
+        if os.path.islink(path := os.path.join(folder, name)):  # it came in the last moment; it is not written through
+            os.unlink(path)
+    try:
+        write_together({os.path.join(folder, name): (data,) for name, data in files.items()}, mode=0o644)
+    except OSError as error:
+        where = plain_line(str(error.filename or folder))
+        raise SignTrouble(f"nothing is signed: {where}: {os.strerror(error.errno or 0).lower()}",
+                          "make the folder one that can be written to, with room in it") from None

@@ -18,7 +18,7 @@ from boxcheck.commands.burn import Options
 from boxcheck.commands.runs import path_of, telling_what_could_be_saved
 from boxcheck.commands.runs import report as report_run
 from boxcheck.report.forms import FORMS, SIGNED_FORMS, Form, form, is_made, made, write_form
-from boxcheck.report.output import refuse_place, write_whole
+from boxcheck.report.output import refuse_place
 from boxcheck.riser.evidence import Notebook
 from boxcheck.store.texts import plain_line
 from boxcheck.usage import UsageError
@@ -159,9 +159,9 @@ def read_acceptance(folder: str) -> Acceptance:
         raise UsageError(str(error), FOLDER) from None
 
 
-def render_folder(folder: str, told: Acceptance) -> None:
-    """Makes the forms of an attempt anew that say whether it is self-signed. SignTrouble where one that lies there
-    cannot be made: it would say something else than the manifest. All are made before the first is replaced."""
+def render_folder(folder: str, told: Acceptance) -> dict[str, bytes]:
+    """The forms of an attempt that say whether it is self-signed, made anew; none is written. SignTrouble where one
+    that lies there cannot be made: it would say something else than the manifest."""
     lying = [one for one in map(form, SIGNED_FORMS) if os.path.lexists(os.path.join(folder, one.file))]
     for one in lying:
         if not is_made(one):
@@ -174,5 +174,4 @@ def render_folder(folder: str, told: Acceptance) -> None:
                 fresh[one.file] = b"".join(made(one, path, None, told, riser_in(folder)))
             except UsageError as error:
                 raise SignTrouble(f"{one.file} cannot be made anew: {error}", error.help) from None
-    for name, data in fresh.items():
-        write_whole(os.path.join(folder, name), (data,))
+    return fresh

@@ -75,10 +75,10 @@ def sign(folder: str, asked: Signing, options: Options) -> int:
     return 0
 
 
-def _render_again(folder: str, told: Acceptance) -> None:
+def _render_again(folder: str, told: Acceptance) -> dict[str, bytes]:
     from boxcheck.commands.report import render_folder
 
-    render_folder(folder, told)
+    return render_folder(folder, told)
 
 
 def _stream(options: Options) -> object:

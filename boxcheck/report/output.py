@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TextIO
 
 from boxcheck.host.owner import as_caller, refuse_planted_link
@@ -60,22 +61,33 @@ def _write_file(place: str, text: str, mode: int) -> None:
 def write_whole(place: str, pieces: Iterable[bytes], mode: int = 0o666) -> None:
     """Writes a file whole or not at all; a link to a file stays a link. Behind sudo it is the caller's, but where they
     may not write. OSError where it cannot be written."""
-    def opened() -> tuple[str, str, int]:
+    write_together({place: pieces}, mode)
+
+
+def write_together(files: Mapping[str, Iterable[bytes]], mode: int = 0o666) -> None:
+    """The same for several files, of which none gets its name before all are written."""
+    def opened(place: str) -> tuple[str, str, int]:
         refuse_planted_link(place)
         real = os.path.realpath(place)
         beside = f"{real}.{os.getpid()}.part"
-        return real, beside, os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        return beside, real, os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
 
-    real, beside, file = as_caller(opened)
+    ready: list[tuple[str, str]] = []
     try:
-        with os.fdopen(file, "wb") as stream:
-            stream.writelines(pieces)
-            stream.flush()
-            os.fsync(stream.fileno())
-        as_caller(lambda: os.replace(beside, real))
+        for place, pieces in files.items():
+            beside, real, file = as_caller(partial(opened, place))
+            ready.append((beside, real))
+            with os.fdopen(file, "wb") as stream:
+                stream.writelines(pieces)
+                stream.flush()
+                os.fsync(stream.fileno())
+        while ready:
+            as_caller(partial(os.replace, *ready[0]))
+            del ready[0]
     except BaseException:
-        if os.path.exists(beside):
-            as_caller(lambda: os.unlink(beside))
+        for beside, _ in ready:
+            if os.path.exists(beside):
+                as_caller(partial(os.unlink, beside))
         raise
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import shutil
 import socket
@@ -14,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,23 +24,31 @@ from hypothesis import strategies as st
 from boxcheck.certify import sign as sign_module
 from boxcheck.certify.acceptance import Acceptance
 from boxcheck.certify.agent import AgentError, agent_keys, agent_place, agent_sign
+from boxcheck.certify.changes import compare
+from boxcheck.certify.contents import contents_of_folder
+from boxcheck.certify.folder import files_of
 from boxcheck.certify.keys import KeyTrouble, public_of
 from boxcheck.certify.machine import is_tested_box, marks
-from boxcheck.certify.manifest import parse_manifest
+from boxcheck.certify.manifest import parse_manifest, write_manifest
 from boxcheck.certify.sign import SignedNow, Signing, SignTrouble, sign
 from boxcheck.certify.sshsig import string
-from tests.certify.attempt import attempt, new_key
+from tests.certify.attempt import CONTENTS, attempt, new_key
 
 needs_agent = pytest.mark.skipif(shutil.which("ssh-agent") is None, reason="needs OpenSSH")
 BOX, STATION = {"machine-id": "0123456789abcdef", "boot": "1"}, {"machine-id": "another", "boot": "2"}
 
 
-def no_render(folder: str, told: Acceptance) -> None:
+def no_render(folder: str, told: Acceptance) -> dict[str, bytes]:
     raise SignTrouble("nothing renders here")
 
 
-def said(folder: str, told: Acceptance) -> None:
-    Path(folder, "report.html").write_text(f"<p>self-signed: {told.self_signed}</p>")
+def said(folder: str, told: Acceptance) -> dict[str, bytes]:
+    hashes = " ".join(one.sha256 for one in told.files)
+    return {"report.html": f"<p>self-signed: {told.self_signed} {hashes}</p>".encode()}
+
+
+def everything(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
@@ -94,10 +105,70 @@ def attempt_signed_again(folder: Path, key: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_report_that_cannot_say_self_signed_is_not_signed_so(folder: Path, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     on(monkeypatch, BOX)
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    before = everything(folder)
     with pytest.raises(SignTrouble, match="nothing renders here"):
         sign(str(folder), Signing(key=str(key), self_signed=True), no_render)
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert everything(folder) == before
+
+
+@pytest.mark.parametrize("first_self_signed", [False, True])
+def test_a_signing_that_fails_leaves_the_signature_that_was_there(
+    folder: Path, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first_self_signed: bool,
+) -> None:
+    on(monkeypatch, STATION)
+    sign(str(folder), Signing(key=str(key), self_signed=first_self_signed), said)
+    before = everything(folder)
+    other = Signing(key=str(tmp_path / "nosuch"), self_signed=not first_self_signed, again=True)
+    with pytest.raises(KeyTrouble, match="nosuch: no such file"):
+        sign(str(folder), other, said)
+    assert everything(folder) == before
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr("boxcheck.report.output.os.fsync", full)
+    with pytest.raises(SignTrouble, match=r"nothing is signed: .*no space left on device"):
+        sign(str(folder), msgspec.structs.replace(other, key=str(key)), said)
+    assert everything(folder) == before
+
+
+def test_self_signed_the_verdict_has_the_hash_that_acceptance_and_report_show(
+    tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    on(monkeypatch, BOX)
+    files = files_of(str(plain(tmp_path / "plain")))
+    folder = attempt(tmp_path / "attempt-01", machine=BOX, files=files)
+    sign(str(folder), Signing(key=str(key), self_signed=True), said)
+    new = hashlib.sha256((folder / "verdict.json").read_bytes()).hexdigest()
+    named = {one["name"]: one["sha256"] for one in json.loads((folder / "acceptance.json").read_bytes())["files"]}
+    assert named["verdict.json"] == new
+    assert new in (folder / "report.html").read_text()
+    found = contents_of_folder(str(folder))
+    assert compare(found)[1] == ()
+
+
+def plain(folder: Path) -> Path:
+    """The files of an attempt that its acceptance names."""
+    folder.mkdir()
+    for name in ("run.sqlite", "capture.tar.gz", "kernel.log", "verdict.json"):
+        (folder / name).write_bytes(CONTENTS[name])
+    return folder
+
+
+def test_a_folder_that_lost_files_which_its_acceptance_names_is_neither_signed_nor_verified(
+    tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    on(monkeypatch, STATION)
+    files = files_of(str(plain(tmp_path / "plain")))
+    folder = attempt(tmp_path / "attempt-01", machine=BOX, files=files)
+    (folder / "run.sqlite").unlink()
+    (folder / "kernel.log").write_text("nothing happened\n")
+    write_manifest(str(folder))
+    with pytest.raises(SignTrouble, match=r"nothing is signed: kernel\.log is another .*, and 1 more"):
+        sign(str(folder), Signing(key=str(key)), no_render)
+    assert [one.says for one in compare(contents_of_folder(str(folder)))[1]] == [
+        "kernel.log is another than the one that acceptance.json names",
+        "run.sqlite is missing: acceptance.json names it, manifest.json does not"]
 
 
 def test_a_folder_in_which_something_was_changed_is_not_signed(folder: Path, key: Path) -> None:
