@@ -81,12 +81,18 @@ class GpuPart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GpusWanted(msgspec.Struct, frozen=True, kw_only=True):
-    """The GPUs a profile demands. `count` None means: any number."""
+    """The GPUs a profile demands. `count` None means: any number; 0: the box has none, and needs none to pass."""
 
     parts: tuple[GpuPart, ...] = ()
     count: int | None = None
     planned: int | None = None
     """Number the builder is heading for, where it is larger than `count`."""
+
+    @property
+    def none(self) -> bool:
+        """Whether the profile says that the box has no GPU. One that says nothing of GPUs does not: a box that lost all
+        of its own looks like one without."""
+        return self.count == 0
 
     @property
     def vendors(self) -> frozenset[str]:

@@ -331,6 +331,8 @@ class Sheet:
 
     def _gpus(self) -> GpusAsked:
         table = self._keys(("gpus",), ("part", "pci_id", "count"), "[gpus]")
+        if table == {"count": 0} and table["count"] is not False:  # a box without GPUs
+            return GpusAsked(count=0)
         ids: list[tuple[str, int | None]] = []
         for index, text in enumerate(self._texts(("gpus", "pci_id"), single=True) if table else ()):
             matched = _PCI_ID.fullmatch(text)

@@ -40,7 +40,7 @@ def accept(
     read. `now`: by the box's clock."""
     judged = judge_stored(asked.run, None)
     with RunReader(asked.run) as reader:
-        lacks, missing, history = lacks_of(reader), in_words(missing_rows(reader)), stored_history(reader)
+        lacks, missing, history = lacks_of(reader, judged.want), in_words(missing_rows(reader)), stored_history(reader)
     started, finished = judged.run.started, _finished(judged)
     decided = _decide(asked, judged, lacks, missing, started=started, finished=finished, now=now)
     want = judged.want
@@ -89,7 +89,10 @@ def _not_on_gpus(want: Profile, phases: Sequence[Phase]) -> list[str]:
     """That the load was put on something else than the GPUs that the profile wants."""
     if not want.gpus.parts:
         return []
-    others = sorted({info.backend for phase in phases if phase.start for info in phase.start.gpus if not info.is_gpu})
+    worked = [info for phase in phases if phase.start for info in phase.start.gpus]
+    others = sorted({info.backend for info in worked if not info.is_gpu})
+    if not any(info.is_gpu for info in worked):
+        return []  # that is said of the run already
     return [f"the load was put on devices of {', '.join(others)}, which are no GPUs"] if others else []
 
 

@@ -288,7 +288,7 @@ class Burn:
             crashes=self._crashes, profile_certain=self._job.certain)
         self._store.flush()
         path = self._store.path
-        return without_rows(as_part(verdict, lacks_at(path, self._stopped_by)), rows_gone_at(path))
+        return without_rows(as_part(verdict, lacks_at(path, self._want, self._stopped_by)), rows_gone_at(path))
 
     @property
     def stopped_by(self) -> str:

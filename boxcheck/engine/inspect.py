@@ -134,4 +134,5 @@ def inspect_facts(facts: Facts, want: Profile, checks: Sequence[Check], *, profi
     gpus = facts.of(Gpus)
     about_gpus = any(Gpus in check.reads for check in checks)
     none = not isinstance(gpus, Unread) and gpus.unreadable is None and not wanted_gpus(gpus, want)
+    none = none and not want.gpus.none  # else it is as the profile says
     return without_gpus(verdict, want) if none and about_gpus else verdict

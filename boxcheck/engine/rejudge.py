@@ -59,7 +59,7 @@ def rejudge(
     of_links = judge_ledger(reader, ledger, want, crashes) if ledger is not None and run.info.kind == "burn" else []
     verdict = judge(
         [*findings, *inspected, *survived, *around, *of_links], want, crashes=crashes, profile_certain=certain)
-    lacks = lacks_of(reader) if run.info.kind == "burn" else None
+    lacks = lacks_of(reader, want) if run.info.kind == "burn" else None
     verdict = without_rows(as_part(verdict, lacks) if lacks is not None else verdict, in_words(missing_rows(reader)))
     began = run.sessions[0].began.wall if run.sessions else 0.0
     last = max((phase.ended.seconds for phase in phases if phase.ended), default=0.0)

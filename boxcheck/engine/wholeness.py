@@ -12,15 +12,13 @@ import msgspec
 
 from boxcheck.engine.plan import LOADS, Plan, Step
 from boxcheck.model import Outcome, Verdict
+from boxcheck.profile import Profile
 from boxcheck.store.errors import StoreError
 from boxcheck.store.reader import RunReader
 from boxcheck.store.rows import Phase, RunState
 from boxcheck.store.verify import in_words, missing_rows
 
 PASSED = (Outcome.PASS, Outcome.MARGINAL)
-ANY_BOX = "generic"
-"""The profile that does not say what a box has. A box whose GPUs are all lost, of which the processor alone worked, is
-not passed by it, as doctor does not pass it. A profile of somebody's own may be one of a box without GPUs."""
 
 
 class Lacks(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,9 +85,9 @@ def plan_in(stored: Any) -> Plan | None:
         return None
 
 
-def lacks_of(reader: RunReader, ended: str | None = None) -> Lacks:
-    """What a burn-in lacks. `ended`: by who ends it now, why it was stopped, empty where it came to its end; None: as
-    its store says."""
+def lacks_of(reader: RunReader, want: Profile, ended: str | None = None) -> Lacks:
+    """What a burn-in lacks, judged by that profile. `ended`: by who ends it now, why it was stopped, empty where it came
+    to its end; None: as its store says."""
     run, phases = reader.run(), reader.phases()
     state: RunState = run.state if ended is None else "stopped" if ended else "finished"
     stored = run.info.plan if isinstance(run.info.plan, dict) else {}
@@ -103,8 +101,9 @@ def lacks_of(reader: RunReader, ended: str | None = None) -> Lacks:
     if not _looked_after(phases) and not any(
             step.kind == "doctor" and step.name in missing for step in steps[_last_load(steps):]):
         others.append("doctor did not look at the box after the load")
-    if run.info.profile is not None and run.info.profile.name == ANY_BOX and _on_processors_alone(phases):
-        others.append("no GPU worked, the processor alone")
+    others += _no_gpu(phases, want)
+    if not (want.inspect or want.stress or want.faults):
+        others.append(f"profile {want.name} requires nothing")
     job = stored.get("job")
     left_out = job.get("left_out", ()) if isinstance(job, dict) else ()
     return Lacks(
@@ -117,9 +116,17 @@ def lacks_of(reader: RunReader, ended: str | None = None) -> Lacks:
 _STATES = {"running": "it goes on", "stopped": "it was stopped before its end", "crashed": "it did not come to its end"}
 
 
-def _on_processors_alone(phases: Sequence[Phase]) -> bool:
+def _no_gpu(phases: Sequence[Phase], want: Profile) -> list[str]:
+    """That no GPU worked, as doctor says that none was judged: a box that lost all of its own passes by no profile but
+    one that says that it has none. The graphics of a processor are one where the profile names them."""
     worked = [info for one in phases if one.start is not None for info in one.start.gpus]
-    return bool(worked) and not any(info.is_gpu for info in worked)
+    if not worked or want.gpus.none:
+        return []
+    if not any(info.is_gpu for info in worked):
+        return ["no GPU worked, the processor alone"]
+    if not want.gpus.parts and all(info.unified for info in worked):
+        return ["no GPU but the processor's own graphics worked, which the profile does not name"]
+    return []
 
 
 def _looked_after(phases: Sequence[Phase]) -> bool:
@@ -133,11 +140,11 @@ def _last_load(steps: Sequence[Step]) -> int:
     return max((at for at, step in enumerate(steps) if step.kind in (*LOADS, "until-ber")), default=0)
 
 
-def lacks_at(path: str, ended: str) -> Lacks:
+def lacks_at(path: str, want: Profile, ended: str) -> Lacks:
     """Of a run that ends now. A store that cannot be read is one of them."""
     try:
         with RunReader(path) as reader:
-            return lacks_of(reader, ended)
+            return lacks_of(reader, want, ended)
     except StoreError as error:
         return Lacks(others=(f"its store cannot be read: {error}",))
 

@@ -58,6 +58,8 @@ def _match(profile: Profile) -> Iterator[str]:
 
 def _gpus(gpus: GpusWanted) -> Iterator[str]:
     if not gpus.parts:
+        if gpus.none:
+            yield from ("", "[gpus]", "count = 0")
         return
     known = load_gpus()
     keys = [part.key for part in gpus.parts if part.key in known and (

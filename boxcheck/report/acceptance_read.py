@@ -49,7 +49,7 @@ def told_of(
         want, note = profile_of(reader) if profile is None else (profile_named(profile), "")
         run, phases = reader.run(), reader.phases()
         gone = in_words(missing_rows(reader))
-        lacks = lacks_of(reader) if run.info.kind in ("burn", "certify") else None
+        lacks = lacks_of(reader, want) if run.info.kind in ("burn", "certify") else None
         before = facts_in(reader, BEFORE)
         facts = before or Facts()
         name_slots(facts, want)

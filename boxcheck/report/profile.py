@@ -164,7 +164,7 @@ def _wrapped(texts: Iterable[str], width: int, indent: int) -> list[str]:
 def _gpus(profile: Profile) -> Iterator[str]:
     names = " or ".join(_gpu(part) for part in profile.gpus.parts)
     if not names:
-        yield "any, in any number"
+        yield "none" if profile.gpus.none else "any, in any number"
         return
     count = "any number of" if profile.gpus.count is None else f"{profile.gpus.count} x"
     planned = f"; {profile.gpus.planned} planned" if profile.gpus.planned else ""

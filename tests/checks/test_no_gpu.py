@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import struct
 
+import msgspec
 import pytest
 
 from boxcheck.engine.inspect import Facts, choose_checks, inspect_facts, read_facts
 from boxcheck.judge import exit_code
 from boxcheck.model import Outcome
 from boxcheck.probes.gpus import Gpus
-from boxcheck.profile import load_profile
+from boxcheck.profile import GpusWanted, load_profile
 from tests.boxes import build
 from tests.boxes.memory import host
 
@@ -44,6 +45,11 @@ def test_a_box_without_any_gpu_does_not_pass_by_the_profile_for_any_box(
 ) -> None:
     verdict = inspect_facts(facts_of("wopr-7x4090", lost), load_profile("generic"), choose_checks([]))
     assert (verdict.outcome, int(exit_code(verdict)), verdict.reason) == (outcome, code, reason)
+
+
+def test_a_box_that_has_none_by_its_profile_needs_none() -> None:
+    want = msgspec.structs.replace(load_profile("generic"), gpus=GpusWanted(count=0))
+    assert inspect_facts(facts_of("wopr-7x4090", 7), want, choose_checks([])).outcome is Outcome.PASS
 
 
 def test_a_part_of_the_checks_tells_that_there_is_no_gpu_too() -> None:

@@ -29,7 +29,7 @@ from boxcheck.engine.watch_judging import BEFORE as BEFORE_LOAD
 from boxcheck.engine.wholeness import lacks_of, undone
 from boxcheck.judge import exit_code, judge
 from boxcheck.model import BOX, Bdf, Crash, Finding, Outcome, Verdict
-from boxcheck.profile import load_profile, shipped_profiles
+from boxcheck.profile import GpuPart, GpusWanted, Profile, load_profile, shipped_profiles
 from boxcheck.profile_resolve import digest
 from boxcheck.registry import discover, discover_stress
 from boxcheck.store.creating import create_run, reopen_run
@@ -471,11 +471,38 @@ def test_a_processor_alone_passes_no_box_by_a_profile_that_does_not_say_what_it_
     run.doctor()
     path = run.end()
     with RunReader(path) as reader:
-        assert ("no GPU worked, the processor alone" in lacks_of(reader).words) is alone
+        assert ("no GPU worked, the processor alone" in lacks_of(reader, load_profile("generic")).words) is alone
     if alone:
         verdict = judged(path)
         assert (verdict.outcome, verdict.partial) == (Outcome.UNKNOWN, True)
         assert "no GPU worked" in verdict.reason
+
+
+@pytest.mark.parametrize(("gpus", "worked", "says"), [
+    (GpusWanted(count=0), {"is_gpu": False}, ""),
+    (GpusWanted(), {"is_gpu": False}, "no GPU worked, the processor alone"),
+    (GpusWanted(), {"unified": True}, "no GPU but the processor's own graphics worked"),
+    (GpusWanted(parts=(GpuPart(key="apu", name="apu", pci_ids=("1002:1586",)),)), {"unified": True}, ""),
+    (GpusWanted(), {}, ""),
+])
+def test_a_box_passes_without_a_gpu_where_its_profile_says_that_it_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: GpusWanted, worked: dict[str, bool], says: str
+) -> None:
+    """Whatever the profile is called: one copied from generic under another name passed it."""
+    monkeypatch.setitem(globals(), "GPU", msgspec.structs.replace(GPU, **worked))
+    run = Run(tmp_path)
+    run.copies()
+    run.doctor()
+    want = msgspec.structs.replace(GENERIC, name="of-our-own", gpus=gpus)
+    with RunReader(run.end()) as reader:
+        words = lacks_of(reader, want).words
+        assert words.startswith(says) if says else not words
+
+
+def test_a_profile_that_requires_nothing_passes_nothing(tmp_path: Path) -> None:
+    want = Profile(name="empty", revision=1, title="says nothing")
+    with RunReader(whole(tmp_path).end()) as reader:
+        assert lacks_of(reader, want).words == "profile empty requires nothing"
 
 
 def test_loads_that_only_left_out_make_it_a_part(tmp_path: Path) -> None:
