@@ -13,6 +13,7 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Literal
@@ -48,6 +49,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     run: str = ""
     """Path of the store; empty until the run has begun."""
     began: float
+    machine: Mapping[str, str] = {}
+    """Marks of the machine that it began on."""
     planned: str = ""
     """`level 3, 1 h`."""
     shortened: str = ""

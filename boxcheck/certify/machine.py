@@ -22,6 +22,8 @@ import msgspec
 from boxcheck.decode.smbios import meaningful
 from boxcheck.engine.aftermath import boot_id
 from boxcheck.engine.resume import machine_name
+from boxcheck.store.errors import StoreError
+from boxcheck.store.reader import RunReader
 
 HARDWARE = ("product-uuid", "board-serial", "product-serial")
 _SHARED = frozenset((
@@ -43,6 +45,20 @@ def marks() -> dict[str, str]:
             text = meaningful((Path("/sys/class/dmi/id") / name.replace("-", "_")).read_text().strip())
             if text and text.lower() not in _SHARED:
                 found[name] = _hashed(name, text.lower())
+    return {name: value for name, value in found.items() if value}
+
+
+def marks_of_run(path: str) -> dict[str, str]:
+    """Those that the store of a run keeps of the machine that it was made on; none where it cannot be read."""
+    try:
+        with RunReader(path) as reader:
+            run = reader.run()
+    except (StoreError, OSError):
+        return {}
+    machine = run.info.plan.get("machine") if isinstance(run.info.plan, dict) else None
+    found = {
+        "machine-id": machine if isinstance(machine, str) else "",
+        "boot": _hashed("boot", run.sessions[-1].boot if run.sessions else "")}
     return {name: value for name, value in found.items() if value}
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -22,7 +24,7 @@ from boxcheck.certify.contents import (
     contents_of_folder,
 )
 from boxcheck.certify.keys import NO_AGENT, KeyTrouble, check_armor, sign_with_agent, sign_with_file
-from boxcheck.certify.machine import Sameness, is_tested_box, marks
+from boxcheck.certify.machine import Sameness, is_tested_box, marks, marks_of_run
 from boxcheck.certify.manifest import (
     ManifestError,
     canonical,
@@ -90,7 +92,7 @@ def sign(folder: str, asked: Signing, render: Render) -> SignedNow:
         raise SignTrouble(
             f"{plain_line(folder)} is no folder", "name the folder that certify wrote; unpack a tar first")
     manifest, told = _unchanged(folder, asked.again)
-    place = is_tested_box(told.machine or _machine_of_run(folder), marks())
+    place = _is_tested_box(told.machine, _marks_of_run(folder))
     agent = _agent_place() if asked.agent else None
     if place.answer == "same" and not asked.self_signed:
         _refuse_here(place, agent, asked)
@@ -139,18 +141,28 @@ def _by(found: Contents) -> str:
         return ""
 
 
-def _machine_of_run(folder: str) -> Mapping[str, str]:
-    """The mark that a run keeps, for acceptances without marks of their own."""
-    from boxcheck.store.errors import StoreError
-    from boxcheck.store.reader import RunReader
+def _marks_of_run(folder: str) -> Mapping[str, str]:
+    """By a copy: a store that is read may get a journal beside it, and a folder that is signed stays as it is."""
+    with tempfile.TemporaryDirectory(prefix="boxcheck-") as beside:
+        try:
+            copy = shutil.copyfile(os.path.join(folder, RUN), os.path.join(beside, RUN))
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            says = f"{plain_line(str(error.filename or RUN))}: {os.strerror(error.errno or 0).lower()}"
+            raise SignTrouble(f"nothing is signed: {says}", "name another directory in TMPDIR") from None
+        return marks_of_run(copy)
 
-    try:
-        with RunReader(os.path.join(folder, RUN)) as reader:
-            plan = reader.run().info.plan
-    except (StoreError, OSError):
-        return {}
-    machine = plan.get("machine") if isinstance(plan, dict) else None
-    return {"machine-id": machine} if isinstance(machine, str) and machine else {}
+
+def _is_tested_box(told: Mapping[str, str], of_run: Mapping[str, str]) -> Sameness:
+    """By the marks of the acceptance, and by those of its run where that was made on another machine: the acceptance
+    may have been made on a second one that shares the home."""
+    here = marks()
+    place = is_tested_box(told or of_run, here)
+    if place.answer != "same" and of_run and of_run.get("machine-id") != told.get("machine-id"):
+        by_run = is_tested_box(of_run, here)
+        return by_run if by_run.answer == "same" or place.answer == "unknown" else place
+    return place
 
 
 def _agent_place() -> Literal["elsewhere", "here", "unknown"]:

@@ -93,6 +93,7 @@ def certify(options: Options) -> int:
 
 def _begin(options: Options) -> int:
     from boxcheck.certify.attempts import Asked
+    from boxcheck.certify.machine import marks
     from boxcheck.certify.waivers import read_waivers
     from boxcheck.checks.wording import duration as words
     from boxcheck.commands.burn import burn
@@ -139,7 +140,7 @@ def _begin(options: Options) -> int:
     if shortened:
         print(f"the plan is shortened: {shortened}; the disposition cannot be PASS", file=sys.stderr)
     asked = Asked(
-        id=str(uuid.uuid4()), identity=identity, attempt=0, began=time.time(),
+        id=str(uuid.uuid4()), identity=identity, attempt=0, began=time.time(), machine=marks(),
         planned=f"{words(asked_seconds)} ({planned})", shortened=shortened, waivers=waivers, strict=options.strict)
     return _run(options, asked, _burn_options(options, asked_seconds), host)
 
@@ -235,23 +236,40 @@ def _resume(options: Options) -> int:
 
 
 def _first_free(waiting: Sequence[tuple[str, Asked]], host: Host) -> tuple[str, Asked, RunLock]:
-    """The newest attempt that no other process makes, held. AttemptHeldError where each is made by one."""
+    """The newest attempt of this machine that no other process makes, held. UsageError where there is none."""
     from boxcheck.certify.attempts import AttemptHeldError, hold, read_asked
     from boxcheck.engine.record import as_user, state_and_owner
 
     _, uid, gid = state_and_owner(host)
-    refused: AttemptHeldError | None = None
-    for place, _ in waiting:
+    refused: UsageError | None = None
+    for place, begun in waiting:
         try:
+            _refuse_other_machine(begun)
             with as_user(uid, gid):
                 lock = hold(place)
-        except AttemptHeldError as error:
+        except (AttemptHeldError, OtherMachineError) as error:
             refused = refused or error
             continue
         if (asked := read_asked(place)) is not None:  # as it is now that nobody else writes it
             return place, asked, lock
         lock.release()
     raise refused or UsageError("the attempt was ended by another boxcheck just now", "nothing is left to finish")
+
+
+class OtherMachineError(UsageError):
+    """An attempt that was begun elsewhere."""
+
+
+def _refuse_other_machine(asked: Asked) -> None:
+    """OtherMachineError where the attempt is of another machine, whose home this one shares: what would be made here
+    bears the marks of this one."""
+    from boxcheck.certify.machine import is_tested_box, marks, marks_of_run
+
+    place = is_tested_box(asked.machine or marks_of_run(asked.run), marks())
+    if place.answer == "other":
+        raise OtherMachineError(
+            f"attempt {asked.attempt} of box {plain_line(asked.identity.serial)} was begun on another machine "
+            f"({place.says})", "boxcheck certify --resume over there")
 
 
 def _resume_held(place: str, asked: Asked, more: int, options: Options, host: Host) -> int:
@@ -304,7 +322,8 @@ class _Acceptance:
             earlier = earlier_lines(attempts_of(os.path.dirname(self._place)), asked.attempt)
             # As root where it is: of a run that was cut off, the logs of the boot before are looked up now.
             trusted = _clock_trusted(self._host)
-            self._made = accept(asked, earlier, now=time.time(), clock_trusted=trusted, machine=marks())
+            machine = {**asked.machine, **marks()}
+            self._made = accept(asked, earlier, now=time.time(), clock_trusted=trusted, machine=machine)
         return self._made
 
     def state(self) -> str:

@@ -10,6 +10,8 @@ import msgspec
 from boxcheck.certify.acceptance import Acceptance, Identity
 from boxcheck.certify.keyring import _make
 from boxcheck.certify.manifest import write_manifest
+from boxcheck.store.creating import create_run
+from boxcheck.store.rows import RunInfo
 
 CONTENTS = {
     "run.sqlite": b"SQLite format 3\0" + bytes(range(256)) * 40,
@@ -49,3 +51,10 @@ def new_key(path: Path, comment: str = "station 3") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     _make(str(path), comment)
     return path
+
+
+def run_of(folder: Path, machine: str) -> str:
+    """Path of the store of a run that was begun on a machine, and cut off."""
+    folder.mkdir()
+    with create_run(str(folder), RunInfo(kind="burn", version="0.4.0", plan={"machine": machine}), least_free_bytes=0) as run:
+        return run.path

@@ -43,7 +43,7 @@ from boxcheck.report.text import Style
 from boxcheck.riser.evidence import Boot, Notebook, Place
 from boxcheck.riser.notebook import Stored as StoredNotebook
 from boxcheck.usage import UsageError
-from tests.certify.attempt import acceptance
+from tests.certify.attempt import acceptance, run_of
 from tests.report.stored import stored
 
 HOSTILE = "<img src=x onerror=alert(1)>\u202e\x1b[2J=cmd()"
@@ -297,3 +297,18 @@ def test_an_attempt_that_one_makes_is_made_by_no_other(tmp_path: Path, monkeypat
         hold(place)
     with pytest.raises(UsageError, match="no attempt was cut off"):
         certify(CertifyOptions(resume=True))
+
+
+@pytest.mark.parametrize("begun_on", [{"machine-id": "another", "boot": "1"}, {}])
+def test_an_attempt_of_another_machine_that_shares_the_home_is_not_made_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun_on: dict[str, str],
+) -> None:
+    """By its own marks, or by what its run tells where it has none."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr("boxcheck.certify.machine.marks", lambda: {"machine-id": "a station", "boot": "2"})
+    place, first = reserve(os.path.join(tmp_path, "boxcheck", "certify", "W-1"), asked(machine=begun_on))
+    write_asked(place, msgspec.structs.replace(first, run=run_of(tmp_path / "runs", "another")))
+    for end in (False, True):
+        with pytest.raises(UsageError, match="attempt 1 of box W-1 was begun on another machine"):
+            certify(CertifyOptions(resume=True, box="W-1", end=end))
+    assert os.listdir(place) == ["asked.json"]

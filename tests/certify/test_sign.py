@@ -32,7 +32,7 @@ from boxcheck.certify.machine import is_tested_box, marks
 from boxcheck.certify.manifest import parse_manifest, write_manifest
 from boxcheck.certify.sign import SignedNow, Signing, SignTrouble, sign
 from boxcheck.certify.sshsig import string
-from tests.certify.attempt import CONTENTS, attempt, new_key
+from tests.certify.attempt import CONTENTS, attempt, new_key, run_of
 
 needs_agent = pytest.mark.skipif(shutil.which("ssh-agent") is None, reason="needs OpenSSH")
 BOX, STATION = {"machine-id": "0123456789abcdef", "boot": "1"}, {"machine-id": "another", "boot": "2"}
@@ -94,6 +94,19 @@ def test_self_signed_says_so_in_report_acceptance_and_manifest(folder: Path, key
     again = attempt_signed_again(folder, key, monkeypatch)
     assert not again.self_signed
     assert "self-signed: False" in (folder / "report.html").read_text()
+
+
+def test_the_machine_that_the_run_names_is_the_tested_box_too(
+    folder: Path, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of an acceptance that a second machine made, in a home that both share."""
+    shutil.copyfile(run_of(tmp_path / "runs", "the box"), folder / "run.sqlite")
+    write_manifest(str(folder))
+    on(monkeypatch, {"machine-id": "the box", "boot": "3"})
+    with pytest.raises(SignTrouble, match="this is the box under test"):
+        sign(str(folder), Signing(key=str(key)), no_render)
+    on(monkeypatch, STATION)
+    assert sign(str(folder), Signing(key=str(key)), no_render).tested_box == "other"
 
 
 def attempt_signed_again(folder: Path, key: Path, monkeypatch: pytest.MonkeyPatch) -> SignedNow:
