@@ -43,7 +43,7 @@ TERMS: Mapping[str, str] = {
     "BMC": "Baseboard management controller: a small computer on a server's board that reads sensors and keeps a log.",
     "capture": (
         "All that doctor reads of a machine, in one archive that `boxcheck capture` writes: any machine judges it with "
-        "`boxcheck doctor --sysroot`, without the box."),
+        "`boxcheck doctor --sysroot FILE`, without the box."),
     "disposition": (
         "What an acceptance comes to: PASS, MARGINAL PASS, FAIL, INCOMPLETE (nothing failed, not all was looked at) or "
         "ABORTED (docs/how-to/certify-a-box.md)."),
