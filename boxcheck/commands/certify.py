@@ -33,10 +33,6 @@ if TYPE_CHECKING:
     from boxcheck.riser.notebook import Stored
     from boxcheck.store.lock import RunLock
 
-LEVEL = 3
-"""What a profile that says nothing gets: an hour."""
-
-
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     profile: str | None = None
     force_profile: bool = False
@@ -462,12 +458,12 @@ def _all_given(given: Given, station: Station) -> bool:
 def _asked(options: Options, want: Profile) -> tuple[float, str, str]:
     """How long the load is to last, in seconds and in words, and how that is less than the profile asks for."""
     from boxcheck.checks.wording import duration as words
+    from boxcheck.engine.agreed_load import LEVEL, asked_seconds, least_seconds
     from boxcheck.engine.plan import LEVEL_SECONDS, duration
 
     if options.level is not None and options.lasting is not None:
         raise UsageError("--level and --for exclude each other", "say one of them")
-    required = want.burn.acceptance_seconds or LEVEL_SECONDS[LEVEL]
-    least = min(want.burn.acceptance_least_seconds or required, required)
+    required, least = asked_seconds(want), least_seconds(want)
     if options.lasting is not None:
         seconds, name = duration(options.lasting), "--for"
     elif options.level is not None:

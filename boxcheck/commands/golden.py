@@ -66,7 +66,7 @@ def _refuse_attempt(word: str, told: Acceptance | None) -> None:
 
 
 def _draft(asked: Drafting, paths: Sequence[str]) -> int:
-    from boxcheck.commands.certify import LEVEL
+    from boxcheck.engine.agreed_load import LEVEL
     from boxcheck.engine.plan import LEVEL_SECONDS
     from boxcheck.golden.signing import refuse_tested_box
 

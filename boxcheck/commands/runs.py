@@ -57,6 +57,7 @@ def report(
     """
     from boxcheck.certify.folder import with_acceptance
     from boxcheck.engine.aftermath import look_after
+    from boxcheck.engine.agreed_load import as_agreed
     from boxcheck.engine.history_store import compare_anew, stored_history
     from boxcheck.engine.kept_profile import profile_named, profile_of
     from boxcheck.engine.rejudge import rejudge
@@ -86,6 +87,8 @@ def report(
             judged = msgspec.structs.replace(judged, verdict=verdict)
         if changed:
             judged = msgspec.structs.replace(judged, profile_why="; ".join(filter(None, (judged.profile_why, changed))))
+        if acceptance is not None and profile is not None:
+            judged = msgspec.structs.replace(judged, verdict=as_agreed(judged.verdict, reader, want))
         history = compare_anew(reader, runs_folder()) if anew else stored_history(reader)
         watched = stored_watch(reader, judged) if run.info.kind == "watch" else None
     if options.strict:

@@ -31,10 +31,7 @@ def profile_of(reader: RunReader) -> tuple[Profile, str]:
     """The profile that a run is judged by, and what is to be said of that, empty where nothing is. UsageError where it
     is not there, or not the one that the run names."""
     known = reader.run().info.profile
-    packed = reader.attachment(PROFILE)
-    if packed is not None:
-        with reader.guarded(PROFILE):
-            kept = _with_tuples(msgspec.json.decode(packed, type=Profile))
+    if (kept := kept_profile(reader)) is not None:
         if known is not None and known.sha256 and digest(kept) != known.sha256:
             raise UsageError(f"the profile in the store is not the one that the run names ({known.name})", _NAME_ONE)
         return kept, ""
@@ -50,6 +47,15 @@ def profile_of(reader: RunReader) -> tuple[Profile, str]:
     if known.sha256 and want.sha256 != known.sha256:
         return want, f"it is not what it was when the run was made (r{known.revision})"
     return want, ""
+
+
+def kept_profile(reader: RunReader) -> Profile | None:
+    """The profile that a store keeps; None where it keeps none."""
+    packed = reader.attachment(PROFILE)
+    if packed is None:
+        return None
+    with reader.guarded(PROFILE):
+        return _with_tuples(msgspec.json.decode(packed, type=Profile))
 
 
 def profile_named(word: str) -> Profile:

@@ -113,7 +113,7 @@ def plan_for(
     cannot: dict[str, str] = {}
     for phase in SHARES:
         if phase in burn.left_out:
-            cannot[phase] = f"as profile {want.name if want else ''} has it: {burn.left_out[phase]}"
+            cannot[phase] = f"{AS_PROFILE}{want.name if want else ''} has it: {burn.left_out[phase]}"
         elif phase in ("p2p", "collective") and peers < 2:
             cannot[phase] = "it needs two GPUs of one runtime"
         elif phase not in ("everything", "cool-down") and (phase if phase != WARM_UP else "matmul") not in known:
@@ -167,6 +167,8 @@ def paced(step: Step, later: Sequence[Step], left_seconds: float) -> Step:
 
 
 LOADS = ("stress", "together")
+AS_PROFILE = "as profile "
+"""How the reason begins why a profile has a step left out."""
 LEAST_PACE, MOST_PACE = 0.5, 1.5
 
 

@@ -86,8 +86,8 @@ def plan_in(stored: Any) -> Plan | None:
 
 
 def lacks_of(reader: RunReader, want: Profile, ended: str | None = None) -> Lacks:
-    """What a burn-in lacks, judged by that profile. `ended`: by who ends it now, why it was stopped, empty where it came
-    to its end; None: as its store says."""
+    """What a burn-in lacks, judged by that profile. `ended`: by who ends it now, why it was stopped, empty where it
+    came to its end; None: as its store says."""
     run, phases = reader.run(), reader.phases()
     state: RunState = run.state if ended is None else "stopped" if ended else "finished"
     stored = run.info.plan if isinstance(run.info.plan, dict) else {}

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from boxcheck.certify.acceptance import Acceptance
+from boxcheck.engine.agreed_load import as_agreed
 from boxcheck.engine.boundaries import stored
 from boxcheck.engine.inspect import Facts, name_slots
 from boxcheck.engine.kept_profile import profile_named, profile_of
@@ -62,6 +63,8 @@ def told_of(
             judged, done = f"when the run ended, by boxcheck {run.info.version}", _done(reader, phases, ledger, courses)
         else:
             verdict, judged, done = _judged(reader, phases, want, profile is not None, ledger, courses)
+            if acceptance is not None and profile is not None:
+                verdict = as_agreed(verdict, reader, want)
         keys = {info.key: info.bdf or info.key for one in done for info in one.results.gpus}
         return Told(
             run=run, run_id=run.info.id or os.path.basename(path).rpartition(".")[0], acceptance=acceptance,

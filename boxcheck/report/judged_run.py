@@ -45,10 +45,11 @@ class JudgedRun(msgspec.Struct, frozen=True, kw_only=True):
         return int(ExitCode.INCOMPLETE if code is ExitCode.PASSED and not over else code)
 
 
-def judge_stored(path: str, profile: str | None) -> JudgedRun:
-    """Judges a store by its own profile, or by one that is named. StoreError, UsageError or ProfileError where that
-    cannot be."""
+def judge_stored(path: str, profile: str | None, attempt: bool = False) -> JudgedRun:
+    """Judges a store by its own profile, or by one that is named; `attempt`: it is the load of one, so that it must be
+    the load which that profile asks for. StoreError, UsageError or ProfileError where that cannot be."""
     from boxcheck.engine.aftermath import look_after
+    from boxcheck.engine.agreed_load import as_agreed
     from boxcheck.engine.kept_profile import profile_named, profile_of
     from boxcheck.engine.rejudge import rejudge
     from boxcheck.engine.stored_verdict import with_stored
@@ -64,6 +65,8 @@ def judge_stored(path: str, profile: str | None) -> JudgedRun:
         if profile is None and run.end is not None:
             verdict, before = with_stored(judged.verdict, reader.verdict(), want)
             judged = msgspec.structs.replace(judged, verdict=verdict)
+        if attempt and profile is not None:
+            judged = msgspec.structs.replace(judged, verdict=as_agreed(judged.verdict, reader, want))
     return JudgedRun(
         id=id_of(path), run=run, phases=phases, judged=judged, want=want, own=profile is None,
         told="; ".join(filter(None, (told, before))))

@@ -52,7 +52,7 @@ class Suite(msgspec.Struct, frozen=True):
 
 def run_junit(path: str, profile: str | None = None, acceptance: Acceptance | None = None) -> str:
     """The document. StoreError, UsageError or ProfileError where the run cannot be judged."""
-    return junit_of(judge_stored(path, profile), acceptance)
+    return junit_of(judge_stored(path, profile, acceptance is not None), acceptance)
 
 
 def junit_of(judged: JudgedRun, acceptance: Acceptance | None = None) -> str:

@@ -46,7 +46,7 @@ Timed = tuple[float, int, int, Artifact]
 def run_ocptv(path: str, profile: str | None = None, acceptance: Acceptance | None = None) -> Iterator[str]:
     """The lines of a stored run, each ended by a line feed. StoreError, UsageError or ProfileError where it cannot be
     judged."""
-    judged = judge_stored(path, profile)
+    judged = judge_stored(path, profile, acceptance is not None)
     stream = OcptvStream(
         by_profile=None if profile is None else judged.want.name, decided=lambda: acceptance,
         attempt=None if acceptance is None else attempt_parameters(

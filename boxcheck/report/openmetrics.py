@@ -53,7 +53,7 @@ def run_openmetrics(path: str, profile: str | None = None, acceptance: Acceptanc
     """Of a stored run. StoreError, UsageError or ProfileError where it cannot be judged."""
     from boxcheck.report.judged_run import judge_stored
 
-    judged = judge_stored(path, profile)
+    judged = judge_stored(path, profile, acceptance is not None)
     return text_of(of_run(judged, directions_of(path, judged), acceptance), judged.run.info.kind or "run")
 
 
