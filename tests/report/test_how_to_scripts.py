@@ -158,6 +158,24 @@ def test_the_unit_for_prometheus_calls_what_boxcheck_has(tmp_path: Path) -> None
     assert (tmp_path / "b.prom").read_text().endswith("# EOF\n")
 
 
+def test_an_idle_box_lacks_nothing_but_what_the_alarm_of_the_page_leaves_out(tmp_path: Path) -> None:
+    from boxcheck.commands.doctor import Options, examine
+
+    (rule,) = re.findall(r"alert: BoxNotJudged\n(.*?)- alert:", "".join(blocks("prometheus.md", "yaml")), re.DOTALL)
+    (left_out,) = re.findall(r'boxcheck_check\{check="([a-z.-]+)",outcome="unknown",required="true"\}', rule)
+    build("wopr-7x4090-one-reading").write_dir(tmp_path / "idle")
+    build("laptop").write_dir(tmp_path / "unmatched")
+    idle, unmatched = (
+        account_openmetrics(examine(Options(sysroot=str(tmp_path / name), wake=False))[0])
+        for name in ("idle", "unmatched"))
+    unread = re.compile(r'^boxcheck_check\{.*check="([a-z.-]+)",outcome="unknown",required="true"\}', re.MULTILINE)
+    assert unread.findall(idle) == [left_out]
+    # Where no profile says what it must be, it is told.
+    assert 'profile!=""' in rule
+    assert 'profile="wopr-7x4090"' in idle
+    assert re.search(r'^boxcheck_info\{.*profile=""', unmatched, re.MULTILINE)
+
+
 def test_every_metric_of_the_page_is_made_and_every_metric_that_is_made_is_on_the_page(tmp_path: Path) -> None:
     from boxcheck.commands.doctor import Options, examine
 
