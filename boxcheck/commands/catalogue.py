@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from typing import Any
 
 import msgspec
@@ -69,6 +68,8 @@ def blocks(id: str, want: Profile) -> str:
 
 
 def list_checks(json: str | None, profile: str | None) -> int:
+    from boxcheck.commands.runs import terminal_columns
+
     found = catalogue()
     want = load_profile(profile) if profile else None
     if want is not None:
@@ -79,8 +80,8 @@ def list_checks(json: str | None, profile: str | None) -> int:
         write_output(json, msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
         return 0
     width = max(len(entry["id"]) for entry in found)
-    # A line a check for grep; on a terminal, lines that fit it.
-    columns = shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 10_000
+    # A line a check for grep; on a terminal, or where COLUMNS says how wide, lines that fit.
+    columns = terminal_columns()
     text: list[str] = []
     for entry in found:
         mark = "" if want is None else f"{entry['blocks']:<10}"

@@ -66,7 +66,8 @@ def list_stress(json: str | None) -> int:
     for kernel in kernels:
         archs = "any" if kernel.archs == ("*",) else " ".join(kernel.archs)
         power = "" if kernel.full_power else "  below full power"
-        print(f"  {kernel.name:<{width}}  {archs:<18}  {PROOFS[kernel.proof]}{power}")
+        first = f"  {kernel.name:<{width}}  {archs:<18}  "
+        print("\n".join(wrapped(f"{PROOFS[kernel.proof]}{power}", columns, first, " " * len(first))))
     for proof in dict.fromkeys((kernel.proof, kernel.proof_where) for kernel in kernels if kernel.proof_where):
         print("\n".join(wrapped(f"{PROOFS[proof[0]]}: {proof[1]}", columns, "  ", "    ")))
     return 0

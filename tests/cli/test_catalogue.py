@@ -75,3 +75,10 @@ def test_an_area_and_a_row_of_the_account_tell_their_checks(word: str, check: st
     assert done.returncode == 0, done.stderr
     assert any(line.startswith(f"  {check} ") for line in done.stdout.splitlines())
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
+
+
+def test_the_list_keeps_to_the_columns_that_it_is_told_and_is_a_line_a_check_for_grep() -> None:
+    told = boxcheck("checks", COLUMNS="80").stdout.splitlines()
+    assert max(map(len, told)) <= 80
+    plain = boxcheck("checks", COLUMNS="").stdout.splitlines()
+    assert len(plain) == len(CHECKS) < len(told)
