@@ -69,7 +69,8 @@ def runs_prune(
 ) -> None:
     """Remove old runs: with several options, what all of them let go.
 
-    A run that goes on is never removed, nor what cannot be read. Exit code 3 where one could not be removed.
+    A run that goes on is never removed, nor that of an attempt which certify has not finished, nor what cannot be read.
+    Exit code 3 where one could not be removed.
     """
     from boxcheck.commands.runs import Pruning, prune
 

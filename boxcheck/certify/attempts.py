@@ -48,6 +48,11 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     run: str = ""
     """Path of the store; empty until the run has begun."""
+    run_mark: str = ""
+    """What tells that run from others (its_run.py)."""
+    profile: str = ""
+    profile_revision: int = 0
+    profile_sha256: str = ""
     began: float
     machine: Mapping[str, str] = {}
     """Marks of the machine that it began on."""

@@ -14,7 +14,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import msgspec
@@ -48,6 +48,20 @@ def write_folder(
     whose they become, where root makes them for somebody. UsageError where there is no room; then nothing has got its
     name, and `certify --resume` makes it again.
     """
+    return _written(place, uid, gid, lambda folder: _write(folder, path, told, want, verdict_json, riser))
+
+
+def write_folder_alone(place: str, told: Acceptance, uid: int | None = None, gid: int | None = None) -> Acceptance:
+    """The same of an attempt whose run is gone: the acceptance and its manifest."""
+    def write(folder: str) -> Acceptance:
+        _put(folder, ACCEPTANCE, msgspec.json.format(msgspec.json.encode(told), indent=1) + b"\n")
+        write_manifest(folder)
+        return told
+
+    return _written(place, uid, gid, write)
+
+
+def _written(place: str, uid: int | None, gid: int | None, write: Callable[[str], Acceptance]) -> Acceptance:
     folder = os.path.join(place, FILES)
 
     def clear() -> None:
@@ -58,13 +72,13 @@ def write_folder(
         clear()
         if uid is None:
             os.mkdir(folder, 0o755)
-            return _write(folder, path, told, want, verdict_json, riser)
+            return write(folder)
         # Root writes nothing where somebody could put a link, and that user may not read root's installation: so they
         # are made in a place of root's own, and handed over.
         with tempfile.TemporaryDirectory(prefix="boxcheck-") as beside:
             made = os.path.join(beside, FILES)
             os.mkdir(made)
-            told = _write(made, path, told, want, verdict_json, riser)
+            told = write(made)
             _hand_over(made, folder, uid, gid)
             return told
     except OSError as error:

@@ -181,15 +181,20 @@ def _run(options: Options, asked: Asked, burning: BurnOptions, host: Host) -> in
 
 def _run_held(place: str, asked: Asked, options: Options, burning: BurnOptions, host: Host) -> int:
     from boxcheck.certify.attempts import forget, write_asked
+    from boxcheck.certify.its_run import mark_of
     from boxcheck.commands.burn import burn
     from boxcheck.engine.record import as_user, state_and_owner
+    from boxcheck.store.errors import StoreError
 
     _, uid, gid = state_and_owner(host)
     begun: list[Asked] = []
     acceptance = _Acceptance(lambda: begun[-1], place, options, host)
 
     def began(path: str) -> None:
-        begun.append(msgspec.structs.replace(asked, run=path))
+        mark = ""
+        with contextlib.suppress(StoreError):  # what keeps it from being read is told where it is judged
+            mark = mark_of(path)
+        begun.append(msgspec.structs.replace(asked, run=path, run_mark=mark))
         with as_user(uid, gid):
             write_asked(place, begun[-1])
 
@@ -269,12 +274,26 @@ def _refuse_other_machine(asked: Asked) -> None:
 
 
 def _resume_held(place: str, asked: Asked, more: int, options: Options, host: Host) -> int:
+    from boxcheck.certify.attempts import write_asked
+    from boxcheck.certify.its_run import RunGoneError, refuse_other_run
     from boxcheck.commands.burn import attach, burn
+    from boxcheck.engine.record import as_user, state_and_owner
     from boxcheck.store.reader import RunReader
 
+    if options.strict and not asked.strict:  # kept: whoever ends it is as strict
+        asked = msgspec.structs.replace(asked, strict=True)
+        with as_user(*state_and_owner(host)[1:]):
+            write_asked(place, asked)
+    options = msgspec.structs.replace(options, strict=asked.strict)
     print(f"box {plain_line(asked.identity.serial)}, attempt {asked.attempt}", file=sys.stderr)
     if more:
         print(f"{more} more were not finished: boxcheck certify --resume SERIAL", file=sys.stderr)
+    try:
+        refuse_other_run(asked)
+    except RunGoneError as error:
+        if not options.end or options.jsonl or options.ocptv:
+            raise
+        return _end_without_run(place, asked, str(error), options, host)
     with RunReader(asked.run) as reader:
         state = reader.run().state
     acceptance = _Acceptance(lambda: asked, place, options, host)
@@ -307,6 +326,7 @@ class _Acceptance:
     def made(self) -> Made | None:
         """None while the run goes on, and where it was cut off and may go on."""
         from boxcheck.certify.attempts import attempts_of, earlier_lines
+        from boxcheck.certify.its_run import refuse_other_run
         from boxcheck.certify.machine import marks
         from boxcheck.certify.run import accept
 
@@ -318,6 +338,7 @@ class _Acceptance:
             earlier = earlier_lines(attempts_of(os.path.dirname(self._place)), asked.attempt)
             # As root where it is: of a run that was cut off, the logs of the boot before are looked up now.
             trusted = _clock_trusted(self._host)
+            refuse_other_run(asked)
             machine = {**asked.machine, **marks()}
             self._made = accept(asked, earlier, now=time.time(), clock_trusted=trusted, machine=machine)
         return self._made
@@ -342,12 +363,8 @@ def _ocptv_stream(asked: Asked, options: Options, decided: Callable[[], Acceptan
 
 def _end(place: str, acceptance: _Acceptance, options: Options, host: Host) -> int:
     """The acceptance of a run that is over; word where it is not."""
-    from boxcheck.certify.attempts import finish
     from boxcheck.certify.folder import write_folder
     from boxcheck.engine.record import as_user, state_and_owner
-    from boxcheck.report import style_for
-    from boxcheck.report.certified import certified_json, certified_text
-    from boxcheck.report.output import write_output
 
     made = acceptance.made()
     if made is None:
@@ -359,6 +376,34 @@ def _end(place: str, acceptance: _Acceptance, options: Options, host: Host) -> i
     with as_user(uid, gid):
         riser = _riser(host, acceptance.run)
     told = write_folder(place, acceptance.run, made.told, made.want, made.verdict_json, uid, gid, riser)
+    return _told(place, told, options, host)
+
+
+def _end_without_run(place: str, asked: Asked, why: str, options: Options, host: Host) -> int:
+    """The acceptance of an attempt whose run is gone, so that it does not stay open for ever."""
+    from boxcheck.certify.attempts import attempts_of, earlier_lines
+    from boxcheck.certify.folder import write_folder_alone
+    from boxcheck.certify.its_run import without_run
+    from boxcheck.certify.machine import marks
+    from boxcheck.engine.record import state_and_owner
+
+    _, uid, gid = state_and_owner(host)
+    earlier = earlier_lines(attempts_of(os.path.dirname(place)), asked.attempt)
+    told = write_folder_alone(place, without_run(
+        asked, why, earlier, now=time.time(), clock_trusted=_clock_trusted(host),
+        machine={**asked.machine, **marks()}), uid, gid)
+    return _told(place, told, options, host)
+
+
+def _told(place: str, told: Acceptance, options: Options, host: Host) -> int:
+    """Gives the folder its name, and says what came of the attempt."""
+    from boxcheck.certify.attempts import finish
+    from boxcheck.engine.record import as_user, state_and_owner
+    from boxcheck.report import style_for
+    from boxcheck.report.certified import certified_json, certified_text
+    from boxcheck.report.output import write_output
+
+    _, uid, gid = state_and_owner(host)
     with as_user(uid, gid):
         folder = finish(place)
     stream = sys.stderr if "-" in (options.json, options.jsonl, options.ocptv) else sys.stdout

@@ -91,14 +91,14 @@ def report(
             judged = msgspec.structs.replace(judged, verdict=as_agreed(judged.verdict, reader, want))
         history = compare_anew(reader, runs_folder()) if anew else stored_history(reader)
         watched = stored_watch(reader, judged) if run.info.kind == "watch" else None
-    if options.strict:
+    if strict := options.strict or (acceptance is not None and acceptance.strict):
         judged = msgspec.structs.replace(judged, verdict=strictly(judged.verdict))
-    code = int(exit_code(judged.verdict, strict=options.strict))
+    code = int(exit_code(judged.verdict, strict=strict))
     if run.state in ("crashed", "stopped") and not code:
         code = int(ExitCode.INCOMPLETE)
     verdict = judged.verdict
     outcome, code = settled(
-        verdict.outcome, code, acceptance, verdict.findings, own=profile is None, strict=options.strict)
+        verdict.outcome, code, acceptance, verdict.findings, own=profile is None, strict=strict)
     if acceptance is not None and code and judged.verdict.outcome in (Outcome.PASS, Outcome.MARGINAL):
         # Nowhere may the word PASS stand for a run of which the acceptance is none.
         judged = msgspec.structs.replace(judged, verdict=msgspec.structs.replace(
@@ -294,11 +294,15 @@ def prune(asked: Pruning) -> int:
     keep = 0 if asked.keep is None and older is None else asked.keep
     old = old_runs(of_state, keep=keep, older_than_days=older, now=time.time())
     old, spared = (old, ()) if asked.last_too else spare_last(every, old)
+    old, wanted = _without_open_attempts(old)
     unread = [one for one in of_state if one.trouble is not None and one.state != "running"]
     if unread:
         print(f"{len(unread)} that cannot be read stay: boxcheck runs salvage may save them", file=sys.stderr)
     if spared:
         print(f"{len(spared)} that would be the last finished of a box stay: --last-too removes them", file=sys.stderr)
+    if wanted:
+        print(f"{len(wanted)} of attempts that are not finished stay: boxcheck certify --resume ends them",
+              file=sys.stderr)
     if not old:
         print("nothing to remove", file=sys.stderr)
         return 0
@@ -318,6 +322,16 @@ def prune(asked: Pruning) -> int:
     for one, why in done.refused:
         print(plain_line(f"{one.id} stays: {why}"), file=sys.stderr)
     return int(ExitCode.INCOMPLETE) if done.refused else 0
+
+
+def _without_open_attempts(entries: Sequence[RunEntry]) -> tuple[tuple[RunEntry, ...], tuple[RunEntry, ...]]:
+    """Those that may go, and those that an attempt needs which certify has not finished."""
+    from boxcheck.certify.attempts import open_attempts
+
+    root = os.path.join(os.path.dirname(runs_folder()), "certify")
+    needed = {os.path.realpath(asked.run) for _, asked in open_attempts(root)}
+    return (tuple(one for one in entries if os.path.realpath(one.path) not in needed),
+            tuple(one for one in entries if os.path.realpath(one.path) in needed))
 
 
 def at_terminal() -> bool:

@@ -30,12 +30,18 @@ from boxcheck.certify.attempts import (
     safe_name,
     write_asked,
 )
+from boxcheck.certify.changes import compare
+from boxcheck.certify.contents import contents_of_folder
 from boxcheck.certify.folder import resolved_toml, write_folder
+from boxcheck.certify.its_run import mark_of
+from boxcheck.certify.machine import marks
 from boxcheck.certify.run import Made, accept
 from boxcheck.commands.certify import Options as CertifyOptions
 from boxcheck.commands.certify import certify
 from boxcheck.commands.report import read_acceptance, render_folder, riser_in
+from boxcheck.commands.runs import Pruning, prune
 from boxcheck.engine.record import as_user
+from boxcheck.engine.resume import machine_name
 from boxcheck.profile import load_profile, shipped_profiles
 from boxcheck.registry import CHECKS
 from boxcheck.report.certified import certified_json, certified_text
@@ -312,3 +318,53 @@ def test_an_attempt_of_another_machine_that_shares_the_home_is_not_made_here(
         with pytest.raises(UsageError, match="attempt 1 of box W-1 was begun on another machine"):
             certify(CertifyOptions(resume=True, box="W-1", end=end))
     assert os.listdir(place) == ["asked.json"]
+
+
+class Cut:
+    """An attempt that was cut off, and its run, in a state folder of their own."""
+
+    def __init__(self, state: Path) -> None:
+        (state / "boxcheck").mkdir()
+        self.run = Path(run_of(state / "boxcheck" / "runs", machine_name()))
+        place, first = reserve(str(state / "boxcheck" / "certify" / "W-1"), asked(
+            machine=marks(), profile="quick", profile_revision=2, profile_sha256="0" * 64))
+        write_asked(place, msgspec.structs.replace(first, run=str(self.run), run_mark=mark_of(str(self.run))))
+        self.place, self.folder = Path(place), Path(place.removesuffix(".part"))
+
+
+@pytest.fixture
+def cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cut:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return Cut(tmp_path)
+
+
+def test_prune_leaves_the_runs_of_attempts_that_are_not_finished(cut: Cut, capsys: pytest.CaptureFixture[str]) -> None:
+    assert prune(Pruning(state="crashed", keep=0, yes=True)) == 0
+    assert "1 of attempts that are not finished stay" in capsys.readouterr().err
+    assert cut.run.exists()
+    forget(str(cut.place))
+    assert prune(Pruning(state="crashed", keep=0, yes=True)) == 0
+    assert not cut.run.exists()
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_an_attempt_whose_run_is_gone_ends_in_words_and_another_run_is_not_taken_for_it(
+    cut: Cut, tmp_path: Path, capsys: pytest.CaptureFixture[str], other: bool,
+) -> None:
+    cut.run.unlink()
+    says = "the run of attempt 1 of box W-1 is gone"
+    if other:
+        os.replace(run_of(tmp_path / "runs", machine_name()), cut.run)
+        says = "is another run than the one that attempt 1 of box W-1 began"
+    with pytest.raises(UsageError, match=says) as caught:
+        certify(CertifyOptions(resume=True))
+    assert "--resume SERIAL --end" in caught.value.help
+    assert cut.place.exists()
+    assert certify(CertifyOptions(resume=True, end=True)) == 3
+    told = read_acceptance(str(cut.folder))
+    assert (told.disposition, told.profile, told.exit_code) == ("INCOMPLETE", "quick", 3)
+    assert says in told.reason
+    assert "INCOMPLETE" in capsys.readouterr().out
+    assert compare(contents_of_folder(str(cut.folder)))[1] == ()
+    with pytest.raises(UsageError, match="no attempt was cut off"):
+        certify(CertifyOptions(resume=True))
