@@ -274,7 +274,7 @@ def stress_run(
     backend: Backend = None,
     seconds: Annotated[float, typer.Option(
         "--seconds", metavar="S", min=0.1, max=86400, callback=number, help="How long each module runs.")] = 10.0,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31, help="Of the data.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, max=2**31, help="Of the data.")] = 1,
     inject: Inject = None,
     option: Annotated[list[str] | None, typer.Option(
         "--option", metavar="KEY=VALUE", help="An option of the module (repeatable): elements=bf16.")] = None,

@@ -37,7 +37,7 @@ def burn(
     force_profile: Annotated[bool, typer.Option(
         "--force-profile", help="Burn in by --profile although this is another box.")] = False,
     level: Annotated[int | None, typer.Option(
-        "--level", min=1, max=4, help="How long: 1 about 2 min, 2 15 min, 3 an hour, 4 eight hours.",
+        "--level", metavar="N", min=1, max=4, help="How long: 1 about 2 min, 2 15 min, 3 an hour, 4 eight hours.",
         show_default="1")] = None,
     lasting: Annotated[str | None, typer.Option(
         "--for", metavar="TIME", help="How long instead: 90s, 15m, 1h30m, 2d.", callback=named)] = None,
@@ -51,7 +51,7 @@ def burn(
         autocompletion=phases)] = None,
     gpu: OnlyGpus = None,
     backend: Backend = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, max=2**31, help="Of the data.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", min=0, max=2**31, help="Of the data.")] = None,
     inject: Inject = None,
     on_error: Annotated[OnError | None, typer.Option(
         "--on-error", help="What a failure does to the rest of the run: continue unless it is said.")] = None,

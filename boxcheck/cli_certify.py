@@ -51,8 +51,8 @@ def certify(
         "--waivers", metavar="FILE", help="Who answers for which failing check, why, until when.",
         callback=named)] = None,
     level: Annotated[int | None, typer.Option(
-        "--level", min=1, max=4, help="How long: 1 about 2 min, 2 15 min, 3 an hour, 4 eight hours; without it what "
-        "the profile asks for. Less than that is INCOMPLETE.", show_default=False)] = None,
+        "--level", metavar="N", min=1, max=4, help="How long: 1 about 2 min, 2 15 min, 3 an hour, 4 eight hours; "
+        "without it what the profile asks for. Less than that is INCOMPLETE.", show_default=False)] = None,
     lasting: Annotated[str | None, typer.Option(
         "--for", metavar="TIME", help="How long instead: 15m, 1h30m, 2d.", callback=named)] = None,
     backend: Backend = None,

@@ -31,7 +31,14 @@ KFD_TOPOLOGY = "/sys/class/kfd/kfd/topology"
 
 
 class CaptureError(Exception):
-    """The capture cannot be used; the message says why and what to do."""
+    """The capture cannot be used; the message says why, `help` what to do."""
+
+    def __init__(self, message: str, help: str = "") -> None:
+        super().__init__(message)
+        self.help = help
+
+
+NAME_ONE = "name a capture that boxcheck capture has written, or its directory"
 
 
 class Tree(Protocol):
@@ -82,7 +89,8 @@ def find_prefix(listing: Callable[[str], Mapping[str, Kind] | None], origin: str
         here = f"{here}/{directories.pop()}"
     if (listing("") or {}).keys() & ROOTS:
         return Prefix("", "")
-    raise CaptureError(f"{one_line(origin)}: holds no sys/, proc/ or boxcheck/, so it is no capture of a machine")
+    raise CaptureError(f"{one_line(origin)}: holds no sys/, proc/ or boxcheck/, so it is no capture of a machine",
+                       NAME_ONE)
 
 
 def _kind(mode: int) -> Kind:
@@ -106,7 +114,7 @@ class DirectoryTree:
             os.listdir(root)
         except OSError as error:
             words, _ = from_errno_name(errno_name(error.errno))
-            raise CaptureError(f"{one_line(root)}: {words}") from None
+            raise CaptureError(f"{one_line(root)}: {words}", NAME_ONE) from None
         prefix = find_prefix(self.listing, root)
         if prefix != Prefix("", ""):
             self._root += prefix.strip
@@ -196,9 +204,24 @@ def open_tree(path: str) -> Tree:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
         words, _ = from_errno_name(errno_name(getattr(error, "errno", None)))
-        raise CaptureError(f"{one_line(path)}: {words}") from None
+        raise CaptureError(f"{one_line(path)}: {words}", NAME_ONE) from None
     if stat_module.S_ISDIR(mode):
         return DirectoryTree(path)
     from boxcheck.host.tar import TarTree
 
-    return TarTree(path)
+    try:
+        return TarTree(path)
+    except CaptureError as error:
+        if stat_module.S_ISREG(mode) and _is_text(path):
+            raise CaptureError(str(error), "boxcheck triage FILE reads logs and what tools printed") from None
+        raise
+
+
+def _is_text(path: str) -> bool:
+    """Whether it begins with lines to be read."""
+    try:
+        with open(path, "rb") as file:
+            begins = file.read(512).decode("ascii")
+    except (OSError, ValueError):
+        return False
+    return bool(begins) and all(letter.isprintable() or letter in "\t\r\n\x1b" for letter in begins)

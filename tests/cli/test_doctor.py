@@ -51,7 +51,8 @@ def test_exit_codes(capture: dict[str, str], name: str, options: tuple[str, ...]
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("doctor", "--sysroot", "/nowhere.tar"), "/nowhere.tar: no such file"),
+        (("doctor", "--sysroot", "/nowhere.tar"), "/nowhere.tar: no such file\nhelp: name a capture that boxcheck capture"),
+        (("doctor", "--sysroot", __file__), "is no tar archive\nhelp: boxcheck triage FILE reads logs"),
         (("doctor", "pcie.link-witdh"), "did you mean pcie.link-width?"),
         (("doctor", "storge"), "did you mean storage?"),
         *((("doctor", word), f"help: {command}\n") for word, command in (
