@@ -108,6 +108,8 @@ class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
     """What load was asked for: `level 3, 1 h`."""
     shortened: str = ""
     """How that is less than the profile asks for; empty where it is not. The reason says it too."""
+    strict: bool = False
+    """Whether `--strict` was given, by which a marginal verdict fails."""
     left_out: tuple[str, ...] = ()
     """Files of the folder that were not made, and why: `report.pdf: ...`."""
     machine: Mapping[str, str] = {}

@@ -38,7 +38,7 @@ def accept(
 ) -> Made:
     """Judges the run of an attempt by the profile that it was begun with. StoreError or UsageError where it cannot be
     read. `now`: by the box's clock."""
-    judged = judge_stored(asked.run, None)
+    judged = judge_stored(asked.run, None)  # the verdict is the run's; that `--strict` fails it is the disposition's
     with RunReader(asked.run) as reader:
         lacks, missing, history = lacks_of(reader, judged.want), in_words(missing_rows(reader)), stored_history(reader)
     started, finished = judged.run.started, _finished(judged)
@@ -51,7 +51,8 @@ def accept(
         started=started, finished=finished, clock_trusted=clock_trusted, run=id_of(asked.run),
         disposition=decided.disposition, verdict=decided.verdict, reason=decided.reason,
         verdict_string=decided.verdict_string, waivers=decided.waivers, with_waivers=decided.with_waivers,
-        exit_code=decided.exit_code, planned=asked.planned, shortened=asked.shortened, machine=machine)
+        exit_code=decided.exit_code, planned=asked.planned, shortened=asked.shortened, strict=asked.strict,
+        machine=machine)
     return Made(told=told, want=want, verdict=judged.verdict, verdict_json=account_json(
         judged.judged, __version__, history))
 

@@ -66,7 +66,7 @@ def report(run: str, profile: str | None, outputs: Outputs, riser: str | None = 
     with stored(run) as (path, acceptance), telling_what_could_be_saved(path):
         notebook = riser_in(folder_of(run)) if riser is None else notebook_of(riser, path)
         for one, place in asked:
-            write_form(one, place, path, profile, acceptance, notebook)
+            write_form(one, place, path, profile, acceptance, notebook, outputs.strict)
         if asked and outputs.json is None:
             return 0
         return report_run(path, profile, Options(

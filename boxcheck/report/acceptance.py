@@ -36,13 +36,14 @@ SECTIONS: tuple[Callable[[Told], Iterator[Block]], ...] = (
 
 
 def document_of_run(
-    path: str, profile: str | None = None, acceptance: Acceptance | None = None, notebook: Notebook | None = None
+    path: str, profile: str | None = None, acceptance: Acceptance | None = None, notebook: Notebook | None = None,
+    strict: bool = False,
 ) -> Document:
     """The report of a stored run. `profile`: a name or file, to judge it by another than its own; `acceptance`: of the
-    folder that it lies in; `notebook`: of a riser experiment at this box.
+    folder that it lies in; `notebook`: of a riser experiment at this box; `strict`: what is marginal fails.
 
     Raises StoreError, UsageError, ProfileError."""
-    return document_of(told_of(path, profile, acceptance, notebook))
+    return document_of(told_of(path, profile, acceptance, notebook, strict))
 
 
 def document_of(told: Told) -> Document:

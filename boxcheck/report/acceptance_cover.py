@@ -51,6 +51,8 @@ def disposition_of(told: Told) -> tuple[Disposition, str]:
     if passes and not waived and outcome in (Outcome.FAIL, Outcome.UNKNOWN):
         return OF_OUTCOME[outcome], (
             f"the record of the acceptance says {own.disposition}, and the run does not: {told.verdict.reason}")
+    if told.strict and own.disposition == "MARGINAL PASS":
+        return "FAIL", f"{own.reason}, which --strict fails"
     if own.disposition == "PASS" and not waived and outcome is Outcome.MARGINAL:
         return "MARGINAL PASS", told.verdict.reason
     return own.disposition, own.reason or told.verdict.reason

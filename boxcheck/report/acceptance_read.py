@@ -23,6 +23,7 @@ from boxcheck.engine.rejudge import rejudge
 from boxcheck.engine.stored_verdict import with_stored
 from boxcheck.engine.watch_judging import BEFORE, facts_in
 from boxcheck.engine.wholeness import Lacks, lacks_of
+from boxcheck.judge import strictly
 from boxcheck.model import Bdf, Verdict
 from boxcheck.profile import Profile
 from boxcheck.registry import discover, discover_stress
@@ -41,7 +42,8 @@ from boxcheck.telemetry.readings import LinkReading
 
 
 def told_of(
-    path: str, profile: str | None = None, acceptance: Acceptance | None = None, notebook: Notebook | None = None
+    path: str, profile: str | None = None, acceptance: Acceptance | None = None, notebook: Notebook | None = None,
+    strict: bool = False,
 ) -> Told:
     """Raises StoreError for what is no store, UsageError and ProfileError for a profile that is not there."""
     discover()
@@ -65,10 +67,13 @@ def told_of(
             verdict, judged, done = _judged(reader, phases, want, profile is not None, ledger, courses)
             if acceptance is not None and profile is not None:
                 verdict = as_agreed(verdict, reader, want)
+        if strict := strict or (acceptance is not None and acceptance.strict):
+            verdict = strictly(verdict)
         keys = {info.key: info.bdf or info.key for one in done for info in one.results.gpus}
         return Told(
             run=run, run_id=run.info.id or os.path.basename(path).rpartition(".")[0], acceptance=acceptance,
-            notebook=notebook, want=want, profile_note=note, verdict=verdict, judged=judged, phases=phases, done=done,
+            notebook=notebook, strict=strict, want=want, profile_note=note, verdict=verdict, judged=judged,
+            phases=phases, done=done,
             missing=(*gone, *_lacking(lacks)), facts=facts,
             has_capture=before is not None, directions=tuple(ledger.directions()),
             unattributed=ledger.unattributed, counted=_counted(reader, courses), boundaries=stored(reader),

@@ -56,6 +56,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     acceptance: Acceptance | None
     notebook: Notebook | None
     want: Profile
+    strict: bool = False
+    """Whether `--strict` fails a marginal verdict."""
     profile_note: str
     verdict: Verdict
     judged: str

@@ -32,6 +32,8 @@ class Form(msgspec.Struct, frozen=True):
     """In the folder of an attempt; empty where it has none."""
     riser: bool = False
     """It can show the notebook of a riser experiment: its function takes one as `notebook`."""
+    judges: bool = True
+    """It says a verdict: its function takes `strict`, by which a marginal one fails."""
 
 
 FORMS = (
@@ -39,7 +41,7 @@ FORMS = (
     Form("pdf", "PDF", "boxcheck.report.pdf", "run_pdf", "report.pdf", riser=True),
     Form("junit", "JUnit XML", "boxcheck.report.junit_run", "run_junit", "junit.xml"),
     Form("ocptv", "OCP Test & Validation JSONL", "boxcheck.report.ocptv_run", "run_ocptv", "run.ocptv.jsonl"),
-    Form("csv", "CSV", "boxcheck.report.csv", "run_csv", "telemetry.csv"),
+    Form("csv", "CSV", "boxcheck.report.csv", "run_csv", "telemetry.csv", judges=False),
     Form("openmetrics", "OpenMetrics", "boxcheck.report.openmetrics", "run_openmetrics", ""),
 )
 
@@ -59,13 +61,15 @@ def is_made(one: Form) -> bool:
 
 def made(
     one: Form, path: str, profile: str | None, acceptance: Acceptance | None, notebook: Notebook | None = None,
+    strict: bool = False,
 ) -> Iterator[bytes]:
     """The bytes of a form. `notebook`: of a riser experiment at that box, shown by the forms that can. UsageError where
     this boxcheck does not make it."""
     if not is_made(one):
         raise UsageError(f"this boxcheck makes no {one.what} of a run", "boxcheck judge gives its account")
     found: Any = getattr(importlib.import_module(one.module), one.function)(
-        path, profile, acceptance, **({"notebook": notebook} if notebook is not None and one.riser else {}))
+        path, profile, acceptance, **({"notebook": notebook} if notebook is not None and one.riser else {}),
+        **({"strict": True} if strict and one.judges else {}))
     pieces: Iterable[Any] = (found,) if isinstance(found, str | bytes) else found
     for piece in pieces:
         yield piece if isinstance(piece, bytes) else piece.encode("utf-8", "replace")
@@ -73,10 +77,10 @@ def made(
 
 def write_form(
     one: Form, place: str, path: str, profile: str | None, acceptance: Acceptance | None,
-    notebook: Notebook | None = None,
+    notebook: Notebook | None = None, strict: bool = False,
 ) -> None:
     """Writes a form to a file, whole or not at all, or for `-` to standard output."""
-    write_pieces(place, made(one, path, profile, acceptance, notebook))
+    write_pieces(place, made(one, path, profile, acceptance, notebook, strict))
 
 
 def write_pieces(place: str, pieces: Iterable[bytes]) -> None:

@@ -41,11 +41,12 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-a
 
 def run_html(
     path: str, profile: str | None = None, acceptance: Acceptance | None = None, notebook: Notebook | None = None,
+    strict: bool = False,
 ) -> str:
     """The report of a stored run. Raises StoreError, UsageError, ProfileError."""
     from boxcheck.report.acceptance import document_of_run
 
-    return html_of(document_of_run(path, profile, acceptance, notebook))
+    return html_of(document_of_run(path, profile, acceptance, notebook, strict))
 
 
 def html_of(document: Document) -> str:

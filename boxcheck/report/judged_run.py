@@ -6,7 +6,9 @@ import os
 
 import msgspec
 
+from boxcheck.certify.acceptance import Acceptance
 from boxcheck.engine.stress import StressRun
+from boxcheck.judge import strictly
 from boxcheck.model import Verdict
 from boxcheck.profile import Profile
 from boxcheck.store.reader import RunReader
@@ -25,6 +27,9 @@ class JudgedRun(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it was judged by the profile that it was begun with."""
     told: str = ""
     """What is to be said of the profile and of the verdict that the run ended with; empty where nothing is."""
+
+    strict: bool = False
+    """Whether `--strict` fails a marginal verdict: here, or since the attempt that it is the load of began."""
 
     @property
     def verdict(self) -> Verdict:
@@ -45,9 +50,11 @@ class JudgedRun(msgspec.Struct, frozen=True, kw_only=True):
         return int(ExitCode.INCOMPLETE if code is ExitCode.PASSED and not over else code)
 
 
-def judge_stored(path: str, profile: str | None, attempt: bool = False) -> JudgedRun:
-    """Judges a store by its own profile, or by one that is named; `attempt`: it is the load of one, so that it must be
-    the load which that profile asks for. StoreError, UsageError or ProfileError where that cannot be."""
+def judge_stored(
+    path: str, profile: str | None, acceptance: Acceptance | None = None, strict: bool = False,
+) -> JudgedRun:
+    """Judges a store by its own profile, or by one that is named; the load of an acceptance must then be that which the
+    profile asks for. StoreError, UsageError or ProfileError where that cannot be."""
     from boxcheck.engine.aftermath import look_after
     from boxcheck.engine.agreed_load import as_agreed
     from boxcheck.engine.kept_profile import profile_named, profile_of
@@ -65,10 +72,12 @@ def judge_stored(path: str, profile: str | None, attempt: bool = False) -> Judge
         if profile is None and run.end is not None:
             verdict, before = with_stored(judged.verdict, reader.verdict(), want)
             judged = msgspec.structs.replace(judged, verdict=verdict)
-        if attempt and profile is not None:
+        if acceptance is not None and profile is not None:
             judged = msgspec.structs.replace(judged, verdict=as_agreed(judged.verdict, reader, want))
+    if strict := strict or (acceptance is not None and acceptance.strict):
+        judged = msgspec.structs.replace(judged, verdict=strictly(judged.verdict))
     return JudgedRun(
-        id=id_of(path), run=run, phases=phases, judged=judged, want=want, own=profile is None,
+        id=id_of(path), strict=strict, run=run, phases=phases, judged=judged, want=want, own=profile is None,
         told="; ".join(filter(None, (told, before))))
 
 

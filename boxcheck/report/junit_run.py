@@ -50,9 +50,9 @@ class Suite(msgspec.Struct, frozen=True):
     properties: Mapping[str, str] = {}
 
 
-def run_junit(path: str, profile: str | None = None, acceptance: Acceptance | None = None) -> str:
+def run_junit(path: str, profile: str | None = None, acceptance: Acceptance | None = None, strict: bool = False) -> str:
     """The document. StoreError, UsageError or ProfileError where the run cannot be judged."""
-    return junit_of(judge_stored(path, profile, acceptance is not None), acceptance)
+    return junit_of(judge_stored(path, profile, acceptance, strict), acceptance)
 
 
 def junit_of(judged: JudgedRun, acceptance: Acceptance | None = None) -> str:
@@ -69,7 +69,7 @@ def _suites(judged: JudgedRun, acceptance: Acceptance | None) -> Iterator[Suite]
     for finding in judged.verdict.findings:
         by_area.setdefault(finding.check.split(".", 1)[0], []).append(finding)
     for area, findings in sorted(by_area.items()):
-        yield Suite(area, _named([_case(area, one, waivers) for one in findings]), started)
+        yield Suite(area, _named([_case(area, one, waivers, judged.strict) for one in findings]), started)
     phases = [_phase(one) for one in judged.phases]
     if phases:
         yield Suite("phases", _named(phases), started)
@@ -79,7 +79,8 @@ def _suites(judged: JudgedRun, acceptance: Acceptance | None) -> Iterator[Suite]
 def properties_of(judged: JudgedRun, acceptance: Acceptance | None) -> dict[str, str]:
     """What the run is: who, what, when, by which limits."""
     run, verdict = judged.run, judged.verdict
-    outcome, code = settled(verdict.outcome, judged.exit_code, acceptance, verdict.findings, own=judged.own)
+    outcome, code = settled(
+        verdict.outcome, judged.exit_code, acceptance, verdict.findings, own=judged.own, strict=judged.strict)
     found = {
         "run": judged.id, "kind": run.info.kind, "state": run.state, "box": run.info.box, "tool": "boxcheck",
         "version": run.info.version, "commit": run.info.commit or "", "profile": judged.want.name,
@@ -101,8 +102,8 @@ def properties_of(judged: JudgedRun, acceptance: Acceptance | None) -> dict[str,
     return {name: value for name, value in found.items() if value}
 
 
-def _case(area: str, finding: Finding, waivers: Sequence[Waiver]) -> Case:
-    result = _result(finding, strict=False)
+def _case(area: str, finding: Finding, waivers: Sequence[Waiver], strict: bool) -> Case:
+    result = _result(finding, strict)
     lines = [finding.says]
     if finding.measured is not None:
         lines.append(f"measured: {finding.measured.value} {finding.measured.unit}".rstrip())
@@ -142,7 +143,8 @@ def _verdict(judged: JudgedRun, acceptance: Acceptance | None) -> Case:
     if judged.run.state != "finished":
         why = judged.run.end.reason if judged.run.end and judged.run.end.reason else ""
         says = f"{says}; the run is {judged.run.state}{f': {why}' if why else ''}"
-    outcome, code = settled(verdict.outcome, judged.exit_code, acceptance, verdict.findings, own=judged.own)
+    outcome, code = settled(
+        verdict.outcome, judged.exit_code, acceptance, verdict.findings, own=judged.own, strict=judged.strict)
     if acceptance is not None:
         told = f"{word_of(acceptance)}: {acceptance.reason}"
         same = judged.own and outcome is OUTCOMES[acceptance.disposition]

@@ -43,12 +43,14 @@ Timed = tuple[float, int, int, Artifact]
 """Age, phase, order within one moment, artifact."""
 
 
-def run_ocptv(path: str, profile: str | None = None, acceptance: Acceptance | None = None) -> Iterator[str]:
+def run_ocptv(
+    path: str, profile: str | None = None, acceptance: Acceptance | None = None, strict: bool = False,
+) -> Iterator[str]:
     """The lines of a stored run, each ended by a line feed. StoreError, UsageError or ProfileError where it cannot be
     judged."""
-    judged = judge_stored(path, profile, acceptance is not None)
+    judged = judge_stored(path, profile, acceptance, strict)
     stream = OcptvStream(
-        by_profile=None if profile is None else judged.want.name, decided=lambda: acceptance,
+        judged.strict, by_profile=None if profile is None else judged.want.name, decided=lambda: acceptance,
         attempt=None if acceptance is None else attempt_parameters(
             acceptance.id, acceptance.identity, acceptance.attempt, acceptance.attempts, acceptance.self_signed))
     with RunReader(path) as reader:

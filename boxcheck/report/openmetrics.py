@@ -49,11 +49,13 @@ class Metric(msgspec.Struct, frozen=True):
     unit: str = ""
 
 
-def run_openmetrics(path: str, profile: str | None = None, acceptance: Acceptance | None = None) -> str:
+def run_openmetrics(
+    path: str, profile: str | None = None, acceptance: Acceptance | None = None, strict: bool = False,
+) -> str:
     """Of a stored run. StoreError, UsageError or ProfileError where it cannot be judged."""
     from boxcheck.report.judged_run import judge_stored
 
-    judged = judge_stored(path, profile, acceptance is not None)
+    judged = judge_stored(path, profile, acceptance, strict)
     return text_of(of_run(judged, directions_of(path, judged), acceptance), judged.run.info.kind or "run")
 
 
@@ -103,7 +105,8 @@ def of_run(
 ) -> Iterator[Metric]:
     """The metrics of a stored run."""
     run, verdict = judged.run, judged.verdict
-    outcome, code = settled(verdict.outcome, judged.exit_code, acceptance, verdict.findings, own=judged.own)
+    outcome, code = settled(
+        verdict.outcome, judged.exit_code, acceptance, verdict.findings, own=judged.own, strict=judged.strict)
     yield from _head(
         {"run": judged.id, "box": run.info.box, "version": run.info.version,
          "profile": judged.want.name, "profile_revision": str(judged.want.revision),

@@ -68,6 +68,7 @@ def document_pdf(document: Document, made: float, paper: Paper = "a4") -> bytes:
 
 def run_pdf(
     path: str, profile: str | None, acceptance: Acceptance | None, notebook: Notebook | None = None,
+    strict: bool = False,
 ) -> bytes:
     """The report of a stored run. Dated when the run ended, so that it is the same whenever it is made; on the paper
     that PAPERSIZE names, as of libpaper: a4 or letter, else A4."""
@@ -75,7 +76,7 @@ def run_pdf(
     from boxcheck.report.acceptance import document_of_run
     from boxcheck.store.reader import RunReader
 
-    document = document_of_run(path, profile, acceptance, notebook)
+    document = document_of_run(path, profile, acceptance, notebook, strict)
     with RunReader(path) as reader:
         run = reader.run()
     moment = run.end.at if run.end else None
