@@ -359,6 +359,7 @@ def salvage(word: str, out: str | None) -> int:
 def show(word: str, json: str | None, verbose: int) -> int:
     """One run: plan, phases, sessions, events."""
     from boxcheck.report.runs import run_lines, run_object
+    from boxcheck.report.wrapping import wrapped
     from boxcheck.store.reader import RunReader
 
     path = path_of(word)
@@ -366,7 +367,10 @@ def show(word: str, json: str | None, verbose: int) -> int:
         if json:
             write_output(json, msgspec.json.format(msgspec.json.encode(run_object(reader)), indent=1).decode())
         else:
-            print("\n".join(run_lines(reader, verbose > 0)))
+            columns = terminal_columns()
+            for line in run_lines(reader, verbose > 0):
+                indent = " " * (len(line) - len(line.lstrip()))
+                print("\n".join(wrapped(line.lstrip(), columns, indent, f"{indent}    ")))
     return 0
 
 

@@ -20,6 +20,7 @@ from boxcheck.store.pruning import spare_last
 from boxcheck.store.rows import PhasePlan, PhaseStart, ProfileName, RunInfo
 from boxcheck.store.writer import RunWriter
 from boxcheck.stress import StressResults
+from tests.report.stored import stored
 from tests.store.machine import HandClock, Machine
 
 DAY = 86400.0
@@ -283,3 +284,12 @@ def test_a_store_of_a_later_version_and_a_record_of_doctor_are_clear_errors(fold
     code, _, err = call("judge", "2027-01-20")
     assert code == 2
     assert "is a record of doctor, not a run" in err
+
+
+def test_a_run_is_shown_as_wide_as_it_is_told(monkeypatch: pytest.MonkeyPatch, call: Call) -> None:
+    path = stored("failed")
+    monkeypatch.setenv("COLUMNS", "60")
+    code, said, _ = call("runs", "show", path)
+    assert code == 0
+    assert [line.strip() for line in said.splitlines() if len(line) > 60] == [path]
+    assert "3 wrong\n      of 8 digests" in said

@@ -162,3 +162,13 @@ def test_a_signal_that_comes_within_a_callback_is_not_lost(tmp_path: Path) -> No
         "main.main()\n")
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=15)
     assert (done.returncode, done.stderr) == (130, "interrupted before a verdict\n")
+
+
+@pytest.mark.parametrize(("completing", "said"), [(False, "interrupted before a verdict\n"), (True, "")])
+def test_ctrl_c_between_tab_and_an_answer_writes_nothing_into_the_line_that_is_typed(completing: bool, said: str) -> None:
+    code = ("import os, signal, boxcheck.__main__ as program\n"
+            "program._run = lambda: os.kill(os.getpid(), signal.SIGINT)\nprogram.main()")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60,
+        env={**os.environ, **({"_BOXCHECK_COMPLETE": "complete_bash"} if completing else {})})
+    assert (done.returncode, done.stderr) == (130, said)
