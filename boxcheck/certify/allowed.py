@@ -76,20 +76,24 @@ def read_list(path: str) -> Lines:
 def parse_list(text: str, path: str = "") -> Lines:
     found, complaints = [], []
     for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
+        line = line.strip(_BLANKS)
+        if not line or line.startswith("#"):
             continue
         try:
-            found.append(_line(line.strip(), number))
+            found.append(_line(line, number))
         except (SignatureError, ValueError) as error:
             complaints.append(f"line {number} allows nobody: {plain_line(str(error))}")
     return Lines(path=path, lines=tuple(found), complaints=tuple(complaints))
 
 
-_WORD = re.compile(r'((?:[^\s"]|"(?:[^"\\]|\\.)*")+)\s*')
+_BLANKS = " \t\r"
+_WORD = re.compile(r'((?:[^ \t"]|"(?:[^"\\]|\\.)*")+)[ \t]*')
 _KIND = re.compile(r"(?:ssh|sk|ecdsa|webauthn)-[a-z0-9@.\-]+")
 
 
 def _line(line: str, number: int) -> Allowed:
+    if line.startswith("\ufeff"):
+        raise ValueError("it begins with a byte order mark, which ssh-keygen takes for a part of the name")
     words: list[str] = []
     at = 0
     while len(words) < 2 and (match := _WORD.match(line, at)):
@@ -105,6 +109,8 @@ def _line(line: str, number: int) -> Allowed:
         options = second
     if not principals:
         raise ValueError("it names nobody")
+    if any(one.split() != [one] for one in re.split(r"[ \t]+", rest, maxsplit=2)[:2]):
+        raise ValueError("a blank in its key is none for ssh-keygen")
     return Allowed(number=number, principals=plain_line(principals), key=read_public(rest), **_options(options))
 
 
@@ -118,10 +124,14 @@ def _options(text: str) -> dict[str, Any]:
             raise ValueError(f"it has an option that is not known: {name[:40]}")
         if field in found:
             raise ValueError(f"it has {name} twice")
-        value = value.strip('"')
+        quoted = re.fullmatch(r'"([^"]*)"', value)
         if field == "authority":
             found[field] = True
-        elif not equals or not value:
+            continue
+        if quoted is None and value:
+            raise ValueError(f"the value of {name} is not in quotes")
+        value = quoted[1] if quoted else ""
+        if not equals or not value:
             raise ValueError(f"{name} says nothing")
         else:
             found[field] = value if field == "namespaces" else parse_time(value)

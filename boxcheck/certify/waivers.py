@@ -59,6 +59,8 @@ def _waiver(row: dict[str, Any], where: str) -> Waiver:
         text = found.get(name, "" if name == "where" else None)
         if not isinstance(text, str) or (name != "where" and not text.strip()):
             raise UsageError(f"{where}: {name} is not said", "a waiver says check, who, why and until")
+        if name == "where" and name in row and not text.strip():
+            raise UsageError(f"{where}: where is blank", "name a slot or an address; leave where out for every place")
         if why := why_not_text(text, 400 if name == "why" else LONG):
             raise UsageError(f"{where}: {name} {why}", "write one line of text")
         found[name] = text.strip()

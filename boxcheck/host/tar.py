@@ -45,6 +45,7 @@ REGULAR = frozenset(b"0\x007")
 LINK, HARD, DIRECTORY = ord("2"), ord("1"), ord("5")
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL = ord("L"), ord("K"), ord("x"), ord("g")
 _OTHERS = frozenset(b"346")
+_NAMED_FOR_ALL = frozenset((b"path", b"linkpath", b"size"))
 
 
 class Member(NamedTuple):
@@ -212,7 +213,8 @@ class TarTree:
 def members(source: Plain, *, alone: bool = False) -> Iterator[Member]:
     """The members, long names and pax headers resolved. What the caller leaves of a member's content is skipped.
 
-    `alone`: InflateError where anything but zeros is behind the end mark, which `tar -i` and other readers unpack.
+    `alone`: InflateError where anything but zeros is behind the end mark, which `tar -i` and other readers unpack, and
+    where a global header gives names or sizes, which readers take in different ways.
     """
     long_name: bytes | None = None
     long_link: bytes | None = None
@@ -247,7 +249,9 @@ def members(source: Plain, *, alone: bool = False) -> Iterator[Member]:
                 pax = _pax_records(data)
             continue
         if member.type == _PAX_GLOBAL:
-            _header_data(source, member.size)  # comments and defaults; names and sizes from it are refused
+            told = _pax_records(_header_data(source, member.size))  # comments and defaults; of these none is taken
+            if alone and any(key in _NAMED_FOR_ALL or key.startswith(b"GNU.sparse.") for key in told):
+                raise InflateError("has a header that gives all its files another name or size, as tar unpacks them")
             continue
         size = _pax_size(pax) if b"size" in pax else member.size
         sparse = member.type == ord("S") or any(key.startswith(b"GNU.sparse.") for key in pax)

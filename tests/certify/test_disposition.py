@@ -181,6 +181,7 @@ def test_waivers_are_read(tmp_path: Path) -> None:
     ('who = "J"\n', "", "who is not said"), ('"w"', '" "', "why is not said"), ("2026-12-31", '"soon"', "no date"),
     ("until = 2026-12-31\n", "", "until is not said"), ('"J"', '"J\\u001b"', "holds a control character"),
     ('who = "J"', 'who = "J"\nwhom = "K"', "whom is not known"), ("[[waiver]]", "[waiver]", "no list of tables"),
+    ('who = "J"', 'who = "J"\nwhere = "  "', "where is blank"), ('who = "J"', 'who = "J"\nwhere = ""', "where is blank"),
 ])
 def test_a_waiver_that_is_none_is_refused(tmp_path: Path, old: str, new: str, says: str) -> None:
     discover()

@@ -104,6 +104,9 @@ def test_only_the_named_signer_will_do(bench: Bench) -> None:
     ('valid-after="20990101Z"', None, "not-yet"),
     ('valid-after="20990101Z"', 5e9, "known"),
     ("cert-authority", None, "unknown"),
+    ("namespaces=boxcheck-acceptance@v1", None, "unknown"),
+    ("valid-after=20200101Z", None, "unknown"),
+    ('namespaces="boxcheck-acceptance@v1",valid-before="20990101Z"', None, "known"),
     ("no-such-option", None, "unknown"),
 ])
 @needs_keygen
@@ -114,6 +117,23 @@ def test_options_of_the_list_count_as_they_do_for_the_standard_tool(bench: Bench
     assert found.exit_code == (0 if state == "known" else 1)
     if at is None:
         assert (bench.keygen() == 0) == (state == "known")
+
+
+@needs_keygen
+def test_a_byte_order_mark_belongs_to_no_name(bench: Bench) -> None:
+    bench.list.write_text("\ufeff" + bench.list.read_text())
+    found = bench.verify()
+    assert (found.signature.signer, bench.keygen() == 0) == ("unknown", False)
+    assert "byte order mark" in found.reasons[0]
+
+
+@needs_keygen
+@pytest.mark.parametrize("blank", ["\t", " ", "\u00a0", "\u2003", "\x0b"])
+def test_what_is_a_blank_in_a_list_is_what_ssh_keygen_takes_for_one(bench: Bench, blank: str) -> None:
+    kind, key = public_of(f"{bench.key}.pub").line.split()[:2]
+    for line in (f"{SIGNER}{blank}{kind} {key}", f"{SIGNER} {kind}{blank}{key}", f"{SIGNER} {kind} {key}{blank}station"):
+        bench.list.write_text(f"{line}\n")
+        assert (bench.verify().signature.signer == "known") == (bench.keygen() == 0), (line, blank)
 
 
 def without_library(monkeypatch: pytest.MonkeyPatch) -> None:

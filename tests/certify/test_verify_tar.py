@@ -53,6 +53,23 @@ def test_a_tar_with_what_no_folder_has_is_refused(bench: Bench) -> None:
         assert any(says in one for one in found.reasons), (says, found.reasons)
 
 
+@pytest.mark.parametrize(("headers", "refused"), [
+    ({"path": "attempt-01/elsewhere"}, True), ({"linkpath": "/etc/passwd"}, True), ({"size": "1"}, True),
+    ({"GNU.sparse.name": "x"}, True), ({"comment": "a commit"}, False)])
+def test_a_tar_whose_global_header_gives_names_is_not_read_as_one_without(
+    bench: Bench, headers: dict[str, str], refused: bool,
+) -> None:
+    """GNU tar takes them for every file; here they were passed over, so that something else was verified."""
+    path = bench.top / "a.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT, pax_headers=headers) as tar:
+        tar.add(bench.folder, "attempt-01")
+    if refused:
+        with pytest.raises(NothingToVerify, match="gives all its files another name or size"):
+            bench.verify(path)
+    else:
+        assert bench.verify(path).exit_code == 0
+
+
 def test_tars_that_hold_no_attempt_or_several_are_told(bench: Bench) -> None:
     (bench.folder / "manifest.json").unlink()
     with pytest.raises(NothingToVerify, match=r"holds no manifest\.json"):
