@@ -137,7 +137,8 @@ def _begin(options: Options) -> int:
         print(f"the plan is shortened: {shortened}; the disposition cannot be PASS", file=sys.stderr)
     asked = Asked(
         id=str(uuid.uuid4()), identity=identity, attempt=0, began=time.time(), machine=marks(),
-        planned=f"{words(asked_seconds)} ({planned})", shortened=shortened, waivers=waivers, strict=options.strict)
+        planned=f"{words(asked_seconds)} ({planned})", shortened=shortened, waivers=waivers, strict=options.strict,
+        profile=want.name, profile_revision=want.revision, profile_sha256=want.sha256)
     return _run(options, asked, _burn_options(options, asked_seconds), host)
 
 
