@@ -60,7 +60,8 @@ def full_vram(gpus: Gpus, links: Links, amdgpu: Amdgpu, want: Profile) -> Iterat
     peer-to-peer between cards is refused or goes through the host.
     What to do: BIOS setup: Above 4G Decoding on, Resizable BAR (Smart Access Memory) on, CSM off. On some cards the
     VBIOS must be updated first.
-    Not a fault: for work on one card alone the small window costs little.
+    Not a fault: for work on one card alone the small window costs little. Where the profile asks for nothing, only a
+    card is told that is behind another of its model.
     By hand: sudo lspci -vv -s <gpu> | grep -E 'Region [01]|BAR [01]: current size'
     """
     judged = _judged(gpus, want)
@@ -68,9 +69,11 @@ def full_vram(gpus: Gpus, links: Links, amdgpu: Amdgpu, want: Profile) -> Iterat
         yield _nothing(gpus)
         return
     wanted = want.limit(FULL)
-    small = sum(1 for gpu in judged if _is_small(gpu, amdgpu))
+    small = [gpu for gpu in judged if _is_small(gpu, amdgpu)]
+    full = {gpu.pci_id for gpu in judged if isinstance(_largest(gpu), int) and gpu not in small}
     for gpu in judged:
-        yield _judge_size(gpu, links, amdgpu, want, wanted, everywhere=small == len(judged) > 1)
+        yield _judge_size(gpu, links, amdgpu, want, wanted, everywhere=len(small) == len(judged) > 1,
+                          odd=gpu.pci_id in full)
 
 
 def _largest(gpu: Gpu) -> int | Unread:
@@ -86,8 +89,9 @@ def _is_small(gpu: Gpu, amdgpu: Amdgpu) -> bool:
 
 
 def _judge_size(
-    gpu: Gpu, links: Links, amdgpu: Amdgpu, want: Profile, wanted: Limit | None, everywhere: bool
+    gpu: Gpu, links: Links, amdgpu: Amdgpu, want: Profile, wanted: Limit | None, everywhere: bool, odd: bool
 ) -> Finding:
+    """`odd`: another card of this model shows all of its memory."""
     evidence = (f"/sys/bus/pci/devices/{gpu.bdf}/resource",)
     largest, vram = _largest(gpu), vram_bytes(gpu, amdgpu)
     if isinstance(largest, Unread):
@@ -119,6 +123,8 @@ def _judge_size(
         return failed(gpu.subject, says, **options)
     if wanted is not None and wanted.should:
         return marginal(gpu.subject, says, **options)
+    if wanted is None and odd:
+        return marginal(gpu.subject, f"{says}, others of its model show all of theirs", **options)
     return passed(gpu.subject, f"{says}; the profile does not ask for more", measured=measured, evidence=evidence)
 
 

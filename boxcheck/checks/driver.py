@@ -62,7 +62,8 @@ def binding(
     Why it matters: without its driver a GPU is a heater. It is on the bus, and no program sees it.
     What to do: load the driver (`sudo modprobe amdgpu` or nvidia) and read what it says (`sudo dmesg | tail -50`); take
     blacklists and vfio-pci.ids= away.
-    Not a fault: with the goals vm and tinygrad, where vfio-pci or no driver at all is what is wanted.
+    Not a fault: with the goals vm and tinygrad, where vfio-pci or no driver at all is what is wanted; where no profile
+    asks for NVIDIA's driver, one card that nouveau drives.
     By hand: lspci -nnk -d ::0300
     """
     if gpus.unreadable is not None:
@@ -90,11 +91,11 @@ def _judge_binding(gpu: Gpu, settings: ModuleSettings, gpus: Gpus, loaded: bool 
         return passed(gpu.subject, f"{says}, as goal {want.goal} wants it", evidence=evidence)
     needed = gpu.vendor in want.gpus.vendors
     if gpu.driver == "nouveau":
-        if not needed:
+        if not needed and sum(not one.integrated for one in gpus.of_vendor("10de")) < 2:
             return passed(gpu.subject, "bound to nouveau", evidence=evidence)
-        return failed(
-            gpu.subject, "bound to nouveau, nvidia is needed", evidence=evidence, cause="nouveau:",
-            title="nouveau drives the GPUs", help=NOUVEAU_HELP)
+        return (failed if needed else marginal)(
+            gpu.subject, "bound to nouveau, nvidia is needed" + ("" if needed else " to compute"), evidence=evidence,
+            cause="nouveau:", title="nouveau drives the GPUs", help=NOUVEAU_HELP)
     says = f"{f'bound to {gpu.driver}' if gpu.driver else 'no driver'}, {' or '.join(own)} is needed"
     place = settings.blacklisted.get(own[0])
     steps = [f"{own[0]} is blacklisted in {place}: take it out, rebuild the initramfs, reboot"] if place else []
@@ -114,8 +115,12 @@ def _judge_binding(gpu: Gpu, settings: ModuleSettings, gpus: Gpus, loaded: bool 
     else:
         title = f"none of the {len(bare)} {VENDOR_NAMES[gpu.vendor]} GPUs has a driver" if bare else (
             f"{name} has no driver")
-    # Of a machine that no profile describes, a card that waits for a guest may be meant so.
-    make = failed if needed or (gpu.driver is not None and gpu.driver not in HANDED_OUT) else marginal
+    if not needed and gpu.driver in HANDED_OUT:
+        steps.insert(0, "meant for a guest: boxcheck doctor --goal vm")
+    # Of a machine that no profile describes, a card that waits for a guest may be meant so, and so may all that no
+    # driver has. One that is left out beside others of its kind is not.
+    alone = gpu.driver is None and any(one.driver in own for one in gpus.of_vendor(gpu.vendor) if not one.integrated)
+    make = failed if needed or alone or (gpu.driver is not None and gpu.driver not in HANDED_OUT) else marginal
     return make(
         gpu.subject, says, evidence=evidence, cause=unbound_cause(gpu, gpus, loaded), title=title, help=tuple(steps))
 

@@ -22,6 +22,8 @@ APART = 0.1
 """Share by which a driver's figure may differ from the nominal one. Drivers keep up to 3 % for themselves, inline ECC
 takes 6.25 %; cards of one id differ by a sixth or more."""
 _NUMBER = re.compile(r"[A-Z]*\d+[A-Z]*")
+_VGPU = re.compile(r"-\d{1,3}(?:-\d{1,3})?(?:AC|[QCAB])$")
+"""Ends of the names of a card's parts that a hypervisor hands out: `NVIDIA A10-12Q`."""
 LABEL = "read the label on the card; its VBIOS may be another card's, or part of its memory is dead: replace the card"
 
 
@@ -77,12 +79,10 @@ def gpu_claims(
     if gpus.unreadable is not None:
         yield not_read(BOX, gpus.unreadable)
         return
-    if not want.gpus.parts:
-        yield skipped(BOX, "the profile names no GPU model")
-        return
     judged = wanted_gpus(gpus, want)
     if not judged:
-        yield unknown(BOX, "none of the profile's GPUs answers, so none could be compared with its model")
+        yield unknown(BOX, "none of the profile's GPUs answers, so none could be compared with its model") if (
+            want.gpus.parts) else skipped(BOX, "no GPU with memory of its own")
     for gpu in judged:
         yield _judge(gpu, links, amdgpu, kfd, nvml, want)
 
@@ -101,6 +101,8 @@ def _judge(gpu: Gpu, links: Links, amdgpu: Amdgpu, kfd: Kfd, nvml: Nvml, want: P
     if on_own_driver(want) and not isinstance(gpu.driver, Unread) and gpu.driver not in DRIVERS[gpu.vendor]:
         return skipped(gpu.subject, f"no driver of its own is bound, as goal {want.goal} wants it")
     seen = _asked(gpu, nvml, want)
+    if isinstance(seen, NvmlGpu) and seen.name is not None and _VGPU.search(seen.name):
+        return skipped(gpu.subject, f"{seen.name} is a part of a card, which has a part of its memory")
     sources = list(_memory(gpu, amdgpu, kfd, seen))
     memory = [(by, path, found) for by, path, found in sources if isinstance(found, int)]
     evidence = tuple(path for _, path, _ in sources)
@@ -117,8 +119,8 @@ def _judge(gpu: Gpu, links: Links, amdgpu: Amdgpu, kfd: Kfd, nvml: Nvml, want: P
     if isinstance(seen, Finding):
         return seen
     if unread is not None or not memory:
-        return not_read(
-            gpu.subject, unread or Unread("how much memory it has", "unsupported"), evidence=evidence)
+        missing = Unread("how much memory it has", "unsupported") if unread is None else unread
+        return not_read(gpu.subject, missing, evidence=evidence)
     node = kfd.of(gpu.bdf)
     units = "" if node is None or node.compute_units is None else f", {node.compute_units} compute units"
     return passed(

@@ -95,7 +95,9 @@ def _row(gpu: Gpu, link: Link, aer: Aer | None, findings: Sequence[Finding], jud
         if finding.outcome is Outcome.FAIL and finding.limit is not None and finding.limit.must is not None
         and finding.check in ("pcie.link-width", "pcie.link-speed")
     ]
-    graver = worst(finding.outcome for finding in findings)
+    graver = worst(
+        Outcome.MARGINAL if finding.outcome is Outcome.FAIL and not finding.blocker else finding.outcome
+        for finding in findings)  # what is not required fails no row
     said = graver if judged or graver not in (None, Outcome.PASS, Outcome.SKIP) else None
     live = [finding.outcome for finding in findings if finding.check == "aer.live"]
     if any(outcome is not Outcome.PASS for outcome in live):

@@ -136,14 +136,16 @@ def _area_order(findings: Sequence[Finding]) -> list[str]:
 
 
 def _area_outcome(findings: Sequence[Finding]) -> Outcome:
-    """What the area's word is. A missing reading that nothing depends on does not hide what was read."""
+    """What the area's word is. A missing reading that nothing depends on does not hide what was read, and what is not
+    required does not fail it."""
     graver = worst(finding.outcome for finding in findings if finding.blocker)
     if graver in (Outcome.FAIL, Outcome.UNKNOWN):
         return graver
-    return worst(
+    shown = worst(
         finding.outcome for finding in findings
         if finding.outcome is not Outcome.SKIP and (finding.blocker or finding.outcome is not Outcome.UNKNOWN)
     ) or Outcome.UNKNOWN
+    return Outcome.MARGINAL if shown is Outcome.FAIL else shown
 
 
 def _tally(findings: Sequence[Finding]) -> str:
