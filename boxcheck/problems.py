@@ -45,6 +45,8 @@ BUILT_LOW = "pcie.chain"
 
 EXPLAINS_ALL: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("kernel-too-old", ("driver", "kfd", "driver-binding", "strix-memory", "node", "kfd-p2p")),
+    ("own-gpu-missing", ("driver:amdgpu",)),
+    ("nomodeset", ("driver:amdgpu",)),
     ("nouveau", ("driver", "driver-binding", "nvidia-nodes", "node")),
     ("driver-mismatch", ("nvml", "driver", "node")),
     ("bar-small", ("bar", "kfd-p2p")),
@@ -60,7 +62,7 @@ EXPLAINS_ALL: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("cpu-sockets", ("gpu-missing", "memory-population", "cpu-cores")),
     ("cpu-model", ("cpu-cores",)),
 )
-"""Kinds whose presence anywhere on the box explains the other kinds anywhere."""
+"""Kinds whose presence anywhere on the box explains the other kinds, or whole causes, anywhere."""
 
 PARTLESS: Mapping[str, tuple[str, ...]] = {"gpu-missing": ("link-down", "gpu-lost")}
 """A kind whose cause without an identity is explained by others, however many parts those name: two cards whose links
@@ -145,7 +147,7 @@ def _merge(findings: Sequence[Finding]) -> dict[str, str]:
     for kind, explained in EXPLAINS_ALL:
         grave_one = next((cause for cause in causes if _key(cause)[0] == kind), None)
         for other in causes if grave_one is not None else ():
-            if _key(other)[0] in explained and grave_one is not None:
+            if (_key(other)[0] in explained or other in explained) and grave_one is not None:
                 join(other, grave_one)
     for other, grave in _of_one_link(findings, causes):
         join(other, grave)

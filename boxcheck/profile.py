@@ -99,6 +99,11 @@ class GpusWanted(msgspec.Struct, frozen=True, kw_only=True):
         """`10de`, `1002`: vendors whose driver this box needs."""
         return frozenset(pci_id.split(":")[0] for part in self.parts for pci_id in part.pci_ids)
 
+    @property
+    def integrated(self) -> bool:
+        """Whether they are part of the processor: in no slot, without memory of their own."""
+        return bool(self.parts) and all(part.vram_gib == 0 for part in self.parts)
+
 
 class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     """A setting that the profile recommends and no check judges."""

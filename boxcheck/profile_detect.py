@@ -144,11 +144,11 @@ def detect_signs(seen: BoxSigns, profiles: Sequence[Profile]) -> Detection:
     if isinstance(seen.gpus, Unread):
         return Detection(None, f"the GPUs were not read: {seen.gpus.why}")
     if not seen.gpus:
-        return Detection(None, "no GPU of a known box")
+        return _without_cards(seen, profiles, "no GPU of a known box")
     matches = [match for profile in profiles if (match := _match(seen, seen.gpus, profile)) is not None]
     if not matches:
         if not _known_cards(seen.gpus, profiles):
-            return Detection(None, f"{_describe(seen)}: no GPU of a known box")
+            return _without_cards(seen, profiles, f"{_describe(seen)}: no GPU of a known box")
         near = _nearest(seen, seen.gpus, profiles)
         shown = ", ".join(f"{name} but for {_and(words)}" for name, words in list(near.items())[:MOST_NEAR])
         return Detection(None, f"{_describe(seen)}: no profile matches{f'; near: {shown}' if shown else ''}",
@@ -165,6 +165,19 @@ def detect_signs(seen: BoxSigns, profiles: Sequence[Profile]) -> Detection:
         return Detection(None, f"{best.cards}: could be {best.profile.name}; {_and(unread)} not read",
                          (best.profile.name,))
     return Detection(best.profile.name, f"matched by {_and([*identified, best.cards])}", (best.profile.name,))
+
+
+def _without_cards(seen: BoxSigns, profiles: Sequence[Profile], why: str) -> Detection:
+    """A box that has none of the cards of any profile: near is one whose GPU is part of the processor that is here.
+    Boards that cards are plugged into are in boxes of all kinds."""
+    near = [
+        profile for profile in profiles
+        if profile.gpus.integrated and (signs := _signs(seen, profile)).get("cpu") == "yes"
+        and "no" not in signs.values() and _fits_memory(seen, profile)
+    ]
+    shown = ", ".join(f"{profile.name} but for its GPU" for profile in near[:MOST_NEAR])
+    return Detection(None, f"{why}{f'; near: {shown}' if shown else ''}",
+                     near=tuple(profile.name for profile in near))
 
 
 def _ambiguous(matches: Sequence[_Match]) -> Detection:

@@ -2,7 +2,8 @@
 
 A comment before a fenced block says what it shows:
 
-    <!-- shown: BOX -->           the problems that doctor finds in a built box (tests/boxes)
+    <!-- shown: BOX -->           the problems that doctor finds in a built box (tests/boxes); `BOX by PROFILE` chooses
+                                  the profile, `, problems alone` leaves out what was not read
     <!-- shown: $ COMMAND -->     what the command prints; `| head N` and `| from WORDS to WORDS` cut it
 """
 
@@ -35,16 +36,20 @@ def made(what: str) -> str:
 
 
 @cache
-def of_box(name: str) -> str:
+def of_box(what: str) -> str:
     from boxcheck.commands.doctor import Options, examine
     from boxcheck.report.text import Style, account_text
     from tests.boxes import build
 
+    asked, _, alone = what.partition(", ")
+    assert alone in ("", "problems alone"), alone
+    name, _, profile = asked.partition(" by ")
+    stop = re.compile(r"unknown\[") if alone else VERDICT
     with tempfile.TemporaryDirectory() as folder:
         path = build(name).write_tar(Path(folder) / "box.tar.gz")
-        lines = account_text(examine(Options(sysroot=str(path)))[0], Style(columns=100)).splitlines()
+        lines = account_text(examine(Options(sysroot=str(path), profile=profile or None))[0], Style(columns=100)).splitlines()
     begin = next(at for at, line in enumerate(lines) if line.startswith("problem 1 of"))
-    end = next(at for at, line in enumerate(lines) if at > begin and VERDICT.match(line))
+    end = next(at for at, line in enumerate(lines) if at > begin and stop.match(line))
     return "\n".join(lines[begin:end]).rstrip() + "\n"
 
 

@@ -37,13 +37,23 @@ def _empty_places(gpus: Gpus, links: Links, want: Profile) -> list[Link]:
     return sorted(found, key=lambda link: (len(link.slot or ""), link.slot or ""))
 
 
+OWN_GPU_HELP = (
+    "echo 1 | sudo tee /sys/bus/pci/rescan  brings back one that was taken off the bus by hand; in a virtual machine "
+    "it has to be passed through",
+    "BIOS setup: integrated graphics (iGPU) on: not Disabled, nor Auto where a card is in a slot",
+    "still missing: power off, mains off for half a minute, power on; then update the BIOS, or load its defaults",
+)
+"""For the GPU of a processor: nothing to reseat, no lead, no slot."""
+
+
 @check("inventory.gpu-count", reads=[Gpus, Links])
 def gpu_count(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """Fewer or more GPUs answer on the PCI bus than the profile names.
 
     Why it matters: a card that is not on the bus cannot be tested, and nothing after this is about all of the box.
     What to do: power off; check the missing card's power leads, reseat it and its riser. Still missing: put it into a
-    slot that works, to tell card from slot.
+    slot that works, to tell card from slot. A processor's own GPU has neither: look in the BIOS setup whether it is
+    switched off, then at the log.
     Not a fault: the management controller's own graphics and virtual functions are not counted; a card of another
     revision is counted here and judged by inventory.gpu-model.
     By hand: lspci -Dnn | grep -E '03(00|02|80)\\]|1200\\]'
@@ -85,6 +95,12 @@ def _judge_count(gpus: Gpus, links: Links, want: Profile, count: int) -> Finding
             f"{counted(missing, 'other card sits', 'other cards sit')} there",
             measured=measured, limit=limit, evidence=evidence, cause=f"gpu:{wrong[0].bdf}",
         )
+    if want.gpus.integrated:
+        return failed(
+            BOX, f"{names} is not on the PCI bus: it is the processor's own GPU, in no slot", measured=measured,
+            limit=limit, evidence=evidence, cause="own-gpu-missing:", where="the processor",
+            title="the processor's own GPU is not on the bus", help=OWN_GPU_HELP,
+            not_=("a driver or a setting of the kernel (a GPU without a driver is still on the bus)",))
     places = _empty_places(gpus, links, want)
     felt = [place for place in places if place.presence_detect is True]
     if len(felt) == missing:  # the slots that feel a card, of many empty ones

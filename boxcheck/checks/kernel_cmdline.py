@@ -12,6 +12,7 @@ from boxcheck.checks.strix import GTT_MISSPELT
 from boxcheck.checks.wording import listed, not_read
 from boxcheck.decode.cmdline import CommandLine
 from boxcheck.model import BOX, Finding, Outcome, Subject, Unread
+from boxcheck.probes.cpu import Cpu
 from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.kernel import Kernel
 from boxcheck.probes.kernel_log import KernelLogs
@@ -25,9 +26,11 @@ GRUB = f"take it out of {GRUB_FILE}, {GRUB_RUN}"
 class Context(msgspec.Struct, frozen=True):
     goal: str
     vendors: frozenset[str]
-    """PCI vendors of the GPUs that are here or that the profile names."""
+    """PCI vendors of the GPUs that the profile names, and of the discrete ones that are here."""
     windows: bool = False
     """It is the kernel of WSL, whose command line Windows writes."""
+    integrated: frozenset[str] = frozenset()
+    """PCI vendors of the processor's own GPU."""
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -51,7 +54,16 @@ def _word(name: str, word: str | None = None) -> Callable[[CommandLine, Context]
 
 
 def _nomodeset(line: CommandLine, context: Context) -> str | None:
-    return "nomodeset" if line.has("nomodeset") and "1002" in context.vendors else None
+    return "nomodeset" if _keeps_out(line) and "1002" in context.vendors else None
+
+
+def _nomodeset_of_own(line: CommandLine, context: Context) -> str | None:
+    """It is no fault that the processor's own GPU has no driver where nothing asks for it, as beside others."""
+    return "nomodeset" if _keeps_out(line) and not context.vendors and "1002" in context.integrated else None
+
+
+def _keeps_out(line: CommandLine) -> bool:
+    return line.has("nomodeset") and line.value("amdgpu.modeset") != "1"
 
 
 def _acs_override(line: CommandLine, context: Context) -> str | None:
@@ -77,6 +89,7 @@ def _few_processors(line: CommandLine, context: Context) -> str | None:
 
 RULES: tuple[Rule, ...] = (
     Rule(_nomodeset, "amdgpu refuses to start with it", Outcome.FAIL),
+    Rule(_nomodeset_of_own, "the processor's own GPU gets no driver with it"),
     Rule(_dpm_off, "it takes the GPU's power management away, which then stays at its lowest clocks"),
     Rule(_word("pci", "nommconf"), "it hides the extended configuration space, and with it AER and the BAR sizes"),
     Rule(_word("pci", "nomsi"), "it takes message interrupts away, which GPUs and NVMe drives need"),
@@ -94,8 +107,8 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-@check("kernel.cmdline-lint", reads=[Kernel, Gpus, ModuleSettings])
-def cmdline_lint(kernel: Kernel, gpus: Gpus, settings: ModuleSettings, want: Profile) -> Iterator[Finding]:
+@check("kernel.cmdline-lint", reads=[Kernel, Gpus, ModuleSettings, Cpu])
+def cmdline_lint(kernel: Kernel, gpus: Gpus, settings: ModuleSettings, cpu: Cpu, want: Profile) -> Iterator[Finding]:
     """The kernel command line holds something that harms this box.
 
     Why it matters: such words are copied from guides and outlive their reason. `nomodeset` keeps amdgpu from starting,
@@ -110,7 +123,11 @@ def cmdline_lint(kernel: Kernel, gpus: Gpus, settings: ModuleSettings, want: Pro
         yield not_read(BOX, kernel.command_line, evidence=evidence)
         return
     windows = isinstance(kernel.release, str) and "microsoft" in kernel.release
-    context = Context(want.goal, want.gpus.vendors | {gpu.vendor for gpu in gpus.gpus}, windows)
+    discrete = {gpu.vendor for gpu in gpus.gpus if not gpu.integrated}
+    own = {gpu.vendor for gpu in gpus.gpus if gpu.integrated}
+    if isinstance(cpu.model, str) and "radeon" in cpu.model.lower():
+        own.add("1002")  # also where the BIOS switched it off
+    context = Context(want.goal, want.gpus.vendors | discrete, windows, frozenset(own))
     clean = True
     for rule in RULES:
         text = rule.test(kernel.command_line, context)
@@ -119,8 +136,9 @@ def cmdline_lint(kernel: Kernel, gpus: Gpus, settings: ModuleSettings, want: Pro
         clean = False
         make = failed if rule.outcome is Outcome.FAIL else marginal
         title = f"{text} is on the kernel command line"
-        yield make(Subject("kernel", name=text), f"{title}: {rule.says}", evidence=evidence, cause=f"cmdline:{text}",
-                   title=title, help=(GRUB,))
+        cause = "nomodeset:" if text == "nomodeset" else f"cmdline:{text}"
+        yield make(Subject("kernel", name=text), f"{title}: {rule.says}", evidence=evidence, cause=cause, title=title,
+                   help=(GRUB,))
     for finding in _kept_out(settings, want):
         clean = False
         yield finding

@@ -15,6 +15,7 @@ GRUB_RUN = f"{GRUB_WRITE}, then reboot"
 INITRAMFS = "sudo update-initramfs -u (Fedora: sudo dracut -f), then reboot"
 """Makes an edit in /etc/modprobe.d, or a new firmware file, count for modules that load before the disks are there."""
 READ_THE_LOG = "read what happened before it: boxcheck doctor log -v"
+WHY_NO_DRIVER = "boxcheck doctor driver kernel  says why it has none (PARTIAL, nothing failed, once it has one)"
 AMDGPU_LOG = "sudo dmesg | grep -E 'kfd|amdgpu' | tail -40  says why"
 REVIVE = ("power off (a restart does not bring it back), check every power lead of the card, reseat card and riser at "
           "both ends, power on")

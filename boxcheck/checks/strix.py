@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxcheck.checks.steps import GRUB_FILE, GRUB_RUN
-from boxcheck.checks.strix_memory import CARVE_OUT, GIB, Shared, shared, wanted
+import msgspec
+
+from boxcheck.checks.steps import GRUB_FILE, GRUB_RUN, WHY_NO_DRIVER
+from boxcheck.checks.strix_memory import CARVE_OUT, GIB, NO_DRIVER, Shared, shared, wanted
 from boxcheck.checks.versions import version_outcome
 from boxcheck.checks.wording import broken_bound, decided, judged, not_read, size, wish_of
 from boxcheck.decode.version import parse_release
@@ -37,6 +39,7 @@ CAUSE = "strix-memory:"
 ASKED = "strix-asked:"
 """What was asked for is wrong or not in force; that explains the memory that the GPU has."""
 NOTHING = "no GPU of this kind is here and the profile names none"
+WHY_NO_GPU = "boxcheck doctor inventory kernel  says what to do about it (PARTIAL, nothing failed, once it is there)"
 
 GTT_MISSPELT = {
     "amdgpu.gtt_size": "amdgpu.gttsize", "amdgpu.gtt": "amdgpu.gttsize", "amdgpu.pages_limit": "ttm.pages_limit",
@@ -71,6 +74,13 @@ def _unread_part(one: Shared) -> Unread | None:
     return next((part for part in parts if isinstance(part, Unread)), None)
 
 
+def _unread(one: Shared, unread: Unread, evidence: tuple[str, ...] = (), help: tuple[str, ...] = ()) -> Finding:
+    """Of a GPU without a driver it is the driver that is missing, not the files that it would have made."""
+    if one.gpu.driver is not None or unread.kind == "permission":
+        return not_read(one.subject, unread, evidence=evidence)
+    return unknown(one.subject, NO_DRIVER, evidence=evidence, help=help)
+
+
 def _beyond(one: Shared, usable: int, installed: int, bound: Limit) -> Finding:
     """More was promised to the GPU than there is: the promise counts as far as memory goes, and is no pass even so."""
     outcome = outcome_of(installed / GIB, bound)
@@ -95,13 +105,14 @@ def gpu_memory(
     """
     found, instead = _each(gpus, amdgpu, memory, settings, want)
     if instead is not None:
-        yield instead
+        lost = instead.outcome is Outcome.UNKNOWN and gpus.unreadable is None
+        yield msgspec.structs.replace(instead, help=(WHY_NO_GPU,)) if lost else instead
     bound = want.limit(GPU_MEMORY)
     for one in found:
         if bound is None:
             yield skipped(one.subject, f"the profile sets no {GPU_MEMORY}")
         elif (unread := _unread_part(one)) is not None:
-            yield not_read(one.subject, unread, evidence=_paths(one))
+            yield _unread(one, unread, _paths(one), (WHY_NO_DRIVER,))
         elif isinstance(one.installed_bytes, Unread):
             yield not_read(one.subject, one.installed_bytes, evidence=_paths(one))
         else:
@@ -172,7 +183,7 @@ def _judge_asked(one: Shared, settings: ModuleSettings) -> Finding:
             f"{one.ttm}, not {one.pages_elsewhere.module}", title="the GPU's memory was asked of the wrong module",
             help=one.setting, **options)
     if (unread := _unread_part(one)) is not None and (pages is not None or gtt is not None):
-        return not_read(one.subject, unread, evidence=_paths(one))
+        return _unread(one, unread, _paths(one))
     if pages is not None and one.pages_asked is not None and one.ttm_limit_bytes != pages:
         assert isinstance(one.ttm_limit_bytes, int)
         rebuilt = () if one.pages_asked.place == COMMAND_LINE else (
@@ -250,7 +261,7 @@ def gtt_headroom(
         room, limit_bytes = one.room_bytes, one.ttm_limit_bytes
         unread = next((part for part in (one.installed_bytes, limit_bytes, room) if isinstance(part, Unread)), None)
         if unread is not None:
-            yield not_read(one.subject, unread, evidence=_paths(one))
+            yield _unread(one, unread, _paths(one))
             continue
         assert isinstance(room, int)
         assert isinstance(limit_bytes, int)
@@ -322,7 +333,7 @@ def kfd_memory(
         shown = kfd.nodes if isinstance(kfd.nodes, Unread) else node.memory_bytes if node is not None else Unread(
             f"KFD has no node for {one.gpu.bdf}", "absent")
         if isinstance(shown, Unread):
-            yield not_read(one.subject, shown)
+            yield _unread(one, shown)
             continue
         old = _shows_a_fraction(kernel)
         yield judged(

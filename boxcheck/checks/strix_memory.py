@@ -34,6 +34,7 @@ CARVE_OUT = limit(
 GIB = 1 << 30
 MIB = 1 << 20
 _PLAIN = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}")
+NO_DRIVER = "not read: no driver is bound to it, and nothing else knows"
 APU_ARCHES = frozenset({"gfx1151"})
 SMALLEST_CARVE_OUT_BYTES = 512 * MIB
 """What the help tells to set in the BIOS (kyuz0, lhl)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from boxcheck.checks.places import wanted_gpus
-from boxcheck.checks.strix_memory import wanted
+from boxcheck.checks.strix_memory import NO_DRIVER, wanted
 from boxcheck.checks.wording import broken_bound, judged, not_read
 from boxcheck.model import BOX, Finding, Unread
 from boxcheck.probes.gpus import Gpus
@@ -41,13 +41,14 @@ def compute_units(gpus: Gpus, kfd: Kfd, want: Profile) -> Iterator[Finding]:
     elif not chosen:
         yield skipped(BOX, "no GPU of AMD is here that the profile is about")
     for gpu in chosen:
+        bare = unknown(gpu.subject, NO_DRIVER, evidence=(NODES,))
         if isinstance(kfd.nodes, Unread):
-            yield not_read(gpu.subject, kfd.nodes, evidence=(NODES,))
+            yield not_read(gpu.subject, kfd.nodes, evidence=(NODES,)) if gpu.driver is not None else bare
             continue
         node = kfd.of(gpu.bdf)
         if node is None or node.compute_units is None:
             why = "KFD has no node for it" if node is None else "KFD does not say how many compute units it has"
-            yield unknown(gpu.subject, f"not read: {why}", evidence=(NODES,))
+            yield unknown(gpu.subject, f"not read: {why}", evidence=(NODES,)) if gpu.driver is not None else bare
             continue
         yield judged(
             gpu.subject, node.compute_units, bound,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.boxes.machine import Machine
 from tests.boxes.mutations import STRIX, mutation
+from tests.boxes.mutations_system import without_driver
 
 PAGES_PER_MIB = 256
 
@@ -91,6 +92,19 @@ def carve_out(machine: Machine) -> None:
 @mutation("strix-8050s", STRIX, area="the processor's GPU has 32 compute units, as an 8050S, under the id of the 8060S")
 def strix_8050s(machine: Machine) -> None:
     machine.amd[0].compute_units = 32
+
+
+@mutation("strix-no-gpu", STRIX, area="the processor's GPU is not on the bus, as one that the BIOS switched off")
+def strix_no_gpu(machine: Machine) -> None:
+    for function in machine.functions():
+        if function.name in ("Radeon 8060S", "Radeon audio"):
+            function.visible = False
+    without_driver(machine)
+
+
+@mutation("strix-no-driver", STRIX, area="amdgpu is not loaded, and nothing says why")
+def strix_no_driver(machine: Machine) -> None:
+    without_driver(machine)
 
 
 @mutation("strix-iommu-on", STRIX, area="the IOMMU is on; amd_iommu=off is faster where no NPU or VFIO is used")

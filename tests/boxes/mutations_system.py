@@ -28,6 +28,11 @@ def kernel_too_old(machine: Machine) -> None:
     machine.kernel.build = "#101-Ubuntu SMP Tue Nov 14 13:30:08 UTC 2023"
     machine.amdgpu_version = None
     machine.dkms = {}
+    without_driver(machine)
+
+
+def without_driver(machine: Machine) -> None:
+    """amdgpu is not loaded."""
     for gpu in machine.amd:
         gpu.function.driver, gpu.initialised = None, False
     machine.boot_lines["no-amdgpu"] = []
@@ -73,6 +78,14 @@ def governor(machine: Machine) -> None:
 @mutation("nomodeset", *RADEON, STRIX, area="nomodeset is on the command line")
 def nomodeset(machine: Machine) -> None:
     machine.kernel.parameters.append("nomodeset")
+
+
+@mutation("nomodeset-no-driver", STRIX, *RADEON, area="nomodeset is on the command line and keeps amdgpu from loading")
+def nomodeset_no_driver(machine: Machine) -> None:
+    nomodeset(machine)
+    without_driver(machine)
+    machine.boot_lines.setdefault("early", []).append(
+        "Booted with the nomodeset parameter. Only the system framebuffer will be available")
 
 
 # Limits and environment

@@ -16,6 +16,7 @@ from boxcheck.probes.packages import Dkms, DkmsModule, Package, Packages
 from boxcheck.profile import GpuPart, GpusWanted, Profile
 from tests.checks.cards import PART, gpu, gpus
 from tests.checks.judging import DENIED, GONE, judge, outcome, outcomes, want
+from tests.checks.test_cpu import HEALTHY as CPU
 
 RELEASE = "6.8.0-60-generic"
 HEALTHY = Kernel(
@@ -187,24 +188,24 @@ def test_one_card_copies_to_nobody() -> None:
     ("mce=off", "rocm", ["marginal"]), ("mce=ignore_ce mem=64G", "rocm", ["marginal", "marginal"]),
     ("amdgpu.dpm=0", "rocm", ["marginal"]), ("amdgpu.dpm=1", "rocm", ["pass"]), ("pcie_aspm=force", "rocm", ["marginal"])])
 def test_cmdline_lint(line: str, goal: str, wanted: list[str]) -> None:
-    found = judge("kernel.cmdline-lint", kernel(command_line=parse_cmdline(line)), gpus(gpu()), settings(),
+    found = judge("kernel.cmdline-lint", kernel(command_line=parse_cmdline(line)), gpus(gpu()), settings(), CPU,
                   profile=box(goal=goal))
     assert [finding.outcome.value for finding in found] == wanted
 
 
 def test_nomodeset_harms_amd_only() -> None:
     line = kernel(command_line=parse_cmdline("nomodeset"))
-    assert outcome("kernel.cmdline-lint", line, gpus(), settings(), profile=box(part=NVIDIA_PART)) == "pass"
+    assert outcome("kernel.cmdline-lint", line, gpus(), settings(), CPU, profile=box(part=NVIDIA_PART)) == "pass"
 
 
 def test_a_blacklisted_driver() -> None:
     kept_out = settings(blacklisted={"amdgpu": "/etc/modprobe.d/x.conf"})
-    assert outcome("kernel.cmdline-lint", kernel(), gpus(gpu()), kept_out, profile=box()) == "marginal"
-    assert outcome("kernel.cmdline-lint", kernel(), gpus(gpu()), kept_out, profile=box(goal="tinygrad")) == "pass"
+    assert outcome("kernel.cmdline-lint", kernel(), gpus(gpu()), kept_out, CPU, profile=box()) == "marginal"
+    assert outcome("kernel.cmdline-lint", kernel(), gpus(gpu()), kept_out, CPU, profile=box(goal="tinygrad")) == "pass"
 
 
 def test_an_unread_command_line_is_unknown() -> None:
-    assert outcome("kernel.cmdline-lint", kernel(command_line=GONE), gpus(), settings()) == "unknown"
+    assert outcome("kernel.cmdline-lint", kernel(command_line=GONE), gpus(), settings(), CPU) == "unknown"
     assert outcome("kernel.cmdline-unknown", kernel(command_line=GONE), settings(unread=GONE), log()) == "unknown"
 
 
@@ -254,10 +255,10 @@ def test_the_log_of_a_test_is_a_log() -> None:
 def test_a_blacklist_that_was_not_read_is_no_clean_one() -> None:
     amd = box(goal="rocm")
     facts = (kernel(), gpus(), settings(unread=DENIED))
-    assert outcome("kernel.cmdline-lint", *facts, profile=amd) == "unknown"
-    assert outcome("kernel.cmdline-lint", *facts) == "pass"  # no driver is asked for, so no blacklist matters
+    assert outcome("kernel.cmdline-lint", *facts, CPU, profile=amd) == "unknown"
+    assert outcome("kernel.cmdline-lint", *facts, CPU) == "pass"  # no driver is asked for, so no blacklist matters
     nothing = settings(unread=Unread("no such file", "absent"))
-    assert outcome("kernel.cmdline-lint", kernel(), gpus(), nothing, profile=amd) == "pass"
+    assert outcome("kernel.cmdline-lint", kernel(), gpus(), nothing, CPU, profile=amd) == "pass"
 
 
 def test_a_module_of_dkms_that_was_not_read() -> None:
