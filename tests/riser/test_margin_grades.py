@@ -8,6 +8,7 @@ import pytest
 
 from boxcheck.model import Bdf
 from boxcheck.riser.evidence import LaneMargin
+from boxcheck.riser.margining import outline
 from boxcheck.riser.margining.capabilities import Capabilities
 from boxcheck.riser.margining.draw import drawn, large, sentences, shape, table
 from boxcheck.riser.margining.eye import LaneEye, Margins, ReceiverEyes, Side
@@ -128,7 +129,25 @@ def test_the_weakest_lane_is_compared_in_steps_so_that_it_is_known_without_a_sca
     other = eyes_of(*[eye(lane=lane, up=30 if lane else 10) for lane in range(8)], receiver="A")
     worst = weakest_of((eyes_of(*lanes), other))
     assert worst is not None
+    assert (worst.eyes.receiver, worst.lane, worst.of) == ("F", 3, "width"), "it is marginal, the other passes"
+    lanes[3] = eye(19, 19, lane=3)
+    worst = weakest_of((eyes_of(*lanes), other))
+    assert worst is not None
     assert (worst.eyes.receiver, worst.lane, worst.of) == ("A", 0, "height")
+
+
+def test_terminal_and_page_name_the_same_lane() -> None:
+    """By its grade first: a share of the median says little between receivers."""
+    wide = eyes_of(*[eye(30, 30, lane=lane) if lane != 5 else eye(24, 24, lane=5) for lane in range(8)], receiver="A")
+    failing = eyes_of(*[eye(6, 6, lane=lane) if lane != 2 else eye(5, 6, lane=2) for lane in range(8)])
+    cut = eyes_of(*[eye(19, 19, lane=3) if lane == 3 else eye(lane=lane, why="no answer" if lane == 7 else None)
+                    for lane in range(8)])
+    for link, lane in (((wide, failing), ("F", 2)), ((failing, wide), ("F", 2)), ((cut,), ("F", 3))):
+        worst = weakest_of(link)
+        named = outline.weakest_of([graded(eyes, one).margin for eyes in link for one in eyes.lanes])
+        assert worst is not None
+        assert named is not None
+        assert (worst.eyes.receiver, worst.lane) == (named.receiver, named.lane) == lane
 
 
 def test_contacts_are_those_of_the_connector() -> None:

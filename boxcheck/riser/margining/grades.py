@@ -19,6 +19,7 @@ from boxcheck.decode.eye_limits import (
     worst_grade,
 )
 from boxcheck.riser.evidence import LaneMargin
+from boxcheck.riser.margining import outline
 from boxcheck.riser.margining.eye import (
     LaneEye,
     ReceiverEyes,
@@ -128,18 +129,19 @@ class Weakest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def weakest(eyes: ReceiverEyes) -> Weakest | None:
-    """Compared in steps, so that it needs no scale. None where fewer than two lanes were measured, or all are alike."""
+    """The lane that `outline.weakest_of` names, compared in steps, so that it needs no scale. None where fewer than two
+    lanes were measured, or all are alike."""
     found = eyes.capabilities
     if found is None:
         return None
+    named = outline.weakest_of([graded(eyes, eye).margin for eye in eyes.lanes])
     best: Weakest | None = None
     for of, measure in (("width", width_steps), ("height", height_steps)):
         steps = {eye.lane: value[0] for eye in eyes.lanes if (value := measure(found, eye)) is not None}
         middle = median(steps.values()) if len(steps) > 1 else 0
-        if middle <= 0:
+        if middle <= 0 or named is None or named.lane not in steps:
             continue
-        lane = min(steps, key=lambda number: (steps[number], number))
-        share = steps[lane] / middle
+        lane, share = named.lane, steps[named.lane] / middle
         if share < 1 and (best is None or share < best.share):
             best = Weakest(eyes=eyes, lane=lane, of=of, share=share,  # type: ignore[arg-type]
                            stands_out=share < WEAK_SHARE, says=_weakest_says(eyes, lane, of, steps[lane], middle))
@@ -159,6 +161,7 @@ def _weakest_says(eyes: ReceiverEyes, lane: int, of: str, steps: int, middle: fl
 
 
 def weakest_of(all_eyes: tuple[ReceiverEyes, ...]) -> Weakest | None:
-    """Of all receivers of a link."""
-    found = [one for eyes in all_eyes if (one := weakest(eyes)) is not None]
-    return min(found, key=lambda one: one.share, default=None)
+    """Of all receivers of a link: the lane that its page names too."""
+    named = outline.weakest_of([graded(eyes, eye).margin for eyes in all_eyes for eye in eyes.lanes])
+    return None if named is None else next(
+        (weakest(eyes) for eyes in all_eyes if eyes.receiver == named.receiver), None)

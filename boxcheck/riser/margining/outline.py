@@ -49,7 +49,8 @@ def outline(one: LaneMargin) -> Outline | None:
 
 
 def weakest_of(margins: Sequence[LaneMargin]) -> LaneMargin | None:
-    """The worst grade first, then the narrowest against the median of its receiver. None where none was measured."""
+    """A lane that fails, then one that is marginal, then the narrowest against the median of its receiver. None where
+    none was measured."""
     shares: list[tuple[int, float, float, LaneMargin]] = []
     for receiver in sorted({one.receiver for one in margins}):
         mine = [(outline(one), one) for one in margins if one.receiver == receiver]
@@ -61,9 +62,14 @@ def weakest_of(margins: Sequence[LaneMargin]) -> LaneMargin | None:
             if found is None:
                 # A lane may fail by its height alone, when its width was not measured to the end.
                 if one.grade in ("fail", "marginal"):
-                    shares.append((ORDER.index(one.grade), 1.0, 1.0, one))
+                    shares.append((_rank(one), 1.0, 1.0, one))
                 continue
             share = min(
                 found.width / (middle or 1.0), found.height / high if found.height is not None and high else 1.0)
-            shares.append((ORDER.index(one.grade), share, found.width, one))
+            shares.append((_rank(one), share, found.width, one))
     return min(shares, key=lambda row: row[:3])[3] if shares else None
+
+
+def _rank(one: LaneMargin) -> int:
+    """A lane that was not graded may be as good as one that passed."""
+    return min(ORDER.index(one.grade), ORDER.index("unknown"))
