@@ -70,8 +70,8 @@ VARIABLES = {
 
 UNSEEN = {"BOXCHECK_LOCK", "BOXCHECK_MARKS", "HIP_VISIBLE_DEVICES", "LC_ALL", "LC_CTYPE", "LANG", "TMPDIR", "LESS"}
 """Described, and read under a name that is not written where it is read, or by Python."""
-INNER = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"}
-"""Set for a library within the process."""
+INNER = {"_BOXCHECK_COMPLETE", "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"}
+"""Set by the shell's script for TAB, and for a library within the process."""
 
 
 def read_in_code() -> set[str]:
