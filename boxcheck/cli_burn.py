@@ -11,6 +11,7 @@ from boxcheck.cli_options import (
     Backend,
     Color,
     Colour,
+    DryRun,
     Inject,
     JsonLines,
     JsonOut,
@@ -55,7 +56,7 @@ def burn(
     inject: Inject = None,
     on_error: Annotated[OnError | None, typer.Option(
         "--on-error", help="What a failure does to the rest of the run: continue unless it is said.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
+    dry_run: DryRun = False,
     detach: Annotated[bool, typer.Option("--detach", help="Start it and return; `attach` follows it.")] = False,
     resume: Annotated[bool, typer.Option(
         "--resume", help="Go on with a run that was cut off or stopped.")] = False,
@@ -107,8 +108,7 @@ def watch(
         "--force-profile", help="Judge by --profile although this is another box.")] = False,
     no_tui: NoTui = False,
     json: JsonOut = None,
-    jsonl: Annotated[str | None, typer.Option(
-        "--jsonl", metavar="FILE|-", help="Write one JSON object a line, as it happens.", callback=named)] = None,
+    jsonl: JsonLines = None,
     ascii: Ascii = False,
     color: Colour = Color.auto,
     quiet: Quiet = False,

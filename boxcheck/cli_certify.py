@@ -11,6 +11,7 @@ from boxcheck.cli_options import (
     Backend,
     Color,
     Colour,
+    DryRun,
     Inject,
     JsonLines,
     JsonOut,
@@ -57,7 +58,7 @@ def certify(
         "--for", metavar="TIME", help="How long instead: 15m, 1h30m, 2d.", callback=named)] = None,
     backend: Backend = None,
     inject: Inject = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
+    dry_run: DryRun = False,
     resume: Annotated[bool, typer.Option(
         "--resume", help="Finish an attempt that was cut off or left.")] = False,
     end: Annotated[bool, typer.Option(

@@ -101,6 +101,7 @@ ForProfile = Annotated[str | None, typer.Option(
     callback=named, autocompletion=profile_names)]
 JsonLines = Annotated[str | None, typer.Option(
     "--jsonl", metavar="FILE|-", help="Write what happens, as it happens: one JSON object a line.", callback=named)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")]
 OcptvLines = Annotated[str | None, typer.Option(
     "--ocptv", metavar="FILE|-", help="Write what happens as OCP Test & Validation JSONL, as it happens.",
     callback=named)]

@@ -155,10 +155,11 @@ def _folder() -> str:
 def list_all(options: Options) -> int:
     """Experiments of this user, the newest first."""
     folder = _folder()
-    every = tuple(notebook.every(folder))
-    for one in notebook.entries(folder):
+    entries = tuple(notebook.entries(folder))
+    for one in entries:
         if isinstance(one, UsageError):
             print(f"not read: {one}", file=sys.stderr)
+    every = tuple(one for one in entries if not isinstance(one, UsageError))
     if options.json:
         write_output(options.json, list_json(every))
         return 0

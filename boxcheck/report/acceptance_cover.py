@@ -13,6 +13,7 @@ from boxcheck.model import Finding, Outcome, Subject, Unread, worst
 from boxcheck.probes.dmi import Dmi
 from boxcheck.report.acceptance_told import Told
 from boxcheck.report.acceptance_words import WORDS, code, dim, iso, mixed, outcome_cell, strong
+from boxcheck.report.certified import OUTCOMES
 from boxcheck.report.document import (
     Block,
     Cell,
@@ -27,9 +28,6 @@ from boxcheck.report.document import (
     Words,
 )
 
-OF_DISPOSITION: dict[Disposition, Outcome] = {
-    "PASS": Outcome.PASS, "MARGINAL PASS": Outcome.MARGINAL, "FAIL": Outcome.FAIL, "INCOMPLETE": Outcome.UNKNOWN,
-    "ABORTED": Outcome.UNKNOWN}
 OF_OUTCOME: dict[Outcome, Disposition] = {
     Outcome.PASS: "PASS", Outcome.MARGINAL: "MARGINAL PASS", Outcome.FAIL: "FAIL", Outcome.UNKNOWN: "INCOMPLETE",
     Outcome.SKIP: "INCOMPLETE"}
@@ -77,7 +75,7 @@ def cover(told: Told) -> Iterator[Block]:
     waived = told.acceptance is not None and told.acceptance.with_waivers and said in PASSING
     yield Heading(level=1, text=title_of(told), anchor="cover")
     # Incomplete is not failed, and never looks passed.
-    yield VerdictWord(word=said, outcome=OF_DISPOSITION[said], reason=_sentence(reason), with_waivers=waived)
+    yield VerdictWord(word=said, outcome=OUTCOMES[said], reason=_sentence(reason), with_waivers=waived)
     for words in _notices(told):
         yield Paragraph(words=words)
     yield from _in_short(told)

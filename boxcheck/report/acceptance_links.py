@@ -13,13 +13,10 @@ from boxcheck.report.acceptance_told import Counted, Told
 from boxcheck.report.acceptance_topology import link_words, seen_link
 from boxcheck.report.acceptance_words import cell, code, dim, mixed, outcome_cell
 from boxcheck.report.document import Block, Cell, Column, Fold, Heading, Items, Paragraph, Row, Span, Table, Words
-from boxcheck.riser.measuring.bounds import BITS_A_TERABYTE, number, size
+from boxcheck.riser.measuring.bounds import BITS_A_TERABYTE, SPECIFIED_BER, number, size
 from boxcheck.stress.link_ledger import RECEIVED, UNANSWERED, Direction
 from boxcheck.stress.link_rate_checks import TOWARD, link_subject
 from boxcheck.stress.link_rates import is_above, rate_of
-
-SPECIFIED = 1e-12
-"""PCI Express Base Specification: a lane damages less than one bit in 1e12."""
 
 
 def links(told: Told) -> Iterator[Block]:
@@ -62,7 +59,7 @@ def _rates(told: Told) -> Table:
 
 def _call(one: Direction) -> tuple[Outcome, str]:
     if one.errors:
-        return (Outcome.FAIL, "FAIL") if is_above(one, SPECIFIED) or one.unanswered.get("Rollover") else (
+        return (Outcome.FAIL, "FAIL") if is_above(one, SPECIFIED_BER) or one.unanswered.get("Rollover") else (
             Outcome.MARGINAL, "errors")
     if one.unread is not None or one.at_least:
         return Outcome.UNKNOWN, "unread"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from boxcheck.model import Unread
 from boxcheck.probes.clock import Clock
 from boxcheck.report.acceptance_told import Told
-from boxcheck.report.acceptance_words import SIGNS, code, dim, facts_table, scalar, value_words
+from boxcheck.report.acceptance_words import SIGNS, code, dim, facts_table, grouped, scalar, value_words
 from boxcheck.report.document import Block, Facts, Fold, Heading, Paragraph, Words
 from boxcheck.report.profile import acceptance_words
 
@@ -46,8 +46,8 @@ def dim_none() -> Words:
 def _facts(told: Told) -> Iterator[tuple[str, Words]]:
     records = told.series.records
     readings = sum(number for kind, number in records.items() if kind != "sample")
-    yield "Readings", f"{_grouped(readings)}: GPUs and links once a second each, the box every five seconds"
-    yield "Samples", f"{_grouped(records.get('sample', 0))} pieces of work, each timed on the device and verified"
+    yield "Readings", f"{grouped(readings)}: GPUs and links once a second each, the box every five seconds"
+    yield "Samples", f"{grouped(records.get('sample', 0))} pieces of work, each timed on the device and verified"
     yield "Plots", (
         "lowest and highest value of each span stay, so that no spike is lost; a gap is a time without readings")
     yield "Time", "order and lengths by the monotonic clock; dates by the box's wall clock"
@@ -72,7 +72,3 @@ def _facts(told: Told) -> Iterator[tuple[str, Words]]:
     yield "Profile", f"{told.want.name} r{told.want.revision}, parts: {', '.join(told.want.parts) or 'none'}"
     for note in told.want.notes:
         yield "Note of the profile", note
-
-
-def _grouped(number: int) -> str:
-    return f"{number:,}".replace(",", " ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from boxcheck.report.acceptance_told import Told
-from boxcheck.report.acceptance_words import code, facts_table, mixed, strong
+from boxcheck.report.acceptance_words import code, facts_table, grouped, mixed, strong
 from boxcheck.report.document import Block, Fold, Heading, Items, Paragraph, SignatureLines, Words
 
 RECORDS = {
@@ -20,19 +20,20 @@ def raw(told: Told) -> Iterator[Block]:
     store = "run.sqlite" if own else f"{told.run_id}.sqlite"
     rows: list[tuple[Words, ...]] = []
     if told.store_sha256:
-        rows.append((store, _size(told.store_bytes), (code(told.store_sha256),)))
+        rows.append((store, grouped(told.store_bytes), (code(told.store_sha256),)))
     for one in sorted(own.files, key=lambda item: item.name) if own else ():
         if one.name not in ("run.sqlite", "report.html", "report.pdf"):
-            rows.append((one.name, _size(one.size_bytes), (code(one.sha256),)))
+            rows.append((one.name, grouped(one.size_bytes), (code(one.sha256),)))
     if rows:
         yield facts_table("Files", ("file", "bytes", "SHA-256"), rows, numeric=(1,), shares=(1.6, 1, 5))
     if not told.store_sha256:
         yield Paragraph(words="The store is still written, so it has no hash yet.")
     if told.documents:
         yield facts_table("Documents inside the store", ("document", "bytes", "SHA-256"), tuple(
-            (one.name, _size(one.size_bytes), (code(one.sha256),)) for one in told.documents), numeric=(1,),
+            (one.name, grouped(one.size_bytes), (code(one.sha256),)) for one in told.documents), numeric=(1,),
             shares=(1.6, 1, 5))
-    records = tuple((RECORDS.get(kind, kind), _size(number)) for kind, number in told.series.records.items() if number)
+    records = tuple(
+        (RECORDS.get(kind, kind), grouped(number)) for kind, number in told.series.records.items() if number)
     if records:
         yield facts_table("Records in the store", ("records", "number"), records, numeric=(1,), shares=(4, 1))
     else:
@@ -54,7 +55,3 @@ def raw(told: Told) -> Iterator[Block]:
         yield Paragraph(words="On paper these lines are signed by hand. What is signed by a key is manifest.json "
                               "beside this report.")
         yield SignatureLines(roles=("Operator", "Quality", "Customer"))
-
-
-def _size(number: int) -> str:
-    return f"{number:,}".replace(",", " ")

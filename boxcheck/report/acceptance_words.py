@@ -74,7 +74,7 @@ def number(value: float, digits: int = 4) -> str:
 def many(number: int) -> str:
     """`960`, `1 843 200`, `1.21e9`."""
     if number < 10**7:
-        return f"{number:,}".replace(",", " ")
+        return grouped(number)
     return f"{number:.3g}".replace("e+0", "e").replace("e+", "e")
 
 
@@ -152,3 +152,8 @@ def facts_table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[Word
         columns=tuple(Column(head=name, numeric=at in numeric, share=shares[at] if shares else 1.0)
                       for at, name in enumerate(heads)),
         rows=tuple(Row(cells=tuple(cell(words) for words in row), head=head) for row in rows))
+
+
+def grouped(number: int) -> str:
+    """`12 345 678`."""
+    return f"{number:,}".replace(",", " ")

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from boxcheck.checks.wording import counted
 from boxcheck.engine.history import History
 from boxcheck.engine.history_series import day
 from boxcheck.engine.stress import StressRun
@@ -42,7 +43,7 @@ def _lines(history: History, style: Style) -> Iterator[str]:
                 yield from wrap(step, style, "      help  ", "            ")
     alike = [one for one in history.findings if one.outcome is Outcome.PASS]
     if alike and not style.verbose:
-        yield from wrap(f"as before: {_many(len(alike), 'comparison')} (-v shows them)", style, "  ")
+        yield from wrap(f"as before: {counted(len(alike), 'comparison')} (-v shows them)", style, "  ")
     for one in alike if style.verbose else ():
         yield from wrap(f"{one.subject}: {one.says}", style, "  ", "      ")
     for text in history.told:
@@ -62,7 +63,7 @@ def _beside(history: History) -> str:
     first, last = history.compared[0], history.compared[-1]
     if first == last:
         return f"beside run {first.run} of this box"
-    return (f"beside {_many(len(history.compared), 'run')} of this box, {day(first.started)} (run {first.run}) to "
+    return (f"beside {counted(len(history.compared), 'run')} of this box, {day(first.started)} (run {first.run}) to "
             f"{day(last.started)} (run {last.run})")
 
 
@@ -79,10 +80,6 @@ def _short(findings: Sequence[Finding]) -> str:
         if one.measured is not None and isinstance(one.measured.value, (int, float)):
             most[one.check] = max(most.get(one.check, 0.0), float(one.measured.value))
     return ", ".join(SHORT[check].format(value) for check, value in most.items())
-
-
-def _many(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def account_json(run: StressRun, version: str, history: History | None) -> str:

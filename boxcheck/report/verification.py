@@ -12,6 +12,7 @@ from boxcheck.certify.allowed import is_pattern
 from boxcheck.certify.proves import PROVES, PROVES_NOT, SELF_SIGNED
 from boxcheck.certify.sign import SignedNow
 from boxcheck.certify.verify import Verification
+from boxcheck.checks.wording import counted
 from boxcheck.model import Outcome
 from boxcheck.report.text import Style, wrap
 from boxcheck.store.texts import plain_line, plain_value
@@ -77,7 +78,7 @@ def _signature(found: Verification, style: Style) -> list[str]:
 def _manifest(found: Verification, manifest: Manifest, style: Style) -> list[str]:
     title = "Signed" if found.signature.state == "good" else "Not signed, but the manifest says"
     return [title, *_rows([
-        *manifest_rows(manifest), ("there are", f"{_files(found.files)}, {found.size_bytes / 1e6:.1f} MB"),
+        *manifest_rows(manifest), ("there are", f"{counted(found.files, 'file')}, {found.size_bytes / 1e6:.1f} MB"),
         ("manifest", f"sha256 {found.manifest_sha256}")], style)]
 
 
@@ -89,13 +90,9 @@ def manifest_rows(manifest: Manifest) -> list[tuple[str, str]]:
         ("profile", f"{manifest.profile} r{manifest.profile_revision}, sha256 {manifest.profile_sha256[:16]}"),
         ("tested", f"{manifest.started} to {manifest.finished}, by the clock of the box"),
         ("report", manifest.id),
-        ("files", _files(len(manifest.files))),
+        ("files", counted(len(manifest.files), "file")),
         *([("self-signed", "yes")] if manifest.self_signed else []),
     ]
-
-
-def _files(number: int) -> str:
-    return f"{number} file{'' if number == 1 else 's'}"
 
 
 def _rows(rows: list[tuple[str, str]], style: Style) -> list[str]:

@@ -16,7 +16,7 @@ from boxcheck.riser.suspects.faults import HEALTHY_RATES
 from boxcheck.riser.suspects.sightings import bits_of, errors_of
 from boxcheck.riser.suspects.suspicion import Posterior
 from boxcheck.stress.link_rates import is_above
-from boxcheck.stress.link_routes import Toward
+from boxcheck.stress.link_routes import WAYS, Toward
 
 ENOUGH_BITS = 3e12
 """In each direction, without an error: a rate below 1e-12 at 95 %, which the specification asks for."""
@@ -24,7 +24,6 @@ STRAYS = 3
 """Errors of a link in one boot that may come from elsewhere: one when it left its idle speed, one or two since."""
 MANY = 3.0
 """So many times what the worst of good links has on the mean."""
-WAYS: tuple[Toward, Toward] = ("card", "host")
 
 
 def is_use(look: Look) -> bool:
