@@ -13,7 +13,7 @@ from boxcheck.checks.wording import counted
 from boxcheck.checks.wording import duration as words
 from boxcheck.commands.follow import follow_run, held_interrupts, lines_for
 from boxcheck.commands.runs import id_of, path_of, runs_folder
-from boxcheck.commands.telling import Stream, Telling
+from boxcheck.commands.telling import NO_STREAMS, Streams, Telling
 from boxcheck.engine.plan import LEVEL_SECONDS, Plan, duration, plan_for, plan_from, refuse_phases
 from boxcheck.engine.plan_profile import refuse_options, refuse_other_box
 from boxcheck.engine.rights import unread_log, word_before
@@ -50,6 +50,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     run: str | None = None
     """Which run is gone on with."""
     without_missing: bool = False
+    attempt: str = ""
+    """Of an acceptance, that the run is the load of: `attempt 2 of box W-0007`."""
     json: str | None = None
     jsonl: str | None = None
     ocptv: str | None = None
@@ -62,10 +64,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def burn(
-    options: Options, began: Callable[[str], None] = lambda path: None, ocptv_stream: Stream | None = None,
+    options: Options, began: Callable[[str], None] = lambda path: None, streams: Streams = NO_STREAMS,
 ) -> int:
-    """`began` is told the path of the run's store as soon as there is one. `ocptv_stream`: makes the lines of
-    `--ocptv`, where the run is a part of something more."""
+    """`began` is told the path of the run's store as soon as there is one. `streams`: where the run is a part of
+    something more."""
     from boxcheck.commands.doctor import Options as DoctorOptions
     from boxcheck.commands.doctor import choose_profile, open_host
     from boxcheck.commands.put_back import refuse_changed, says_aside
@@ -82,7 +84,7 @@ def burn(
 
     if options.resume:
         _refuse_beside_resume(options)
-        return _resume(options, ocptv_stream)
+        return _resume(options, streams)
     _refuse_mixed(options)
     if options.run is not None or options.without_missing:
         raise UsageError("a run is named, and not that it goes on", "boxcheck burn --resume RUN")
@@ -119,14 +121,14 @@ def burn(
     if options.dry_run:
         return _show_plan(plan, options, want)
     refuse_no_room(runs_folder(), plan.seconds, len(gpus))
-    lines = lines_for(options, ocptv_stream)
+    lines = lines_for(options, streams)
     with held_interrupts() as asked:
         path = start(Job(
             plan=plan, folder=runs_folder(), gpus=tuple(info.key for info in gpus),
             backend=backend_named(options.backend), profile=options.profile or want.name, profile_why=why,
             certain=certain, seed=1 if options.seed is None else options.seed, inject=options.inject,
             stop_on_error=options.on_error == "stop",
-            box=name_of(facts), boot=boot_id(), devices=gpus,
+            attempt=options.attempt, box=name_of(facts), boot=boot_id(), devices=gpus,
             left_out=tuple(info.key for info in runtime.gpus if info not in gpus)))
         began(path)
     if asked:
@@ -141,7 +143,7 @@ def burn(
     return _follow(path, options, lines)
 
 
-def _resume(options: Options, ocptv_stream: Stream | None) -> int:
+def _resume(options: Options, streams: Streams) -> int:
     from boxcheck.commands.doctor import open_host
     from boxcheck.commands.put_back import refuse_changed, says_aside
     from boxcheck.commands.resume import resume
@@ -150,7 +152,7 @@ def _resume(options: Options, ocptv_stream: Stream | None) -> int:
     discover_stress()
     if (code := refuse_changed(open_host(None), says_aside(options.quiet))) is not None:
         return code
-    lines = lines_for(options, ocptv_stream)
+    lines = lines_for(options, streams)
     path = resume(options.run, options.without_missing, options)
     if path is None:
         return 0
@@ -168,7 +170,7 @@ def _follow(path: str, options: Options, lines: Telling) -> int:
 
 
 def attach(
-    run: str | None, options: Options, replay: float | None = None, ocptv_stream: Stream | None = None,
+    run: str | None, options: Options, replay: float | None = None, streams: Streams = NO_STREAMS,
 ) -> int:
     """Follows a run, the one that is going on by default, to its end. `replay`: plays one that is over, so fast."""
     from boxcheck.engine.detach import running
@@ -181,7 +183,7 @@ def attach(
         from boxcheck.commands.tui import play_again
 
         return play_again(path, options, replay)
-    return _follow(path, options, lines_for(options, ocptv_stream))
+    return _follow(path, options, lines_for(options, streams))
 
 
 def _refuse_mixed(options: Options) -> None:

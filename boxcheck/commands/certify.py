@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from boxcheck.certify.identity import Given, Station
     from boxcheck.certify.run import Made
     from boxcheck.commands.burn import Options as BurnOptions
-    from boxcheck.commands.telling import Stream
+    from boxcheck.commands.telling import Streams
     from boxcheck.engine.inspect import Facts
     from boxcheck.host import Host
     from boxcheck.profile import Profile
@@ -202,7 +202,9 @@ def _run_held(place: str, asked: Asked, options: Options, burning: BurnOptions, 
     print(f"box {plain_line(asked.identity.serial)}, attempt {asked.attempt}", file=sys.stderr)
     try:
         with _data_apart(options):
-            burn(burning, began, _ocptv_stream(asked, options, lambda: acceptance.told))
+            of = f"attempt {asked.attempt} of box {plain_line(asked.identity.serial)}"
+            burn(msgspec.structs.replace(burning, attempt=of), began, _streams(
+                asked, options, lambda: acceptance.told))
     except KeyboardInterrupt:
         if begun:
             print("boxcheck certify --resume makes the report when the run is over", file=sys.stderr)
@@ -298,12 +300,12 @@ def _resume_held(place: str, asked: Asked, more: int, options: Options, host: Ho
     with RunReader(asked.run) as reader:
         state = reader.run().state
     acceptance = _Acceptance(lambda: asked, place, options, host)
-    stream = _ocptv_stream(asked, options, lambda: acceptance.told)
+    streams = _streams(asked, options, lambda: acceptance.told)
     with _data_apart(options):
         if state == "crashed" and not options.end:
-            burn(msgspec.structs.replace(_burn_options(options, None), resume=True, run=asked.run), ocptv_stream=stream)
+            burn(msgspec.structs.replace(_burn_options(options, None), resume=True, run=asked.run), streams=streams)
         elif state == "running" or options.jsonl or options.ocptv:
-            attach(asked.run, _burn_options(options, None), ocptv_stream=stream)
+            attach(asked.run, _burn_options(options, None), streams=streams)
     return _end(place, acceptance, options, host)
 
 
@@ -351,15 +353,16 @@ class _Acceptance:
             return reader.run().state
 
 
-def _ocptv_stream(asked: Asked, options: Options, decided: Callable[[], Acceptance | None]) -> Stream | None:
-    """Makes the lines of `--ocptv`: those of the run, with who and what at their head and the disposition at their
-    end."""
+def _streams(asked: Asked, options: Options, decided: Callable[[], Acceptance | None]) -> Streams:
+    """What makes the lines of `--jsonl` and `--ocptv`: those of the run, with the disposition at their end, in OCP's
+    with who and what at their head."""
+    from boxcheck.commands.telling import Streams
+    from boxcheck.report.certified_stream import CertifiedStream
     from boxcheck.report.ocptv_run import OcptvStream, attempt_parameters
 
-    if options.ocptv is None:
-        return None
-    return OcptvStream(options.strict, decided=decided, attempt=attempt_parameters(
-        asked.id, asked.identity, asked.attempt, asked.attempt))
+    attempt = attempt_parameters(asked.id, asked.identity, asked.attempt, asked.attempt)
+    return Streams(jsonl=CertifiedStream(options.strict, decided), ocptv=OcptvStream(
+        options.strict, decided=decided, attempt=attempt))
 
 
 def _end(place: str, acceptance: _Acceptance, options: Options, host: Host) -> int:

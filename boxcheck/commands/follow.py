@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from boxcheck.commands.telling import Stream, Telling
+from boxcheck.commands.telling import NO_STREAMS, Streams, Telling
 from boxcheck.usage import UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ GONE = 141
 """Exit code when the reader of a pipe has gone: 128 and SIGPIPE, as shells tell it."""
 
 
-def lines_for(options: Options, ocptv_stream: Stream | None = None) -> Telling:
+def lines_for(options: Options, streams: Streams = NO_STREAMS) -> Telling:
     """Where `--jsonl` and `--ocptv` write, opened before a run begins. UsageError for what cannot be."""
     asked = {"--json": options.json, "--jsonl": options.jsonl, "--ocptv": options.ocptv}
     to_stdout = [word for word, place in asked.items() if place == "-"]
@@ -41,7 +41,7 @@ def lines_for(options: Options, ocptv_stream: Stream | None = None) -> Telling:
         if place is not None and options.detach and word != "--json":
             raise UsageError(
                 f"{word} follows a run, and --detach does not", f"boxcheck attach {word} FILE follows it later")
-    return Telling(options.jsonl, options.ocptv, options.strict, ocptv_stream)
+    return Telling(options.jsonl, options.ocptv, options.strict, streams)
 
 
 def follow_run(path: str, options: Options, lines: Telling) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from boxcheck.certify.contents import ACCEPTANCE, KEPT_LIMIT_BYTES, RISER
 from boxcheck.certify.manifest import ManifestError, parse_acceptance
 from boxcheck.certify.sign import RUN, SignTrouble
 from boxcheck.commands.burn import Options
-from boxcheck.commands.runs import path_of, telling_what_could_be_saved
+from boxcheck.commands.runs import is_kept_here, path_of, telling_what_could_be_saved
 from boxcheck.commands.runs import report as report_run
 from boxcheck.report.forms import FORMS, SIGNED_FORMS, Form, form, is_made, made, write_form
 from boxcheck.report.output import refuse_place
@@ -125,7 +126,8 @@ def stored(run: str) -> Iterator[tuple[str, Acceptance | None]]:
     if folder is None:
         if os.path.isdir(run):
             raise UsageError(f"{plain_line(run)}: holds no {ACCEPTANCE}", FOLDER)
-        yield path_of(run), None
+        path = path_of(run)
+        yield path, _acceptance_of(path)
         return
     told = read_acceptance(folder)
     store = os.path.join(folder, RUN)
@@ -139,6 +141,20 @@ def stored(run: str) -> Iterator[tuple[str, Acceptance | None]]:
             says = f"{plain_line(str(error.filename or store))}: {os.strerror(error.errno or 0).lower()}"
             raise UsageError(says, "name another directory in TMPDIR") from None
         yield path, told
+
+
+def _acceptance_of(path: str) -> Acceptance | None:
+    """That which a run of this user is the load of. Where it is of one that is not there, that is told."""
+    from boxcheck.certify.of_run import of_run
+    from boxcheck.store.reader import RunReader
+
+    if not is_kept_here(path):
+        return None
+    with telling_what_could_be_saved(path), RunReader(path) as reader:
+        found = of_run(reader.run(), os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(path))), "certify"))
+    if found.says:
+        print(found.says, file=sys.stderr)
+    return found.told
 
 
 def _file_name(run: str) -> str:

@@ -106,7 +106,7 @@ def report(
     stream = sys.stderr if "-" in (options.json, options.jsonl, options.ocptv) else sys.stdout
     if options.json != "-" or stream.isatty() or options.verbose:
         style = style_for(options, stream)
-        here = _is_kept_here(path)  # what was run elsewhere is for that box
+        here = is_kept_here(path)  # what was run elsewhere is for that box
         shown = msgspec.structs.replace(judged, verdict=runnable_verdict(judged.verdict)) if here else judged
         if acceptance is None or not style.quiet:
             stream.write(stress_text(shown, style, __version__) if watched is None else watch_text(
@@ -126,7 +126,7 @@ def report(
     return code
 
 
-def _is_kept_here(path: str) -> bool:
+def is_kept_here(path: str) -> bool:
     """Whether a store lies where this user's runs do. The folder is not made for the question: a store from elsewhere
     is read without one."""
     from boxcheck.host.live import LiveHost

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from boxcheck.report.lines import Lines
 
@@ -25,22 +25,31 @@ class Stream(Protocol):
     def end(self, run: Run, verdict: Verdict, history: Any = None, /) -> list[str]: ...
 
 
+class Streams(NamedTuple):
+    """What makes the lines, in place of that for a run by itself: of the run of an acceptance."""
+
+    jsonl: Stream | None = None
+    ocptv: Stream | None = None
+
+
+NO_STREAMS = Streams()
+
+
 class Telling:
     """A context manager. Places are opened when it is made (UsageError where one cannot be), before a run begins."""
 
     def __init__(
-        self, jsonl: str | None, ocptv: str | None, strict: bool = False, ocptv_stream: Stream | None = None,
+        self, jsonl: str | None, ocptv: str | None, strict: bool = False, streams: Streams = NO_STREAMS,
     ) -> None:
-        """`ocptv_stream`: makes OCP's lines, in place of the one for a run by itself."""
         self._told: list[tuple[Lines, Stream]] = []
         if jsonl is not None:
             from boxcheck.engine.stream import Stream as JsonStream
 
-            self._told.append((Lines(jsonl), JsonStream(strict)))
+            self._told.append((Lines(jsonl), streams.jsonl or JsonStream(strict)))
         if ocptv is not None:
             from boxcheck.report.ocptv_run import OcptvStream
 
-            self._told.append((Lines(ocptv, AGAIN), ocptv_stream or OcptvStream(strict)))
+            self._told.append((Lines(ocptv, AGAIN), streams.ocptv or OcptvStream(strict)))
         self._fresh: list[tuple[Lines, list[str]]] = []
 
     @property

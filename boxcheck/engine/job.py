@@ -24,6 +24,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     inject: str | None = None
     silence_seconds: float = 45.0
     stop_on_error: bool = False
+    attempt: str = ""
+    """Of an acceptance, that the run is the load of; the run alone is none."""
     box: str = ""
     boot: str = ""
     left_out: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ Each line stands alone and has `schema` (`boxcheck.stream/1`, docs/reference/str
     finding   as in doctor's lines, with `phase`: judged when that phase was over
     history   how the run is beside earlier runs of the box
     problem   findings of the verdict that have one cause, with what to do
+    disposition   of an acceptance that the run is the load of (report/certified_stream.py)
     end       `finished`, `state`, `reason`, `verdict`
 
 `at` is the age of the run in seconds by the monotonic clock, `time` the wall clock's word for it. Additions come within
@@ -103,9 +104,11 @@ class Stream:
 
     def _start(self, run: Run) -> str:
         plan = run.info.plan if isinstance(run.info.plan, dict) else {}
-        profile = run.info.profile
+        profile, job = run.info.profile, plan.get("job")
+        attempt = job.get("attempt") if isinstance(job, dict) else ""
         return line("start", {
-            "run": run.path.rpartition("/")[2].rpartition(".")[0], "kind": run.info.kind, "box": run.info.box,
+            "run": run.path.rpartition("/")[2].rpartition(".")[0], "kind": run.info.kind,
+            **({"attempt": str(attempt)} if attempt else {}), "box": run.info.box,
             "tool": {"name": "boxcheck", "version": run.info.version, "commit": run.info.commit},
             "started": _second(run.started), "origin": "this machine", "strict": self._strict,
             "profile": None if profile is None else {

@@ -1,0 +1,58 @@
+"""The acceptance that a run is the load of, from the run: its store tells that it is one, the folders of attempts hold
+what came of it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+import msgspec
+
+from boxcheck.certify.acceptance import Acceptance
+from boxcheck.certify.contents import ACCEPTANCE, KEPT_LIMIT_BYTES
+from boxcheck.certify.manifest import ManifestError, parse_acceptance
+from boxcheck.store.rows import Run
+from boxcheck.store.texts import plain_line
+
+SAME_SECONDS = 1.0
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    told: Acceptance | None = None
+    attempt: str = ""
+    """`attempt 2 of box W-0007`; empty where the run is of none."""
+
+    @property
+    def says(self) -> str:
+        """That the verdict is no disposition, where none is there."""
+        if self.told is not None or not self.attempt:
+            return ""
+        return (f"this is the verdict on the run alone, and no acceptance: it is the load of {self.attempt}, "
+                f"which is not finished, or its folder is not here")
+
+
+def of_run(run: Run, root: str) -> Found:
+    """`root`: where the attempts of boxes lie."""
+    plan = run.info.plan
+    job = plan.get("job") if isinstance(plan, dict) else None
+    attempt = plain_line(str(job.get("attempt") or "")) if isinstance(job, dict) else ""
+    return Found(told=_told(run, root), attempt=attempt)
+
+
+def _told(run: Run, root: str) -> Acceptance | None:
+    name = plain_line(os.path.basename(run.path).rpartition(".")[0])
+    for box in _listed(root):
+        for attempt in _listed(os.path.join(root, box)):
+            with suppress(OSError, ManifestError):
+                with open(os.path.join(root, box, attempt, ACCEPTANCE), "rb") as stream:
+                    told = parse_acceptance(stream.read(KEPT_LIMIT_BYTES))
+                if told.run == name and abs(told.started - run.started) < SAME_SECONDS:
+                    return told
+    return None
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder), reverse=True)
+    except OSError:
+        return []
