@@ -149,9 +149,14 @@ def _links(rows: Sequence[LinkRow], nothing_else: bool) -> str:
         sum(row.outcome == word for row in rows) for word in ("pass", "unknown", "skip"))
     if good == len(rows) and not nothing_else:
         return f"{good} of {len(rows)} GPU links pass by themselves"
-    text = f"{good} of {len(rows)} GPU links as they should be"
-    return ", ".join(filter(None, (
-        text, f"{unread} not fully read" if unread else "", f"{unjudged} not judged" if unjudged else "")))
+    if unread:  # told first: "0 as they should be" reads as so many bad ones
+        bad = len(rows) - good - unread - unjudged
+        text = ", ".join(filter(None, (
+            f"{unread} of {len(rows)} GPU links not fully read", f"{good} as they should be" if good else "",
+            f"{bad} not as {'it' if bad == 1 else 'they'} should be" if bad else "")))
+    else:
+        text = f"{good} of {len(rows)} GPU links as they should be"
+    return f"{text}, {unjudged} not judged" if unjudged else text
 
 
 def _read(value: Any) -> Any | None:

@@ -63,6 +63,20 @@ def test_a_link_that_nothing_judged_is_not_counted_as_good() -> None:
     assert _links([first, *account.link_rows[1:]], True) == "6 of 7 GPU links as they should be, 1 not judged"
 
 
+def test_a_link_that_was_not_read_is_not_told_like_a_bad_one() -> None:
+    from boxcheck.report.summary import _links
+
+    rows = _account("wopr-7x4090").link_rows
+
+    def of(*outcomes: str) -> str:
+        return _links([msgspec.structs.replace(row, outcome=word) for row, word in zip(rows, outcomes, strict=True)], False)
+
+    assert of(*["unknown"] * 7) == "7 of 7 GPU links not fully read"
+    assert of("fail", *["unknown"] * 6) == "6 of 7 GPU links not fully read, 1 not as it should be"
+    assert of("fail", "marginal", "skip", "pass", *["unknown"] * 3) == (
+        "3 of 7 GPU links not fully read, 1 as they should be, 2 not as they should be, 1 not judged")
+
+
 def test_a_box_of_no_profile_says_how_little_of_it_was_judged() -> None:
     """Its model, memory and GPUs are shown, and by nothing that says what they must be."""
     for account in (_account("laptop"), _account("wopr-7x4090", "generic")):
