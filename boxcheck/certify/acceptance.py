@@ -86,6 +86,8 @@ class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
     profile_revision: int
     profile_sha256: str
     """Of its resolved limits."""
+    forced: str = ""
+    """What says that this is not the profile's box, where `--force-profile` had it taken all the same."""
     started: float
     finished: float
     """Seconds since the epoch, by the box's clock."""

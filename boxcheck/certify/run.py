@@ -16,7 +16,7 @@ from boxcheck.judge import judge
 from boxcheck.model import Verdict
 from boxcheck.profile import Profile
 from boxcheck.report.history import account_json
-from boxcheck.report.judged_run import JudgedRun, id_of, judge_stored
+from boxcheck.report.judged_run import JudgedRun, forced_in, id_of, judge_stored
 from boxcheck.store.reader import RunReader
 from boxcheck.store.rows import Phase, Run
 from boxcheck.store.verify import in_words, missing_rows
@@ -48,6 +48,7 @@ def accept(
         id=asked.id, version=__version__, commit=source_commit() or "", identity=asked.identity, attempt=asked.attempt,
         attempts=asked.attempt, earlier=tuple(earlier), profile=want.name, profile_revision=want.revision,
         profile_sha256=want.sha256 or (judged.run.info.profile.sha256 if judged.run.info.profile else ""),
+        forced=forced_in(judged.run),
         started=started, finished=finished, clock_trusted=clock_trusted, run=id_of(asked.run),
         disposition=decided.disposition, verdict=decided.verdict, reason=decided.reason,
         verdict_string=decided.verdict_string, waivers=decided.waivers, with_waivers=decided.with_waivers,

@@ -15,7 +15,7 @@ from boxcheck.commands.follow import follow_run, held_interrupts, lines_for
 from boxcheck.commands.runs import id_of, path_of, runs_folder
 from boxcheck.commands.telling import NO_STREAMS, Streams, Telling
 from boxcheck.engine.plan import LEVEL_SECONDS, Plan, duration, plan_for, plan_from, refuse_phases
-from boxcheck.engine.plan_profile import refuse_options, refuse_other_box
+from boxcheck.engine.plan_profile import forced, refuse_options, refuse_other_box, why_forced
 from boxcheck.engine.rights import unread_log, word_before
 from boxcheck.engine.safety import in_words, limits_of
 from boxcheck.engine.untold import tell
@@ -102,6 +102,7 @@ def burn(
     want, certain, why = choose_profile(DoctorOptions(profile=options.profile), facts)
     if options.profile is not None and not options.force_profile:
         refuse_other_box(want, facts)
+    against = forced(want, facts) if options.profile is not None and options.force_profile else ""
     refuse_options(want)
     name_slots(facts, want)
     runtime = find_devices(backend_named(options.backend))
@@ -125,8 +126,9 @@ def burn(
     with held_interrupts() as asked:
         path = start(Job(
             plan=plan, folder=runs_folder(), gpus=tuple(info.key for info in gpus),
-            backend=backend_named(options.backend), profile=options.profile or want.name, profile_why=why,
-            certain=certain, seed=1 if options.seed is None else options.seed, inject=options.inject,
+            backend=backend_named(options.backend), profile=options.profile or want.name,
+            profile_why=why_forced(why, against), forced=against, certain=certain,
+            seed=1 if options.seed is None else options.seed, inject=options.inject,
             stop_on_error=options.on_error == "stop",
             attempt=options.attempt, box=name_of(facts), boot=boot_id(), devices=gpus,
             left_out=tuple(info.key for info in runtime.gpus if info not in gpus)))

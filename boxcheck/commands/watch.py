@@ -53,7 +53,7 @@ def watch(options: Options) -> int:
     from boxcheck.engine.box import name_of
     from boxcheck.engine.inspect import name_slots, read_facts
     from boxcheck.engine.kept_profile import keep_profile
-    from boxcheck.engine.plan_profile import refuse_other_box
+    from boxcheck.engine.plan_profile import forced, refuse_other_box, why_forced
     from boxcheck.engine.rights import unread_log, word_before
     from boxcheck.engine.watching_run import WatchRun
     from boxcheck.host.live import LiveHost
@@ -75,6 +75,8 @@ def watch(options: Options) -> int:
     want, certain, why = choose_profile(DoctorOptions(profile=options.profile), facts)
     if options.profile is not None and not options.force_profile:
         refuse_other_box(want, facts)
+    elif options.profile is not None:
+        why = why_forced(why, forced(want, facts))
     name_slots(facts, want)
     screen = Screen(options)
     started = time.time()

@@ -19,6 +19,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     backend: Backend | None = None
     profile: str
     profile_why: str = ""
+    forced: str = ""
+    """What says that this is not the profile's box, where it was taken by `--force-profile`."""
     certain: bool = True
     seed: int = 1
     inject: str | None = None

@@ -27,6 +27,7 @@ from boxcheck.report.document import (
     VerdictWord,
     Words,
 )
+from boxcheck.report.judged_run import forced_in
 
 OF_OUTCOME: dict[Outcome, Disposition] = {
     Outcome.PASS: "PASS", Outcome.MARGINAL: "MARGINAL PASS", Outcome.FAIL: "FAIL", Outcome.UNKNOWN: "INCOMPLETE",
@@ -108,6 +109,8 @@ def _notices(told: Told) -> Iterator[Words]:
     if own is not None and own.clock_trusted is False:
         yield mixed(strong("The clock was not synchronised. "), "Dates and times are those of the box and may be "
                     "wrong; durations are right.")
+    if forced := forced_in(told.run):
+        yield mixed(strong("The profile of another box. "), f"It was taken by --force-profile: {forced}.")
     if told.profile_note:
         yield mixed(strong("Profile: "), _sentence(told.profile_note))
     if told.verdict.crashed:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from boxcheck.report.acceptance_told import Told
 from boxcheck.report.acceptance_words import cell, code, facts_table, mixed, strong
 from boxcheck.report.document import Block, Column, Fold, Heading, Paragraph, Row, Table
+from boxcheck.report.judged_run import forced_in
 from boxcheck.store.rows import Event
 
 STATES = {"used": "used", "unused": "not needed", "expired": "expired: not applied",
@@ -32,6 +33,9 @@ def waivers(told: Told) -> Iterator[Block]:
             cell(STATES.get(one.state, one.state)))) for one in own.waivers), columns=(
                 Column(head="check", share=1.3), Column(head="where"), Column(head="who"),
                 Column(head="why", share=2.2), Column(head="until"), Column(head="state", share=1.2)))
+    if forced := forced_in(told.run):
+        yield Paragraph(words=mixed(strong("Profile taken by --force-profile. "), (
+            f"{told.want.name} is the profile of another box: {forced}.")))
     events = _alike(told.events)
     if not events:
         yield Paragraph(words="Nothing happened in the run that is worth a warning.")

@@ -91,6 +91,8 @@ def _rows(told: Acceptance, style: Style) -> Iterator[str]:
         yield from _row("", line, style)
     if told.planned:
         yield from _row("load", f"{told.planned}{f'; SHORTENED: {told.shortened}' if told.shortened else ''}", style)
+    if told.forced:
+        yield from _row("profile", f"OF ANOTHER BOX, taken by --force-profile: {told.forced}", style)
     if told.clock_trusted is False:
         yield from _row("clock", "not synchronised: its times are what the box believes", style)
     for waiver in told.waivers:

@@ -81,6 +81,14 @@ def judge_stored(
         told="; ".join(filter(None, (told, before))))
 
 
+def forced_in(run: Run) -> str:
+    """What says that the box is not the profile's, where `--force-profile` had it taken all the same."""
+    from boxcheck.store.texts import plain_line
+
+    job = run.info.plan.get("job") if isinstance(run.info.plan, dict) else None
+    return plain_line(str(job.get("forced") or "")) if isinstance(job, dict) else ""
+
+
 def id_of(path: str) -> str:
     """The name of a run: its file without the ending."""
     from boxcheck.store.texts import plain_line

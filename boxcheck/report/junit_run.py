@@ -20,7 +20,7 @@ from boxcheck.certify.acceptance import Acceptance, Waiver
 from boxcheck.certify.waivers import waiver_of
 from boxcheck.model import Finding, Outcome
 from boxcheck.report.certified import OUTCOMES, settled, waiver_line, word_of
-from boxcheck.report.judged_run import JudgedRun, judge_stored
+from boxcheck.report.judged_run import JudgedRun, forced_in, judge_stored
 from boxcheck.report.junit import _allowed, _attribute, _result, _text
 from boxcheck.report.run_times import RunTimes, iso_ms
 from boxcheck.store.rows import Phase
@@ -85,6 +85,7 @@ def properties_of(judged: JudgedRun, acceptance: Acceptance | None) -> dict[str,
         "run": judged.id, "kind": run.info.kind, "state": run.state, "box": run.info.box, "tool": "boxcheck",
         "version": run.info.version, "commit": run.info.commit or "", "profile": judged.want.name,
         "profile-revision": str(judged.want.revision), "profile-sha256": judged.want.sha256,
+        "profile-forced": forced_in(run),
         "started": RunTimes(run).iso(0.0), "finished": iso_ms(judged.finished),
         "seconds": f"{judged.judged.seconds:.3f}", "outcome": outcome.value,
         "exit-code": str(code)}

@@ -24,7 +24,7 @@ from boxcheck.engine.figures import rates_of
 from boxcheck.engine.stream import MINUTE_SECONDS
 from boxcheck.model import Finding, Outcome, Verdict
 from boxcheck.report.certified import waiver_line
-from boxcheck.report.judged_run import id_of, judge_stored
+from boxcheck.report.judged_run import forced_in, id_of, judge_stored
 from boxcheck.report.ocptv import _decides, _step
 from boxcheck.report.ocptv_parts import Parts
 from boxcheck.report.ocptv_series import KINDS, Element, Series, Told, every_seconds
@@ -181,6 +181,8 @@ class OcptvStream:
             "profile": profile.name if profile else None, "profile_revision": profile.revision if profile else None,
             "profile_sha256": profile.sha256 if profile else None, "strict": self._strict,
             "series_seconds": self._every}
+        if forced := forced_in(run):
+            parameters["profile_forced"] = forced
         if self._by_profile is not None:
             parameters["judged_by_profile"] = self._by_profile
         if self._attempt is not None:
