@@ -50,7 +50,7 @@ def _has_driver(machine: Machine, gpu: Bdf) -> bool:
 def _is_card(machine: Machine, gpu: Bdf) -> bool:
     known = machine.devices.get(gpu)
     may_be = load_gpus().of_id(known.pci_id) if known is not None and known.pci_id is not None else ()
-    return bool(may_be) and all(part.vram_gib > 0 for part in may_be)
+    return bool(may_be) and all(part.vram_gib != 0 for part in may_be)
 
 
 def _is_console(machine: Machine, gpu: Bdf) -> bool:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from boxcheck.triage.account import triage
+from tests.boxes import build
 from tests.triage.test_rules import STRIX, lines
 from tests.triage.texts import BUSES, rules, told
 
@@ -49,6 +51,12 @@ def test_a_missing_driver_is_the_same_problem(tmp_path: Path) -> None:
     problem, = found.problems
     assert (problem.rule, problem.sure, problem.where) == ("nomodeset", "certain", "c6:00.0")
     assert not any("says why" in step for step in problem.help)
+
+
+def test_what_doctor_finds_in_a_capture_is_the_same_problem(tmp_path: Path) -> None:
+    build("strix-halo+nomodeset-no-driver").write_dir(tmp_path / "box")
+    problem, = triage([str(tmp_path / "box")]).faults
+    assert (problem.rule, problem.sure) == ("nomodeset", "certain")
 
 
 def test_a_driver_that_runs_is_not_held_back(tmp_path: Path) -> None:

@@ -158,8 +158,8 @@ class BootFacts:
             return
         self._kernel_command_line = found[1] == "Kernel c"
         self._set(command_line=found[2])
-        words = parse_cmdline(found[2])
-        if words.has("nomodeset") and words.value("amdgpu.modeset") != "1":
+        asked = parse_cmdline(found[2])
+        if asked.has("nomodeset") and asked.value("amdgpu.modeset") != "1":
             self.nomodeset(line, out)
 
     def nomodeset(self, line: Line, out: Ledger) -> None:

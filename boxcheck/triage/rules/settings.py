@@ -13,7 +13,8 @@ from boxcheck.triage.scene import Diagnosis, Scene, gravest, helps
 SMALL_BAR_BYTES = 256 << 20
 """What every card offers before Resizable BAR (PCI Express Base Specification 7.8.6; AMD and NVIDIA default)."""
 NO_DRIVER = (
-    "driver-missing", "kfd-open", "hsa-failure", "driver-binding", "driver-amdgpu-loaded", "kfd-nodes", "gpu-missing")
+    "driver-missing", "kfd-open", "hsa-failure", "gpu-missing", "driver-binding", "driver-amdgpu-loaded", "kfd-nodes",
+    "node-kfd", "node-render")
 """What tools and doctor say where a driver of GPUs did not start."""
 
 _BIOS = (
@@ -66,16 +67,16 @@ def nomodeset(scene: Scene) -> Iterator[Diagnosis]:
     Not: the GPU, its slot or its riser. NVIDIA's own driver runs with it.
     Source: drivers/video/nomodeset.c; drivers/gpu/drm/amd/amdgpu/amdgpu_drv.c (amdgpu_init).
     """
-    signs = list(scene.of("nomodeset", bad=True))
-    if not signs:
-        return
     machine = scene.machine
     held = held_back(machine)
+    signs = [*scene.of("nomodeset", bad=True), *(
+        scene.of("kernel-cmdline-lint", labels=("nomodeset",), bad=True) if held else ())]
+    if not signs:
+        return
     without = [
         sighting for sighting in scene.of(*NO_DRIVER, bad=True)
         if (sighting.bdf is None or sighting.bdf in held) and not any(
             word in sighting.event.says for word in ("NVIDIA", "CUDA", "nvidia-smi"))]
-    without += scene.of("kernel-cmdline-lint", labels=("nomodeset",))
     others = held and not any(machine.vendor(gpu) == AMD for gpu in held)
     yield Diagnosis(
         rule="", key="nomodeset:", title="nomodeset on the kernel command line keeps "
