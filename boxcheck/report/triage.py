@@ -305,6 +305,8 @@ def _next(triage: Triage, style: Style) -> Iterator[str]:
         return
     missing = [command for word, command in (
         ("kernel log", "sudo dmesg"), ("lspci", "sudo lspci -vvvnnxxxx")) if word not in text]
+    if "lspci" in text and any(problem.rule == "narrow-link" for problem in triage.problems):
+        missing.insert(0, "the whole sudo lspci -vvvnnxxxx")
     if any(sighting.kind in ("xid", "gpu-lost") for sighting in triage.events) and "nvidia-smi" not in text:
         missing.append("nvidia-smi -q")
     if missing:

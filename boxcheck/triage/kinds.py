@@ -9,7 +9,7 @@ from boxcheck.decode.klog.kinds import KINDS
 
 TOOL_SECTIONS: dict[str, dict[str, str]] = {
     "Links": {
-        "link-width": "a link narrower than both ends can do",
+        "link-width": "a link narrower than both ends can do, or than the card where the other end was not read",
         "link-speed": "a link slower than both ends can do: capped, under load, or at rest (harmless)",
         "link-ends-disagree": "the two ends of a link print different widths; not judged",
         "link-replays": "packets were sent again since the counter was reset",

@@ -9,11 +9,13 @@ import msgspec
 
 from boxcheck.decode.klog.events import Event
 from boxcheck.model import Bdf
+from boxcheck.profile import load_gpus
 from boxcheck.triage.compare import compared
 from boxcheck.triage.evidence import Device, Evidence
 from boxcheck.triage.machine import Machine, join
 from boxcheck.triage.modesetting import nomodeset_severity
 from boxcheck.triage.reading import SourceReading
+from boxcheck.triage.rules.words import is_narrow
 from boxcheck.triage.scene import Sighting
 from boxcheck.triage.times import moment
 
@@ -22,6 +24,7 @@ _AMD_KINDS = frozenset(("ib-test-fail", "ring-test-fail", "psp-fail", "psp-comma
 _GPU_DRIVER = re.compile(r"(nvidia|amdgpu|nouveau|radeon|xe) [0-9a-fA-F]{2,8}:")
 """A message that one of these drivers' devices is the subject of: `nvidia 0000:07:00.0: AMD-Vi: ...`."""
 _FAMILY_OF_DRIVER = {"nvidia": "nvidia", "nouveau": "nvidia", "amdgpu": "amd", "radeon": "amd"}
+_CARD_LANES = 16
 _GPU_NUMBER = re.compile(r"gpu(\d{1,3})")
 _VENDORS = {"nvidia": 0x10DE, "amd": 0x1002}
 _OWN_LINK = ("aer-correctable", "aer-nonfatal", "aer-fatal", "ghes-pcie", "dpc", "link-down", "link-retrain")
@@ -159,25 +162,56 @@ def _numbered(label: str, machine: Machine) -> Bdf | None:
 def _weighed(sighting: Sighting, readings: Sequence[SourceReading], machine: Machine) -> Sighting:
     """An event whose gravity depends on what is behind it.
 
-    A link that the kernel found at a quarter of the lanes of a GPU or less is no matter of the board's wiring any more.
-    A link that goes down below a root port with a GPU behind it is a GPU that is gone.
+    A GPU's link with fewer lanes than the card is worth a look, unless the port above has no more; of one that is in no
+    database, as those of laptops are, a quarter of them. A link that goes down below a root port with a GPU behind it
+    is a GPU that is gone.
     """
     event = sighting.event
     if event.kind == "nomodeset":
         return _graver(sighting, nomodeset_severity(sighting, readings, machine), "config")
     gpu = event.bdf if event.bdf is not None and machine.is_gpu(event.bdf) else (
         machine.gpu_of(sighting.link) if sighting.link is not None else None)
+    if event.kind == "bw-limited" and _is_cards(event, gpu, machine):
+        on_card = sighting.link is not None and machine.on_card(sighting.link)
+        if not on_card or 4 * (event.width or 0) <= (event.capable_width or 0):
+            sighting = _graver(sighting, "warn", "signal" if on_card else None)
+    if is_narrow(sighting) and sighting.bdf is not None:
+        return _against_port(sighting, machine)
     if gpu is None:
         return sighting
-    if (event.kind == "bw-limited" and event.width and event.capable_width
-            and event.width * 4 <= event.capable_width):
-        return _graver(sighting, "warn", "signal")
     if (event.kind == "link-down" and event.severity == "warn" and event.cause == "signal"
             and sighting.link is not None and machine.is_root_port(sighting.link)):
         return _graver(sighting, "fail", "signal")
     return sighting
 
 
-def _graver(sighting: Sighting, severity: str, cause: str) -> Sighting:
+def _is_cards(event: Event, gpu: Bdf | None, machine: Machine) -> bool:
+    """Whether a link with too few lanes is that of a GPU, or of the switch on its card, or may be: of a device of
+    sixteen lanes that nothing in the evidence names."""
+    if not event.width or not event.capable_width or event.width >= event.capable_width or event.bdf is None:
+        return False
+    if gpu is not None and (gpu == event.bdf or event.bdf in machine.ancestors(gpu)):
+        pci_id = machine.devices[gpu].pci_id if gpu in machine.devices else None
+        return event.width * 4 <= event.capable_width or (pci_id is not None and bool(load_gpus().of_id(pci_id)))
+    known = machine.devices.get(event.bdf)
+    nameless = known is None or known.device.class_code is None
+    return nameless and event.capable_width >= _CARD_LANES and event.text.startswith("pci ")
+
+
+def _against_port(sighting: Sighting, machine: Machine) -> Sighting:
+    """A narrow link whose other end is in the evidence: no fault where that has no more lanes, one where it has."""
+    event = sighting.event
+    assert event.bdf is not None
+    port = machine.devices.get(machine.slot_link(event.bdf))
+    link = port.device.link if port is not None and port.device.bdf != event.bdf else None
+    if link is None or link.max_width is None or event.width is None or link.width != event.width:
+        return sighting
+    if link.max_width <= event.width:
+        says = f"the link is x{event.width}, fewer lanes than the card has; its port has no more"
+        return msgspec.structs.replace(sighting, event=msgspec.structs.replace(event, severity="info", says=says))
+    return _graver(sighting, "fail", "signal") if event.kind == "link-width" else sighting
+
+
+def _graver(sighting: Sighting, severity: str, cause: str | None) -> Sighting:
     return msgspec.structs.replace(
         sighting, event=msgspec.structs.replace(sighting.event, severity=severity, cause=cause))

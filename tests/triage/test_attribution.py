@@ -151,8 +151,17 @@ def test_what_never_ends_is_refused(place: str) -> None:
 def test_a_narrow_link_of_a_gpu_in_the_boot_log(tmp_path: Path) -> None:
     line = ("[    1.500000] pci 0000:41:00.0: 7.876 Gb/s available PCIe bandwidth, limited by 8.0 GT/s PCIe x{} link at "
             "0000:40:01.1 (capable of 252.048 Gb/s with 16.0 GT/s PCIe x16 link)\n")
-    assert [one.event.severity for one in told(tmp_path, BUSES + line.format(1)).events] == ["warn"]
-    assert [one.event.severity for one in told(tmp_path, BUSES + line.format(8)).events] == ["info"]
+    for lanes, severity in ((1, "warn"), (8, "warn"), (16, "info")):
+        assert [one.event.severity for one in told(tmp_path, BUSES + line.format(lanes)).events] == [severity]
+    # Of a card in no database, such as a laptop's, half of the lanes are usual; of a network card everything is.
+    for ids, kind, severity in (("10de:2520", "0x030000", "info"), ("15b3:101b", "0x020700", "info")):
+        text = BUSES.replace("10de:2684] type 00 class 0x030000", f"{ids}] type 00 class {kind}", 1) + line.format(8)
+        assert [one.event.severity for one in told(tmp_path, text).events] == [severity]
+    # Nothing says what it is: sixteen lanes are a card's.
+    alone = told(tmp_path, line.format(8))
+    assert rules(alone) == ["narrow-link"]
+    for other in (line.format(8).replace("pci 0000:41", "mlx5_core 0000:41"), line.format(4).replace("x16", "x8")):
+        assert rules(told(tmp_path, other)) == []
 
 
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:

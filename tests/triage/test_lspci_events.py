@@ -85,11 +85,33 @@ def test_ends_that_disagree_are_not_judged() -> None:
     assert events(*box(nvidia("41:00.0", speed=16, width=8), width=16), kind="link-width") == []
 
 
-@pytest.mark.parametrize(("width", "severity"), [(4, "warn"), (8, "info")])
-def test_a_card_without_its_port_cannot_tell_a_narrow_slot_from_a_fault(width: int, severity: str) -> None:
+@pytest.mark.parametrize("width", [4, 8])
+def test_a_card_without_its_port_cannot_tell_a_narrow_slot_from_a_fault(width: int) -> None:
     event = one(nvidia("41:00.0", speed=16, width=width), kind="link-width")
-    assert (event.severity, event.cause) == (severity, None)
+    assert (event.severity, event.cause, event.capable_width) == ("warn", None, 16)
     assert "not in this text" in event.says
+    assert events(nvidia("41:00.0", speed=16, width=16), kind="link-width") == []
+
+
+def test_a_gpu_in_a_laptop_may_have_half_of_its_lanes() -> None:
+    card = nvidia("01:00.0", speed=16, width=8)
+    for name in ("GA106M [GeForce RTX 3060 Mobile / Max-Q]", "AD107M [GeForce RTX 4060 Max-Q / Mobile]"):
+        event = one(card.replace("AD102 [GeForce RTX 4090] [10de:2684]", f"{name} [10de:2520]"), kind="link-width")
+        assert (event.severity, "laptops" in event.says) == ("info", True)
+
+
+@pytest.mark.parametrize(("name", "mark", "label"), [
+    ("AD102 [GeForce RTX 4090]", " (downgraded)", "x8 of x16"), ("AD102 [GeForce RTX 4090]", "", "x8 of x16"),
+    ("GP104 [GeForce GTX 1080]", " (downgraded)", "x8"), ("GP104 [GeForce GTX 1080]", "", None),
+])
+def test_a_name_and_a_width_that_grep_left(name: str, mark: str, label: str | None) -> None:
+    """`lspci -vv | grep -E 'VGA|LnkSta:'`: what follows is of devices whose names are gone."""
+    text = (f"41:00.0 VGA compatible controller: NVIDIA Corporation {name} (rev a1)\n"
+            f"\t\tLnkSta:\tSpeed 16GT/s, Width x8{mark}\n")
+    assert [(found.severity, found.labels) for found in events(text, kind="link-width")] == (
+        [("warn", (label,))] if label else [])
+    whole = text.replace("Width x8" + mark, "Width x16") + "\t\tLnkSta:\tSpeed 8GT/s, Width x2 (downgraded)\n"
+    assert events(whole, kind="link-width") == []
 
 
 def test_a_card_whose_registers_are_hidden_is_judged_by_the_database() -> None:

@@ -125,7 +125,8 @@ def test_the_boot_lines_of_a_log_serve_an_lspci_without_bridges(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("box", "kinds"), [
-    ("wopr-7x4090", set()), ("wopr-7x4090+riser-x8", {"link-width"}), ("tinybox-red", set()), ("laptop", set()),
+    ("wopr-7x4090", set()), ("wopr-7x4090+riser-x8", {"link-width", "bw-limited"}), ("tinybox-red", set()), ("laptop", set()),
+    ("tinybox-red+on-card-x8", {"link-width"}),
 ])
 def test_a_capture_brings_what_doctor_finds_wrong(box: str, kinds: set[str], tmp_path: Path) -> None:
     build(box).write_dir(tmp_path / "box")

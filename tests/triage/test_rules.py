@@ -157,8 +157,8 @@ CASES: dict[str, tuple[str, str]] = {
         BUSES + fell(500.0, "41"),
     ),
 }
-ELSEWHERE = {"capped-link", "peers-behind-redirect"}
-"""Rules about what only a tool's output shows: tests/triage/test_mixed.py."""
+ELSEWHERE = {"capped-link", "narrow-link", "peers-behind-redirect"}
+"""Rules about what only a tool's output shows: tests/triage/test_mixed.py, test_narrow.py."""
 
 
 def test_every_rule_has_its_texts() -> None:

@@ -20,7 +20,10 @@ from boxcheck.triage.scene import Diagnosis, Scene
 Conclude = Callable[[Scene], Iterable[Diagnosis]]
 F = TypeVar("F", bound=Conclude)
 
-MODULES = ("power", "link_gpu", "drive", "lost", "link", "settings", "driver", "memory", "results", "machine", "alone")
+MODULES = (
+    "power", "link_gpu", "drive", "lost", "link", "narrow", "settings", "driver", "memory", "results", "machine",
+    "alone",
+)
 """Files of this package, in the order in which their rules run."""
 
 

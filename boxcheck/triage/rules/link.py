@@ -16,6 +16,7 @@ from boxcheck.triage.rules.words import (
     SWAP,
     at_text,
     indices,
+    is_narrow,
     is_signal,
     reseat,
     sign_text,
@@ -79,7 +80,7 @@ def damaged_link(scene: Scene) -> Iterator[Diagnosis]:
     """
     signs = tuple(
         sighting for sighting in scene.free if (is_signal(sighting) or (sighting.kind in LINK_TROUBLE and sighting.bad))
-        and sighting.event.cause in ("signal", None))
+        and sighting.event.cause in ("signal", None) and not is_narrow(sighting))
     for link in links_of(signs):
         group = [sighting for sighting in trouble(scene, link) if sighting.event.cause in ("signal", None)]
         # A missing acknowledgement beside damaged packets of the same link is the same damage.
@@ -88,8 +89,8 @@ def damaged_link(scene: Scene) -> Iterator[Diagnosis]:
             "Timeout" in item.labels)) if scene.on_link(sighting, link) and sighting not in group]
         if not group:
             continue
-        slow = [sighting for sighting in scene.of("p2p-slow", "copy-slow", "bw-limited")
-                if sighting.link == link and sighting.bdf is not None]
+        slow = [sighting for sighting in scene.free if sighting.link == link and sighting.bdf is not None and (
+            is_narrow(sighting) or sighting.kind in ("p2p-slow", "copy-slow", "bw-limited"))]
         slow += [sighting for sighting in scene.of("amdgpu-pci-error", "link-replays") if sighting.link == link]
         damaged = [sighting for sighting in group if is_signal(sighting)]
         trained = [sighting for sighting in group if sighting.kind in LINK_TROUBLE]

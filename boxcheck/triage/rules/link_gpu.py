@@ -17,6 +17,7 @@ from boxcheck.triage.rules.words import (
     gpu_failed,
     indices,
     is_lost,
+    is_narrow,
     is_signal,
     reseat,
     sign_text,
@@ -55,6 +56,7 @@ def link_took_the_gpu(scene: Scene) -> Iterator[Diagnosis]:
             and (gpu_failed(scene, sighting) or is_lost(sighting))]
         with_it += wake_of(scene, [failed, *with_it])
         with_it += _same_fall(scene, failed, signs)
+        with_it += [sighting for sighting in scene.free if is_narrow(sighting) and sighting.link == link]
         yield _took(scene, link if not guessed else signs[0].link or link, failed, signs, with_it, guessed)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from boxcheck.decode.klog.aer_bits import SIGNAL_LABELS
 from boxcheck.model import Bdf
 from boxcheck.triage.machine import bus_of
-from boxcheck.triage.rules.words import LINK_TROUBLE, is_signal
+from boxcheck.triage.rules.words import LINK_TROUBLE, is_narrow, is_signal
 from boxcheck.triage.scene import Scene, Sighting, apart_seconds, not_after
 
 
@@ -20,7 +20,8 @@ def trouble(scene: Scene, link: Bdf) -> tuple[Sighting, ...]:
     """All signs of damage on one link that nothing has explained yet."""
     return tuple(
         sighting for sighting in scene.free
-        if scene.on_link(sighting, link) and (is_signal(sighting) or (sighting.kind in LINK_TROUBLE and sighting.bad)))
+        if scene.on_link(sighting, link) and (is_signal(sighting) or (
+            sighting.kind in LINK_TROUBLE and sighting.bad and not is_narrow(sighting))))
 
 
 def link_name(scene: Scene, link: Bdf) -> str:

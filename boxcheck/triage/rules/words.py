@@ -45,6 +45,13 @@ SWAP = (
 READ_BOTH_ENDS = "on the box: sudo boxcheck doctor pcie aer reads both ends of every link"
 
 
+def is_narrow(sighting: Sighting) -> bool:
+    """Whether a GPU's link has fewer lanes than the card, and the other end was not read: a slot that has no more, or
+    damage."""
+    return (sighting.kind in ("link-width", "bw-limited") and sighting.event.severity == "warn"
+            and sighting.event.cause is None and bool(sighting.event.width))
+
+
 def is_signal(sighting: Sighting) -> bool:
     """Whether an AER event is damage on the wire (not a request that was refused)."""
     if sighting.kind not in AER or not sighting.bad:

@@ -15,7 +15,7 @@ from boxcheck.decode.pci_link import SPEED_GTS
 from boxcheck.profile import GpuPart, load_gpus, part_of
 from boxcheck.triage.evidence import Device, DeviceBar, DeviceLink, fields_of
 from boxcheck.triage.tools.matrix_cards import AMD, CLASS
-from boxcheck.triage.tools.steps import COMPARE_CARDS, LARGE_BAR, PARTITIONED, RESEAT
+from boxcheck.triage.tools.steps import COMPARE_CARDS, LARGE_BAR, NARROW_HELP, PARTITIONED, RESEAT
 
 SMALL_BAR_BYTES = 256 << 20
 MEMORY_SHARE = 0.9
@@ -74,10 +74,11 @@ def events(gpu: AmdGpu, line: int, text: str) -> Iterator[Event]:
 
     def found(
         kind: str, severity: Severity, says: str, cause: Cause | None = None, help_: tuple[str, ...] = (),
-        labels: tuple[str, ...] = (), count: int = 1, size_bytes: int | None = None,
+        labels: tuple[str, ...] = (), count: int = 1, size_bytes: int | None = None, capable_width: int | None = None,
     ) -> Event:
         return Event(kind=kind, bdf=gpu.bdf, severity=severity, says=says, cause=cause, help=help_,
                      labels=(*labels, *named), count=count, line=line, text=text, size_bytes=size_bytes,
+                     capable_width=capable_width,
                      width=gpu.width if kind.startswith("link") else None,
                      speed_gts=gpu.speed_gts if kind.startswith("link") else None)
 
@@ -88,7 +89,8 @@ def events(gpu: AmdGpu, line: int, text: str) -> Iterator[Event]:
             "link-width", "info" if at_rest else "fail" if gpu.width <= 2 else "warn",
             f"the link is x{gpu.width}, the card can do x{lanes:g}; " + (
                 "this is the lowest of its power states, read it under load" if at_rest else
-                "the slot may have fewer lanes"), None if at_rest else "signal", _RESEAT)
+                "the slot may have fewer lanes"), "signal" if not at_rest and gpu.width <= 2 else None,
+            _RESEAT if gpu.width <= 2 else NARROW_HELP, capable_width=int(lanes))
     speed = gpu.speed_max_gts or SPEED_GTS.get(int(_agreed(gpu, "link_generation") or 0))
     if gpu.speed_gts is not None and speed is not None and 0 < gpu.speed_gts < speed and not gpu.on_board:
         busy = gpu.at_work is True

@@ -8,6 +8,7 @@ from typing import Any
 from boxcheck.decode.klog.events import Cause, Event, Severity
 from boxcheck.decode.lspci import LspciFunction
 from boxcheck.triage.tools.lspci_scene import Gpu, Scene
+from boxcheck.triage.tools.steps import RESEAT_CONTACTS
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -15,7 +16,7 @@ UNDER_LOAD = (
     "read it while the GPU works: `nvidia-smi -q -d PCIE`, or `sudo lspci -vv -s {bdf} | grep LnkSta`, during gpu_burn "
     "or the real job")
 RESEAT = (
-    "power off, reseat the card and both ends of its riser, look at the gold contacts",
+    RESEAT_CONTACTS,
     "still so: swap card and riser one at a time to tell them apart",
 )
 

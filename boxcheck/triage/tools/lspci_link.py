@@ -18,8 +18,10 @@ from boxcheck.decode.pci_link import LEGAL_WIDTHS
 from boxcheck.model import Bdf
 from boxcheck.triage.tools.lspci_event import RESEAT, UNDER_LOAD, called, event, gpus_text
 from boxcheck.triage.tools.lspci_scene import Gpu, Link, Scene, short
-from boxcheck.triage.tools.steps import LOG_AROUND
+from boxcheck.triage.tools.steps import LOG_AROUND, NARROW_HELP
 
+_MOBILE = ("Mobile", "Max-Q", "Laptop")
+"""In names of GPUs that are soldered into laptops, often with half of their lanes."""
 _LOST_REASONS = {0: "an uncorrectable error at the port itself", 1: "a non-fatal error message from below",
                  2: "a fatal error message from below", 3: "a root port error or software"}
 
@@ -141,7 +143,8 @@ def _pair_speed(scene: Scene, link: Link, below: LspciFunction, bdf: Bdf | None,
 
 
 def _alone(scene: Scene, gpu: Gpu) -> Iterator[Event]:
-    """A GPU without the port above it in the text: its own end alone, which cannot tell a narrow slot from a fault."""
+    """A GPU without the port above it in the text: its own end alone, which cannot tell a narrow slot from a fault.
+    What grep left of it may lack what the card can do: then the database tells, or lspci's own mark."""
     function = gpu.function
     if gpu.has_own_switch:
         return
@@ -152,13 +155,18 @@ def _alone(scene: Scene, gpu: Gpu) -> Iterator[Event]:
             function, "link-width", "warn", None, f"{who} answers, and reports a link of no lanes (x0)", labels=("x0",),
             help=("the port above tells more: sudo lspci -vvv, whole",), **more)
         return
-    width, most = function.width, function.max_width
-    if width in LEGAL_WIDTHS and most in LEGAL_WIDTHS and width is not None and most is not None and width < most:
+    width, most = function.width, function.max_width or (gpu.part.link_width if gpu.part is not None else None)
+    most = most if most in LEGAL_WIDTHS else None
+    narrower = function.width_mark == "downgraded" if most is None else (width or most) < most
+    if width in LEGAL_WIDTHS and narrower:
+        mobile = any(word in (function.name or "") for word in _MOBILE)
+        can = f" of the x{most} that it can do" if most is not None else ", fewer lanes than it can do"
         yield event(
-            function, "link-width", "warn" if 4 * width <= most else "info", None,
-            f"{who} trained x{width} of the x{most} that it can do; how many its slot has is not in this text",
-            labels=(f"x{width} of x{most}",), capable_width=most,
-            help=("the port above tells which: sudo lspci -vvv, whole",), **more)
+            function, "link-width", "info" if mobile else "warn", None,
+            f"{who} trained x{width}{can}"
+            + (", as many laptops are wired" if mobile else "; how many its slot has is not in this text"),
+            labels=(f"x{width} of x{most}" if most is not None else f"x{width}",), capable_width=most,
+            help=NARROW_HELP, **more)
     speed, top = function.speed_gts, function.best_speed_gts
     if speed is None or top is None or speed >= top:
         return

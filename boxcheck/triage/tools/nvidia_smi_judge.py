@@ -19,6 +19,7 @@ from boxcheck.triage.tools.steps import (
     CHECK_POWER,
     COMPARE_CARDS,
     LARGE_BAR,
+    NARROW_HELP,
     NVIDIA_LOG,
     POWER_CYCLE,
     RESEAT,
@@ -152,13 +153,14 @@ def _width(gpu: SmiGpu, gpus: Sequence[SmiGpu]) -> Iterator[Judged]:
            else "a slot for a card has more lanes" if gpu.width <= 2
            else "the slot may have fewer lanes than the card")
     yield Judged(
-        gpu=gpu, kind="link-width", severity="fail" if certain else "warn", cause="signal",
+        gpu=gpu, kind="link-width", severity="fail" if certain else "warn", cause="signal" if certain else None,
         says=f"the link is x{gpu.width}, the card can do x{gpu.width_max}; {why}", width=gpu.width,
         capable_width=gpu.width_max,
         speed_gts=SPEED_GTS.get(gpu.generation or 0),
         help=("sudo lspci -vv of the port above the card tells what the slot can (LnkCap) and has (LnkSta)",
               "fewer than the slot can: power off, reseat card and riser; look for bent or dirty contacts",
-              "the BIOS may split the slot (bifurcation), and an M.2 drive may take half of its lanes"))
+              "the BIOS may split the slot (bifurcation), and an M.2 drive may take half of its lanes",
+              ) if certain else NARROW_HELP)
 
 
 def _speed(gpu: SmiGpu) -> Iterator[Judged]:

@@ -1,0 +1,79 @@
+"""A GPU's link with fewer lanes than the card: one reading, whatever tool shows it, and what settles it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from boxcheck.report.text import Style
+from boxcheck.report.triage import triage_text
+from tests.triage.lspci_text import bridge, nvidia
+from tests.triage.texts import BUSES, aer, fell, rules, told
+
+CARD = nvidia("41:00.0", speed=16, width=8)
+QUERY = """\
+index, name, pci.bus_id, pcie.link.gen.current, pcie.link.gen.max, pcie.link.width.current, pcie.link.width.max
+0, NVIDIA GeForce RTX 4090, 00000000:41:00.0, 4, 4, {}, 16
+"""
+FOUND = ("[    1.500000] pci 0000:41:00.0: 126.024 Gb/s available PCIe bandwidth, limited by 16.0 GT/s PCIe x{} link at "
+         "0000:40:01.1 (capable of 252.048 Gb/s with 16.0 GT/s PCIe x16 link)\n")
+GREP = ("41:00.0 VGA compatible controller: NVIDIA Corporation AD102 [GeForce RTX 4090] (rev a1)\n"
+        "\t\tLnkSta:\tSpeed 16GT/s, Width x8 (downgraded)\n")
+ONE_CARD = "".join(line for line in BUSES.splitlines(keepends=True) if "0000:42:" not in line)
+NARROW = [CARD, GREP, QUERY.format(8), BUSES + FOUND.format(8), FOUND.format(8)]
+
+
+@pytest.mark.parametrize("text", NARROW)
+def test_one_reading_in_every_input(text: str, tmp_path: Path) -> None:
+    found = told(tmp_path, text)
+    problem, = found.faults
+    assert (problem.rule, problem.severity, problem.cause, problem.sure) == ("narrow-link", "warn", None, "possible")
+    assert "by design" in problem.part
+    assert "x8, the" in problem.title
+    assert "x16" in problem.title
+    assert "NOTHING" not in triage_text(found, Style())
+
+
+def test_all_inputs_together_are_one_problem(tmp_path: Path) -> None:
+    assert rules(told(tmp_path, CARD, GREP, QUERY.format(8), ONE_CARD + FOUND.format(8))) == ["narrow-link"]
+
+
+@pytest.mark.parametrize("text", [QUERY.format(16), BUSES + FOUND.format(16), GREP.replace("x8 (downgraded)", "x16")])
+def test_a_whole_link_is_none(text: str, tmp_path: Path) -> None:
+    assert told(tmp_path, text).faults == ()
+
+
+def test_the_port_settles_it(tmp_path: Path) -> None:
+    """A slot of eight lanes explains the card; one of sixteen makes it a fault."""
+    for other in (QUERY.format(8), BUSES + FOUND.format(8)):
+        assert told(tmp_path, bridge("40:01.1", 0x41, width=8, lanes=8) + "\n" + CARD, other).faults == ()
+        found = told(tmp_path, bridge("40:01.1", 0x41, width=8) + "\n" + CARD, other)
+        assert [(one.rule, one.severity) for one in found.faults] == [("damaged-link", "fail")]
+
+
+def test_a_narrow_slot_does_not_take_its_gpu(tmp_path: Path) -> None:
+    """Eight lanes by design say nothing of why a GPU was lost; damaged packets do, and tell of the lanes too."""
+    assert set(rules(told(tmp_path, BUSES + FOUND.format(8) + fell(500.0, "41")))) == {"gpu-lost", "narrow-link"}
+    damaged = BUSES + FOUND.format(8) + aer(499.0, "0000:40:01.1", 6, "BadTLP")
+    assert rules(told(tmp_path, damaged)) == ["damaged-link"]
+    assert rules(told(tmp_path, damaged + fell(500.0, "41"))) == ["link-took-the-gpu"]
+
+
+def test_a_switch_on_the_card_is_the_card(tmp_path: Path) -> None:
+    """RDNA: the kernel names the switch's upper end; a drive behind the same chipset is no card."""
+    card = "".join(f"[    0.9{number:05}] pci 0000:{line}\n" for number, line in enumerate((
+        "40:01.1: [1022:1483] type 01 class 0x060400 PCIe Root Port",
+        "41:00.0: [1002:1478] type 01 class 0x060400 PCIe Switch Upstream Port",
+        "42:00.0: [1002:1479] type 01 class 0x060400 PCIe Switch Downstream Port",
+        "43:00.0: [1002:744c] type 00 class 0x030000 PCIe Legacy Endpoint",
+        "40:01.1: PCI bridge to [bus 41-43]", "41:00.0: PCI bridge to [bus 42-43]", "42:00.0: PCI bridge to [bus 43]")))
+    problem, = told(tmp_path, card + FOUND.format(8)).faults
+    assert (problem.rule, "43:00.0" in problem.title) == ("narrow-link", True)
+    drive = BUSES + "[    0.910000] pci 0000:44:00.0: [144d:a80a] type 00 class 0x010802 PCIe Endpoint\n"
+    assert told(tmp_path, drive + FOUND.format(4).replace("41:00.0", "44:00.0")).faults == ()
+
+
+def test_the_whole_list_is_asked_for(tmp_path: Path) -> None:
+    text = triage_text(told(tmp_path, CARD), Style())
+    assert "give as well: the whole sudo lspci" in text
