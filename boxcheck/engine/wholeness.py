@@ -101,7 +101,7 @@ def lacks_of(reader: RunReader, want: Profile, ended: str | None = None) -> Lack
     if not _looked_after(phases) and not any(
             step.kind == "doctor" and step.name in missing for step in steps[_last_load(steps):]):
         others.append("doctor did not look at the box after the load")
-    others += _no_gpu(phases, want)
+    others += no_gpu(phases, want)
     if not (want.inspect or want.stress or want.faults):
         others.append(f"profile {want.name} requires nothing")
     job = stored.get("job")
@@ -116,7 +116,7 @@ def lacks_of(reader: RunReader, want: Profile, ended: str | None = None) -> Lack
 _STATES = {"running": "it goes on", "stopped": "it was stopped before its end", "crashed": "it did not come to its end"}
 
 
-def _no_gpu(phases: Sequence[Phase], want: Profile) -> list[str]:
+def no_gpu(phases: Sequence[Phase], want: Profile) -> list[str]:
     """That no GPU worked, as doctor says that none was judged: a box that lost all of its own passes by no profile but
     one that says that it has none. The graphics of a processor are one where the profile names them."""
     worked = [info for one in phases if one.start is not None for info in one.start.gpus]

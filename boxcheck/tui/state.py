@@ -12,6 +12,7 @@ from typing import Any
 
 from boxcheck.engine.failing_events import fails
 from boxcheck.engine.progress import place_of
+from boxcheck.engine.wholeness import no_gpu
 from boxcheck.gpu import GpuInfo
 from boxcheck.model import Bdf, Finding, Outcome, worst
 from boxcheck.profile import Profile
@@ -216,6 +217,10 @@ class State:
         outcome, reason = self._found.verdict()
         if outcome is Outcome.PASS and not self._over and not self._judged_work:
             outcome, reason = Outcome.UNKNOWN, "no load was judged yet; doctor found nothing"
+        elif outcome is Outcome.PASS and not self._over and self.run.info.kind == "burn":
+            # What it will end with for want of a GPU is no pass so far either.
+            for why in no_gpu(self.phases, self._want):
+                outcome, reason = Outcome.UNKNOWN, why
         if outcome is not Outcome.FAIL and self._event_faults:
             subject, says = next(iter(self._event_faults.items()))
             outcome, reason = Outcome.FAIL, f"{self._place(subject) or 'box'}: {says}"

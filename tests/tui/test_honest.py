@@ -306,3 +306,19 @@ def test_a_feed_that_broke_in_a_look_is_opened_anew(runs: Runs, stills: Frames) 
             app._now.set()
 
     run(test)
+
+
+@pytest.mark.parametrize(("processor", "word"), [(True, "UNKNOWN"), (False, "PASSING")])
+def test_a_processor_alone_passes_no_box_while_it_works_as_it_passes_none_in_the_end(
+    tmp_path: Path, processor: bool, word: str,
+) -> None:
+    burning = Burning(
+        str(tmp_path), processor=processor, planned=(("doctor before", 8.0), ("matmul", 40.0), ("copy", 60.0)),
+        profile="generic")
+    burning.doctor("doctor before")
+    burning.load("matmul", 40)
+    burning.load("copy", 20, planned=60.0, ends=False)
+    frame = frame_of(burning)
+    burning.close()
+    assert word_of(frame) == word
+    assert (reason_of(frame) == "no GPU worked, the processor alone") is processor
