@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from boxcheck import __version__
+from boxcheck.checks.wording import counted
 from boxcheck.model import Outcome
 from boxcheck.report.text import Style, numbered, wrap
 from boxcheck.triage.account import Triage
@@ -76,7 +77,7 @@ def plain(triage: Triage) -> str:
 def _head(triage: Triage, style: Style) -> Iterator[str]:
     stamp = datetime.fromtimestamp(triage.started, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     count = len(triage.sources)
-    first, *rest = wrap(f"boxcheck {__version__}   triage of {_files(count)}   {stamp}", style, "", "  ")
+    first, *rest = wrap(f"boxcheck {__version__}   triage of {counted(count, 'file')}   {stamp}", style, "", "  ")
     yield style.bold(first)
     yield from rest
     for source in triage.sources:
@@ -99,10 +100,6 @@ def _head(triage: Triage, style: Style) -> Iterator[str]:
             f"only {', '.join(triage.only)}: {triage.other_kinds} other events are left out{grave}", style, "  ")
     if triage.before_since:
         yield from wrap(f"{triage.before_since} events or lines before --since are left out", style, "  ")
-
-
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count} files"
 
 
 # What happened
