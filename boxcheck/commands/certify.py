@@ -88,7 +88,7 @@ def certify(options: Options) -> int:
 
 
 def _begin(options: Options) -> int:
-    from boxcheck.certify.attempts import Asked
+    from boxcheck.certify.attempts import Asked, refuse_other_case
     from boxcheck.certify.machine import marks
     from boxcheck.certify.waivers import read_waivers
     from boxcheck.checks.wording import duration as words
@@ -133,6 +133,7 @@ def _begin(options: Options) -> int:
         return no_device(runtime, facts, options)
     _say_no_pdf(options)
     identity = _identify(given, station, want, facts, f"{want.name} r{want.revision}, {planned}")
+    refuse_other_case(_root(host), identity.serial)
     if shortened:
         print(f"the plan is shortened: {shortened}; the disposition cannot be PASS", file=sys.stderr)
     asked = Asked(
@@ -144,6 +145,7 @@ def _begin(options: Options) -> int:
 
 def _say_no_pdf(options: Options) -> None:
     """Before hours of load, what the folder will lack for want of a library."""
+    from boxcheck.report.command import own_pip
     from boxcheck.report.pdf import require
 
     if options.quiet:
@@ -151,7 +153,7 @@ def _say_no_pdf(options: Options) -> None:
     try:
         require()
     except UsageError as error:
-        print(f"the folder will hold no report.pdf: {error} ({error.help})", file=sys.stderr)
+        print(f"the folder will hold no report.pdf: {error} ({own_pip(error.help)})", file=sys.stderr)
 
 
 def _run(options: Options, asked: Asked, burning: BurnOptions, host: Host) -> int:
