@@ -86,6 +86,31 @@ def safe_name(serial: str) -> str:
     return f"{kept}.{hashlib.sha256(serial.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 
 
+def refuse_other_case(root: str, serial: str) -> None:
+    """UsageError where a box is known whose serial number differs by small and capital letters alone: its failures
+    would not be found."""
+    with suppress(OSError):
+        for name in sorted(os.listdir(root)):
+            if name.partition(".")[0].casefold() != safe_name(serial).partition(".")[0].casefold():
+                continue
+            known = _serial_in(os.path.join(root, name))
+            if known is not None and known != serial and known.casefold() == serial.casefold():
+                raise UsageError(
+                    f"box {plain_line(known)} has attempts, and {plain_line(serial)} differs from it by small and "
+                    "capital letters alone", f"--serial {plain_line(known)} is that box; another needs another number")
+
+
+def _serial_in(folder: str) -> str | None:
+    """Of the box whose attempts lie there; None where none of them can be read."""
+    for name in sorted(os.listdir(folder)):
+        place = os.path.join(folder, name)
+        if (asked := read_asked(place)) is not None:
+            return asked.identity.serial
+        with suppress(OSError, ManifestError), open(os.path.join(place, ACCEPTANCE), "rb") as stream:
+            return parse_acceptance(stream.read(KEPT_LIMIT_BYTES)).identity.serial
+    return None
+
+
 def attempts_of(folder: str) -> list[Earlier]:
     """The attempts of a box's folder, the oldest first; none where there is no folder."""
     try:

@@ -41,6 +41,13 @@ LONGEST = {"notes": 1000}
 LONG = 120
 """Characters of any other field: it stands in one line of a cover."""
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+RESERVED = frozenset((
+    "acceptance", "attempt", "attempts", "box", "boxserial", "boxcheck", "disposition", "exitcode", "fail", "failed",
+    "finished", "forced", "incomplete", "marginal", "marginalpass", "ok", "outcome", "pass", "passed", "profile",
+    "profilehash", "profilerevision", "profilesha", "reason", "reportid", "result", "risers", "run", "selfsigned",
+    "serialfrom", "shortened", "signature", "signed", "started", "state", "status", "strict", "verdict",
+    "verdictstring", "verified", "waiver", "waivers", "withwaivers"))
+"""Names that a report has for what was found, whatever stands between their words or behind them: nobody types that."""
 _TURNING = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 """Unicode's categories of controls, of marks that turn the writing round or are not seen, of line ends."""
 
@@ -103,6 +110,9 @@ def read_station(path: str | None) -> Station:
     for name, value in given.items():
         if not _NAME.fullmatch(name):
             raise UsageError(f"{where}: no field can be called {plain_line(name)!r}", "small letters, digits, _ and -")
+        if is_reserved(name):
+            raise UsageError(f"{where}: a field of your own cannot be called {name}",
+                             "a report says by that what was found; take a name that nobody takes for it")
         try:
             field = msgspec.convert(value, Field)
             if field.pattern is not None:
@@ -121,6 +131,11 @@ def read_station(path: str | None) -> Station:
                              "write one that its pattern takes, or leave it out")
         found[name] = field
     return Station(fields=found)
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a reader of a report would take a field of that name for what boxcheck found."""
+    return re.sub(r"[^a-z]", "", name.casefold()) in RESERVED
 
 
 def read_identity(path: str, station: Station) -> Given:
@@ -274,7 +289,7 @@ def lines_of(identity: Identity) -> list[tuple[str, str]]:
     pairs: list[tuple[str, Any]] = [
         ("serial", f"{identity.serial}{'' if identity.serial_from == 'operator' else f' ({identity.serial_from})'}")]
     pairs += [(name.replace("_", " "), getattr(identity, name)) for name in OWN[1:]]
-    pairs += list(identity.more.items())
+    pairs += [("entered", f"{name}: {text}") for name, text in identity.more.items() if text]
     if identity.risers:
         pairs.append(("risers", ", ".join(f"{slot} {label}" for slot, label in identity.risers.items())))
     return [(name, plain_line(text)) for name, text in pairs if text]

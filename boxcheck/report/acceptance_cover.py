@@ -132,7 +132,8 @@ def _facts(told: Told) -> Iterator[tuple[str, Words]]:
         yield "Work order", own.identity.work_order or "not given"
         yield "Operator", own.identity.operator or "not given"
         yield "Station", own.identity.station or "not given"
-        yield from own.identity.more.items()
+        if own.identity.more:
+            yield "Entered by the operator", "; ".join(f"{name}: {text}" for name, text in own.identity.more.items())
         if own.identity.notes:
             yield "Notes", own.identity.notes
     yield "Profile", mixed(strong(f"{told.want.name} r{told.want.revision}"), f"  {told.want.title}")

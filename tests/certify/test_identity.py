@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from boxcheck.certify.acceptance import Identity
 from boxcheck.certify.identity import (
     Given,
     Station,
@@ -138,6 +139,22 @@ def test_a_mistake_in_an_identity_file_is_one_sentence(tmp_path: Path, text: str
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize("name", [
+    "disposition", "verdict", "Verdict", "verdict-string", "verdict_string", "re_sult", "attempt", "attempt-2", "status",
+    "profile", "outcome1", "pass", "report-id", "self_signed", "with-waivers"])
+def test_no_field_of_ones_own_is_called_like_what_is_found(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "station.toml"
+    path.write_text(f"[fields.{name}]\nask = false\n")
+    with pytest.raises(UsageError) as told:
+        read_station(str(path))
+    assert "cannot be called" in str(told.value) or "can be called" in str(told.value)
+
+
+def test_what_was_entered_is_told_as_entered() -> None:
+    told = Identity(serial="W-1", serial_from="operator", more={"lot": "PASS: every required check passed"})
+    assert ("entered", "lot: PASS: every required check passed") in lines_of(told)
+
+
 @pytest.mark.parametrize(("text", "says"), [
     ('[fields.serial]\npattern = "("', "pattern is no regular expression"), ("[fields.serial]\nform = 1", "form"),
     ('[other]\na = 1', "other is not known"), ('[fields."A B"]\nask = true', "no field can be called"),
@@ -167,7 +184,7 @@ def test_risers_on_the_command_line_are_pairs() -> None:
 def test_the_lines_of_an_identity_leave_out_what_is_empty(station: Station) -> None:
     given = Given(values={"operator": "A", "lot": "7"}, risers={"PCIE3": "R3"})
     found = lines_of(collect(given, station, ("W-0042", "baseboard"), {}, None))
-    assert found == [("serial", "W-0042 (baseboard)"), ("operator", "A"), ("station", "bench 3"), ("lot", "7"),
+    assert found == [("serial", "W-0042 (baseboard)"), ("operator", "A"), ("station", "bench 3"), ("entered", "lot: 7"),
                      ("risers", "PCIE3 R3")]
 
 
