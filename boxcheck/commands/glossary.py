@@ -130,7 +130,7 @@ TERMS: Mapping[str, str] = {
         "prints them, and only root reads all of them. They say what the vendor wrote, placeholders too."),
     "store": (
         "The file in which a run keeps what it did and saw, while it goes on: NAME.sqlite, SQLite, below "
-        "~/.local/state/boxcheck/runs. `boxcheck report` and `boxcheck judge` read it."),
+        "~/.local/state/boxcheck/runs. `boxcheck report RUN` and `boxcheck judge RUN` read it."),
     "surprise down": "A link that went away without being asked to: a card that lost power, contact or its firmware.",
     "TLP": "Transaction Layer Packet: what carries the data of programs over PCIe, with a checksum of its own.",
     "training": (
