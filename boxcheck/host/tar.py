@@ -249,8 +249,9 @@ def members(source: Plain, *, alone: bool = False) -> Iterator[Member]:
                 pax = _pax_records(data)
             continue
         if member.type == _PAX_GLOBAL:
-            told = _pax_records(_header_data(source, member.size))  # comments and defaults; of these none is taken
-            if alone and any(key in _NAMED_FOR_ALL or key.startswith(b"GNU.sparse.") for key in told):
+            told = _header_data(source, member.size)  # comments and defaults; of these none is taken
+            if alone and any(
+                    key in _NAMED_FOR_ALL or key.startswith(b"GNU.sparse.") for key in _pax_records(told)):
                 raise InflateError("has a header that gives all its files another name or size, as tar unpacks them")
             continue
         size = _pax_size(pax) if b"size" in pax else member.size
