@@ -86,6 +86,8 @@ class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
     profile_revision: int
     profile_sha256: str
     """Of its resolved limits."""
+    profile_note: str = ""
+    """What is to be said of it: that it has name and revision of one that boxcheck ships, and is another."""
     forced: str = ""
     """What says that this is not the profile's box, where `--force-profile` had it taken all the same."""
     started: float
@@ -139,5 +141,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """ISO, UTC."""
     self_signed: bool = False
     """Whether the key lay on the box under test."""
+    planned: str = ""
+    """What load was asked for; empty in a manifest from before it was said, as is the next."""
+    profile_note: str = ""
     files: tuple[AttemptFile, ...]
     """Sorted by name; every file of the folder but this one, its signature and SHA256SUMS."""

@@ -74,7 +74,8 @@ def manifest_of(told: Acceptance, files: Iterable[AttemptFile]) -> Manifest:
         id=told.id, serial=told.identity.serial, attempt=told.attempt, disposition=told.disposition,
         with_waivers=told.with_waivers, verdict=told.verdict, profile=told.profile,
         profile_revision=told.profile_revision, profile_sha256=told.profile_sha256, started=iso(told.started),
-        finished=iso(told.finished), self_signed=told.self_signed, files=tuple(sorted(files, key=lambda one: one.name)))
+        finished=iso(told.finished), self_signed=told.self_signed, planned=told.planned,
+        profile_note=told.profile_note, files=tuple(sorted(files, key=lambda one: one.name)))
 
 
 def iso(seconds: float) -> str:

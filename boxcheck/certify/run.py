@@ -8,6 +8,7 @@ import msgspec
 
 from boxcheck import __version__
 from boxcheck.certify.acceptance import Acceptance
+from boxcheck.certify.as_shipped import not_as_shipped
 from boxcheck.certify.attempts import Asked
 from boxcheck.certify.disposition import Decided, Ended, decide
 from boxcheck.engine.history_store import stored_history
@@ -48,7 +49,7 @@ def accept(
         id=asked.id, version=__version__, commit=source_commit() or "", identity=asked.identity, attempt=asked.attempt,
         attempts=asked.attempt, earlier=tuple(earlier), profile=want.name, profile_revision=want.revision,
         profile_sha256=want.sha256 or (judged.run.info.profile.sha256 if judged.run.info.profile else ""),
-        forced=forced_in(judged.run),
+        profile_note=not_as_shipped(want), forced=forced_in(judged.run),
         started=started, finished=finished, clock_trusted=clock_trusted, run=id_of(asked.run),
         disposition=decided.disposition, verdict=decided.verdict, reason=decided.reason,
         verdict_string=decided.verdict_string, waivers=decided.waivers, with_waivers=decided.with_waivers,

@@ -109,6 +109,8 @@ def _notices(told: Told) -> Iterator[Words]:
     if own is not None and own.clock_trusted is False:
         yield mixed(strong("The clock was not synchronised. "), "Dates and times are those of the box and may be "
                     "wrong; durations are right.")
+    if own is not None and own.profile_note:
+        yield mixed(strong("Not a shipped profile. "), f"It {own.profile_note}.")
     if forced := forced_in(told.run):
         yield mixed(strong("The profile of another box. "), f"It was taken by --force-profile: {forced}.")
     if told.profile_note:
@@ -138,6 +140,8 @@ def _facts(told: Told) -> Iterator[tuple[str, Words]]:
             yield "Notes", own.identity.notes
     yield "Profile", mixed(strong(f"{told.want.name} r{told.want.revision}"), f"  {told.want.title}")
     yield "Profile hash", (code(told.want.sha256 or (run.info.profile.sha256 if run.info.profile else "") or "none"),)
+    if own is not None and own.planned:
+        yield "Load asked for", f"{own.planned}{f'; shortened: {own.shortened}' if own.shortened else ''}"
     yield "Started", iso(run.started)
     yield "Finished", iso(run.end.at.wall) if run.end else (strong("it did not come to its end"),)
     yield "Length", f"{duration(told.seconds)}{_sessions(told)}"

@@ -91,6 +91,8 @@ def _rows(told: Acceptance, style: Style) -> Iterator[str]:
         yield from _row("", line, style)
     if told.planned:
         yield from _row("load", f"{told.planned}{f'; SHORTENED: {told.shortened}' if told.shortened else ''}", style)
+    if told.profile_note:
+        yield from _row("profile", told.profile_note, style)
     if told.forced:
         yield from _row("profile", f"OF ANOTHER BOX, taken by --force-profile: {told.forced}", style)
     if told.clock_trusted is False:

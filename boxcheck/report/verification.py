@@ -88,6 +88,8 @@ def manifest_rows(manifest: Manifest) -> list[tuple[str, str]]:
         ("box", manifest.serial or "-"),
         ("disposition", f"{manifest.disposition}{_waived(manifest)}, attempt {manifest.attempt}"),
         ("profile", f"{manifest.profile} r{manifest.profile_revision}, sha256 {manifest.profile_sha256[:16]}"),
+        *([("", manifest.profile_note)] if manifest.profile_note else []),
+        *([("load", manifest.planned)] if manifest.planned else []),
         ("tested", f"{manifest.started} to {manifest.finished}, by the clock of the box"),
         ("report", manifest.id),
         ("files", counted(len(manifest.files), "file")),
