@@ -70,7 +70,7 @@ class Collective(msgspec.Struct, frozen=True, kw_only=True):
     failure: str | None
     failure_line: int
     cut: bool
-    """The closing lines are missing."""
+    """The closing lines are missing, of several runs those of the last."""
 
 
 def _bdf(text: str) -> Bdf | None:
@@ -93,17 +93,19 @@ def parse(lines: Sequence[str]) -> Collective:
     bounds: int | None = None
     bounds_failed, bounds_line = False, 0
     columns: tuple[int, ...] = (8, 12)
+    old, closed = False, False
     for here, raw in enumerate(lines):
         line = raw.strip()[:512]
         if "busbw" in line and line.startswith("#"):
             columns = (8, 16) if "i_min" in line else () if "error" in line else (8, 12)
+            old = old or not columns
         elif ROW.match(line):
             words = line.split()
             follow = here + 1
             while len(words) <= max(columns, default=0) and follow < min(len(lines), here + 4) and _rest(lines[follow]):
                 words += lines[follow].split()[:16]
                 follow += 1
-            rows += 1
+            rows, closed = rows + 1, False
             # The root is a number; without it the columns are not those that are known.
             known = columns if len(words) > 4 and _ROOT.fullmatch(words[4]) else ()
             counts = [wrongs for at in known if at < len(words) and (wrongs := count(words[at])) is not None]
@@ -121,19 +123,22 @@ def parse(lines: Sequence[str]) -> Collective:
             ranks.append(Rank(rank=int(found[1]), host=clean_text(found[2]), device=int(found[3]), bdf=_bdf(found[4]),
                               name=clean_text(found[5].strip()), line=here))
         elif found := BOUNDS.match(line):
-            bounds, bounds_failed, bounds_line = int(found[1]), found[2] == "FAILED", here
+            closed = True
+            if not bounds_failed:  # of several runs in one text the one that failed is told
+                bounds, bounds_failed, bounds_line = int(found[1]), found[2] == "FAILED" or found[1] != "0", here
         elif found := AVERAGE.match(line):
-            average, average_failed, average_line = number(found[1]), found[2] == "FAILED", here
+            if not average_failed:
+                average, average_failed, average_line = number(found[1]), found[2] == "FAILED", here
         elif found := TEST.match(line):
             test = clean_text(found[1])
         elif failure is None and (found := FAILURE.match(line)):
             failure, failure_line = clean_text(line), here
     return Collective(
         test=test, ranks=tuple(ranks), rows=rows, wrong=wrong, wrong_rows=wrong_rows, wrong_line=wrong_line,
-        wrong_sizes=tuple(sizes), unchecked=unchecked, old=not columns,
+        wrong_sizes=tuple(sizes), unchecked=unchecked, old=old,
         best_bus_gbs=best, average_bus_gbs=average,
         average_failed=average_failed, average_line=average_line, out_of_bounds=bounds, bounds_failed=bounds_failed,
-        bounds_line=bounds_line, failure=failure, failure_line=failure_line, cut=bounds is None)
+        bounds_line=bounds_line, failure=failure, failure_line=failure_line, cut=not closed)
 
 
 def _wrapped_rank(lines: Sequence[str], here: int, line: str) -> re.Match[str] | None:

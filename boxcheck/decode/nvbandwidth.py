@@ -62,6 +62,8 @@ class Bandwidths(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None
     """What it stopped with, where no test is named."""
     error_line: int = 0
+    left_out: bool = False
+    """There were more than `MAX_TESTS` tests; of those after them only a wrong payload is told."""
 
 
 def address(domain: str, bus: str, device: str) -> Bdf:
@@ -76,11 +78,18 @@ def parse(lines: Sequence[str]) -> Bandwidths:
     tests: list[Test] = []
     waived, waived_line, error, error_line = 0, None, None, 0
     open_test: Test | None = None
+    left_out = False
     at = 0
     while at < len(lines):
         line = lines[at].strip()[:512]
         here, at = at, at + 1
-        if not line or len(tests) >= MAX_TESTS:
+        if not line:
+            continue
+        if len(tests) >= MAX_TESTS:
+            if _RUNNING.match(line) or DESCRIPTION.match(line):
+                left_out = True
+            elif _WRONG.search(line) and tests[-1].status != "wrong":
+                tests.append(Test(name="", status="wrong", line=here, text=clean_text(line)))
             continue
         if found := _FACT.match(line):
             facts.setdefault(found[1], clean_text(found[2]))
@@ -119,7 +128,7 @@ def parse(lines: Sequence[str]) -> Bandwidths:
                 tests.append(Test(name="", status="wrong", line=here, text=clean_text(line)))
     return Bandwidths(version=facts.get("nvbandwidth Version"), driver=facts.get("Driver Version"),
                       devices=tuple(devices.values()), tests=tuple(tests), waived=waived, waived_line=waived_line,
-                      error=error, error_line=error_line)
+                      error=error, error_line=error_line, left_out=left_out)
 
 
 def parse_json(value: object) -> Bandwidths | None:
@@ -135,7 +144,8 @@ def parse_json(value: object) -> Bandwidths | None:
                 int(found[1]), clean_text(found[2]), address(found[3], found[4], found[5]), 0)
     tests = []
     cases = root.get("testcases")
-    for case in cases[:MAX_TESTS] if isinstance(cases, list) else ():
+    cases = cases if isinstance(cases, list) else []
+    for case in cases[:MAX_TESTS]:
         if isinstance(case, Mapping):
             tests.append(_test(case))
     waived = sum(test.status == "waived" for test in tests)
@@ -144,7 +154,8 @@ def parse_json(value: object) -> Bandwidths | None:
              if isinstance(root.get(key), str)}
     return Bandwidths(version=words.get("version"), driver=words.get("driver"), devices=tuple(devices.values()),
                       tests=tuple(tests), waived=waived, waived_line=0 if waived else None,
-                      error=clean_text(error) if isinstance(error, str) and error else None)
+                      error=clean_text(error) if isinstance(error, str) and error else None,
+                      left_out=len(cases) > MAX_TESTS)
 
 
 _STATUS = {"passed": "passed", "waived": "waived", "running": "running"}

@@ -22,7 +22,7 @@ REASON_BITS: tuple[tuple[int, Sequence[str]], ...] = (
 )
 """Bits of nvmlClocksEventReasons (nvml.h) by their rows."""
 NEEDED_BITS = 0x08 | 0x20 | 0x40 | 0x80
-"""Without the rows of these the rest does not tell whether something is wrong."""
+"""Without the rows of these the rest does not tell that nothing is wrong."""
 
 Value = int | bool | None
 
@@ -104,7 +104,8 @@ def _reasons(rows: Mapping[str, str]) -> int | None | str:
             if isinstance(state, bool):
                 known |= bit
                 bits |= bit if state else 0
-    return bits if known & NEEDED_BITS == NEEDED_BITS else ""
+    # One that is active is told, whatever the rows that are not there would say.
+    return bits if known & NEEDED_BITS == NEEDED_BITS or bits & NEEDED_BITS else ""
 
 
 def _uncorrected(rows: Mapping[str, str], section: str) -> int | None | str:
@@ -114,7 +115,7 @@ def _uncorrected(rows: Mapping[str, str], section: str) -> int | None | str:
         _count(text) for path, text in rows.items()
         if path.startswith(section) and "uncorrectable" in path.removeprefix(section)
     ]
-    if not counts or "" in counts:
-        return ""
     known = [count for count in counts if isinstance(count, int)]
+    if not counts or ("" in counts and not any(known)):
+        return ""  # a row without a count hides no error that another one counts
     return sum(known) if known else None

@@ -68,6 +68,10 @@ def _device(found: re.Match[str], line: int) -> Device:
     return Device(index=int(found[1]), name=name, gpu=gpu, bdf=bdf, uuid=uuid if uuid != "GPU-XX" else None, line=line)
 
 
+def _failed(rows: Sequence[Sequence[str]]) -> int:
+    return sum(word.upper() == "FAIL" for row in rows for word in row)
+
+
 def parse(lines: Sequence[str]) -> Run:
     """Facts of a text. Never raises."""
     version, cut = None, False
@@ -87,7 +91,10 @@ def parse(lines: Sequence[str]) -> Run:
             table = read_table(lines, at, True)
             cut = cut or table is None or table.cut
             if table is not None:
-                tables.setdefault("access" if ACCESS.match(line) else "validation", (table.rows, here))
+                name: Literal["access", "validation"] = "access" if ACCESS.match(line) else "validation"
+                # Of several validations in one text the one that failed is told.
+                if name not in tables or (name == "validation" and _failed(table.rows) > _failed(tables[name][0])):
+                    tables[name] = (table.rows, here)
                 at = table.end
         elif (found := RATE.match(line)) and len(rates) < 16:
             table = read_table(lines, at, True)

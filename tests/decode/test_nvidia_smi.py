@@ -69,6 +69,17 @@ def test_what_the_text_does_not_say_is_left_out(old: str, new: str, field: str) 
     assert values(old, new) == {name: value for name, value in CLEAN.items() if name != field}
 
 
+def test_what_is_not_told_hides_no_fault_that_is() -> None:
+    row = "            HW Power Brake Slowdown       : Not Active\n"
+    text = query([(BUS, 1, 0)]).replace(row, "")
+    assert "event_reasons" not in gpu_values(parse_query(text)[BUS])
+    text = text.replace("HW Thermal Slowdown           : Not", "HW Thermal Slowdown           :")
+    assert gpu_values(parse_query(text)[BUS])["event_reasons"] == 0x41
+    errors = {"ecc errors/volatile/sram uncorrectable": "5", "ecc errors/volatile/dram uncorrectable": "Unknown Error"}
+    assert gpu_values(errors) == {"ecc_uncorrected_volatile": 5}
+    assert gpu_values({**errors, "ecc errors/volatile/sram uncorrectable": "0"}) == {}
+
+
 def test_a_section_that_the_card_does_not_have() -> None:
     text = query([(BUS, 1, 0)])
     start = text.index("    Remapped Rows\n")

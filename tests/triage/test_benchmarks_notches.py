@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from boxcheck.decode.nvbandwidth import MAX_TESTS
 from boxcheck.triage.tools import nvbandwidth
 from boxcheck.triage.tools.matrix_cards import no_peer_reason, part_named
 from tests.triage.benchmarks import corpus, cut, kinds, one, read
@@ -209,3 +210,36 @@ def test_pinned_memory_counts_where_pageable_was_measured_too() -> None:
     host = text.partition(" Device to Device")[0]
     both = pageable.partition("Result")[0] + host.partition("Quick Mode")[2] + "Result = PASS\n"
     assert "copy-slow" in [event.kind for event in one(both).events]
+
+
+@pytest.mark.parametrize(("tool", "fails", "sound", "kind"), [
+    ("rocm-bandwidth", "validation-memory.txt", "validation-passed.txt", "wrong-results"),
+    ("nccl", "old-error-column.txt", "old-error-column.txt", "wrong-results"),
+    ("nccl", "floor-missed.txt", "sound.txt", "slow"),
+])
+def test_of_several_runs_in_one_text_the_one_that_failed_is_told(tool: str, fails: str, sound: str, kind: str) -> None:
+    """Each run overwrote what the one before it said, or only the first was kept."""
+    bad, good = corpus(tool, fails).strip("\n") + "\n", corpus(tool, sound).strip("\n") + "\n"
+    if fails == sound:
+        assert "Out of bounds values : 0 OK" in good
+        bad = good.replace("Out of bounds values : 0 OK", "Out of bounds values : 3 FAILED")
+    for text in (bad + good, good + bad):
+        assert kind in [event.kind for event in one(text).events]
+    assert kind not in [event.kind for event in one(good + good).events]
+
+
+def test_the_last_of_several_collectives_may_be_cut() -> None:
+    whole = corpus("nccl", "sound.txt").strip("\n") + "\n"
+    cut_note = "the outcome: the closing lines are missing"
+    assert cut_note not in one(whole + whole).notes
+    assert cut_note in one(whole + whole.split("# Out of bounds")[0]).notes
+
+
+def test_a_wrong_payload_is_told_also_behind_more_tests_than_are_kept() -> None:
+    test = ("Running host_to_device_memcpy_ce.\nmemcpy CE CPU(row) -> GPU(column) bandwidth (GB/s)\n           0\n"
+            " 0     25.0\n\nSUM host_to_device_memcpy_ce 25.0\n\n")
+    text = "nvbandwidth Version: v0.8\n" + (MAX_TESTS + 1) * test
+    assert kinds(one(text)) == []
+    assert f"tests after the first {MAX_TESTS}, but for payloads that arrived wrong" in one(text).notes
+    wrong = text + "Running host_to_device_memcpy_ce.\nInvalid value when checking the pattern at 0x7f0000000000\n"
+    assert ("validation-failed", "fail", None) in kinds(one(wrong))

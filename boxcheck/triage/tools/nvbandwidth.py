@@ -8,7 +8,7 @@ from typing import Any
 
 from boxcheck.decode.klog.events import Event
 from boxcheck.decode.matrix import heading, is_row
-from boxcheck.decode.nvbandwidth import DESCRIPTION, NAME, Bandwidths, Test, parse, parse_json
+from boxcheck.decode.nvbandwidth import DESCRIPTION, MAX_TESTS, NAME, Bandwidths, Test, parse, parse_json
 from boxcheck.triage.evidence import Evidence, Section, at_line
 from boxcheck.triage.tools.listing import listing
 from boxcheck.triage.tools.matrix_cards import is_card_name
@@ -85,6 +85,8 @@ def _evidence(found: Bandwidths, line: Callable[[int], int]) -> Evidence:
         f", driver {found.driver}" if found.driver else "")
     measured = any(test.cells for test in found.tests)
     notes = ((_UNVERIFIED, *uncompared(gpus)) if measured else ("any bandwidth: no test has a result here",))
+    if found.left_out:
+        notes = (*notes, f"tests after the first {MAX_TESTS}, but for payloads that arrived wrong")
     box = {"driver": found.driver} if found.driver else {}
     return Evidence(tool=tool, devices=devices, events=tuple(events), notes=notes,
                     readings=listing(devices) | _readings(found), box=box)
