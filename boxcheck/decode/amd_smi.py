@@ -10,11 +10,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from boxcheck.decode.amd_smi_gpu import AmdGpu, amd_gpu
+from boxcheck.decode.amd_smi_gpu import NOTHING, AmdGpu, amd_gpu
 from boxcheck.decode.text import clean_text
 
 MOST_GPUS = 128
 MOST_ROWS = 1500
+MOST_STATES = 1000
+"""Of all GPUs; later ones are one state, the last."""
 Rows = dict[str, str]
 
 SECTIONS = frozenset((
@@ -63,33 +65,52 @@ def is_row(line: str) -> bool:
         all(re.fullmatch(r"[A-Z0-9/,.-]{1,16}", word) for word in words[1:65])))
 
 
-def gpus(lines: Sequence[str]) -> list[AmdGpu]:
-    """The GPUs of `list`, `static` and `metric`, in order; of one that shows twice, all that is told."""
-    rows: dict[int, Rows] = {}
-    at: dict[int, int] = {}
-    index: int | None = None
-    section = ""
+def states(lines: Sequence[str]) -> list[list[AmdGpu]]:
+    """The GPUs of `list`, `static` and `metric`, in order. What is told of one in several places is one state of it;
+    where values differ (`metric` before a load and after it), each has its own, in order."""
+    closed: dict[int, list[AmdGpu]] = {}
+    known: dict[int, Rows] = {}
+    begun: dict[int, int] = {}
+    left = MOST_STATES
+    for index, at, rows in _blocks(lines):
+        if index not in known and len(known) >= MOST_GPUS:
+            continue
+        before = known.setdefault(index, {})
+        told = {name: value for name, value in rows.items()
+                if name not in before or value.lower() not in NOTHING}
+        if left > 0 and any(was != value and was.lower() not in NOTHING for name, value in told.items()
+                            if (was := before.get(name)) is not None):
+            closed.setdefault(index, []).append(amd_gpu(before, begun[index], index))
+            begun[index], left = at, left - 1
+        begun.setdefault(index, at)
+        before.update(told)
+    return [[*closed.get(index, ()), amd_gpu(rows, begun[index], index)] for index, rows in known.items()]
+
+
+def _blocks(lines: Sequence[str]) -> Iterator[tuple[int, int, Rows]]:
+    """(number, offset, rows) from each `GPU: 0` to the next."""
+    rows: Rows = {}
+    index, at, section = None, 0, ""
     for offset, line in enumerate(lines):
         text = line.strip()[:400]
         head = gpu_head(text)
-        if head is not None:
-            index, section = head, ""
-            if head not in rows and len(rows) < MOST_GPUS:
-                rows[head], at[head] = {}, offset
+        if head is not None or text.startswith("CPU:"):
+            if index is not None:
+                yield index, at, rows
+            index, at, section, rows = head, offset, "", {}
             continue
-        if text.startswith("CPU:"):
-            index = None
         found = _ROW.match(text)
-        if found is None or index is None or index not in rows or len(rows[index]) >= MOST_ROWS:
+        if found is None or index is None or len(rows) >= MOST_ROWS:
             continue
         name, value = found[1].lower(), (found[2] or "").strip()
         if name in SECTIONS and not value:
             section = name
         elif name in ("bdf", "uuid") and section not in ("bus",):
-            rows[index].setdefault(name, value)
+            rows.setdefault(name, value)
         else:
-            rows[index].setdefault(f"{section}/{name}" if section else name, value)
-    return [amd_gpu(own, at[number], number) for number, own in rows.items()]
+            rows.setdefault(f"{section}/{name}" if section else name, value)
+    if index is not None:
+        yield index, at, rows
 
 
 def box_gpus(lines: Sequence[str]) -> Iterator[AmdGpu]:

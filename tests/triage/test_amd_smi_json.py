@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from boxcheck.decode.amd_smi import MOST_STATES, states
 from boxcheck.decode.amd_smi_gpu import count, link, size
 from boxcheck.decode.rocm_smi import banner, gpu_line
 from boxcheck.decode.rocminfo import agents
@@ -150,3 +151,42 @@ def test_addresses_of_rocminfo() -> None:
 ])
 def test_beginnings_of_rocminfo(line: str, wanted: bool) -> None:
     assert (rocminfo.begins(line) is not None) is wanted
+
+
+METRIC = """GPU: 0
+    PCIE:
+        WIDTH: {width}
+        REPLAY_COUNT: {replays}
+    ECC:
+        TOTAL_UNCORRECTABLE_COUNT: {errors}
+GPU: 1
+    PCIE:
+        WIDTH: 16
+        REPLAY_COUNT: 0
+    ECC:
+        TOTAL_UNCORRECTABLE_COUNT: 0
+
+"""
+STATIC = "GPU: 0\n    BUS:\n        BDF: 0000:03:00.0\n        MAX_PCIE_WIDTH: 16\n\n"
+
+
+def test_what_comes_with_the_load_is_told_though_the_reading_before_it_was_sound() -> None:
+    before, after = METRIC.format(width=16, replays=0, errors=0), METRIC.format(width=8, replays=9, errors=2)
+    later = METRIC.format(width=16, replays=12, errors=2)
+    (reader, section), = cut(STATIC + before + after + later)[0]
+    found = reader.read(section)
+    assert [(event.kind, event.bdf, event.count, event.line) for event in found.events] == [
+        ("link-width", "0000:03:00.0", 1, 19), ("link-replays", "0000:03:00.0", 12, 32),
+        ("ecc-errors", "0000:03:00.0", 2, 19)]
+    assert [(one.index, one.bdf, one.line) for one in found.devices] == [(0, "0000:03:00.0", 1), (1, None, 12)]
+    unread = METRIC.format(width=16, replays=0, errors="N/A")
+    (reader, section), = cut(METRIC.format(width=16, replays=0, errors=3) + unread)[0]
+    assert ("ecc-errors", 3) in [(event.kind, event.count) for event in reader.read(section).events]
+
+
+def test_many_readings_are_bounded_and_the_last_counts() -> None:
+    text = "".join(METRIC.format(width=16, replays=number, errors=0) for number in range(2 * MOST_STATES))
+    assert sum(map(len, states(text.splitlines()))) <= MOST_STATES + 2
+    (reader, section), = cut(text)[0]
+    assert [(event.kind, event.count) for event in reader.read(section).events] == [
+        ("link-replays", 2 * MOST_STATES - 1)]

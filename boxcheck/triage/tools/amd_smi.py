@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from boxcheck.decode.amd_smi import VERSION, box_gpus, gpu_head, gpus, is_row, json_access, json_gpus, tables
+from msgspec.structs import replace
+
+from boxcheck.decode.amd_smi import VERSION, box_gpus, gpu_head, is_row, json_access, json_gpus, states, tables
 from boxcheck.decode.amd_smi_gpu import AmdGpu
 from boxcheck.decode.klog.events import Event
 from boxcheck.decode.klog.words import normal_bdf
@@ -14,6 +16,7 @@ from boxcheck.decode.text import clean_text
 from boxcheck.triage.evidence import Evidence, Section, at_line
 from boxcheck.triage.tools.amd_smi_judge import device, events, mixed
 from boxcheck.triage.tools.listing import ends_alike, in_order, listing
+from boxcheck.triage.tools.samples import told_once, typical
 from boxcheck.triage.tools.steps import AMDGPU_BUILT_IN, LOAD_AMDGPU, ROCM_GOAL
 
 TEXT, TOPOLOGY, TABLE, REFUSAL = "amd-smi", "amd-smi topology", "amd-smi (table)", "amd-smi message"
@@ -63,12 +66,15 @@ def read(section: Section) -> Evidence:
         return Evidence(tool=TOPOLOGY, events=tuple(_topology(found, line, text)),
                         readings={"topology": {name: {row: dict(cells) for row, cells in rows.items()}
                                                for name, rows in found.items()}} if found else {})
-    listed = list(box_gpus(section.lines)) if section.variant == TABLE else gpus(section.lines)
+    shown = [[gpu] for gpu in box_gpus(section.lines)] if section.variant == TABLE else states(section.lines)
+    listed = [replace(typical(one), offset=one[0].offset) for one in shown]
     judged: list[Event] = []
-    for gpu in listed:
+    for one in shown:
         if len(judged) >= MOST_EVENTS:
             break
-        judged += events(gpu, at_line(section, gpu.offset), clean_text(section.lines[gpu.offset].strip()))
+        judged += told_once(
+            event for gpu in one
+            for event in events(gpu, at_line(section, gpu.offset), clean_text(section.lines[gpu.offset].strip())))
     if listed:
         judged += mixed(listed, at_line(section, listed[0].offset), "")
     version = next((said for line in section.lines[:3] if (said := VERSION.search(line[:200])) is not None), None)
