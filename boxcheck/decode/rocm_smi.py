@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from boxcheck.decode.amd_smi_gpu import AmdGpu, amd_gpu
+from boxcheck.decode.amd_smi_gpu import AmdGpu, amd_gpu, number
 
 MOST_GPUS = 128
 MOST_ROWS = 400
@@ -46,6 +46,12 @@ NAMES: Mapping[str, str] = {
     "pcie_nak_sent_count_acc (count)": "pcie/nak_sent_count", "pcie_nak_rcvd_count_acc (count)":
     "pcie/nak_received_count", "pcie_link_width (lanes)": "pcie/width",
 }
+
+
+HIGHEST = frozenset((
+    "pcie/replay_count", "pcie/replay_roll_over_count", "pcie/nak_sent_count", "pcie/nak_received_count",
+    "pcie/l0_to_recovery_count", "temperature/hotspot"))
+"""Rows of which the highest is taken where lines of several readings follow one another, as `grep` leaves them."""
 
 
 def banner(line: str) -> str | None:
@@ -101,7 +107,10 @@ def gpus(lines: Sequence[str]) -> list[AmdGpu]:
         if len(own) >= MOST_ROWS:
             continue
         if named is not None:
-            own.setdefault(*named)
+            path, value = named
+            if path in HIGHEST and (number(value) or 0) > (number(own.get(path)) or 0):
+                own[path] = value
+            own.setdefault(path, value)
         elif found is None:
             for path, value in _table(text):
                 own.setdefault(path, value)

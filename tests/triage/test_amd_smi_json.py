@@ -190,3 +190,11 @@ def test_many_readings_are_bounded_and_the_last_counts() -> None:
     (reader, section), = cut(text)[0]
     assert [(event.kind, event.count) for event in reader.read(section).events] == [
         ("link-replays", 2 * MOST_STATES - 1)]
+
+
+def test_of_several_readings_of_rocm_smi_the_highest_count_is_told() -> None:
+    line = "GPU[0]\t\t: PCIe Replay Count: {}\n"
+    (reader, section), = cut("".join(map(line.format, (0, 7, 9, "N/A", 9))))[0]
+    assert [(event.kind, event.count) for event in reader.read(section).events] == [("link-replays", 9)]
+    (reader, section), = cut("".join(map(line.format, (0, "N/A", 0, "9" * 40))))[0]
+    assert reader.read(section).events == ()
