@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from boxcheck.decode.nvidia_smi import MOST_GPUS, MOST_ROWS
-from boxcheck.decode.nvidia_smi_gpu import SmiGpu, count, gpu_of
+from boxcheck.decode.nvidia_smi_gpu import BUSY_PERCENT, SmiGpu, count, gpu_of, number, refusal
 
 Rows = dict[str, str]
 
@@ -148,6 +148,13 @@ FIELDS: Mapping[str, str] = {
 _YES_NO = ("remapped rows/pending", "remapped rows/remapping failure occurred")
 _UNIT = re.compile(r" ?\[[\w%/]{1,8}\]$")
 MOST_FIELDS = 600
+MOST_STATES = 4096
+"""Of all GPUs of a log."""
+_IDENTITY = ("pci/bus id", "gpu uuid", "serial number", "index")
+_DRIFTING = frozenset((
+    "fan speed", "fb memory usage/used", "power readings/power draw", "power readings/instantaneous power draw",
+    "power readings/average power draw", "temperature/gpu current temp", "temperature/gpu t.limit temp"))
+"""Readings that change all the time, and that no judgement hangs on where nothing but this line is known."""
 _PER_PROCESS = ("pid", "retired_pages.address")
 """Columns of `--query-compute-apps` and `--query-retired-pages`, whose lines are no GPUs."""
 
@@ -162,9 +169,14 @@ def csv_fields(line: str) -> list[str]:
     return names if known >= 2 and not spaced and known * 8 >= len(names) else []
 
 
-def csv_rows(lines: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """(line, rows) of each GPU under a header line."""
+def csv_states(lines: Sequence[str]) -> tuple[list[list[SmiGpu]], bool]:
+    """The GPUs under a header line of `--query-gpu`, numbered only where `index` is among its fields, and whether there
+    was more than is kept. A log (`-l 5`) shows each again and again: its states in order, without those that differ
+    from an earlier one in readings that drift only."""
+    found: dict[tuple[str, str], list[SmiGpu]] = {}
     names: list[str] = []
+    seen: set[tuple[object, ...]] = set()
+    nameless = 0
     for offset, line in enumerate(lines):
         if fields := csv_fields(line):
             names = fields
@@ -172,24 +184,40 @@ def csv_rows(lines: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str]]]:
         cells = [cell.strip() for cell in line.split(",")[:MOST_FIELDS]]
         if len(cells) != len(names) or any(name in names for name in _PER_PROCESS):
             continue
-        rows: Rows = {}
-        for name, cell in zip(names, cells, strict=True):
-            path = FIELDS.get(name)
-            if path is None:
-                continue
-            text = "N/A" if cell in ("[N/A]", "[Not Supported]") else cell
-            if path in _YES_NO:
-                text = {"0": "No", "1": "Yes"}.get(text, text)
-            rows.setdefault(path, text)
-        yield offset, rows
+        rows = _csv_rows(names, cells)
+        gpu = next(((path, text) for path in _IDENTITY
+                    if (text := rows.get(path, "N/A")) != "N/A" and refusal(text) is None), None)
+        state = tuple(_steady(path, text) for path, text in rows.items())
+        if gpu is None and nameless < MOST_GPUS:
+            gpu, nameless = ("", str(nameless)), nameless + 1
+        elif state in seen:
+            continue
+        gpu = gpu or ("", str(nameless - 1))
+        if len(seen) >= MOST_STATES or (gpu not in found and len(found) >= MOST_GPUS):
+            return list(found.values()), True
+        seen.add(state)
+        found.setdefault(gpu, []).append(gpu_of(rows, offset, index=count(rows.get("index"))))
+    return list(found.values()), False
 
 
-def csv_gpus(lines: Sequence[str]) -> Iterator[SmiGpu]:
-    """The GPUs under a header line of `--query-gpu`, numbered only where `index` is among its fields."""
-    for found, (offset, rows) in enumerate(csv_rows(lines)):
-        if found >= MOST_GPUS:
-            return
-        yield gpu_of(rows, offset, index=count(rows.get("index")))
+def _csv_rows(names: Sequence[str], cells: Sequence[str]) -> Rows:
+    rows: Rows = {}
+    for name, cell in zip(names, cells, strict=True):
+        path = FIELDS.get(name)
+        if path is None:
+            continue
+        text = "N/A" if cell in ("[N/A]", "[Not Supported]") else cell
+        if path in _YES_NO:
+            text = {"0": "No", "1": "Yes"}.get(text, text)
+        rows.setdefault(path, text)
+    return rows
+
+
+def _steady(path: str, text: str) -> str | bool | None:
+    """The reading, or of one that drifts whether it is refused, of utilisation whether the GPU is at work."""
+    if path == "utilization/gpu":
+        return refusal(text) or (number(text) or 0) >= BUSY_PERCENT
+    return refusal(text) if path in _DRIFTING else text
 
 
 # -L

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from boxcheck.decode.nvidia_smi_forms import csv_fields, listed_gpu, table_gpus, xml_gpus
+from boxcheck.decode.nvidia_smi_forms import MOST_STATES, csv_fields, listed_gpu, table_gpus, xml_gpus
 from boxcheck.decode.nvidia_smi_gpu import count, lanes, number, pci_ids, refusal
 from boxcheck.decode.nvidia_smi_messages import message
 from boxcheck.triage.cut import cut
@@ -98,6 +98,35 @@ def test_processes_and_pages_are_no_gpus() -> None:
     written = ("timestamp, gpu_name, gpu_bus_id, gpu_uuid, pid, process_name\n"
                "2026/06/26 11:59:44.371, NVIDIA H200, 00000000:01:00.0, GPU-0, 2165, python\n")
     assert only(written).devices == ()
+
+
+HEAD = ("timestamp, pci.bus_id, name, pcie.link.width.current, pcie.link.width.max, "
+        "ecc.errors.uncorrected.volatile.total, temperature.gpu, utilization.gpu\n")
+ROW = "2026/01/01 00:{minute:02}:00.000, 00000000:{bus:02x}:00.0, NVIDIA A100, {width}, 16, {errors}, {heat}, {use} %\n"
+
+
+def sampled(minute: int, **other: int) -> str:
+    """A line of a log: GPU 2 runs x8, the others x16."""
+    return "".join(ROW.format(**{"minute": minute, "bus": bus, "width": 8 if bus == 2 else 16, "errors": 0,
+                                 "heat": 40 + minute, "use": 100, **(other if bus == 3 else {})}) for bus in (1, 2, 3))
+
+
+def test_a_log_is_read_to_its_end_and_shows_each_gpu_once() -> None:
+    sound = HEAD + "".join(map(sampled, range(59)))
+    found = only(sound)
+    assert [one.bdf for one in found.devices] == ["0000:01:00.0", "0000:02:00.0", "0000:03:00.0"]
+    assert [(event.kind, event.bdf, event.line) for event in found.events] == [("link-width", "0000:02:00.0", 3)]
+    assert found.events[0].says == only(HEAD + sampled(0)).events[0].says
+    late = only(sound + sampled(59, errors=3) + sampled(59, errors=4) + sampled(59, use=0))
+    assert [(event.kind, event.bdf, event.count) for event in late.events] == [
+        ("link-width", "0000:02:00.0", 1), ("ecc-errors", "0000:03:00.0", 4)]
+    assert [one.link.under_load for one in late.devices if one.link is not None] == [True] * 3
+
+
+def test_a_log_of_too_many_states_says_so() -> None:
+    text = HEAD + "".join(sampled(0, errors=number) for number in range(MOST_STATES))
+    assert any("too long to be read whole" in note for note in only(text).notes)
+    assert not any("too long" in note for note in only(HEAD + 1000 * sampled(0)).notes)
 
 
 def test_lines_are_those_of_the_file() -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from boxcheck.decode.klog.events import Event
 from boxcheck.decode.nvidia_smi_flat import gpu_line, is_new_head, is_row, is_tail, rows_of
-from boxcheck.decode.nvidia_smi_forms import csv_fields, csv_gpus, is_xml, listed_gpu, table_gpus, versions, xml_gpus
+from boxcheck.decode.nvidia_smi_forms import csv_fields, csv_states, is_xml, listed_gpu, table_gpus, versions, xml_gpus
 from boxcheck.decode.nvidia_smi_gpu import SmiGpu, gpu_of
 from boxcheck.decode.nvidia_smi_messages import is_tail as is_rest
 from boxcheck.decode.nvidia_smi_messages import message
@@ -23,8 +23,9 @@ from boxcheck.triage.evidence import Device, DeviceBar, DeviceLink, Evidence, Se
 from boxcheck.triage.tools import TOOLS, gpu_burn, nvidia_smi_messages, nvidia_smi_nvlink
 from boxcheck.triage.tools.listing import in_order, listing
 from boxcheck.triage.tools.matrix_cards import CLASS
-from boxcheck.triage.tools.nvidia_smi_judge import judge, part
+from boxcheck.triage.tools.nvidia_smi_judge import Judged, judge, judge_mixed, part
 from boxcheck.triage.tools.nvidia_smi_whole import attached, ends_within_a_gpu, missing, table_ends
+from boxcheck.triage.tools.samples import told_once, typical
 
 QUERY, XML, TABLE, LIST, CSV, MESSAGE = (
     "nvidia-smi -q", "nvidia-smi -q -x", "nvidia-smi", "nvidia-smi -L", "nvidia-smi --query-gpu", "nvidia-smi message")
@@ -91,7 +92,8 @@ def _is_csv_row(variant: str, line: str) -> bool:
 def read(section: Section) -> Evidence:
     """The GPUs of a section and what is wrong with them. Never raises."""
     lines = _joined(section.lines) if section.variant == TABLE else section.lines
-    gpus, box, cut = _gpus(section.variant, lines)
+    shown, box, cut = _gpus(section.variant, lines)
+    gpus = [msgspec.structs.replace(typical(states), offset=states[0].offset) for states in shown]
     told = attached(lines) if section.variant in (QUERY, XML) else None
     events: list[Event] = []
     for offset, found in ((at, said) for at, line in enumerate(lines) if (said := message(line)) is not None):
@@ -106,19 +108,31 @@ def read(section: Section) -> Evidence:
     unanswered = len({event.bdf or event.line for event in events if event.kind == "gpu-lost"})
     if section.variant == LIST:
         events += nvidia_smi_nvlink.events(section)
-    for judged in judge(gpus):
+    for event in _judged(section, lines, shown):
         if len(events) >= MOST_EVENTS:
             break
-        offset = min(judged.gpu.offset, len(lines) - 1)
-        events.append(judged.event(at_line(section, offset), clean_text(lines[offset].strip())))
+        events.append(event)
     if (fewer := missing(section, told, len(gpus), unanswered, cut)) is not None:
         events.append(fewer)
     driver = f", driver {box['driver']}" if "driver" in box else ""
     return Evidence(
         tool=section.variant.partition(",")[0] + driver,
         devices=tuple(device(gpu, at_line(section, gpu.offset)) for gpu in gpus), events=tuple(events),
-        notes=tuple(_notes(section, gpus, fewer is not None and fewer.severity == "info")), box=box,
+        notes=tuple(_notes(section, gpus, fewer is not None and fewer.severity == "info",
+                           cut and section.variant.startswith(CSV))), box=box,
         readings=_readings(section, gpus, told[0] if told is not None else None))
+
+
+def _judged(section: Section, lines: Sequence[str], shown: Sequence[Sequence[SmiGpu]]) -> Iterator[Event]:
+    def event(judged: Judged) -> Event:
+        offset = min(judged.gpu.offset, len(lines) - 1)
+        return judged.event(at_line(section, offset), clean_text(lines[offset].strip()))
+
+    gpus = [typical(states) for states in shown]
+    for at, states in enumerate(shown):
+        found = (event(one) for gpu in states for one in judge(gpu, [*gpus[:at], *gpus[at + 1:]]))
+        yield from told_once(found) if len(states) > 1 else found
+    yield from map(event, judge_mixed(gpus))
 
 
 def _readings(section: Section, gpus: Sequence[SmiGpu], told: int | None) -> dict[str, int | bool]:
@@ -143,8 +157,17 @@ def _joined(lines: Sequence[str]) -> Sequence[str]:
     return whole
 
 
-def _gpus(variant: str, lines: Sequence[str]) -> tuple[list[SmiGpu], Mapping[str, str], bool]:
-    """The GPUs, facts of the box, and whether the text stops within the last GPU."""
+def _gpus(variant: str, lines: Sequence[str]) -> tuple[list[list[SmiGpu]], Mapping[str, str], bool]:
+    """The states of each GPU, facts of the box, and whether the text stops within the last GPU or goes on beyond what
+    is read. Only a log (CSV) shows a GPU more than once."""
+    if variant.startswith(CSV):
+        shown, more = csv_states(lines)
+        return shown, {}, more
+    gpus, box, cut = _each(variant, lines)
+    return [[gpu] for gpu in gpus], box, cut
+
+
+def _each(variant: str, lines: Sequence[str]) -> tuple[list[SmiGpu], Mapping[str, str], bool]:
     if variant == QUERY:
         blocks = [(offset, bus, rows) for offset, bus, rows in rows_of(lines) if bus or rows]
         # The text numbers no GPU, and lists them in nvidia-smi's order; with -i, fewer than are attached.
@@ -164,8 +187,6 @@ def _gpus(variant: str, lines: Sequence[str]) -> tuple[list[SmiGpu], Mapping[str
         listed = [(offset, one) for offset, line in enumerate(lines) if (one := listed_gpu(line)) is not None][:256]
         return [SmiGpu(offset=offset, index=one[0], name=clean_text(one[1], 96), uuid=one[2])
                 for offset, one in listed], {}, False
-    if variant.startswith(CSV):
-        return list(csv_gpus(lines)), {}, False
     return [], {}, False
 
 
@@ -207,9 +228,9 @@ def device(gpu: SmiGpu, line: int) -> Device:
             ("mig", gpu.mig), ("persistence", gpu.persistence))))
 
 
-def _notes(section: Section, gpus: Sequence[SmiGpu], fewer: bool) -> Iterator[str]:
-    """`fewer`: than are attached, for a reason that is no fault."""
-    if section.cut_short:
+def _notes(section: Section, gpus: Sequence[SmiGpu], fewer: bool, more: bool) -> Iterator[str]:
+    """`fewer`: than are attached, for a reason that is no fault. `more`: lines of a log than were read."""
+    if section.cut_short or more:
         yield "the output was too long to be read whole: GPUs at its end may be missing"
     if fewer:
         yield "some of the attached GPUs are not in the text: it is cut, or -i chose what it shows"

@@ -88,22 +88,21 @@ def _plain(name: str) -> str:
     return " ".join(word for word in words if word not in ("nvidia", "geforce", "tesla"))
 
 
-def judge(gpus: Sequence[SmiGpu]) -> Iterator[Judged]:
-    for gpu in gpus:
-        if (gone := _gone(gpu)) is not None:
-            yield gone
-            continue
-        yield from _unreadable(gpu)
-        yield from _width(gpu, gpus)
-        yield from _speed(gpu)
-        yield from _replays(gpu)
-        yield from _bar(gpu)
-        yield from _memory(gpu)
-        yield from _ecc(gpu)
-        yield from _clocks(gpu)
-        yield from _heat(gpu)
-        yield from _recovery(gpu)
-    yield from _mixed(gpus)
+def judge(gpu: SmiGpu, others: Sequence[SmiGpu]) -> Iterator[Judged]:
+    """What is wrong with one GPU, beside the others of the box."""
+    if (gone := _gone(gpu)) is not None:
+        yield gone
+        return
+    yield from _unreadable(gpu)
+    yield from _width(gpu, others)
+    yield from _speed(gpu)
+    yield from _replays(gpu)
+    yield from _bar(gpu)
+    yield from _memory(gpu)
+    yield from _ecc(gpu)
+    yield from _clocks(gpu)
+    yield from _heat(gpu)
+    yield from _recovery(gpu)
 
 
 def _gone(gpu: SmiGpu) -> Judged | None:
@@ -132,13 +131,13 @@ def _unreadable(gpu: SmiGpu) -> Iterator[Judged]:
                   NVIDIA_LOG))
 
 
-def _width(gpu: SmiGpu, gpus: Sequence[SmiGpu]) -> Iterator[Judged]:
+def _width(gpu: SmiGpu, others: Sequence[SmiGpu]) -> Iterator[Judged]:
     """`Link Width / Max` is the card's own, whatever the slot has, so that half of it alone proves nothing: fewer lanes
     may be the slot's. It is a fault where the same card runs wider in the other slots of this machine, where the GPU is
     a module without a slot, and at x1 or x2, which no slot for a card gives."""
     if gpu.width is None or gpu.width_max is None or gpu.width >= gpu.width_max:
         return
-    alike = [other for other in gpus if other is not gpu and other.name == gpu.name and other.width is not None]
+    alike = [other for other in others if other.name == gpu.name and other.width is not None]
     wider = sum(other.width >= gpu.width_max for other in alike if other.width is not None)
     narrow = 1 + len(alike) - wider
     name = gpu.name or ""
@@ -316,7 +315,7 @@ def _recovery(gpu: SmiGpu) -> Iterator[Judged]:
                      help=(RESET_NVIDIA, NVIDIA_LOG))
 
 
-def _mixed(gpus: Sequence[SmiGpu]) -> Iterator[Judged]:
+def judge_mixed(gpus: Sequence[SmiGpu]) -> Iterator[Judged]:
     """Cards of one name that differ in what should be alike: worth knowing, no fault."""
     by_name: dict[str, list[SmiGpu]] = {}
     for gpu in gpus:
