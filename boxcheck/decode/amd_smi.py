@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from boxcheck.decode.amd_smi_gpu import NOTHING, AmdGpu, amd_gpu
+from boxcheck.decode.amd_smi_gpu import NOTHING, AmdGpu, amd_gpu, count
 from boxcheck.decode.text import clean_text
 
 MOST_GPUS = 128
@@ -29,7 +29,11 @@ _WORDS = SECTIONS | frozenset((
     "gpu", "cpu", "bdf", "uuid", "name", "version", "type", "vendor", "size", "node", "affinity", "edge", "hotspot",
     "mem", "width", "speed", "bandwidth", "max", "rpm", "clk", "usage", "smu", "enabled", "fw", "id", "level", "pid",
     "memory", "ppt0", "ppt1", "flags", "umc", "sdma", "gfx", "mmhub", "hdp", "athub",
+    "df", "smn", "sem", "mp0", "mp1", "fuse", "mca", "vcn", "jpeg", "ih", "mpio", "mmsch", "mp5", "atu", "eclr",
+    "lsdma", "mpart", "mpifoe", "mpras",
 ))
+"""Names without an underscore; from `umc` on blocks of the GPU that count errors (amdsmi.h, amdsmi_gpu_block_t)."""
+BLOCKS = "ecc_blocks"
 _GPU = re.compile(r"GPU: (\d{1,3})$")
 _ROW = re.compile(r"([A-Z][A-Z0-9_ /.-]{1,47}):(?: (.{0,300}))?$")
 _LEVEL = re.compile(r"\d{1,2}: \([\d.]{1,5} GT/s, \d{1,2}\)$")
@@ -107,10 +111,19 @@ def _blocks(lines: Sequence[str]) -> Iterator[tuple[int, int, Rows]]:
             section = name
         elif name in ("bdf", "uuid") and section not in ("bus",):
             rows.setdefault(name, value)
+        elif section == BLOCKS:
+            _add(rows, name, value)
         else:
             rows.setdefault(f"{section}/{name}" if section else name, value)
     if index is not None:
         yield index, at, rows
+
+
+def _add(rows: Rows, name: str, text: str) -> None:
+    """Counts of a GPU's blocks are summed: each block has rows of the same names."""
+    if (more := count(text)) is not None:
+        path = f"{BLOCKS}/{name}"
+        rows[path] = str((count(rows.get(path)) or 0) + more)
 
 
 def box_gpus(lines: Sequence[str]) -> Iterator[AmdGpu]:
@@ -177,7 +190,11 @@ def _flat(value: Mapping[str, Any]) -> Rows:
     rows: Rows = {}
     for key, item in list(value.items())[:MOST_ROWS]:
         name = str(key).lower()[:48]
-        if isinstance(item, dict) and "value" not in item:
+        if name == BLOCKS and isinstance(item, dict):
+            for block in list(item.values())[:200]:
+                for below, text in list(block.items())[:8] if isinstance(block, dict) else ():
+                    _add(rows, str(below).lower()[:48], _scalar(text) or "")
+        elif isinstance(item, dict) and "value" not in item:
             for below, text in list(item.items())[:200]:
                 if (plain := _scalar(text)) is not None and len(rows) < MOST_ROWS:
                     rows.setdefault(f"{name}/{str(below).lower()[:48]}", plain)
@@ -244,6 +261,6 @@ def json_gpus(value: Any) -> list[AmdGpu]:
             continue
         rows = _flat(one)
         if any(path in rows or any(row.startswith(f"{path}/") for row in rows) for path in
-               ("bdf", "uuid", "asic", "bus", "pcie", "ecc", "temperature", "vram", "usage", "power")):
+               ("bdf", "uuid", "asic", "bus", "pcie", "ecc", BLOCKS, "temperature", "vram", "usage", "power")):
             found.append(amd_gpu(rows, 0, one["gpu"]))
     return found

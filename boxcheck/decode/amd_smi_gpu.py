@@ -160,9 +160,9 @@ def amd_gpu(rows: Mapping[str, str], offset: int, index: int | None = None) -> A
         shutdown_junction_celsius=number(first("limit/shutdown_hotspot_temperature")),
         power_watts=number(first("power/socket_power")),
         power_cap_watts=number(first("limit/socket_power", "limit/socket_power_limit", "rocm/power cap")),
-        ecc_corrected=count(first("ecc/total_correctable_count")),
-        ecc_uncorrected=count(first("ecc/total_uncorrectable_count")),
-        ecc_deferred=count(first("ecc/total_deferred_count")),
+        ecc_corrected=count(first("ecc/total_correctable_count", "ecc_blocks/correctable_count")),
+        ecc_uncorrected=count(first("ecc/total_uncorrectable_count", "ecc_blocks/uncorrectable_count")),
+        ecc_deferred=count(first("ecc/total_deferred_count", "ecc_blocks/deferred_count")),
         throttled={"THROTTLED": True, "UNTHROTTLED": False}.get(throttle),
         on_board=True if arch in APUS else None)
 

@@ -198,3 +198,20 @@ def test_of_several_readings_of_rocm_smi_the_highest_count_is_told() -> None:
     assert [(event.kind, event.count) for event in reader.read(section).events] == [("link-replays", 9)]
     (reader, section), = cut("".join(map(line.format, (0, "N/A", 0, "9" * 40))))[0]
     assert reader.read(section).events == ()
+
+
+def test_errors_that_only_the_blocks_count_are_summed() -> None:
+    """`amd-smi metric --ecc-blocks`, as text and JSON, on a GPU whose totals are not asked for."""
+    block = "        {}:\n            CORRECTABLE_COUNT: {}\n            UNCORRECTABLE_COUNT: {}\n"
+    text = "GPU: 0\n    ECC_BLOCKS:\n" + "".join(
+        block.format(*one) for one in (("UMC", 0, 7), ("SMN", 0, "N/A"), ("PCIE_BIF", 4, 2)))
+    value = [{"gpu": 0, "ecc_blocks": {
+        "UMC": {"correctable_count": 0, "uncorrectable_count": 7}, "SMN": "N/A", "DF": {"uncorrectable_count": "N/A"},
+        "PCIE_BIF": {"correctable_count": 4, "uncorrectable_count": 2}}}]
+    (reader, section), = cut(text)[0]
+    for found in (reader.read(section), amd_smi.read_json(value)):
+        assert found is not None
+        assert [(event.kind, event.severity, event.count) for event in found.events] == [
+            ("ecc-errors", "fail", 9), ("ecc-errors", "info", 4)]
+    (reader, section), = cut(text.replace(": 7", ": 0").replace(": 2", ": 0").replace(": 4", ": 0"))[0]
+    assert reader.read(section).events == ()

@@ -73,6 +73,13 @@ def test_a_text_of_amd_smi_that_stops_within_a_gpu_is_not_whole() -> None:
     assert count(text.replace("GPU: 0", "GPU: 2")) == (2, False)
 
 
+def test_fields_of_a_single_gpu_may_be_of_one_that_was_chosen() -> None:
+    head, row = "index, name, pci.bus_id\n", "{0}, NVIDIA GeForce RTX 4090, 00000000:{0}1:00.0\n"
+    assert count(head + row.format(0)) == (1, False)
+    assert count(head + row.format(0) + row.format(1)) == (2, True)
+    assert count(head + 3 * (row.format(0) + row.format(1))) == (2, True)
+
+
 @pytest.mark.parametrize("name", ["p2p/patched-sound", "nvbandwidth/riser-x4", "nccl/sound", "gpu-burn/sound",
                                   "nvidia-smi/devicequery-peers", "p2p/superbench-stream-slow",
                                   "p2p/simple-passed"])

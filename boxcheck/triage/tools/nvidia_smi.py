@@ -143,7 +143,10 @@ def _readings(section: Section, gpus: Sequence[SmiGpu], told: int | None) -> dic
     elif section.variant in (QUERY, XML):
         whole = told == len(gpus)
     else:
-        whole = in_order([gpu.index for gpu in gpus]) and (section.variant != TABLE or table_ends(section.lines, gpus))
+        # Who asks for fields of a single GPU has often chosen it with -i.
+        chosen = section.variant.startswith(CSV) and len(gpus) < 2
+        whole = not chosen and in_order([gpu.index for gpu in gpus]) and (
+            section.variant != TABLE or table_ends(section.lines, gpus))
     return shown | listing(gpus, whole=whole)
 
 
