@@ -243,3 +243,13 @@ def test_a_wrong_payload_is_told_also_behind_more_tests_than_are_kept() -> None:
     assert f"tests after the first {MAX_TESTS}, but for payloads that arrived wrong" in one(text).notes
     wrong = text + "Running host_to_device_memcpy_ce.\nInvalid value when checking the pattern at 0x7f0000000000\n"
     assert ("validation-failed", "fail", None) in kinds(one(wrong))
+
+
+def test_nvbandwidth_that_was_cut_says_what_is_not_here() -> None:
+    text = corpus("nvbandwidth", "riser-x4-notch.txt")
+    assert not any("here" in note for note in one(text).notes)
+    lines = text.splitlines(keepends=True)
+    last = max(at for at, line in enumerate(lines) if line.startswith("Running device_to_device"))
+    row = next(at for at in range(last, len(lines)) if lines[at].strip().startswith("1 "))
+    assert "all pairs: a matrix is cut off here" in one("".join(lines[:row])).notes
+    assert "1 of the tests: they have no result here" in one("".join(lines[:last + 1])).notes

@@ -85,6 +85,10 @@ def _evidence(found: Bandwidths, line: Callable[[int], int]) -> Evidence:
         f", driver {found.driver}" if found.driver else "")
     measured = any(test.cells for test in found.tests)
     notes = ((_UNVERIFIED, *uncompared(gpus)) if measured else ("any bandwidth: no test has a result here",))
+    if any(test.cut for test in found.tests):
+        notes = (*notes, "all pairs: a matrix is cut off here")
+    if measured and (open_ := sum(test.status == "running" for test in found.tests)):
+        notes = (*notes, f"{open_} of the tests: they have no result here")
     if found.left_out:
         notes = (*notes, f"tests after the first {MAX_TESTS}, but for payloads that arrived wrong")
     box = {"driver": found.driver} if found.driver else {}
