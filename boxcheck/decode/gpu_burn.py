@@ -79,7 +79,10 @@ class Burned(msgspec.Struct, kw_only=True):
     """What the end said; None where the end is missing."""
     faulty_line: int | None = None
     rates: list[float] = []
-    """Gflop/s, of the lines in which it worked."""
+    """Gflop/s, of the lines in which it worked; of a long run of every second line, every fourth ..."""
+    worked: int = 0
+    """How many such lines there are."""
+    every: int = 1
     hottest_celsius: int | None = None
 
     @property
@@ -198,8 +201,12 @@ def _progress(segment: str, line: int, gpu: _Gpus) -> None:
             return
         one.line, products = line, int(found[1])
         one.products = max(one.products or 0, products)
-        if found[2].isdigit() and int(found[2]) > 0 and len(one.rates) < _MAX_RATES:
-            one.rates.append(float(found[2]))
+        if found[2].isdigit() and int(found[2]) > 0:
+            if one.worked % one.every == 0:
+                one.rates.append(float(found[2]))
+            one.worked += 1
+            if len(one.rates) >= _MAX_RATES:
+                one.rates, one.every = one.rates[::2], 2 * one.every
     if not has_temperatures:
         return  # cut off: whose error it is may be missing
     errors = list(_ERRORS.finditer(wrong))

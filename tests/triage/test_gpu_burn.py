@@ -171,3 +171,17 @@ def test_no_gpu_is_lost_where_many_are_wrong(wrong: int, named: str, tmp_path: P
     (problem,) = told(tmp_path, burn(wrong).partition("Tested")[0] + text).problems
     assert problem.title == f"{wrong} GPUs computed wrong values"
     assert problem.where == named
+
+
+def test_a_long_run_is_judged_by_its_second_half_too() -> None:
+    """A card that slows down after an hour: of thousands of lines only the first ones counted."""
+    line = "{:.1f}%  proc'd: {}   errors: 0 - 0 - 0   temps: 70 C - 70 C - 70 C \n"
+
+    def run(slow_from: int, lines: int) -> str:
+        return "Burning for 14400 seconds.\n" + listed(*((CARD, f"GPU-0000000{at}-aaaa") for at in range(3))) + "".join(
+            line.format(at * 100 / lines, " - ".join(
+                f"{at} ({rate} Gflop/s)" for rate in (61000, 61000, 40000 if at >= slow_from else 61000)))
+            for at in range(1, lines))
+
+    assert [(event.kind, event.labels) for event in one(run(4600, 9000)).events] == [("slow", ("gpu2",))]
+    assert one(run(9000, 9000)).events == ()
