@@ -23,7 +23,7 @@ from boxcheck.usage import UsageError
 
 STANDARD_INPUT = "-"
 MOST_FILES = 2000
-"""Of one folder. A sosreport has more; its captures of single tools are better given by name."""
+"""Of one folder. A sosreport has more: its captures of single tools are to be given by name."""
 INFLATED_LIMIT_BYTES = 16 << 30
 """A log of 16 GiB takes minutes; a bomb takes for ever."""
 
@@ -72,7 +72,11 @@ def gather(places: Sequence[str]) -> list[str]:
             inside = sorted(_files_below(place))
             if not inside:
                 raise UsageError(f"{place}: no file in this folder", "name a folder or file that holds the text")
-            found += inside[:MOST_FILES]
+            if len(inside) > MOST_FILES:
+                # Those left out may hold the fault.
+                raise UsageError(f"{place}: more than {MOST_FILES} files in this folder",
+                                 "name the files that hold a log or a tool's output, or a folder of fewer")
+            found += inside
         else:
             found.append(place)
     return list(dict.fromkeys(found))

@@ -113,6 +113,17 @@ def test_an_empty_folder_says_so(tmp_path: Path) -> None:
         gather([str(tmp_path)])
 
 
+def test_a_folder_of_more_files_than_are_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boxcheck.triage.input.MOST_FILES", 3)
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_text(LOG)
+    assert len(gather([str(tmp_path)])) == 3
+    (tmp_path / "last.txt").write_text(LOG)
+    with pytest.raises(UsageError, match="more than 3 files") as refused:
+        gather([str(tmp_path)])
+    assert refused.value.help
+
+
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     class Stdin:
         buffer = io.BytesIO(gzip.compress(LOG.encode()))
