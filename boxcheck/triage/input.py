@@ -13,7 +13,7 @@ import stat
 import sys
 import tarfile
 from collections.abc import Iterator, Sequence
-from typing import IO
+from typing import IO, NoReturn
 
 import msgspec
 
@@ -68,7 +68,11 @@ def gather(places: Sequence[str]) -> list[str]:
         except ValueError:
             raise UsageError("a file's name holds a null character", "name the file that holds the text") from None
         _refuse_endless(place, mode)
-        if stat.S_ISDIR(mode) and not is_capture(place):
+        try:
+            folder = stat.S_ISDIR(mode) and not is_capture(place)
+        except OSError as error:
+            _refuse_closed(error)
+        if folder:
             inside = sorted(_files_below(place))
             if not inside:
                 raise UsageError(f"{place}: no file in this folder", "name a folder or file that holds the text")
@@ -97,7 +101,7 @@ def _refuse_endless(place: str, mode: int) -> None:
 def _files_below(folder: str) -> Iterator[str]:
     """Regular files, no links followed, hidden ones left out."""
     seen = 0
-    for here, folders, names in os.walk(folder):
+    for here, folders, names in os.walk(folder, onerror=_refuse_closed):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = os.path.join(here, name)
@@ -107,6 +111,11 @@ def _files_below(folder: str) -> Iterator[str]:
             seen += 1
             if seen > MOST_FILES:
                 return
+
+
+def _refuse_closed(error: OSError) -> NoReturn:
+    """A folder that may not be listed: what is in it would be missing without a word."""
+    raise UsageError(f"{error.filename}: {os.strerror(error.errno or 0).lower()}", _how(error)) from None
 
 
 def is_capture(place: str) -> bool:

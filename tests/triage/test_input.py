@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
@@ -122,6 +123,30 @@ def test_a_folder_of_more_files_than_are_read_is_refused(tmp_path: Path, monkeyp
     with pytest.raises(UsageError, match="more than 3 files") as refused:
         gather([str(tmp_path)])
     assert refused.value.help
+
+
+@pytest.mark.parametrize("closed", ["", "deeper"])
+def test_a_folder_that_may_not_be_listed_is_refused(
+    closed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one below: what is in it was left out without a word."""
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "deeper" / "dmesg.txt").write_text(LOG)
+    (tmp_path / "a.txt").write_text("hello")
+    locked = str(tmp_path / closed)
+    for name in ("scandir", "listdir"):
+        real = getattr(os, name)
+
+        def refuse(path: str, real: object = real) -> object:
+            if os.path.samefile(path, locked):
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            assert callable(real)
+            return real(path)
+
+        monkeypatch.setattr(os, name, refuse)
+    with pytest.raises(UsageError, match="permission denied") as refused:
+        gather([str(tmp_path)])
+    assert "sudo" in refused.value.help
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
