@@ -253,3 +253,12 @@ def test_nvbandwidth_that_was_cut_says_what_is_not_here() -> None:
     row = next(at for at in range(last, len(lines)) if lines[at].strip().startswith("1 "))
     assert "all pairs: a matrix is cut off here" in one("".join(lines[:row])).notes
     assert "1 of the tests: they have no result here" in one("".join(lines[:last + 1])).notes
+
+
+def test_rates_of_rocm_bandwidth_test_without_its_devices_are_said_to_be_not_compared() -> None:
+    text = corpus("rocm-bandwidth", "riser-x4.txt")
+    cut_off = "".join(line for line in text.splitlines(keepends=True) if not line.strip().startswith("Device: "))
+    note = "which of its numbers are GPUs: the list of devices is missing, so nothing is compared"
+    assert one(cut_off).events == ()
+    assert note in one(cut_off).notes
+    assert note not in one(text).notes

@@ -56,6 +56,8 @@ def read(section: Section) -> Evidence:
     notes = []
     if found.rates:
         notes.append("whether the data arrived: a bandwidth run compares nothing; rocm_bandwidth_test -v does")
+    if (found.rates or found.access) and not gpus:
+        notes.append("which of its numbers are GPUs: the list of devices is missing, so nothing is compared")
     if found.validation and any("N/A" in cell for row in found.validation for cell in row):
         notes.append("the cells N/A of the validation: nothing was copied there")
     if found.cut:
