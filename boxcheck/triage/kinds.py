@@ -16,6 +16,7 @@ TOOL_SECTIONS: dict[str, dict[str, str]] = {
         "lane-errors": "lanes that saw errors",
         "lane-margin": "lanes with small eyes: below the smallest that is allowed, or below their like",
         "nvlink-down": "an NVLink is inactive",
+        "nvlink-errors": "NVLinks counted errors",
         "acs-redirect": "peer traffic is sent up to the root complex",
         "topology": "how GPUs are connected to each other",
         "numa": "how GPUs and processors belong together",

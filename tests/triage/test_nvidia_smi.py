@@ -213,3 +213,15 @@ def test_errors_of_cards_before_turing_are_read_from_the_xml_too() -> None:
 def test_a_count_in_the_table_has_plain_digits(cell: str, wanted: bool | None) -> None:
     lines = text("table-sound").replace("                 Off |\n", f"                 {cell} |\n").splitlines()
     assert next(iter(table_gpus(lines))).ecc is wanted
+
+
+def test_errors_of_nvlinks_are_told_for_each_gpu() -> None:
+    """`nvidia-smi nvlink -e`, which our own advice names; it was taken for a list of GPUs and no more."""
+    head = "GPU {}: NVIDIA A100-SXM4-40GB (UUID: GPU-0000000{}-0000-0000-0000-000000000000)\n"
+    rows = "\t Link {0}: Replay Errors: {1}\n\t Link {0}: Recovery Errors: 0\n\t Link {0}: CRC Errors: {2}\n"
+    found = only(head.format(0, 0) + rows.format(0, 0, 0) + rows.format(1, 0, 0)
+                 + head.format(1, 1) + rows.format(0, 2, 7) + rows.format(1, 0, 0))
+    event, = found.events
+    assert (event.kind, event.severity, event.count, event.labels, event.line) == (
+        "nvlink-errors", "warn", 9, ("GPU 1", "link 0"), 8)
+    assert len(found.devices) == 2

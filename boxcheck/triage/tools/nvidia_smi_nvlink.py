@@ -1,4 +1,4 @@
-"""`nvidia-smi nvlink -s`: links under each GPU's line.
+"""`nvidia-smi nvlink -s` and `-e`: links under each GPU's line, and the errors that they counted.
 
 A link without a bridge is `<inactive>` on every card that could take one, so all of them inactive means something on
 modules only (SXM), whose links run to a switch or to each other.
@@ -15,35 +15,46 @@ from boxcheck.triage.evidence import Section, at_line
 from boxcheck.triage.tools.steps import NVLINK_ERRORS
 
 _LINK = re.compile(r"Link (\d{1,3}): (?:([\d.]{1,9}) GB/s|(<inactive>|inactive))$")
+_ERRORS = re.compile(r"Link (\d{1,3}): (Replay|Recovery|CRC)(?: Errors?)?: (\d{1,15})$")
 _MIG = re.compile(r"MIG \S{1,40} +Device +\d{1,3}: \(UUID: MIG-")
 _NONE_ACTIVE = "all links are inactive"
 _ASIDE = ("Device does not have or support Nvlink", "Nvlink queries are not supported",
           "NVML: Unable to retrieve NVLink", "NVLink is not supported")
+_AGAIN = ("read them twice with a load between: what matters is whether they grow: nvidia-smi nvlink -e",
+          "they grow: reseat the bridge, or have the module looked at")
 _HELP = (NVLINK_ERRORS, "where a switch is: systemctl status nvidia-fabricmanager",
          "reseat the bridge, or have the module looked at")
 
 
 def belongs(text: str) -> bool:
-    """Whether the line is of `-L` or of `nvlink -s`."""
-    return _LINK.match(text) is not None or _MIG.match(text) is not None or text.startswith(_ASIDE)
+    """Whether the line is of `-L`, of `nvlink -s` or of `nvlink -e`."""
+    return any(shape.match(text) for shape in (_LINK, _ERRORS, _MIG)) or text.startswith(_ASIDE)
 
 
 def events(section: Section) -> list[Event]:
-    """One for each GPU whose links are down while others are up, and for modules whose links are all down."""
+    """One for each GPU whose links are down while others are up, and for modules whose links are all down; one for
+    each GPU whose links counted errors."""
     found: list[Event] = []
     # Links before the first GPU's line are of one that was cut off.
     name, index, line, text = "", -1, at_line(section, 0), clean_text(section.lines[0].strip())
     down: list[str] = []
+    bad: dict[str, int] = {}
     up = 0
 
     def close() -> None:
+        number = (f"GPU {index}",) if index >= 0 else ()
+        if bad:
+            found.append(Event(
+                kind="nvlink-errors", severity="warn", labels=(*number, *bad), count=sum(bad.values()), cause="signal",
+                says="its NVLinks counted errors: data had to be sent again, or the link trained anew", help=_AGAIN,
+                line=line, text=text))
         module = "SXM" in name or "HBM3" in name
         if not down or not (up or module):
             return
         all_ = not up
         found.append(Event(
             kind="nvlink-down", severity="fail" if all_ else "warn",
-            labels=(*((f"GPU {index}",) if index >= 0 else ()), *sorted(set(down))[:18]),
+            labels=(*number, *sorted(set(down))[:18]),
             cause="signal", says="none of its NVLinks is up" if all_ else
             f"{len(down)} of {len(down) + up} NVLinks are down", help=_HELP, line=line, text=text))
 
@@ -55,6 +66,11 @@ def events(section: Section) -> list[Event]:
                 return found
             index, name, _ = listed
             line, text, down, up = at_line(section, offset), clean_text(raw.strip()), [], 0
+            bad.clear()
+        elif (counted := _ERRORS.match(raw.strip()[:80])) is not None:
+            if int(counted[3]) and len(bad) < 64:
+                name_of = f"link {int(counted[1])}"
+                bad[name_of] = bad.get(name_of, 0) + int(counted[3])
         elif _NONE_ACTIVE in raw:
             down.append("all")
         elif (link := _LINK.match(raw.strip()[:80])) is not None:
