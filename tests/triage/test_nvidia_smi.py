@@ -9,6 +9,7 @@ import pytest
 from boxcheck.decode.nvidia_smi_forms import MOST_STATES, csv_fields, listed_gpu, table_gpus, xml_gpus
 from boxcheck.decode.nvidia_smi_gpu import count, lanes, number, pci_ids, refusal
 from boxcheck.decode.nvidia_smi_messages import message
+from boxcheck.triage.account import triage
 from boxcheck.triage.cut import cut
 from boxcheck.triage.evidence import Evidence, Section
 from boxcheck.triage.tools import device_query, nvidia_smi, nvidia_topo
@@ -225,3 +226,10 @@ def test_errors_of_nvlinks_are_told_for_each_gpu() -> None:
     assert (event.kind, event.severity, event.count, event.labels, event.line) == (
         "nvlink-errors", "warn", 9, ("GPU 1", "link 0"), 8)
     assert len(found.devices) == 2
+
+
+def test_errors_of_an_nvlink_are_none_of_a_riser(tmp_path: Path) -> None:
+    place = tmp_path / "nvlink.txt"
+    place.write_text(text("nvlink-errors"))
+    problem, = triage([str(place)]).problems
+    assert "NVLink" in problem.part

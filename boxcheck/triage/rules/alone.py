@@ -43,5 +43,5 @@ def _told(scene: Scene, group: list[Sighting]) -> Diagnosis:
         cause=lead.event.cause, sure="likely" if lead.event.cause is not None else "possible",
         because=tuple(dict.fromkeys(sighting.event.says for sighting in group[1:5])),
         events=indices(group), severity=gravest(group), help=helps(group)[:6],
-        part=NVLINK if lead.kind in ("sxid", "nvlink-down") or lead.event.blame == "nvlink" else "",
+        part=NVLINK if lead.kind in ("sxid", "nvlink-down", "nvlink-errors") or lead.event.blame == "nvlink" else "",
     )

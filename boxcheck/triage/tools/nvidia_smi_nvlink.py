@@ -46,7 +46,7 @@ def events(section: Section) -> list[Event]:
         if bad:
             found.append(Event(
                 kind="nvlink-errors", severity="warn", labels=(*number, *bad), count=sum(bad.values()), cause="signal",
-                says="its NVLinks counted errors: data had to be sent again, or the link trained anew", help=_AGAIN,
+                says="errors on its NVLinks, after which data was sent again or the link trained anew", help=_AGAIN,
                 line=line, text=text))
         module = "SXM" in name or "HBM3" in name
         if not down or not (up or module):
