@@ -30,6 +30,8 @@ class Hosts:
         """That were handed out, which a later consumer gets as empty ones, so that its line numbers are the text's."""
         self._looked = False
         self._last = 0
+        self.crowded = False
+        """There are more hosts than are told apart: lines of the others are read as the last one's."""
 
     @property
     def names(self) -> tuple[str | None, ...]:
@@ -71,6 +73,7 @@ class Hosts:
             if known == name:
                 return index
         if len(self._feeds) >= MOST_HOSTS:
+            self.crowded = True
             return len(self._feeds) - 1
         feed = self._make()
         feed(b"\n" * self._lines)

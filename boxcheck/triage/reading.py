@@ -15,7 +15,7 @@ from boxcheck.decode.klog.envelope import read_line
 from boxcheck.decode.text import clean_text
 from boxcheck.triage.cut import Cutter, Reader
 from boxcheck.triage.evidence import Evidence, Section
-from boxcheck.triage.hosts import Feed, Hosts
+from boxcheck.triage.hosts import MOST_HOSTS, Feed, Hosts
 from boxcheck.triage.input import STANDARD_INPUT, Source, blocks, is_capture
 from boxcheck.triage.logdevices import LogDevices
 from boxcheck.triage.times import clock_text
@@ -143,6 +143,9 @@ def _read_text(
         reading.pieces.append("a refusal in place of the kernel's log")
     if reading.crowded:
         reading.complaints.append(f"more than {MOST_PIECES} outputs of tools; the rest was left out")
+    if hosts.crowded:
+        reading.complaints.append(f"lines of more than {MOST_HOSTS} hosts: what further ones logged is read as of the "
+                                  "last; give each host's log by itself")
     reading.lines += 0 if ended else 1
     others = []
     for number, (host, log) in enumerate(zip(hosts, logs, strict=True)):

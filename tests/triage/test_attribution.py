@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from boxcheck.triage.account import triage
+from boxcheck.triage.hosts import MOST_HOSTS
 from boxcheck.triage.input import gather
 from boxcheck.usage import UsageError
 from tests.triage.texts import BUSES, aer, fatal, fell, rules, told
@@ -39,6 +40,14 @@ def test_one_host_s_link_does_not_explain_another_s_gpu(tmp_path: Path) -> None:
     text = (syslog("rig2", PORT) + syslog("rig2", STATUS) + syslog("rig1", XID.format("41"), 5))
     assert set(rules(told(tmp_path, text))) == {"gpu-lost", "damaged-link"}
     assert rules(told(tmp_path, text.replace("rig2", "rig1"))) == ["link-took-the-gpu"]
+
+
+def test_more_hosts_than_are_told_apart_are_said(tmp_path: Path) -> None:
+    place = tmp_path / "messages"
+    for number, wanted in ((MOST_HOSTS, False), (MOST_HOSTS + 1, True)):
+        place.write_text("".join(syslog(f"rig{at}", "usb 1-1: new device", at) for at in range(number)))
+        complaints = triage([str(place)]).sources[0].complaints
+        assert any(f"more than {MOST_HOSTS} hosts" in said for said in complaints) is wanted
 
 
 def test_lines_of_each_host_keep_their_numbers(tmp_path: Path) -> None:
