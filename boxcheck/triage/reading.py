@@ -130,7 +130,11 @@ def _read_text(
         if len(reading.evidence) >= MOST_PIECES:
             reading.crowded = True
             return
-        reading.take(reader.read(section), section.first_line)
+        piece = reader.read(section)
+        reading.take(piece, section.first_line)
+        if section.cut_short:
+            reading.complaints.append(
+                f"line {section.first_line}: the output of {piece.tool} is too long, and its end was not read")
 
     cutter = Cutter(hosts.feed, take)
     for block in stream:

@@ -149,6 +149,19 @@ def test_a_folder_that_may_not_be_listed_is_refused(
     assert "sudo" in refused.value.help
 
 
+def test_an_output_that_is_too_long_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verdict beyond the last line that is read would be missing without a word."""
+    line = "[RESULT] [302017.167195] [gst-1] [GPU:: 42583] GFLOPS 65200 Target GFLOPS: 65000 met: {}\n"
+    place = tmp_path / "rvs.txt"
+    place.write_text(9 * line.format("TRUE") + line.format("FALSE"))
+    assert triage([str(place)]).sources[0].complaints == ()
+    assert len(triage([str(place)]).events) == 1
+    monkeypatch.setattr("boxcheck.triage.cut.MAX_SECTION_LINES", 5)
+    found = triage([str(place)])
+    assert found.events == ()
+    assert "line 1: the output of rvs is too long" in found.sources[0].complaints[0]
+
+
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     class Stdin:
         buffer = io.BytesIO(gzip.compress(LOG.encode()))
