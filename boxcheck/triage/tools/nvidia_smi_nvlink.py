@@ -20,10 +20,9 @@ _MIG = re.compile(r"MIG \S{1,40} +Device +\d{1,3}: \(UUID: MIG-")
 _NONE_ACTIVE = "all links are inactive"
 _ASIDE = ("Device does not have or support Nvlink", "Nvlink queries are not supported",
           "NVML: Unable to retrieve NVLink", "NVLink is not supported")
-_AGAIN = ("read them twice with a load between: what matters is whether they grow: nvidia-smi nvlink -e",
-          "they grow: reseat the bridge, or have the module looked at")
-_HELP = (NVLINK_ERRORS, "where a switch is: systemctl status nvidia-fabricmanager",
-         "reseat the bridge, or have the module looked at")
+_RESEAT = "reseat the bridge, or have the module looked at"
+_AGAIN = ("read the counts twice with a load between (nvidia-smi nvlink -e): only if they grow, go on", _RESEAT)
+_HELP = (NVLINK_ERRORS, "where a switch is: systemctl status nvidia-fabricmanager", _RESEAT)
 
 
 def belongs(text: str) -> bool:
