@@ -42,7 +42,6 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     both_ways: bool
     cells: Cells
     line: int
-    cut: bool
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +99,7 @@ def parse(lines: Sequence[str]) -> Run:
             table = read_table(lines, at, True)
             cut = cut or table is None or table.cut
             if table is not None:
-                rates.append(Rates(both_ways=found[1] == "Bi", cells=table.cells, line=here, cut=table.cut))
+                rates.append(Rates(both_ways=found[1] == "Bi", cells=table.cells, line=here))
                 at = table.end
     if any(one.bdf is not None for one in devices.values()):
         # Where one has an address, all GPUs have: whatever has none is a processor, by any name.

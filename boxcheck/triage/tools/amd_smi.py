@@ -24,8 +24,8 @@ MOST_EVENTS = 1000
 _TABLES = re.compile(r"(?:ACCESS|WEIGHT|HOPS|LINK TYPE|NUMA BW) TABLE:$")
 _BOX = re.compile(r"\| ?AMD-SMI [\d.]{3,12}")
 _REFUSALS = (
-    ("Unable to get devices, driver not initialized", "driver-missing", "fail", "amd-smi finds no amdgpu module"),
-    ("Unable to detect any GPU devices", "gpu-missing", "fail", "amd-smi finds no GPU"),
+    ("Unable to get devices, driver not initialized", "driver-missing", "amd-smi finds no amdgpu module"),
+    ("Unable to detect any GPU devices", "gpu-missing", "amd-smi finds no GPU"),
 )
 _LEGEND = re.compile(r"(?:SELF|ENABLED / DISABLED|N/A|T/F|C/NC|64,32|<\w{1,8}|XGMI|PCIE|UNKNOWN) *[=/] *\S.{0,80}$"
                      r"|Legend:$")
@@ -112,7 +112,7 @@ def read_json(value: Any) -> Evidence | None:
 
 def _refused(section: Section) -> Iterator[Event]:
     for offset, line in enumerate(section.lines):
-        for words, kind, _, says in _REFUSALS:
+        for words, kind, says in _REFUSALS:
             if words in line[:200]:
                 yield Event(
                     kind=kind, severity="fail", cause="driver", line=at_line(section, offset), says=says,
