@@ -56,7 +56,8 @@ class Shell:
                     said += os.read(terminal, 4096).decode("utf-8", "replace")
                 except OSError:
                     break
-                if left and said.rstrip().endswith(":"):
+                # A prompt ends its line. What is typed before the next one is thrown away by ssh-keygen.
+                if left and said.rstrip(" ").endswith(":"):
                     os.write(terminal, f"{left.pop(0)}\n".encode())
                     said += "\n"
         os.close(terminal)
