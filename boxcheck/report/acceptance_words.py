@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from boxcheck.checks.wording import shown
 from boxcheck.model import Finding, Limit, Outcome, Unread
 from boxcheck.report.document import Cell, Column, Row, Span, Table, Words
+from boxcheck.report.run_times import stamp
 
 WORDS = {
     Outcome.PASS: "pass", Outcome.MARGINAL: "marginal", Outcome.FAIL: "FAIL", Outcome.UNKNOWN: "unknown",
@@ -20,10 +20,7 @@ GRAVITY = (Outcome.FAIL, Outcome.MARGINAL, Outcome.UNKNOWN, Outcome.PASS, Outcom
 
 def iso(seconds: float) -> str:
     """`2026-11-21 13:20:04 UTC`; `unknown` for a time that no calendar has."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (OverflowError, ValueError, OSError):
-        return "unknown"
+    return stamp(seconds, "%Y-%m-%d %H:%M:%S UTC", "unknown")
 
 
 def code(text: str) -> Span:

@@ -41,12 +41,12 @@ def iso_second(wall: float) -> str:
     return _nearest(wall).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def stamp(wall: float) -> str:
-    """`2026-11-28 16:00:00Z`, for people; a word where no calendar has it."""
+def stamp(wall: float, form: str = "%Y-%m-%d %H:%M:%SZ", never: str = "at no time") -> str:
+    """UTC for people, as `2026-11-28 16:00:00Z`; a word where no calendar has it: a clock may have been anywhere."""
     try:
-        return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        return datetime.fromtimestamp(wall, UTC).strftime(form)
     except (ValueError, OverflowError, OSError):
-        return "at no time"
+        return never
 
 
 def _nearest(wall: float) -> datetime:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from boxcheck.checks.wording import clock
 from boxcheck.checks.wording import duration as words
+from boxcheck.report import run_times
 from boxcheck.store.listing import RunEntry
 from boxcheck.store.reader import RunReader
 from boxcheck.store.rows import Event, Phase, step_seconds, steps_of
@@ -31,10 +31,7 @@ def size(number: int) -> str:
 
 def stamp(seconds: float) -> str:
     """UTC, `-` for what no calendar has: a clock may have been anywhere."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
-    except (ValueError, OverflowError, OSError):
-        return "-"
+    return run_times.stamp(seconds, "%Y-%m-%d %H:%M", "-")
 
 
 def _took(one: RunEntry) -> str:
