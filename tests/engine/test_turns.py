@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -145,29 +144,31 @@ def three() -> tuple[GpuInfo, ...]:
 
 def test_of_workers_side_by_side_one_reads_the_host_and_when_it_is_killed_another_does(
         three: tuple[GpuInfo, ...]) -> None:
-    """By real processes. The last look of each is at everything, and is not counted."""
-    told: list[tuple[float, str, bool]] = []
-    killed: list[str] = []
+    """By real processes. The last look of each is at everything, and is not counted.
+
+    On a busy machine a worker may be kept waiting for longer than a reader may be silent: another then takes over
+    rightly, so who reads how often is for the tests above, whose clock is their own.
+    """
+    told: list[tuple[str, bool]] = []
+    killed: list[tuple[str, int]] = []
     with Crew([[info] for info in three], environment=THREE) as crew:
         workers = dict(zip((info.key for info in three), crew.open_workers(), strict=True))
 
         def seen(gpus: tuple[GpuInfo, ...], what: Beat | Sample | Watched) -> None:
             if isinstance(what, Watched):
                 host = any(isinstance(one, HostReading) for one in what.readings)
-                told.append((time.monotonic(), gpus[0].key, host))
-                if host and not killed and sum(one[2] for one in told) == 2:
-                    killed.append(gpus[0].key)
+                told.append((gpus[0].key, host))
+                if host and not killed and sum(one[1] for one in told) == 2:
+                    killed.append((gpus[0].key, len(told)))
                     os.kill(workers[gpus[0].key].pid, signal.SIGKILL)
 
         parts = crew.run(Run(module="wake", seconds=8.0, seed=1), seen=seen)
     assert [part.trouble is None for part in parts].count(False) == 1
-    last = {key: at for at, key, _ in told}
-    hosts = [(at, key) for at, key, host in told if host and (key in killed or at != last[key])]
-    assert len(hosts) < len(told) / 2
-    assert {key for _, key in hosts[:2]} == set(killed)
-    after = [key for _, key in hosts[2:]]
-    assert len(after) > 1
-    assert not set(after) & set(killed)
+    (reader, when), = killed
+    last = {key: place for place, (key, _) in enumerate(told)}
+    looks = [(place, key, host) for place, (key, host) in enumerate(told) if key == reader or place != last[key]]
+    assert [key for _, key, host in looks if not host], "nobody left the host to another"
+    assert {key for place, key, host in looks if host and place >= when} - {reader}, "nobody took it over"
 
 
 def test_a_worker_that_was_given_a_number_that_is_no_table_reads_all() -> None:
