@@ -154,7 +154,7 @@ def test_of_workers_side_by_side_one_reads_the_host_and_when_it_is_killed_anothe
     with Crew([[info] for info in three], environment=THREE) as crew:
         workers = dict(zip((info.key for info in three), crew.open_workers(), strict=True))
 
-        def seen(gpus: tuple[GpuInfo, ...], what: Beat | Sample | Watched) -> None:
+        def seen(gpus: tuple[GpuInfo, ...], what: Beat | Sample | Watched | Trouble) -> None:
             if isinstance(what, Watched):
                 host = any(isinstance(one, HostReading) for one in what.readings)
                 told.append((gpus[0].key, host))
