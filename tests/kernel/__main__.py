@@ -1,8 +1,7 @@
-"""`python -m tests.kernel fetch | smoke | run | again | record`."""
+"""`python -m tests.kernel fetch | smoke | run | record`."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -20,25 +19,6 @@ def _pytest(words: list[str]) -> int:
         env={**os.environ, "BOXCHECK_BENCH": os.environ.get("BOXCHECK_BENCH", "require")}, cwd=HERE.parents[1]).returncode
 
 
-def _failed_files() -> list[str] | None:
-    """The bench's files in which a test failed the last time; None where something else failed, or nothing did."""
-    try:
-        failed = json.loads((HERE.parents[1] / ".pytest_cache" / "v" / "cache" / "lastfailed").read_text())
-    except (OSError, ValueError):
-        return None
-    files = sorted({test.split("::")[0] for test in failed})
-    return files if files and all(file.startswith("tests/kernel/") for file in files) else None
-
-
-def again() -> int:
-    """Whole files, in new guests: their tests build on each other."""
-    files = _failed_files()
-    if files is None:
-        return 1
-    print(f"only {', '.join(files)} failed: once more, in new guests", flush=True)
-    return _pytest(files)
-
-
 def main(words: list[str]) -> int:
     match words:
         case ["fetch", *more] if more in ([], ["--refresh"]):
@@ -48,14 +28,12 @@ def main(words: list[str]) -> int:
             return _pytest([str(HERE / "test_smoke.py"), *more])
         case ["run", *more]:
             return _pytest([str(HERE), *more])
-        case ["again"]:
-            return again()
         case ["record", *more]:
             from tests.kernel.record import record
 
             return record(more)
         case _:
-            print("usage: python -m tests.kernel fetch [--refresh] | smoke | run [pytest's words] | again | record [SCENARIO...]",
+            print("usage: python -m tests.kernel fetch [--refresh] | smoke | run [pytest's words] | record [SCENARIO...]",
                   file=sys.stderr)
             return 2
     return 0
