@@ -49,7 +49,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     run: str = ""
     """Path of the store; empty until the run has begun."""
     run_mark: str = ""
-    """What tells that run from others (its_run.py)."""
+    """What tells that run from others (run_gone.py)."""
     profile: str = ""
     profile_revision: int = 0
     profile_sha256: str = ""

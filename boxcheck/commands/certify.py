@@ -184,7 +184,7 @@ def _run(options: Options, asked: Asked, burning: BurnOptions, host: Host) -> in
 
 def _run_held(place: str, asked: Asked, options: Options, burning: BurnOptions, host: Host) -> int:
     from boxcheck.certify.attempts import forget, write_asked
-    from boxcheck.certify.its_run import mark_of
+    from boxcheck.certify.run_gone import mark_of
     from boxcheck.commands.burn import burn
     from boxcheck.engine.record import as_user, state_and_owner
     from boxcheck.store.errors import StoreError
@@ -280,7 +280,7 @@ def _refuse_other_machine(asked: Asked) -> None:
 
 def _resume_held(place: str, asked: Asked, more: int, options: Options, host: Host) -> int:
     from boxcheck.certify.attempts import write_asked
-    from boxcheck.certify.its_run import RunGoneError, refuse_other_run
+    from boxcheck.certify.run_gone import RunGoneError, refuse_other_run
     from boxcheck.commands.burn import attach, burn
     from boxcheck.engine.record import as_user, state_and_owner
     from boxcheck.store.reader import RunReader
@@ -331,7 +331,7 @@ class _Acceptance:
     def made(self) -> Made | None:
         """None while the run goes on, and where it was cut off and may go on."""
         from boxcheck.certify.attempts import attempts_of, earlier_lines
-        from boxcheck.certify.its_run import refuse_other_run
+        from boxcheck.certify.run_gone import refuse_other_run
         from boxcheck.certify.machine import marks
         from boxcheck.certify.run import accept
 
@@ -389,7 +389,7 @@ def _end_without_run(place: str, asked: Asked, why: str, options: Options, host:
     """The acceptance of an attempt whose run is gone, so that it does not stay open for ever."""
     from boxcheck.certify.attempts import attempts_of, earlier_lines
     from boxcheck.certify.folder import write_folder_alone
-    from boxcheck.certify.its_run import without_run
+    from boxcheck.certify.run_gone import without_run
     from boxcheck.certify.machine import marks
     from boxcheck.engine.record import state_and_owner
 

@@ -145,13 +145,14 @@ def stored(run: str) -> Iterator[tuple[str, Acceptance | None]]:
 
 def _acceptance_of(path: str) -> Acceptance | None:
     """That which a run of this user is the load of. Where it is of one that is not there, that is told."""
-    from boxcheck.certify.of_run import of_run
+    from boxcheck.certify.find_acceptance import find_acceptance
     from boxcheck.store.reader import RunReader
 
     if not is_kept_here(path):
         return None
     with telling_what_could_be_saved(path), RunReader(path) as reader:
-        found = of_run(reader.run(), os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(path))), "certify"))
+        found = find_acceptance(
+            reader.run(), os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(path))), "certify"))
     if found.says:
         print(found.says, file=sys.stderr)
     return found.told

@@ -33,7 +33,7 @@ from boxcheck.certify.attempts import (
 from boxcheck.certify.changes import compare
 from boxcheck.certify.contents import contents_of_folder
 from boxcheck.certify.folder import resolved_toml, write_folder
-from boxcheck.certify.its_run import mark_of
+from boxcheck.certify.run_gone import mark_of
 from boxcheck.certify.machine import marks
 from boxcheck.certify.run import Made, accept
 from boxcheck.commands.certify import Options as CertifyOptions

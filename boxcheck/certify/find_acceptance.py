@@ -31,7 +31,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
                 f"which is not finished, or its folder is not here")
 
 
-def of_run(run: Run, root: str) -> Found:
+def find_acceptance(run: Run, root: str) -> Found:
     """`root`: where the attempts of boxes lie."""
     plan = run.info.plan
     job = plan.get("job") if isinstance(plan, dict) else None
