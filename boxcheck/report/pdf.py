@@ -1,7 +1,7 @@
 """A document as PDF, through fpdf2 (the extra `pdf`): the same words and numbers as in HTML, for paper.
 
-Reads nothing but the document. The same document, date and paper give the same bytes. By hand: `boxcheck report RUN
---pdf F`.
+Reads nothing but the document, and fonts. The same document, date, paper and fonts give the same bytes. By hand:
+`boxcheck report RUN --pdf F`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from boxcheck.report.document import Document, Paragraph, Span
+from boxcheck.report.pdf_east_asian import PACKAGE
 from boxcheck.usage import UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ NUMBERS = (
     "In this PDF a number in brackets that begins with U+ stands for a character that its fonts do not have, that is "
     "not shown, or that would turn the writing round: its number in Unicode. The HTML and the other files hold every "
     "name as it was given.")
+EAST_ASIAN = (
+    f"For Chinese, Japanese and Korean ones, install a font on the machine that makes the PDF ({PACKAGE} of Debian and "
+    "Ubuntu), and make it again.")
 INSTALL = "pip install 'boxcheck[pdf]'"
 
 
@@ -57,7 +61,8 @@ def document_pdf(document: Document, made: float, paper: Paper = "a4") -> bytes:
         pages = Pages(paper, faces)
         draw_blocks(pages, document.blocks)
         if faces.replaced:
-            draw_blocks(pages, (Paragraph(words=(Span(NUMBERS, "dim"),)),))
+            more = f" {EAST_ASIAN}" if faces.lacks_east_asian else ""
+            draw_blocks(pages, (Paragraph(words=(Span(NUMBERS + more, "dim"),)),))
         if len(pages.pages) > 1 and not pages.pages[-1]:
             pages.pages.pop()
         for number, ops in enumerate(pages.pages, start=1):

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from boxcheck.model import Outcome
+from boxcheck.report import pdf_east_asian
 from boxcheck.report.document import (
     Cell,
     Column,
@@ -25,7 +26,7 @@ from boxcheck.report.document import (
     Table,
     VerdictWord,
 )
-from boxcheck.report.pdf import NUMBERS, document_pdf
+from boxcheck.report.pdf import EAST_ASIAN, NUMBERS, document_pdf
 from boxcheck.report.pdf_columns import PAD, SIZE, SMALLER, grid_of
 from boxcheck.report.pdf_faces import Faces
 from boxcheck.report.pdf_wrap import lengths
@@ -37,6 +38,11 @@ MADE = 1_795_000_000.0
 pytest.importorskip("fpdf", reason="fpdf2 is not installed: pip install -e '.[dev]'")
 pytest.importorskip("pymupdf_fonts", reason="the fonts of PDFs are not installed: pip install -e '.[dev]'")
 pdfium = pytest.importorskip("pypdfium2", reason="pypdfium2 is not installed: pip install -e '.[dev]'")
+
+
+@pytest.fixture(autouse=True)
+def _no_fonts_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pdf_east_asian, "FOLDERS", ())
 
 
 def pages_of(data: bytes) -> list[str]:
@@ -185,6 +191,61 @@ def test_a_name_in_letters_that_the_fonts_lack_is_told_by_numbers_and_the_pdf_sa
     text = solid("".join(pages_of(made(Paragraph(words=name)))))
     assert shown in text
     assert (solid(NUMBERS) in text) is ("U+" in shown)
+
+
+def font_of(path: Path, chars: str) -> None:
+    """A font that has a square for each of `chars`."""
+    from fontTools.fontBuilder import FontBuilder
+    from fontTools.pens.ttGlyphPen import TTGlyphPen
+
+    pen = TTGlyphPen(None)
+    pen.moveTo((0, 0))
+    for corner in ((0, 800), (800, 800), (800, 0)):
+        pen.lineTo(corner)
+    pen.closePath()
+    names = [".notdef", *(f"u{ord(char):04X}" for char in chars)]
+    font = FontBuilder(1000)
+    font.setupGlyphOrder(names)
+    font.setupCharacterMap({ord(char): f"u{ord(char):04X}" for char in chars})
+    font.setupGlyf(dict.fromkeys(names, pen.glyph()))
+    font.setupHorizontalMetrics(dict.fromkeys(names, (1000, 0)))
+    font.setupHorizontalHeader(ascent=800, descent=-200)
+    font.setupNameTable({"familyName": path.stem, "styleName": "Regular", "fullName": path.stem})
+    font.setupOS2()
+    font.setupPost()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    font.save(path)
+
+
+def test_a_chinese_name_is_shown_in_a_font_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three that are known one is damaged; the next lacks a character, which the third has."""
+    monkeypatch.setattr(pdf_east_asian, "FOLDERS", (str(tmp_path),))
+    (tmp_path / "NotoSansCJK-Regular.ttc").write_bytes(b"ttcf" * 9)
+    font_of(tmp_path / "wqy" / "wqy-zenhei.ttc", "王小\U00020BB7")
+    font_of(tmp_path / "droid" / "DroidSansFallback.ttf", "王明ㅏ")
+    name = "王小明 \U00020BB7"
+    data = made(Heading(level=1, text=name, anchor="a"), Facts(rows=(("Operator", f"{name} (Anna)"),)))
+    text = solid("".join(pages_of(data)))
+    assert solid(f"Operator{name}(Anna)") in text
+    assert text.count("王小明\U00020BB7") == 2
+    assert "U+" not in text
+    assert b"wqy-zenhei" in data
+    assert b"DroidSansFallback" in data
+
+
+def test_what_turns_the_writing_round_is_taken_from_no_font_of_the_system(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pdf_east_asian, "FOLDERS", (str(tmp_path),))
+    font_of(tmp_path / "wqy-zenhei.ttc", "王م\u202e\u302a")
+    text = solid("".join(pages_of(made(Paragraph(words="王م\u202e\u302a")))))
+    assert "王[U+0645][U+202E][U+302A]" in text
+
+
+def test_a_font_is_advised_only_for_letters_that_it_would_have() -> None:
+    assert solid(EAST_ASIAN) in solid("".join(pages_of(made(Paragraph(words="王")))))
+    others = solid("".join(pages_of(made(Paragraph(words="مح \U0001F600")))))
+    assert solid(NUMBERS) in others
+    assert solid(EAST_ASIAN) not in others
 
 
 def test_headings_are_the_outline_and_the_title_is_in_the_properties(every: bytes) -> None:
