@@ -18,6 +18,7 @@ from boxcheck.triage.reading import SourceReading
 from boxcheck.triage.rules.words import is_narrow
 from boxcheck.triage.scene import Sighting
 from boxcheck.triage.times import moment
+from boxcheck.triage.tools.card_form import is_module
 
 _NVIDIA_KINDS = frozenset(("xid", "gpu-lost", "nvidia-init-fail", "gsp-timeout", "gpu-power-cable"))
 _AMD_KINDS = frozenset(("ib-test-fail", "ring-test-fail", "psp-fail", "psp-command-fail", "kfd-device-fail"))
@@ -163,8 +164,8 @@ def _weighed(sighting: Sighting, readings: Sequence[SourceReading], machine: Mac
     """An event whose gravity depends on what is behind it.
 
     A GPU's link with fewer lanes than the card is worth a look, unless the port above has no more; of one that is in no
-    database, as those of laptops are, a quarter of them. A link that goes down below a root port with a GPU behind it
-    is a GPU that is gone.
+    database, as those of laptops are, a quarter of them. A module has no slot that could be narrower. A link that goes
+    down below a root port with a GPU behind it is a GPU that is gone.
     """
     event = sighting.event
     if event.kind == "nomodeset":
@@ -176,7 +177,9 @@ def _weighed(sighting: Sighting, readings: Sequence[SourceReading], machine: Mac
         if not on_card or 4 * (event.width or 0) <= (event.capable_width or 0):
             sighting = _graver(sighting, "warn", "signal" if on_card else None)
     if is_narrow(sighting) and sighting.bdf is not None:
-        return _against_port(sighting, machine)
+        weighed = _against_port(sighting, machine)
+        module = is_narrow(weighed) and gpu is not None and is_module(machine.model(gpu))
+        return _graver(weighed, "fail", "signal") if module else weighed
     if gpu is None:
         return sighting
     if (event.kind == "link-down" and event.severity == "warn" and event.cause == "signal"

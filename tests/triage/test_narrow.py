@@ -21,7 +21,17 @@ FOUND = ("[    1.500000] pci 0000:41:00.0: 126.024 Gb/s available PCIe bandwidth
 GREP = ("41:00.0 VGA compatible controller: NVIDIA Corporation AD102 [GeForce RTX 4090] (rev a1)\n"
         "\t\tLnkSta:\tSpeed 16GT/s, Width x8 (downgraded)\n")
 ONE_CARD = "".join(line for line in BUSES.splitlines(keepends=True) if "0000:42:" not in line)
-NARROW = [CARD, GREP, QUERY.format(8), BUSES + FOUND.format(8), FOUND.format(8)]
+AMD_SMI = """\
+GPU: 0
+    BUS:
+        BDF: 0000:41:00.0
+        MAX_PCIE_WIDTH: 16
+        MAX_PCIE_SPEED: 16 GT/s
+    PCIE:
+        WIDTH: {}
+        SPEED: 16 GT/s
+"""
+NARROW = [CARD, GREP, QUERY.format(8), BUSES + FOUND.format(8), FOUND.format(8), AMD_SMI.format(8)]
 
 
 @pytest.mark.parametrize("text", NARROW)
@@ -33,6 +43,47 @@ def test_one_reading_in_every_input(text: str, tmp_path: Path) -> None:
     assert "x8, the" in problem.title
     assert "x16" in problem.title
     assert "NOTHING" not in triage_text(found, Style())
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+def test_down_to_one_lane_it_is_the_same_reading(lanes: int, tmp_path: Path) -> None:
+    """Slots, adapters and mining risers of one lane are sold: one end alone proves a fault at no width."""
+    inputs = (nvidia("41:00.0", speed=16, width=lanes), GREP.replace("x8", f"x{lanes}"), QUERY.format(lanes),
+              BUSES + FOUND.format(lanes), FOUND.format(lanes), AMD_SMI.format(lanes))
+    for text in inputs:
+        problem, = told(tmp_path, text).faults
+        assert (problem.rule, problem.severity, problem.cause) == ("narrow-link", "warn", None)
+        assert ("mining riser" in problem.part) == (lanes <= 2)
+    for text in inputs:
+        assert told(tmp_path, bridge("40:01.1", 0x41, width=lanes, lanes=lanes) + "\n" + CARD.replace(
+            "Width x8", f"Width x{lanes}"), text).faults == ()
+        found = told(tmp_path, bridge("40:01.1", 0x41, width=lanes) + "\n" + CARD.replace(
+            "Width x8", f"Width x{lanes}"), text)
+        assert [(one.rule, one.severity) for one in found.faults] == [("damaged-link", "fail")]
+
+
+def test_wider_cards_beside_it_are_told(tmp_path: Path) -> None:
+    """Boards of slots with sixteen and eight lanes are usual: the others prove nothing, and are worth knowing."""
+    rows = "".join(f"{number}, NVIDIA GeForce RTX 4090, 00000000:{number}1:00.0, 4, 4, 16, 16\n" for number in range(5, 8))
+    problem, = told(tmp_path, QUERY.format(8) + rows).faults
+    assert problem.severity == "warn"
+    assert "3 of the same card run x16 here" in problem.because[0]
+
+
+def test_a_module_has_no_narrower_slot(tmp_path: Path) -> None:
+    """Whatever shows it."""
+    module = CARD.replace("AD102 [GeForce RTX 4090] [10de:2684]", "GH100 [H100 SXM5 80GB] [10de:2330]")
+    query = QUERY.format(8).replace("NVIDIA GeForce RTX 4090", "NVIDIA H100 80GB HBM3")
+    log = BUSES.replace("10de:2684", "10de:2330") + FOUND.format(8)
+    for text in (module, query, log):
+        assert [(one.severity, one.cause) for one in told(tmp_path, text).faults] == [("fail", "signal")]
+
+
+@pytest.mark.parametrize("name", ["NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition", "NVIDIA RTX A5000"])
+def test_a_card_that_is_called_like_a_laptops(name: str, tmp_path: Path) -> None:
+    assert told(tmp_path, QUERY.format(1).replace("NVIDIA GeForce RTX 4090", name)).faults
+    assert told(tmp_path, CARD.replace("AD102 [GeForce RTX 4090]", f"GB202GL [{name[7:]}]")).faults
+    assert told(tmp_path, QUERY.format(8).replace("GeForce RTX 4090", "GeForce RTX 2080 with Max-Q Design")).faults == ()
 
 
 def test_all_inputs_together_are_one_problem(tmp_path: Path) -> None:

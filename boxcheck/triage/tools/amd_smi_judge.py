@@ -86,11 +86,9 @@ def events(gpu: AmdGpu, line: int, text: str) -> Iterator[Event]:
     if gpu.width is not None and lanes is not None and gpu.width < lanes and not gpu.on_board:
         at_rest = gpu.link_level == 0 and not gpu.at_work
         yield found(
-            "link-width", "info" if at_rest else "fail" if gpu.width <= 2 else "warn",
-            f"the link is x{gpu.width}, the card can do x{lanes:g}; " + (
+            "link-width", "info" if at_rest else "warn", f"the link is x{gpu.width}, the card can do x{lanes:g}; " + (
                 "this is the lowest of its power states, read it under load" if at_rest else
-                "the slot may have fewer lanes"), "signal" if not at_rest and gpu.width <= 2 else None,
-            _RESEAT if gpu.width <= 2 else NARROW_HELP, capable_width=int(lanes))
+                "the slot may have fewer lanes"), None, NARROW_HELP, capable_width=int(lanes))
     speed = gpu.speed_max_gts or SPEED_GTS.get(int(_agreed(gpu, "link_generation") or 0))
     if gpu.speed_gts is not None and speed is not None and 0 < gpu.speed_gts < speed and not gpu.on_board:
         busy = gpu.at_work is True

@@ -16,12 +16,11 @@ from boxcheck.decode.klog.events import Event
 from boxcheck.decode.lspci import LspciFunction
 from boxcheck.decode.pci_link import LEGAL_WIDTHS
 from boxcheck.model import Bdf
+from boxcheck.triage.tools.card_form import is_mobile
 from boxcheck.triage.tools.lspci_event import RESEAT, UNDER_LOAD, called, event, gpus_text
 from boxcheck.triage.tools.lspci_scene import Gpu, Link, Scene, short
 from boxcheck.triage.tools.steps import LOG_AROUND, NARROW_HELP
 
-_MOBILE = ("Mobile", "Max-Q", "Laptop")
-"""In names of GPUs that are soldered into laptops, often with half of their lanes."""
 _LOST_REASONS = {0: "an uncorrectable error at the port itself", 1: "a non-fatal error message from below",
                  2: "a fatal error message from below", 3: "a root port error or software"}
 
@@ -159,7 +158,7 @@ def _alone(scene: Scene, gpu: Gpu) -> Iterator[Event]:
     most = most if most in LEGAL_WIDTHS else None
     narrower = function.width_mark == "downgraded" if most is None else (width or most) < most
     if width in LEGAL_WIDTHS and narrower:
-        mobile = any(word in (function.name or "") for word in _MOBILE)
+        mobile = is_mobile(function.name)
         can = f" of the x{most} that it can do" if most is not None else ", fewer lanes than it can do"
         yield event(
             function, "link-width", "info" if mobile else "warn", None,

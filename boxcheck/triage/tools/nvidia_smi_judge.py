@@ -15,10 +15,12 @@ from boxcheck.decode.klog.events import Cause, Event, Severity
 from boxcheck.decode.nvidia_smi_gpu import SmiGpu
 from boxcheck.decode.pci_link import SPEED_GTS
 from boxcheck.profile import GpuPart, load_gpus, part_of
+from boxcheck.triage.tools.card_form import is_mobile, is_module
 from boxcheck.triage.tools.steps import (
     CHECK_POWER,
     COMPARE_CARDS,
     LARGE_BAR,
+    MODULE_HELP,
     NARROW_HELP,
     NVIDIA_LOG,
     POWER_CYCLE,
@@ -39,10 +41,6 @@ MANY_UNREADABLE = 3
 """So many refused readings of one GPU are a GPU that does not answer; a single one (fan, power) is a driver's quirk."""
 
 _GONE = (POWER_CYCLE, CHECK_POWER, NVIDIA_LOG)
-_MODULES = ("SXM", "HBM3", "H200", "B200", "GB200", "GB300")
-"""In names of modules on a baseboard, which have no slot that could be narrower by design."""
-_CARDS = ("PCIe", "NVL")
-"""In names of cards that are called like the modules: `NVIDIA H200 NVL`."""
 _VGPU = re.compile(r"-\d{1,3}[QCAB]$")
 """Ends of vGPU profiles' names: `NVIDIA A10-12Q`."""
 
@@ -132,34 +130,28 @@ def _unreadable(gpu: SmiGpu) -> Iterator[Judged]:
 
 
 def _width(gpu: SmiGpu, others: Sequence[SmiGpu]) -> Iterator[Judged]:
-    """`Link Width / Max` is the card's own, whatever the slot has, so that half of it alone proves nothing: fewer lanes
-    may be the slot's. It is a fault where the same card runs wider in the other slots of this machine, where the GPU is
-    a module without a slot, and at x1 or x2, which no slot for a card gives."""
+    """`Link Width / Max` is the card's own, whatever the slot has, so that fewer lanes alone prove nothing: they may be
+    the slot's. So may the one lane of a chipset's slot or of a mining riser, and the eight of a board whose other slots
+    have sixteen; the port above tells, and is weighed where it is in the evidence. A module has no slot: there it is a
+    fault."""
     if gpu.width is None or gpu.width_max is None or gpu.width >= gpu.width_max:
         return
     alike = [other for other in others if other.name == gpu.name and other.width is not None]
     wider = sum(other.width >= gpu.width_max for other in alike if other.width is not None)
-    narrow = 1 + len(alike) - wider
-    name = gpu.name or ""
-    if "Laptop" in name or "Max-Q" in name:
+    if is_mobile(gpu.name):
         yield Judged(gpu=gpu, kind="link-width", severity="info", width=gpu.width, capable_width=gpu.width_max,
                      says=f"the link is x{gpu.width} of x{gpu.width_max}, as many laptops are wired")
         return
-    module = any(word in name for word in _MODULES) and not any(word in name for word in _CARDS)
-    certain = module or gpu.width <= 2 or (wider >= 2 and wider > narrow)
-    why = (f"{wider} of the same card run x{gpu.width_max} here" if wider >= 2 and wider > narrow
-           else "a module has no narrower slot" if module
-           else "a slot for a card has more lanes" if gpu.width <= 2
+    module = is_module(gpu.name)
+    why = ("a module has no narrower slot" if module
+           else f"{wider} of the same card {'runs' if wider == 1 else 'run'} x{gpu.width_max} here" if wider
            else "the slot may have fewer lanes than the card")
     yield Judged(
-        gpu=gpu, kind="link-width", severity="fail" if certain else "warn", cause="signal" if certain else None,
+        gpu=gpu, kind="link-width", severity="fail" if module else "warn", cause="signal" if module else None,
         says=f"the link is x{gpu.width}, the card can do x{gpu.width_max}; {why}", width=gpu.width,
         capable_width=gpu.width_max,
         speed_gts=SPEED_GTS.get(gpu.generation or 0),
-        help=("sudo lspci -vv of the port above the card tells what the slot can (LnkCap) and has (LnkSta)",
-              "fewer than the slot can: power off, reseat card and riser; look for bent or dirty contacts",
-              "the BIOS may split the slot (bifurcation), and an M.2 drive may take half of its lanes",
-              ) if certain else NARROW_HELP)
+        help=MODULE_HELP if module else NARROW_HELP)
 
 
 def _speed(gpu: SmiGpu) -> Iterator[Judged]:

@@ -28,6 +28,10 @@ NARROW_HELP = (
     RESEAT_CONTACTS,
 )
 """For a link narrower than its card, where the other end was not read."""
+MODULE_HELP = (
+    "sudo lspci -vvv, whole: LnkCap and LnkSta of the port above the module",
+    "power off and on; it stays: the module's seat, its baseboard or its retimer, which are its maker's to look at")
+"""For a link narrower than a module on a baseboard."""
 SLOW_BY_DESIGN = (
     "not a fault where its slot has fewer lanes by design, where it hangs on the chipset, where it or the host's "
     "memory is on the other socket, or where the others have NVLink: `nvidia-smi topo -m` or `rocm-smi --showtopo`")
