@@ -101,7 +101,8 @@ def _line(line: str, number: int) -> Allowed:
         at = match.end()
     if len(words) < 2:
         raise ValueError("it has no key")
-    principals, second, rest = words[0].strip('"'), words[1], line[at:]
+    quoted = re.fullmatch(r'"([^"]*)"', words[0])
+    principals, second, rest = quoted[1] if quoted else words[0], words[1], line[at:]
     options = ""
     if _KIND.fullmatch(second):
         rest = f"{second} {rest}"
@@ -109,6 +110,8 @@ def _line(line: str, number: int) -> Allowed:
         options = second
     if not principals:
         raise ValueError("it names nobody")
+    if '"' in principals or not principals.isprintable():
+        raise ValueError("its name has a quote within or a character that is none, which ssh-keygen reads otherwise")
     if any(one.split() != [one] for one in re.split(r"[ \t]+", rest, maxsplit=2)[:2]):
         raise ValueError("a blank in its key is none for ssh-keygen")
     return Allowed(number=number, principals=plain_line(principals), key=read_public(rest), **_options(options))
@@ -116,7 +119,10 @@ def _line(line: str, number: int) -> Allowed:
 
 def _options(text: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for option in _split(text):
+    options = _split(text)
+    if ",".join(options) != text:
+        raise ValueError("it has a comma in its options with nothing behind it")
+    for option in options:
         name, equals, value = option.partition("=")
         field = {"namespaces": "namespaces", "valid-after": "valid_after", "valid-before": "valid_before",
                  "cert-authority": "authority"}.get(name.lower())
@@ -153,9 +159,12 @@ def parse_time(text: str) -> float:
     digits = match[1] + (match[2] or "0000") + (match[3] or "00")
     moment = datetime.strptime(digits, "%Y%m%d%H%M%S")
     try:
-        return (moment.replace(tzinfo=UTC) if match[4] else moment.astimezone()).timestamp()
+        found = (moment.replace(tzinfo=UTC) if match[4] else moment.astimezone()).timestamp()
     except (OverflowError, OSError):
-        raise ValueError(f"{text[:40]!r} is no time") from None
+        found = -1.0
+    if found < 0:
+        raise ValueError(f"{text[:40]!r} is no time")
+    return found
 
 
 def judge_key(

@@ -74,6 +74,8 @@ def read_public(text: str) -> PublicKey:
         found = public_key(base64.b64decode(words[1], validate=True), plain_line(words[2]) if words[2:] else "")
     except (binascii.Error, ValueError):
         raise SignatureError("its base64 is damaged") from None
+    if base64.b64encode(found.blob).decode() != words[1]:  # Python passes over what is too much; ssh-keygen does not
+        raise SignatureError("its base64 is not as a writer makes it")
     if found.kind != words[0]:
         raise SignatureError("it calls itself another kind than it is")
     return found

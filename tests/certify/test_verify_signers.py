@@ -136,6 +136,18 @@ def test_what_is_a_blank_in_a_list_is_what_ssh_keygen_takes_for_one(bench: Bench
         assert (bench.verify().signature.signer == "known") == (bench.keygen() == 0), (line, blank)
 
 
+@needs_keygen
+@pytest.mark.parametrize("line", [
+    "{key}=", "{name} namespaces=\"*\",, {key}", "{name} cert-authority, {key}", "\"quality@maker\".example {key}",
+    "\"{name}\" {key}", "\"\"{name}\"\" {key}", "{name}\0 {key}", "*\x01 {key}", "{name} valid-after=\"19691231Z\" {key}",
+    "{name} valid-before=\"99991231Z\" {key}"])
+def test_no_line_allows_more_than_it_does_for_the_standard_tool(bench: Bench, line: str) -> None:
+    line = line if "{name}" in line or line[0] in '*"' else f"{{name}} {line}"
+    bench.list.write_text(line.format(name=SIGNER, key=public_of(f"{bench.key}.pub").line) + "\n")
+    found = bench.verify()
+    assert (found.signature.signer == "known", found.exit_code == 0) == (bench.keygen() == 0,) * 2, found.signature.name
+
+
 def without_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify_module, "has_library", lambda: False)
 
