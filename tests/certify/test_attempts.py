@@ -33,9 +33,9 @@ from boxcheck.certify.attempts import (
 from boxcheck.certify.changes import compare
 from boxcheck.certify.contents import contents_of_folder
 from boxcheck.certify.folder import resolved_toml, write_folder
-from boxcheck.certify.run_gone import mark_of
 from boxcheck.certify.machine import marks
 from boxcheck.certify.run import Made, accept
+from boxcheck.certify.run_gone import mark_of
 from boxcheck.commands.certify import Options as CertifyOptions
 from boxcheck.commands.certify import certify
 from boxcheck.commands.report import read_acceptance, render_folder, riser_in
@@ -311,7 +311,7 @@ def test_an_attempt_of_another_machine_that_shares_the_home_is_not_made_here(
 ) -> None:
     """By its own marks, or by what its run tells where it has none."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr("boxcheck.certify.machine.marks", lambda: {"machine-id": "a station", "boot": "2"})
+    monkeypatch.setattr("boxcheck.certify.held.marks", lambda: {"machine-id": "a station", "boot": "2"})
     place, first = reserve(os.path.join(tmp_path, "boxcheck", "certify", "W-1"), asked(machine=begun_on))
     write_asked(place, msgspec.structs.replace(first, run=run_of(tmp_path / "runs", "another")))
     for end in (False, True):

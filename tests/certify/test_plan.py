@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from boxcheck.commands.certify import Options, _asked, certify
+from boxcheck.certify.planned_load import load_of
+from boxcheck.commands.certify import Options, certify
 from boxcheck.profile import BurnWanted, Profile, ProfileError, load_profile, shipped_profiles
 from boxcheck.report.profile import show_text
 from boxcheck.usage import UsageError
@@ -17,16 +18,16 @@ def profile(**burn: float) -> Profile:
 
 
 @pytest.mark.parametrize(("burn", "options", "seconds", "short"), [
-    ({}, {}, 3600, ""), ({}, {"level": 4}, 28800, ""), ({}, {"level": 2}, 900, "15 min instead of 1 h"),
-    ({"acceptance_seconds": 14400}, {}, 14400, ""), ({"acceptance_seconds": 14400}, {"lasting": "1h"}, 3600, "1 h instead of 4 h"),
-    ({"acceptance_seconds": 14400, "acceptance_least_seconds": 3600}, {"lasting": "1h"}, 3600, ""),
-    ({"acceptance_seconds": 14400, "acceptance_least_seconds": 3600}, {"lasting": "59m"}, 3540, "59 min instead of 1 h"),
+    ({}, (None, None), 3600, ""), ({}, (4, None), 28800, ""), ({}, (2, None), 900, "15 min instead of 1 h"),
+    ({"acceptance_seconds": 14400}, (None, None), 14400, ""), ({"acceptance_seconds": 14400}, (None, "1h"), 3600, "1 h instead of 4 h"),
+    ({"acceptance_seconds": 14400, "acceptance_least_seconds": 3600}, (None, "1h"), 3600, ""),
+    ({"acceptance_seconds": 14400, "acceptance_least_seconds": 3600}, (None, "59m"), 3540, "59 min instead of 1 h"),
 ])
 def test_what_is_shorter_than_the_profile_wants_is_said(
-    burn: dict[str, float], options: dict[str, object], seconds: float, short: str,
+    burn: dict[str, float], options: tuple[int | None, str | None], seconds: float, short: str,
 ) -> None:
-    found = _asked(Options(**options), profile(**burn))  # type: ignore[arg-type]
-    assert (found[0], found[2]) == (seconds, short)
+    found = load_of(profile(**burn), *options)
+    assert (found.seconds, found.shortened) == (seconds, short)
 
 
 TEXT = 'name = "p"\nrevision = 1\ntitle = "t"\n[burn]\n'
