@@ -125,7 +125,8 @@ def test_a_log_line_ends_a_matrix() -> None:
 
 @pytest.mark.parametrize(("name", "key"), [
     ("NVIDIA GeForce RTX 4090", "rtx4090"), ("Tesla V100-PCIE-32GB", "v100-pcie-32gb"), ("Radeon RX 7900 XTX", "rx7900xtx"),
-    ("NVIDIA RTX 6000 Ada Generation", "rtx-6000-ada"), ("NVIDIA GeForce RTX 4090 Laptop GPU", None), ("", None), ("x" * 5000, None),
+    ("NVIDIA RTX 6000 Ada Generation", "rtx-6000-ada"), ("NVIDIA GeForce RTX 4090 Laptop GPU", None), ("", None),
+    ("NVIDIA GeForce RTX 2080", None), ("NVIDIA GeForce RTX 3080", "rtx3080"), ("Quadro RTX 6000", None), ("x" * 5000, None),
 ])
 def test_cards_are_known_by_the_names_that_tools_print(name: str, key: str | None) -> None:
     part = part_named(name)

@@ -8,7 +8,9 @@ lspci prints in any case.
 from __future__ import annotations
 
 from boxcheck.decode.lspci import LspciFunction
+from boxcheck.decode.lspci_classes import vendor_of
 from boxcheck.profile import GpuPart, load_gpus, part_of
+from boxcheck.triage.tools.matrix_cards import part_called
 
 _NVIDIA = 0x10DE
 _AMD = 0x1002
@@ -55,7 +57,19 @@ def device_of(function: LspciFunction) -> int | None:
         if 0 < at < 48 and (at + len(beginning) == len(function.name) or beginning[-1] == "]" or "[" in beginning
                             or function.name[at + len(beginning)] in " /["):
             return device
-    return None
+    return _of_a_typed_name(function.vendor, function.name)
+
+
+def _of_a_typed_name(vendor: int, name: str) -> int | None:
+    """The device id of a name that is no edition of pci.ids: `NVIDIA RTX 4090`, `AD102 [RTX 4090]`. The whole of it must
+    be a card's name: a longer one is another card (`RTX 4090 Laptop GPU`)."""
+    found = vendor_of(name)
+    rest = found[1] if found is not None else name
+    if rest.endswith("]") and "[" in rest:
+        rest = rest[rest.rfind("[") + 1 : -1]
+    part = part_called(rest)
+    ids = part.pci_ids if part is not None else ()
+    return int(ids[0][5:], 16) if ids and ids[0].startswith(f"{vendor:04x}:") else None
 
 
 def part_for(function: LspciFunction) -> GpuPart | None:

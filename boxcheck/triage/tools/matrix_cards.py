@@ -19,6 +19,7 @@ _NVIDIA_NAME = re.compile(r"\b(?:NVIDIA|GeForce|Tesla|Quadro|RTX|GTX|TITAN|GRID)
 _WORD = re.compile(r"[a-z0-9]+")
 _FILLER = frozenset(("nvidia", "geforce", "tesla", "quadro", "amd", "ati", "radeon", "tm", "r", "graphics",
                      "generation", "edition", "gpu"))
+_SIZE = re.compile(r"\d+gb")
 _RTX = re.compile(r"\bGeForce (RTX [2-9]0[0-9]0|GTX 16[0-9]0)\b")
 _FABRIC = re.compile(r"SXM|NVL|GH200|GB200|HBM3|\bB200|\bB300|Instinct|\bMI[0-9]{2,3}")
 
@@ -51,17 +52,24 @@ def _by_name() -> dict[str, GpuPart]:
 
 
 @cache
+def part_called(name: str) -> GpuPart | None:
+    """The card of the database with this very name, whatever words for makers stand beside it; None for another."""
+    return _by_name().get(_key(name))
+
+
+@cache
 def part_named(name: str) -> GpuPart | None:
-    """The card of the database with this name (`NVIDIA GeForce RTX 4090`), or the only one whose name begins so.
+    """The card of the database with this name (`NVIDIA GeForce RTX 4090`), or the only one that has it and a size of
+    memory behind it: an RTX 2080 is no RTX 2080 Ti.
 
     None for a card that is not there, and where several could be meant.
     """
-    key = _key(name)
-    parts = _by_name()
-    if not key or key in parts:
-        return parts.get(key)
-    begins = [part for known, part in parts.items() if known.startswith(f"{key} ")]
-    return begins[0] if len(begins) == 1 else None
+    exact, key = part_called(name), _key(name)
+    if exact is not None or not key:
+        return exact
+    sized = [part for known, part in _by_name().items() if known.startswith(f"{key} ") and _SIZE.fullmatch(
+        known[len(key) + 1:])]
+    return sized[0] if len(sized) == 1 else None
 
 
 def link_of(name: str | None) -> Link | None:
