@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from boxcheck.commands.doctor import Options, examine
-from boxcheck.model import BOX
-from boxcheck.registry import discover, discover_stress, failed
+from boxcheck.registry import discover, discover_stress
 from boxcheck.report.csv import run_csv
 from boxcheck.report.html import run_html
 from boxcheck.report.json import run_json
@@ -22,12 +21,10 @@ from boxcheck.report.openmetrics import run_openmetrics
 from boxcheck.report.runs import run_lines, run_object
 from boxcheck.report.stress import stress_json, stress_text
 from boxcheck.report.text import Style, account_text
-from boxcheck.store.creating import create_run
 from boxcheck.store.reader import RunReader
-from boxcheck.store.rows import PhasePlan, PhaseStart, RunInfo
 from boxcheck.tui.compared import compare
 from tests.boxes import build
-from tests.store.machine import HandClock, Machine
+from tests.store.small import small_run
 
 PLANS: tuple[Any, ...] = (
     None, "x", [1], {"steps": 7}, {"steps": {"a": 1}}, {"steps": [3, {"seconds": "x"}]},
@@ -38,17 +35,7 @@ WALLS = (4e11, 1e12, -1e12)
 
 
 def run(folder: Path, plan: Any = None, wall: float | None = None) -> str:
-    hand, machine = HandClock(), Machine(1, links=2)
-    hand.wall = hand.wall if wall is None else wall
-    store = create_run(str(folder), RunInfo(kind="burn", version="0.4.0", plan=plan), clock=hand.clock())
-    store.plan_phase(PhasePlan(number=1, name="matmul", module="matmul"))
-    store.about(1, "work")
-    store.begin_phase(1, PhaseStart(gpus=machine.gpus))
-    for _ in range(3):
-        hand.pass_by(1)
-        store.watched(1, machine.told_by(0, hand.monotonic))
-        store.sample(1, machine.sample(0))
-    store.findings(1, [failed(BOX, "61 bad TLPs")])
+    store = small_run(folder, plan=plan, wall=wall).store
     store.end_phase(1)
     store.end("finished", outcome="fail")
     store.close()

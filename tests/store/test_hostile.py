@@ -9,19 +9,17 @@ from typing import Any
 
 import pytest
 
-from boxcheck.model import BOX
-from boxcheck.registry import failed
 from boxcheck.store.creating import create_run, reopen_run
 from boxcheck.store.errors import StoreError
 from boxcheck.store.listing import entry_object, list_runs
 from boxcheck.store.reader import RunReader
 from boxcheck.store.results import results_of, watching_of
-from boxcheck.store.rows import PhasePlan, PhaseStart, RunInfo
+from boxcheck.store.rows import RunInfo
 from boxcheck.store.salvage import salvage_run
 from boxcheck.store.schema import TABLES, row_sum
 from boxcheck.store.series import several_of
 from boxcheck.store.verify import complaints
-from tests.store.machine import HandClock, Machine
+from tests.store.small import small_run
 
 ODD: tuple[Any, ...] = (
     None, -1, 7, (1 << 63) - 1, 0.5, "", "{}", "[[1]]", b"\x90")
@@ -29,17 +27,8 @@ ODD: tuple[Any, ...] = (
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    hand, machine = HandClock(), Machine(1, links=2)
-    store = create_run(str(tmp_path_factory.mktemp("whole")), RunInfo(kind="burn", version="0.4.0"), clock=hand.clock())
-    store.plan_phase(PhasePlan(number=1, name="matmul", module="matmul"))
-    store.about(1, "work")
-    store.begin_phase(1, PhaseStart(gpus=machine.gpus))
-    for _ in range(3):
-        hand.pass_by(1)
-        store.watched(1, machine.told_by(0, hand.monotonic))
-        store.sample(1, machine.sample(0))
+    store, hand, machine = small_run(tmp_path_factory.mktemp("whole"))
     store.event("tick", "something", data={})
-    store.findings(1, [failed(BOX, "61 bad TLPs")])
     store.attach("doctor-before", b"{}")
     store.end_phase(1)
     store.watched(0, machine.told_by(0, hand.monotonic))
