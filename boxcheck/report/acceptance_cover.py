@@ -231,9 +231,9 @@ def _glance(told: Told) -> Iterator[Block]:
             Cell(words=told.risers.get(place, "no label")))))
     if rows:
         yield Table(
-            caption="GPUs at a glance", rows=tuple(rows),
+            caption=f"{told.kinds} at a glance", rows=tuple(rows),
             columns=(Column(head="place", share=0.8), Column(head="outcome", share=0.9),
-                     Column(head="what was found", share=2.2), Column(head="GPU", share=1.3),
+                     Column(head="what was found", share=2.2), Column(head=told.kind, share=1.3),
                      Column(head="serial, else UUID", share=2.6), Column(head="riser", share=0.7)))
 
 

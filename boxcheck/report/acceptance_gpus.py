@@ -26,7 +26,7 @@ USUAL = ("100 % is the median of the same kind of work over all devices of this 
 
 
 def gpus(told: Told) -> Iterator[Block]:
-    yield Heading(level=2, text="GPUs", anchor="gpus")
+    yield Heading(level=2, text=told.kinds, anchor="gpus")
     devices = told.gpus
     if not devices:
         yield Paragraph(words="No GPU was under load in this run.")
@@ -35,8 +35,8 @@ def gpus(told: Told) -> Iterator[Block]:
     begin, end = _span(told)
     if len(devices) > 1 and axes:
         yield _all(told, devices, axes, begin, end)
-        yield Paragraph(words=f"The axes are the same for every GPU. Rate: {USUAL} A gap is a time of which nothing "
-                              "was read.")
+        yield Paragraph(words=f"The axes are the same for every {told.kind}. Rate: {USUAL} A gap is a time of which "
+                              "nothing was read.")
     if missing := [title.partition(",")[0] for name, title in TITLES.items() if name not in axes]:
         small = "" if "rate" in axes else " Rates of small sizes say nothing."
         yield Paragraph(words=f"Not drawn, since nothing was read of any device: {', '.join(missing)}.{small}")
@@ -235,9 +235,10 @@ def rate_row(rate: Rate, module: str, phase: str) -> Row:
     mark = "*" if rate.from_database else ""
     named = f"{module} {rate.what}" if phase == module else f"{phase}: {module} {rate.what}"
     bad = Outcome.FAIL if rate.wrong else None
+    of = rate.of.removesuffix("s") if rate.checked == 1 else rate.of
     return Row(head=True, cells=(
         cell(named), cell(figure(rate.best)), cell(figure(rate.middle)),
         cell("-" if rate.spread_percent is None else f"{rate.spread_percent:.1f} %"), cell(rate.unit or "-"),
         cell("-" if rate.expected is None else f"{figure(rate.expected)}{mark}"), cell(percent or "-"),
-        cell(count(rate.samples)), cell(f"{many(rate.checked)} {rate.of}"),
+        cell(count(rate.samples)), cell(f"{many(rate.checked)} {of}"),
         cell(count(rate.wrong)) if bad is None else outcome_cell(Outcome.FAIL, f"{count(rate.wrong)} WRONG")))

@@ -36,8 +36,9 @@ def machine(told: Told) -> Iterator[Block]:
         yield figure
     else:
         yield Paragraph(words="No GPU was found on a bus, so there is no way to draw.")
-    yield facts_table("GPUs", ("place", "bus", "GPU", "serial", "UUID", "VBIOS", "memory"), tuple(_gpus(told)),
-                      shares=(0.8, 0.8, 1.6, 1.3, 2.0, 1.4, 0.8))
+    yield facts_table(
+        told.kinds, ("place", "bus", told.kind, "serial", "UUID", "VBIOS", "memory"), tuple(_gpus(told)),
+        shares=(0.8, 0.8, 1.6, 1.3, 2.0, 1.4, 0.8))
     yield Facts(rows=tuple(_system(told)))
     yield Fold(title="Memory, drives, network", blocks=tuple(_parts(told)))
 

@@ -30,8 +30,9 @@ def matrices(told: Told) -> Iterator[Block]:
     yield Paragraph(words=(
         "Rows send, columns receive, but for loads, which the row's GPU makes. Each number is the median of samples "
         "whose payload was compared and right. Shades go from the least, or half of the most, to the most; "
-        f"{SLOW_MARK} below {100 * SLOW:.0f} % of the median of its matrix, ! wrong data arrived, {NO_ACCESS} no peer "
-        f"access, {NOT_RUN} not run."))
+        f"{SLOW_MARK} is below {100 * SLOW:.0f} % of the median, of a latency above it by as much. Between GPUs both "
+        "are of the whole matrix, else of a column, in which numbers are alike. ! is wrong data that arrived, "
+        f"{NO_ACCESS} no peer access, {NOT_RUN} not run."))
     folded: list[Block] = []
     for phase, matrix in found:
         table = heat_table(matrix, phase, told)
@@ -49,8 +50,8 @@ def _is_first(matrix: Matrix) -> bool:
 
 
 def heat_table(matrix: Matrix, phase: str, told: Told) -> Table:
-    # A column of a matrix with unlike columns (rates, sizes) has a scale of its own.
-    square = len(matrix.columns) == len(matrix.rows) and len(matrix.rows) > 2
+    # A column of a matrix with unlike columns (to the GPU, both ways; rates, sizes) has a scale of its own.
+    square = tuple(row.partition(" ")[0] for row in matrix.rows) == matrix.columns
     latency = ", us;" in matrix.title
     whole = scale_of(matrix.cells)
     columns = [scale_of([[row[at]] for row in matrix.cells]) for at in range(len(matrix.columns))]

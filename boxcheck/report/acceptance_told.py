@@ -93,6 +93,16 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
         return real or tuple(every.values())
 
     @property
+    def kind(self) -> str:
+        """What those are called: a processor, or an OpenCL device that runs on it, is no GPU."""
+        return "GPU" if all(info.is_gpu for info in self.gpus) else "device"
+
+    @property
+    def kinds(self) -> str:
+        """The same as a heading."""
+        return "GPUs" if self.kind == "GPU" else "Devices"
+
+    @property
     def slots(self) -> Mapping[str, str]:
         """Key of a device -> label of its slot."""
         return {key: slot for one in self.done for key, slot in one.results.slots.items()}

@@ -15,11 +15,13 @@ from boxcheck.certify.waivers import waiver_of
 from boxcheck.model import Bdf, Finding, Limit, Outcome, Quantity, Subject, Unread
 from boxcheck.report.acceptance import document_of, document_of_run
 from boxcheck.report.acceptance_machine import beside
+from boxcheck.report.acceptance_matrices import SLOW_MARK, heat_table
 from boxcheck.report.acceptance_read import told_of
 from boxcheck.report.acceptance_told import Told
 from boxcheck.report.acceptance_words import margin_words
 from boxcheck.report.document import Document, VerdictWord
 from boxcheck.report.html import html_of, run_html
+from boxcheck.report.matrices import Matrix
 from boxcheck.store.errors import StoreError
 from tests.report.pages import check, facts, parsed, table, tables, text_of, words
 from tests.report.scenes import Scene, made
@@ -340,6 +342,43 @@ def test_an_acceptance_from_1970_and_without_names_is_shown_as_it_is(passing: To
 def test_a_self_signed_report_says_so_on_its_cover(passing: Told) -> None:
     own = msgspec.structs.replace(passing.acceptance, self_signed=True)
     assert "Self-signed." in words(html_of(document_of(msgspec.structs.replace(passing, acceptance=own))))
+
+
+def test_a_processor_and_an_opencl_device_on_it_are_called_no_gpus(passing: Told) -> None:
+    processors = tuple(msgspec.structs.replace(one, results=msgspec.structs.replace(one.results, gpus=tuple(
+        msgspec.structs.replace(info, is_gpu=False) for info in one.results.gpus))) for one in passing.done)
+    tree = parsed(html_of(document_of(msgspec.structs.replace(passing, done=processors))))
+    assert table(tree, "Devices at a glance")
+    assert table(tree, "Devices")
+    assert not {"GPU", "GPUs"} & {text_of(one) for name in ("th", "h2", "caption") for one in tree.iter(name)}
+    assert [text_of(one) for one in tree.iter("h2") if one.attrib.get("id") == "gpus"] == ["Devices"]
+
+
+def slow_and_shades(title: str, columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...], told: Told) -> tuple[
+        set[str], list[list[str | None]]]:
+    """What is marked as slow, and the shades by row."""
+    matrix = Matrix(title=title, rows=tuple(f"cuda:{number} PCIE{number}" for number in range(len(rows))), columns=columns,
+                    cells=rows)
+    cells = [row.cells[1:] for row in heat_table(matrix, "phase", told).rows]
+    return ({str(one.words) for row in cells for one in row if SLOW_MARK in one.words},
+            [[one.shade for one in row] for row in cells])
+
+
+def test_both_ways_at_once_is_not_slow_beside_one_way_where_there_are_as_many_gpus_as_ways(passing: Told) -> None:
+    good = ("26.1", "26.3", "19.8", "20.1")
+    for count in (3, 4, 5):
+        slow, shades = slow_and_shades("host and GPU, pinned memory, all GPUs at once, GB/s; every payload verified", (
+            "to GPU", "from GPU", "to, both", "from, both"), (*((good,) * (count - 1)), ("13.0", "26.3", "19.8", "20.1")), passing)
+        assert slow == {f"13.0 {SLOW_MARK}"}, count
+        assert {shade for row in shades[:-1] for shade in row} == {"heat7"}
+
+
+def test_pairs_of_gpus_have_one_scale_also_where_there_are_two(passing: Told) -> None:
+    title = "one way, the source's copy engine writes, GB/s; every payload verified"
+    _, ((_, there), (back, _)) = slow_and_shades(title, ("cuda:0", "cuda:1"), ((".", "26.0"), ("13.0", ".")), passing)
+    assert (there, back) == ("heat7", "heat0")
+    three = ((".", "26.0", "26.0"), ("26.0", ".", "12.0"), ("26.0", "26.0", "."))
+    assert slow_and_shades(title, ("cuda:0", "cuda:1", "cuda:2"), three, passing)[0] == {f"12.0 {SLOW_MARK}"}
 
 
 def glance(told: Told) -> dict[str, tuple[str, str]]:
