@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from boxcheck.checks.steps import SET_LOW, cost
+from boxcheck.checks.steps import RESEAT_LINK, RESEATS, SET_LOW, cost
 from boxcheck.checks.wording import natural
 from boxcheck.model import Finding, Outcome, Problem
 from boxcheck.registry import outcome_of
@@ -349,7 +349,9 @@ def _steps(cause: str, found: Sequence[Finding]) -> tuple[str, ...]:
     measured = [finding for finding in own if not finding.check.startswith(WITNESS) or finding is found[0]]
     later = [finding for finding in found if _key(finding.cause or "")[0] in AFTERWARDS and finding not in own]
     heard = [*sorted(measured or own or found, key=lambda finding: cost(finding.help)), *later]
-    return _unique(step for finding in heard for step in finding.help)[:MOST_STEPS]
+    steps = [step for finding in heard for step in finding.help]
+    named = next((step for step in steps if step.startswith(RESEATS) and step != RESEAT_LINK), RESEAT_LINK)
+    return _unique(named if step == RESEAT_LINK else step for step in steps)[:MOST_STEPS]
 
 
 def _where(cause: str, found: Sequence[Finding]) -> str:

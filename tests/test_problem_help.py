@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from boxcheck.checks.steps import cost
+from boxcheck.checks.steps import COPY_SHOWS, RESEAT_LINK, cost
 from boxcheck.model import Bdf, Finding, Outcome, Subject
 from boxcheck.problems import group
 from tests.boxes import names
@@ -73,6 +73,14 @@ def test_the_cheapest_is_first_and_one_finding_keeps_its_order() -> None:
     assert steps_of(bad("a.b", "x:a", "swap it", "then look"), bad("a.c", "x:a", "cat /proc/mdstat", "swap it")) == (
         "cat /proc/mdstat", "swap it", "then look")
     assert len(steps_of(bad("a.b", "x:a", *(f"step {number}" for number in range(9))))) == 6
+
+
+def test_to_reseat_is_one_step_whoever_says_it() -> None:
+    named = "power off, reseat the card and both ends of riser R3, power on; with the card busy, run: boxcheck doctor pcie"
+    load = bad("stress.link-rate", "link-errors:a", RESEAT_LINK, COPY_SHOWS)
+    assert steps_of(load, bad("pcie.link-width", "link-errors:a", named, "not cured: move it")) == (
+        named, COPY_SHOWS, "not cured: move it")
+    assert steps_of(load) == (RESEAT_LINK, COPY_SHOWS)
 
 
 def test_what_is_required_leads_and_the_box_is_not_named() -> None:

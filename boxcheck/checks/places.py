@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from boxcheck.checks.steps import RESEATS
 from boxcheck.model import BOX, Bdf, Finding, Subject
 from boxcheck.probes.gpus import Gpu, Gpus
 from boxcheck.probes.links import Link, Links
@@ -107,7 +108,7 @@ def reseat(link: Link, want: Profile) -> tuple[str, str]:
     """What to do about a link with a bad contact: reseat, and if that does not cure it, a swap that tells the parts
     apart."""
     return (
-        f"power off, reseat the card and both ends of {path_name(link, want)}, power on; with the card busy, run: "
+        f"{RESEATS}{path_name(link, want)}, power on; with the card busy, run: "
         + read_again(link.slot or "the card"),
         "not cured: move the card alone to another slot. The fault moves with it: the card; it stays: riser or slot; "
         "then swap only the riser",

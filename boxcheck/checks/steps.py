@@ -21,6 +21,13 @@ REVIVE = ("power off (a restart does not bring it back), check every power lead 
           "both ends, power on")
 """For a card that no longer answers."""
 
+RESEATS = "power off, reseat the card and both ends of "
+"""How the step about a bad contact begins, whoever gives it."""
+RESEAT_LINK = f"{RESEATS}its riser, power on"
+"""That step where neither riser nor slot is known by name."""
+COPY_SHOWS = "boxcheck stress run copy  shows whether that cured it"
+AER_NAMES = "boxcheck doctor aer  names slot and part (ends in PARTIAL)"
+
 BIOS_ROOM = ("BIOS setup: Above 4G Decoding on, Resizable BAR (Smart Access Memory) on, CSM off, MMIO high size to the "
              "largest value where there is one")
 STILL_SMALL = """still small: update the card's VBIOS; sudo dmesg | grep "can't assign"  shows where room is missing"""

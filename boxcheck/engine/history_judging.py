@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from boxcheck.checks.steps import COPY_SHOWS, RESEAT_LINK
 from boxcheck.engine.figures import CardFigures, PhaseFigures, Rate
 from boxcheck.engine.history_series import LAST, Judged, Pair, alike, limit_of, series, subject_of, worse
 from boxcheck.model import BOX, Bdf, Finding, Quantity, Subject
@@ -144,7 +145,7 @@ def links(name: str, phase: PhaseFigures, pairs: Sequence[Pair]) -> Judged:
             findings.append(worse(
                 Subject("function", f"port {bdf}", bdf=bdf), says, check="history.link-errors",
                 measured=Quantity(now, "errors"), notes=("more often than before, at 95 % on both sides",),
-                help=("reseat the card and its riser, then run it once more",)))
+                help=(RESEAT_LINK, COPY_SHOWS)))
         else:
             quiet += 1
     if quiet:

@@ -8,6 +8,7 @@ from typing import Any
 from boxcheck.checks.aer import BER
 from boxcheck.checks.aer_live import silence_help
 from boxcheck.checks.places import short
+from boxcheck.checks.steps import AER_NAMES, COPY_SHOWS, RESEAT_LINK
 from boxcheck.checks.wording import duration
 from boxcheck.model import BOX, Bdf, Finding, Limit, Quantity, Subject
 from boxcheck.probes.kernel_log import KernelLogs
@@ -29,10 +30,7 @@ from boxcheck.stress.link_rates import (
 from boxcheck.stress.link_routes import Hop, link_map
 from boxcheck.stress.tally import Watching
 
-HELP = (
-    "reseat the card and both ends of its riser, then run it once more",
-    "boxcheck doctor aer (ends in PARTIAL) names slot and part",
-)
+HELP = (RESEAT_LINK, COPY_SHOWS, AER_NAMES)
 TOWARD = {"card": "to the card", "host": "from the card"}
 
 

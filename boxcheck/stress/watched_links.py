@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from boxcheck.checks.steps import AER_NAMES, COPY_SHOWS, RESEAT_LINK
 from boxcheck.model import BOX, Bdf, Finding, Quantity, Subject, Unread
 from boxcheck.probes.kernel_log import KernelLogs
 from boxcheck.probes.links import Links
@@ -24,7 +25,6 @@ COPYING = frozenset(("copy", "p2p", "collective", "wake"))
 """Modules that keep links busy, so that no card lowers its speed to save power."""
 LOW_SECONDS = 3.0
 """A link may be read at a lower speed for as long: readings are taken between two pieces of work."""
-RESEAT = "reseat the card and its riser, then run it once more"
 
 
 def _end(results: StressResults, bdf: Bdf) -> Subject:
@@ -135,8 +135,7 @@ def judge_errors(results: StressResults, watching: Watching, where: LinkMap) -> 
                 sum(grown.values()), "errors"), cause=f"link-errors:{bdf}", where=str(subject),
             evidence=(f"/sys/bus/pci/devices/{bdf}/aer_dev_correctable",),
             notes=("its counters began anew during the run",) if anew else (),
-            title=f"{bdf}: damaged packets under load", help=(
-                RESEAT, "boxcheck doctor aer (ends in PARTIAL) names slot and direction"))
+            title=f"{bdf}: damaged packets under load", help=(RESEAT_LINK, COPY_SHOWS, AER_NAMES))
 
 
 @check("stress.link-speed", reads=[StressResults, Watching, Links], stress="*")
@@ -168,8 +167,7 @@ def link_speed(results: StressResults, watching: Watching, links: Links, want: P
         if bad or (unsteady and speed is not None):
             yield (failed if bad else marginal)(
                 subject, "; ".join((*bad, *unsteady)), cause=f"link-errors:{bdf}", where=str(subject),
-                ends=_ends(links, bdf), title=f"{bdf}: its link fell under load", help=(
-                    RESEAT, "boxcheck stress run copy shows what is left"),
+                ends=_ends(links, bdf), title=f"{bdf}: its link fell under load", help=(RESEAT_LINK, COPY_SHOWS),
                 evidence=tuple(f"/sys/bus/pci/devices/{bdf}/current_link_{name}" for name in ("speed", "width")))
         elif speed is None:
             yield unknown(subject, f"x{width.best:g} throughout; its speed was not read twice")
