@@ -200,8 +200,8 @@ def counts_words(told: Told) -> str:
 
 
 def _in_short(told: Told) -> Iterator[Block]:
-    """How many checks came to what, and the problems by their titles."""
-    yield Paragraph(words=mixed(strong("Checks: "), f"{counts_words(told)}."))
+    """How many findings came to what (a check has one for each part), and the problems by their titles."""
+    yield Paragraph(words=mixed(strong("Findings: "), f"{counts_words(told)}."))
     found = told.verdict.problems
     if found:
         titles = [f"{WORDS[one.outcome]}  {told.placed(one.title)}" for one in found]

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from boxcheck.model import Finding, Outcome, Problem
 from boxcheck.problems import is_own
+from boxcheck.report.acceptance_requirements import where_words
 from boxcheck.report.acceptance_told import Told
 from boxcheck.report.acceptance_words import WORDS, code, dim, mixed, strong
-from boxcheck.report.document import Block, Facts, Heading, Items, Paragraph
+from boxcheck.report.document import Block, Facts, Heading, Items, Paragraph, Words
 
 
 def problems(told: Told) -> Iterator[Block]:
@@ -52,10 +53,10 @@ def _problem(numbers: Sequence[int], told: Told) -> Iterator[Block]:
     findings = _findings(problem, told)
     own = [one for one in findings if is_own(problem.id, one)]
     follows = [one for one in findings if not is_own(problem.id, one)]
-    yield _listed(own or findings)
+    yield _listed(own or findings, told)
     if own and follows:
         yield Paragraph(words=mixed(strong("What it explains")))
-        yield _listed(follows)
+        yield _listed(follows, told)
     if problem.help:
         yield Paragraph(words=mixed(strong("What to do")))
         yield Items(items=problem.help, ordered=True)
@@ -63,10 +64,20 @@ def _problem(numbers: Sequence[int], told: Told) -> Iterator[Block]:
         yield Paragraph(words=mixed(strong("It is not: "), "; ".join(problem.not_)))
 
 
-def _listed(findings: Sequence[Finding]) -> Items:
-    return Items(items=tuple(
-        mixed(strong(f"{WORDS[one.outcome]} "), code(one.check), f"  {one.says}",
-              *([dim(f"  {'; '.join(one.notes)}")] if one.notes else [])) for one in findings))
+def _listed(findings: Sequence[Finding], told: Told) -> Items:
+    """What is said of several ends of one thing is said once, with where."""
+    same: dict[tuple[object, ...], list[Finding]] = {}
+    for one in findings:
+        same.setdefault((one.check, one.outcome, one.says, one.notes), []).append(one)
+    return Items(items=tuple(_item(some, told) for some in same.values()))
+
+
+def _item(some: Sequence[Finding], told: Told) -> Words:
+    one = some[0]
+    places = dict.fromkeys(where_words(each, told) for each in some)
+    notes = [*(("at " + " and at ".join(places),) if len(some) > 1 else ()), *one.notes]
+    return mixed(strong(f"{WORDS[one.outcome]} "), code(one.check), f"  {one.says}",
+                 *([dim(f"  {'; '.join(notes)}")] if notes else []))
 
 
 def _where(problem: Problem, told: Told) -> str:

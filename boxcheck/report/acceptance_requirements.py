@@ -38,7 +38,7 @@ COLUMNS = (
 def requirements(told: Told) -> Iterator[Block]:
     yield Heading(level=2, text="Requirements", anchor="requirements")
     yield Paragraph(words=mixed(
-        f"{counts_words(told)}. ", "Required checks decide the verdict; those marked ", dim("advisory"),
+        f"Findings: {counts_words(told)}. ", "Required checks decide the verdict; those marked ", dim("advisory"),
         " do not. The margin is the distance of what was measured to what it must be: + on the right side."))
     waivers = told.acceptance.waivers if told.acceptance else ()
     waived = [one for one in told.findings if one.blocker and waiver_of(one, waivers) is not None]

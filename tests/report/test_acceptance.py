@@ -114,6 +114,20 @@ def test_no_made_up_card_is_faster_than_any_of_its_kind(tmp_path: Path) -> None:
         assert all(gpu.pci_id for gpu in told.gpus)
 
 
+def test_what_both_ends_of_a_link_tell_alike_is_said_once_with_where(bad_told: Told) -> None:
+    section = words(html_of(document_of(bad_told))).partition("What it explains")[0].rpartition("Problem 1 of")[2]
+    assert section.count("fell from x16 to x8 and stayed for") == 1
+    assert "at PCIE3, port 40:01.1 and at PCIE3, GPU 41:00.0" in section
+
+
+def test_findings_are_counted_as_findings_and_checks_as_checks(bad_told: Told) -> None:
+    page = words(html_of(document_of(bad_told)))
+    failed = [one for one in bad_told.findings if one.outcome is Outcome.FAIL]
+    assert len(failed) > len({one.check for one in failed})
+    assert f"Findings: {len(failed)} failed, " in page
+    assert f"{len({one.check for one in failed if one.blocker})} required checks failed" in page
+
+
 def test_the_cover_says_who_what_when_and_by_what(bad_told: Told) -> None:
     told = facts(parsed(html_of(document_of(bad_told))))
     own = bad_told.acceptance
