@@ -11,6 +11,7 @@ from boxcheck.certify.acceptance import Acceptance
 from boxcheck.certify.as_shipped import not_as_shipped
 from boxcheck.certify.attempts import Asked
 from boxcheck.certify.disposition import Decided, Ended, decide
+from boxcheck.engine.agreed_load import short_of
 from boxcheck.engine.history_store import stored_history
 from boxcheck.engine.wholeness import Lacks, as_part, lacks_of, without_rows
 from boxcheck.judge import judge
@@ -42,8 +43,10 @@ def accept(
     judged = judge_stored(asked.run, None)  # the verdict is the run's; that `--strict` fails it is the disposition's
     with RunReader(asked.run) as reader:
         lacks, missing, history = lacks_of(reader, judged.want), in_words(missing_rows(reader)), stored_history(reader)
+        # By the run itself: the profile's file may have changed between the question and the load.
+        short = () if asked.shortened else short_of(reader, judged.want)
     started, finished = judged.run.started, _finished(judged)
-    decided = _decide(asked, judged, lacks, missing, started=started, finished=finished, now=now)
+    decided = _decide(asked, judged, lacks, missing, short, started=started, finished=finished, now=now)
     want = judged.want
     told = Acceptance(
         id=asked.id, version=__version__, commit=source_commit() or "", identity=asked.identity, attempt=asked.attempt,
@@ -65,8 +68,8 @@ def _finished(judged: JudgedRun) -> float:
 
 
 def _decide(
-    asked: Asked, judged: JudgedRun, lacks: Lacks, missing: Sequence[str], *, started: float, finished: float,
-    now: float,
+    asked: Asked, judged: JudgedRun, lacks: Lacks, missing: Sequence[str], short: Sequence[str], *, started: float,
+    finished: float, now: float,
 ) -> Decided:
     plan = judged.run.info.plan
     certain = bool(plan.get("certain", True)) if isinstance(plan, dict) else True
@@ -78,7 +81,7 @@ def _decide(
         again = judge(findings, judged.want, crashes=judged.verdict.crashes, profile_certain=certain)
         return without_rows(as_part(again, lacks), missing)
 
-    lacking = [*asked.without, *_not_on_gpus(judged.want, judged.phases), *_salvaged(judged.run),
+    lacking = [*asked.without, *short, *_not_on_gpus(judged.want, judged.phases), *_salvaged(judged.run),
                *filter(None, (judged.told,))]
     state = judged.run.state
     ended = Ended(

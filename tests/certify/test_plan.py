@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from boxcheck.certify.acceptance import Identity
+from boxcheck.certify.attempts import Asked
 from boxcheck.certify.planned_load import load_of
+from boxcheck.certify.run import accept
 from boxcheck.commands.certify import Options, certify
+from boxcheck.engine.kept_profile import keep_profile
 from boxcheck.profile import BurnWanted, Profile, ProfileError, load_profile, shipped_profiles
 from boxcheck.report.profile import show_text
 from boxcheck.usage import UsageError
+from tests.golden.runs import burned
+from tests.report.scenes import Acceptable
+from tests.tui.box import STARTED
 
 
 def profile(**burn: float) -> Profile:
@@ -71,3 +79,17 @@ def test_options_that_cannot_be_are_refused_before_anything_is_asked(
     with pytest.raises(UsageError):
         certify(options)
     assert not list(tmp_path.rglob("attempt-*"))
+
+
+def test_a_profile_that_asks_for_more_by_the_time_of_the_load_passes_no_shorter_one(tmp_path: Path) -> None:
+    """Its file was written anew while the questions were answered: what was asked says nothing of the shortening."""
+    def agreed(run: Acceptable) -> None:
+        keep_profile(run.store, msgspec.structs.replace(run.want, burn=BurnWanted(acceptance_seconds=14400)))
+
+    for change, disposition in ((agreed, "INCOMPLETE"), (lambda run: None, "PASS")):
+        (tmp_path / disposition).mkdir()
+        asked = Asked(id="x", identity=Identity(serial="W-1", serial_from="operator"), attempt=1, began=STARTED,
+                      run=burned(str(tmp_path / disposition), change=change))
+        told = accept(asked, (), now=STARTED + 3600, clock_trusted=True, machine={}).told
+        assert told.disposition == disposition, told.reason
+        assert ("planned for 28 s, and wopr-7x4090 asks for 4 h" in told.reason) is (change is agreed)
