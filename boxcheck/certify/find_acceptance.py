@@ -33,10 +33,18 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 def find_acceptance(run: Run, root: str) -> Found:
     """`root`: where the attempts of boxes lie."""
-    plan = run.info.plan
-    job = plan.get("job") if isinstance(plan, dict) else None
-    attempt = plain_line(str(job.get("attempt") or "")) if isinstance(job, dict) else ""
-    return Found(told=_told(run, root), attempt=attempt)
+    return Found(told=_told(run, root), attempt=attempt_of(run))
+
+
+def attempt_of(run: Run) -> str:
+    """`attempt 2 of box W-0007`, whose load the run is; empty where it is of none."""
+    job = run.info.plan.get("job") if isinstance(run.info.plan, dict) else None
+    return plain_line(str(job.get("attempt") or "")) if isinstance(job, dict) else ""
+
+
+def says_alone(run: Run) -> str:
+    """That the verdict on the run of an attempt is no disposition; empty for another run."""
+    return Found(attempt=attempt_of(run)).says
 
 
 def _told(run: Run, root: str) -> Acceptance | None:

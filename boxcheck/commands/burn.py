@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,7 @@ from boxcheck.engine.plan_profile import forced, refuse_options, refuse_other_bo
 from boxcheck.engine.rights import unread_log, word_before
 from boxcheck.engine.safety import in_words, limits_of
 from boxcheck.engine.untold import tell
+from boxcheck.judge import ExitCode
 from boxcheck.profile import Profile
 from boxcheck.registry import STRESSES, discover, discover_stress
 from boxcheck.report import columns_of
@@ -185,7 +187,33 @@ def attach(
         from boxcheck.commands.tui import play_again
 
         return play_again(path, options, replay)
-    return _follow(path, options, lines_for(options, streams))
+    if streams is not NO_STREAMS:
+        return _follow(path, options, lines_for(options, streams))
+    of_attempt = _of_attempt(path, options)
+    code = _follow(path, options, lines_for(options, of_attempt))
+    return code or _code_alone(path, of_attempt)
+
+
+def _of_attempt(path: str, options: Options) -> Streams:
+    """Of the run of an attempt: what is told of it ends with the disposition, or says that there is none yet."""
+    from boxcheck.commands.report import acceptance_of
+    from boxcheck.report.certified_stream import CertifiedStream
+    from boxcheck.report.ocptv_run import OcptvStream
+
+    decided = cache(lambda: acceptance_of(path))
+    return Streams(
+        CertifiedStream(options.strict, decided) if options.jsonl else None,
+        OcptvStream(options.strict, decided=decided) if options.ocptv else None, decided)
+
+
+def _code_alone(path: str, streams: Streams) -> int:
+    """What the run of an attempt comes to by itself, where it passed: its disposition, if it is there."""
+    from boxcheck.certify.find_acceptance import says_alone
+    from boxcheck.store.reader import RunReader
+
+    with RunReader(path) as reader:
+        alone = says_alone(reader.run())
+    return int(ExitCode.INCOMPLETE) if alone and streams.decided() is None else 0
 
 
 def _refuse_mixed(options: Options) -> None:

@@ -62,7 +62,7 @@ def follow_run(path: str, options: Options, lines: Telling) -> int:
             for progress in follow(path, 1.0, look=look):
                 lines.write()
                 shown.tell(progress)
-            return report(path, None, options, ended=lines.end)
+            return report(path, None, options, ended=lines.end, acceptance=lines.decided())
     except BrokenPipeError:  # told here: typer would make a 1 of it, which says that something is wrong with the box
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

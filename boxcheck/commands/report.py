@@ -127,7 +127,7 @@ def stored(run: str) -> Iterator[tuple[str, Acceptance | None]]:
         if os.path.isdir(run):
             raise UsageError(f"{plain_line(run)}: holds no {ACCEPTANCE}", FOLDER)
         path = path_of(run)
-        yield path, _acceptance_of(path)
+        yield path, acceptance_of(path)
         return
     told = read_acceptance(folder)
     store = os.path.join(folder, RUN)
@@ -143,7 +143,7 @@ def stored(run: str) -> Iterator[tuple[str, Acceptance | None]]:
         yield path, told
 
 
-def _acceptance_of(path: str) -> Acceptance | None:
+def acceptance_of(path: str) -> Acceptance | None:
     """That which a run of this user is the load of. Where it is of one that is not there, that is told."""
     from boxcheck.certify.find_acceptance import find_acceptance
     from boxcheck.store.reader import RunReader

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from boxcheck.report.lines import Lines
 
 if TYPE_CHECKING:
+    from boxcheck.certify.acceptance import Acceptance
     from boxcheck.engine.detach import Progress
     from boxcheck.model import Verdict
     from boxcheck.store.reader import RunReader
@@ -30,6 +31,8 @@ class Streams(NamedTuple):
 
     jsonl: Stream | None = None
     ocptv: Stream | None = None
+    decided: Callable[[], Acceptance | None] = lambda: None
+    """The acceptance that the account of the run ends with, asked for when the run is over."""
 
 
 NO_STREAMS = Streams()
@@ -41,6 +44,7 @@ class Telling:
     def __init__(
         self, jsonl: str | None, ocptv: str | None, strict: bool = False, streams: Streams = NO_STREAMS,
     ) -> None:
+        self.decided = streams.decided
         self._told: list[tuple[Lines, Stream]] = []
         if jsonl is not None:
             from boxcheck.engine.stream import Stream as JsonStream

@@ -78,7 +78,7 @@ def show_run(path: str, options: Options, lines: Telling, speed: float | None = 
         with RunReader(path) as reader:
             state = reader.run().state
         if not broke and state != "running":
-            return report(path, None, options, ended=ended)
+            return report(path, None, options, ended=ended, acceptance=lines.decided())
     if broke:
         print("the screen could not be shown; the run is followed by lines", file=sys.stderr)
         return follow_run(path, options, lines)

@@ -1,5 +1,5 @@
-"""The lines of `certify --jsonl`: those of the run, the disposition before the last, and a last one that passes only
-where that does."""
+"""The lines of the run of an acceptance: those of the run, the disposition before the last, and a last one that passes
+only where that does; where there is none yet, it passes nowhere."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from boxcheck.certify.acceptance import Acceptance
+from boxcheck.certify.find_acceptance import says_alone
 from boxcheck.engine.stream import Stream, line
 from boxcheck.model import Outcome, Verdict
 from boxcheck.report.certified import OUTCOMES
@@ -24,6 +25,9 @@ class CertifiedStream(Stream):
     def end(self, run: Run, verdict: Verdict, history: Any = None) -> list[str]:
         told = self._decided()
         if told is None:
+            alone = says_alone(run)
+            if alone and verdict.outcome in (Outcome.PASS, Outcome.MARGINAL):
+                verdict = msgspec.structs.replace(verdict, outcome=Outcome.UNKNOWN, reason=alone)
             return super().end(run, verdict, history)
         if told.exit_code and verdict.outcome in (Outcome.PASS, Outcome.MARGINAL):
             verdict = msgspec.structs.replace(verdict, outcome=OUTCOMES[told.disposition], reason=told.reason)

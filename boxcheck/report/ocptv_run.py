@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from boxcheck.certify.acceptance import Acceptance, Identity
+from boxcheck.certify.find_acceptance import attempt_of, says_alone
 from boxcheck.engine.figures import rates_of
 from boxcheck.engine.stream import MINUTE_SECONDS
 from boxcheck.model import Finding, Outcome, Verdict
@@ -152,6 +153,9 @@ class OcptvStream:
         artifacts += [{"testRunArtifact": {"log": {"severity": "ERROR", "message": _problem(one)}}}
                       for one in verdict.problems]
         told = self._decided()
+        alone = "" if told is not None else says_alone(run)
+        if alone:
+            artifacts.append({"testRunArtifact": {"log": {"severity": "WARNING", "message": alone}}})
         if told is not None:
             waived = " (with waivers)" if told.with_waivers else ""
             artifacts.append({"testRunArtifact": {"log": {
@@ -163,7 +167,7 @@ class OcptvStream:
                 artifacts.append({"testRunArtifact": {"log": {"severity": "WARNING", "message": WAIVED}}})
         artifacts.append({"testRunArtifact": {"log": {
             "severity": _OUTCOMES.get(verdict.outcome, "INFO"), "message": verdict.reason}}})
-        artifacts.append({"testRunArtifact": {"testRunEnd": _result(run, verdict, told)}})
+        artifacts.append({"testRunArtifact": {"testRunEnd": _result(run, verdict, told, bool(alone))}})
         return [self._line(at, one) for one in artifacts]
 
     def _line(self, at: float, artifact: Artifact) -> str:
@@ -187,6 +191,8 @@ class OcptvStream:
             parameters["judged_by_profile"] = self._by_profile
         if self._attempt is not None:
             parameters["acceptance"] = dict(self._attempt)
+        elif attempt := attempt_of(run):
+            parameters["attempt"] = attempt
         yield {"schemaVersion": {"major": 2, "minor": 0}}
         yield {"testRunArtifact": {"testRunStart": {
             "name": f"boxcheck {run.info.kind or 'run'}", "version": run.info.version,
@@ -329,14 +335,16 @@ def _ended_at(phase: Phase, run: Run) -> float | None:
     return min(later, default=run.end.at.seconds if run.end else float("inf"))
 
 
-def _result(run: Run, verdict: Verdict, told: Acceptance | None = None) -> dict[str, str]:
+def _result(run: Run, verdict: Verdict, told: Acceptance | None = None, alone: bool = False) -> dict[str, str]:
     """PASS only where both say so: a run may pass of which the acceptance does not (a shortened plan, `--strict`), and
-    a waiver changes no measurement."""
+    a waiver changes no measurement. `alone`: it is the load of an attempt whose disposition is not known."""
     if verdict.outcome is Outcome.FAIL or (told is not None and told.disposition == "FAIL"):
         return {"status": "COMPLETE", "result": "FAIL"}
     if verdict.outcome in (Outcome.PASS, Outcome.MARGINAL) and run.state == "finished":
         if told is not None and told.disposition not in ("PASS", "MARGINAL PASS"):
             return {"status": "ERROR", "result": "NOT_APPLICABLE"}
+        if alone:
+            return {"status": "SKIP", "result": "NOT_APPLICABLE"}
         return {"status": "COMPLETE", "result": "PASS"}
     if verdict.partial and run.state != "crashed":
         return {"status": "SKIP", "result": "NOT_APPLICABLE"}
