@@ -22,6 +22,7 @@ import msgspec
 
 from boxcheck.certify.acceptance import Acceptance, Identity, Waiver
 from boxcheck.certify.contents import ACCEPTANCE, KEPT_LIMIT_BYTES
+from boxcheck.certify.find_run import find_run
 from boxcheck.certify.manifest import ManifestError, parse_acceptance
 from boxcheck.host.on_disk import sync_folder
 from boxcheck.store.errors import StoreError
@@ -63,6 +64,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool = False
     without: tuple[str, ...] = ()
     """What the load was not put on, or by: `the load was put on cpu devices`."""
+
+    @property
+    def name(self) -> str:
+        return f"attempt {self.attempt} of box {plain_line(self.identity.serial)}"
 
 
 class Earlier(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,6 +183,8 @@ def reserve(folder: str, asked: Asked) -> tuple[str, Asked]:
             asked = msgspec.structs.replace(asked, attempt=number)
             try:
                 write_asked(place, asked)
+                for holds in (folder, os.path.dirname(folder)):  # a number that the power took with it would come again
+                    sync_folder(holds)
             except BaseException:
                 forget(place)
                 raise
@@ -213,6 +220,7 @@ def write_asked(place: str, asked: Asked) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(beside, os.path.join(place, ASKED))
+    sync_folder(place)
 
 
 def read_asked(place: str) -> Asked | None:
@@ -222,6 +230,15 @@ def read_asked(place: str) -> Asked | None:
             return msgspec.json.decode(stream.read(KEPT_LIMIT_BYTES), type=Asked)
     except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
+
+
+def asked_at(place: str) -> Asked | None:
+    """The same, with its run also where that had just begun, and it was not kept any more which one it is."""
+    asked = read_asked(place)
+    if asked is None or asked.run:
+        return asked
+    state = os.path.dirname(os.path.dirname(os.path.dirname(place)))
+    return msgspec.structs.replace(asked, run=find_run(asked.name, asked.began, os.path.join(state, "runs")))
 
 
 def forget(place: str) -> None:
@@ -258,7 +275,7 @@ def open_attempts(root: str) -> list[tuple[str, Asked]]:
     for box in boxes:
         with suppress(OSError):  # of a box whose folder cannot be listed; the others' are found all the same
             for one in attempts_of(os.path.join(root, box)):
-                asked = read_asked(one.folder) if one.state == "open" else None
+                asked = asked_at(one.folder) if one.state == "open" else None
                 if asked is not None and asked.run:
                     found.append((one.folder, asked))
     return sorted(found, key=lambda one: one[1].began, reverse=True)

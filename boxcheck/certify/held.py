@@ -17,13 +17,13 @@ from boxcheck.certify.acceptance import Acceptance
 from boxcheck.certify.attempts import (
     Asked,
     AttemptHeldError,
+    asked_at,
     attempts_of,
     earlier_lines,
     finish,
     forget,
     hold,
     open_attempts,
-    read_asked,
     reserve,
     safe_name,
     write_asked,
@@ -64,7 +64,7 @@ class HeldAttempt:
 
     @property
     def name(self) -> str:
-        return f"attempt {self.asked.attempt} of box {plain_line(self.asked.identity.serial)}"
+        return self.asked.name
 
     @property
     def begun(self) -> bool:
@@ -78,11 +78,14 @@ class HeldAttempt:
             return reader.run().state
 
     def run_began(self, path: str) -> None:
-        """Keeps which run is its load."""
+        """Keeps which run is its load. Where that cannot be written, the run goes on: it says itself whose it is."""
         mark = ""
         with contextlib.suppress(StoreError):  # what keeps it from being read is told where it is judged
             mark = mark_of(path)
-        self._keep(msgspec.structs.replace(self.asked, run=path, run_mark=mark))
+        try:
+            self._keep(msgspec.structs.replace(self.asked, run=path, run_mark=mark))
+        except UsageError as error:
+            print(f"which run it is could not be kept: {error}", file=sys.stderr)
 
     def be_strict(self) -> None:
         """Whoever ends it is as strict."""
@@ -91,8 +94,12 @@ class HeldAttempt:
 
     def _keep(self, asked: Asked) -> None:
         self.asked = asked
-        with as_user(*self._owner):
-            write_asked(self.place, asked)
+        try:
+            with as_user(*self._owner):
+                write_asked(self.place, asked)
+        except OSError as error:
+            says = f"{plain_line(str(error.filename or self.place))}: {os.strerror(error.errno or 0).lower()}"
+            raise UsageError(says, "make room there; boxcheck certify --resume goes on") from None
 
     def forget(self) -> None:
         """Takes it back: its run never began."""
@@ -216,7 +223,7 @@ def take_up(serial: str | None, host: Host) -> tuple[HeldAttempt, int]:
         except (AttemptHeldError, OtherMachineError) as error:
             refused = refused or error
             continue
-        if (asked := read_asked(place)) is not None:  # as it is now that nobody else writes it
+        if (asked := asked_at(place)) is not None and asked.run:  # as it is now that nobody else writes it
             return HeldAttempt(place, asked, lock, host), len(waiting) - 1
         lock.release()
     raise refused or UsageError("the attempt was ended by another boxcheck just now", "nothing is left to finish")
@@ -228,8 +235,7 @@ def _refuse_other_machine(asked: Asked, here: Mapping[str, str]) -> None:
     place = is_tested_box(asked.machine or marks_of_run(asked.run), here)
     if place.answer == "other":
         raise OtherMachineError(
-            f"attempt {asked.attempt} of box {plain_line(asked.identity.serial)} was begun on another machine "
-            f"({place.says})", "boxcheck certify --resume over there")
+            f"{asked.name} was begun on another machine ({place.says})", "boxcheck certify --resume over there")
 
 
 def _clock_trusted(host: Host) -> bool | None:

@@ -33,12 +33,11 @@ def mark_of(path: str) -> str:
 
 def refuse_other_run(asked: Asked) -> None:
     """RunGoneError where the attempt's run is gone or is another than it began."""
-    of = f"attempt {asked.attempt} of box {plain_line(asked.identity.serial)}"
     help = "put it back, or end the attempt without it: boxcheck certify --resume SERIAL --end"
     if not os.path.lexists(asked.run):
-        raise RunGoneError(f"the run of {of} is gone: {plain_line(asked.run)}", help)
+        raise RunGoneError(f"the run of {asked.name} is gone: {plain_line(asked.run)}", help)
     if asked.run_mark and mark_of(asked.run) != asked.run_mark:
-        raise RunGoneError(f"{plain_line(asked.run)} is another run than the one that {of} began", help)
+        raise RunGoneError(f"{plain_line(asked.run)} is another run than the one that {asked.name} began", help)
 
 
 def without_run(

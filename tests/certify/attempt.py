@@ -53,8 +53,9 @@ def new_key(path: Path, comment: str = "station 3") -> Path:
     return path
 
 
-def run_of(folder: Path, machine: str) -> str:
-    """Path of the store of a run that was begun on a machine, and cut off."""
-    folder.mkdir()
-    with create_run(str(folder), RunInfo(kind="burn", version="0.4.0", plan={"machine": machine}), least_free_bytes=0) as run:
+def run_of(folder: Path, machine: str, attempt: str = "") -> str:
+    """Path of the store of a run that was begun on a machine, and cut off. `attempt`: what it says that it is of."""
+    folder.mkdir(exist_ok=True)
+    plan = {"machine": machine, "job": {"attempt": attempt}}
+    with create_run(str(folder), RunInfo(kind="burn", version="0.4.0", plan=plan), least_free_bytes=0) as run:
         return run.path
