@@ -198,15 +198,15 @@ def checks(
 
 @app.command(short_help="Say what a check reads, why it matters, what to do.")
 def explain(
-    id: Annotated[str, typer.Argument(
-        metavar="ID", help="A check's id, as in brackets in the account; an area, an event or a term too.",
-        autocompletion=whole_ids)],
+    id: Annotated[list[str] | None, typer.Argument(
+        metavar="[ID]", autocompletion=whole_ids,
+        help="A check's id, as in brackets in the account; an area, an event, a term. Without it: a list.")] = None,
     profile: ForProfile = None,
 ) -> None:
     """Say what a check reads, what is true when it fires, why it matters and what to do."""
     from boxcheck.commands.catalogue import explain as body
 
-    _leave(body(id, profile))
+    _leave(body(id or (), profile))
 
 
 @profile_app.command("list")
@@ -342,6 +342,8 @@ def run() -> None:
     code = 0
     if len(sys.argv) == 3 and sys.argv[1] in ("--show-completion", "--install-completion"):
         os.environ["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"  # typer's way to take the shell that is named
+        if sys.argv[1] == "--install-completion" and sys.argv[2] in ("bash", "zsh", "fish"):
+            return _install_completion(sys.argv[2])
     try:
         words = sys.argv[1:] or _chosen()
         code = app_for(words)(words, standalone_mode=False) or 0
@@ -361,6 +363,14 @@ def run() -> None:
     except Exception as error:  # noqa: BLE001  the last line of defence
         code = unexpected(error)
     sys.exit(code)
+
+
+def _install_completion(shell: str) -> None:
+    """As typer does it, which calls a shell that was named `Shells.bash`."""
+    from typer.completion import install
+
+    _, path = install(shell, prog_name="boxcheck")
+    typer.echo(f"{shell} completion installed in {path}\nit begins with the next shell")
 
 
 def _left_alone() -> int:

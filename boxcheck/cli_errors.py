@@ -63,7 +63,7 @@ def _refused(error: Any) -> int:
 def parser_words(error: Any, context: Any) -> tuple[str, str]:
     """Error and help for what the parser refused."""
     message = str(getattr(error, "message", "") or "").rstrip(".")
-    command = context.command_path if context is not None else "boxcheck"
+    command = context.command_path.replace(" report render", " report") if context is not None else "boxcheck"
     all_of_it = f"{command} --help says how it is called"
     option = getattr(error, "option_name", None)
     if option is not None and message.startswith("No such option"):
@@ -76,16 +76,19 @@ def parser_words(error: Any, context: Any) -> tuple[str, str]:
     parameter = getattr(error, "param", None)
     name = _name(parameter)
     if hasattr(error, "param_type"):
-        return f"{name or 'a word'} is missing", all_of_it
+        several = " " in name  # `A B`
+        return f"{' and '.join(name.split()) or 'a word'} {'are' if several else 'is'} missing", all_of_it
     if found := re.match(r"(.*) is not one of (.*)$", message):
         choices = [choice.strip().strip("'") for choice in found[2].split(",")]
         return (f"{f'{name}: ' if name else ''}{found[1]} is not one of {', '.join(choices)}",
                 nearest(found[1].strip("'"), choices) or all_of_it)
     if found := re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", message):
-        one = f"one word at a time, and a kind and its number as one: {command} xid.79"
-        return f"{command} takes no such word: {found[1]}", one if command.endswith(" explain") else all_of_it
+        return f"{command} takes no such word: {found[1]}", all_of_it
     if option is not None and "requires an argument" in message:
         return f"{_word(option)} is followed by nothing, and needs a word", all_of_it
+    if found := re.match(r"(.*) is not in the range (?:(.*)<=x|x>=(.*?)|x)(?:<=(.*))?$", message):
+        bounds = [f"{word} {bound}" for word, bound in (("from", found[2] or found[3]), ("to", found[4])) if bound]
+        return f"{f'{name}: ' if name else ''}{found[1]} is out of range: {' '.join(bounds)}", all_of_it
     if found := re.match(r"(.*) is not a valid (?:float|int)", message):
         return f"{f'{name}: ' if name else ''}{found[1]} is no number", all_of_it
     if name:

@@ -23,7 +23,7 @@ EXAMPLES: dict[str, Sequence[tuple[str, str]]] = {
         ("boxcheck facts --sysroot box.tar.gz", "those of a capture"),
     ),
     "capture": (
-        ("sudo boxcheck capture box.tar.gz --redact", "all of it, without serials and names"),
+        ("sudo boxcheck capture box.tar.gz --redact", "without serials and names"),
         ("boxcheck capture --script > capture.sh", "for a box without Python"),
     ),
     "triage": (
@@ -59,8 +59,8 @@ EXAMPLES: dict[str, Sequence[tuple[str, str]]] = {
     ),
     "profile draft": (
         ("boxcheck profile draft > mine.toml", "to be read and corrected by you"),
-        ("boxcheck profile draft --from-run RUN --from-run RUN > mine.toml", "rates of good runs"),
-        ("boxcheck profile draft --from-run RUN --share rates.json > mine.toml", "and for others"),
+        ("boxcheck profile draft --from-run RUN --from-run RUN > mine.toml", ""),
+        ("boxcheck profile draft --from-run RUN --share rates.json > mine.toml", ""),
     ),
     "profile beside": (
         ("boxcheck profile beside RUN rates.json", "a box and what good ones measured"),
@@ -108,8 +108,8 @@ EXAMPLES: dict[str, Sequence[tuple[str, str]]] = {
     "compare": (
         ("boxcheck compare RUN1 RUN2", "what differs, the gravest first"),
         ("boxcheck compare monday.tar.gz today.tar.gz", "captures too"),
-        ("boxcheck compare line/*/attempt-01", "many: a table a quantity, what stands out marked"),
-        ("boxcheck compare before.tar.gz after.tar.gz --fail-on-change -q", "for a script"),
+        ("boxcheck compare line/*/attempt-01", "many: a table for each quantity"),
+        ("boxcheck compare before.tar.gz after.tar.gz --fail-on-change", "for a script"),
     ),
     "yield": (
         ("boxcheck yield", "of the attempts that lie here"),
@@ -181,20 +181,16 @@ COLUMNS = 76
 """What lines of a page of help hold, indented as they are, in a terminal of 80."""
 
 
-ALIGNED = 46
-"""Commands that are longer push no other's purpose to the right."""
-
-
 def epilog(command: str) -> str | None:
     """The text that help ends with; None for a command that has no example."""
     examples = EXAMPLES.get(command)
     if examples is None:
         return None
-    width = max((len(words) for words, _ in examples if len(words) <= ALIGNED), default=0)
-    lines = []
-    for words, purpose in examples:
-        line = f"  {words:<{width}}  {purpose}".rstrip()
-        lines.append(line if len(line) <= COLUMNS else f"  {words}")
+    # As many purposes stand below one another as leave room for all; longer commands push their own to the right.
+    for width in sorted({len(words) for words, _ in examples}, reverse=True):
+        lines = [f"  {words:<{width}}  {purpose}".rstrip() for words, purpose in examples]
+        if max(map(len, lines)) <= COLUMNS:
+            break
     return "\n".join(["\b", "Examples:" if len(lines) > 1 else "Example:", *lines])
 
 

@@ -59,7 +59,7 @@ def test_the_script_is_printed_as_it_is() -> None:
     ("arguments", "says"),
     [
         (["capture"], "say where to write the capture"),
-        (["capture", "{}/none/box.tar.gz"], "error: {}/none/box.tar.gz: not written: no such file"),
+        (["capture", "{}/none/box.tar.gz"], "error: {}/none/box.tar.gz: not written: its folder is not there"),
         (["capture", "{}/box.zip"], "a capture is a directory or ends in"),
         (["capture", "{}/box.tar", "--sysroot", "{}/none"], "error: {}/none: no such file"),
         (["capture", "{}/box.tar", "--sysroot", "{}"], "holds no sys/, proc/ or boxcheck/"),

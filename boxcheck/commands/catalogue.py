@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from boxcheck.account import in_row
+from boxcheck.account import AREAS, in_row
 from boxcheck.commands.glossary import FOLDED, TERMS
 from boxcheck.model import Outcome
 from boxcheck.profile import Profile, load_profile
@@ -94,9 +95,18 @@ def list_checks(json: str | None, profile: str | None) -> int:
     return 0
 
 
-def explain(id: str, profile: str | None) -> int:
+def explain(words: Sequence[str], profile: str | None) -> int:
+    """Without a word: what the glossary has."""
     discover()
     columns = min(shutil.get_terminal_size((96, 24)).columns, 96)
+    if not words:
+        ids = "Ids of checks: boxcheck checks lists them. Kinds of events: those of boxcheck triage, and xid.79."
+        page("\n".join([
+            *wrapped(ids, columns), *wrapped(f"Areas and rows of doctor's account: {', '.join(AREAS)}.", columns),
+            *wrapped(f"Terms: {', '.join(sorted(TERMS, key=str.casefold))}.", columns)]) + "\n")
+        return 0
+    id = " ".join(words)
+    id = id if id.casefold() in FOLDED else id.replace(" ", ".")  # `xid 79`
     if id.startswith(TRIAGE):
         page(rule_explanation(id.removeprefix(TRIAGE), columns))
         return 0
@@ -110,7 +120,7 @@ def explain(id: str, profile: str | None) -> int:
         raise UsageError(
             f"no check, event or term is called {id!r}",
             nearest(id, CHECKS) or nearest(id.casefold(), FOLDED) or
-            "boxcheck checks lists the checks; docs/reference/glossary.md the terms")
+            "boxcheck checks lists the checks, boxcheck explain the terms")
     page(explanation(CHECKS[id], load_profile(profile) if profile else None, columns))
     return 0
 

@@ -10,13 +10,14 @@ import os
 
 
 def check_ids(begun: str) -> list[str]:
-    """Ids of the checks that doctor makes, those that begin so; areas too, while no dot was typed. Checks of stress
-    modules judge what those measured; doctor measures nothing."""
+    """Ids of the checks that doctor makes, those that begin so; areas and rows of its account too, while no dot was
+    typed. Checks of stress modules judge what those measured; doctor measures nothing."""
+    from boxcheck.account import AREAS
     from boxcheck.registry import CHECKS, discover
 
     discover()
     found = {id: check.area for id, check in CHECKS.items() if check.stress is None}
-    areas = [] if "." in begun else sorted(set(found.values()))
+    areas = [] if "." in begun else sorted({*found.values(), *AREAS})
     return [word for word in (*areas, *sorted(found)) if word.startswith(begun)]
 
 

@@ -139,6 +139,9 @@ TERMS: Mapping[str, str] = {
     "unknown": (
         "An outcome: what had to be read was not. It never counts as passed; a verdict that needs it is incomplete, "
         "exit code 3."),
+    "verdict": (
+        "What a box comes to by the checks that its profile requires: passed, failed, or unknown where one of them was "
+        "not read. The exit code says the same (docs/reference/exit-codes.md)."),
     "waiver": "A person's word that a failing check is accepted, with reason and last day. Reports always show it.",
     "XID": (
         "The number by which NVIDIA's driver names an error in the kernel's log. `boxcheck explain xid.79` tells "

@@ -164,6 +164,8 @@ def write_capture(members: Members, out: str) -> int:
         words, _ = from_errno_name(errno_name(error.errno))
         if error.errno == errno.ENOSPC:
             words += f" (the capture needs up to {members.size_bytes() // 1_000_000 + 1} MB)"
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            words = "its folder is not there"
         raise WriteError(f"{one_line(out)}: not written: {words}") from None
 
 

@@ -37,6 +37,8 @@ pytestmark = pytest.mark.skipif(not os.path.exists(PROGRAM), reason="boxcheck is
     [
         ("boxcheck doctor pcie.link-w", ["pcie.link-width"]),
         ("boxcheck doctor pcie aer.l", ["aer.live"]),
+        ("boxcheck doctor stor", ["storage"]),
+        ("boxcheck doctor --except acs/", ["acs/iommu"]),
         ("boxcheck doctor --except pcie.link-s", ["pcie.link-speed"]),
         ("boxcheck explain pcie.link-w", ["pcie.link-width"]),
         ("boxcheck doctor --profile wo", ["wopr-7x4090"]),
@@ -135,6 +137,15 @@ def test_the_script_of_the_shell_that_was_named(shell: str, says: str) -> None:
     done = subprocess.run([PROGRAM, "--show-completion", shell], capture_output=True, text=True, timeout=60)
     assert says in done.stdout
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_it_is_installed_for_the_shell_that_was_named(shell: str, tmp_path: Path) -> None:
+    done = subprocess.run([PROGRAM, "--install-completion", shell], capture_output=True, text=True, timeout=60,
+                          env={**os.environ, "HOME": str(tmp_path)})
+    first = done.stdout.splitlines()[0]
+    assert first.startswith(f"{shell} completion installed in {tmp_path}/")
+    assert "boxcheck" in Path(first.rpartition(" in ")[2]).read_text()
 
 
 def test_a_shell_that_is_none_is_a_usage_error() -> None:

@@ -9,7 +9,8 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from boxcheck.cli import app
-from boxcheck.cli_examples import COLUMNS, EXAMPLES
+from boxcheck.cli_errors import parser_words
+from boxcheck.cli_examples import COLUMNS, EXAMPLES, epilog
 from tests.command_lines import USAGE_ERROR, of_boxcheck, parsed
 
 
@@ -39,6 +40,12 @@ def test_help_ends_with_an_example_that_can_be_typed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_help_says_what_each_example_is_for(name: str) -> None:
+    lines = str(epilog(name)).splitlines()[2:]
+    assert [line.split() for line in lines] == [f"{words} {purpose}".split() for words, purpose in EXAMPLES[name]]
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_an_example_is_of_its_command_and_is_taken(name: str) -> None:
     assert name in COMMANDS, f"boxcheck/cli_examples.py has examples of {name!r}, which is no command"
     calls = [words for line, _ in EXAMPLES[name] for words in of_boxcheck(line)]
@@ -57,3 +64,15 @@ def test_an_example_is_of_its_command_and_is_taken(name: str) -> None:
 def test_what_is_no_command_line_is_refused(words: list[str]) -> None:
     with pytest.raises(USAGE_ERROR):
         parsed(words)
+
+
+@pytest.mark.parametrize(("words", "error"), [
+    (["compare"], "A and B are missing"),
+    (["burn", "--level", "7"], "--level: 7 is out of range: from 1 to 4"),
+    (["runs", "prune", "--keep", "-1"], "--keep: -1 is out of range: from 0"),
+    (["report", "RUN", "--htm", "x"], "boxcheck report has no option --htm"),
+])
+def test_what_the_parser_refuses_is_told_in_words(words: list[str], error: str) -> None:
+    with pytest.raises(USAGE_ERROR) as refused:
+        parsed(words)
+    assert parser_words(refused.value, getattr(refused.value, "ctx", None))[0] == error
