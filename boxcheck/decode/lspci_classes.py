@@ -63,7 +63,8 @@ VENDORS: tuple[tuple[str, int], ...] = (
     ("Advanced Micro Devices, Inc. [AMD]", 0x1022), ("Advanced Micro Devices [AMD]", 0x1022),
     ("Intel Corporation", 0x8086), ("ASPEED Technology, Inc.", 0x1A03), ("Matrox Electronics Systems Ltd.", 0x102B),
     ("Broadcom / LSI", 0x1000), ("PLX Technology, Inc.", 0x10B5), ("ASMedia Technology Inc.", 0x1B21),
-    ("Mellanox Technologies", 0x15B3), ("Samsung Electronics Co Ltd", 0x144D), ("NVIDIA ", 0x10DE), ("AMD/ATI ", 0x1002),
+    ("Mellanox Technologies", 0x15B3), ("Samsung Electronics Co Ltd", 0x144D), ("NVIDIA ", 0x10DE),
+    ("AMD/ATI ", 0x1002),
 )  # fmt: skip
 """How a device's text begins -> vendor id, for names that one vendor id has. Only those that a judgement asks for, or
 that are seen often. The short ones are those of people and of inxi."""

@@ -30,6 +30,7 @@ MOST_ROWS = 30
 ALIKE = 4
 """From so many rows on that differ in their device alone, they are one row."""
 MOST_PROBLEMS = 20
+QUIET_TITLES = 4
 MOST_RESIDUE = 5
 MOST_HARMLESS = 4
 MOST_PIECES = 6
@@ -260,7 +261,7 @@ def _closing(triage: Triage, style: Style) -> Iterator[str]:
     if not triage.recognised:
         yield style.word(Outcome.UNKNOWN, "UNKNOWN") + "  nothing that boxcheck knows was found in what was given"
         yield from wrap(
-            "It reads kernel logs, lspci, nvidia-smi, rocm-smi, amd-smi, rocminfo, dmidecode, nvbandwidth,"
+            "It reads kernel logs, lspci, nvidia-smi, dcgmi, rocm-smi, amd-smi, rocminfo, dmidecode, nvbandwidth,"
             " p2pBandwidthLatencyTest, rocm_bandwidth_test, nccl-tests, rccl-tests, gpu_burn, RVS and captures. What"
             " was given holds none of them, so nothing follows from it.", style, "  ")
         refused = list(dict.fromkeys(command for source in triage.sources for command in source.refused))
@@ -277,12 +278,15 @@ def _closing(triage: Triage, style: Style) -> Iterator[str]:
     harmless = counts["info"] + counts["benign"]
     kinds = [f"{counts['fail']} that fail", f"{counts['warn']} to watch", f"{harmless} harmless"]
     tally = ", ".join(text for text in kinds if not text.startswith("0 ")) or "no event"
+    titles = "; ".join(problem.title for problem in triage.faults[:QUIET_TITLES]) + (
+        f"; and {len(triage.faults) - QUIET_TITLES} more" if len(triage.faults) > QUIET_TITLES else "")
     if triage.failed:
         word, outcome = "FAIL", Outcome.FAIL
-        meaning = f"{len(triage.faults)} problem{'' if len(triage.faults) == 1 else 's'}: see above."
+        told = titles if style.quiet else "see above"
+        meaning = f"{len(triage.faults)} problem{'' if len(triage.faults) == 1 else 's'}: {told}."
     elif triage.warned:
         word, outcome = "WARN", Outcome.MARGINAL
-        meaning = "None of it proves a fault; what is listed above is worth a look."
+        meaning = f"None of it proves a fault{f': {titles}' if style.quiet else '; what is listed above is worth a look'}."
     else:
         word, outcome = "NOTHING", Outcome.PASS
         meaning = ("Nothing in what was given is a fault. That is no verdict on the machine: what was not given was not"

@@ -12,7 +12,8 @@ from boxcheck.triage.evidence import Device, Evidence
 from boxcheck.triage.machine import Machine, bus_of
 from boxcheck.triage.reading import SourceReading
 
-_VENDOR_TOOLS = (("nvidia-smi", 0x10DE, "NVIDIA"), ("rocm-smi", 0x1002, "AMD"), ("amd-smi", 0x1002, "AMD"))
+_VENDOR_TOOLS = (("nvidia-smi", 0x10DE, "NVIDIA"), ("dcgmi discovery", 0x10DE, "NVIDIA"), ("rocm-smi", 0x1002, "AMD"),
+                 ("amd-smi", 0x1002, "AMD"))
 SAME_SHARE = 0.6
 """Several cards may be lost at once; a list of one device (-s) covers nothing."""
 _FOREIGN_DRIVERS = ("vfio-pci", "pci-stub")

@@ -16,6 +16,7 @@ from boxcheck.probes.gpus import DISPLAY_CLASSES, GPU_VENDORS
 from boxcheck.probes.links import ON_CARD_DOWNSTREAM, ON_CARD_UPSTREAM
 from boxcheck.profile import GpuPart, part_of
 from boxcheck.triage.evidence import Device, Evidence
+from boxcheck.triage.tools.matrix_cards import part_called
 
 BRIDGE = 0x0604
 _IDENTITY = ("vendor", "device")
@@ -40,8 +41,10 @@ class Known(msgspec.Struct, frozen=True):
 
     @property
     def part(self) -> GpuPart | None:
-        """The card of the GPU database, by id and revision."""
-        return part_of(self.pci_id, self.device.revision) if self.pci_id is not None else None
+        """The card of the GPU database, by id and revision; by its whole name where no evidence has the id."""
+        if self.pci_id is not None:
+            return part_of(self.pci_id, self.device.revision)
+        return part_called(self.device.name) if self.device.name else None
 
 
 def bus_of(bdf: Bdf) -> str:

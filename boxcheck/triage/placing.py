@@ -138,6 +138,8 @@ def _at_link(sighting: Sighting, machine: Machine) -> Sighting:
 
 def _meant(sighting: Sighting, machine: Machine, spoken: dict[Bdf, set[str]]) -> Bdf | None:
     """The only GPU that an event without an address can be about; None where nobody knows."""
+    if not sighting.log and sighting.labels and _GPU_NUMBER.fullmatch(sighting.labels[0]):
+        return _numbered(sighting.labels[0], machine)
     family = _family(sighting)
     if family is not None:
         if sighting.event.near is not None:
@@ -146,7 +148,7 @@ def _meant(sighting: Sighting, machine: Machine, spoken: dict[Bdf, set[str]]) ->
             gpu for gpu in (*machine.gpus(), *spoken)
             if machine.vendor(gpu) in (None, _VENDORS.get(family)) and family in spoken.get(gpu, {family})}
         return next(iter(candidates)) if len(candidates) == 1 else None
-    return _numbered(sighting.labels[0], machine) if not sighting.log and sighting.labels else None
+    return None
 
 
 def _numbered(label: str, machine: Machine) -> Bdf | None:
@@ -194,8 +196,10 @@ def _is_cards(event: Event, gpu: Bdf | None, machine: Machine) -> bool:
     if not event.width or not event.capable_width or event.width >= event.capable_width or event.bdf is None:
         return False
     if gpu is not None and (gpu == event.bdf or event.bdf in machine.ancestors(gpu)):
-        pci_id = machine.devices[gpu].pci_id if gpu in machine.devices else None
-        return event.width * 4 <= event.capable_width or (pci_id is not None and bool(load_gpus().of_id(pci_id)))
+        known = machine.devices.get(gpu)
+        pci_id = known.pci_id if known is not None else None
+        return event.width * 4 <= event.capable_width or (pci_id is not None and bool(load_gpus().of_id(pci_id))) or (
+            known is not None and known.part is not None)
     known = machine.devices.get(event.bdf)
     nameless = known is None or known.device.class_code is None
     return nameless and event.capable_width >= _CARD_LANES and event.text.startswith("pci ")

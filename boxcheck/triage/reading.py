@@ -14,6 +14,7 @@ from boxcheck.decode.klog import KernelLog, LogParser
 from boxcheck.decode.klog.envelope import read_line
 from boxcheck.decode.text import clean_text
 from boxcheck.triage.cut import Cutter, Reader
+from boxcheck.triage.documents import may_hold, take_out
 from boxcheck.triage.evidence import Evidence, Section
 from boxcheck.triage.hosts import MOST_HOSTS, Feed, Hosts
 from boxcheck.triage.input import STANDARD_INPUT, Source, blocks, is_capture
@@ -86,6 +87,8 @@ def read_source(place: str, since: float | datetime | None = None) -> list[Sourc
         first, complete = _gathered(first, stream)
         if complete and _read_json(first, reading):
             return [reading]
+    if may_hold(first):
+        first = _without_documents(first, stream, reading)
     return [reading, *_read_text(chain((first,), stream), reading, since)]
 
 
@@ -209,13 +212,40 @@ def _read_json(whole: bytes, reading: SourceReading) -> bool:
         reading.complaints.append(
             f"this is a record that boxcheck wrote ({clean_text(schema, 60)}); give the evidence it was made from")
         return True
+    if not _take_document(value, 1, reading):
+        return False
+    reading.pieces += [piece.tool for piece in reading.evidence]
+    return True
+
+
+def _take_document(value: object, line: int, reading: SourceReading) -> bool:
+    """Whether a reader knows the document; what it says is of the document's first line."""
+    if len(reading.evidence) >= MOST_PIECES:
+        return False
     for module in JSON_READERS:
         piece = import_module(f"boxcheck.triage.tools.{module}").read_json(value)
         if piece is not None:
-            reading.take(piece, 1)
-            reading.pieces.append(piece.tool)
+            reading.take(_at(piece, line), line)
             return True
     return False
+
+
+def _at(piece: Evidence, line: int) -> Evidence:
+    replace = msgspec.structs.replace
+    return piece if line == 1 else replace(
+        piece, events=tuple(replace(event, line=line) for event in piece.events),
+        devices=tuple(replace(device, line=line) for device in piece.devices))
+
+
+def _without_documents(first: bytes, stream: Iterator[bytes], reading: SourceReading) -> bytes:
+    """The text without the JSON documents of tools in it, which are read."""
+    whole, complete = _gathered(first, stream)
+    if not complete:
+        return whole
+    rest, open_at = take_out(whole, lambda value, line: _take_document(value, line, reading))
+    if open_at is not None:
+        reading.complaints.append(f"line {open_at}: a JSON document that is cut off or damaged; it was not read")
+    return rest
 
 
 # Whether it is a kernel log

@@ -20,7 +20,7 @@ from boxcheck.triage.tools.gpu_burn import runs
 CORPUS = Path(__file__).parents[1] / "corpus"
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "fixtures"
 MINE = frozenset(("nvbandwidth", "p2p_test", "p2p_test_samples", "p2p_test_superbench", "rocm_bandwidth", "gpu_burn",
-                  "gpu_burn_memtest", "rvs", "nccl"))
+                  "gpu_burn_memtest", "rvs", "nccl", "dcgm"))
 
 fuzz = settings(max_examples=int(os.environ.get("BOXCHECK_FUZZ_EXAMPLES", "60")), deadline=None,
                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

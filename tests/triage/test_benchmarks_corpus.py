@@ -13,7 +13,7 @@ import pytest
 
 from tests.triage.benchmarks import CORPUS, MINE, anchored, cut, one, plain
 
-TOOLS = ("nvbandwidth", "p2p", "rocm-bandwidth", "gpu-burn", "rvs", "nccl")
+TOOLS = ("nvbandwidth", "p2p", "rocm-bandwidth", "gpu-burn", "rvs", "nccl", "dcgm")
 FILES = sorted(path for tool in TOOLS for path in (CORPUS / tool).glob("*.txt"))
 
 

@@ -14,7 +14,7 @@ from tests.triage.benchmarks import MINE, corpus, fuzz, survives, texts
 DIRECTORIES = {
     "nvbandwidth": ("nvbandwidth",), "p2p_test": ("p2p",), "p2p_test_samples": ("p2p",), "p2p_test_superbench": ("p2p",),
     "rocm_bandwidth": ("rocm-bandwidth",), "gpu_burn": ("gpu-burn",), "gpu_burn_memtest": ("gpu-burn",), "rvs": ("rvs",),
-    "nccl": ("nccl",),
+    "nccl": ("nccl",), "dcgm": ("dcgm",),
 }
 
 
@@ -54,6 +54,8 @@ ADVERSE = {
     "rvs": lambda n: ["[RESULT] [ 1.0] [a] p2p-bandwidth [1/2] " + "[GPU:: " * n, "[RESULT] [ 1.0] [a] " + "1 " * n + "pass: TRUE",
                       "bidirectional: " * n],
     "nccl": lambda n: ["33554432 8388608 float " + "1 " * n, "# Rank 0 Group 0 Pid 1 on " + "h" * n, "1 " * n],
+    "dcgm": lambda n: ["| PCIe | Fail - GPUs: " + "1, " * n + "|", "|-----  A" + "a" * n, "| Warning | " + "GPU 1 " * n + "|",
+                       "| -> " + "-> " * n + "|", "| " * n, "Error: Unable to complete diagnostic" + " GPU is" * n],
 }
 
 

@@ -45,6 +45,19 @@ PAIRS = [
     ("nccl", "wrong.txt", "sound.txt", "wrong-results"),
     ("nccl", "floor-missed.txt", "sound.txt", "slow"),
     ("nccl", "failed.txt", "sound.txt", "tool-error"),
+    ("dcgm", "diag-r3-mixed.txt", "diag-r3-sound.txt", "link-replays"),
+    ("dcgm", "diag-r3-mixed.txt", "diag-r3-sound.txt", "slow"),
+    ("dcgm", "diag-r2-memory.txt", "diag-r3-sound.txt", "wrong-results"),
+    ("dcgm", "diag-r2-memory.txt", "diag-r3-sound.txt", "ecc-errors"),
+    ("dcgm", "diag-4-width.txt", "diag-4-heat-xid.txt", "link-width"),
+    ("dcgm", "diag-4-heat-xid.txt", "diag-4-width.txt", "xid"),
+    ("dcgm", "diag-4-heat-xid.txt", "diag-4-width.txt", "throttled"),
+    ("dcgm", "diag-4-pass-beside-error.txt", "diag-4-width.txt", "tool-error"),
+    ("dcgm", "diag-skipped-geforce.txt", "diag-r1.txt", "tool-waived"),
+    ("dcgm", "diag-r2-cut-off.txt", "diag-r1.txt", "cuda-not-ready"),
+    ("dcgm", "health-failure.txt", "health-healthy.txt", "ecc-errors"),
+    ("dcgm", "discovery-lost.txt", "discovery.txt", "gpu-lost"),
+    ("dcgm", "refused-lost.txt", "refused-host-engine.txt", "gpu-lost"),
 ]
 
 

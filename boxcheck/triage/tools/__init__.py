@@ -38,6 +38,11 @@ TOOLS: tuple[Tool, ...] = (
                         "Replays Since Reset", "Replay Number Rollovers", "Product Name ", "pci.bus_id",
                         "pcie.link", "memory.total", ".0 Off |", ".0  On |", "utilization.gpu",
                         "temperature.gpu", "power.draw", "gpu_bus_id", "gpu_uuid")),
+    Tool("dcgm", ("Successfully ran diagnostic", "| Diagnostic", "Deployment ", "Integration ", "-  Hardware",
+                  "- Hardware", "-  Stress", "- Stress", "-  Metadata", "- Metadata", "Pass - ", "Fail - ", "Skip - ",
+                  "Warn - ", "Health Monitor Report", "ealth monitor systems", "| Overall Health", " GPUs found",
+                  " GPU found", "| GPU ID", "Error: Unable to", "Error: unable to", "Error: Diagnostic",
+                  "Error: Health watches", "Error: Unsupported")),
     Tool("rocminfo", ("ROCk module", "HSA System Attributes", "/dev/kfd read-write", "hsa api call failure",
                       "Agent ")),
     Tool("rocm_smi", ("ROCm System Management Interface", "between two GPUs", "Concise Info", "GPU[",
@@ -78,5 +83,5 @@ TOOLS: tuple[Tool, ...] = (
 )
 """The order decides between readers that claim the same line."""
 
-JSON_READERS: tuple[str, ...] = ("amd_smi", "rocm_smi", "nvbandwidth")
+JSON_READERS: tuple[str, ...] = ("amd_smi", "rocm_smi", "nvbandwidth", "dcgm")
 """Modules with a `read_json`."""

@@ -61,8 +61,8 @@ def device_of(function: LspciFunction) -> int | None:
 
 
 def _of_a_typed_name(vendor: int, name: str) -> int | None:
-    """The device id of a name that is no edition of pci.ids: `NVIDIA RTX 4090`, `AD102 [RTX 4090]`. The whole of it must
-    be a card's name: a longer one is another card (`RTX 4090 Laptop GPU`)."""
+    """The device id of a name that no edition of pci.ids has: `NVIDIA RTX 4090`, `AD102 [RTX 4090]`. The whole of it
+    must be a card's name: a longer one is another card (`RTX 4090 Laptop GPU`)."""
     found = vendor_of(name)
     rest = found[1] if found is not None else name
     if rest.endswith("]") and "[" in rest:

@@ -39,6 +39,8 @@ _EXCERPTS = re.compile(r"(?:GPU Link Info|PCIe Generation|Link Width"
                        r"|(?:Replays Since Reset|Replay Number Rollovers) +: \S+"
                        r"|Product Name +: (?:NVIDIA|GeForce|Tesla|Quadro|TITAN) .{1,60})$")
 """Lines from the midst of the long text that are unmistakable: people paste what grep found."""
+_DCGM = ("| Health Monitor Report", "| Diagnostic ")
+"""Tables of dcgmi that may stand right below."""
 _BORDER = frozenset("+-=| ")
 _OTHERS = tuple(word for tool in TOOLS if tool.module != "nvidia_smi" for word in tool.anchors)
 """Words on lines that may begin another tool's output."""
@@ -72,7 +74,7 @@ def belongs(variant: str, line: str) -> bool:
         return _TITLE.match(text) is None and (is_row(line) or is_tail(text) or (
             is_new_head(line) and not any(word in line for word in _OTHERS)))
     if variant == TABLE:
-        return _TABLE.match(text) is None and (
+        return _TABLE.match(text) is None and not text.startswith(_DCGM) and (
             text.startswith(("|", "+-", "+=")) or text.endswith(("|", "-+")) or _BORDER.issuperset(text))
     if variant == XML:
         return not text.startswith(("<?xml", "<!DOCTYPE")) and is_xml(text)
