@@ -2,9 +2,11 @@
 
     <state>/boxcheck/certify/<serial>/attempt-01/         whole: what certify left
                                       attempt-02.part/    not finished: asked.json, and what was made so far
+                                      attempts.txt        a line of each that came to its end
 
 An attempt has its number from the moment it begins. One that was cut off keeps it, and `certify --resume` finishes it.
-Whoever makes it holds its lock (attempt.lock in it), since two that made one would take each other's files away.
+Whoever makes it holds its lock (attempt.lock in it), since two that made one would take each other's files away. The
+lines stay where a folder is moved to a station: its number does not come again, and what failed stays in sight.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Literal
@@ -31,6 +33,8 @@ from boxcheck.store.texts import plain_line
 from boxcheck.usage import UsageError
 
 ASKED = "asked.json"
+LINES = "attempts.txt"
+LINES_LIMIT_BYTES = 1 << 20
 FILES = "files"
 PART = ".part"
 LOCKED = "attempt"
@@ -75,7 +79,7 @@ class Earlier(msgspec.Struct, frozen=True, kw_only=True):
 
     number: int
     folder: str
-    state: Literal["whole", "open", "damaged"]
+    state: Literal["whole", "open", "damaged", "gone"]
     says: str
     """`1: FAIL 2026-11-28`."""
     before: tuple[str, ...] = ()
@@ -91,44 +95,42 @@ def safe_name(serial: str) -> str:
     return f"{kept}.{hashlib.sha256(serial.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 
 
-def refuse_other_case(root: str, serial: str) -> None:
-    """UsageError where a box is known whose serial number differs by small and capital letters alone: its failures
-    would not be found."""
-    with suppress(OSError):
-        for name in sorted(os.listdir(root)):
-            if name.partition(".")[0].casefold() != safe_name(serial).partition(".")[0].casefold():
-                continue
-            known = _serial_in(os.path.join(root, name))
-            if known is not None and known != serial and known.casefold() == serial.casefold():
-                raise UsageError(
-                    f"box {plain_line(known)} has attempts, and {plain_line(serial)} differs from it by small and "
-                    "capital letters alone", f"--serial {plain_line(known)} is that box; another needs another number")
-
-
-def _serial_in(folder: str) -> str | None:
-    """Of the box whose attempts lie there; None where none of them can be read."""
-    for name in sorted(os.listdir(folder)):
-        place = os.path.join(folder, name)
-        if (asked := read_asked(place)) is not None:
-            return asked.identity.serial
-        with suppress(OSError, ManifestError), open(os.path.join(place, ACCEPTANCE), "rb") as stream:
-            return parse_acceptance(stream.read(KEPT_LIMIT_BYTES)).identity.serial
-    return None
-
-
 def attempts_of(folder: str) -> list[Earlier]:
-    """The attempts of a box's folder, the oldest first; none where there is no folder."""
+    """The attempts of a box's folder, the oldest first, those too that were moved elsewhere; none where there is no
+    folder."""
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
         return []
-    found = {}
+    found = {
+        number: Earlier(number=number, folder=os.path.join(folder, f"attempt-{number:02d}"), state="gone", says=line)
+        for number, line in _by_number(_kept_lines(folder)).items()}
+    there: set[int] = set()
     for name in sorted(names):  # attempt-01 before attempt-01.part
         match = _FOLDER.fullmatch(name)
-        if match and (number := int(match[1])) not in found:
+        if match and (number := int(match[1])) not in there:
             place = os.path.join(folder, name)
-            found[number] = _open(number, place) if match[2] else _whole(number, place)
+            one = _open(number, place) if match[2] else _whole(number, place)
+            if one.state == "damaged" and number in found:
+                one = msgspec.structs.replace(one, says=found[number].says)
+            found[number] = one
+            there.add(number)
     return [found[number] for number in sorted(found)]
+
+
+def _kept_lines(folder: str) -> list[str]:
+    with suppress(OSError), open(os.path.join(folder, LINES), "rb") as stream:
+        return stream.read(LINES_LIMIT_BYTES).decode("utf-8", "replace").splitlines()
+    return []
+
+
+def _by_number(lines: Iterable[str]) -> dict[int, str]:
+    """Of several with one number the first."""
+    found: dict[int, str] = {}
+    for line in lines:
+        if match := _LINE.match(line):
+            found.setdefault(int(match[1]), plain_line(line)[:200])
+    return found
 
 
 def _whole(number: int, folder: str) -> Earlier:
@@ -137,7 +139,10 @@ def _whole(number: int, folder: str) -> Earlier:
             told = parse_acceptance(stream.read(KEPT_LIMIT_BYTES))
     except (OSError, ManifestError):
         return Earlier(number=number, folder=folder, state="damaged", says=f"{number}: cannot be read")
-    return Earlier(number=number, folder=folder, state="whole", says=line_of(told), before=told.earlier)
+    line = line_of(msgspec.structs.replace(told, attempt=number))
+    if told.attempt != number or safe_name(told.identity.serial) != os.path.basename(os.path.dirname(folder)):
+        line = f"{line[:120]}, by its folder attempt {told.attempt} of box {plain_line(told.identity.serial)[:60]}"
+    return Earlier(number=number, folder=folder, state="whole", says=line, before=told.earlier)
 
 
 def line_of(told: Acceptance) -> str:
@@ -162,12 +167,8 @@ def _day(seconds: float) -> str:
 
 def earlier_lines(attempts: list[Earlier], below: int) -> tuple[str, ...]:
     """A line for each attempt before one, also for those whose folder is gone and that a later one still names."""
-    said: dict[int, str] = {}
-    for one in attempts:
-        for line in one.before:
-            if (match := _LINE.match(line)) and int(match[1]) not in said:
-                said[int(match[1])] = plain_line(line)[:200]
-    said |= {one.number: one.says for one in attempts if one.state != "damaged" or one.number not in said}
+    said = _by_number(line for one in attempts for line in one.before)
+    said |= {one.number: one.says for one in attempts if one.state in ("whole", "open") or one.number not in said}
     return tuple(said[number] for number in sorted(said) if number < below)
 
 
@@ -214,13 +215,17 @@ def hold(place: str) -> RunLock:
 
 def write_asked(place: str, asked: Asked) -> None:
     """Written whole, so that a power cut leaves the one before or this."""
-    beside = os.path.join(place, f"{ASKED}.new")
+    _write(place, ASKED, msgspec.json.format(msgspec.json.encode(asked), indent=1))
+
+
+def _write(folder: str, name: str, data: bytes) -> None:
+    beside = os.path.join(folder, f"{name}.new")
     with open(beside, "wb") as stream:
-        stream.write(msgspec.json.format(msgspec.json.encode(asked), indent=1))
+        stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
-    os.replace(beside, os.path.join(place, ASKED))
-    sync_folder(place)
+    os.replace(beside, os.path.join(folder, name))
+    sync_folder(folder)
 
 
 def read_asked(place: str) -> Asked | None:
@@ -256,7 +261,11 @@ def finish(place: str) -> str:
         raise UsageError(f"{plain_line(folder)} is there already", "nothing of it was changed")
     sync_folder(os.path.join(place, FILES))
     os.rename(os.path.join(place, FILES), folder)
-    sync_folder(os.path.dirname(folder))
+    box = os.path.dirname(folder)
+    sync_folder(box)
+    with suppress(OSError):  # the next one to finish writes them all
+        ended = [one for one in attempts_of(box) if one.state != "open"]
+        _write(box, LINES, "".join(f"{line}\n" for line in earlier_lines(ended, 1 << 30)).encode("utf-8", "replace"))
     shutil.rmtree(place, ignore_errors=True)
     return folder
 

@@ -83,8 +83,9 @@ def certify(options: Options) -> int:
 
 def _begin(options: Options) -> int:
     from boxcheck.certify.asking import identify, station_here
-    from boxcheck.certify.attempts import Asked, refuse_other_case
+    from boxcheck.certify.attempts import Asked
     from boxcheck.certify.held import attempts_folder, begin
+    from boxcheck.certify.known_boxes import refuse_other_case
     from boxcheck.certify.machine import marks
     from boxcheck.certify.planned_load import load_of
     from boxcheck.certify.waivers import read_waivers

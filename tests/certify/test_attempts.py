@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib.util
 import os
+import shutil
 import subprocess
 import tempfile
 import tomllib
@@ -15,7 +16,7 @@ import msgspec
 import pytest
 
 from boxcheck.certify import folder as folder_module
-from boxcheck.certify.acceptance import Identity
+from boxcheck.certify.acceptance import Acceptance, Identity
 from boxcheck.certify.attempts import (
     Asked,
     AttemptHeldError,
@@ -59,7 +60,8 @@ def asked(serial: str = "W-1", **more: Any) -> Asked:
     return Asked(**{"id": "x", "identity": Identity(serial=serial, serial_from="operator"), "attempt": 0, "began": 1.8e9, **more})
 
 
-def whole(place: str, told: object) -> None:
+def whole(place: str, told: Acceptance) -> None:
+    told = msgspec.structs.replace(told, identity=Identity(serial="W-1", serial_from="operator"))
     os.mkdir(os.path.join(place, "files"))
     Path(place, "files", "acceptance.json").write_bytes(msgspec.json.encode(told))
     finish(place)
@@ -92,8 +94,6 @@ def test_numbers_go_up_and_what_came_before_stays_in_sight(tmp_path: Path) -> No
     assert earlier == ("1: FAIL pcie.link-width PCIE3 2026-11-28",)
     whole(place, acceptance(attempt=2, earlier=earlier))
     # Somebody removes the first, and the last one is damaged: what is known of them stays, and no number comes again.
-    import shutil
-
     shutil.rmtree(os.path.join(box, "attempt-01"))
     third, _ = reserve(box, asked())
     whole(third, acceptance(attempt=3, earlier=earlier_lines(attempts_of(box), 3)))
@@ -101,7 +101,30 @@ def test_numbers_go_up_and_what_came_before_stays_in_sight(tmp_path: Path) -> No
     _, fourth = reserve(box, asked())
     assert fourth.attempt == 4
     assert earlier_lines(attempts_of(box), 4) == (
-        "1: FAIL pcie.link-width PCIE3 2026-11-28", "2: PASS 2026-11-28", "3: cannot be read")
+        "1: FAIL pcie.link-width PCIE3 2026-11-28", "2: PASS 2026-11-28", "3: PASS 2026-11-28")
+    Path(box, "attempts.txt").unlink()
+    assert earlier_lines(attempts_of(box), 4)[2] == "3: cannot be read"
+    shutil.copytree(os.path.join(box, "attempt-02"), os.path.join(tmp_path, "certify", "W-2", "attempt-01"))
+    assert earlier_lines(attempts_of(os.path.join(tmp_path, "certify", "W-2")), 2) == (
+        "1: PASS 2026-11-28, by its folder attempt 2 of box W-1",)
+
+
+def test_an_attempt_that_was_moved_elsewhere_keeps_its_number_and_stays_in_sight(tmp_path: Path) -> None:
+    """Also the last one, and all of them: a station that signs takes the folder, not a copy."""
+    box, lines = tmp_path / "certify" / "W-1", []
+    for number, disposition in enumerate(("FAIL", "PASS", "PASS"), 1):
+        place, one = reserve(str(box), asked())
+        assert (one.attempt, earlier_lines(attempts_of(str(box)), number)) == (number, tuple(lines))
+        whole(place, acceptance(attempt=number, disposition=disposition, earlier=tuple(lines)))
+        lines.append(f"{number}: {disposition} 2026-11-28")
+        os.rename(box / f"attempt-{number:02d}", tmp_path / f"station-{number}")
+    assert (box / "attempts.txt").read_text().splitlines() == lines
+    open_attempt, _ = reserve(str(box), asked())
+    (box / "attempts.txt").write_bytes(b"\xff\n7: x\x1b[2J\n7: y\n")
+    assert [(one.number, one.state, one.says) for one in attempts_of(str(box))] == [
+        (4, "open", "4: not finished 2027-01-15"), (7, "gone", "7: x\ufffd[2J")]
+    forget(open_attempt)
+    assert (box / "attempts.txt").exists()
 
 
 def test_an_attempt_that_was_cut_off_keeps_its_number_and_is_found_again(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_a_run_that_is_stopped_is_aborted_and_two_at_once_are_refused(bench: Ben
     assert going.wait(60) == 3
     told = bench.told("W-2", 1)
     assert (told.disposition, told.reason) == ("ABORTED", "stopped by the operator")
-    assert sorted(one.name for one in (bench.certified / "W-2").iterdir()) == ["attempt-01"]
+    assert sorted(one.name for one in (bench.certified / "W-2").iterdir()) == ["attempt-01", "attempts.txt"]
 
 
 def test_a_power_cut_costs_the_attempt_nothing_but_time(bench: Bench) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from boxcheck.certify.acceptance import Identity
-from boxcheck.certify.attempts import Asked, refuse_other_case, reserve, safe_name
+from boxcheck.certify.attempts import Asked, reserve, safe_name
+from boxcheck.certify.known_boxes import refuse_other_case
 from boxcheck.usage import UsageError
 
 
