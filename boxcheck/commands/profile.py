@@ -66,7 +66,8 @@ def _check_one(name: str) -> int:
         print(f"error: {error}\nhelp: {error.help}", file=sys.stderr)
         return USAGE
     lists = report.blockers(profile)
-    print(f"{profile.name} r{profile.revision}: {len(profile.limits)} limits, each with its source; "
+    print(f"{profile.name} r{profile.revision}: {len(profile.limits)} limit{'' if len(profile.limits) == 1 else 's'}, "
+          "each with its source; "
           f"{len(lists['inspect'])} blockers of doctor, {len(lists['stress'])} of certify; no mistakes")
     return 0
 

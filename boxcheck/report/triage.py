@@ -286,7 +286,8 @@ def _closing(triage: Triage, style: Style) -> Iterator[str]:
         meaning = f"{len(triage.faults)} problem{'' if len(triage.faults) == 1 else 's'}: {told}."
     elif triage.warned:
         word, outcome = "WARN", Outcome.MARGINAL
-        meaning = f"None of it proves a fault{f': {titles}' if style.quiet else '; what is listed above is worth a look'}."
+        told = f": {titles}" if style.quiet else "; what is listed above is worth a look"
+        meaning = f"None of it proves a fault{told}."
     else:
         word, outcome = "NOTHING", Outcome.PASS
         meaning = ("Nothing in what was given is a fault. That is no verdict on the machine: what was not given was not"

@@ -139,3 +139,15 @@ def test_no_colour_no_control_characters(log: Path) -> None:
 def test_ascii_is_ascii(log: Path) -> None:
     done = run(str(log), "--ascii", "-v")
     assert done.stdout.isascii()
+
+
+def test_the_shortest_account_names_what_it_found(log: Path) -> None:
+    whole, short = run(str(log)).stdout, run(str(log), "-q").stdout
+    assert len(short.splitlines()) <= 3
+    assert "see above" not in short
+    title = whole.partition("problem 1 of 1: ")[2].partition("  ")[0]
+    assert title
+    assert title in " ".join(short.split())
+    watched = run("-", "-q", text=WATCH).stdout
+    assert "above" not in watched
+    assert "40:01.1" in watched
