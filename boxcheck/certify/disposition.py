@@ -27,6 +27,8 @@ FOR_SAFETY = "stopped for safety"
 """The same before harm (engine/burn.py)."""
 COMPLETED = "stress.completed"
 """The check that a load came to its end (stress/judging.py)."""
+NOT_DRIVEN = "gpu-runtime:"
+"""Cause of a GPU that is there, and that no runtime can put load on (stress/runtime.py)."""
 _SAFETY = ("safety-stop:", "guard-gone:")
 
 Without = Callable[[frozenset[int]], Verdict]
@@ -118,11 +120,13 @@ def _with_waivers(reason: str, waived: Waived, verdict: Verdict) -> str:
 
 
 def _never_ended(waived: Waived, verdict: Verdict) -> list[str]:
-    """Loads that hung or died, and are waived: somebody may answer for that, and what was not run is not passed."""
-    places = dict.fromkeys(
-        plain_line(str(verdict.findings[index].subject)) for index in sorted(waived.indices)
-        if verdict.findings[index].check == COMPLETED)
-    return [f"the load on {one} did not come to its end" for one in places]
+    """Loads that hung or died or never began, and are waived: somebody may answer for that, and what was not run is not
+    passed."""
+    found = [verdict.findings[index] for index in sorted(waived.indices)]
+    said = dict.fromkeys(
+        f"the load on {one.subject} did not come to its end" if one.check == COMPLETED else f"{one.subject} got no load"
+        for one in found if one.check == COMPLETED or (one.cause or "").startswith(NOT_DRIVEN))
+    return [plain_line(one) for one in said]
 
 
 def _deciding(verdict: Verdict, outcome: Outcome) -> list[int]:

@@ -199,3 +199,12 @@ def test_a_waived_hang_is_no_load_that_was_run() -> None:
     assert (got.disposition, got.with_waivers, got.exit_code) == ("INCOMPLETE", False, 3)
     assert got.reason == (
         "what was run passed, and the load on PCIE3 did not come to its end; waived: stress.completed")
+
+
+def test_a_waived_gpu_that_nothing_drives_got_no_load() -> None:
+    dead = found(Outcome.FAIL, "gpu.in-runtime", Subject("gpu", slot="PCIE3"), cause="gpu-runtime:0000:41:00.0")
+    got = decided(GOOD, dead, waivers=[waiver(check="gpu.in-runtime")])
+    assert (got.disposition, got.with_waivers, got.exit_code) == ("INCOMPLETE", False, 3)
+    assert got.reason == "what was run passed, and PCIE3 got no load; waived: gpu.in-runtime"
+    missing = found(Outcome.FAIL, "gpu.in-runtime", Subject("gpu", slot="PCIE3"), cause="gpu-missing:")
+    assert decided(GOOD, missing, waivers=[waiver(check="gpu.in-runtime")]).disposition == "PASS", "nobody can load what is not there"
