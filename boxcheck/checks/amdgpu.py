@@ -43,6 +43,13 @@ def _discrete(gpus: Gpus, amdgpu: Amdgpu, want: Profile) -> tuple[list[tuple[Gpu
     return found, None if found else _none(gpus, want)
 
 
+def _untold(gpus: Gpus, want: Profile) -> Iterator[Finding]:
+    """The cards that amdgpu may drive: nobody read which driver they have."""
+    for gpu in wanted_gpus(gpus, want):
+        if gpu.vendor == "1002" and isinstance(gpu.driver, Unread):
+            yield not_read(gpu.subject, gpu.driver, evidence=(f"/sys/bus/pci/devices/{gpu.bdf}/driver",))
+
+
 def _none(gpus: Gpus, want: Profile) -> Finding:
     if gpus.unreadable is not None:
         return not_read(BOX, gpus.unreadable)
@@ -61,9 +68,12 @@ def vbios_uniform(gpus: Gpus, amdgpu: Amdgpu, want: Profile) -> Iterator[Finding
     Not a fault: of a card by itself.
     By hand: cat /sys/class/drm/card*/device/vbios_version
     """
+    untold = list(_untold(gpus, want))
+    yield from untold
     cards = _cards(gpus, amdgpu, want)
     if not cards:
-        yield _none(gpus, want)
+        if not untold:
+            yield _none(gpus, want)
         return
     versions: dict[str, str] = {}
     for gpu, card in cards:
@@ -106,8 +116,11 @@ def unique_id(gpus: Gpus, amdgpu: Amdgpu, want: Profile) -> Iterator[Finding]:
     By hand: cat /sys/class/drm/card*/device/unique_id
     """
     cards, instead = _discrete(gpus, amdgpu, want)
+    untold = list(_untold(gpus, want))
+    yield from untold
     if instead is not None:
-        yield instead
+        if not untold:
+            yield instead
         return
     owners: dict[str, list[Gpu]] = {}
     for gpu, card in cards:
@@ -174,7 +187,9 @@ def replay(gpus: Gpus, amdgpu: Amdgpu, links: Links, want: Profile) -> Iterator[
     By hand: cat /sys/class/drm/card*/device/pcie_replay_count
     """
     cards, instead = _discrete(gpus, amdgpu, want)
-    if instead is not None:
+    untold = list(_untold(gpus, want))
+    yield from untold
+    if instead is not None and not untold:
         yield instead
     for gpu, card in cards:
         evidence = (f"/sys/bus/pci/devices/{gpu.bdf}/pcie_replay_count",)
@@ -207,7 +222,9 @@ def pp_dpm(gpus: Gpus, amdgpu: Amdgpu, links: Links, want: Profile) -> Iterator[
     By hand: cat /sys/class/drm/card*/device/pp_dpm_pcie
     """
     cards, instead = _discrete(gpus, amdgpu, want)
-    if instead is not None:
+    untold = list(_untold(gpus, want))
+    yield from untold
+    if instead is not None and not untold:
         yield instead
     for gpu, card in cards:
         evidence = (f"/sys/bus/pci/devices/{gpu.bdf}/pp_dpm_pcie",)

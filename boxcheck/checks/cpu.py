@@ -309,6 +309,9 @@ def half_bandwidth_sku(cpu: Cpu, want: Profile) -> Iterator[Finding]:
     if isinstance(cpu.model, Unread):
         yield not_read(BOX_CPU, cpu.model, evidence=CPUINFO)
         return
+    if cpu.model is None and cpu.threads == 0:
+        yield not_read(BOX_CPU, Unread("/proc/cpuinfo names no processor", "malformed"), evidence=CPUINFO)
+        return
     name = cpu.model or ""
     if "EPYC" not in name.upper().split():
         yield skipped(BOX_CPU, "the processor is no EPYC, so it is none of the half-bandwidth models")

@@ -208,11 +208,8 @@ def gpu_lost(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
         evidence = (f"/sys/bus/pci/devices/{gpu.bdf}/config",)
         link = links.slot_link(gpu.bdf)
         if isinstance(config, Unread):
-            yield unknown(gpu.subject, f"not read: {config.why}", evidence=evidence)
-        elif gpu.function.estranged:
-            yield unknown(
-                gpu.subject, f"configuration space names {config.vendor:04x}:{config.device:04x}, the kernel found "
-                f"{gpu.pci_id} at boot", evidence=evidence)
+            why = config.why if gpu.function.estranged else f"not read: {config.why}"
+            yield unknown(gpu.subject, why, evidence=evidence)
         elif gpu.gone:
             yield failed(
                 gpu.subject, "configuration space reads all ones: the card fell off the bus", evidence=evidence,

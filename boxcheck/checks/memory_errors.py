@@ -5,7 +5,7 @@ Zero errors mean something only where something counts: EDAC's driver of the mem
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from boxcheck.checks.memory import TABLES, dimm_cause
 from boxcheck.checks.wording import counted, decided, duration, not_read, wants, wish_of
@@ -50,12 +50,12 @@ def ecc(memory: Memory, want: Profile) -> Iterator[Finding]:
     evidence = (TABLES, EDAC)
     bare = [] if isinstance(memory.modules, Unread) else [
         module for module in memory.modules if module.installed is True and module.check_bits == 0]
-    modes = [module.mode for one in controllers for module in one.modules]
+    modes = _modes(controllers)
     if modes and all(mode == "None" for mode in modes):
         yield decided(
-            _says_no(bound), BOX, f"EDAC says of all {len(modes)} ranks that nothing corrects them (dimm_edac_mode "
-            f"None), {wants(bound)} ECC", measured=Quantity(False), limit=bound, evidence=(EDAC,), cause="memory-ecc:",
-            title="memory has no ECC", help=("BIOS setup: ECC on",))
+            _says_no(bound), BOX, f"EDAC says of {_of_all(modes, controllers)} ranks that nothing corrects them "
+            f"(dimm_edac_mode None), {wants(bound)} ECC", measured=Quantity(False), limit=bound, evidence=(EDAC,),
+            cause="memory-ecc:", title="memory has no ECC", help=("BIOS setup: ECC on",))
         return
     if any(one.of_hardware for one in controllers) and (memory.ecc is False or bare):
         said = "the firmware says that memory has no error correction" if memory.ecc is False else (
@@ -92,6 +92,21 @@ def ecc(memory: Memory, want: Profile) -> Iterator[Finding]:
             title="nothing counts memory errors", help=(LOAD_DRIVER,))
 
 
+EDAC_MODES = frozenset({
+    "None", "Reserved", "PARITY", "EC", "SECDED", "S2ECD2ED", "S4ECD4ED", "S8ECD8ED", "S16ECD16ED"})
+"""What the kernel says that corrects a rank (drivers/edac/edac_mc_sysfs.c), without the `Unknown` that says nothing."""
+
+
+def _modes(controllers: Sequence[EdacController]) -> list[str]:
+    """What corrects each rank that says so. One that was not read says nothing for the others."""
+    return [module.mode for one in controllers for module in one.modules if module.mode in EDAC_MODES]
+
+
+def _of_all(modes: Sequence[str], controllers: Sequence[EdacController]) -> str:
+    ranks = sum(len(one.modules) for one in controllers)
+    return f"all {ranks}" if len(modes) == ranks else f"{len(modes)} of {ranks}"
+
+
 def _of_firmware(controller: EdacController) -> bool:
     """Whether it only passes on what the firmware reports: ghes_edac loads with ECC or without. A driver that cannot
     be told is taken for it."""
@@ -104,7 +119,7 @@ def _nobody_counts(memory: Memory, want: Profile) -> Finding | None:
         return not_read(BOX, memory.edac, evidence=(EDAC,))
     counted = any(isinstance(number, int) and number > 0 for one in memory.edac
                   for number in (one.corrected, one.uncorrected))
-    modes = [module.mode for one in memory.edac for module in one.modules]
+    modes = _modes(memory.edac)
     bare = bool(modes) and all(mode == "None" for mode in modes)
     if memory.edac and counted:
         return None
@@ -191,6 +206,8 @@ def _errors(memory: Memory, dmi: Dmi, want: Profile, uncorrected: bool) -> Itera
         rest = total - sum(count for _, count in placed.values())
         if isinstance(unplaced, int):  # the kernel counts them in both; the larger number is the one not to miss
             rest = max(rest, unplaced)
+        elif unplaced.kind != "absent":
+            unread = unplaced
         if rest > 0:
             yield make(
                 Subject("memory", controller.name),

@@ -63,6 +63,8 @@ def _judge_listed(gpu: Gpu, nvidia: Nvidia, nvml: Nvml, want: Profile) -> Findin
     help_ = ("sudo dmesg | grep -E 'NVRM|Xid' | tail -30  says why", REVIVE)
     seen = nvml.of(gpu.bdf)
     lost_by_count = not isinstance(nvml.gpus, Unread) and [one for one in nvml.gpus if one.lost]
+    if isinstance(gpu.driver, Unread):
+        return not_read(gpu.subject, gpu.driver, evidence=evidence)
     if gpu.driver != "nvidia":
         if on_own_driver(want):
             return passed(gpu.subject, f"not NVIDIA's, as goal {want.goal} wants it")

@@ -35,6 +35,8 @@ TOO_HOT = 2
 HEALTHY_STATES = frozenset({"live"})
 PASSING_STATES = frozenset({"new", "resetting", "connecting"})
 """States that a drive leaves by itself within seconds."""
+STATES = HEALTHY_STATES | PASSING_STATES | {"deleting", "deleting (no IO)", "dead"}
+"""All that the kernel says (drivers/nvme/host/sysfs.c)."""
 
 
 def drive_subject(drive: NvmeDrive) -> Subject:
@@ -199,9 +201,9 @@ def state(nvme: Nvme, want: Profile) -> Iterator[Finding]:
         return
     for drive in local(nvme):
         subject, evidence = drive_subject(drive), (_path(drive, "state"),)
-        if isinstance(drive.state, Unread) or drive.state is None:
-            why = drive.state if isinstance(drive.state, Unread) else Unread("its state is empty", "malformed")
-            yield not_read(subject, why, evidence=evidence)
+        if isinstance(drive.state, Unread) or drive.state not in STATES:
+            none = "its state is empty" if drive.state is None else f"{drive.state!r} is no state of a drive"
+            yield not_read(subject, why_not(drive.state, Unread(none, "malformed")), evidence=evidence)
         elif drive.state in HEALTHY_STATES and (broken := _unusable(drive)) is not None:
             yield failed(
                 subject, f"is {drive.state}, and {broken}", measured=Quantity(drive.state), evidence=evidence,
@@ -231,17 +233,17 @@ def _unusable(drive: NvmeDrive) -> str | None:
     for namespace in drive.namespaces:
         if namespace.size_bytes == 0:
             return f"{namespace.name} has no capacity"
-        if namespace.read_only:
+        if namespace.read_only is True:
             return f"{namespace.name} refuses writes"
     return None
 
 
 def _unread_size(drive: NvmeDrive) -> Unread | None:
-    """Why the size of a namespace is not known, which would be 0 on a drive that gave up. `ro` is not asked for: the
-    hidden paths of multipath have no such file."""
+    """Why the size of a namespace is not known, which would be 0 on a drive that gave up, or whether it takes data."""
     if drive.namespaces_unread is not None:
         return drive.namespaces_unread
-    return next((one.size_bytes for one in drive.namespaces if isinstance(one.size_bytes, Unread)), None)
+    return next((value for one in drive.namespaces for value in (one.size_bytes, one.read_only)
+                 if isinstance(value, Unread)), None)
 
 
 @check("disk.nvme-health", reads=[Nvme], limits=[USED], needs=["root", "nvme-cli"])

@@ -419,6 +419,8 @@ def link_down(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
         yield unknown(
             BOX, f"whether {hidden} ports feel a card needs root; {empty} of them have nothing below", needs_root=True
         )
+    elif gpus.unreadable is not None:
+        yield unknown(BOX, f"not read: {gpus.unreadable.why}")
     elif not up and not down and not off:
         yield skipped(BOX, "no port of this machine can feel a card")
 

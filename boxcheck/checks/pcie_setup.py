@@ -191,6 +191,10 @@ def slot_power(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     yield from unjudged(gpus, want, judged)
 
 
+POWER_STATES = frozenset({"D0", "D1", "D2", "D3hot", "D3cold"})
+"""What a function can be in; the kernel also says `error` and `unknown` (drivers/pci/pci.c, pci_power_names)."""
+
+
 @check("pcie.power-state", reads=[Gpus])
 def power_state(gpus: Gpus, want: Profile) -> Iterator[Finding]:
     """A GPU sleeps (D3) while it should be ready.
@@ -212,7 +216,7 @@ def power_state(gpus: Gpus, want: Profile) -> Iterator[Finding]:
             # What a kernel says of a card that no driver has ever bound (drivers/pci/pci.c, pci_power_name).
             yield unknown(gpu.subject, "the kernel knows no power state of it: no driver has bound it",
                           evidence=evidence)
-        elif state is None or state == "error":
+        elif state not in POWER_STATES:
             yield unknown(gpu.subject, "its power state was not read", evidence=evidence)
         elif state == "D0":
             yield passed(gpu.subject, "awake (D0)", evidence=evidence)
@@ -266,6 +270,8 @@ def containment(gpus: Gpus, links: Links, pci: PciInventory, want: Profile) -> I
         return
     if hidden is not None:
         yield unknown(BOX, f"not read: {hidden.why}", needs_root=hidden.kind == "permission")
+    elif pci.incomplete is not None:
+        yield unknown(BOX, f"not read: {pci.incomplete.why}")
     elif not ports:
         yield skipped(BOX, "no port of this machine has containment")
     else:

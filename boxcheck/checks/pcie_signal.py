@@ -197,6 +197,9 @@ def link_flap(gpus: Gpus, links: Links, runtime: PcieRuntime, want: Profile) -> 
         yield unknown(BOX, f"not read: {runtime.link_changes.why}")
         return
     judged = [(gpu, link) for gpu, link in path_links(gpus, links, want) if link.id in runtime.link_changes]
+    if not judged and gpus.unreadable is not None:
+        yield unknown(BOX, f"not read: {gpus.unreadable.why}")
+        return
     if not judged:
         yield skipped(BOX, "this kernel does not count link changes (it needs Linux 6.13)")
         return

@@ -39,6 +39,8 @@ USB_SPEED = limit(
 
 GOOD_STATES = frozenset({"clean", "active", "active-idle", "write-pending", "read-auto"})
 """array_state of a usable array (Documentation/admin-guide/md.rst). `read-auto` turns active with the first write."""
+ARRAY_STATES = GOOD_STATES | {"clear", "inactive", "suspended", "readonly", "broken"}
+"""All that the kernel says (drivers/md/md.c, array_states)."""
 NO_ARRAY = ("sudo mdadm --assemble --scan puts the array together when its drives are there", EXAMINE, RESEAT)
 WHY_READ_ONLY = ("sudo dmesg | grep -iE 'remount|I/O error|EXT4-fs|XFS'  says whether the kernel stopped writes after "
                  "an error; then copy the data before anything else")
@@ -50,10 +52,18 @@ def _working(array: RaidArray) -> int:
     return sum(bool({"in_sync", "journal"} & words(member)) for member in array.members)
 
 
+def _state(array: RaidArray) -> str | Unread:
+    """Its state, where that is one."""
+    if isinstance(array.state, str) and array.state in ARRAY_STATES:
+        return array.state
+    nothing = f"{array.name} shows no state" if array.state is None else f"{array.state!r} is no state of an array"
+    return why_not(array.state, Unread(nothing, "malformed"))
+
+
 def _unsure(array: RaidArray) -> Unread | None:
     """What was not read of an active array's members, so that counting them proves nothing."""
-    if isinstance(array.state, Unread):
-        return array.state
+    if isinstance(state := _state(array), Unread):
+        return state
     if array.members_unread is not None and array.state in GOOD_STATES:
         return array.members_unread
     return next((member.state for member in array.members if isinstance(member.state, Unread)
@@ -69,20 +79,19 @@ def _array_findings(array: RaidArray, storage: Storage, expected: int | None) ->
     evidence = ("/proc/mdstat", f"/sys/block/{array.name}/md/array_state")
     common = {"evidence": evidence, "cause": _cause(array), "help": steps(array, storage, expected)}
     level = array.level if isinstance(array.level, str) else "array"
-    if isinstance(array.state, Unread) or array.state is None:
-        why = array.state if isinstance(array.state, Unread) else Unread(f"{array.name} shows no state", "malformed")
-        yield not_read(subject, why, evidence=evidence)
+    if isinstance(state := _state(array), Unread):
+        yield not_read(subject, state, evidence=evidence)
         return
     bad = [member.name for member in array.members if BAD_MEMBERS & words(member)]
-    if array.state not in GOOD_STATES:
+    if state not in GOOD_STATES:
         yield failed(
-            subject, f"{level} is {array.state}, not active"
+            subject, f"{level} is {state}, not active"
             + (f"; members found: {listed(member.name for member in array.members)}" if array.members else ""),
-            measured=Quantity(array.state), title=f"RAID array {array.name} is {array.state}",
+            measured=Quantity(state), title=f"RAID array {array.name} is {state}",
             **common)
-    elif array.read_only:
+    elif array.read_only is True:
         yield failed(
-            subject, f"{level} is {array.state}, and its block device refuses writes", measured=Quantity(True),
+            subject, f"{level} is {state}, and its block device refuses writes", measured=Quantity(True),
             title=f"RAID array {array.name} is read-only", evidence=(f"/sys/class/block/{array.name}/ro",),
             cause=_cause(array), help=(WHY_READ_ONLY, f"sudo blockdev --setrw /dev/{array.name}"))
     elif isinstance(array.degraded, Unread):
@@ -104,10 +113,12 @@ def _array_findings(array: RaidArray, storage: Storage, expected: int | None) ->
         yield not_read(subject, unsure, evidence=evidence) if unsure is not None else failed(
             subject, f"{level} with {_working(array)} of {array.disks} drives", **common,
             measured=Quantity(_working(array), "drives"), title=f"RAID array {array.name} lacks a drive")
+    elif isinstance(array.read_only, Unread):
+        yield not_read(subject, array.read_only, evidence=evidence)
     else:
         yield passed(
             subject, f"{level} of {array.disks if isinstance(array.disks, int) else len(array.members)} drives, "
-            f"{array.state}", measured=Quantity(array.state), evidence=evidence)
+            f"{state}", measured=Quantity(state), evidence=evidence)
 
 
 def _lost_too_many(array: RaidArray) -> bool:
@@ -254,6 +265,9 @@ def read_only(storage: Storage, container: Container, want: Profile) -> Iterator
     evidence = ("/proc/self/mountinfo",)
     if isinstance(mount, Unread):
         yield not_read(BOX, mount, evidence=evidence)
+    elif mount is None and not isinstance(container.container, str):
+        none = Unread(f"{evidence[0]} names nothing that is mounted at /, as in a chroot", "malformed")
+        yield not_read(BOX, none, evidence=evidence)
     elif mount is None or mount.kind not in DATA_KINDS or isinstance(container.container, str):
         yield skipped(BOX, "the root file system is of a kind that may be read-only on purpose")
     elif mount.read_only:

@@ -202,8 +202,9 @@ def _judge_asked(one: Shared, settings: ModuleSettings) -> Finding:
             **options)
     if wished is not None:
         return passed(one.subject, f"{size(wished)} asked for and in force", evidence=_paths(one))
-    if settings.modprobe_unread is not None:
-        return not_read(one.subject, settings.modprobe_unread)
+    for lost in (settings.command_line_unread, settings.modprobe_unread):
+        if lost is not None:
+            return not_read(one.subject, lost)
     return passed(one.subject, "nothing was asked for, so nothing contradicts", evidence=_paths(one))
 
 
@@ -235,6 +236,8 @@ def gtt_unknown_param(
     _, instead = _each(gpus, amdgpu, memory, settings, want)
     if instead is not None:
         yield instead
+    elif settings.command_line_unread is not None:
+        yield not_read(BOX, settings.command_line_unread, evidence=(COMMAND_LINE,))
     elif settings.modprobe_unread is not None and (settings.modprobe_unread.kind != "absent" or not settings.asked):
         yield not_read(BOX, settings.modprobe_unread)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from boxcheck.checks.nvme import local
 from boxcheck.checks.places import link_subject, short, where
 from boxcheck.checks.steps import COOL_DRIVE, FANS, LOAD_OFF
 from boxcheck.checks.wording import broken_bound, counted, judged, listed, not_read, why_not
@@ -145,7 +146,11 @@ def nvme(nvme: Nvme, sensors: Sensors, want: Profile) -> Iterator[Finding]:
     drives = [drive for drive in nvme.drives if drive.bdf is not None]
     if nvme.unreadable is not None:
         yield not_read(BOX, nvme.unreadable, evidence=("/sys/class/nvme",))
-    elif not drives:
+    hidden = [drive for drive in local(nvme) if drive.bdf is None]
+    for drive in hidden:
+        none = Unread("which PCI device it is was not read", "not-captured")
+        yield not_read(Subject("nvme", drive.name), why_not(drive.transport, none), evidence=("/sys/class/nvme",))
+    if nvme.unreadable is None and not drives and not hidden:
         yield skipped(BOX, "there is no NVMe drive")
     for drive in drives:
         yield _nvme_of(drive.name, drive.bdf, sensors)

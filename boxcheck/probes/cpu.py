@@ -196,6 +196,8 @@ def cpu(host: Host) -> Cpu:
     text = host.text("/proc/cpuinfo")
     info = text if isinstance(text, Unread) else parse_cpuinfo(text)
     present, online = _list(host, f"{CPU}/present"), _list(host, f"{CPU}/online")
+    if online == ():  # the one that reads it is on
+        online = Unread(f"{CPU}/online names no processor", "malformed")
     governors, first = _governors(host)
     policy = f"{CPU}/cpufreq/{first}"
     boost = host.text(f"{CPU}/cpufreq/boost") if first else "?"

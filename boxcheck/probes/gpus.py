@@ -89,10 +89,4 @@ def gpus(host: Host, pci: PciInventory, links: Links) -> Gpus:
             slot=link.slot if link else None, slot_link=link.id if link else None, integrated=integrated,
             driver=function.driver, gone=function.gone, function=function,
         ))
-    unreadable = pci.unreadable
-    if unreadable is None and pci.unidentified:
-        count = len(pci.unidentified)
-        which = f"{pci.unidentified[0]} does not say what it is" if count == 1 else (
-            f"{count} PCI functions do not say what they are, {pci.unidentified[0]} among them")
-        unreadable = Unread(which, "error")
-    return Gpus(tuple(found), unreadable)
+    return Gpus(tuple(found), pci.incomplete)

@@ -104,7 +104,8 @@ def _config(host: Host, release: str | Unread) -> tuple[Mapping[str, str] | Unre
         for place in (path, f"/lib/modules/{release}/config"):
             text = host.text(place)
             if not isinstance(text, Unread):
-                return parse_config(text), place
+                return parse_config(text) if "CONFIG_" in text else Unread(
+                    f"{place} holds no option of a kernel", "malformed"), place
     packed = host.read("/proc/config.gz")
     if isinstance(packed, Unread):
         return Unread(f"the kernel's configuration is neither at {path} nor at /proc/config.gz", packed.kind), path
@@ -148,7 +149,8 @@ def kernel(host: Host) -> Kernel:
         words = version.split()
         if words[:2] == ["Linux", "version"] and len(words) > 2:
             release = words[2]
-    release = release if isinstance(release, Unread) else clean_text(release, 80)
+    release = release if isinstance(release, Unread) else clean_text(release, 80) or Unread(
+        "/proc/sys/kernel/osrelease is empty", "malformed")
     signature = host.text("/proc/version_signature")
     banner = " ".join(text for text in (version, signature) if not isinstance(text, Unread))
     line = host.text("/proc/cmdline")

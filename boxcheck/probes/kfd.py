@@ -117,10 +117,11 @@ def _links(host: Host, base: str) -> tuple[KfdLink, ...] | Unread:
             if isinstance(text, Unread):
                 return text
             values = parse_properties(text)
-            if {"node_from", "node_to", "flags"} <= values.keys():
-                peer = folder == "p2p_links"
-                kind = values.get("type", 0)
-                found.append(KfdLink(values["node_from"], values["node_to"], kind, values["flags"], peer))
+            if not {"node_from", "node_to", "flags"} <= values.keys():
+                return Unread(f"{base}/{folder}/{name}/properties does not say where it leads", "malformed")
+            peer = folder == "p2p_links"
+            found.append(KfdLink(
+                values["node_from"], values["node_to"], values.get("type", 0), values["flags"], peer))
     return tuple(found)
 
 
@@ -152,6 +153,8 @@ def _node(host: Host, name: str) -> KfdNode:
     values = {} if isinstance(text, Unread) else parse_properties(text)
     if unread is None and "simd_count" not in values:
         unread = Unread(f"{base}/properties is empty: this device is not handed into the container", "permission")
+    elif unread is None and values["simd_count"] and "location_id" not in values:
+        unread = Unread(f"{base}/properties does not say which PCI device it is", "malformed")
     if unread is not None:
         return KfdNode(int(name), number, title, None, None, None, None, unread, unread, unread)
     is_gpu = values["simd_count"] > 0

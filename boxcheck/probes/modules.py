@@ -52,6 +52,8 @@ class ModuleSettings(msgspec.Struct, frozen=True):
     modprobe_unread: Unread | None
     """Why some of modprobe.d was not read, so that `asked` and `blacklisted` may lack something. Kind absent only where
     the machine has no modprobe.d at all."""
+    command_line_unread: Unread | None = None
+    """Why the command line was not read; then all that it sets is missing."""
 
     def last(self, module: str, parameter: str) -> Asked | None:
         """The setting that wins; None when nobody set it."""
@@ -109,6 +111,7 @@ def module_settings(host: Host, kernel: Kernel) -> ModuleSettings:
         options, blocked = parse_modprobe(found[1], found[0])
         asked += options
         blacklisted.update(dict.fromkeys(blocked, found[0]))
+    command_line_unread = kernel.command_line if isinstance(kernel.command_line, Unread) else None
     if not isinstance(kernel.command_line, Unread):
         for parameter in kernel.command_line.parameters:
             if parameter.module is not None:
@@ -123,4 +126,5 @@ def module_settings(host: Host, kernel: Kernel) -> ModuleSettings:
         loaded={name: host.exists(f"/sys/module/{name}") for name in modules},
         parameters={name: host.entries(f"/sys/module/{name}/parameters") for name in modules},
         modprobe_unread=next((one for one in unread if one.kind != "absent"), unread[0] if none else None),
+        command_line_unread=command_line_unread,
     )

@@ -50,7 +50,7 @@ class Network(msgspec.Struct, frozen=True):
     controllers: tuple[Controller, ...]
     ports: tuple[NetPort, ...] | Unread
     unreadable: Unread | None = None
-    """Set when the PCI bus could not be listed; then `controllers` is empty and proves nothing."""
+    """Set when the PCI bus, or a function on it, could not be read; then a card may be missing in `controllers`."""
 
 
 def _ports(host: Host, pci: PciInventory) -> tuple[NetPort, ...] | Unread:
@@ -84,4 +84,4 @@ def network(host: Host, pci: PciInventory) -> Network:
         for function in pci.functions.values()
         if function.class_code >> 8 in NETWORK_CLASSES and not function.virtual_function
     )
-    return Network(controllers, _ports(host, pci), pci.unreadable)
+    return Network(controllers, _ports(host, pci), pci.incomplete)

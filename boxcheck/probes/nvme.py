@@ -34,8 +34,12 @@ _NAMESPACE = re.compile(r"nvme\d{1,4}(?:c\d{1,4})?n\d{1,9}")
 class Namespace(msgspec.Struct, frozen=True):
     name: str
     size_bytes: int | Unread
-    read_only: bool | None = None
+    read_only: bool | None | Unread = None
     """None where that was not read."""
+
+
+NO_FILE = ("absent", "not-captured")
+"""The hidden paths of multipath have no `ro`, and captures of others leave it out."""
 
 
 class SmartLog(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +149,7 @@ def _namespaces(host: Host, name: str, inside: tuple[str, ...]) -> tuple[Namespa
             refuses = integer(host, f"/sys/class/block/{entry}/ro")
             found.append(Namespace(
                 entry, sectors if isinstance(sectors, Unread) else sectors * SECTOR_BYTES,
-                None if isinstance(refuses, Unread) else refuses != 0))
+                refuses != 0 if isinstance(refuses, int) else None if refuses.kind in NO_FILE else refuses))
     return tuple(found)
 
 

@@ -90,6 +90,9 @@ class PciFunction(msgspec.Struct, frozen=True):
     config: ConfigSpace | Unread
     power_state: str | None = None
     virtual_function: bool = False
+    estranged: bool = False
+    """Config space names another device than the kernel found at boot: what answers is not what was there, so `config`
+    is unread."""
 
     @property
     def pci_id(self) -> str:
@@ -117,11 +120,6 @@ class PciFunction(msgspec.Struct, frozen=True):
         return not isinstance(config, Unread) and (
             config.all_ones or (config.vendor == config.device == 0xFFFF and not self.virtual_function))
 
-    @property
-    def estranged(self) -> bool:
-        """Config space names another device than the kernel found at boot: what answers is not what was there."""
-        return not isinstance(self.config, Unread) and not self.gone and not self.virtual_function and (
-            (self.config.vendor, self.config.device) != (self.vendor, self.device))
 
 
 class PciInventory(msgspec.Struct, frozen=True):
@@ -132,6 +130,15 @@ class PciInventory(msgspec.Struct, frozen=True):
     """Set when the bus could not be listed at all; then `functions` is empty and proves nothing."""
     unidentified: tuple[Bdf, ...] = ()
     """Functions that are listed and whose ids could not be read: any of them may be a GPU or a port."""
+
+    @property
+    def incomplete(self) -> Unread | None:
+        """Why something may be missing in `functions`; None where it holds all that is on the bus."""
+        if self.unreadable is not None or not self.unidentified:
+            return self.unreadable
+        count = len(self.unidentified)
+        return Unread(f"{self.unidentified[0]} does not say what it is" if count == 1 else
+                      f"{count} PCI functions do not say what they are, {self.unidentified[0]} among them", "error")
 
     def ancestors(self, bdf: Bdf) -> Iterator[PciFunction]:
         """The bridges above a function, nearest first."""
@@ -146,15 +153,12 @@ class PciInventory(msgspec.Struct, frozen=True):
             here = above
 
 
-def parse_hex(text: str | Unread) -> int | None:
-    """`0x10de` -> 4318; None when unread, or no number that a register can hold."""
-    if isinstance(text, Unread):
+def parse_hex(text: str | Unread, digits: int) -> int | None:
+    """`0x10de` -> 4318; None when unread, or not of the width that the kernel prints: a class that is cut off would be
+    that of another device."""
+    if isinstance(text, Unread) or re.fullmatch(rf"0x[0-9a-fA-F]{{{digits}}}", text) is None:
         return None
-    try:
-        number = int(text, 16)
-    except ValueError:
-        return None
-    return number if 0 <= number < 1 << 32 else None
+    return int(text, 16)
 
 
 def parse_speed_gts(text: str) -> float | None:
@@ -169,6 +173,8 @@ def parse_speed_gts(text: str) -> float | None:
 
 def parse_regions(text: str) -> tuple[Region, ...] | Unread:
     """Lines `start end flags` of the sysfs `resource` file; lines of zeros are left out."""
+    if not text:
+        return Unread("resource is empty, and the kernel writes a line for each BAR", "malformed")
     found: list[Region] = []
     for index, line in enumerate(text.splitlines()[:64]):
         if line == UNUSED:
@@ -228,33 +234,41 @@ def read_function(host: Host, bdf: Bdf, path: str | Unread) -> PciFunction | Non
     config_bytes = host.read(f"{base}/config", 8192)
     config = config_bytes if isinstance(config_bytes, Unread) else decode_config(config_bytes)
     from_config = None if isinstance(config, Unread) or config.all_ones else config
-    vendor, device = parse_hex(host.text(f"{base}/vendor")), parse_hex(host.text(f"{base}/device"))
+    vendor, device = parse_hex(host.text(f"{base}/vendor"), 4), parse_hex(host.text(f"{base}/device"), 4)
     if vendor is None and from_config is not None:
         vendor = from_config.vendor
     if device is None and from_config is not None:
         device = from_config.device
-    class_code = parse_hex(host.text(f"{base}/class"))
+    class_code = parse_hex(host.text(f"{base}/class"), 6)
     if class_code is None and from_config is not None:
         class_code = from_config.class_code
     if vendor is None or device is None or class_code is None:
         return None
-    revision = parse_hex(host.text(f"{base}/revision"))
+    revision = parse_hex(host.text(f"{base}/revision"), 2)
     if revision is None and from_config is not None:
         revision = from_config.revision  # the file is younger (Linux 4.10) than the register
     driver = host.target(f"{base}/driver")
     resource = host.text(f"{base}/resource")
     numa = host.text(f"{base}/numa_node")
     state = host.text(f"{base}/power_state")
+    virtual = host.exists(f"{base}/physfn") is True
+    # All ones, as of a card that is gone, are no other device; virtual functions show no ids.
+    estranged = from_config is not None and not virtual and (
+        (from_config.vendor, from_config.device) not in ((vendor, device), (0xFFFF, 0xFFFF)))
+    if estranged and from_config is not None:
+        names = f"{from_config.vendor:04x}:{from_config.device:04x}"
+        config = Unread(
+            f"configuration space names {names}, the kernel found {vendor:04x}:{device:04x} at boot", "malformed")
     return PciFunction(
         bdf=bdf, path=base, parent=None if isinstance(path, Unread) else _parent_of(path), vendor=vendor, device=device,
-        revision=revision, subsystem_vendor=parse_hex(host.text(f"{base}/subsystem_vendor")),
-        subsystem_device=parse_hex(host.text(f"{base}/subsystem_device")), class_code=class_code,
+        revision=revision, subsystem_vendor=parse_hex(host.text(f"{base}/subsystem_vendor"), 4),
+        subsystem_device=parse_hex(host.text(f"{base}/subsystem_device"), 4), class_code=class_code,
         driver=driver.rsplit("/", 1)[-1] if isinstance(driver, str) else None if driver.kind == "absent" else driver,
         numa_node=int(numa) if isinstance(numa, str) and numa.isdecimal() and len(numa) < 10 else None,
         iommu_group=_number_at_end(host.target(f"{base}/iommu_group")),
         regions=resource if isinstance(resource, Unread) else parse_regions(resource),
         link=_link(host, base), config=config, power_state=state if isinstance(state, str) else None,
-        virtual_function=host.exists(f"{base}/physfn") is True,
+        virtual_function=virtual, estranged=estranged,
     )
 
 

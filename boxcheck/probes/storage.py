@@ -67,7 +67,7 @@ class RaidArray(msgspec.Struct, frozen=True, kw_only=True):
     members_unread: Unread | None = None
     """Why the members could not be listed; then `members` is empty and proves nothing."""
     size_bytes: int | Unread = Unread("its size", "not-captured")
-    read_only: bool | None = None
+    read_only: bool | None | Unread = None
     """Writes are refused whatever the array's state (blockdev --setro); None where that was not read."""
     container: bool = False
     """Holds the metadata of firmware RAID (Intel IMSM or VROC, DDF) and never becomes active: the arrays made out of it
@@ -202,7 +202,7 @@ def _array(host: Host, name: str) -> RaidArray:
     return RaidArray(
         name=name, level=level, state=words(host, f"{base}/array_state"),
         size_bytes=sectors if isinstance(sectors, Unread) else sectors * SECTOR_BYTES,
-        read_only=None if isinstance(refuses, Unread) else refuses != 0,
+        read_only=refuses != 0 if isinstance(refuses, int) else None if refuses.kind == "absent" else refuses,
         container=level == "container" or (external and level is None),
         disks=integer(host, f"{base}/raid_disks"),
         degraded=None if isinstance(degraded, Unread) and degraded.kind == "absent" else degraded,
