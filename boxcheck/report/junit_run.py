@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from boxcheck.certify.acceptance import Acceptance, Waiver
+from boxcheck.certify.find_acceptance import says_alone
 from boxcheck.certify.waivers import waiver_of
 from boxcheck.model import Finding, Outcome
 from boxcheck.report.certified import OUTCOMES, settled, waiver_line, word_of
@@ -90,7 +91,9 @@ def properties_of(judged: JudgedRun, acceptance: Acceptance | None) -> dict[str,
         "seconds": f"{judged.judged.seconds:.3f}", "outcome": outcome.value,
         "exit-code": str(code)}
     found |= {f"count-{name}": str(number) for name, number in sorted(verdict.counts.items())}
-    if acceptance is not None:
+    if acceptance is None:
+        found["not-an-acceptance"] = says_alone(run)
+    else:
         who = acceptance.identity
         found |= {
             "report": acceptance.id, "disposition": acceptance.disposition,
@@ -151,6 +154,9 @@ def _verdict(judged: JudgedRun, acceptance: Acceptance | None) -> Case:
         same = judged.own and outcome is OUTCOMES[acceptance.disposition]
         says = told if same else f"{told}; the run by profile {judged.want.name}: {says}"
     result = "passed" if code == 0 else "failure" if outcome is Outcome.FAIL else "error"
+    if acceptance is None and (alone := says_alone(judged.run)):
+        says = f"{says}; {alone}"
+        result = "skipped" if result == "passed" else result
     return Case("verdict", "box", judged.judged.seconds, result, says, "verdict",
                 "\n".join([says, *(f"problem: {one.title}" for one in verdict.problems)]),
                 "\n".join(filter(None, (says, judged.told))))

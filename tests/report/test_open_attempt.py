@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -51,10 +52,14 @@ def test_an_attempt_that_is_not_finished_passes_nowhere(run: Path, capsys: pytes
     assert (lines[-1]["verdict"]["outcome"], lines[-1]["verdict"]["reason"]) == ("unknown", ALONE)
     assert ALONE in logs(ocp)
     assert ocp[-1]["testRunArtifact"]["testRunEnd"] == {"status": "SKIP", "result": "NOT_APPLICABLE"}
-    report(str(run), None, Outputs(ocptv=str(run) + ".later"))
+    report(str(run), None, Outputs(ocptv=str(run) + ".later", junit=str(run) + ".xml"))
     later = [json.loads(line) for line in Path(f"{run}.later").read_text().splitlines()]
     assert later[-1] == ocp[-1]
     assert ALONE in logs(later)
+    suite = ElementTree.parse(f"{run}.xml").getroot()[-1]
+    assert [one.attrib["value"] for one in suite.iter("property") if one.attrib["name"] == "not-an-acceptance"] == [ALONE]
+    (skipped,) = suite.findall("testcase/skipped")
+    assert ALONE in skipped.attrib["message"]
 
 
 @pytest.mark.parametrize(("shortened", "disposition", "code", "outcome", "result"), [
