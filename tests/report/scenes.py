@@ -90,8 +90,11 @@ class Acceptable(Burning):
 
     def _followed(self, state: Literal["began", "ended"]) -> None:
         """As the engine tells that it followed what happened around the run."""
+        verb = {"began": "are", "ended": "were"}[state]
         for source in SOURCES:
-            keep(self.store, Happening(kind=f"{source}-followed", says="followed", detail=Detail(source=source, state=state)))
+            says = {"log": f"messages of the kernel's log {verb} followed", "devices": f"devices {verb} followed",
+                    "memory": f"errors of the host's memory {verb} followed"}[source]
+            keep(self.store, Happening(kind=f"{source}-followed", says=says, detail=Detail(source=source, state=state)))
 
     def _counters(self, after: str) -> None:
         """The counters between phases; none of them grows."""
