@@ -18,6 +18,8 @@ from boxcheck.triage.placing import place
 from boxcheck.triage.reading import SourceReading, read_source
 from boxcheck.triage.rules import diagnose
 from boxcheck.triage.scene import GRAVITY, Diagnosis, Scene, Sighting
+from boxcheck.triage.stretches import notes as stretch_notes
+from boxcheck.triage.stretches import stretches
 from boxcheck.triage.times import clock_text
 
 MOST_JUDGED = 2000
@@ -114,12 +116,17 @@ def triage(places: Sequence[str], *, since: float | datetime | None = None, only
     machines: list[Machine] = []
     sightings: list[Sighting] = []
     logs: list[dict[int, KernelLog]] = []
+    wholes: dict[int, KernelLog] = {}
+    said: list[str] = []
     for number, members in enumerate(sort_out(readings)):
         machine, seen = place(members, number)
         machines.append(machine)
         sightings += seen
+        found = {source: stretch.whole for source, stretch in stretches(members).items()}
+        wholes.update(found)
+        said += stretch_notes(members)
         # Where --only leaves events out, no log shows what is absent.
-        logs.append({reading.index: reading.log for reading in members if reading.log is not None and not only})
+        logs.append({} if only else found)
     sightings.sort(key=lambda sighting: sighting.source)
     wanted = _wanted(sightings, only)
     kept = [msgspec.structs.replace(sighting, index=index) for index, sighting in enumerate(wanted)]
@@ -134,7 +141,8 @@ def triage(places: Sequence[str], *, since: float | datetime | None = None, only
             problems, key=lambda problem: (GRAVITY.index(problem.severity), problem.events[:1]))),
         machines=tuple(machines), residue=tuple(_residue(readings)),
         residue_dropped=sum(reading.log.residue_dropped for reading in readings if reading.log is not None),
-        notes=tuple(dict.fromkeys(_notes(readings, machines, since))), readings=tuple(_measured(readings)),
+        notes=tuple(dict.fromkeys((*said, *_notes(readings, machines, since, wholes)))),
+        readings=tuple(_measured(readings)),
         before_since=sum(reading.log.before_since for reading in readings if reading.log is not None),
         other_kinds=len(sightings) - len(kept),
         other_faults=sum(one.event.severity == "fail" for one in sightings) - sum(
@@ -163,15 +171,16 @@ def _residue(readings: Iterable[SourceReading]) -> Iterable[Leftover]:
 
 
 def _notes(
-    readings: Iterable[SourceReading], machines: Sequence[Machine], since: float | datetime | None
+    readings: Iterable[SourceReading], machines: Sequence[Machine], since: float | datetime | None,
+    wholes: Mapping[int, KernelLog],
 ) -> Iterable[str]:
     if len(machines) > 1:
         yield f"what was given is of {len(machines)} machines, by host, board or cards; nothing is joined between them"
     for machine in machines:
         yield from machine.disputes
     for reading in readings:
-        if reading.log is not None and _lost_its_start(reading.log):
-            yield (f"{reading.name}: the log begins {clock_text(reading.log.first_seconds)} after boot; counts are of"
+        if reading.log is not None and _lost_its_start(whole := wholes.get(reading.index, reading.log)):
+            yield (f"{reading.name}: the log begins {clock_text(whole.first_seconds)} after boot; counts are of"
                    " what is in it, and what came before may hold the cause")
         if reading.log is not None and _ends_before(reading.log, since):
             yield f"{reading.name}: the log ends before the time that --since names"

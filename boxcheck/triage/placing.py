@@ -17,6 +17,7 @@ from boxcheck.triage.modesetting import nomodeset_severity
 from boxcheck.triage.reading import SourceReading
 from boxcheck.triage.rules.words import is_narrow
 from boxcheck.triage.scene import Sighting
+from boxcheck.triage.stretches import stretches
 from boxcheck.triage.times import moment
 from boxcheck.triage.tools.card_form import is_module
 
@@ -47,10 +48,12 @@ def _name(readings: Sequence[SourceReading], source: int) -> str:
     return next((reading.name for reading in readings if reading.index == source), "")
 
 
-def _sightings(readings: Iterable[SourceReading], machine: int) -> Iterator[Sighting]:
+def _sightings(readings: Sequence[SourceReading], machine: int) -> Iterator[Sighting]:
     """All events, those of tools with those of logs, each happening once though two sources tell it."""
     seen: set[tuple[object, ...]] = set()
+    within = stretches(readings)
     for reading in readings:
+        mine = within.get(reading.index)
         logged = [(event, None) for event in (reading.log.events if reading.log is not None else ())]
         shown = [(event, piece) for piece in reading.evidence for event in piece.events]
         for event, piece in (*logged, *shown):
@@ -61,7 +64,9 @@ def _sightings(readings: Iterable[SourceReading], machine: int) -> Iterator[Sigh
                 seen.add(key)
             yield Sighting(
                 index=-1, event=event, source=reading.index, machine=machine, file=reading.name, log=piece is None,
-                first=moment(event.first), last=moment(event.last), card=_card_of(event, piece))
+                first=moment(event.first), last=moment(event.last), card=_card_of(event, piece),
+                whole_log=mine.log if mine is not None else None, part=mine.part if mine is not None else 0,
+                boots_before=mine.boots_before if mine is not None else 0)
 
 
 def _card_of(event: Event, piece: Evidence | None) -> Device | None:

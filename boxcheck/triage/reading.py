@@ -23,6 +23,8 @@ from boxcheck.triage.times import clock_text
 from boxcheck.triage.tools import JSON_READERS
 
 JSON_LIMIT_BYTES = 64 << 20
+FURTHER_HOSTS = "and further ones"
+"""In place of the name of those beyond the last host that is told apart."""
 MOST_PIECES = 2000
 """Outputs of tools in one source. An nvidia-bug-report has some dozens."""
 _SAMPLE_LINES = 400
@@ -151,13 +153,13 @@ def _read_text(
     if reading.crowded:
         reading.complaints.append(f"more than {MOST_PIECES} outputs of tools; the rest was left out")
     if hosts.crowded:
-        reading.complaints.append(f"lines of more than {MOST_HOSTS} hosts: what further ones logged is read as of the "
-                                  "last; give each host's log by itself")
+        reading.complaints.append(f"lines of more than {MOST_HOSTS} hosts: what further ones logged is read as if it "
+                                  "were one machine's; give each host's log by itself")
     reading.lines += 0 if ended else 1
     others = []
     for number, (host, log) in enumerate(zip(hosts, logs, strict=True)):
         mine = reading if number == 0 else SourceReading(name="", index=0, lines=reading.lines)
-        mine.host = host
+        mine.host = host if host is not None or number == 0 else FURTHER_HOSTS
         log.close(mine)
         others += [mine] if number else []
     reading.pieces += list(dict.fromkeys(piece.tool for piece in reading.evidence))

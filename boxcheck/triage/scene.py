@@ -37,6 +37,12 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     """What the same output says of the card that it numbers, where the event itself has no address."""
     assumed: bool = False
     """Its text names no device, and `event.bdf` is the only one that it can be about."""
+    whole_log: int | None = None
+    """The source in which its log begins, where that is another one: a log cut in two."""
+    part: int = 0
+    """Which part of that log the source is."""
+    boots_before: int = 0
+    """Boots of that log that ended before this source's first line."""
     link: Bdf | None = None
     """Its link, named by the port above it; the device's own address where no evidence names a port."""
 
@@ -51,6 +57,11 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def bdf(self) -> Bdf | None:
         return self.event.bdf
+
+    @property
+    def stretch(self) -> tuple[int, int]:
+        """Log and boot: within one, times compare."""
+        return (self.source if self.whole_log is None else self.whole_log), self.boots_before + self.event.boot
 
     @property
     def bad(self) -> bool:
@@ -122,7 +133,7 @@ class Scene:
 def same_log(one: Sighting, two: Sighting) -> bool:
     """Whether the times of two sightings compare: one log, one boot, one kind of stamp."""
     return (
-        one.log and two.log and one.source == two.source and one.event.boot == two.event.boot
+        one.log and two.log and one.stretch == two.stretch
         and isinstance(one.event.first, float) == isinstance(two.event.first, float)
     )
 
@@ -140,7 +151,7 @@ def not_after(one: Sighting, two: Sighting) -> bool:
         return False
     if one.first is not None and two.first is not None and one.first != two.first:
         return one.first < two.first
-    return one.event.line <= two.event.line
+    return (one.part, one.event.line) <= (two.part, two.event.line)
 
 
 def gravest(sightings: Iterable[Sighting]) -> Severity:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from boxcheck.triage.account import triage
-from boxcheck.triage.hosts import MOST_HOSTS
+from boxcheck.triage.hosts import MOST_HOSTS, Feed, Hosts
 from boxcheck.triage.input import gather
 from boxcheck.usage import UsageError
 from tests.triage.texts import BUSES, aer, fatal, fell, rules, told
@@ -45,9 +45,31 @@ def test_one_host_s_link_does_not_explain_another_s_gpu(tmp_path: Path) -> None:
 def test_more_hosts_than_are_told_apart_are_said(tmp_path: Path) -> None:
     place = tmp_path / "messages"
     for number, wanted in ((MOST_HOSTS, False), (MOST_HOSTS + 1, True)):
-        place.write_text("".join(syslog(f"rig{at}", "usb 1-1: new device", at) for at in range(number)))
-        complaints = triage([str(place)]).sources[0].complaints
-        assert any(f"more than {MOST_HOSTS} hosts" in said for said in complaints) is wanted
+        place.write_text("".join(syslog(f"rig{at}", XID.format("41"), at % 60) for at in range(number)))
+        found = triage([str(place)])
+        assert any(f"more than {MOST_HOSTS} hosts" in said for said in found.sources[0].complaints) is wanted
+        assert len(found.faults) == len(found.machines) == number
+
+
+def test_hosts_take_turns(tmp_path: Path) -> None:
+    """Each line is its host's, at its own number, wherever the blocks of the file end."""
+    turns = [(7 * at) % 40 for at in range(4000)]
+    text = "".join(syslog(f"rig{turn}", XID.format("41"), at % 60) for at, turn in enumerate(turns))
+    for blocks in ([text.encode()], [line.encode() for line in text.splitlines(keepends=True)]):
+        got: list[list[bytes]] = []
+
+        def make(got: list[list[bytes]] = got) -> Feed:
+            got.append([])
+            return got[-1].append
+
+        hosts = Hosts(make)
+        for block in blocks:
+            hosts.feed(block)
+        assert len(got) == 40
+        for name, parts in zip(hosts, got, strict=True):
+            lines = b"".join(parts).decode().split("\n")
+            assert {line.split()[3] for line in lines if line} == {name}
+            assert [at for at, line in enumerate(lines) if line] == [at for at, turn in enumerate(turns) if f"rig{turn}" == name]
 
 
 def test_lines_of_each_host_keep_their_numbers(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def is_training(sign: Sighting) -> bool:
 def goes_with(sign: Sighting, failed: Sighting) -> bool:
     """Whether a sign of the link goes with a failure: not after it and not long before, or in other evidence without a
     time."""
-    if not sign.log or sign.source != failed.source:
+    if not sign.log or sign.stretch[0] != failed.stretch[0]:
         return not sign.log
     apart = apart_seconds(sign, failed)
     if apart is None:

@@ -37,7 +37,7 @@ def lost_together(scene: Scene) -> Iterator[Diagnosis]:
     """
     lost = [sighting for sighting in scene.free if lost_gpu(scene, sighting) and sighting.bdf is not None]
     while lost:
-        first = min(lost, key=lambda sighting: (sighting.source, sighting.event.boot, sighting.first or 0.0))
+        first = min(lost, key=lambda sighting: (sighting.stretch, sighting.first or 0.0))
         group = [sighting for sighting in lost if sighting is first or _together(first, sighting)]
         lost = [sighting for sighting in lost if sighting not in group]
         cards = {sighting.bdf.rsplit(".", 1)[0] for sighting in group if sighting.bdf is not None}
