@@ -84,6 +84,10 @@ class Earlier(msgspec.Struct, frozen=True, kw_only=True):
     """`1: FAIL 2026-11-28`."""
     before: tuple[str, ...] = ()
     """What it says of those before it."""
+    serial: str = ""
+    """Of the box, as it was told; empty where that cannot be read."""
+    machine: Mapping[str, str] = {}
+    """Marks of the machine."""
 
 
 def safe_name(serial: str) -> str:
@@ -142,7 +146,8 @@ def _whole(number: int, folder: str) -> Earlier:
     line = line_of(msgspec.structs.replace(told, attempt=number))
     if told.attempt != number or safe_name(told.identity.serial) != os.path.basename(os.path.dirname(folder)):
         line = f"{line[:120]}, by its folder attempt {told.attempt} of box {plain_line(told.identity.serial)[:60]}"
-    return Earlier(number=number, folder=folder, state="whole", says=line, before=told.earlier)
+    return Earlier(number=number, folder=folder, state="whole", says=line, before=told.earlier,
+                   serial=told.identity.serial, machine=told.machine)
 
 
 def line_of(told: Acceptance) -> str:
@@ -154,8 +159,10 @@ def line_of(told: Acceptance) -> str:
 
 def _open(number: int, folder: str) -> Earlier:
     asked = read_asked(folder)
-    when = f" {_day(asked.began)}" if asked is not None else ""
-    return Earlier(number=number, folder=folder, state="open", says=f"{number}: not finished{when}")
+    if asked is None:
+        return Earlier(number=number, folder=folder, state="open", says=f"{number}: not finished")
+    return Earlier(number=number, folder=folder, state="open", says=f"{number}: not finished {_day(asked.began)}",
+                   serial=asked.identity.serial, machine=asked.machine)
 
 
 def _day(seconds: float) -> str:

@@ -85,7 +85,7 @@ def _begin(options: Options) -> int:
     from boxcheck.certify.asking import identify, station_here
     from boxcheck.certify.attempts import Asked
     from boxcheck.certify.held import attempts_folder, begin
-    from boxcheck.certify.known_boxes import refuse_other_case
+    from boxcheck.certify.known_boxes import doubts
     from boxcheck.certify.machine import marks
     from boxcheck.certify.planned_load import load_of
     from boxcheck.certify.waivers import read_waivers
@@ -130,8 +130,8 @@ def _begin(options: Options) -> int:
         return no_device(runtime, facts, options)
     _say_no_pdf(options)
     identity = identify(
-        given, station, want, facts, f"{want.name} r{want.revision}, {load.planned}", terminal=at_terminal())
-    refuse_other_case(attempts_folder(host), identity.serial)
+        given, station, want, facts, f"{want.name} r{want.revision}, {load.planned}", terminal=at_terminal(),
+        doubts=lambda serial: doubts(attempts_folder(host), serial, marks()))
     if load.shortened:
         print(f"the plan is shortened: {load.shortened}; the disposition cannot be PASS", file=sys.stderr)
     asked = Asked(
