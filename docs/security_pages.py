@@ -33,6 +33,7 @@ def limits() -> Iterator[tuple[str, str, str]]:
     from boxcheck.certify import contents, contents_tar
     from boxcheck.host import LOG_LIMIT_BYTES, inflate, programs, tar, tree
     from boxcheck.profile_file import LINE_LIMIT, SIZE_LIMIT_BYTES
+    from boxcheck.store.blocks import FOLD_BYTES, FREE_RECORDS, MOST_RECORDS
     from boxcheck.store.schema import BLOB_LIMIT
     from boxcheck.triage import input as triage_input
 
@@ -45,6 +46,8 @@ def limits() -> Iterator[tuple[str, str, str]]:
     yield "file of a capture", f"{LOG_LIMIT_BYTES // MIB} MiB", unread
     yield "profile", f"{SIZE_LIMIT_BYTES // 1024} KiB, {LINE_LIMIT} characters a line", refused
     yield "value in a store", f"{BLOB_LIMIT // MIB} MiB, unpacked too", unread
+    yield "minute of a store", f"{MOST_RECORDS} records, {FOLD_BYTES // MIB} MiB unpacked", unread
+    yield "records of a store", f"{FREE_RECORDS}, and one for each of its bytes", unread
     log = triage_input.INFLATED_LIMIT_BYTES // MIB
     yield "log for triage", f"{log} MiB unpacked", "what came before is read, and that is said"
     yield "folder of an acceptance", f"{contents.FILES_LIMIT} files, {contents.DEPTH_LIMIT} levels", refused

@@ -229,7 +229,7 @@ def _json_of(path: str) -> dict[str, Any] | None:
     try:
         with open(path, "rb") as stream:
             found = msgspec.json.decode(stream.read())
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

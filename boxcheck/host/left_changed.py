@@ -113,7 +113,7 @@ def folders_of(kind: Changed, own: str) -> tuple[str, ...]:
 
 def _what(path: str) -> str:
     """Nothing where it cannot be told: that something waits is what counts."""
-    with suppress(OSError, ValueError, msgspec.MsgspecError):
+    with suppress(OSError, ValueError, RecursionError, msgspec.MsgspecError):
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             told = msgspec.json.decode(os.read(file, _LARGEST_BYTES), type=_Told)

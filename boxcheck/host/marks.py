@@ -82,7 +82,7 @@ def _folder() -> Iterator[int]:
 
 def _read(folder: int, name: str) -> Mark:
     """An empty one where it cannot be read: that something waits is what counts."""
-    with suppress(OSError, ValueError, msgspec.MsgspecError):
+    with suppress(OSError, ValueError, RecursionError, msgspec.MsgspecError):
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with open(os.open(name, flags, dir_fd=folder), "rb") as stream:
             return msgspec.json.decode(stream.read(_LARGEST_BYTES), type=Mark)

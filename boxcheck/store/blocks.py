@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from boxcheck.store.schema import BLOB_LIMIT
+from boxcheck.store.schema import PAGE_BYTES
 
 Stored: TypeAlias = "int | float | str | list[int]"
 """A cell in the file: a number, JSON text, or [number of a row in `words`]."""
@@ -27,6 +27,14 @@ SCALES = (1, 10, 100, 1000, 10_000, 1_000_000)
 TYPES = ((1, "b"), (2, "h"), (4, "i"), (8, "q"))
 """Bytes of a number, and its type code in `array`."""
 _SIZES = {code: size for size, code in TYPES}
+MOST_RECORDS = 40_000
+"""Of a minute, over all streams: a block has no more."""
+FREE_RECORDS = 1_000_000
+"""A store has no more records than these and one for each of its bytes. Real ones take thirty bytes for each; one from
+elsewhere may say millions in a few, which are all made before anybody judges them."""
+FOLD_BYTES = 16 << 20
+"""Most that the blocks of a minute have, unpacked. In memory it is up to 64 times as much, and a store from elsewhere
+may be packed a thousandfold."""
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder().decode
 
@@ -133,31 +141,56 @@ def _array(code: str, size: int, planes: bytes) -> array[Any]:
     return values
 
 
-def _steps(first: object, code: str, planes: bytes) -> Iterator[int]:
+def _steps(rows: int, first: object, code: str, planes: bytes) -> Iterator[int]:
     if type(first) is not int:
         raise TypeError(f"begins with {type(first).__name__}")
+    _refuse_other(rows, 1 + len(planes) // _SIZES[code])
     return accumulate(_array(code, _SIZES[code], planes), initial=first)
 
 
-def unpack_block(data: bytes) -> tuple[list[Any], dict[int, Packed]]:
-    """Values of the constant columns, None for others; the others by place, for `unpack_column`. ValueError where the
-    bytes are no block."""
+def _refuse_other(rows: int, found: int) -> None:
+    """Before anything is made of them: few bytes may be millions of values."""
+    if found != rows:
+        raise ValueError(f"{found} values in {rows} records")
+
+
+def inflated(data: bytes, most: int = FOLD_BYTES) -> bytes:
+    """A block's bytes, unpacked; ValueError where they are none, or more than so many."""
     try:
-        constants, others = _unpack(zlib.decompressobj().decompress(data, BLOB_LIMIT))
+        stream = zlib.decompressobj()
+        found = stream.decompress(data, most)
+    except zlib.error as error:
+        raise ValueError(f"no block: {error}") from None
+    if not stream.eof:
+        raise ValueError(f"no block: cut off, or more than {most} bytes")
+    return found
+
+
+def most_records(pages: int) -> int:
+    """In a store of so many pages."""
+    return FREE_RECORDS + pages * PAGE_BYTES
+
+
+def unpack_block(plain: bytes) -> tuple[list[Any], dict[int, Packed]]:
+    """Of what `inflated` gives: values of the constant columns, None for others; the others by place, for
+    `unpack_column`. ValueError where the bytes are no block."""
+    try:
+        constants, others = _unpack(plain)
         return list(constants), {int(place): rest for place, *rest in others} if others else {}
-    except (zlib.error, msgspec.DecodeError, TypeError, ValueError) as error:
+    except (msgspec.DecodeError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"no block: {error}") from None
 
 
-def unpack_column(packed: Packed) -> list[Any]:
-    """Its values; as Numbers where it has nothing else. ValueError where it is no column."""
+def unpack_column(packed: Packed, rows: int) -> list[Any]:
+    """Its values, one for each row; as Numbers where it has nothing else. ValueError where it is no such column."""
     try:
         form, *rest = packed
         if form == WHOLE:
-            return Numbers(_steps(*rest))
+            return Numbers(_steps(rows, *rest))
         if form == SCALED:
             scale, *steps = rest
-            return Numbers([one / scale for one in _steps(*steps)])
+            return Numbers([one / scale for one in _steps(rows, *steps)])
+        _refuse_other(rows, len(rest[0]) // (8 if form == DOUBLE else 1))
         if form == DOUBLE:
             return Numbers(_array("d", 8, rest[0]))
         return list(rest[0])

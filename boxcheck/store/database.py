@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
@@ -13,7 +13,17 @@ from typing import Any
 import msgspec
 
 from boxcheck.host.common import one_line
-from boxcheck.store.blocks import MIXED, Packed, are_whole, unpack_block, unpack_column
+from boxcheck.store.blocks import (
+    FOLD_BYTES,
+    MIXED,
+    MOST_RECORDS,
+    Packed,
+    are_whole,
+    inflated,
+    most_records,
+    unpack_block,
+    unpack_column,
+)
 from boxcheck.store.errors import StoreError, garbled
 from boxcheck.store.opening import SALVAGE, Opened, unreadable
 from boxcheck.store.rebuild import Rows, Stream
@@ -21,8 +31,6 @@ from boxcheck.store.rows import Moment, Session
 from boxcheck.store.schema import BLOCKS, SESSIONS, STREAMS, TAIL, WORDS, Table, Value, holds
 from boxcheck.store.texts import decode_plain, plain_line
 
-MOST_ROWS = 1 << 20
-"""Of one block."""
 _unpack = msgspec.msgpack.Decoder().decode
 
 
@@ -92,7 +100,7 @@ class Database:
         """A value from its JSON."""
         try:
             return None if text is None else decode_plain(text, type)
-        except (msgspec.MsgspecError, ValueError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise self.damaged(f"a value does not fit: {error}") from None
 
     def converted(self, value: Any, type: Any) -> Any:
@@ -136,29 +144,35 @@ class Database:
             marks = ", ".join(map(str, sorted(wanted)))
             where = f"WHERE stream IN ({marks})" + (" AND phase = ?" if phase is not None else "")
             parameters = () if phase is None else (phase,)
+            low, high = (1, 0) if last else self._blocks_of(phase)
             if last:
                 newest = f"{where} AND fold = (SELECT max(fold) FROM blocks {where})"
                 blocks = self.rows(BLOCKS, newest, parameters * 2)
             elif phase is None:
                 blocks = self.rows(BLOCKS, where)
             else:
-                blocks = self.rows(BLOCKS, f"{where} AND id BETWEEN ? AND ?", (phase, *self._blocks_of(phase)))
+                blocks = self.rows(BLOCKS, f"{where} AND id BETWEEN ? AND ?", (phase, low, high))
             # Of a session that was cut off, the last records stay in `tail` while later ones are folded.
             tail = deque(self.rows(TAIL, where, parameters))
             for fold, group in groupby(blocks, key=itemgetter(4)):
                 yield from self._of_tail(tail, fold)
-                yield [self._of_block(row) for row in group]
+                yield self._of_minute(fold, group)
             yield from self._of_tail(tail, None)
 
-    def _blocks_of(self, phase: int) -> tuple[int, int]:
+    def _blocks_of(self, phase: int | None) -> tuple[int, int]:
         """The first and the last block of a phase. There is no index of phases, and a phase's blocks lie near each
-        other; a writer may add some, which `data_version` tells."""
+        other; a writer may add some, which `data_version` tells. StoreError where there are more records in all than
+        a store of this size has."""
         for (version,) in self.execute("PRAGMA data_version"):
             if version != self._ranges_version:
-                self._ranges = {number: (first, last) for number, first, last in self.execute(
-                    "SELECT phase, min(id), max(id) FROM blocks GROUP BY phase")}
+                found = list(self.execute(
+                    "SELECT phase, min(id), max(id), total(rows) FROM blocks GROUP BY phase"))
+                ((pages,),) = self.execute("PRAGMA page_count")
+                if sum([records for _, _, _, records in found]) > most_records(pages):
+                    raise self.damaged("it has more records than there can be in a file of its size")
+                self._ranges = {number: (first, last) for number, first, last, _ in found}
                 self._ranges_version = version
-        return self._ranges.get(phase, (1, 0))
+        return self._ranges.get(phase, (1, 0)) if phase is not None else (1, 0)
 
     def count_records(self, kinds: Sequence[str], phase: int, *, proven: bool = True) -> int:
         """How many records of these kinds a phase has. Not `proven`: for who reads all of them anyway, which proves
@@ -175,14 +189,34 @@ class Database:
                 if row[3] in wanted)
             return folded + sum(1 for row in self.rows(TAIL, "WHERE phase = ?", (phase,)) if row[3] in wanted)
 
-    def _of_block(self, row: tuple[Any, ...]) -> Rows:
-        number, phase, session, stream, _, _, _, count, _, _, data = row
-        if not 0 < count <= MOST_ROWS:
+    def _of_minute(self, fold: int, blocks: Iterable[tuple[Any, ...]]) -> list[Rows]:
+        """Records of blocks that were folded together. No more than a writer folds, however they are packed."""
+        found, records, room = [], 0, FOLD_BYTES
+        for row in blocks:
+            records += row[7]
+            if records > MOST_RECORDS:
+                raise self.damaged(f"{records} records and more are in minute {fold}")
+            plain = self._inflated(row, room)
+            room -= len(plain)
+            found.append(self._of_block(row, plain))
+        return found
+
+    def _inflated(self, row: tuple[Any, ...], most: int = FOLD_BYTES) -> bytes:
+        try:
+            return inflated(row[-1], most)
+        except ValueError as error:
+            raise self.damaged(f"block {row[0]}: {error}") from None
+
+    def _of_block(self, row: tuple[Any, ...], plain: bytes | None = None) -> Rows:
+        """`plain`: its data, where they are unpacked already."""
+        number, phase, session, stream, _, _, _, count, _, _, _ = row
+        if not 0 < count <= MOST_RECORDS:
             raise self.damaged(f"block {number} says that it has {count} records")
         try:
-            constants, others = unpack_block(data)
+            constants, others = unpack_block(self._inflated(row) if plain is None else plain)
             order = [
-                unpack_column(others[place]) if place in others else [constants[place]] * count for place in (0, 1)]
+                unpack_column(others[place], count) if place in others else [constants[place]] * count
+                for place in (0, 1)]
             if not all(len(one) == count and are_whole(one) for one in order):
                 raise ValueError(f"it has not {count} numbers and times")
         except (ValueError, IndexError) as error:
@@ -239,7 +273,7 @@ class Database:
     def _unpacked(self, data: bytes) -> list[Any]:
         try:
             cells: list[Any] = _unpack(data)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise self.damaged(f"a record: {error}") from None
         return cells
 

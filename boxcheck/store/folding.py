@@ -6,13 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from boxcheck.store.blocks import Stored, pack_block
+from boxcheck.store.blocks import MOST_RECORDS, Stored, pack_block
 from boxcheck.store.schema import Value
 
 FOLD_MS = 60_000
 """A block holds so much. Longer packs little better, and is more to lose when a block is damaged."""
-MOST_RECORDS = 40_000
-"""Where folding fails again and again, more than these are left in `tail` for good."""
 
 
 class Tailed(msgspec.Struct, frozen=True):
@@ -38,7 +36,7 @@ class Folder:
 
     def add(self, record: Tailed) -> None:
         if self.records >= MOST_RECORDS:
-            self.clear()
+            self.clear()  # where folding fails again and again, they are left in `tail` for good
         self._streams.setdefault((record.phase, record.session, record.stream), []).append(record)
         self._first = self._first or record
         self._last = record

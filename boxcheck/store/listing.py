@@ -119,7 +119,7 @@ def entry_of_record(path: str) -> RunEntry | None:
             record = msgspec.json.decode(stream.read(LARGEST_RECORD_BYTES), type=_Record)
     except (FileNotFoundError, msgspec.ValidationError):  # JSON, but of something else
         return None
-    except (OSError, msgspec.MsgspecError, ValueError) as error:
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
         says = (error.strerror or "").lower() if isinstance(error, OSError) else f"no record of a run ({error})"
         return RunEntry(id=id, started=changed, state="crashed", path=path, kind=kind, bytes=size,
                         trouble=f"{one_line(path)}: {says}")

@@ -248,5 +248,5 @@ class _Guard:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, (
-                msgspec.MsgspecError, ValueError, TypeError, KeyError, ArithmeticError, zlib.error)):
+                msgspec.MsgspecError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError, zlib.error)):
             raise self._database.damaged(f"{self._what}: {type(error).__name__}: {error}") from None

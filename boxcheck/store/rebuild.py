@@ -52,9 +52,7 @@ class Rows(msgspec.Struct, frozen=True):
         return self.unpacked[place]
 
     def _column(self, packed: Packed) -> list[Any]:
-        column = unpack_column(packed)
-        if len(column) != len(self.numbers):
-            raise ValueError(f"{len(column)} values in {len(self.numbers)} records")
+        column = unpack_column(packed, len(self.numbers))
         if type(column) is Numbers:
             return column
         return [self.words[one[0]] if type(one) is list else one for one in column]

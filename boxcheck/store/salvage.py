@@ -19,7 +19,7 @@ from itertools import islice
 import msgspec
 
 from boxcheck.host.common import one_line
-from boxcheck.store.blocks import MIXED, unpack_block, unpack_column
+from boxcheck.store.blocks import MIXED, MOST_RECORDS, inflated, most_records, unpack_block, unpack_column
 from boxcheck.store.cells import text_of
 from boxcheck.store.creating import make_store, told
 from boxcheck.store.errors import StoreError
@@ -32,7 +32,7 @@ from boxcheck.store.results import INCOMPLETE, results_of
 from boxcheck.store.rows import Counts
 from boxcheck.store.schema import BLOB_LIMIT, COPIED, META, TABLES, Table, Value, holds, summed
 
-UNFIT = (ValueError, TypeError, LookupError, zlib.error, msgspec.MsgspecError)
+UNFIT = (ValueError, TypeError, LookupError, RecursionError, zlib.error, msgspec.MsgspecError)
 """What unpacking raises for a row that has the right sum and was never written by boxcheck."""
 NOT_COUNTED = ("tail", "blocks", "meta")
 """Tables in which gaps between the numbers say nothing."""
@@ -163,11 +163,14 @@ def _tidy(base: sqlite3.Connection) -> None:
     base.execute("DELETE FROM marks WHERE session NOT IN (SELECT id FROM sessions)")
     words = {number for (number,) in base.execute("SELECT id FROM words")}
     folded: dict[int, set[int]] = {}
-    for number, stream, data in base.execute("SELECT id, stream, data FROM blocks").fetchall():
+    left = most_records(_one(base, "PRAGMA page_count"))
+    for number, stream, rows, data in base.execute("SELECT id, stream, rows, data FROM blocks").fetchall():
         with suppress(*UNFIT):
-            constants, others = unpack_block(data)
-            numbers = unpack_column(others[0]) if 0 in others else constants[:1]
-            if words.issuperset(_words_in(constants, *(one[1] for one in others.values() if one[0] == MIXED))):
+            constants, others = unpack_block(inflated(data))
+            numbers = unpack_column(others[0], rows) if 0 in others else constants[:1]
+            used = _words_in(constants, *(one[1] for one in others.values() if one[0] == MIXED))
+            if rows <= min(left, MOST_RECORDS) and words.issuperset(used):
+                left -= rows
                 folded.setdefault(stream, set()).update(numbers)
                 continue
         base.execute("DELETE FROM blocks WHERE id = ?", (number,))

@@ -35,13 +35,12 @@ def plain_value(value: Any) -> Any:
 def decode_plain(data: str | bytes, type: Any) -> Any:
     """A value from its JSON. MsgspecError or ValueError where it does not fit. Nearly every document of a store has no
     text that has to be made plain, which is seen without decoding it: JSON writes a control as a backslash and more."""
-    if isinstance(data, str) and "\\" not in data and data.isprintable():
-        return msgspec.json.decode(data, type=type)
-    if isinstance(data, bytes) and data.isascii() and not (b"\\" in data or b"\x7f" in data):
-        return msgspec.json.decode(data, type=type)
-    raw = msgspec.json.decode(data)
     try:
-        return msgspec.convert(plain_value(raw), type, str_keys=True)
+        if isinstance(data, str) and "\\" not in data and data.isprintable():
+            return msgspec.json.decode(data, type=type)
+        if isinstance(data, bytes) and data.isascii() and not (b"\\" in data or b"\x7f" in data):
+            return msgspec.json.decode(data, type=type)
+        return msgspec.convert(plain_value(msgspec.json.decode(data)), type, str_keys=True)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

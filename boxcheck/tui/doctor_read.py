@@ -120,5 +120,5 @@ def read_now(
 def _read(name: str, data: bytes) -> Reading:
     try:
         return Reading(name=name, record=msgspec.json.decode(data, type=Record))
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         return Reading(name=name, why=f"its record cannot be read: {error}")

@@ -79,7 +79,7 @@ def made_here(path: str) -> bool | None:
             return found if found is not None else is_named_here(info.box or info.host)
         with open(path, "rb") as stream:
             return is_named_here(msgspec.json.decode(stream.read(LARGEST_RECORD_BYTES), type=_Record).box)
-    except (StoreError, OSError, msgspec.MsgspecError, ValueError):
+    except (StoreError, OSError, msgspec.MsgspecError, ValueError, RecursionError):
         return None
 
 

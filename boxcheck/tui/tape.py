@@ -92,7 +92,7 @@ def _minutes(reader: RunReader, place: Place) -> Generator[tuple[int, list[Rows]
             for rows in base._of_tail(tail, fold):
                 yield every[0][0], rows
             last = every[-1][0]
-            yield every[0][0], [base._of_block(row) for row in every]
+            yield every[0][0], base._of_minute(fold, every)
         for rows in base._of_tail(tail, None):
             yield last + 1, rows
 

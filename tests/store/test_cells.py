@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from boxcheck.model import Bdf, Unread
-from boxcheck.store.blocks import pack_block, unpack_block
+from boxcheck.store.blocks import inflated, pack_block, unpack_block
 from boxcheck.store.cells import Record, Records
 from boxcheck.store.rebuild import Rows, Stream, readings_of
 from boxcheck.store.samples import Samples
@@ -63,7 +63,7 @@ def through(records: Sequence[Record]) -> Rows:
     """Records of one stream as they are read back."""
     first = records[0]
     assert all(one.columns == first.columns and one.subject == first.subject for one in records)
-    constants, others = unpack_block(pack_block(list(zip(*(one.cells for one in records), strict=True))))
+    constants, others = unpack_block(inflated(pack_block(list(zip(*(one.cells for one in records), strict=True)))))
     return Rows(
         Stream(1, first.kind, first.subject, first.columns), 1, list(range(len(records))),
         [round(one.monotonic_seconds * 1000) for one in records], 0, constants, others, {})

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+import tracemalloc
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from boxcheck.store.blocks import MIXED, WHOLE
 from boxcheck.store.creating import create_run, reopen_run
 from boxcheck.store.errors import StoreError
 from boxcheck.store.listing import entry_object, list_runs
@@ -122,3 +127,76 @@ def test_a_column_that_is_no_text_is_damage_and_is_not_quoted(tmp_path: Path) ->
         list(reader.events())
     assert caught.value.kind == "damaged"
     assert "secret" not in str(caught.value)
+
+
+Packed = tuple[list[Any], list[list[Any]]]
+
+
+def steps(rows: int) -> bytes:
+    return b"\1" * (rows - 1)
+
+
+def bombs() -> Iterator[tuple[str, int, int, Callable[[Packed], Packed]]]:
+    """By name: how many blocks, with how many records each, and what is packed in them."""
+    def many(rows: int) -> Callable[[Packed], Packed]:
+        return lambda block: (
+            [None, None, *(1 if one is None else one for one in block[0][2:])],
+            [[0, WHOLE, 1, "b", steps(rows)], [1, WHOLE, 1, "b", steps(rows)]])
+
+    yield "one column of millions", 1, 3, lambda block: (
+        block[0], [[0, WHOLE, 1, "b", steps(12_000_000)], *block[1][1:]])
+    yield "a block of a million", 1, 1 << 20, many(1 << 20)
+    yield "a minute of millions", 100, 30_000, many(30_000)
+    yield "a minute of megabytes", 20, 3, lambda block: (
+        block[0], [*block[1][:2], [2, MIXED, ["x" * 5_000_000] * 3], *block[1][3:]])
+    yield "millions in a few bytes", 100, 30_000, many(30_000)
+    yield "lists in lists", 1, 3, lambda block: (block[0], [*block[1][:2], [2, MIXED, [[[]] * 12_000_000] * 3]])
+
+
+@pytest.mark.parametrize("bomb", list(bombs()), ids=lambda bomb: bomb[0])
+def test_few_bytes_that_unpack_to_millions_of_values_are_refused_before_they_do(
+    tmp_path: Path, bomb: tuple[str, int, int, Callable[[Packed], Packed]],
+) -> None:
+    name, count, rows, change = bomb
+    store, _, _ = small_run(tmp_path)
+    store.end_phase(1)
+    store.end("finished", outcome="pass")
+    path = Path(store.path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as base:
+        base.execute("PRAGMA synchronous=OFF")
+        base.execute("BEGIN")
+        samples = "(SELECT id FROM streams WHERE kind = 'sample')"
+        first = base.execute(f"{TABLES['blocks'].select} WHERE stream IN {samples} ORDER BY id").fetchone()
+        data = zlib.compress(msgspec.msgpack.encode(change(msgspec.msgpack.decode(zlib.decompress(first[10])))), 9)
+        for place in range(count):
+            fold = first[4] if "minute" in name else first[4] + place
+            values = [first[0] + 100 * place, *first[1:4], fold, *first[5:7], rows, *first[8:10], data]
+            base.execute(TABLES["blocks"].insert.replace("IGNORE", "REPLACE"), [*values, row_sum("blocks", values)])
+        base.execute("COMMIT")
+    tracemalloc.start()
+    try:
+        with pytest.raises(StoreError):
+            everything(str(path))
+        with suppress(StoreError):
+            salvage_run(str(path), str(tmp_path / "saved.sqlite"))
+        assert tracemalloc.get_traced_memory()[1] < 300e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("table", "column"), [("meta", 1), ("phases", 3), ("ends", 6), ("ends", 7), ("streams", 2), ("events", 8), ("findings", 5)])
+def test_a_document_that_is_nested_deeply_is_damage(whole: bytes, tmp_path: Path, table: str, column: int) -> None:
+    path = tmp_path / "run.sqlite"
+    for deep in ("[" * 5000 + "]" * 5000, '{"a\\u0020":' * 5000 + "1" + "}" * 5000):
+        make_up(whole, path, table, column, deep)
+        with pytest.raises(StoreError):
+            everything(str(path))
+        with suppress(StoreError):
+            salvage_run(str(path), str(tmp_path / "saved.sqlite"))
+        (tmp_path / "saved.sqlite").unlink(missing_ok=True)
+
+
+def test_a_record_of_doctor_that_is_nested_deeply_is_listed_with_its_trouble(tmp_path: Path) -> None:
+    (tmp_path / "x-doctor.json").write_text('{"schema":"boxcheck.run/1","more":' + "[" * 5000 + "]" * 5000 + "}")
+    [entry] = list_runs(str(tmp_path))
+    assert entry.trouble is not None

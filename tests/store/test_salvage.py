@@ -16,7 +16,7 @@ import pytest
 
 from boxcheck.model import BOX
 from boxcheck.registry import failed
-from boxcheck.store.blocks import unpack_block, unpack_column
+from boxcheck.store.blocks import inflated, unpack_block, unpack_column
 from boxcheck.store.creating import create_run
 from boxcheck.store.errors import StoreError
 from boxcheck.store.pages import Found, Pages
@@ -214,9 +214,10 @@ def test_rows_of_the_tail_that_are_in_a_block_too_count_once(crashed: str, tmp_p
     with closing(sqlite3.connect(path)) as base:
         (stream, data), = base.execute(
             "SELECT stream, data FROM blocks WHERE stream IN (SELECT id FROM streams WHERE kind = 'sample') LIMIT 1")
-        constants, others = unpack_block(data)
-        numbers = unpack_column(others[0])
-        cells = [unpack_column(others[place])[0] if place in others else one for place, one in enumerate(constants)][2:]
+        constants, others = unpack_block(inflated(data))
+        rows = len(others[0][-1]) + 1
+        numbers = unpack_column(others[0], rows)
+        cells = [unpack_column(others[place], rows)[0] if place in others else one for place, one in enumerate(constants)][2:]
         row = summed(TAIL, (numbers[0], 1, 1, stream, 1000, msgspec.msgpack.encode(cells)))
         base.execute(TAIL.insert, row)
         base.commit()

@@ -84,9 +84,9 @@ def test_what_is_not_asked_for_is_not_unpacked(store: tuple[str, Machine], monke
     unpacked: list[int] = []
     real = Database._of_block
 
-    def of_block(self: Database, row: tuple[object, ...]) -> object:
+    def of_block(self: Database, row: tuple[object, ...], plain: bytes) -> object:
         unpacked.append(row[3])  # type: ignore[arg-type]
-        return real(self, row)
+        return real(self, row, plain)
 
     monkeypatch.setattr(Database, "_of_block", of_block)
     with RunReader(store[0]) as run:
