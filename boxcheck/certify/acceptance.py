@@ -22,6 +22,8 @@ from typing import Literal
 
 import msgspec
 
+from boxcheck.store.texts import plain_line
+
 SCHEMA = "boxcheck.acceptance/1"
 
 Disposition = Literal["PASS", "MARGINAL PASS", "FAIL", "INCOMPLETE", "ABORTED"]
@@ -120,6 +122,11 @@ class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
     """Marks of the box under test, hashed (`boxcheck.certify.machine.marks`): by these `report sign` knows it again."""
     self_signed: bool = False
     """Whether the key lay on the box under test; cover, JSON and manifest say so."""
+
+
+def attempt_name(number: int, serial: str) -> str:
+    """As the run that is its load says of which attempt it is."""
+    return f"attempt {number} of box {plain_line(serial)}"
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

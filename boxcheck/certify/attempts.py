@@ -22,7 +22,7 @@ from typing import Literal
 
 import msgspec
 
-from boxcheck.certify.acceptance import Acceptance, Identity, Waiver
+from boxcheck.certify.acceptance import Acceptance, Identity, Waiver, attempt_name
 from boxcheck.certify.contents import ACCEPTANCE, KEPT_LIMIT_BYTES
 from boxcheck.certify.find_run import find_run
 from boxcheck.certify.manifest import ManifestError, parse_acceptance
@@ -71,7 +71,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        return f"attempt {self.attempt} of box {plain_line(self.identity.serial)}"
+        return attempt_name(self.attempt, self.identity.serial)
 
 
 class Earlier(msgspec.Struct, frozen=True, kw_only=True):

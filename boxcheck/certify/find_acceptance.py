@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import msgspec
 
-from boxcheck.certify.acceptance import Acceptance
+from boxcheck.certify.acceptance import Acceptance, attempt_name
 from boxcheck.certify.contents import ACCEPTANCE, KEPT_LIMIT_BYTES
 from boxcheck.certify.manifest import ManifestError, parse_acceptance
 from boxcheck.store.rows import Run
@@ -48,13 +48,14 @@ def says_alone(run: Run) -> str:
 
 
 def _told(run: Run, root: str) -> Acceptance | None:
-    name = plain_line(os.path.basename(run.path).rpartition(".")[0])
+    name, of = plain_line(os.path.basename(run.path).rpartition(".")[0]), attempt_of(run)
     for box in _listed(root):
         for attempt in _listed(os.path.join(root, box)):
             with suppress(OSError, ManifestError):
                 with open(os.path.join(root, box, attempt, ACCEPTANCE), "rb") as stream:
                     told = parse_acceptance(stream.read(KEPT_LIMIT_BYTES))
-                if told.run == name and abs(told.started - run.started) < SAME_SECONDS:
+                if told.run == name and abs(told.started - run.started) < SAME_SECONDS and of in (
+                        "", attempt_name(told.attempt, told.identity.serial)):
                     return told
     return None
 

@@ -6,17 +6,10 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+from boxcheck.certify.find_acceptance import attempt_of
 from boxcheck.store.errors import StoreError
 from boxcheck.store.reader import RunReader
-from boxcheck.store.rows import Run
 from boxcheck.store.schema import SUFFIX
-from boxcheck.store.texts import plain_line
-
-
-def attempt_in(run: Run) -> str:
-    """`attempt 2 of box W-0007`; empty where the run is of none."""
-    job = run.info.plan.get("job") if isinstance(run.info.plan, dict) else None
-    return plain_line(str(job.get("attempt") or "")) if isinstance(job, dict) else ""
 
 
 def find_run(attempt: str, began: float, folder: str) -> str:
@@ -30,6 +23,6 @@ def find_run(attempt: str, began: float, folder: str) -> str:
                 continue
             with suppress(StoreError), RunReader(path) as reader:
                 run = reader.run()
-                if run.sessions and run.started >= began and attempt_in(run) == attempt:
+                if run.sessions and run.started >= began and attempt_of(run) == attempt:
                     found.append(path)
     return found[0] if len(found) == 1 else ""

@@ -8,8 +8,13 @@ import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from boxcheck.certify.acceptance import Identity
+from boxcheck.certify.find_acceptance import find_acceptance
+from boxcheck.store.reader import RunReader
+from tests.certify.attempt import acceptance, run_of
 from tests.certify.test_certify import Bench
 from tests.report.schemas import published
 
@@ -46,3 +51,16 @@ def test_the_run_of_a_shortened_attempt_passes_nowhere(tmp_path: Path) -> None:
     schema = jsonschema.Draft202012Validator(published("stream.schema.json"))
     for line in lines:
         schema.validate(line)
+
+
+@pytest.mark.parametrize(("attempt", "found"), [
+    ("attempt 2 of box W-1", True), ("attempt 1 of box W-1", False), ("attempt 2 of box W-11", False)])
+def test_a_run_that_says_another_attempt_has_not_its_acceptance(tmp_path: Path, attempt: str, found: bool) -> None:
+    """With a clock that begins in 1970 at every boot names and times come again."""
+    with RunReader(run_of(tmp_path / "runs", "m", attempt)) as reader:
+        run = reader.run()
+    folder = tmp_path / "certify" / "W-1" / "attempt-02"
+    folder.mkdir(parents=True)
+    (folder / "acceptance.json").write_bytes(msgspec.json.encode(acceptance(
+        attempt=2, run=Path(run.path).stem, started=run.started, identity=Identity(serial="W-1", serial_from="operator"))))
+    assert (find_acceptance(run, str(tmp_path / "certify")).told is not None) is found
