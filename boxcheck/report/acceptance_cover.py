@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from boxcheck.certify.acceptance import Disposition
 from boxcheck.certify.proves import SELF_SIGNED
@@ -233,8 +233,13 @@ def _glance(told: Told) -> Iterator[Block]:
         yield Table(
             caption=f"{told.kinds} at a glance", rows=tuple(rows),
             columns=(Column(head="place", share=0.8), Column(head="outcome", share=0.9),
-                     Column(head="what was found", share=2.2), Column(head=told.kind, share=1.3),
-                     Column(head="serial, else UUID", share=2.6), Column(head="riser", share=0.7)))
+                     Column(head="what was found", share=2.2), Column(head=told.kind, share=_share(rows, 3, 2.6)),
+                     Column(head="serial, else UUID", share=_share(rows, 4, 3.6)), Column(head="riser", share=0.7)))
+
+
+def _share(rows: Sequence[Row], column: int, most: float) -> float:
+    """Of the width: a UUID stands in one line also on paper, where the cover of eight GPUs has one page so."""
+    return min(most, max(1.3, 0.09 * max(len(str(row.cells[column].words)) for row in rows)))
 
 
 def _by_gpu(told: Told) -> dict[str, list[Finding]]:

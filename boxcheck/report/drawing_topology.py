@@ -135,6 +135,8 @@ def _box(part: Part, x: float, y: float, width: float) -> list[Shape]:
         found.append(Label(x=x + width - 3, y=round(y + 11, 1), text=part.word, anchor="end", size=SMALL, role=edge,
                            strong=True))
     if part.under:
-        found.append(Label(x=left, y=round(y + 22, 1), text=fitted(part.under, room), size=SMALL,
+        whole = fitted(part.under, room) == part.under  # else without what stands in brackets, which tables have
+        under = part.under if whole else part.under.partition(" (")[0]
+        found.append(Label(x=left, y=round(y + 22, 1), text=fitted(under, room), size=SMALL,
                            role=edge if bad else "dim"))
     return found

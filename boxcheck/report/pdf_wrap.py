@@ -142,7 +142,7 @@ def _broken(faces: Faces, unit: _Unit, width: float) -> list[_Unit]:
             fits = max(fits, 1)
             if fits < len(text):
                 better = max(text.rfind(mark, 0, fits) for mark in BREAK_AFTER) + 1
-                fits = better if better > fits * 0.6 else fits
+                fits = better if better > fits * 0.5 else fits
             lines[-1].append(_Part(text[:fits], part.face, part.role))
             used += faces.width(text[:fits], part.face)
             text = text[fits:]

@@ -19,7 +19,7 @@ from boxcheck.report.acceptance_matrices import SLOW_MARK, heat_table
 from boxcheck.report.acceptance_read import told_of
 from boxcheck.report.acceptance_told import Told
 from boxcheck.report.acceptance_words import margin_words
-from boxcheck.report.document import Document, VerdictWord
+from boxcheck.report.document import Document, Table, VerdictWord
 from boxcheck.report.html import html_of, run_html
 from boxcheck.report.matrices import Matrix
 from boxcheck.store.errors import StoreError
@@ -126,6 +126,13 @@ def test_findings_are_counted_as_findings_and_checks_as_checks(bad_told: Told) -
     assert len(failed) > len({one.check for one in failed})
     assert f"Findings: {len(failed)} failed, " in page
     assert f"{len({one.check for one in failed if one.blocker})} required checks failed" in page
+
+
+def test_a_uuid_stands_in_one_line_of_the_cover_on_paper(passing: Told) -> None:
+    """Of DejaVu Sans, the widest of the fonts that browsers take, at 8.5 points, beside 5 of padding, on A4 with its margins."""
+    glance = next(block for block in document_of(passing).blocks if isinstance(block, Table) and "at a glance" in block.caption)
+    uuid = len("GPU-40900193-4417-4000-8000-000000004603")
+    assert glance.columns[4].share / sum(column.share for column in glance.columns) * 510 > uuid * 4.1 + 5
 
 
 def test_the_cover_says_who_what_when_and_by_what(bad_told: Told) -> None:

@@ -109,6 +109,13 @@ def test_small_multiples_of_sixteen_gpus_have_one_axis_each() -> None:
     assert sum(isinstance(one, Label) and one.text == "not read" for one in figure.shapes) == 16
 
 
+def test_of_a_name_that_is_too_long_what_stands_in_brackets_goes_first() -> None:
+    for name, shown in (("Strix Halo (Radeon 8060S/8050S/8040S)", "Strix Halo"), ("RTX 4090 (48 GB)", "RTX 4090 (48 GB)")):
+        way = (Part(kind="root", id="r", name="bus 00"), Part(kind="gpu", id="g", name="hip:0", under=f"c3:00.0 {name}"))
+        texts = [one.text for one in topology([way], caption="c", says="s").shapes if isinstance(one, Label)]
+        assert f"c3:00.0 {shown}" in texts
+
+
 def test_a_topology_of_unlike_ways_has_all_of_it_inside() -> None:
     def part(kind: str, id: str, **more: object) -> Part:
         return Part(kind=kind, id=id, name=f"{kind} {id}"[:14], under="x16 16 GT/s, a long line below it", **more)  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ from boxcheck.report.document import (
 from boxcheck.report.pdf import EAST_ASIAN, NUMBERS, document_pdf
 from boxcheck.report.pdf_columns import PAD, SIZE, SMALLER, grid_of
 from boxcheck.report.pdf_faces import Faces
-from boxcheck.report.pdf_wrap import lengths
+from boxcheck.report.pdf_wrap import lengths, wrap
 from tests.report.every_block import HOSTILE, document, matrix, plot, requirements, row
 
 MADE = 1_795_000_000.0
@@ -182,6 +182,15 @@ def test_text_is_set_a_little_smaller_where_each_row_stands_in_one_line_then(tmp
     needed = sum(lengths(faces, one)[1][0] for one in words) * SIZE + 2 * PAD * len(words)
     assert SMALLER <= grid_of(faces, rates, 0.0, needed * 0.95).size < SIZE
     assert grid_of(faces, rates, 0.0, needed * 0.8).size == SIZE, "what has to be wrapped anyhow is not made smaller"
+
+
+def test_a_long_word_is_broken_after_a_mark_in_its_second_half(tmp_path: Path) -> None:
+    from fpdf import FPDF
+
+    faces = Faces(FPDF(), str(tmp_path))
+    word = "accelerator-performance"
+    lines = wrap(faces, word, faces.width(word, "regular") * 0.95)
+    assert ["".join(run[1] for piece in line.pieces for run in piece.runs) for line in lines] == ["accelerator-", "performance"]
 
 
 @pytest.mark.parametrize(("name", "shown"), [
