@@ -8,8 +8,8 @@ from boxcheck.checks.places import wanted_gpus
 from boxcheck.checks.steps import INITRAMFS
 from boxcheck.checks.versions import demanded, judged_version, wish
 from boxcheck.checks.wording import listed, not_read
-from boxcheck.decode.version import parse_numbers
-from boxcheck.model import BOX, Finding, Subject, Unread
+from boxcheck.decode.version import Numbers, parse_numbers
+from boxcheck.model import BOX, Finding, Limit, Subject, Unread
 from boxcheck.probes.amdgpu import MODULE, Amdgpu
 from boxcheck.probes.gpus import VENDOR_NAMES, Gpu, Gpus
 from boxcheck.probes.modules import ModuleSettings
@@ -199,6 +199,12 @@ def amdgpu_loaded(gpus: Gpus, amdgpu: Amdgpu, settings: ModuleSettings, want: Pr
                 evidence=(f"{MODULE}/version",), cause="driver:amdgpu", help=("update amdgpu-dkms, then reboot",))
 
 
+def _too_short(numbers: Numbers, bound: Limit) -> bool:
+    """Whether a version is only the beginning of one that is asked for: the 6 of libamdhip64.so.6 may be any 6.x."""
+    asked = [parse_numbers(str(side)) for side in (bound.must, bound.should) if side is not None]
+    return len(numbers) == 1 and any(one is not None and len(one) > 1 and one[0] == numbers[0] for one in asked)
+
+
 @check("driver.rocm", reads=[Rocm, Gpus], limits=[ROCM_VERSION])
 def rocm(rocm: Rocm, gpus: Gpus, want: Profile) -> Iterator[Finding]:
     """ROCm is missing, older than this box asks for, or installed several times.
@@ -230,8 +236,9 @@ def rocm(rocm: Rocm, gpus: Gpus, want: Profile) -> Iterator[Finding]:
     paths = listed(f"{install.path} ({install.version or 'version unknown'})" for install in with_hip)
     chosen = next((install for install in with_hip if install.path == rocm.chosen), with_hip[0])
     numbers = parse_numbers(chosen.version or "")
-    if bound is not None and numbers is None:
-        yield unknown(subject, f"not read: {chosen.path} does not say its version", evidence=evidence)
+    if bound is not None and (numbers is None or _too_short(numbers, bound)):
+        more = " but for the name of its library" if numbers else ""
+        yield unknown(subject, f"not read: {chosen.path} does not say its version{more}", evidence=evidence)
     elif bound is not None and numbers is not None and chosen.version is not None:
         yield judged_version(
             subject, chosen.version, numbers, bound,

@@ -47,10 +47,14 @@ def _path(drive: NvmeDrive, name: str) -> str:
     return f"/sys/class/nvme/{drive.name}/{name}"
 
 
+FABRICS = frozenset({"rdma", "tcp", "fc", "loop"})
+
+
 def local(nvme: Nvme) -> tuple[NvmeDrive, ...]:
     """The drives on PCIe; those over a network fabric are not the box's."""
     return tuple(
-        drive for drive in nvme.drives if isinstance(drive.transport, Unread) or drive.transport in ("pcie", None))
+        drive for drive in nvme.drives if isinstance(drive.transport, Unread) or drive.transport in ("pcie", None)
+        or (drive.bdf is not None and drive.transport not in FABRICS))
 
 
 def _none_to_judge(nvme: Nvme) -> Finding | None:
@@ -305,8 +309,9 @@ def _health_of(drive: NvmeDrive, smart: SmartLog, subject: Subject, bound: Limit
         yield judged(
             subject, used, bound, f"{used} % used, {broken_bound(used, bound)} % or less",
             title=f"{drive.name} is worn", help=(COPY_AND_REPLACE,) if dying else ("plan its replacement",), **common)
-    missing = [name for name, value in (("media errors", smart.media_errors), ("percentage used", smart.used_percent))
-               if value is None]
+    missing = [name for name, value in (
+        ("media errors", smart.media_errors), ("percentage used", smart.used_percent), ("spare", spare),
+        ("spare threshold", threshold)) if value is None]
     if missing:
         yield not_read(subject, Unread(f"its health log has no {listed(missing)}", "malformed"), evidence=evidence)
     elif fine:

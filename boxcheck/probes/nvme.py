@@ -115,7 +115,7 @@ def parse_smart_log(text: str) -> SmartLog | Unread:
     warning = table.get("critical_warning")
     if isinstance(warning, dict):  # nvme-cli 2.x with -v
         warning = warning.get("value")
-    if not isinstance(warning, int) or isinstance(warning, bool):
+    if not isinstance(warning, int) or isinstance(warning, bool) or not 0 <= warning <= 0xFF:
         return Unread("nvme smart-log printed no critical_warning", "malformed")
     kelvin = _count(table, "temperature")
     return SmartLog(
