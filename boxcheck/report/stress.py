@@ -99,11 +99,16 @@ def _findings(run: StressRun, style: Style) -> Iterator[str]:
     if shown:
         yield ""
     problems = run.verdict.problems
+    alike: dict[object, list[Finding]] = {}
+    """What one reason left unknown, of one part: it is said once, with the checks that it is said of."""
     for one in sorted(shown, key=lambda item: (item.outcome.rank, item.check)):
-        word = style.word(one.outcome, f"{one.outcome.value}[{one.check}]")
-        text = wrap(f"{one.subject}: {one.says}", style, " " * 2, " " * 6)
-        yield f"{word}"
-        yield from text
+        what = (one.subject, one.says, one.notes, one.help) if one.outcome is Outcome.UNKNOWN else len(alike)
+        alike.setdefault(what, []).append(one)
+    for one, *others in alike.values():
+        checks = ", ".join(dict.fromkeys(each.check for each in (one, *others)))
+        for line in wrap(f"{one.outcome.value}[{checks}]", style, "", "  "):
+            yield style.word(one.outcome, line)
+        yield from wrap(f"{one.subject}: {one.says}", style, " " * 2, " " * 6)
         for note in one.notes:
             yield from wrap(note, style, "      ", "        ")
         helps = one.help if one.problem is None else ()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -23,11 +24,12 @@ from boxcheck.engine.inspect import read_facts
 from boxcheck.engine.stress import StressRun, find_devices
 from boxcheck.gpu import GpuInfo
 from boxcheck.judge import judge
+from boxcheck.model import BOX, Finding, Outcome
 from boxcheck.probes.gpus import Gpus
 from boxcheck.probes.pci import PciInventory
 from boxcheck.profile import load_profile
 from boxcheck.registry import CHECKS, STRESSES, discover, discover_stress
-from boxcheck.report.stress import stress_text
+from boxcheck.report.stress import _findings, stress_text
 from boxcheck.report.text import Style
 from boxcheck.stress import FAULTS, StressResults
 from boxcheck.stress.runtime import RuntimeGpus
@@ -117,7 +119,7 @@ def test_a_fault_is_marked_loudly() -> None:
     (["run", "copy", "--backend", "cpu", "--option", "together=no"], "copy has no option 'together'"),
     (["run", "matmul", "--backend", "cpu", "--json", "/nonexistent/x.json"], "/nonexistent: no such directory"),
     (["run", "wake", "--backend", "cpu", "--seconds", "nan"], "nan is no number"),
-    (["run", "wake", "--backend", "cpu", "--seconds", "inf"], "inf is not in the range"),
+    (["run", "wake", "--backend", "cpu", "--seconds", "inf"], "inf is out of range: from 0.1 to 86400"),
     (["run", "wake", "--backend", "cpu", "--gpu", ""], "no device is called ''"),
     (["run", "matmul", "--backend", "cpu", "--option", "kernel=portable-bf16-64x64x17"], "no kernel is called"),
 ])
@@ -325,3 +327,14 @@ def test_the_list_is_as_wide_as_the_terminal() -> None:
     told = _run("list", COLUMNS="80").stdout.partition("\nMatrix kernels")[0].splitlines()
     assert max(map(len, _run("list", COLUMNS="80").stdout.splitlines())) <= 80
     assert len(told) > len(_run("list", COLUMNS="120").stdout.partition("\nMatrix kernels")[0].splitlines())
+
+
+def test_one_reason_of_many_checks_is_said_once() -> None:
+    """As after the burn-in of a user to whom the kernel's log is closed."""
+    shut = [Finding(check=f"log.{name}", subject=BOX, outcome=Outcome.UNKNOWN, says="no right") for name in ("edac", "mce")]
+    others = [Finding(check="log.nvme", subject=BOX, outcome=Outcome.UNKNOWN, says="no log"),
+              *(Finding(check=f"a.{name}", subject=BOX, outcome=Outcome.FAIL, says="no right") for name in "bc")]
+    run: Any = SimpleNamespace(verdict=SimpleNamespace(findings=(*shut, *others), problems=()))
+    assert list(_findings(run, Style()))[1:] == [
+        "fail[a.b]", "  box: no right", "fail[a.c]", "  box: no right",
+        "unknown[log.edac, log.mce]", "  box: no right", "unknown[log.nvme]", "  box: no log"]
