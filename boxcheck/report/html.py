@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from boxcheck.certify.acceptance import Acceptance
 from boxcheck.report.document import (
     Block,
     Cell,
@@ -31,7 +31,10 @@ from boxcheck.report.document import (
 )
 from boxcheck.report.html_shapes import HATCH, figure_svg
 from boxcheck.report.html_text import css_string, escaped, inline, plain, words_html
-from boxcheck.riser.evidence import Notebook
+
+if TYPE_CHECKING:
+    from boxcheck.certify.acceptance import Acceptance
+    from boxcheck.riser.evidence import Notebook
 
 LONG = 16
 """Characters beyond which an outcome's words may be broken."""
