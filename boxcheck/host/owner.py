@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
+MOST_LINKS = 40
+"""One after another, as the kernel has it (path_resolution(7))."""
 
 
 def invoker() -> tuple[int, int] | None:
@@ -60,15 +62,44 @@ def as_caller(work: Callable[[], T]) -> T:
     return work()
 
 
-def refuse_planted_link(place: str) -> None:
-    """PermissionError where a place to write to is a link that another user may have put there: for root one of anybody
-    else, for others one in a folder where everybody can put one, as the kernel has it (fs.protected_symlinks,
-    proc_sys_fs(5))."""
-    if os.path.islink(place):
-        folder, owner = os.stat(os.path.dirname(os.path.abspath(place))), os.lstat(place).st_uid
-        shared = folder.st_mode & stat.S_ISVTX and folder.st_mode & stat.S_IWOTH
-        if owner != os.geteuid() and (os.geteuid() == 0 or (shared and owner != folder.st_uid)):
+def place_behind(place: str) -> str:
+    """Where a place to write to lies: itself, or what a link leads to. PermissionError where that is a link that
+    another user may have put there: for root one of anybody else, for others one in a folder where everybody can put
+    one, as the kernel has it (fs.protected_symlinks, proc_sys_fs(5)). What it gives is to be opened with O_NOFOLLOW,
+    unless `is_kernels`: somebody may put a link there meanwhile."""
+    here = place
+    for _ in range(MOST_LINKS):
+        folder, name = os.path.split(here)
+        folder = os.path.realpath(folder)
+        here = os.path.join(folder, name)
+        target = None if is_kernels(here) else _target(here, folder)
+        if target is None:
+            return here
+        here = os.path.join(folder, target)
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), place)
+
+
+def is_kernels(place: str) -> bool:
+    """Whether it lies where the kernel alone makes links, some of which have no path: /proc/self/fd/2."""
+    return place.startswith("/proc/")
+
+
+def _target(place: str, folder: str) -> str | None:
+    """Of a link; None for anything else. Owner and target are those of one link, whatever takes its place meanwhile."""
+    try:
+        link = os.open(place, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        found, above = os.fstat(link), os.stat(folder)
+        if not stat.S_ISLNK(found.st_mode):
+            return None
+        shared = above.st_mode & stat.S_ISVTX and above.st_mode & stat.S_IWOTH
+        if found.st_uid != os.geteuid() and (os.geteuid() == 0 or (shared and found.st_uid != above.st_uid)):
             raise PermissionError(errno.EACCES, "a link of another user", place)
+        return os.readlink("", dir_fd=link)
+    finally:
+        os.close(link)
 
 
 def give_to_owner(folder: str, file: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TextIO
 
-from boxcheck.host.owner import as_caller, refuse_planted_link
+from boxcheck.host.owner import as_caller, is_kernels, place_behind
 from boxcheck.report.encoding import write_data
 from boxcheck.usage import UsageError
 
@@ -67,8 +67,7 @@ def write_whole(place: str, pieces: Iterable[bytes], mode: int = 0o666) -> None:
 def write_together(files: Mapping[str, Iterable[bytes]], mode: int = 0o666) -> None:
     """The same for several files, of which none gets its name before all are written."""
     def opened(place: str) -> tuple[str, str, int]:
-        refuse_planted_link(place)
-        real = os.path.realpath(place)
+        real = place_behind(place)
         beside = f"{real}.{os.getpid()}.part"
         return beside, real, os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
 
@@ -94,7 +93,8 @@ def write_together(files: Mapping[str, Iterable[bytes]], mode: int = 0o666) -> N
 def open_grown(place: str) -> TextIO:
     """A file that lines are written to as they come, emptied; a pipe or a terminal too. As `write_whole` otherwise."""
     def opened() -> TextIO:
-        refuse_planted_link(place)
-        return open(place, "w", encoding="utf-8", buffering=1)
+        real = place_behind(place)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | (0 if is_kernels(real) else os.O_NOFOLLOW)
+        return open(os.open(real, flags, 0o666), "w", encoding="utf-8", buffering=1)
 
     return as_caller(opened)

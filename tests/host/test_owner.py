@@ -174,3 +174,49 @@ def test_root_leaves_no_byte_code_in_the_callers_checkout(place: Path) -> None:
     assert {path.name.partition(".")[0] for path in left} <= {"__init__", "__main__"}
     assert {path.parent.parent.name for path in left} == {"boxcheck"}
     assert {path.lstat().st_uid for path in (checkout / "boxcheck").rglob("*")} == {CALLER}
+
+
+@pytest.mark.parametrize("grown", [False, True])
+def test_a_link_that_comes_after_the_look_is_not_followed(place: Path, grown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret, shared = place / "secret", place / "shared"
+    secret.write_text("root's")
+    shared.mkdir()
+    shared.chmod(0o1777)
+    monkeypatch.delenv("SUDO_UID")
+
+    def raced(where: str) -> str:
+        real = owner.place_behind(where)
+        Path(where).unlink()
+        Path(where).symlink_to(secret)
+        os.lchown(where, OTHER, OTHER)
+        return real
+
+    monkeypatch.setattr("boxcheck.report.output.place_behind", raced)
+    (shared / "out").write_text("another's")
+    if grown:
+        with pytest.raises(UsageError), Lines(str(shared / "out")) as lines:
+            lines.write(["{}"])
+    else:
+        write_output(str(shared / "out"), "{}")
+        assert not (shared / "out").is_symlink()
+    assert secret.read_text() == "root's"
+
+
+def test_a_link_of_roots_to_another_users_link_is_not_followed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUDO_UID")
+    secret = place / "secret"
+    secret.write_text("root's")
+    (place / "theirs").symlink_to(secret)
+    os.lchown(place / "theirs", OTHER, OTHER)
+    (place / "out").symlink_to("theirs")
+    with pytest.raises(UsageError, match="permission denied"):
+        write_output(str(place / "out"), "{}")
+    assert secret.read_text() == "root's"
+
+
+def test_a_link_of_ones_own_leads_where_it_leads(place: Path) -> None:
+    (place / "real").mkdir()
+    (place / "out").symlink_to("real/out")
+    write_output(str(place / "out"), "{}")
+    assert (place / "real" / "out").read_text() == "{}\n"
+    assert (place / "out").is_symlink()
