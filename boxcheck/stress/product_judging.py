@@ -14,7 +14,7 @@ from boxcheck.stress import Sample, StressResults
 from boxcheck.stress.judging import by_gpu, by_kind, cause_of, judge_wrong, many, subject_of
 
 REPLACE = (
-    "run it once more on this GPU alone: boxcheck stress run matmul --gpu N",
+    "run it on this GPU alone: boxcheck stress run matmul --gpu N",
     "cool it and lower its power limit: a fault that goes away with that is power or heat",
     "a fault that stays with the card in another slot is the card's: replace it")
 

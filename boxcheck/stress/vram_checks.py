@@ -32,7 +32,7 @@ DROP = Limit("vram.drop", "ge", must=50.0, should=85.0, unit="%", source=(
     "published spread of 5 to 8 %)"))
 DROP_PROCESSOR = Limit("vram.drop", "ge", must=25.0, unit="%", source=(
     "other programs share a processor, so only a collapse counts"))
-ALONE = "repeat it on this GPU alone: boxcheck stress run vram --gpu N"
+ALONE = "run it on this GPU alone: boxcheck stress run vram --gpu N"
 COOLER = (
     "cool it, lower its power limit and undo overclocking of its memory: a fault that goes away with that is heat or "
     "clock")

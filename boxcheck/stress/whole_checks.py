@@ -42,7 +42,7 @@ def wrong_results(results: StressResults, want: Profile) -> Iterator[Finding]:
                 subject, f"{many(wrong, 'result')} wrong in {names}", measured=Quantity(wrong, "wrong results"),
                 notes=tuple(in_words(word) for one in bad for word in one.words)[:SHOWN],
                 cause=cause_of(results, info.key), where=str(subject), title=f"{subject}: wrong results",
-                help=(f"boxcheck stress run {results.module} --gpu N, on this GPU alone",))
+                help=(f"run it on this GPU alone: boxcheck stress run {results.module} --gpu N",))
         elif compared:
             yield passed(subject, "nothing that was compared was wrong", measured=Quantity(0, "wrong results"))
         else:

@@ -338,3 +338,11 @@ def test_one_reason_of_many_checks_is_said_once() -> None:
     assert list(_findings(run, Style()))[1:] == [
         "fail[a.b]", "  box: no right", "fail[a.c]", "  box: no right",
         "unknown[log.edac, log.mce]", "  box: no right", "unknown[log.nvme]", "  box: no log"]
+
+
+@pytest.mark.parametrize(("module", "fault"), [("vram", "flip-memory"), ("copy", "flip-payload"), ("matmul", "flip-output")])
+def test_to_run_it_alone_is_one_step(module: str, fault: str) -> None:
+    found, _ = _json(module, "--backend", "cpu", "--seconds", "1", "--inject", fault)
+    (problem,) = found["problems"]
+    assert [step for step in problem["help"] if "on this GPU alone" in step] == [
+        f"run it on this GPU alone: boxcheck stress run {module} --gpu N"]
