@@ -277,9 +277,9 @@ def finish(place: str) -> str:
     return folder
 
 
-def open_attempts(root: str) -> list[tuple[str, Asked]]:
-    """Attempts of all boxes that are not finished and whose run has begun, the newest first. UsageError where the
-    folder of boxes cannot be listed."""
+def open_attempts(root: str, *, every: bool = False) -> list[tuple[str, Asked]]:
+    """Attempts of all boxes that are not finished and whose run has begun, the newest first; `every`: those too whose
+    run has not. UsageError where the folder of boxes cannot be listed."""
     found: list[tuple[str, Asked]] = []
     try:
         boxes = os.listdir(root)
@@ -292,6 +292,6 @@ def open_attempts(root: str) -> list[tuple[str, Asked]]:
         with suppress(OSError):  # of a box whose folder cannot be listed; the others' are found all the same
             for one in attempts_of(os.path.join(root, box)):
                 asked = asked_at(one.folder) if one.state == "open" else None
-                if asked is not None and asked.run:
+                if asked is not None and (asked.run or every):
                     found.append((one.folder, asked))
     return sorted(found, key=lambda one: one[1].began, reverse=True)

@@ -28,7 +28,7 @@ from boxcheck.certify.attempts import (
     safe_name,
     write_asked,
 )
-from boxcheck.certify.machine import is_tested_box, marks, marks_of_run
+from boxcheck.certify.machine import HARDWARE, is_tested_box, marks, marks_of_run
 from boxcheck.certify.run_gone import mark_of, refuse_other_run, without_run
 from boxcheck.engine.record import as_user, kept_directory, state_and_owner
 from boxcheck.host import Host
@@ -209,7 +209,12 @@ def begin(asked: Asked, host: Host) -> HeldAttempt:
 def take_up(serial: str | None, host: Host) -> tuple[HeldAttempt, int]:
     """The newest attempt of this machine that was cut off and that no other process makes, of that box where one is
     named; and how many more there are. UsageError where there is none."""
-    waiting = [one for one in open_attempts(attempts_folder(host)) if serial in (None, one[1].identity.serial)]
+    root = attempts_folder(host)
+    every = [one for one in open_attempts(root, every=True) if serial in (None, one[1].identity.serial)]
+    waiting = [one for one in every if one[1].run]
+    if every and not waiting:
+        raise UsageError(f"{every[0][1].name} was cut off before its run began, or begins now",
+                         "nothing was run: boxcheck certify begins the next")
     if not waiting:
         of = f" of box {plain_line(serial)}" if serial else ""
         raise UsageError(f"no attempt{of} was cut off", "boxcheck certify begins one")
@@ -230,12 +235,18 @@ def take_up(serial: str | None, host: Host) -> tuple[HeldAttempt, int]:
 
 
 def _refuse_other_machine(asked: Asked, here: Mapping[str, str]) -> None:
-    """OtherMachineError where the attempt is of another machine, whose home this one shares: what would be made here
-    bears the marks of this one."""
-    place = is_tested_box(asked.machine or marks_of_run(asked.run), here)
+    """OtherMachineError where the attempt is of another machine, whose home this one shares, or may be: what would be
+    made here bears the marks of this one."""
+    there = asked.machine or marks_of_run(asked.run)
+    place = is_tested_box(there, here)
     if place.answer == "other":
         raise OtherMachineError(
             f"{asked.name} was begun on another machine ({place.says})", "boxcheck certify --resume over there")
+    hardware = set(HARDWARE)
+    if "boot" in there and there["boot"] != here.get("boot") and hardware & set(there) and not hardware & set(here):
+        raise OtherMachineError(  # machines that were installed from one image have one machine-id
+            f"{asked.name} was begun as root, which alone can tell since the restart whether this is that machine",
+            "sudo boxcheck certify --resume")
 
 
 def _clock_trusted(host: Host) -> bool | None:

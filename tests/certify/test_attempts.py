@@ -361,6 +361,24 @@ def cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cut:
     return Cut(tmp_path)
 
 
+@pytest.mark.parametrize(("here", "refused"), [
+    ({"boot": "2"}, True), ({"boot": "1"}, False), ({"boot": "2", "board-serial": "b"}, False)])
+def test_after_a_restart_root_alone_knows_the_machine_of_an_attempt_that_root_began(
+    cut: Cut, monkeypatch: pytest.MonkeyPatch, here: dict[str, str], refused: bool,
+) -> None:
+    """By its machine-id alone every box that starts from one stick would be it."""
+    begun = read_asked(str(cut.place))
+    assert begun is not None
+    write_asked(str(cut.place), msgspec.structs.replace(begun, machine={"machine-id": "m", "boot": "1", "board-serial": "b"}))
+    monkeypatch.setattr("boxcheck.certify.held.marks", lambda: {"machine-id": "m", **here})
+    if refused:
+        with pytest.raises(UsageError, match="attempt 1 of box W-1 was begun as root") as caught:
+            certify(CertifyOptions(resume=True, end=True))
+        assert caught.value.help == "sudo boxcheck certify --resume"
+    else:
+        assert certify(CertifyOptions(resume=True, end=True)) == 3
+
+
 def test_prune_leaves_the_runs_of_attempts_that_are_not_finished(cut: Cut, capsys: pytest.CaptureFixture[str]) -> None:
     assert prune(Pruning(state="crashed", keep=0, yes=True)) == 0
     assert "1 of attempts that are not finished stay" in capsys.readouterr().err

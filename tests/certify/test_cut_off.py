@@ -16,6 +16,7 @@ from boxcheck.certify.held import begin, take_up
 from boxcheck.commands.runs import Pruning, prune
 from boxcheck.engine.resume import machine_name
 from boxcheck.host.live import LiveHost
+from boxcheck.usage import UsageError
 from tests.certify.attempt import run_of
 from tests.store.disks import Ballast, small_disk
 from tests.store.test_power_cut import mounted
@@ -58,7 +59,8 @@ def test_a_run_that_had_just_begun_is_known_by_what_it_says(state: Path, capsys:
     place, _ = reserve(str(state / "certify" / "W-1"), asked())
     run_of(state / "runs", machine_name(), "attempt 2 of box W-1")
     run_of(state / "runs", machine_name(), "attempt 1 of box W-11")
-    assert open_attempts(str(state / "certify")) == []
+    with pytest.raises(UsageError, match="attempt 1 of box W-1 was cut off before its run began"):
+        take_up("W-1", LiveHost())
     run = run_of(state / "runs", machine_name(), "attempt 1 of box W-1")
     assert [(where, one.run) for where, one in open_attempts(str(state / "certify"))] == [(place, run)]
     assert prune(Pruning(state="crashed", keep=0, yes=True)) == 0
