@@ -34,20 +34,28 @@ def _missing(readings: Sequence[SourceReading], machine: Machine) -> Iterator[tu
             vendor, name = next(((vendor, name) for tool, vendor, name in _VENDOR_TOOLS if piece.tool.startswith(tool)),
                                 (0, ""))
             count = piece.readings.get("gpus")
-            if not vendor or not piece.readings.get("whole") or not isinstance(count, int):
+            chosen = bool(piece.readings.get("may_be_chosen"))
+            if not vendor or not (chosen or piece.readings.get("whole")) or not isinstance(count, int):
                 continue
             known = [gpu for gpu in machine.gpus() if machine.vendor(gpu) == vendor]
             listed = {device.bdf or machine.by_mark(device) for device in piece.devices}
             absent = [gpu for gpu in known if gpu not in listed]
             if len(known) <= count or not absent:
                 continue
+            if not piece.readings.get("whole"):
+                machine.disputes.append(
+                    f"whether {piece.tool.split(',')[0]} has all {len(known)} {name} GPUs: it was asked for fields of "
+                    "one, as with -i; nvidia-smi -L lists all")
+                continue
             named = absent if None not in listed else []
-            yield reading.index, _not_listed(piece, line, name, len(known), count, named, machine)
+            yield reading.index, _not_listed(piece, line, name, len(known), count, named, machine, chosen)
 
 
 def _not_listed(
-    piece: Evidence, line: int, vendor: str, known: int, count: int, absent: Sequence[Bdf], machine: Machine
+    piece: Evidence, line: int, vendor: str, known: int, count: int, absent: Sequence[Bdf], machine: Machine,
+    chosen: bool,
 ) -> Event:
+    """`chosen`: what it prints is also what it prints of one GPU that an option chose."""
     tool = piece.tool.split(",")[0]
     are = "is" if len(absent) == 1 else "are"
     which = f": {', '.join(machine.short(gpu) for gpu in absent)} {are} not among them" if absent else ""
@@ -55,10 +63,12 @@ def _not_listed(
     on_purpose = bool(absent) and len(held) == len(absent)
     return Event(
         kind="gpu-missing", bdf=absent[0] if len(absent) == 1 else None, labels=tuple(map(bus_of, absent)) or (tool,),
-        count=1, cause=None, severity="info" if on_purpose else "fail",
+        count=1, cause=None, severity="info" if on_purpose else "warn" if chosen else "fail",
         says=f"the machine has {known} {vendor} GPUs and {tool} lists {count}{which}"
-        + (f" ({_NO_FAULT_DRIVERS})" if on_purpose else ""),
+        + (f" ({_NO_FAULT_DRIVERS})" if on_purpose else
+           "; with -i 0 it prints the same, and lists one on purpose" if chosen else ""),
         help=() if on_purpose else (
+            *(("nvidia-smi -L  lists all that the driver has",) if chosen else ()),
             "read the kernel log for this address: did it fall off the bus, or did its driver not start?",
             "sudo lspci -vvv -s <address>: `rev ff` is a card that no longer answers; another driver holds it",
         ), line=line)

@@ -12,6 +12,7 @@ from boxcheck.triage.input import gather
 from boxcheck.usage import UsageError
 from tests.triage.texts import BUSES, aer, fatal, fell, rules, told
 
+CORPUS = Path(__file__).parents[1] / "corpus"
 TLP, RX = (6, "BadTLP"), (0, "RxErr")
 LIST = """\
 GPU 0: NVIDIA GeForce RTX 4090 (UUID: GPU-aaaaaaaa-1111-2222-3333-444444444444)
@@ -92,6 +93,25 @@ def test_a_gpu_that_nvidia_smi_does_not_list(tmp_path: Path) -> None:
     missing = [sighting for sighting in found.events if sighting.kind == "gpu-missing"]
     assert [sighting.event.severity for sighting in missing] == ["fail"]
     assert not [one for one in told(tmp_path, BUSES, LIST).events if one.kind == "gpu-missing"]
+
+
+def test_a_table_of_one_gpu_may_be_of_one_that_was_chosen(tmp_path: Path) -> None:
+    """`nvidia-smi` with one GPU left and `nvidia-smi -i 0` print the same; of two, or of GPU 0 in the list, none was
+    chosen."""
+    table = (CORPUS / "nvidia-smi" / "table-sound.txt").read_text()
+    second = table.index("|   1  NVIDIA")
+    single = table[:second] + table[table.index("+---", second) :].split("\n", 1)[1]
+    cards = "".join(f"{bus}:00.0 VGA compatible controller: NVIDIA Corporation AD102 [GeForce RTX 4090] (rev a1)\n"
+                    for bus in ("01", "25", "41"))
+    whole, = told(tmp_path, table, cards).faults
+    assert (whole.severity, "-i 0" in whole.title) == ("fail", False)
+    problem, = told(tmp_path, single, cards).faults
+    assert (problem.severity, "-i 0" in problem.title) == ("warn", True)
+    assert any("nvidia-smi -L" in step for step in problem.help)
+    row = "index, name, pci.bus_id\n0, NVIDIA GeForce RTX 4090, 00000000:01:00.0\n"
+    found = told(tmp_path, row, cards)
+    assert found.faults == ()
+    assert any("nvidia-smi -L lists all" in note for note in found.notes)
 
 
 FULL = """\

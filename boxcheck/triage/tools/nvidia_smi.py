@@ -145,10 +145,12 @@ def _readings(section: Section, gpus: Sequence[SmiGpu], told: int | None) -> dic
     elif section.variant in (QUERY, XML):
         whole = told == len(gpus)
     else:
-        # Who asks for fields of a single GPU has often chosen it with -i.
-        chosen = section.variant.startswith(CSV) and len(gpus) < 2
-        whole = not chosen and in_order([gpu.index for gpu in gpus]) and (
-            section.variant != TABLE or table_ends(section.lines, gpus))
+        # Who asks for fields of a single GPU has often chosen it with -i; the table of one GPU is the same with -i 0.
+        table = section.variant == TABLE
+        single = len(gpus) == 1 and gpus[0].index in (0, None) and (table or section.variant.startswith(CSV))
+        whole = not (single and not table) and in_order([gpu.index for gpu in gpus]) and (
+            not table or table_ends(section.lines, gpus))
+        shown |= {"may_be_chosen": True} if single else {}
     return shown | listing(gpus, whole=whole)
 
 
