@@ -1,14 +1,17 @@
-"""Whether the run of an attempt is there, and is the one that the attempt began; the acceptance where it is gone."""
+"""Whether the run of an attempt is there, can be read and is the one that the attempt began; the acceptance where it
+is gone."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from boxcheck import __version__
 from boxcheck.certify.acceptance import Acceptance
 from boxcheck.certify.attempts import Asked
+from boxcheck.store.errors import StoreError
 from boxcheck.store.reader import RunReader
 from boxcheck.store.texts import plain_line
 from boxcheck.usage import UsageError
@@ -16,7 +19,7 @@ from boxcheck.version import source_commit
 
 
 class RunGoneError(UsageError):
-    """The run of an attempt is not there, or another lies in its place."""
+    """The run of an attempt is not there or damaged, or another lies in its place."""
 
 
 def mark_of(path: str) -> str:
@@ -31,9 +34,24 @@ def mark_of(path: str) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
+END = "end the attempt without it: boxcheck certify --resume SERIAL --end"
+
+
+@contextmanager
+def own_run(asked: Asked) -> Iterator[None]:
+    """RunGoneError where the attempt's run is gone or another, or what is done with it finds it damaged."""
+    try:
+        refuse_other_run(asked)
+        yield
+    except StoreError as error:
+        if error.kind not in ("damaged", "not-a-store"):
+            raise
+        raise RunGoneError(f"the run of {asked.name} is lost: {error}", f"{error.help}, or {END}") from None
+
+
 def refuse_other_run(asked: Asked) -> None:
     """RunGoneError where the attempt's run is gone or is another than it began."""
-    help = "put it back, or end the attempt without it: boxcheck certify --resume SERIAL --end"
+    help = f"put it back, or {END}"
     if not os.path.lexists(asked.run):
         raise RunGoneError(f"the run of {asked.name} is gone: {plain_line(asked.run)}", help)
     if asked.run_mark and mark_of(asked.run) != asked.run_mark:

@@ -186,26 +186,31 @@ def _resume(options: Options) -> int:
     discover_stress()
     attempt, more = take_up(options.box, open_host(None))
     with attempt:
-        return _go_on(attempt, more, options)
+        if more:
+            print(f"{more} more were not finished: boxcheck certify --resume SERIAL", file=sys.stderr)
+        return _go_on(attempt, options)
 
 
-def _go_on(attempt: HeldAttempt, more: int, options: Options) -> int:
-    from boxcheck.certify.run_gone import RunGoneError, refuse_other_run
-    from boxcheck.commands.burn import attach, burn
+def _go_on(attempt: HeldAttempt, options: Options) -> int:
+    from boxcheck.certify.run_gone import RunGoneError, own_run
 
     attempt.to_end = options.end
     if options.strict:
         attempt.be_strict()
     options = msgspec.structs.replace(options, strict=attempt.asked.strict)
     print(f"box {plain_line(attempt.asked.identity.serial)}, attempt {attempt.asked.attempt}", file=sys.stderr)
-    if more:
-        print(f"{more} more were not finished: boxcheck certify --resume SERIAL", file=sys.stderr)
     try:
-        refuse_other_run(attempt.asked)
+        with own_run(attempt.asked):
+            return _with_run(attempt, options)
     except RunGoneError as error:
         if not options.end or options.jsonl or options.ocptv:
             raise
         return _tell(attempt, attempt.write_without_run(str(error)), options)
+
+
+def _with_run(attempt: HeldAttempt, options: Options) -> int:
+    from boxcheck.commands.burn import attach, burn
+
     state, streams = attempt.state, _streams(attempt, options)
     with _data_apart(options):
         if state == "crashed" and not options.end:

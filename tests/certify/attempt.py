@@ -56,6 +56,6 @@ def new_key(path: Path, comment: str = "station 3") -> Path:
 def run_of(folder: Path, machine: str, attempt: str = "") -> str:
     """Path of the store of a run that was begun on a machine, and cut off. `attempt`: what it says that it is of."""
     folder.mkdir(exist_ok=True)
-    plan = {"machine": machine, "job": {"attempt": attempt}}
+    plan = {"machine": machine, **({"job": {"attempt": attempt}} if attempt else {})}
     with create_run(str(folder), RunInfo(kind="burn", version="0.4.0", plan=plan), least_free_bytes=0) as run:
         return run.path

@@ -6,9 +6,11 @@ import errno
 import importlib.util
 import os
 import shutil
+import sqlite3
 import subprocess
 import tempfile
 import tomllib
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -386,6 +388,23 @@ def test_prune_leaves_the_runs_of_attempts_that_are_not_finished(cut: Cut, capsy
     forget(str(cut.place))
     assert prune(Pruning(state="crashed", keep=0, yes=True)) == 0
     assert not cut.run.exists()
+
+
+@pytest.mark.parametrize("where", [0, 4096])
+def test_an_attempt_whose_run_is_damaged_can_be_ended(cut: Cut, where: int) -> None:
+    with closing(sqlite3.connect(cut.run)) as store:
+        store.execute("PRAGMA journal_mode = DELETE")
+    data = bytearray(cut.run.read_bytes())
+    data[where:] = b"\xff" * (len(data) - where)
+    cut.run.write_bytes(data)
+    with pytest.raises(UsageError, match="the run of attempt 1 of box W-1 is lost: ") as caught:
+        certify(CertifyOptions(resume=True))
+    assert "boxcheck runs salvage" in caught.value.help
+    assert "--resume SERIAL --end" in caught.value.help
+    assert certify(CertifyOptions(resume=True, end=True)) == 3
+    told = read_acceptance(str(cut.folder))
+    assert (told.disposition, told.verdict_string) == ("INCOMPLETE", "run-gone")
+    assert "is lost" in told.reason
 
 
 @pytest.mark.parametrize("other", [False, True])
