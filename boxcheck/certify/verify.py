@@ -45,6 +45,8 @@ class Signed(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     """As the list of allowed signers has it; empty unless the key is known."""
     allowed_signers: str = ""
+    not_now: str = ""
+    """Where the key was allowed at the time that somebody asked for, and is not today: why."""
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +109,8 @@ def contents_at(path: str) -> Contents:
             return contents_of_tar(real)
     except ContentsError as error:
         raise NothingToVerify(str(error), "name the folder that certify wrote, or a tar of it") from None
+    if real.endswith(".zip"):
+        raise NothingToVerify(f"{shown}: a zip is not read", "unpack it and name the folder")
     raise NothingToVerify(
         f"{shown} lies beside no {MANIFEST}: a report alone carries no signature",
         "ask for the whole folder, or a tar of it, and name that")
@@ -220,8 +224,12 @@ def _signer(about: Signed, signature: Signature, asking: Asking) -> Signed:
                 f"it is signed by a key that the list allows for {name}, not for {other}" if is_pattern(name) else
                 f"{name} signed it, not {other}"))
         name = plain_line(asking.signer)
+    not_now = ""
+    if asking.at is not None and judged.state == "known":
+        today = judge_key(signature.key, NAMESPACE, lines.lines, time.time(), asking.signer)
+        not_now = today.says if today.state != "known" else ""
     return msgspec.structs.replace(
-        about, signer=judged.state, name=name if judged.state == "known" else "", allowed_signers=shown,
+        about, signer=judged.state, name=name if judged.state == "known" else "", allowed_signers=shown, not_now=not_now,
         signer_says=_words(judged, about, shown, lines.complaints))
 
 

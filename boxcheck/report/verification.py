@@ -54,7 +54,8 @@ def _verified(found: Verification) -> str:
     own = "self-signed, " if found.self_signed else ""
     name = found.signature.name
     by = f"a key that the list allows for {name}" if is_pattern(name) else name
-    return plain_line(f"{of}{own}signed by {by}, nothing was changed")
+    ended = ", whose key is not allowed today" if found.signature.not_now else ""
+    return plain_line(f"{of}{own}signed by {by}{ended}, nothing was changed")
 
 
 def _waived(manifest: Manifest) -> str:
@@ -68,6 +69,8 @@ def _signature(found: Verification, style: Style) -> list[str]:
         rows.append(("key", f"{signed.fingerprint} ({signed.kind})"))
     if signed.name:
         rows.append(("allowed for" if is_pattern(signed.name) else "signer", signed.name))
+    if signed.not_now:
+        rows.append(("today", f"not allowed: {signed.not_now}"))
     if signed.allowed_signers:
         rows.append(("by the list", signed.allowed_signers))
     rows.append(("signature", {

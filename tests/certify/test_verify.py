@@ -235,6 +235,12 @@ def test_a_file_of_the_folder_names_the_folder(bench: Bench) -> None:
     assert bench.verify(bench.top / "link.html").exit_code == 0
 
 
+def test_a_zip_says_that_it_is_to_be_unpacked(bench: Bench) -> None:
+    with pytest.raises(NothingToVerify, match="a zip is not read") as caught:
+        bench.verify(Path(shutil.make_archive(str(bench.top / "attempt-01"), "zip", bench.folder)))
+    assert caught.value.help == "unpack it and name the folder"
+
+
 def test_a_report_alone_says_what_to_ask_for(bench: Bench) -> None:
     shutil.copyfile(bench.folder / "report.html", bench.top / "mailed.html")
     with pytest.raises(NothingToVerify, match="a report alone carries no signature"):

@@ -119,6 +119,16 @@ def test_options_of_the_list_count_as_they_do_for_the_standard_tool(bench: Bench
         assert (bench.keygen() == 0) == (state == "known")
 
 
+def test_a_key_that_has_ended_since_is_told_beside_the_time_that_was_asked_for(bench: Bench) -> None:
+    assert bench.verify(at=1.5e9).signature.not_now == ""
+    bench.list.write_text(f'{SIGNER} valid-before="20200101Z" {public_of(f"{bench.key}.pub").line}\n')
+    found = bench.verify(at=1.5e9)
+    assert found.exit_code == 0
+    assert f"signed by {SIGNER}, whose key is not allowed today, nothing was changed" in quiet(found)
+    assert "allowed its key until 2020-01-01" in " ".join(verification_text(found, STYLE).split())
+    assert verification_object(found)["signature"]["not_now"]
+
+
 @needs_keygen
 def test_a_byte_order_mark_belongs_to_no_name(bench: Bench) -> None:
     bench.list.write_text("\ufeff" + bench.list.read_text())
