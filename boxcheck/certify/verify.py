@@ -229,8 +229,8 @@ def _signer(about: Signed, signature: Signature, asking: Asking) -> Signed:
         today = judge_key(signature.key, NAMESPACE, lines.lines, time.time(), asking.signer)
         not_now = today.says if today.state != "known" else ""
     return msgspec.structs.replace(
-        about, signer=judged.state, name=name if judged.state == "known" else "", allowed_signers=shown, not_now=not_now,
-        signer_says=_words(judged, about, shown, lines.complaints))
+        about, signer=judged.state, name=name if judged.state == "known" else "", allowed_signers=shown,
+        not_now=not_now, signer_says=_words(judged, about, shown, lines.complaints))
 
 
 def _words(judged: Judged, about: Signed, shown: str, complaints: tuple[str, ...]) -> str:
