@@ -62,7 +62,7 @@ def write_folder_alone(place: str, told: Acceptance, uid: int | None = None, gid
 
 
 def _written(place: str, uid: int | None, gid: int | None, write: Callable[[str], Acceptance]) -> Acceptance:
-    folder = os.path.join(place, FILES)
+    folder = fills = os.path.join(place, FILES)
 
     def clear() -> None:
         with as_user(uid, gid):
@@ -75,16 +75,18 @@ def _written(place: str, uid: int | None, gid: int | None, write: Callable[[str]
             return write(folder)
         # Root writes nothing where somebody could put a link, and that user may not read root's installation: so they
         # are made in a place of root's own, and handed over.
+        fills = tempfile.gettempdir()
         with tempfile.TemporaryDirectory(prefix="boxcheck-") as beside:
             made = os.path.join(beside, FILES)
             os.mkdir(made)
             told = write(made)
+            fills = folder
             _hand_over(made, folder, uid, gid)
             return told
     except OSError as error:
         clear()  # it may be what filled the disk
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # whoever copies names what is copied, not where to
-        where = plain_line(str(folder if full else error.filename or folder))
+        where = plain_line(str(fills if full else error.filename or fills))
         says = f"{where}: {os.strerror(error.errno or 0).lower()}"
         raise UsageError(f"the acceptance could not be written: {says}", (
             "make room; the run is kept: boxcheck certify --resume")) from None

@@ -54,6 +54,7 @@ from boxcheck.riser.notebook import Stored as StoredNotebook
 from boxcheck.usage import UsageError
 from tests.certify.attempt import acceptance, run_of
 from tests.report.stored import stored
+from tests.store.disks import small_disk
 
 HOSTILE = "<img src=x onerror=alert(1)>\u202e\x1b[2J=cmd()"
 
@@ -308,6 +309,18 @@ def test_under_sudo_the_folder_belongs_to_whoever_asked() -> None:
             folder = finish(place)
         assert {os.stat(os.path.join(folder, name)).st_uid for name in os.listdir(folder)} == {nobody}
         subprocess.run(["sha256sum", "-c", "--quiet", "--strict", "SHA256SUMS"], cwd=folder, check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, as under sudo")
+def test_under_sudo_a_full_place_for_temporary_files_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root makes the files there, and hands them over."""
+    made = accepted("stopped")
+    place, _ = reserve(str(tmp_path / "W"), asked())
+    with small_disk(tmp_path / "disk", 256) as disk:
+        monkeypatch.setattr(tempfile, "tempdir", str(disk))
+        with pytest.raises(UsageError, match=f"could not be written: {disk}: no space left on device"):
+            write_folder(place, stored("stopped"), made.told, made.want, made.verdict_json, 65534, 65534)
+        assert list(disk.iterdir()) == []
 
 
 def test_an_attempt_that_one_makes_is_made_by_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
