@@ -60,7 +60,6 @@ class PublicKey(msgspec.Struct, frozen=True):
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
     key: PublicKey
     namespace: str
-    reserved: bytes
     hash: str
     kind: str
     """Of the signature: `ssh-ed25519`, `rsa-sha2-512` ..."""
@@ -117,9 +116,9 @@ def public_key(blob: bytes, comment: str = "") -> PublicKey:
     return PublicKey(kind, blob, comment)
 
 
-def signed_bytes(message: bytes, namespace: str, hash: str = "sha512", reserved: bytes = b"") -> bytes:
+def signed_bytes(message: bytes, namespace: str, hash: str = "sha512") -> bytes:
     """What the key signs ("Signed Data")."""
-    return MAGIC + string(namespace) + string(reserved) + string(hash) + string(hashlib.new(hash, message).digest())
+    return MAGIC + string(namespace) + string(b"") + string(hash) + string(hashlib.new(hash, message).digest())
 
 
 def armored(key: PublicKey, signature: bytes, namespace: str) -> str:
@@ -169,6 +168,8 @@ def _parse_blob(blob: bytes) -> Signature:
     wire.end()
     if not namespace:
         raise SignatureError("it has no namespace")
+    if reserved:
+        raise SignatureError("it has something in a field that is reserved, which readers take in two ways")
     if hash not in HASHES:
         raise SignatureError(f"it hashes by {hash}, which PROTOCOL.sshsig does not allow")
     inner = Wire(signature)
@@ -177,7 +178,7 @@ def _parse_blob(blob: bytes) -> Signature:
         if kind != ED25519 or len(inner.string()) != 64:
             raise SignatureError("key and signature in it are of two kinds")
         inner.end()
-    return Signature(key=key, namespace=namespace, reserved=reserved, hash=hash, kind=kind, blob=signature)
+    return Signature(key=key, namespace=namespace, hash=hash, kind=kind, blob=signature)
 
 
 def has_library() -> bool:
@@ -199,7 +200,7 @@ def holds(signature: Signature, message: bytes) -> bool:
     raw_key, raw = signature.key.blob[-32:], signature.blob[-64:]
     try:
         Ed25519PublicKey.from_public_bytes(raw_key).verify(
-            raw, signed_bytes(message, signature.namespace, signature.hash, signature.reserved))
+            raw, signed_bytes(message, signature.namespace, signature.hash))
     except (InvalidSignature, ValueError):
         return False
     return True

@@ -121,6 +121,8 @@ def blob_of(armor: bytes) -> bytes:
     ("is no SSHSIG", lambda blob: b"SSHSIH" + blob[6:]),
     ("version 2", lambda blob: blob[:6] + b"\0\0\0\2" + blob[10:]),
     ("no namespace", lambda blob: blob.replace(string(NAMESPACE), string(""))),
+    ("field that is reserved", lambda blob: blob.replace(
+        string(NAMESPACE) + string(""), string(NAMESPACE) + string("x"))),
     ("hashes by sha1", lambda blob: blob.replace(string("sha512"), string("sha1"))),
     ("two kinds", lambda blob: blob[:-87] + string(string("ssh-rsa") + string(b"x" * 64))),
     ("kind that is not known: ssh-ed25518", lambda blob: blob.replace(b"ssh-ed25519", b"ssh-ed25518", 1)),
