@@ -367,7 +367,7 @@ def run() -> None:
 
 def _install_completion(shell: str) -> None:
     """As typer does it, which calls a shell that was named `Shells.bash`."""
-    from typer.completion import install
+    from typer._completion_shared import install
 
     _, path = install(shell, prog_name="boxcheck")
     typer.echo(f"{shell} completion installed in {path}\nit begins with the next shell")

@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from boxcheck.cli_options import JsonOut, ProfileOption, Strict, Verbose, named, profile_names, run_names, states
+from boxcheck.cli_options import (
+    Ascii,
+    Color,
+    Colour,
+    JsonOut,
+    ProfileOption,
+    Quiet,
+    Strict,
+    Verbose,
+    named,
+    profile_names,
+    run_names,
+    states,
+)
 from boxcheck.usage import UsageError
 
 runs_app = typer.Typer(
@@ -101,6 +114,9 @@ def judge(
     json: JsonOut = None,
     history: Annotated[bool, typer.Option(
         "--history", help="Compare it anew with the earlier runs of its box that are there now.")] = False,
+    ascii: Ascii = False,
+    color: Colour = Color.auto,
+    quiet: Quiet = False,
     verbose: Verbose = 0,
     strict: Strict = False,
 ) -> None:
@@ -111,4 +127,5 @@ def judge(
     from boxcheck.commands.burn import Options
     from boxcheck.commands.runs import judge_run
 
-    raise typer.Exit(judge_run(run, profile, Options(json=json, strict=strict, verbose=verbose), history))
+    raise typer.Exit(judge_run(run, profile, Options(
+        json=json, ascii=ascii, color=color.value, quiet=quiet, strict=strict, verbose=verbose), history))

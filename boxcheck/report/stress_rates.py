@@ -214,7 +214,7 @@ def _cell(row: Row, column: str) -> str:
         case "of it":
             return "" if row.percent is None else f"{row.percent:.0f} %"
         case "verified":
-            return f"{count(row.checked)} {row.of}"
+            return f"{count(row.checked)} {row.of.removesuffix('s') if row.checked == 1 else row.of}"
         case "wrong":
             return count(row.wrong)
     raise AssertionError(f"no column is called {column}")

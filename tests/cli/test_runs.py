@@ -293,3 +293,11 @@ def test_a_run_is_shown_as_wide_as_it_is_told(monkeypatch: pytest.MonkeyPatch, c
     assert code == 0
     assert [line.strip() for line in said.splitlines() if len(line) > 60] == [path]
     assert "3 wrong\n      of 8 digests" in said
+
+
+def test_what_judge_says_can_be_cut_to_the_verdict(folder: Path, call: Call) -> None:
+    ended(folder)
+    _, whole, _ = call("judge", "last")
+    _, short, _ = call("judge", "last", "-q", "--color", "never", "--ascii")
+    assert len(short.splitlines()) < 5 < len(whole.splitlines())
+    assert set(short.splitlines()) <= set(whole.splitlines())
