@@ -107,6 +107,8 @@ def test_without_boxcheck_changes_are_seen_too(shell: Shell, tmp_path: Path) -> 
     (folder / "evidence" / "more").write_text("x")
     (folder / "kernel.log").write_text("x")
     assert shell.run(command("find . "), folder).stdout == "evidence/more\n"
+    (folder / "kernel.log\n..report.html").write_text("x")  # its second line, cut, is a name that the manifest has
+    assert "kernel.log?..report.html" in shell.run(command("find . "), folder).stdout
     done = shell.run(command("grep -o "), folder)
     assert done.returncode != 0
     assert "kernel.log: FAILED" in done.stdout
