@@ -156,6 +156,22 @@ def test_functions_that_say_nothing_are_not_missing(check: str) -> None:
     assert outcomes("wopr-7x4090", check, all_of_them) == {Outcome.UNKNOWN}
 
 
+@pytest.mark.parametrize(("box", "up"), [("wopr-7x4090+card-unlisted", True), ("tinybox-red+card-unlisted", True),
+                                         ("wopr-7x4090+link-down-card-present", False)])
+def test_a_link_that_is_up_is_not_said_to_be_down(box: str, up: bool) -> None:
+    found = [one for one in findings(box, "pcie.link-down", lambda tree: None) if one.outcome is Outcome.FAIL]
+    assert [("its link is up" in one.says, "rescan" in " ".join(one.help)) for one in found] == [(up, up)]
+
+
+def test_a_sys_without_a_kernel_shows_no_lockdown() -> None:
+    def change(tree: Tree) -> None:
+        for path in [path for path in tree if path.startswith("/sys/kernel/")]:
+            del tree[path]
+        tree.directories -= {path for path in tree.directories if path.startswith("/sys/kernel")}
+
+    assert outcomes("tinybox-red", "kernel.lockdown", change) == {Outcome.UNKNOWN}
+
+
 def test_a_drive_is_one_whatever_its_transport_says() -> None:
     """As in a tar of sysfs, which GNU tar fills up with zeros to the 4096 bytes that each file was said to have."""
     change = holding(f"{NVME}/transport", b"pcie\n".ljust(4096, b"\0"))

@@ -371,13 +371,21 @@ def _generation(speed_gts: float) -> int:
     return {2.5: 1, 5.0: 2, 8.0: 3, 16.0: 4, 32.0: 5, 64.0: 6}.get(speed_gts, 0)
 
 
+NO_ANSWER = (
+    "echo 1 | sudo tee /sys/bus/pci/rescan  brings it back where software took it out (echo 1 > remove)",
+    "still missing: switch off at the mains for a minute, then on: its chip or firmware hangs",
+    "still missing: try the card in a slot that works; it is missing there too: the card")
+"""For a card that has trained its link and answers nothing."""
+
+
 @check("pcie.link-down", reads=[Gpus, Links], needs=["root"])
 def link_down(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
     """A slot feels a card, but the card's link did not come up.
 
     Why it matters: the card is seated well enough for its presence pins and still invisible to every driver. The usual
     parts are a riser that is dead or plugged in halfway, missing power on the card, or a missing clock or reset.
-    What to do: check the card's power leads, reseat the riser at both ends, try the card without the riser.
+    What to do: check the card's power leads, reseat the riser at both ends, try the card without the riser. Told apart
+    is a card whose link is up and that the kernel does not list: software took it out, or its chip does not start.
     Not a fault: an empty slot. Nor a port whose link or slot power is switched off (BIOS setup, hot-plug), where the
     profile misses no card: skipped, with which of both it is. Where it misses one there, it fails, and says so too.
     By hand: sudo lspci -vv -s <port> | grep -E 'LnkCtl:|LnkSta|SltCtl|SltSta'
@@ -406,6 +414,14 @@ def link_down(gpus: Gpus, links: Links, want: Profile) -> Iterator[Finding]:
         down += 1
         gpu = next((gpu for gpu in gpus.gpus if gpu.slot_link == link.id), None)
         name = f"slot {link.slot}" if link.slot else f"port {short(link.id)}"
+        if link.upstream is None and link.dll_active is True:
+            yield failed(
+                link_subject(link, gpu), "a card is present and its link is up, but the kernel lists nothing behind it",
+                evidence=link_evidence(link, "config"), cause=f"link-down:{link.id}",
+                where=where(link, gpu, links, want),
+                title=f"the card in {name} has a link and does not answer", help=NO_ANSWER,
+                not_=("an empty slot (its presence pins are closed)", "a riser without contact (the link trained)"))
+            continue
         yield failed(
             link_subject(link, gpu), "a card is present, its link is down", evidence=link_evidence(link, "config"),
             cause=f"link-down:{link.id}", where=where(link, gpu, links, want),

@@ -123,6 +123,8 @@ def _lockdown(host: Host) -> str | None | Unread:
     if text.kind == "absent" and host.entries("/sys/kernel/security") == ():
         # Containers see the empty directory that securityfs is mounted on: no kernel that mounts it shows nothing.
         return Unread("securityfs is not mounted here, so nobody sees whether the kernel is locked down", "unsupported")
+    if text.kind == "absent" and host.exists("/sys/kernel") is False:
+        return Unread("/sys shows nothing of the kernel, so nobody sees whether it is locked down", "unsupported")
     return None if text.kind == "absent" else text
 
 

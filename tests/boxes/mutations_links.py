@@ -201,6 +201,12 @@ def link_down(machine: Machine) -> None:
     unplug(port_of(machine)).express.presence = True
 
 
+@mutation("card-unlisted", *CARDS, area="a card has its link and is not listed: its chip hangs, or `remove`", slot="PCIE3")
+def card_unlisted(machine: Machine) -> None:
+    for child in port_of(machine).children:
+        child.visible = False
+
+
 @mutation("link-disabled", WOPR, area="a card is seated and its port's link is switched off (LnkCtl)", slot="PCIE3")
 def link_disabled(machine: Machine) -> None:
     port = unplug(port_of(machine))

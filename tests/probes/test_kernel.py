@@ -42,7 +42,7 @@ def test_reads_a_kernel(tmp_path: Path) -> None:
 
 
 def test_what_a_machine_lacks_and_what_nobody_captured(tmp_path: Path) -> None:
-    bare = fact(Kernel, tree({"/proc/version": f"Linux version {RELEASE} (x) #1"}), tmp_path)
+    bare = fact(Kernel, tree({"/proc/version": f"Linux version {RELEASE} (x) #1", "/sys/kernel/profiling": 0}), tmp_path)
     assert bare.release == RELEASE
     assert bare.lockdown is None
     assert bare.secure_boot is None
