@@ -113,6 +113,8 @@ def attempts_of(folder: str) -> list[Earlier]:
     for name in sorted(names):  # attempt-01 before attempt-01.part
         match = _FOLDER.fullmatch(name)
         if match and (number := int(match[1])) not in there:
+            if match[2] and number in found:
+                continue  # it ended, and the power went before this was taken away
             place = os.path.join(folder, name)
             one = _open(number, place) if match[2] else _whole(number, place)
             if one.state == "damaged" and number in found:

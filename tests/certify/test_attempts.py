@@ -130,6 +130,21 @@ def test_an_attempt_that_was_moved_elsewhere_keeps_its_number_and_stays_in_sight
     assert (box / "attempts.txt").exists()
 
 
+def test_what_is_left_of_an_attempt_that_ended_is_not_ended_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The power went before it was taken away; then the folder was moved to the station."""
+    box = tmp_path / "certify" / "W-1"
+    place, first = reserve(str(box), asked())
+    write_asked(place, msgspec.structs.replace(first, run="/x.sqlite"))
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    whole(place, acceptance(attempt=1, disposition="FAIL"))
+    os.rename(box / "attempt-01", tmp_path / "station")
+    assert os.listdir(place) == ["asked.json"]
+    assert open_attempts(str(tmp_path / "certify")) == []
+    assert [one.says for one in attempts_of(str(box))] == ["1: FAIL 2026-11-28"]
+
+
 def test_an_attempt_that_was_cut_off_keeps_its_number_and_is_found_again(tmp_path: Path) -> None:
     root = str(tmp_path)
     place, first = reserve(os.path.join(root, "W-1"), asked())
