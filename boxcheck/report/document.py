@@ -122,6 +122,8 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, tag="label"):
     size: float = 9.0
     role: Role = "ink"
     strong: bool = False
+    room: float = 0.0
+    """What it may take, for a form whose letters are wider; 0 where nothing stands beside it."""
 
 
 Shape: TypeAlias = Line | Box | Label

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from unicodedata import east_asian_width
 
 import msgspec
 
@@ -56,9 +58,12 @@ def number_words(value: float) -> str:
 
 
 def fitted(text: str, width: float, size: float = SMALL) -> str:
-    """The text, cut with an ellipsis where it is wider."""
+    """The text, cut with an ellipsis where it is wider. A Chinese character and its like are as wide as two letters."""
     most = int(width / (size * CHAR))
-    return text if len(text) <= most else text[:max(most - 1, 0)] + "…" if most > 1 else ""
+    ends = list(accumulate(2 if east_asian_width(char) in ("W", "F") else 1 for char in text))
+    if not ends or ends[-1] <= most:
+        return text
+    return text[:bisect_right(ends, max(most - 1, 0))] + "…" if most > 1 else ""
 
 
 class Panel(msgspec.Struct, frozen=True, kw_only=True):

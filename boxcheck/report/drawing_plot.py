@@ -212,7 +212,7 @@ def multiples(
                        for points in coarser(lines[place], begin, end, spans)]
     for number, (name, under, _) in enumerate(rows):
         y = top + number * (tall + gap)
-        shapes.append(Label(x=0, y=y + 12, text=fitted(name, label - 4, 9), size=9, strong=True))
-        shapes.append(Label(x=0, y=y + 23, text=fitted(under, label - 4), size=SMALL, role="dim"))
+        shapes.append(Label(x=0, y=y + 12, text=fitted(name, label - 4, 9), size=9, strong=True, room=label - 4))
+        shapes.append(Label(x=0, y=y + 23, text=fitted(under, label - 4), size=SMALL, role="dim", room=label - 4))
     height = top + len(rows) * (tall + gap)
     return Figure(width=WIDTH, height=height, shapes=tuple(shapes), caption=caption, says=says)

@@ -130,13 +130,14 @@ def _box(part: Part, x: float, y: float, width: float) -> list[Shape]:
     left = x + (7 if bad else 4)
     room = x + width - left - 2
     word = len(part.word) * SMALL * 0.66 + 3 if bad and part.word else 0.0
-    found.append(Label(x=left, y=round(y + 11, 1), text=fitted(part.name, room - word, 8.5), size=8.5, strong=True))
+    found.append(Label(x=left, y=round(y + 11, 1), text=fitted(part.name, room - word, 8.5), size=8.5, strong=True,
+                       room=room - word))
     if word:
         found.append(Label(x=x + width - 3, y=round(y + 11, 1), text=part.word, anchor="end", size=SMALL, role=edge,
                            strong=True))
     if part.under:
         whole = fitted(part.under, room) == part.under  # else without what stands in brackets, which tables have
         under = part.under if whole else part.under.partition(" (")[0]
-        found.append(Label(x=left, y=round(y + 22, 1), text=fitted(under, room), size=SMALL,
+        found.append(Label(x=left, y=round(y + 22, 1), text=fitted(under, room), size=SMALL, room=room,
                            role=edge if bad else "dim"))
     return found

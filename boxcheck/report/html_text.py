@@ -8,11 +8,13 @@ from boxcheck.report.document import Span, Words
 
 _SPECIAL = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})
 # C0 without line feed and tab, DEL, C1; marks that are not seen and those that turn writing round (Unicode TR9);
-# separators of lines; surrogates that stand alone; what is no character; tags.
+# separators of lines; surrogates that stand alone; what is no character, as the last two of each plane; tags; private
+# planes.
+_NO_CHARACTERS = "".join(f"{chr(end - 1)}{chr(end)}" for end in range(0x1ffff, 0xf0000, 0x10000))
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
     "\u2060-\u206f\u3164\ud800-\udfff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff"
-    "\U000e0000-\U000e0fff]|[\U0001fffe-\U0010ffff]")
+    f"\U000e0000-\U000e0fff{_NO_CHARACTERS}\U000f0000-\U0010ffff]")
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
 _MARKS = "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
 _MANY_MARKS = re.compile(f"({_MARKS}{{2}}){_MARKS}+")

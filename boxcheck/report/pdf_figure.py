@@ -5,6 +5,7 @@ from __future__ import annotations
 from boxcheck.report.document import Box, Figure, Label, Line
 from boxcheck.report.pdf_ops import COLORS, Area, Op, Path, stripes
 from boxcheck.report.pdf_pages import LEADING, Pages, line_ops
+from boxcheck.report.pdf_wrap import Line as TextLine
 from boxcheck.report.pdf_wrap import wrap
 
 CAPTION = 9.0
@@ -58,7 +59,21 @@ def _ops(pages: Pages, shape: Line | Box | Label, factor: float) -> list[Op]:
             ops += [Area(x, y, width, tall, edge=edge)] if edge else []
         return ops
     size = shape.size * factor
-    lines = wrap(pages.faces, shape.text.replace("\n", " "), 1e9, "bold" if shape.strong else "regular", shape.role)
-    width = lines[0].width * size
+    line = _label(pages, shape)
+    width = line.width * size
     x = left + shape.x * factor - {"start": 0.0, "middle": width / 2, "end": width}[shape.anchor]
-    return list(line_ops(lines[0], x, top + shape.y * factor, size))
+    return list(line_ops(line, x, top + shape.y * factor, size))
+
+
+def _label(pages: Pages, label: Label) -> TextLine:
+    """Its text as a line; cut where it is wider than it may be, as one is whose characters stand as numbers."""
+    text = label.text.replace("\n", " ")
+
+    def line(shown: str) -> TextLine:
+        return wrap(pages.faces, shown, 1e9, "bold" if label.strong else "regular", label.role)[0]
+
+    whole = line(text)
+    if not label.room or whole.width * label.size <= label.room:
+        return whole
+    cut = (line(f"{text[:count].rstrip('…')}…") for count in range(len(text) - 1, -1, -1))
+    return next((one for one in cut if one.width * label.size <= label.room), line(""))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from boxcheck.model import Outcome
 from boxcheck.report.acceptance_thin import SPANS, Thinned
 from boxcheck.report.document import Box, Figure, Label, Line
-from boxcheck.report.drawing import CHAR, Panel, ticks, time_ticks, time_words
+from boxcheck.report.drawing import CHAR, Panel, fitted, ticks, time_ticks, time_words
 from boxcheck.report.drawing_heat import SHADES, Scale, scale_of, value_of
 from boxcheck.report.drawing_plot import Bound, Held, Small, Span, Stripe, coarser, multiples, sheet
 from boxcheck.report.drawing_topology import Part, topology
@@ -107,6 +107,13 @@ def test_small_multiples_of_sixteen_gpus_have_one_axis_each() -> None:
     heights = {one.points[0][1] - one.points[-1][1] for one in figure.shapes if isinstance(one, Line) and one.role == "series0"}
     assert len({round(one, 1) for one in heights}) == 1
     assert sum(isinstance(one, Label) and one.text == "not read" for one in figure.shapes) == 16
+
+
+def test_a_chinese_label_is_cut_where_its_box_ends() -> None:
+    assert fitted("转接卡三号深圳南山", 46, 8.5) == "转接卡三…"
+    assert fitted("转接卡", 46, 8.5) == "转接卡"
+    assert [fitted(text, 46, 8.5) for text in ("R3", "A long label", "")] == ["R3", "A long l…", ""]
+    assert fitted("转接", 9.6, 8.5) == "…"
 
 
 def test_of_a_name_that_is_too_long_what_stands_in_brackets_goes_first() -> None:

@@ -82,6 +82,13 @@ def test_what_is_hidden_is_shown_by_its_number() -> None:
     assert inline("a\u202eb") == 'a<span class="ctl">U+202E</span>b'
     assert inline("\x1b[2J") == '<span class="ctl">U+001B</span>[2J'
     assert escaped("a\u200bb") == "a[U+200B]b"
+    for end in range(0xffff, 0x10ffff + 1, 0x10000):
+        assert inline(chr(end)) == f'<span class="ctl">U+{end:04X}</span>', "no character"
+
+
+def test_a_rare_chinese_name_is_shown() -> None:
+    """Beyond the first 65 536 characters, where names of people and places have theirs, and emoji."""
+    assert inline("\U00020bb7野家 \U0002363a \U00030000 \U0001f600") == "\U00020bb7野家 \U0002363a \U00030000 \U0001f600"
 
 
 def test_writing_from_right_to_left_is_by_itself() -> None:

@@ -18,8 +18,10 @@ from boxcheck.report.document import (
     Column,
     Document,
     Facts,
+    Figure,
     Fold,
     Heading,
+    Label,
     Paragraph,
     Row,
     SignatureLines,
@@ -240,6 +242,16 @@ def test_a_chinese_name_is_shown_in_a_font_of_the_system(tmp_path: Path, monkeyp
     assert "U+" not in text
     assert b"wqy-zenhei" in data
     assert b"DroidSansFallback" in data
+
+
+def test_a_label_of_numbers_in_place_of_characters_stays_in_its_box() -> None:
+    def drawn(label: str) -> str:
+        shape = Label(x=0, y=10, text=label, size=8.5, strong=True, room=46)
+        (text,) = pages_of(made(Figure(width=510, height=20, shapes=(shape,), caption="", says="s")))
+        return solid(text).partition("page")[0].partition(solid(NUMBERS)[:20])[0]
+
+    assert drawn("转接卡三…") == "[U+8F6C]…"
+    assert drawn("R3") == "R3"
 
 
 def test_what_turns_the_writing_round_is_taken_from_no_font_of_the_system(
