@@ -67,7 +67,7 @@ def report(
     from boxcheck.model import Outcome
     from boxcheck.report import style_for
     from boxcheck.report.certified import disposition_text, settled
-    from boxcheck.report.command import runnable_verdict, under_sudo
+    from boxcheck.report.command import command_line, runnable_verdict, under_sudo
     from boxcheck.report.history import account_json, history_object, history_text
     from boxcheck.report.stress import stress_text
     from boxcheck.report.text import wrap
@@ -116,6 +116,9 @@ def report(
         stream.write(history_text(history, style) if history is not None else "")
         why = f": {run.end.reason}" if run.end and run.end.reason and run.state != "finished" else ""
         print(f"run {id_of(path)} {run.state}{why}", file=stream)
+        attempt = options.attempt or acceptance is not None
+        if here and run.info.kind == "burn" and not attempt and stream.isatty() and not style.quiet:
+            print(f"page   {command_line('report', id_of(path))} --html report.html", file=stream)
         stream.write(disposition_text(acceptance, outcome, style) if acceptance is not None else "")
     if before:
         print(before, file=sys.stderr)

@@ -301,3 +301,11 @@ def test_what_judge_says_can_be_cut_to_the_verdict(folder: Path, call: Call) -> 
     _, short, _ = call("judge", "last", "-q", "--color", "never", "--ascii")
     assert len(short.splitlines()) < 5 < len(whole.splitlines())
     assert set(short.splitlines()) <= set(whole.splitlines())
+
+
+def test_a_terminal_is_told_how_to_make_a_page_of_a_run(folder: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = os.path.basename(ended(folder)).removesuffix(".sqlite")
+    assert "--html" not in call("judge", "last")[1]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert f"report {name} --html report.html" in call("judge", "last")[1].splitlines()[-1]
+    assert "--html" not in call("judge", "last", "-q")[1]
