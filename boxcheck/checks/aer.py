@@ -25,7 +25,7 @@ from boxcheck.checks.places import (
     wanted_gpus,
     where,
 )
-from boxcheck.checks.wording import counted, duration
+from boxcheck.checks.wording import counted, duration, not_read
 from boxcheck.decode.pci_aer import AER_CORRECTABLE
 from boxcheck.decode.pci_config import ConfigSpace
 from boxcheck.model import Bdf, Finding, Quantity, Subject, Unread
@@ -85,8 +85,9 @@ def correctable(
     yield from _internal(looked_at, gpus, aer, pci)
     roots = sorted({root_of(links.links[id], links) for id in judged})
     below = by_root(pci)
+    with_gpus = {root_of(link, links) for _, link in path_links(gpus, links, want)}
     for root in roots:
-        yield from _stray(root, below.get(root, []), aer)
+        yield from _stray(root, below.get(root, []), aer, asked=root in with_gpus)
 
 
 def drive_links(nvme: Nvme, links: Links) -> Iterator[tuple[str, Link]]:
@@ -127,11 +128,20 @@ def _internal(ends: set[Bdf], gpus: Gpus, aer: Aer, pci: PciInventory) -> Iterat
             not_=("the riser or the slot (the wire has no part in these)",))
 
 
-def _stray(root: Bdf, below: Iterable[Bdf], aer: Aer) -> Iterator[Finding]:
+def _stray(root: Bdf, below: Iterable[Bdf], aer: Aer, asked: bool) -> Iterator[Finding]:
     """Corrected errors that a root port was told of and that nothing below it shows. Its total may exceed the sum of
-    what is below by the messages of a burst (docs/explanation/kernel-facts.md)."""
+    what is below by the messages of a burst (docs/explanation/kernel-facts.md). `asked`: a GPU is below it, so that a
+    total which was not read is told."""
     totals = aer.root_totals.get(root)
-    if totals is None or isinstance(totals.correctable, Unread) or not totals.correctable:
+    if totals is None:
+        return
+    if isinstance(totals.correctable, Unread):
+        if asked and totals.correctable.kind != "absent":
+            yield not_read(
+                Subject("function", name=f"root port {short(root)}", bdf=root), totals.correctable,
+                evidence=(f"/sys/bus/pci/devices/{root}/aer_rootport_total_err_cor",))
+        return
+    if not totals.correctable:
         return
     claimed = 0
     for bdf in below:
@@ -181,16 +191,24 @@ def functions_at(bdf: Bdf, pci: PciInventory) -> tuple[Bdf, ...]:
                    and pci.functions[other].slot_address == function.slot_address))
 
 
-def _beside(end: LinkEnd, aer: Aer, pci: PciInventory) -> dict[str, int]:
-    """Signal errors that the other functions of the device at an end counted. All functions log what one wire did, so
-    the highest count is the wire's."""
+def _beside(end: LinkEnd, aer: Aer, pci: PciInventory) -> tuple[dict[str, int], Unread | None]:
+    """Signal errors that the other functions of the device at an end counted, and what of them was not read. All
+    functions log what one wire did, so the highest count is the wire's."""
     most: dict[str, int] = {}
+    unread: Unread | None = None
     for bdf in functions_at(end.bdf, pci)[1:]:
         counters = aer.counters.get(bdf)
-        counts = {} if counters is None or isinstance(counters.correctable, Unread) else counters.correctable
+        counts = {} if counters is None else counters.correctable
+        if isinstance(counts, Unread):
+            unread = _hidden(bdf, counts)
+            continue
         for name in SIGNAL:
             most[name] = max(most.get(name, 0), counts.get(name, 0))
-    return most
+    return most, unread
+
+
+def _hidden(bdf: Bdf, counts: Unread) -> Unread:
+    return Unread(f"aer_dev_correctable of {short(bdf)}: {counts.why}", counts.kind)
 
 
 def _counts(link: Link, aer: Aer, pci: PciInventory) -> _Counts:
@@ -201,9 +219,10 @@ def _counts(link: Link, aer: Aer, pci: PciInventory) -> _Counts:
         counters = aer.counters.get(end.bdf) if end is not None else None
         counts = counters.correctable if counters is not None else {}
         if isinstance(counts, Unread):
-            unread = Unread(f"aer_dev_correctable of {short(end.bdf) if end else ''}: {counts.why}", counts.kind)
+            unread = _hidden(end.bdf, counts) if end is not None else counts
             counts = {}
-        beside = _beside(end, aer, pci) if end is not None else {}
+        beside, hidden = _beside(end, aer, pci) if end is not None else ({}, None)
+        unread = hidden if unread is None else unread
         most = {name: max(counts.get(name, 0), beside.get(name, 0)) for name in SIGNAL}
         ends.append({name: count for name, count in most.items() if count})
         odd = {name: count for name, count in counts.items() if count and name not in _KNOWN}
