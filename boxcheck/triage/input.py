@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import stat
 import sys
 import tarfile
@@ -162,6 +163,10 @@ class _Ahead:
 def blocks(source: Source, place: str) -> Iterator[bytes]:
     """The text of a source as UTF-8, in blocks. What ends it early is a complaint of the source, and what was read
     before stands. UsageError when it cannot be opened or is no text."""
+    yield from _plain_spaces(_blocks(source, place))
+
+
+def _blocks(source: Source, place: str) -> Iterator[bytes]:
     if place == STANDARD_INPUT:
         yield from _text(source, inflate(_Ahead(sys.stdin.buffer), INFLATED_LIMIT_BYTES))  # type: ignore[arg-type]
         return
@@ -172,6 +177,27 @@ def blocks(source: Source, place: str) -> Iterator[bytes]:
     with raw:
         yield from _text(source, inflate(raw, INFLATED_LIMIT_BYTES) if raw.seekable() else
                          inflate(_Ahead(raw), INFLATED_LIMIT_BYTES))  # type: ignore[arg-type]
+
+
+_SPACES = re.compile(b"\xc2\xa0|\xe2\x80[\x87\xaf]")
+_NOTHINGS = re.compile(b"\xe2\x80[\x8b-\x8f]|\xef\xbb\xbf")
+_BEGINNINGS = (b"\xc2", b"\xe2", b"\xe2\x80", b"\xef", b"\xef\xbb")
+"""Of these characters, where a block ends within one."""
+
+
+def _plain_spaces(stream: Iterator[bytes]) -> Iterator[bytes]:
+    """Blanks that do not break, as web pages and chats put in place of others, as plain ones; invisible marks left out.
+    A log with them reads as well as without, and its lines are known."""
+    rest = b""
+    for block in stream:
+        block = rest + block
+        rest = next((end for end in reversed(_BEGINNINGS) if block.endswith(end)), b"")
+        block = block[: len(block) - len(rest)]
+        if b"\xc2\xa0" in block or b"\xe2\x80" in block or b"\xef\xbb\xbf" in block:
+            block = _NOTHINGS.sub(b"", _SPACES.sub(b" ", block))
+        yield block
+    if rest:
+        yield rest
 
 
 def _open_plain(path: str, flags: int) -> int:

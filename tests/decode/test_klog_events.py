@@ -386,6 +386,16 @@ def test_an_xid_154_says_what_the_driver_recommends() -> None:
     assert event.says == "Xid 154: the driver now recommends for this GPU: Node Reboot Required"
 
 
+@pytest.mark.parametrize("text", [
+    "[ 8123.456791l NVRM: Xid (PCI:OOOO:41:OO): 79, pid='<unknown>', GPU has fa1len off the bus.",
+    "NVRM: Xid (PCl:0000:4l:00): 79, GPU has fallen off the bus.",
+])
+def test_an_xid_whose_address_was_misread_is_an_xid(text: str) -> None:
+    """Off a picture: the number stands, the board is not guessed."""
+    event, = parse_log(text + "\n").events
+    assert (event.kind, event.severity, event.labels, event.bdf) == ("xid", "fail", ("79",), None)
+
+
 @pytest.mark.parametrize(("form", "bdf"), [
     ("PCI:0000:41:00", GPU), ("PCI:00000000:41:00", GPU), ("PCI:0000:41:00 GPU-I:05", GPU), ("0000:41:00", GPU),
     ("0041:00", GPU), ("PCI:0001:41:00.0", "0001:41:00.0"),

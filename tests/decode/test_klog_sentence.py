@@ -24,7 +24,7 @@ def told(log: KernelLog) -> list[tuple[str, str]]:
     f"What does {XID} mean?",
     f"never seen before: {XID}",
     'Is it safe to ignore "PCIe Bus Error: severity=Corrected, type=Physical Layer"?',
-    f"I get this with every kernel: {AER}",
+    f"I get this with every kernel: {AER}", f'What does this message: "{XID}" mean?', f"I get this message: {XID}",
     "Search terms: amdgpu ring gfx_0.0.0 timeout, signaled seq=1, emitted seq=2",
     "they say that 'GPU reset begin!' is harmless",
 ])
@@ -40,6 +40,7 @@ def test_a_sentence_is_weaker(text: str) -> None:
 @pytest.mark.parametrize("text", [
     XID, f'"{XID}"', f"'{XID}'", f"`{XID}`", f"> {XID}", f"- {XID}", f"dmesg: {XID}", f"Nov 20 {XID}",
     f"{XID} <- what does this mean?", f"kernel: {XID}", f"[   12.345678] what is this: {XID}",
+    f'{{"host": {{"name": "rig1"}}, "message": "{XID}"}}', f'  message: "{XID}"', f"msg={XID}", f'{{"log":"{XID}\\n"}}',
 ])
 def test_what_begins_its_line_is_not(text: str) -> None:
     assert told(parse_log(f"Hi, since the update my box hangs:\n{text}\nAny idea?\n")) == [("xid", "fail")]

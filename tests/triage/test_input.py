@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from boxcheck.host import inflate
 from boxcheck.report.text import Style
 from boxcheck.report.triage import triage_text
+from boxcheck.triage import input
 from boxcheck.triage.account import triage
 from boxcheck.triage.input import gather, is_capture
 from boxcheck.usage import UsageError
@@ -43,6 +45,17 @@ def test_every_encoding_is_read(encoding: str, tmp_path: Path) -> None:
     place = tmp_path / "log"
     place.write_bytes(("[    0.1] Grüße\n" + LOG).encode(encoding))
     assert kinds(place) == ["aer-correctable"]
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", "\u202f", "\u2007", " \u200b", "\ufeff "])
+def test_blanks_of_web_pages_and_chats(blank: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They look like any other, wherever a block ends within one; a log with them was without a fault."""
+    place = tmp_path / "log"
+    for size in (inflate.CHUNK_BYTES, 7, 8, 9):
+        monkeypatch.setattr(inflate, "CHUNK_BYTES", size)
+        monkeypatch.setattr(input, "CHUNK_BYTES", size)
+        place.write_bytes(LOG.replace(" ", blank).encode())
+        assert kinds(place) == ["aer-correctable"], size
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\n"])

@@ -36,6 +36,8 @@ _CONTINUED = ("fallen off the bus", "is not supported by", "NVIDIA open kernel m
 """What stands on the later lines of such messages."""
 _XID = Rx(rf"Xid \((?:PCI:)?({_BOARD}|[0-9a-fA-F]{{4}}:[0-9a-fA-F]{{2}})(?: GPU-I:\d{{1,3}})?\): *(\d{{1,5}})"
           r"(?:, *(.{0,240}))?")
+_MISREAD = Rx(r"Xid \((?:PCI:)?[0-9A-Za-z:. ]{5,16}\): *(\d{1,3})(?:, *(.{0,240}))?")
+"""With an address that is none: read off a picture (`OOOO:41:OO`). The number stands by itself."""
 _ACTION = Rx(r"GPU recovery action changed from 0x[0-9a-f]{1,4} \([^)]{1,40}\) to 0x[0-9a-f]{1,4} \(([^)]{1,40})\)")
 _OLD_BOARD = Rx(r"00([0-9a-fA-F]{2}):([0-9a-fA-F]{2})$")
 _PROCESS = Rx(r"pid='?(<?\w+>?)'?(?:, *name=(<?[\w./:@-]{1,64}>?))?")
@@ -296,7 +298,8 @@ def _numbered(message: str) -> tuple[int, Bdf | None, tuple[str, ...], str] | No
     """Number, board, label and details of an Xid: one that comes again and again is taken apart once."""
     found = _XID.search(message)
     if found is None:
-        return None
+        misread = _MISREAD.search(message)
+        return None if misread is None else (int(misread[1]), None, (misread[1],), misread[2] or "")
     number = int(found[2])
     return number, _board(found[1]), (str(number),), found[3] or ""
 

@@ -22,6 +22,8 @@ _WORDS = Rx(
     r"|someone|somebody|messages?|terms?|example|means?|ignore|safe|have|has|had|with|and|but|the)(?![\w/-])"
 )
 """Words that stand before a quoted message. Few messages of the kernel begin with one of them."""
+_FIELD = Rx(r"""(?i)[\s{,]?["']?(?:message|msg|log|line|text|body)["']?\s{0,4}[:=]\s{0,4}["']?(?:N|NVRM: ?)?$""")
+"""Name of a field that holds a message, as log servers and clusters print it: no sentence."""
 
 
 class Sentences:
@@ -41,7 +43,11 @@ class Sentences:
             return False
         encoded = message.encode("utf-8", "replace")
         at = self._first_word(encoded)
-        return at > 0 and _WORDS.search(encoded[:at].decode("utf-8", "ignore")) is not None
+        before = encoded[:at].decode("utf-8", "ignore") if at > 0 else ""
+        field = _FIELD.search(before[-64:])
+        if field is not None:
+            before = before[: len(before) - len(field[0])]
+        return _WORDS.search(before) is not None
 
     def read(self, line: Line, families: Iterable[type[Family]], out: Ledger) -> None:
         """Book what the line tells, with families of its own, which know nothing else and are asked nothing more."""
