@@ -76,8 +76,10 @@ def safety(results: StressResults, want: Profile) -> Iterator[Finding]:
         yield _went_dark(results, seen.blind_stop, seen.ended_after_seconds)
     elif seen is not None and not seen.nearest and not seen.silent and not any(one.is_gpu for one in results.gpus):
         yield skipped(BOX, "no GPU worked, and this machine shows no sensor of a processor or supply")
-    elif seen is None or not seen.nearest:
-        why = f": {seen.silent}" if seen is not None and seen.silent else ""
+    elif seen is None:
+        yield unknown(BOX, "no record of what watched heat and power, which is written when a phase ends")
+    elif not seen.nearest:
+        why = f": {seen.silent}" if seen.silent else ""
         # That boxcheck's own guard is gone is no lack of rights or sensors: no profile makes that unimportant.
         yield unknown(
             BOX, f"no temperature and no power was read, so that nothing would have stopped it{why}",

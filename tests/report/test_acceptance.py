@@ -223,6 +223,13 @@ def test_a_run_that_broke_off_says_so_on_its_cover_and_what_was_not_run(crashed:
     assert [row[4] for row in ran if row[0] == "p2p"] == ["9 s"] or ran[2][4].endswith(" s")
 
 
+def test_what_was_cut_off_is_not_said_to_have_had_no_instruments(crashed: Told) -> None:
+    """Its sheets hold temperatures and power to the second of the crash."""
+    page = words(html_of(document_of(crashed)))
+    assert "no temperature and no power was read" not in page
+    assert "no record of what watched heat and power" in page
+
+
 def test_a_gpu_that_told_nothing_has_a_gap_and_no_line(crashed: Told) -> None:
     lines = {info.key: crashed.series.gpus[info.bdf or ""].lines["power"] for info in crashed.gpus}
     ends = {key: segments[-1][-1][0] for key, segments in lines.items()}
