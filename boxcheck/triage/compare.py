@@ -11,6 +11,7 @@ from boxcheck.model import Bdf
 from boxcheck.triage.evidence import Device, Evidence
 from boxcheck.triage.machine import Machine, bus_of
 from boxcheck.triage.reading import SourceReading
+from boxcheck.triage.tools.steps import NARROW_HELP
 
 _VENDOR_TOOLS = (("nvidia-smi", 0x10DE, "NVIDIA"), ("dcgmi discovery", 0x10DE, "NVIDIA"), ("rocm-smi", 0x1002, "AMD"),
                  ("amd-smi", 0x1002, "AMD"))
@@ -24,6 +25,7 @@ def compared(readings: Sequence[SourceReading], machine: Machine) -> Iterator[tu
     """(source, event) for everything of that kind."""
     yield from _missing(readings, machine)
     yield from _changed(readings, machine)
+    yield from _narrow(readings, machine)
 
 
 # A GPU that a tool of its vendor does not list
@@ -72,6 +74,32 @@ def _not_listed(
             "read the kernel log for this address: did it fall off the bus, or did its driver not start?",
             "sudo lspci -vvv -s <address>: `rev ff` is a card that no longer answers; another driver holds it",
         ), line=line)
+
+
+# A link in one output of amd-smi, its card in another
+
+def _narrow(readings: Sequence[SourceReading], machine: Machine) -> Iterator[tuple[int, Event]]:
+    """`amd-smi metric` shows lanes and names no card, `static` and `list` the other way round; the number is the
+    same."""
+    pieces = [(reading.index, piece) for reading in readings for piece in reading.evidence
+              if piece.tool.startswith("amd-smi")]
+    cards = {device.index: known for _, piece in pieces for device in piece.devices
+             if device.index is not None and device.bdf is not None and (known := machine.devices.get(device.bdf))}
+    told: set[int] = set()
+    for source, piece in pieces:
+        for device in piece.devices:
+            known = cards.get(device.index) if device.index is not None else None
+            width = device.link.width if device.link is not None and device.bdf is None else None
+            if known is None or width is None or device.index is None or device.index in told:
+                continue
+            link = known.device.link
+            lanes = (link.max_width if link is not None else None) or (known.part.link_width if known.part else None)
+            if lanes is not None and 0 < width < lanes:
+                told.add(device.index)
+                yield source, Event(
+                    kind="link-width", bdf=known.device.bdf, severity="warn", cause=None, width=width,
+                    capable_width=lanes, help=NARROW_HELP, line=device.line,
+                    says=f"the link is x{width}, the card can do x{lanes}; the slot may have fewer lanes")
 
 
 # Two runs of lspci

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,26 @@ def test_down_to_one_lane_it_is_the_same_reading(lanes: int, tmp_path: Path) -> 
         found = told(tmp_path, bridge("40:01.1", 0x41, width=lanes) + "\n" + CARD.replace(
             "Width x8", f"Width x{lanes}"), text)
         assert [(one.rule, one.severity) for one in found.faults] == [("damaged-link", "fail")]
+
+
+@pytest.mark.parametrize("static", ["text", "json", "other file"])
+def test_lanes_in_one_output_and_the_card_in_another(static: str, tmp_path: Path) -> None:
+    """`amd-smi metric` names no card: its GPU 1 is `amd-smi static`'s."""
+    cards = [{"gpu": number, "asic": {"vendor_id": "0x1002", "device_id": "0x744c", "rev_id": "0xc8"},
+              "bus": {"bdf": f"0000:{number}3:00.0"}} for number in (0, 1)]
+    text = "".join(f"GPU: {number}\n    ASIC:\n        VENDOR_ID: 0x1002\n        DEVICE_ID: 0x744c\n        REV_ID: 0xc8\n"
+                   f"    BUS:\n        BDF: 0000:{number}3:00.0\n" for number in (0, 1))
+    shown = text if static == "text" else json.dumps(cards, indent=4) + "\n"
+    for lanes, faults in ((16, []), (4, ["narrow-link"])):
+        metric = "".join(f"GPU: {number}\n    PCIE:\n        WIDTH: {width}\n        SPEED: 16 GT/s\n"
+                         for number, width in ((0, 16), (1, lanes)))
+        texts = [shown, metric] if static == "other file" else [f"$ amd-smi static\n{shown}\n$ amd-smi metric\n{metric}"]
+        found = told(tmp_path, *texts)
+        assert rules(found) == faults
+        assert all("13:00.0" in problem.title for problem in found.faults)
+    alone = told(tmp_path, metric)
+    assert alone.faults == ()
+    assert any("whether the links (x16, x4) have all lanes" in note for note in alone.notes)
 
 
 def test_wider_cards_beside_it_are_told(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from boxcheck.decode.klog.events import Event
 from boxcheck.decode.klog.words import normal_bdf
 from boxcheck.decode.text import clean_text
 from boxcheck.triage.evidence import Evidence, Section, at_line
-from boxcheck.triage.tools.amd_smi_judge import device, events, mixed
+from boxcheck.triage.tools.amd_smi_judge import device, events, mixed, parts
 from boxcheck.triage.tools.listing import ends_alike, in_order, listing
 from boxcheck.triage.tools.samples import told_once, typical
 from boxcheck.triage.tools.steps import AMDGPU_BUILT_IN, LOAD_AMDGPU, ROCM_GOAL
@@ -147,5 +147,10 @@ def _notes(found: Sequence[AmdGpu]) -> Iterator[str]:
         yield "the link was not read under load: amdgpu lowers its speed at rest"
     if links and all(gpu.replays is None and gpu.naks_sent is None for gpu in links):
         yield "no replays are counted (N/A), so damaged packets would not be seen here; lspci and the log tell AER"
+    bare = [gpu for gpu in links if gpu.width_max is None and not parts(gpu) and not gpu.on_board]
+    if bare:
+        told = ", ".join(dict.fromkeys(f"x{gpu.width}" for gpu in bare))
+        yield (f"whether the links ({told}) have all lanes of their cards: it names no card here, amd-smi static --bus "
+               "--asic does")
     if any(gpu.bdf is None for gpu in found):
         yield "it names no PCI addresses: amd-smi list does"
