@@ -83,6 +83,11 @@ class Database:
         except UnicodeDecodeError:
             raise unreadable(self.path, garbled()) from None
 
+    def version(self) -> int:
+        """Another number after each commit of a writer; within a snapshot the same."""
+        ((found,),) = self.execute("PRAGMA data_version")
+        return int(found)
+
     def rows(self, table: Table, where: str = "", parameters: Sequence[Value] = ()) -> Iterator[tuple[Any, ...]]:
         """Rows without their sum, by number. StoreError at one that is not what was written."""
         before = 0
@@ -161,17 +166,16 @@ class Database:
 
     def _blocks_of(self, phase: int | None) -> tuple[int, int]:
         """The first and the last block of a phase. There is no index of phases, and a phase's blocks lie near each
-        other; a writer may add some, which `data_version` tells. StoreError where there are more records in all than
+        other; a writer may add some, which `version` tells. StoreError where there are more records in all than
         a store of this size has."""
-        for (version,) in self.execute("PRAGMA data_version"):
-            if version != self._ranges_version:
-                found = list(self.execute(
-                    "SELECT phase, min(id), max(id), total(rows) FROM blocks GROUP BY phase"))
-                ((pages,),) = self.execute("PRAGMA page_count")
-                if sum([records for _, _, _, records in found]) > most_records(pages):
-                    raise self.damaged("it has more records than there can be in a file of its size")
-                self._ranges = {number: (first, last) for number, first, last, _ in found}
-                self._ranges_version = version
+        version = self.version()
+        if version != self._ranges_version:
+            found = list(self.execute("SELECT phase, min(id), max(id), total(rows) FROM blocks GROUP BY phase"))
+            ((pages,),) = self.execute("PRAGMA page_count")
+            if sum([records for _, _, _, records in found]) > most_records(pages):
+                raise self.damaged("it has more records than there can be in a file of its size")
+            self._ranges = {number: (first, last) for number, first, last, _ in found}
+            self._ranges_version = version
         return self._ranges.get(phase, (1, 0)) if phase is not None else (1, 0)
 
     def count_records(self, kinds: Sequence[str], phase: int, *, proven: bool = True) -> int:

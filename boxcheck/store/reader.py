@@ -62,6 +62,9 @@ class RunReader:
     def __init__(self, path: str) -> None:
         self.path = path
         self.database = Database(path)
+        self._run: tuple[int, Run] | None = None
+        self._phases: tuple[int, RunState, dict[int, Phase]] | None = None
+        """As the store had them in that version: whoever judges asks for both with each phase."""
 
     def close(self) -> None:
         self.database.close()
@@ -79,7 +82,9 @@ class RunReader:
         base = self.database
         with base.snapshot():
             # Before the end is looked for: a writer that ends in between has left one.
-            held = is_held(self.path)
+            held, version = is_held(self.path), base.version()
+            if self._run is not None and self._run[0] == version:
+                return msgspec.structs.replace(self._run[1], state=_state(self._run[1].end, held))
             known = {key: base.decoded(value, Any) for _, key, value in base.rows(META)}
             salvaged = known.pop("salvaged", None)
             sessions, end = base.sessions(), self._end()
@@ -87,8 +92,10 @@ class RunReader:
             info = msgspec.convert(
                 {"kind": "", "version": ""} | {name: value for name, value in known.items()
                                                if name in RunInfo.__struct_fields__}, RunInfo)
-        state: RunState = end.state if end else "running" if held else "crashed"
-        return Run(path=self.path, info=info, state=state, sessions=sessions, end=end, salvaged=salvaged)
+        found = Run(
+            path=self.path, info=info, state=_state(end, held), sessions=sessions, end=end, salvaged=salvaged)
+        self._run = version, found
+        return found
 
     def _end(self) -> End | None:
         """The end of the last session; none where it was gone on with after an end."""
@@ -103,9 +110,14 @@ class RunReader:
 
     def phases(self) -> tuple[Phase, ...]:
         """All phases by number, as far as they have come."""
+        return tuple(self._by_number().values())
+
+    def _by_number(self) -> dict[int, Phase]:
         base = self.database
         with base.snapshot():
-            run = self.run()
+            run, version = self.run(), base.version()
+            if self._phases is not None and self._phases[:2] == (version, run.state):
+                return self._phases[2]
             found = {
                 number: Phase(plan=PhasePlan(
                     number=number, name=plain_line(name), module=plain_line(module),
@@ -117,10 +129,12 @@ class RunReader:
                 found[number] = self._marked(phase, mark, at_ms, wall_ms, data)
                 last[number] = session
         current = run.sessions[-1].number if run.sessions else 0
-        return tuple(
-            msgspec.structs.replace(phase, state="cut") if phase.state in ("about", "running") and (
+        whole = {
+            number: msgspec.structs.replace(phase, state="cut") if phase.state in ("about", "running") and (
                 run.state != "running" or last[number] != current) else phase
-            for number, phase in sorted(found.items()))
+            for number, phase in sorted(found.items())}
+        self._phases = version, run.state, whole
+        return whole
 
     def _marked(self, phase: Phase, mark: str, at_ms: int, wall_ms: int, data: str) -> Phase:
         at, decoded = moment(at_ms, wall_ms), self.database.decoded
@@ -135,10 +149,10 @@ class RunReader:
         return replace(phase, state="ended", ended=at, end=decoded(data, PhaseEnd))
 
     def phase(self, number: int) -> Phase:
-        for phase in self.phases():
-            if phase.plan.number == number:
-                return phase
-        raise StoreError("absent", f"the run has no phase {number}")
+        found = self._by_number().get(number)
+        if found is None:
+            raise StoreError("absent", f"the run has no phase {number}")
+        return found
 
     def interrupted(self) -> Phase | None:
         """What was being run when the process or the machine went down; None where it came to an end."""
@@ -233,6 +247,10 @@ class RunReader:
     def guarded(self, what: str) -> _Guard:
         """What was written by an own version is proven by its sum; this is for files from elsewhere."""
         return _Guard(self.database, what)
+
+
+def _state(end: End | None, held: bool) -> RunState:
+    return end.state if end else "running" if held else "crashed"
 
 
 class _Guard:

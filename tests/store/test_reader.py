@@ -13,6 +13,7 @@ import pytest
 from boxcheck.judge import ExitCode
 from boxcheck.model import Unread
 from boxcheck.store.creating import create_run
+from boxcheck.store.database import Database
 from boxcheck.store.errors import StoreError
 from boxcheck.store.reader import RunReader
 from boxcheck.store.results import results_of, watching_of
@@ -25,6 +26,7 @@ from boxcheck.telemetry.readings import GpuReading, GpuSilent, LinkReading
 from boxcheck.usage import UsageError
 from tests.store.disks import make_read_only, small_disk
 from tests.store.machine import HandClock, Machine
+from tests.store.small import small_run
 
 INFO = RunInfo(kind="burn", version="0.4.0")
 
@@ -324,3 +326,28 @@ def test_a_fault_that_the_start_of_a_phase_alone_tells_of_counts() -> None:
         ended = [one for one in run.phases() if one.plan.module and one.end is not None]
         assert {one.end.results.injected for one in ended if one.end and one.end.results} == {None}
         assert {results_of(run, one.plan.number).injected for one in ended} == {"flip-output"}
+
+
+def test_what_did_not_change_is_not_read_again_and_what_did_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever judges asks for a phase time and again; of a store of two thousand phases that took minutes."""
+    read: list[str] = []
+    real = Database.rows
+    monkeypatch.setattr(Database, "rows", lambda self, table, *rest: (read.append(table.name), real(self, table, *rest))[1])
+    store, _, _ = small_run(tmp_path)
+    store.flush()
+    with RunReader(store.path) as run:
+        assert run.phase(1).state == "running"
+        read.clear()
+        assert run.phase(1).state == "running"
+        assert not {"meta", "phases", "marks"} & set(read)
+        store.end_phase(1)
+        store.flush()
+        assert run.phase(1).state == "ended"
+        store.plan_phase(PhasePlan(number=2, name="vram", module="vram"))
+        store.about(2, "work")
+        store.flush()
+        assert run.phase(2).state == "about"
+        monkeypatch.setattr("boxcheck.store.reader.is_held", lambda path: False)
+        assert (run.run().state, run.phase(2).state) == ("crashed", "cut")
+        store.end("finished", outcome="pass")
+        assert run.run().state == "finished"
