@@ -167,7 +167,8 @@ def triage(
     ascii: Ascii = False,
     color: Colour = Color.auto,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the last lines.")] = False,
-    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Show harmless events too.")] = 0,
+    verbose: Annotated[int, typer.Option(
+        "-v", "--verbose", count=True, show_default=False, help="Show harmless events too.")] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="An event to watch fails.")] = False,
 ) -> None:
     """Say what happened, to which part, why and what to do next, from logs and outputs of any machine.

@@ -6,10 +6,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from boxcheck.cli_options import Ascii, Color, Colour, JsonOut, Quiet, Verbose, named, number
+from boxcheck.cli_options import ANY_COMMAND, Ascii, Color, Colour, JsonOut, Quiet, Verbose, named, number
 
 demo_app = typer.Typer(
-    invoke_without_command=True, rich_markup_mode=None, short_help="Show all of it on machines that were built.",
+    invoke_without_command=True, rich_markup_mode=None, subcommand_metavar=ANY_COMMAND,
+    short_help="Show all of it on machines that were built.",
     help="Show doctor, full screen, report, triage and riser on machines that were built for it: no hardware is "
     "needed, nothing of this machine is read, and nothing is written but the files that you name.\n\n"
     "Without a word: list the demos. A demo exits with 0 however bad its box is.")

@@ -91,6 +91,9 @@ def states(incomplete: str) -> list[str]:
     return [name for name in ("running", "finished", "stopped", "crashed") if name.startswith(incomplete)]
 
 
+ANY_COMMAND = "[COMMAND [ARGS]...]"
+"""In the usage of a group that does something without a command too."""
+
 Sysroot = Annotated[str | None, typer.Option(
     "--sysroot", metavar="DIR|TAR", help="Read this capture instead of this machine.", callback=named)]
 ProfileOption = Annotated[str | None, typer.Option(

@@ -7,7 +7,19 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from boxcheck.cli_options import Ascii, Color, Colour, JsonOut, ProfileOption, Quiet, Strict, Verbose, named, run_names
+from boxcheck.cli_options import (
+    ANY_COMMAND,
+    Ascii,
+    Color,
+    Colour,
+    JsonOut,
+    ProfileOption,
+    Quiet,
+    Strict,
+    Verbose,
+    named,
+    run_names,
+)
 from boxcheck.usage import UsageError
 
 RENDER = "render"
@@ -21,6 +33,9 @@ class RunFirst(TyperGroup):
             args = [RENDER, *args]
         return super().parse_args(ctx, args)
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return ["RUN [OPTIONS] | COMMAND [ARGS]..."]
+
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
         """Behind `report ` a run and the options of `render`, too."""
         render = self.commands[RENDER]
@@ -30,12 +45,13 @@ class RunFirst(TyperGroup):
 
 
 report_app = typer.Typer(
-    cls=RunFirst, no_args_is_help=True, rich_markup_mode=None, subcommand_metavar="RUN [OPTIONS] | COMMAND [ARGS]...",
+    cls=RunFirst, no_args_is_help=True, rich_markup_mode=None,
     short_help="Reports of a run; sign and verify an acceptance.",
     help="Reports of a stored run in every form; sign and verify those of an acceptance.\n\n"
     "boxcheck report RUN --html F makes them; boxcheck report render --help lists the forms.")
 keys_app = typer.Typer(
-    invoke_without_command=True, rich_markup_mode=None, help="Keys that sign acceptances: list them, make one.")
+    invoke_without_command=True, rich_markup_mode=None, subcommand_metavar=ANY_COMMAND,
+    help="Keys that sign acceptances: list them, make one.")
 
 
 def _out(option: str, what: str) -> object:

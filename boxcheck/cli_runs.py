@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from boxcheck.cli_options import (
+    ANY_COMMAND,
     Ascii,
     Color,
     Colour,
@@ -23,7 +24,8 @@ from boxcheck.cli_options import (
 from boxcheck.usage import UsageError
 
 runs_app = typer.Typer(
-    invoke_without_command=True, rich_markup_mode=None, help="List runs: what was run, when, how it ended.")
+    invoke_without_command=True, rich_markup_mode=None, subcommand_metavar=ANY_COMMAND,
+    help="List runs: what was run, when, how it ended.")
 
 
 @runs_app.callback()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -76,3 +78,12 @@ def test_what_the_parser_refuses_is_told_in_words(words: list[str], error: str) 
     with pytest.raises(USAGE_ERROR) as refused:
         parsed(words)
     assert parser_words(refused.value, getattr(refused.value, "ctx", None))[0] == error
+
+
+@pytest.mark.parametrize(("name", "usage"), [
+    ("runs", "Usage: boxcheck runs [OPTIONS] [COMMAND [ARGS]...]"), ("keys", "Usage: boxcheck keys [OPTIONS] [COMMAND [ARGS]...]"),
+    ("demo", "Usage: boxcheck demo [OPTIONS] [COMMAND [ARGS]...]"),
+    ("report", "Usage: boxcheck report RUN [OPTIONS] | COMMAND [ARGS]...")])
+def test_usage_says_what_may_be_left_out(name: str, usage: str) -> None:
+    shown = subprocess.run([sys.executable, "-m", "boxcheck", name, "--help"], capture_output=True, text=True, timeout=60)
+    assert shown.stdout.splitlines()[0].replace("python -m ", "") == usage
