@@ -142,13 +142,19 @@ def is_head(row: str) -> bool:
     return _HEAD.match(row) is not None
 
 
+_PLUGINS = frozenset((
+    "software", "context_create", "memory", "diagnostic", "pcie", "targeted_stress", "targeted_power", "memtest",
+    "memory_bandwidth", "sm_stress", "pulse_test", "eud", "cpu_eud", "nvbandwidth", "nccl_tests"))
+"""Tests as DCGM 4 names them."""
+
+
 def is_result(row: str) -> bool:
-    """Whether a row alone is unmistakable: `| PCIe | Skip - All |`."""
+    """Whether a row alone is unmistakable: `| PCIe | Skip - All |`, `| targeted_power | Fail |`."""
     pair = cells(row)
     if pair is None or not pair[0] or not row.endswith("|"):
         return False
     found = _OUTCOME.match(pair[1])
-    return found is not None and bool(found[2] or found[3])
+    return found is not None and (bool(found[2] or found[3]) or (pair[0] in _PLUGINS and not found[5]))
 
 
 def parse(lines: Sequence[str]) -> list[Diag]:

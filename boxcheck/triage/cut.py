@@ -28,6 +28,10 @@ BLANK_LINES = 3
 """Blank lines within a section that do not end it."""
 
 _QUOTE = re.compile(r"(?:> ?)+")
+_TAGS = re.compile(r"(?:</?(?:pre|code|samp|p|div|span|br)\b[^<>]{0,80}>)+")
+_ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&#39;", "'"), ("&nbsp;", " "), ("&#124;", "|"),
+             ("&amp;", "&"))
+"""Of saved web pages. Those that make control characters are none of them."""
 
 
 class Reader(Protocol):
@@ -249,7 +253,8 @@ def _parts(raw: bytes) -> Iterator[str]:
 
 
 def _clean(raw: bytes) -> str:
-    """Without control characters, quote marks and trailing blanks; tabs stay, and no-break spaces become spaces."""
+    """Without control characters, quote marks, what a page adds (tags, entities) and trailing blanks; tabs stay, and
+    no-break spaces become spaces."""
     raw = raw[:MAX_LINE_CHARACTERS]
     if b"\t" in raw:
         text = "\t".join(clean_text(piece, MAX_LINE_CHARACTERS) for piece in raw.split(b"\t"))
@@ -258,6 +263,11 @@ def _clean(raw: bytes) -> str:
     if text.startswith(">"):
         quote = _QUOTE.match(text)
         text = text[quote.end():] if quote is not None else text
+    if text.startswith("<") and (tags := _TAGS.match(text)) is not None:
+        text = text[tags.end():]
+    if "&" in text:
+        for name, character in _ENTITIES:
+            text = text.replace(name, character)
     return text.replace("\xa0", " ").rstrip()
 
 

@@ -183,18 +183,27 @@ _SPACES = re.compile(b"\xc2\xa0|\xe2\x80[\x87\xaf]")
 _NOTHINGS = re.compile(b"\xe2\x80[\x8b-\x8f]|\xef\xbb\xbf")
 _BEGINNINGS = (b"\xc2", b"\xe2", b"\xe2\x80", b"\xef", b"\xef\xbb")
 """Of these characters, where a block ends within one."""
+_ESCAPE = re.compile(rb"\x1b(?:\[[0-?]{0,24}[ -/]{0,4}[@-~]|[()][0-9A-Z]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\))")
+"""What colours a terminal, moves its cursor or names its window."""
+_LONGEST_ESCAPE = 32
+"""Of those that colour; a window's longer name may stay where a block ends within it."""
 
 
 def _plain_spaces(stream: Iterator[bytes]) -> Iterator[bytes]:
-    """Blanks that do not break, as web pages and chats put in place of others, as plain ones; invisible marks left out.
-    A log with them reads as well as without, and its lines are known."""
+    """Blanks that do not break, as web pages and chats put in place of others, as plain ones; invisible marks and the
+    colours of a terminal left out. A text with them reads as well as without."""
     rest = b""
     for block in stream:
         block = rest + block
         rest = next((end for end in reversed(_BEGINNINGS) if block.endswith(end)), b"")
+        escape = block.rfind(b"\x1b", max(0, len(block) - _LONGEST_ESCAPE))
+        if escape >= 0 and _ESCAPE.match(block, escape) is None:
+            rest = block[escape:]
         block = block[: len(block) - len(rest)]
         if b"\xc2\xa0" in block or b"\xe2\x80" in block or b"\xef\xbb\xbf" in block:
             block = _NOTHINGS.sub(b"", _SPACES.sub(b" ", block))
+        if b"\x1b" in block:
+            block = _ESCAPE.sub(b"", block)
         yield block
     if rest:
         yield rest

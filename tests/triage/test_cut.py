@@ -94,3 +94,24 @@ def test_blank_lines_within_and_after_a_section() -> None:
     assert len(sections) == 1
     assert sections[0][1].lines.count("") == 1
     assert log.decode().splitlines()[-1] == LOG.strip()
+
+
+LSPCI = """\
+40:01.1 PCI bridge [0604]: Advanced Micro Devices, Inc. [AMD] Starship/Matisse GPP Bridge [1022:1483]
+\t\tLnkCap:\tPort #0, Speed 16GT/s, Width x16, ASPM L1, Exit Latency L1 <64us
+"""
+
+
+@pytest.mark.parametrize("page", [
+    "<pre>{}</pre>", '<pre class="x"><code>{}', "<div>{}<br>", "{}",
+])
+def test_what_a_saved_page_adds_is_no_part_of_a_line(page: str) -> None:
+    (_, section), = cut(page.format(LSPCI.replace("<", "&lt;")))[0]
+    assert section.first_line == 1
+    assert section.lines[0].startswith("40:01.1 PCI bridge")
+    assert section.lines[1] == LSPCI.splitlines()[1]
+
+
+def test_an_entity_makes_no_control_character() -> None:
+    (_, section), = cut(LSPCI.replace("Advanced", "&#27;[31mAdvanced &amp;#27;"))[0]
+    assert "\x1b" not in section.text

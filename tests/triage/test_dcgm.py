@@ -162,6 +162,17 @@ def test_json_that_is_cut_off_is_said(tmp_path: Path) -> None:
     assert any("line 2: a JSON document that is cut off" in words for words in found.sources[0].complaints)
 
 
+@pytest.mark.parametrize("row", ["| PCIe | Fail - GPU: 1 |", "| targeted_power            | Fail        |", "| pcie | Warn |"])
+def test_a_row_that_grep_left(row: str) -> None:
+    event, = one(row + "\n").events
+    assert (event.kind, event.severity) == ("test-failed", "warn" if "Warn" in row else "fail")
+
+
+@pytest.mark.parametrize("row", ["| Denylist | Fail |", "| my test | Fail |", "| memory | Failed to start it |"])
+def test_a_row_of_another_table(row: str) -> None:
+    assert read(row + "\n") == []
+
+
 def test_two_tables_are_two_runs() -> None:
     """The second one of a level up, with and without the line above it."""
     first, second = corpus("dcgm", "diag-r1.txt"), corpus("dcgm", "diag-r2-memory.txt")

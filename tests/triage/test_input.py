@@ -58,6 +58,19 @@ def test_blanks_of_web_pages_and_chats(blank: str, tmp_path: Path, monkeypatch: 
         assert kinds(place) == ["aer-correctable"], size
 
 
+@pytest.mark.parametrize("colour", ["\x1b[01;31m\x1b[K{}\x1b[m\x1b[K", "\x1b[38;5;196m{}\x1b(B\x1b[m", "\x1b]0;rig1\x07{}"])
+def test_colours_of_a_terminal(colour: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`grep --color=always`: the marks stand within the words by which an output is found."""
+    text = ("41:00.0 VGA compatible controller: NVIDIA Corporation AD102 [GeForce RTX 4090] (rev a1)\n"
+            "\t\tLnkSta:\tSpeed 16GT/s, Width x8 (downgraded)\n")
+    place = tmp_path / "log"
+    place.write_text(text.replace("VGA", colour.format("VGA")).replace("LnkSta", colour.format("LnkSta")))
+    for size in (inflate.CHUNK_BYTES, 7, 8, 9, 10):
+        monkeypatch.setattr(inflate, "CHUNK_BYTES", size)
+        monkeypatch.setattr(input, "CHUNK_BYTES", size)
+        assert kinds(place) == ["link-width"], size
+
+
 @pytest.mark.parametrize("end", ["\r\n", "\n"])
 def test_line_ends(end: str, tmp_path: Path) -> None:
     place = tmp_path / "log"
