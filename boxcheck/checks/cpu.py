@@ -242,6 +242,9 @@ def offline(cpu: Cpu, want: Profile) -> Iterator[Finding]:
             evidence=evidence)
     elif cpu.smt in ("off", "forceoff") and off * 2 == there:
         yield passed(BOX_CPU, f"{there - off} of {there} logical processors online: SMT is off", evidence=evidence)
+    elif isinstance(cpu.smt, Unread) and off * 2 == there:
+        yield not_read(BOX_CPU, Unread(f"half of {there} logical processors are off, and whether SMT is: {cpu.smt.why}",
+                                       cpu.smt.kind), evidence=evidence)
     else:
         yield marginal(
             BOX_CPU, f"{there - off} of {there} logical processors online; off: {listed(cpu.offline)}",

@@ -218,7 +218,9 @@ def rocm(machine: Machine, out: Tree) -> None:
         return
     home = f"/opt/rocm-{machine.rocm}"
     out.put(f"{home}/.info/version", f"{machine.rocm}-{'74' if machine.rocm == '6.3.3' else '43'}")
-    for name in ("libamdhip64.so.6", "libhsa-runtime64.so.1", "libhiprtc.so.6", "librocblas.so.4", "librccl.so.1"):
+    major = machine.rocm.partition(".")[0]
+    for name in (f"libamdhip64.so.{major}", "libhsa-runtime64.so.1", f"libhiprtc.so.{major}", "librocblas.so.4",
+                 "librccl.so.1"):
         out.put(f"{home}/lib/{name}", b"\x7fELF")
         out.link(f"{home}/lib/{name.rsplit('.', 1)[0]}", name)
     out.link("/opt/rocm", "/etc/alternatives/rocm")
