@@ -88,9 +88,9 @@ def test_a_jump_of_a_minute_reads_a_few_minutes_and_not_all_before_it(
     read = list[int]()
     made = Database._of_block
 
-    def counting(base: Database, row: tuple[Any, ...]) -> Any:
+    def counting(base: Database, row: tuple[Any, ...], plain: bytes) -> Any:
         read.append(row[4])
-        return made(base, row)
+        return made(base, row, plain)
 
     feed = replay_of(long, every_seconds=EVERY_SECONDS)
     at(feed, SECONDS - 1.0)
