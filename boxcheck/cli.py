@@ -42,7 +42,7 @@ def _new_app() -> typer.Typer:
     return typer.Typer(
         name="boxcheck", no_args_is_help=True, add_completion=True, rich_markup_mode=None,
         pretty_exceptions_enable=False, help="Bring up, validate and certify computers with many GPUs.",
-        epilog=epilog(""),
+        epilog=epilog(""), context_settings={"help_option_names": ["-h", "--help"]},
     )
 
 

@@ -9,10 +9,11 @@ import errno
 import os
 import re
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from boxcheck.usage import nearest
+from boxcheck.usage import closest, nearest
 
 
 def say(message: str, help: str = "") -> None:
@@ -69,10 +70,14 @@ def parser_words(error: Any, context: Any) -> tuple[str, str]:
     if option is not None and message.startswith("No such option"):
         known = [name for parameter in context.command.params for name in (*parameter.opts, *parameter.secondary_opts)
                  if name.startswith("-")] if context is not None else []
-        return f"{command} has no option {_word(option)}", nearest(option, known) or f"{command} --help lists them"
+        meant = closest(option.lstrip("-"), [name.lstrip("-") for name in known])  # the dashes make none alike
+        return (f"{command} has no option {_word(option)}",
+                next((f"did you mean {name}?" for name in known if meant and name.lstrip("-") == meant),
+                     f"{command} --help lists them"))
     if found := re.match(r"No such command '(.*?)'", message):
-        known = list(getattr(context.command, "commands", ())) if context is not None else []
-        return f"no command is called {found[1]!r}", nearest(found[1], known) or f"{command} --help lists them"
+        commands = dict(getattr(context.command, "commands", {})) if context is not None else {}
+        return (f"no command is called {found[1]!r}",
+                _below(found[1], command, commands) or nearest(found[1], commands) or f"{command} --help lists them")
     parameter = getattr(error, "param", None)
     name = _name(parameter)
     if hasattr(error, "param_type"):
@@ -94,6 +99,19 @@ def parser_words(error: Any, context: Any) -> tuple[str, str]:
     if name:
         return f"{name}: {message}", all_of_it
     return (message[:1].lower() + message[1:]) if message else str(error), all_of_it
+
+
+def _below(word: str, command: str, known: Mapping[str, Any]) -> str:
+    """`boxcheck report verify` for `verify`, `boxcheck stress run matmul` for `boxcheck stress matmul`; else empty."""
+    from boxcheck.commands.complete import stress_names
+    from boxcheck.commands.demo_files import BOXES
+
+    for name, group in known.items():
+        if word in getattr(group, "commands", ()):
+            return f"{command} {name} {word}"
+    if command.endswith(" stress") and word in stress_names(""):
+        return f"{command} run {word}"
+    return f"{command} doctor {word}" if command.endswith(" demo") and word in {box.name for box in BOXES} else ""
 
 
 def _name(parameter: Any) -> str:

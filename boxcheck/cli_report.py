@@ -29,7 +29,7 @@ class RunFirst(TyperGroup):
     """`report RUN ...` is `report render RUN ...`; the other words are subcommands."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        if args and args[0] not in self.commands and args[0] != "--help":
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
             args = [RENDER, *args]
         return super().parse_args(ctx, args)
 

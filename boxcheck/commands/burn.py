@@ -89,7 +89,9 @@ def burn(
         return _resume(options, streams)
     _refuse_mixed(options)
     if options.run is not None or options.without_missing:
-        raise UsageError("a run is named, and not that it goes on", "boxcheck burn --resume RUN")
+        again = "boxcheck burn --resume RUN goes on with a run"
+        raise UsageError("a run is named, and not that it goes on",
+                         again if options.run is None else f"{again}; boxcheck burn --for 15m says how long")
     tell(options.quiet or options.json is not None)
     discover()
     discover_stress()

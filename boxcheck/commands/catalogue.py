@@ -106,7 +106,9 @@ def explain(words: Sequence[str], profile: str | None) -> int:
             *wrapped(f"Terms: {', '.join(sorted(TERMS, key=str.casefold))}.", columns)]) + "\n")
         return 0
     id = " ".join(words)
-    id = id if id.casefold() in FOLDED else id.replace(" ", ".")  # `xid 79`
+    if id.casefold() not in FOLDED:
+        id = id.replace(" ", ".")  # `xid 79`
+        id = id.lower() if id.lower().startswith("xid.") else id
     if id.startswith(TRIAGE):
         page(rule_explanation(id.removeprefix(TRIAGE), columns))
         return 0
@@ -119,7 +121,7 @@ def explain(words: Sequence[str], profile: str | None) -> int:
     if id not in CHECKS:
         raise UsageError(
             f"no check, event or term is called {id!r}",
-            nearest(id, CHECKS) or nearest(id.casefold(), FOLDED) or
+            (id.isdecimal() and f"did you mean xid.{id}?") or nearest(id, CHECKS) or nearest(id.casefold(), FOLDED) or
             "boxcheck checks lists the checks, boxcheck explain the terms")
     page(explanation(CHECKS[id], load_profile(profile) if profile else None, columns))
     return 0

@@ -55,6 +55,8 @@ def test_sizes_are_in_gib_for_people() -> None:
 
 def test_a_kind_and_its_number_are_taken_as_two_words_too() -> None:
     assert boxcheck("explain", "xid", "79").stdout == boxcheck("explain", "xid.79").stdout != ""
+    assert boxcheck("explain", "Xid", "79").stdout == boxcheck("explain", "xid.79").stdout
+    assert "did you mean xid.79?" in boxcheck("explain", "79").stderr
 
 
 def test_a_term_of_two_words_needs_no_quotes() -> None:

@@ -80,6 +80,23 @@ def test_what_the_parser_refuses_is_told_in_words(words: list[str], error: str) 
     assert parser_words(refused.value, getattr(refused.value, "ctx", None))[0] == error
 
 
+@pytest.mark.parametrize(("words", "help"), [
+    (["verify", "x"], "boxcheck report verify"), (["stress", "matmul"], "boxcheck stress run matmul"),
+    (["demo", "wopr"], "boxcheck demo doctor wopr"), (["docter"], "did you mean doctor?"),
+    (["burn", "--time", "2m"], "boxcheck burn --help lists them"), (["burn", "--fro", "2m"], "did you mean --for?")])
+def test_what_was_meant_is_told(words: list[str], help: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "boxcheck", *words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[1].replace("python -m ", "") == f"help: {help}"
+
+
+@pytest.mark.parametrize("words", [[], ["doctor"], ["report"], ["runs", "prune"]], ids=" ".join)
+def test_h_is_help(words: list[str]) -> None:
+    short, long = (subprocess.run([sys.executable, "-m", "boxcheck", *words, option], capture_output=True, text=True,
+                                  timeout=60).stdout for option in ("-h", "--help"))
+    assert short == long != ""
+
+
 @pytest.mark.parametrize(("name", "usage"), [
     ("runs", "Usage: boxcheck runs [OPTIONS] [COMMAND [ARGS]...]"), ("keys", "Usage: boxcheck keys [OPTIONS] [COMMAND [ARGS]...]"),
     ("demo", "Usage: boxcheck demo [OPTIONS] [COMMAND [ARGS]...]"),
