@@ -43,6 +43,15 @@ def _memory(
         yield "NVML", "NVML", missing if nvml.memory_bytes is None else nvml.memory_bytes
 
 
+def _hidden_units(gpu: Gpu, part: GpuPart, kfd: Kfd) -> Unread | None:
+    """Why it is not known how many compute units an AMD card has, where KFD is there to tell."""
+    if gpu.vendor != "1002" or part.compute_units is None or kfd.of(gpu.bdf) is not None:
+        return None
+    if isinstance(kfd.nodes, Unread):
+        return None if kfd.nodes.kind == "absent" else kfd.nodes
+    return next((node.unread for node in kfd.nodes if node.unread is not None and node.gpu_id != 0), None)
+
+
 def _wrong(
     gpu: Gpu, part: GpuPart, memory: list[tuple[str, str, int]], kfd: Kfd, nvml: NvmlGpu | Finding | None
 ) -> Iterator[tuple[str, bool]]:
@@ -118,6 +127,7 @@ def _judge(gpu: Gpu, links: Links, amdgpu: Amdgpu, kfd: Kfd, nvml: Nvml, want: P
     unread = next((found for _, _, found in sources if isinstance(found, Unread)), None)
     if isinstance(seen, Finding):
         return seen
+    unread = _hidden_units(gpu, part, kfd) if unread is None else unread
     if unread is not None or not memory:
         missing = Unread("how much memory it has", "unsupported") if unread is None else unread
         return not_read(gpu.subject, missing, evidence=evidence)
