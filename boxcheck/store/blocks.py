@@ -12,7 +12,7 @@ import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
@@ -26,15 +26,28 @@ SCALES = (1, 10, 100, 1000, 10_000, 1_000_000)
 """Parts of a unit in which drivers measure: watts as microwatts, degrees as thousandths."""
 TYPES = ((1, "b"), (2, "h"), (4, "i"), (8, "q"))
 """Bytes of a number, and its type code in `array`."""
+BINARY = (0xC4, 0xC5, 0xC6)
+"""First bytes of MessagePack's bin formats."""
 _SIZES = {code: size for size, code in TYPES}
 MOST_RECORDS = 40_000
 """Of a minute, over all streams: a block has no more."""
 FREE_RECORDS = 1_000_000
 """A store has no more records than these and one for each of its bytes. Real ones take thirty bytes for each; one from
 elsewhere may say millions in a few, which are all made before anybody judges them."""
-FOLD_BYTES = 16 << 20
-"""Most that the blocks of a minute have, unpacked. In memory it is up to 64 times as much, and a store from elsewhere
-may be packed a thousandfold."""
+FOLD_BYTES = 64 << 20
+"""Most that the blocks of a minute have, unpacked: a store from elsewhere may be packed a thousandfold. Eight GPUs have
+less than one MiB, 256 threads that all find wrong words every second forty."""
+LOOKED_AT_BYTES = 1 << 20
+"""From here on it is looked whether a block has the shape of one before it is decoded: a list of nothing takes 64 times
+as much in memory as here."""
+MOST_COLUMNS = 1 << 17
+Word: TypeAlias = Annotated[list[int], msgspec.Meta(min_length=1, max_length=1)]
+_look = msgspec.msgpack.Decoder(tuple[
+    Annotated[list[int | float | str | Word | None], msgspec.Meta(max_length=MOST_COLUMNS)],
+    Annotated[list[Annotated[list[msgspec.Raw], msgspec.Meta(max_length=6)]], msgspec.Meta(max_length=MOST_COLUMNS)],
+]).decode
+_look_at_mixed = msgspec.msgpack.Decoder(
+    Annotated[list[int | float | str | Word], msgspec.Meta(max_length=MOST_RECORDS)] | int | float | str).decode
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder().decode
 
@@ -175,10 +188,20 @@ def unpack_block(plain: bytes) -> tuple[list[Any], dict[int, Packed]]:
     """Of what `inflated` gives: values of the constant columns, None for others; the others by place, for
     `unpack_column`. ValueError where the bytes are no block."""
     try:
+        if len(plain) > LOOKED_AT_BYTES:
+            _refuse_shapeless(plain)
         constants, others = _unpack(plain)
         return list(constants), {int(place): rest for place, *rest in others} if others else {}
     except (msgspec.DecodeError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"no block: {error}") from None
+
+
+def _refuse_shapeless(plain: bytes) -> None:
+    _, others = _look(plain)
+    for column in others:
+        for part in column:
+            if memoryview(part)[0] not in BINARY:
+                _look_at_mixed(part)
 
 
 def unpack_column(packed: Packed, rows: int) -> list[Any]:

@@ -6,12 +6,14 @@ import math
 import struct
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boxcheck.store.blocks import (
     DOUBLE,
+    LOOKED_AT_BYTES,
     MIXED,
     SCALED,
     WHOLE,
@@ -101,3 +103,20 @@ def test_what_is_said_to_be_numbers_is_numbers_of_one_kind(column: list[Any]) ->
 def test_columns_packed_as_they_are_may_have_anything() -> None:
     assert not are_whole(unpack_column([MIXED, [1, 2.0]], 2))
     assert are_whole(unpack_column([MIXED, [1, 1 << 63]], 2))
+
+
+def test_a_minute_in_which_everything_is_wrong_comes_back() -> None:
+    """Texts beyond the first 20 000 of a run stand in the blocks themselves."""
+    columns: list[list[Any]] = [list(range(9000)), [f'["{number}", "{"word " * 40}"]' for number in range(9000)],
+                                [[number] if number % 2 else number for number in range(9000)]]
+    data = pack_block(columns)
+    assert len(inflated(data)) > LOOKED_AT_BYTES
+    assert unpacked(data, 9000) == columns
+
+
+@pytest.mark.parametrize("block", [
+    [[[]] * 2_000_000, []], [[], [[]] * 2_000_000], [[], [[[]] * 2_000_000]], [[], [[0, MIXED, [[]] * 2_000_000]]],
+    [[], [[0, MIXED, [[[[]] * 100] * 20_000]]]], [[], [[0, MIXED, "x" * 2_000_000, b"", "", "", ""]]]])
+def test_what_is_large_and_not_shaped_like_a_block_is_not_decoded(block: Any) -> None:
+    with pytest.raises(ValueError, match=r"no block: Expected .array."):
+        unpack_block(msgspec.msgpack.encode(block))
