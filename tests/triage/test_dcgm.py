@@ -91,6 +91,25 @@ def test_a_run_that_did_not_run(tmp_path: Path) -> None:
         assert events(tmp_path, {"DCGM Diagnostic": {"runtime_error": words, "version": "4.4.1"}}) == [(kind, severity)]
 
 
+@pytest.mark.parametrize("value", [
+    {"DCGM GPU Diagnostic": {"version": "4.2.3"}}, {"DCGM Diagnostic": {"test_categories": []}},
+    {"DCGM Diagnostic": {"test_categories": {}}, "metadata": {"version": "4.4.1"}},
+])
+def test_no_test_at_all_is_told(value: object, tmp_path: Path) -> None:
+    """As of GPUs that DCGM does not support; it would look like a run without a fault."""
+    assert events(tmp_path, value) == [("tool-error", "warn")]
+
+
+def test_no_result_of_health_is_told(tmp_path: Path) -> None:
+    found = told(tmp_path, json.dumps({"header": ["Health Monitor Report"], "body": {}}))
+    assert any("holds no result" in note for note in found.notes)
+
+
+def test_a_table_that_stops_after_its_head(tmp_path: Path) -> None:
+    text = corpus("dcgm", "diag-r3-sound.txt").split("|-----  Deployment")[0]
+    assert [one.kind for one in told(tmp_path, text).events] == ["tool-error"]
+
+
 def test_level_one_looked_at_no_gpu() -> None:
     assert "ran nothing on a GPU" in one(corpus("dcgm", "diag-r1.txt")).notes[0]
     assert not any("ran nothing" in note for note in one(corpus("dcgm", "diag-4-heat-xid.txt")).notes)

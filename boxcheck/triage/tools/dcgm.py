@@ -142,6 +142,12 @@ def _readings(runs: Sequence[Diag]) -> dict[str, Any]:
 def _events(run: Diag, section: Section | None) -> Iterator[Event]:
     if run.error is not None:
         yield _refusal(run.error, _line(section, run.offset))
+    elif not run.tests:
+        yield Event(
+            kind="tool-error", severity="warn", cause=None, labels=("dcgmi",), line=_line(section, run.offset),
+            says="dcgmi's output holds no test, so it says nothing",
+            help=("GPUs that DCGM does not support run none: dcgmi discovery -l, and what it printed beside this",
+                  NVIDIA_LOG))
     for test in run.tests:
         yield from _told(test, section)
     waived = [test for test in run.tests if test.statuses & _LEFT_OUT]
@@ -286,6 +292,8 @@ def _health_notes(found: Health) -> Iterator[str]:
     off = [system for system, state in found.watches.items() if state == "Off"]
     if off:
         yield f"{', '.join(off[:12])}: dcgmi does not watch them (dcgmi health -s a)"
+    if found.overall is None and not found.watches:
+        yield "the health of anything: dcgmi's report holds no result"
     if found.overall is not None:
         yield ("what was before the watches were set: dcgmi health tells what they saw since, says Healthy right after "
                "dcgmi health -s, and knows nothing of a GPU that waits for a reset")
