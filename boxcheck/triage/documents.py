@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 MOST_TRIES = 64
 """Places that look like a beginning and are none. A text of a log's records has many."""
+MOST_TEXTS = 10_000
 _BEGINS = re.compile(r"^[ \t]{0,80}([\[{])(?=[ \t\r]*$|[ \t]*[\[{\"])", re.MULTILINE)
 _MARKS = re.compile(rb'"(?:gpu|gpu_data|card\d{1,3}|DCGM (?:GPU )?Diagnostic|Health Monitor Report|nvbandwidth)"')
 
@@ -48,3 +49,18 @@ def take_out(text: bytes, take: Callable[[object, int], bool]) -> tuple[bytes, i
         at, open_at = end, None
     kept.append(whole[at:])
     return "".join(kept).encode("utf-8", "surrogateescape"), open_at
+
+
+def texts_in(value: object) -> bytes:
+    """The strings of several lines in a document that no reader knows (`{"log": "...\\n..."}`), one below another."""
+    found: list[str] = []
+    waiting = [value]
+    while waiting and len(found) < MOST_TEXTS:
+        here = waiting.pop()
+        if isinstance(here, str) and "\n" in here.strip("\n"):
+            found.append(here if here.endswith("\n") else f"{here}\n")
+        elif isinstance(here, dict):
+            waiting += reversed(list(here.values()))
+        elif isinstance(here, list):
+            waiting += reversed(here)
+    return "".join(found).encode("utf-8", "replace")

@@ -14,7 +14,7 @@ from boxcheck.decode.klog import KernelLog, LogParser
 from boxcheck.decode.klog.envelope import read_line
 from boxcheck.decode.text import clean_text
 from boxcheck.triage.cut import Cutter, Reader
-from boxcheck.triage.documents import may_hold, take_out
+from boxcheck.triage.documents import may_hold, take_out, texts_in
 from boxcheck.triage.evidence import Evidence, Section
 from boxcheck.triage.hosts import MOST_HOSTS, Feed, Hosts
 from boxcheck.triage.input import STANDARD_INPUT, Source, blocks, is_capture
@@ -23,6 +23,8 @@ from boxcheck.triage.times import clock_text
 from boxcheck.triage.tools import JSON_READERS
 
 JSON_LIMIT_BYTES = 64 << 20
+LONG_TEXT_BYTES = 4096
+"""A line of a log is read so far."""
 FURTHER_HOSTS = "and further ones"
 """In place of the name of those beyond the last host that is told apart."""
 MOST_PIECES = 2000
@@ -62,6 +64,8 @@ class SourceReading(msgspec.Struct, kw_only=True):
     """What was recognised, for people."""
     refused: list[str] = []
     """Commands that would have read the log which a program was not let to read."""
+    texts: bytes = b""
+    """Those of several lines in a JSON document that no reader knows, until they are read."""
     crowded: bool = False
     """It holds more outputs of tools than are kept."""
 
@@ -91,7 +95,20 @@ def read_source(place: str, since: float | datetime | None = None) -> list[Sourc
             return [reading]
     if may_hold(first):
         first = _without_documents(first, stream, reading)
-    return [reading, *_read_text(chain((first,), stream), reading, since)]
+    texts, lines, reading.texts, reading.lines = reading.texts, reading.lines, b"", 0
+    read = [reading, *_read_text(chain((first,), stream), reading, since)]
+    if not texts or any(one.evidence or (one.log is not None and one.log.events) for one in read):
+        if len(texts) > LONG_TEXT_BYTES:
+            reading.complaints.append("it is JSON with texts of many lines in it, which may not be read to their ends; "
+                                      "give them as files of their own")
+        return read
+    inner = SourceReading(name=source.name, index=0, complaints=source.complaints)
+    read = [inner, *_read_text(iter((texts,)), inner, since)]
+    if any(one.recognised for one in read):
+        inner.complaints.append("a text within JSON: lines are counted within it, not in the file")
+    else:
+        inner.lines = lines
+    return read
 
 
 class _HostLog:
@@ -215,6 +232,7 @@ def _read_json(whole: bytes, reading: SourceReading) -> bool:
             f"this is a record that boxcheck wrote ({clean_text(schema, 60)}); give the evidence it was made from")
         return True
     if not _take_document(value, 1, reading):
+        reading.texts = texts_in(value)
         return False
     reading.pieces += [piece.tool for piece in reading.evidence]
     return True
