@@ -6,6 +6,7 @@ the yield better.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -15,11 +16,11 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from boxcheck.certify.acceptance import Acceptance
+from boxcheck.certify.acceptance import Acceptance, Manifest
 from boxcheck.certify.attempts import ASKED, PART, read_asked
-from boxcheck.certify.contents import ACCEPTANCE, KEPT_LIMIT_BYTES
+from boxcheck.certify.contents import ACCEPTANCE, KEPT_LIMIT_BYTES, MANIFEST
 from boxcheck.certify.folder import RUN
-from boxcheck.certify.manifest import ManifestError, parse_acceptance
+from boxcheck.certify.manifest import ManifestError, parse_acceptance, parse_manifest
 from boxcheck.compare.yields import Attempt, Result
 from boxcheck.engine.box import same_box
 from boxcheck.store.errors import StoreError
@@ -148,6 +149,19 @@ def _attempt(folder: str, read: Read, told: dict[str, Told]) -> None:
         read.unread += 1
         read.told.append(f"{plain_line(folder)}: {error}")
         return
+    try:
+        kept = _contradicted(folder, acceptance, data)
+    except ManifestError as error:
+        kept = None
+        read.unread += 1
+        read.told.append(f"{plain_line(os.path.join(folder, MANIFEST))}: {error}")
+    if kept is not None:
+        read.unread += 1
+        read.told.append(
+            f"{plain_line(folder)}: {ACCEPTANCE} was changed after its manifest was written, which says "
+            f"{_words(kept.disposition, kept.with_waivers)}; boxcheck report verify tells more")
+        acceptance = min(acceptance, msgspec.structs.replace(
+            acceptance, disposition=kept.disposition, with_waivers=kept.with_waivers), key=_gravity)
     found, before = Told(folder, acceptance, data), told.get(acceptance.id)
     if before is None:
         told[acceptance.id] = found
@@ -155,15 +169,31 @@ def _attempt(folder: str, read: Read, told: dict[str, Told]) -> None:
         read.told.append(f"{plain_line(folder)} is a copy of {plain_line(before.folder)}: counted once")
     else:
         read.unread += 1
-        told[acceptance.id] = kept = min(before, found, key=lambda one: _gravity(one.acceptance))
+        told[acceptance.id] = graver = min(before, found, key=lambda one: _gravity(one.acceptance))
         read.told.append(
             f"{plain_line(before.folder)} ({_result_words(before)}) and {plain_line(folder)} ({_result_words(found)}) "
-            f"are of one attempt and do not agree, one was changed: {_result_words(kept)} is counted; "
+            f"are of one attempt and do not agree, one was changed: {_result_words(graver)} is counted; "
             "boxcheck report verify tells which is signed")
 
 
+def _contradicted(folder: str, acceptance: Acceptance, data: bytes) -> Manifest | None:
+    """The manifest beside an account, where it is one of another account; None where it agrees, or there is none.
+    ManifestError for what is no manifest."""
+    with suppress(OSError):
+        with open_regular(os.path.join(folder, MANIFEST)) as stream:
+            kept = parse_manifest(stream.read(KEPT_LIMIT_BYTES))
+        hashes = [one.sha256 for one in kept.files if one.name == ACCEPTANCE]
+        if kept.id != acceptance.id or hashes != [hashlib.sha256(data).hexdigest()]:
+            return kept
+    return None
+
+
 def _result_words(found: Told) -> str:
-    return f"{found.acceptance.disposition}{' with waivers' if found.acceptance.with_waivers else ''}"
+    return _words(found.acceptance.disposition, found.acceptance.with_waivers)
+
+
+def _words(disposition: str, with_waivers: bool) -> str:
+    return f"{disposition}{' with waivers' if with_waivers else ''}"
 
 
 def _of(told: Acceptance, folder: str) -> Attempt:

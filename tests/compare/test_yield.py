@@ -15,6 +15,7 @@ import pytest
 from boxcheck.binomial import interval
 from boxcheck.certify.acceptance import Identity
 from boxcheck.certify.attempts import Asked
+from boxcheck.certify.manifest import write_manifest
 from boxcheck.compare.attempts import Read, read_attempts
 from boxcheck.compare.yields import Window, Yield, yield_of
 from boxcheck.report.text import Style
@@ -206,6 +207,25 @@ def test_two_accounts_of_one_attempt_that_do_not_agree_are_no_copies(tmp_path: P
     read = read_attempts([str(tmp_path)])
     assert (read.unread, [one.result in ("FAIL", "INCOMPLETE") for one in read.attempts]) == (1, [True])
     assert all(word in read.told[0] for word in (*order, "do not agree", "/a/", "/b/"))
+
+
+@pytest.mark.parametrize("change", ["account", "manifest"])
+def test_an_account_that_its_manifest_contradicts_makes_no_yield_better(tmp_path: Path, change: str) -> None:
+    folder = put(tmp_path, "W-1", 1, "FAIL")
+    write_manifest(str(folder))
+    read = read_attempts([str(tmp_path)])
+    assert ([one.result for one in read.attempts], read.told, read.unread) == (["FAIL"], [], 0)
+    path = folder / f"{'acceptance' if change == 'account' else change}.json"
+    path.write_text(path.read_text().replace('"FAIL"', '"PASS"').replace('"fail"', '"pass"'))
+    read = read_attempts([str(tmp_path)])
+    if change == "account":
+        assert ([one.result for one in read.attempts], read.unread) == (["FAIL"], 1)
+        assert "changed after its manifest was written, which says FAIL" in read.told[0]
+    else:
+        assert [one.result for one in read.attempts] == ["FAIL"]
+    (folder / "manifest.json").write_bytes(b"{")
+    read = read_attempts([str(tmp_path)])
+    assert (read.unread, "manifest.json: it is no manifest" in read.told[0]) == (1, True)
 
 
 def test_what_is_left_of_an_attempt_that_became_whole_is_no_attempt(tmp_path: Path) -> None:
