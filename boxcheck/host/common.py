@@ -50,8 +50,13 @@ def clean(text: str) -> str:
 
 
 def to_text(data: bytes) -> str:
-    """UTF-8 text, cleaned, with undecodable bytes replaced and surrounding white space removed."""
-    return clean(data.decode("utf-8", errors="replace").strip()).strip()
+    """UTF-8 text, cleaned, with undecodable bytes replaced and surrounding white space removed.
+
+    GNU tar of a live /sys fills a file that is shorter than its size said (a page) with NULs, which are no words of the
+    kernel's. A file of nothing else is damaged, and not empty.
+    """
+    text = (data.rstrip(b"\0") or data).decode("utf-8", errors="replace")
+    return clean(text.strip()).strip()
 
 
 def one_line(text: str, limit: int = 160) -> str:

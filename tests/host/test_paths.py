@@ -23,6 +23,8 @@ from boxcheck.host.covers import Covers
         (b"a\tb", "a\tb"),
         ("\u202eabc\u2066".encode(), "\ufffdabc\ufffd"),
         (b"\0\0", "\ufffd\ufffd"),
+        (b"performance\n" + 4084 * b"\0", "performance"),
+        (b"a\0b\0", "a\ufffdb"),
         (b"", ""),
         (b"\n\n", ""),
         ("\x85a\u2028b".encode(), "a\ufffdb"),

@@ -77,4 +77,4 @@ def test_the_tree_of_procfs(tmp_path: Path) -> None:
     names = host.entries("/sys/bus/pci/devices")
     assert isinstance(names, tuple)
     assert "0000:00:02.1" in names
-    assert host.text("/proc/26231/cmdline") == "vim�test.go�+10�"
+    assert host.text("/proc/26231/cmdline") == "vim�test.go�+10"

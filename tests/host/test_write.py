@@ -164,8 +164,8 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("out", "says"),
     [
-        ("none/box.tar", "no such file"),
-        ("file/box.tar", "no such file"),
+        ("none/box.tar", "its folder is not there"),
+        ("file/box.tar", "its folder is not there"),
         ("full", "exists and is no empty directory"),
         ("file", "exists and is no empty directory"),
         ("box.zip", "a capture is a directory or ends in .tar, .tar.gz, .tgz, .tar.zst"),

@@ -103,7 +103,7 @@ def test_every_element_of_the_inputs_is_compared() -> None:
 
 
 def test_a_sound_processor_passes_and_every_core_worked() -> None:
-    results = run("cpu", seconds=0.4)
+    results = run("cpu", seconds=0.8)
     for check in RIGHT:
         assert outcomes(check, results) == {Outcome.PASS}, check
     exact = [one for one in results.samples if one.what.endswith(".exact")]
@@ -111,7 +111,7 @@ def test_a_sound_processor_passes_and_every_core_worked() -> None:
     assert all(one.checked and not one.wrong for one in results.samples)
     assert {one.what for one in results.samples} == {
         "cpu.cores", *(f"cpu.{element}.{end}" for element in ("fp64", "fp32") for end in ("exact", "inputs", "together"))}
-    assert sum(int(one.notes["products"]) for one in exact) > 20
+    assert sum(int(one.notes["products"]) for one in exact) > 2 * len(exact_cores())
 
 
 def exact_cores() -> tuple[Any, ...]:
@@ -141,7 +141,7 @@ def test_a_damaged_input_is_told_from_wrong_arithmetic() -> None:
 
 
 def test_a_core_that_becomes_slow_is_found() -> None:
-    results = run("cpu", seconds=1.0, fault="slow", elements="fp64")
+    results = run("cpu", seconds=2.0, fault="slow", elements="fp64")
     assert str(failure("cpu.rate-drop", results).subject) == last_core()
     assert outcomes("cpu.rate-drop", run("cpu", seconds=0.5, elements="fp64")) == {Outcome.PASS}
 

@@ -279,7 +279,7 @@ def test_no_block_is_larger_than_the_device_gives_at_once() -> None:
 def test_a_gpu_whose_memory_shrinks_is_tested_as_far_as_it_goes_and_does_not_pass(cpu: Gpu, lazy: bool) -> None:
     for most, outcome in ((None, Outcome.PASS), (3 * MIB, Outcome.UNKNOWN)):
         device = AsGpu(cpu, 4 * MIB, most, lazy=lazy)
-        samples = list(vram(Rig([device], seconds=0.4, seed=5, options={"rest": "0.01"})))
+        samples = list(vram(Rig([device], seconds=1.0, seed=5, options={"rest": "0.01"})))
         assert not _wrong(samples)
         percent = float(samples[-1].notes["held_percent"])
         assert percent >= 95 if most is None else 0 < percent < 80
@@ -322,7 +322,7 @@ def test_a_gpu_that_shares_the_hosts_memory_takes_what_the_host_can_spare(
     spared = 4 * MIB / GIB
     _hosts(monkeypatch, [12.5 + spared])
     device = _unified(cpu, 64 * MIB)
-    samples = list(vram(Rig([device], seconds=0.3, seed=5, options={"rest": "0.01"})))
+    samples = list(vram(Rig([device], seconds=1.0, seed=5, options={"rest": "0.01"})))
     notes = samples[-1].notes
     assert notes["usable_bytes"] == pytest.approx(4 * MIB, abs=2048)
     assert notes["usable"] == "what the host can spare"
@@ -430,7 +430,7 @@ def test_every_fault_that_can_be_put_in_is_found_through_a_worker() -> None:
         for fault in (None, *STRESSES["vram"].faults):
             if fault == "hang":
                 continue
-            (part,) = crew.run(Run(module="vram", seconds=1.0, seed=5, options=options, inject=fault))
+            (part,) = crew.run(Run(module="vram", seconds=2.0, seed=5, options=options, inject=fault))
             found[fault] = _judged(part, fault)
         (part,) = crew.run(Run(module="vram", seconds=1.0, seed=5, options=options, inject="hang"))
         found["hang"] = _judged(part, "hang")
