@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import re
+import select
+import signal
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -172,3 +178,24 @@ def test_the_screen_says_that_it_is_a_demo_and_leaves_nothing(tmp_path: Path, si
     finally:
         terminal.end()
     assert list((tmp_path / "home").iterdir()) == list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_screen_whose_terminal_is_closed_leaves_nothing(tmp_path: Path) -> None:
+    """As a lost connection does: what is printed fails, and SIGHUP tells the leader of the session (signal(7))."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+    with subprocess.Popen(
+            [sys.executable, "-P", "-m", "boxcheck", "demo", "tui"], stdin=slave, stdout=slave, stderr=slave,
+            start_new_session=True, env={
+                "PATH": os.environ["PATH"], "HOME": str(tmp_path), "TMPDIR": str(tmp_path), "LANG": "C.UTF-8",
+                "TERM": "xterm-256color", "PYTHONPATH": str(ROOT)}) as process:
+        os.close(slave)
+        shown = b""
+        while b"a demo" not in shown:
+            assert select.select([master], [], [], 60.0)[0], shown
+            shown += os.read(master, 65536)
+        assert list(tmp_path.glob("boxcheck-demo-*"))
+        os.close(master)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(60) == 128 + signal.SIGHUP
+    assert list(tmp_path.iterdir()) == []
