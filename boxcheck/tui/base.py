@@ -4,6 +4,8 @@ by name, doctor and the list of runs."""
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import signal
 from collections.abc import Callable
 from typing import ClassVar, TypeVar
@@ -22,6 +24,8 @@ from boxcheck.tui.screens.runs import RunsScreen
 from boxcheck.tui.themes import DARK, LIGHT
 
 Result = TypeVar("Result")
+TERMINAL_SECONDS = 5.0
+"""Between two looks whether the terminal is still there."""
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +44,7 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
     explain: Callable[[str, int], str] = lambda id, columns: ""
     """What a check is about, as `boxcheck explain` prints it; empty where nobody knows."""
     signals: bool = False
-    """Whether SIGHUP and SIGTERM close the screen in order."""
+    """Whether SIGHUP, SIGTERM and a terminal that is gone close the screen in order."""
     is_here: Callable[[str], bool | None] = made_here
     """Whether the run of a path was made on this box; None where nobody knows. It may read a disk that hangs."""
     doctor: tuple[str, ...] = ()
@@ -81,6 +85,16 @@ class BoxcheckBase(App[Result]):
         if self.means.signals:
             for number in (signal.SIGHUP, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, self._signal, number)
+            self.set_interval(TERMINAL_SECONDS, self._look_for_terminal)
+
+    def _look_for_terminal(self) -> None:
+        """SIGHUP goes to the leader of the session, which may keep it to itself (setsid, a tracer, nohup). Reading a
+        terminal that is gone gives nothing at once, and Textual would go on with it on a whole core."""
+        try:
+            os.tcgetpgrp(0)
+        except OSError as error:
+            if error.errno == errno.EIO:
+                self._signal(signal.SIGHUP)
 
     def _signal(self, number: int) -> None:
         self.signalled = number

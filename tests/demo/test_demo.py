@@ -180,8 +180,10 @@ def test_the_screen_says_that_it_is_a_demo_and_leaves_nothing(tmp_path: Path, si
     assert list((tmp_path / "home").iterdir()) == list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_a_screen_whose_terminal_is_closed_leaves_nothing(tmp_path: Path) -> None:
-    """As a lost connection does: what is printed fails, and SIGHUP tells the leader of the session (signal(7))."""
+@pytest.mark.parametrize("told", [True, False])
+def test_a_screen_whose_terminal_is_closed_leaves_nothing(tmp_path: Path, told: bool) -> None:
+    """As a lost connection does: what is printed fails, and SIGHUP tells the leader of the session (signal(7)), which
+    may keep it to itself."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
     with subprocess.Popen(
@@ -196,6 +198,7 @@ def test_a_screen_whose_terminal_is_closed_leaves_nothing(tmp_path: Path) -> Non
             shown += os.read(master, 65536)
         assert list(tmp_path.glob("boxcheck-demo-*"))
         os.close(master)
-        process.send_signal(signal.SIGHUP)
+        if told:
+            process.send_signal(signal.SIGHUP)
         assert process.wait(60) == 128 + signal.SIGHUP
     assert list(tmp_path.iterdir()) == []
