@@ -67,7 +67,7 @@ def test_json_of_dcgm_4(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("status", "code", "severity"), [
     ("Fail", 120, "fail"), ("Pass", 120, "fail"), ("Fail", 80, "fail"), ("Fail", 104, "fail"), ("Warn", 104, "warn"),
-    ("Fail", 46, "warn"), ("Fail", 40, "warn"), ("Fail", 25, "warn"), ("Warn", 29, "info"), ("Fail", 29, "info"),
+    ("Fail", 46, "warn"), ("Fail", 40, "warn"), ("Fail", 25, "warn"), ("Warn", 29, "info"), ("Fail", 29, "info"), ("Fail", 117, "warn"),
     ("Fail", 9999, "fail"), ("Pass", 9999, "warn"), ("Pass", 56, "warn"), ("Fail", None, "fail"), ("Warn", None, "warn"),
 ])
 def test_what_a_result_weighs(status: str, code: int | None, severity: str, tmp_path: Path) -> None:

@@ -23,15 +23,16 @@ from boxcheck.triage.tools.steps import (
     RESET_NVIDIA,
 )
 
-Weight = Literal["grave", "as told", "warns", "setting", "worth knowing"]
+Weight = Literal["grave", "as told", "warns", "setting", "waives", "worth knowing"]
 """`grave` fails whatever the result says; `as told` goes with the result; `warns` at most warns; `setting` is no fault
-of the machine; `worth knowing` is none at all."""
+of the machine; `waives` warns where a test failed by it, since what failed did run; `worth knowing` is none at all."""
 
 _SEVERITIES: dict[Weight, dict[Status, Severity]] = {
     "grave": {"fail": "fail", "warn": "fail", "pass": "fail", "skip": "fail", "not run": "fail"},
     "as told": {"fail": "fail", "warn": "warn", "pass": "warn", "skip": "warn", "not run": "warn"},
     "warns": {"fail": "warn", "warn": "warn", "pass": "warn", "skip": "info", "not run": "info"},
     "setting": {"fail": "warn", "warn": "info", "pass": "info", "skip": "info", "not run": "info"},
+    "waives": {"fail": "warn", "warn": "info", "pass": "info", "skip": "info", "not run": "info"},
     "worth knowing": {"fail": "info", "warn": "info", "pass": "info", "skip": "info", "not run": "info"},
 }
 
@@ -113,7 +114,7 @@ MEANINGS: tuple[Meaning, ...] = (
     Meaning("tool-error", "warns", "config", "too little of its memory was free for the test",
             ("nvidia-smi  shows who holds it; stop that and run the test again",), (56, 73),
             ("couldn'tallocate", "cannotallocate")),
-    Meaning("tool-waived", "worth knowing", None, "the test does not run here: {text}", (), (48, 55, 60, 78, 117),
+    Meaning("tool-waived", "waives", None, "the test does not run here: {text}", (), (48, 55, 60, 78, 117),
             ("testisskipped", "wasskipped", "eccisnotenabled", "skippingtest", "isunsupported")),
     Meaning("test-failed", "setting", "config", "{text}", (_AGAIN,),
             (18, 20, 23, 25, 28, 68, 74, 82, 89, 90, 91, 96, 122, 123, 124),
