@@ -47,6 +47,8 @@ def _plain() -> re.Pattern[bytes]:
         rb"|nvme nvme\d{1,3}: I/O|EDAC MC\d{1,3}: \d|mce: \[Hardware|AMD-Vi: [A-Z]")
 
 
+_BARE_COLOUR = re.compile(rb"\[\d{1,3}(?:;\d{1,3}){0,8}[mK]")
+"""A colour whose escape was lost on the way."""
 _MORE_TO_PEEL = (b"kernel", b"^[[", b"#033[")
 """What may be of a second envelope, or a colour that somebody spelled out."""
 
@@ -97,7 +99,8 @@ class Assembler:
         if parts is None:
             if len(body) > _MAX_REMEMBERED_BYTES or (body[:1] in b"[<" and body[1:2] in b" TC0123456789"):
                 return None
-            if (shape == 4 or _plain().match(body) is not None) and not any(word in body for word in _MORE_TO_PEEL):
+            if ((shape == 4 or _plain().match(body) is not None) and not any(word in body for word in _MORE_TO_PEEL)
+                    and not (b"[" in body and _BARE_COLOUR.search(body))):
                 line = Line(number, clean_line(body, MAX_LINE_CHARACTERS).strip())
             else:
                 line = read_line(clean_line(buffer[here:stop].rstrip(b"\r"), MAX_LINE_CHARACTERS), number)
